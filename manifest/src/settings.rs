@@ -1,0 +1,128 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use provider::{FileMode, ObjectPath};
+
+/// The `secretfs.dev/` parameters of a class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `mode`.
+    pub mode: Mode,
+    /// `refresh`: how old a reading may grow; the provider's default where the class does not say.
+    pub refresh: Option<Duration>,
+    /// `max-stale`: how long a volume may show what an absent store said last. 24 h by default; zero is without end.
+    pub max_stale: Duration,
+    /// `on-stale`.
+    pub on_stale: OnStale,
+    /// `on-denied`.
+    pub on_denied: OnDenied,
+    /// `on-revoked`.
+    pub on_revoked: OnRevoked,
+    /// `start`.
+    pub start: Start,
+    /// `share`, where the class overrides what the login's answer tells.
+    pub share: Option<AuthShare>,
+    /// `fetch`.
+    pub fetch: FetchWhen,
+    /// `keep-previous`: how many older versions stay beside each file, as `name.previous`, `name.previous.2`, …
+    pub keep_previous: u32,
+    /// `auth`: the login method, for providers that have several.
+    pub auth: Option<String>,
+    /// `files`: composed files.
+    pub files: Vec<Composed>,
+    /// `overridable`: keys that the pod's author may set in its volume attributes.
+    pub overridable: BTreeSet<String>,
+    /// `timeout`: how long a first publish may wait for the store. 30 s by default.
+    pub timeout: Duration,
+}
+
+/// How files are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// A tmpfs: no process between the application and its bytes.
+    #[default]
+    Tmpfs,
+    /// A FUSE file system.
+    Fuse,
+}
+
+/// What becomes of files older than `max-stale`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStale {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are taken away.
+    Remove,
+}
+
+/// What becomes of files that the store refuses now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDenied {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are taken away.
+    Remove,
+}
+
+/// What becomes of files that the store took back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRevoked {
+    /// They stay.
+    Keep,
+    /// They are taken away.
+    #[default]
+    Remove,
+}
+
+/// On what a volume may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// Only on what the store says now.
+    #[default]
+    Fresh,
+    /// On what this node already serves to the same identity, while the store is away.
+    Cached,
+}
+
+/// Who may share a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthShare {
+    /// The pods of one service account.
+    ServiceAccount,
+    /// Nobody.
+    Pod,
+}
+
+/// When values are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FetchWhen {
+    /// Before the container starts.
+    #[default]
+    Eager,
+    /// When a file is opened (FUSE only).
+    OnOpen,
+}
+
+/// A file made of several objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Composed {
+    /// Where it appears.
+    pub path: ObjectPath,
+    /// How it is written.
+    pub format: ComposedFormat,
+    /// Key in the file and `objectName`, in the class's order.
+    pub from: Vec<(String, String)>,
+    /// Permission bits.
+    pub mode: Option<FileMode>,
+}
+
+/// How a composed file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComposedFormat {
+    /// `KEY="value"` lines.
+    Dotenv,
+    /// One JSON object.
+    Json,
+}

@@ -1,0 +1,228 @@
+//! What secretfs asks of a secret store, and what it gets back.
+//!
+//! A provider is one crate that implements [`Provider`]. It knows its store's
+//! API and nothing of CSI, Kubernetes objects, mounts or another provider;
+//! secretfs knows those and nothing of any store.
+//!
+//! ```text
+//! Provider ──source(parameters)──► Source ──session(workload)──► Session ──read(request)──► Reading
+//!                                    └──────────extract(object, reading)──► Object
+//! ```
+
+mod error;
+mod object;
+mod path;
+mod secret;
+
+pub use error::{Error, ErrorKind, Result};
+pub use object::{LeaseId, Object, ObjectRef, Ownership, Reading, Request, Validity};
+pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
+pub use secret::SecretBytes;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+/// For whom a secret is read: what the store may judge.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Namespace of the pod; on a plain host the class's own.
+    pub namespace: String,
+    /// Name of the pod's service account.
+    pub service_account: String,
+    /// The pod, where there is one.
+    pub pod: Option<Pod>,
+    /// The volume read for. Leases and logins that cannot be shared are its own.
+    pub volume: String,
+    /// Bound service account tokens by audience, as kubelet handed them over.
+    pub tokens: BTreeMap<String, SecretBytes>,
+    /// Credentials that are not the pod's token: `nodePublishSecretRef`'s keys, or `--credential KEY=FILE`.
+    pub credentials: BTreeMap<String, SecretBytes>,
+}
+
+/// A pod's identity, as kubelet vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pod {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+}
+
+/// `spec.parameters` of a class without the `secretfs.dev/` keys, which are not a provider's business.
+pub type Parameters = BTreeMap<String, String>;
+
+/// A parameter that could never work as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// The parameter, as in `objects`, or `objects[2].secretPath` inside one.
+    pub key: String,
+    /// Line inside the parameter's text, from 1, where it has lines of its own.
+    pub line: Option<usize>,
+    /// What is wrong, in one clause.
+    pub reason: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "parameter {}", self.key)?;
+        if let Some(line) = self.line {
+            write!(f, " (line {line})")?;
+        }
+        write!(f, ": {}", self.reason)?;
+        if !self.remedy.is_empty() {
+            write!(f, "; {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// A kind of store.
+///
+/// Implementations hold connections and logins, never per-volume state: one
+/// value serves every volume of the node, from many tasks at once. Everything
+/// they spawn ends with the value; every wait has a deadline of its own.
+#[async_trait]
+pub trait Provider: fmt::Debug + Send + Sync + 'static {
+    /// The names a class may give in `spec.provider`; the first is used in logs and metrics.
+    fn names(&self) -> &'static [&'static str];
+
+    /// How old a reading may grow where the class does not say.
+    fn default_refresh(&self) -> Duration;
+
+    /// Understands a class's parameters, offline.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them, in the order it stands there. Never empty.
+    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>>;
+
+    /// Ends a session from what [`Session::remains`] told, perhaps in a process that is gone.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if it is worth another try. A session that has ended already is `Ok`.
+    async fn revoke(&self, remains: &SecretBytes) -> Result<()>;
+}
+
+/// What one class asks of one store.
+#[async_trait]
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Which store: its address and whatever else changes who answers. Outages are counted by it.
+    fn store(&self) -> &str;
+
+    /// The audience whose service account token [`session`](Self::session) needs, if any.
+    fn audience(&self) -> Option<&str>;
+
+    /// What the class reads, in its order. Paths are unique.
+    fn objects(&self) -> &[ObjectRef];
+
+    /// A login for `workload`: one that its service account shares, or one of the volume alone.
+    ///
+    /// Logins are cached by the provider, coalesced, and made again when they have
+    /// ended or were [discarded](Session::discard). A provider whose logins can
+    /// tell pods apart never shares them, whatever `tenure` asks.
+    ///
+    /// # Errors
+    ///
+    /// `Unauthenticated` or `Denied` name the identity that was refused.
+    async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>>;
+
+    /// The file that `objects()[index]` makes of a reading of its request.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the answer lacks the key, `Invalid` where it cannot be decoded.
+    fn extract(&self, index: usize, reading: &Reading) -> Result<Object>;
+
+    /// Announcements that the store may hold something new, for stores that push. Asked for
+    /// before the first read, so that no change falls between.
+    fn changes(&self) -> Option<Box<dyn Changes>> {
+        None
+    }
+}
+
+/// Whether a login may serve other volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tenure {
+    /// As widely as the login method allows.
+    Shared,
+    /// This volume's own; it owns the leases read through it.
+    Volume,
+}
+
+/// A store's announcements.
+#[async_trait]
+pub trait Changes: Send {
+    /// Waits for the next announcement and tells when it was noticed. Announcements
+    /// that came together are one. Never returns once the store cannot announce any more.
+    async fn changed(&mut self) -> Instant;
+}
+
+/// A login: what the store knows the reader as.
+#[async_trait]
+pub trait Session: fmt::Debug + Send + Sync {
+    /// Whom the store judged, for people and for sharing: readings of one store
+    /// by sessions of equal identity are interchangeable.
+    fn identity(&self) -> &str;
+
+    /// One call to the store.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]; the message names the request, the store's words and the remedy, never a value.
+    async fn read(&self, request: &Request) -> Result<Reading>;
+
+    /// Makes this session the caller's alone: nobody else is given it from now on.
+    /// `false` if somebody else has it already.
+    fn claim(&self, _volume: &str) -> bool {
+        true
+    }
+
+    /// Forgets this login, so that the next [`Source::session`] makes a new one.
+    fn discard(&self) {}
+
+    /// How long the login itself lives from when this is asked, if it ends by itself.
+    fn validity(&self) -> Option<Validity> {
+        None
+    }
+
+    /// Prolongs the login and tells what was granted.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` if it cannot be prolonged, `Unavailable` if it is worth another try.
+    async fn renew(&self) -> Result<Validity> {
+        Err(Error::new(ErrorKind::Denied, "this login cannot be prolonged"))
+    }
+
+    /// Prolongs a lease read through this session and tells what was granted.
+    ///
+    /// # Errors
+    ///
+    /// As [`renew`](Self::renew).
+    async fn renew_lease(&self, _lease: &LeaseId) -> Result<Validity> {
+        Err(Error::new(ErrorKind::Denied, "leases of this store cannot be prolonged"))
+    }
+
+    /// Ends the login and every lease read through it.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if it is worth another try. A session that has ended already is `Ok`.
+    async fn revoke(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What [`Provider::revoke`] needs to end this session later; `None` if nothing need be ended. Secret.
+    fn remains(&self) -> Option<SecretBytes> {
+        None
+    }
+}

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{FileMode, ObjectPath, SecretBytes};
+
+/// What to read and where the volume shows it.
+#[derive(Debug, Clone)]
+pub struct ObjectRef {
+    /// `objectName` as the class writes it: what composed files and messages call it.
+    pub name: String,
+    /// Where it appears, relative to the volume's root.
+    pub path: ObjectPath,
+    /// Permission bits, where the class gives them.
+    pub mode: Option<FileMode>,
+    /// The store call it comes from.
+    pub request: Request,
+    /// May be missing.
+    pub optional: bool,
+    /// What to show where the store has none.
+    pub default: Option<String>,
+    /// A JMESPath expression applied to the contents, for stores that have none of their own.
+    pub jmes_path: Option<String>,
+    /// Whether it is a file of its own; `false` for one that only composed files show.
+    pub file: bool,
+}
+
+/// One call to a store. Equal requests by equal identities are one call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Request {
+    /// Everything the provider needs to make the call, in its canonical form. Not secret.
+    pub text: Arc<str>,
+    /// Whose the answer is.
+    pub ownership: Ownership,
+}
+
+/// Whose a reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ownership {
+    /// Any volume's that reads as the same identity; read again when it has grown old.
+    Shared,
+    /// One volume's, because reading makes something new (a certificate, a login);
+    /// read again only near the end of its validity, on a class edit or on demand.
+    Volume,
+}
+
+/// A store's answer.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The answer, in a form that the same provider's `extract` takes apart.
+    pub body: SecretBytes,
+    /// The store's own name for this version, where it has one. Not secret.
+    pub version: Option<String>,
+    /// How long it is good for, where it ends by itself.
+    pub validity: Option<Validity>,
+}
+
+/// How long something that ends by itself lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validity {
+    /// From when it was read or renewed.
+    pub duration: Duration,
+    /// Whether the store prolongs it on request.
+    pub renewable: bool,
+    /// The lease it hangs on. A reading with a lease belongs to the volume that read it.
+    pub lease: Option<LeaseId>,
+}
+
+/// A store's name for a lease. Not secret: it grants nothing by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LeaseId(pub String);
+
+/// One file's worth, as a class asked for it.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// What the file holds.
+    pub contents: SecretBytes,
+    /// What tells two versions apart, where that is not the contents
+    /// (an answer that carries a request id differs at every read and means the same).
+    pub significant: Option<SecretBytes>,
+    /// The store's own name for this version, where it has one. Not secret.
+    pub version: Option<String>,
+}

@@ -1,0 +1,10 @@
+//! Mounts secrets from the stores people run, keeps them fresh and takes them back.
+//!
+//! ARCHITECTURE.md is the map: what each module does and what it must not know.
+
+pub mod commands;
+pub mod mode;
+pub mod mounter;
+pub mod providers;
+pub mod snapshot;
+pub mod volume;

@@ -1,0 +1,92 @@
+//! How a snapshot becomes files: one module for each way.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use provider::ObjectPath;
+
+use crate::mounter::Error;
+use crate::snapshot::Snapshot;
+
+/// How a volume's files look, beside what its class says of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Appearance {
+    /// The pod's `fsGroup`: owner group of every file and directory.
+    pub fs_group: Option<u32>,
+    /// SELinux label of the whole mount (`context=`), as kubelet passes it.
+    pub selinux_context: Option<String>,
+}
+
+/// A way of showing a [`Snapshot`] at a path.
+pub trait Mode: fmt::Debug + Send + Sync {
+    /// Mounts `snapshot` at `target`, complete from the first moment that it can be seen.
+    /// `target` is made if it is missing (its parent is not).
+    ///
+    /// # Errors
+    ///
+    /// Leaves nothing mounted at `target` and no `target` that was not there before.
+    fn mount(
+        &self,
+        target: &Path,
+        snapshot: &Snapshot,
+        appearance: &Appearance,
+    ) -> Result<Box<dyn Mounted>, Error>;
+
+    /// Takes over what an earlier process mounted at `target`; `None` if nothing of ours is mounted there.
+    ///
+    /// # Errors
+    ///
+    /// The mount table cannot be read, or the mount not be entered.
+    fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error>;
+}
+
+/// A mounted volume. Dropping it leaves the mount in place, so that a restart
+/// does not take secrets from running pods.
+pub trait Mounted: fmt::Debug + Send + Sync {
+    /// Shows `snapshot` from now on. Readers see all of the old one or all of the new.
+    /// Files in `withdrawn` are taken back: handles that are held on them read end of file.
+    ///
+    /// # Errors
+    ///
+    /// The old snapshot is still shown, whole.
+    fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), Error>;
+
+    /// Reads back the files that are shown, with their modes: what a new process knows of a volume it adopts.
+    ///
+    /// # Errors
+    ///
+    /// The mount cannot be read or holds something that no snapshot does.
+    fn contents(&self) -> Result<Vec<ShownFile>, Error>;
+
+    /// What the volume takes and may take.
+    ///
+    /// # Errors
+    ///
+    /// The mount cannot be asked.
+    fn usage(&self) -> Result<Usage, Error>;
+}
+
+/// A file as it is shown by a mount.
+#[derive(Debug, Clone)]
+pub struct ShownFile {
+    /// Where.
+    pub path: ObjectPath,
+    /// What it holds.
+    pub contents: provider::SecretBytes,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+/// Bytes and inodes of a volume, as `NodeGetVolumeStats` reports them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes the volume may hold.
+    pub total_bytes: u64,
+    /// Bytes it holds.
+    pub used_bytes: u64,
+    /// Inodes the volume may hold.
+    pub total_inodes: u64,
+    /// Inodes it holds.
+    pub used_inodes: u64,
+}

@@ -1,0 +1,110 @@
+//! The privileged verbs: what needs root, and nothing else.
+//!
+//! Two implementations: in this process, and over a socket to `secretfs mounter`.
+//! Calls block; none waits for a store, a pod or the caller.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// A privileged operation failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", target.display())]
+pub struct Error {
+    /// What was being done, as a verb: `mount`, `unmount`, `write`.
+    pub action: &'static str,
+    /// Where.
+    pub target: PathBuf,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A tmpfs to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// Most bytes it may hold.
+    pub size: u64,
+    /// Most inodes it may hold.
+    pub inodes: u64,
+    /// Permission bits of its root.
+    pub mode: u32,
+    /// Group of its root.
+    pub gid: u32,
+    /// SELinux label of the whole mount.
+    pub selinux_context: Option<String>,
+}
+
+/// The privileged verbs.
+pub trait Mounter: fmt::Debug + Send + Sync {
+    /// Makes a tmpfs that is mounted nowhere; files are made through the directory returned.
+    /// Never swapped, no set-id, no devices, no execution.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or cannot keep it out of swap while swap is on and that was not allowed.
+    fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error>;
+
+    /// Shows the file system below `root` at `target`, read-only. Makes `target` if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is mounted and a `target` made by this call is gone again.
+    fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error>;
+
+    /// The root of what is mounted at `target`, writable through the directory returned and nowhere else;
+    /// `None` if nothing is mounted there.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error>;
+
+    /// Lets the tmpfs below `root` hold `size` bytes and `inodes` inodes.
+    ///
+    /// # Errors
+    ///
+    /// The limits are as before.
+    fn resize(&self, root: BorrowedFd<'_>, size: u64, inodes: u64) -> Result<(), Error>;
+
+    /// Unmounts whatever is mounted at `target`, however often, and removes the empty directory.
+    /// Nothing mounted and no directory are both fine.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses; calling again is safe.
+    fn detach(&self, target: &Path) -> Result<(), Error>;
+
+    /// Listens at `path`, open to root alone, in place of any stale socket. The same socket again,
+    /// if it was asked for before and its file is still there.
+    ///
+    /// # Errors
+    ///
+    /// The directory is missing or not writable, or something that is no socket is there.
+    fn listen(&self, path: &Path) -> Result<UnixListener, Error>;
+
+    /// Keeps `blob` in memory under `name`, replacing what was kept under it, until [`forget`](Self::forget)
+    /// or this mounter's end; it outlives the caller where the mounter is a process of its own.
+    /// The caller encrypts: the mounter has no key.
+    ///
+    /// # Errors
+    ///
+    /// There is no room.
+    fn keep(&self, name: &str, blob: &[u8]) -> Result<(), Error>;
+
+    /// Everything kept, by name.
+    ///
+    /// # Errors
+    ///
+    /// The mounter cannot be reached.
+    fn kept(&self) -> Result<Vec<(String, Vec<u8>)>, Error>;
+
+    /// Wipes what is kept under `name`, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The mounter cannot be reached.
+    fn forget(&self, name: &str) -> Result<(), Error>;
+}

@@ -1,0 +1,114 @@
+//! One consistent reading of everything a volume serves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use provider::{FileMode, ObjectPath, SecretBytes};
+
+/// One file of a volume.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// What it holds.
+    pub contents: SecretBytes,
+    /// Permission bits, where the class gives them; otherwise the volume's default.
+    pub mode: Option<FileMode>,
+    /// Tells versions apart without telling the value.
+    pub fingerprint: Fingerprint,
+    /// The store's own name for this version, where it has one.
+    pub version: Option<String>,
+}
+
+/// The files of a volume at one moment. Immutable: a rotation makes a new one.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    files: BTreeMap<ObjectPath, File>,
+}
+
+impl Snapshot {
+    /// The file at `path`, if the volume has one.
+    pub fn get(&self, path: &ObjectPath) -> Option<&File> {
+        self.files.get(path)
+    }
+
+    /// Every file, in path order.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectPath, &File)> {
+        self.files.iter()
+    }
+
+    /// Number of files.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether there are no files.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Sum of the files' sizes in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|file| file.contents.len() as u64).sum()
+    }
+
+    /// Whether a volume that shows `self` need not change to show `other`.
+    pub fn same_versions(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self.iter().zip(other.iter()).all(|((path, file), (other_path, other_file))| {
+                path == other_path
+                    && file.fingerprint == other_file.fingerprint
+                    && file.mode == other_file.mode
+            })
+    }
+}
+
+impl FromIterator<(ObjectPath, File)> for Snapshot {
+    fn from_iter<I: IntoIterator<Item = (ObjectPath, File)>>(files: I) -> Self {
+        Self { files: files.into_iter().collect() }
+    }
+}
+
+/// Tells versions of one file apart and says nothing of the value to who lacks the [`FingerprintKey`].
+#[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Fingerprint(String);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Random for each boot, so that fingerprints of equal values cannot be compared across nodes or kept tables.
+pub struct FingerprintKey(hmac::Key);
+
+/// Bytes of the HMAC that a fingerprint shows: enough to tell versions apart.
+const SHOWN: usize = 12;
+
+impl FingerprintKey {
+    /// A key from at least 32 random bytes.
+    pub fn new(random: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, random))
+    }
+
+    /// The fingerprint of a file at `path` that holds `contents`.
+    pub fn fingerprint(&self, path: &ObjectPath, contents: &[u8]) -> Fingerprint {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(path.as_str().as_bytes());
+        context.update(&[0]);
+        context.update(contents);
+        let tag = context.sign();
+        Fingerprint(tag.as_ref().iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FingerprintKey")
+    }
+}

@@ -1,0 +1,1 @@
+//! Real servers, real mounts and faults for tests.
