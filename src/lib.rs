@@ -6,5 +6,6 @@ pub mod commands;
 pub mod mode;
 pub mod mounter;
 pub mod providers;
+pub mod readings;
 pub mod snapshot;
 pub mod volume;

@@ -1,5 +1,8 @@
 //! Published volumes: the node's table of who is served what.
 
+pub mod freshness;
+pub mod store_health;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};

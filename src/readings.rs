@@ -1,0 +1,248 @@
+//! What stores said, shared by every volume that may know it.
+//!
+//! An entry is one (store, identity, request). It lives as long as a volume
+//! holds it, so a value is wiped with the last volume that uses it. How old a
+//! reading may be is the caller's word: nothing here expires.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use provider::{Error, Reading, Request, Result};
+use tokio::time::Instant;
+
+/// What one entry is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// [`provider::Source::store`].
+    pub store: Arc<str>,
+    /// [`provider::Session::identity`].
+    pub identity: Arc<str>,
+    /// The store call.
+    pub request: Request,
+}
+
+/// A reading and when it was made.
+#[derive(Debug)]
+pub struct Held {
+    /// What the store said.
+    pub reading: Reading,
+    /// When it had answered.
+    pub at: Instant,
+    /// Where in the refresh interval it is due again: 0.85 to 1.15 of it. One
+    /// number for all volumes that share the reading, so that they refresh together.
+    pub spread: f64,
+}
+
+impl Held {
+    /// A reading made now.
+    pub fn now(reading: Reading) -> Arc<Self> {
+        Arc::new(Self { reading, at: Instant::now(), spread: 0.85 + 0.3 * fastrand::f64() })
+    }
+}
+
+/// What asking an entry gave.
+#[derive(Debug)]
+pub enum Answer {
+    /// A reading that others may hold as well.
+    Shared(Arc<Held>),
+    /// The caller's own: it was the one who asked, and the answer hangs on a lease.
+    Own(Arc<Held>),
+    /// Answers to this request hang on leases: ask for yourself.
+    Leased,
+}
+
+/// One (store, identity, request).
+#[derive(Debug, Default)]
+pub struct Entry {
+    good: Mutex<Option<Arc<Held>>>,
+    /// Held by the one caller that asks the store; what it learnt for those who wait.
+    turn: tokio::sync::Mutex<Turn>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    failed: Option<(Instant, Error)>,
+    leased: bool,
+}
+
+impl Entry {
+    /// The reading that is held, if `enough` accepts it; otherwise what `fetch` gives.
+    ///
+    /// Callers that come while a fetch is under way share its outcome, good or bad.
+    ///
+    /// # Errors
+    ///
+    /// What `fetch` says. The reading that was held stays held.
+    pub async fn read(
+        &self,
+        enough: impl Fn(&Held) -> bool,
+        fetch: impl Future<Output = Result<Reading>>,
+    ) -> Result<Answer> {
+        if let Some(held) = self.last_good().filter(|held| enough(held)) {
+            return Ok(Answer::Shared(held));
+        }
+        let asked = Instant::now();
+        let mut turn = self.turn.lock().await;
+        if turn.leased {
+            return Ok(Answer::Leased);
+        }
+        if let Some(held) = self.last_good().filter(|held| enough(held) || held.at > asked) {
+            return Ok(Answer::Shared(held));
+        }
+        if let Some((_, error)) = turn.failed.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(error.clone());
+        }
+        match fetch.await {
+            Ok(reading) => Ok(self.accept(Held::now(reading), &mut turn)),
+            Err(error) => {
+                turn.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn accept(&self, held: Arc<Held>, turn: &mut Turn) -> Answer {
+        turn.failed = None;
+        if held.reading.validity.as_ref().is_some_and(|validity| validity.lease.is_some()) {
+            turn.leased = true;
+            return Answer::Own(held);
+        }
+        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&held));
+        Answer::Shared(held)
+    }
+
+    /// The last good reading, however old.
+    pub fn last_good(&self) -> Option<Arc<Held>> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets go of the reading: it was taken back.
+    pub fn forget(&self) {
+        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Every entry that a volume of this process holds.
+#[derive(Debug, Default)]
+pub struct Readings {
+    entries: Mutex<HashMap<Key, Weak<Entry>>>,
+    leased: Mutex<HashSet<(Arc<str>, Request)>>,
+}
+
+/// Requests remembered as leased: beyond it a volume finds out by asking once more.
+const MOST_LEASED: usize = 10_000;
+
+impl Readings {
+    /// The entry of `key`, made if no volume holds one.
+    pub fn entry(&self, key: &Key) -> Arc<Entry> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(key).and_then(Weak::upgrade) {
+            return entry;
+        }
+        entries.retain(|_, entry| entry.strong_count() > 0);
+        let entry = Arc::<Entry>::default();
+        entries.insert(key.clone(), Arc::downgrade(&entry));
+        entry
+    }
+
+    /// How many entries of `store` volumes hold.
+    pub fn count(&self, store: &str) -> usize {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter(|(key, entry)| &*key.store == store && entry.strong_count() > 0).count()
+    }
+
+    /// Remembers that answers to `request` hang on leases, so that the next volume logs in for itself at once.
+    pub fn remember_leased(&self, store: &Arc<str>, request: &Request) {
+        let mut leased = self.leased.lock().unwrap_or_else(PoisonError::into_inner);
+        if leased.len() < MOST_LEASED {
+            leased.insert((Arc::clone(store), request.clone()));
+        }
+    }
+
+    /// Whether answers to `request` are known to hang on leases.
+    pub fn is_leased(&self, store: &Arc<str>, request: &Request) -> bool {
+        let leased = self.leased.lock().unwrap_or_else(PoisonError::into_inner);
+        leased.contains(&(Arc::clone(store), request.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use provider::{ErrorKind, LeaseId, Ownership, Validity};
+
+    use super::*;
+
+    fn key(identity: &str) -> Key {
+        let request = Request { text: "GET a".into(), ownership: Ownership::Shared };
+        Key { store: "s".into(), identity: identity.into(), request }
+    }
+
+    fn reading(validity: Option<Validity>) -> Reading {
+        Reading { body: b"v".to_vec().into(), version: None, validity }
+    }
+
+    async fn slow(calls: &AtomicUsize, outcome: Result<Reading>) -> Result<Reading> {
+        calls.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        outcome
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn thirty_callers_at_once_are_one_call() {
+        let (readings, calls) = (Readings::default(), AtomicUsize::new(0));
+        let entry = readings.entry(&key("a"));
+
+        let asks = (0..30).map(|_| entry.read(|_| false, slow(&calls, Ok(reading(None)))));
+        let answers = futures::future::join_all(asks).await;
+
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(Answer::Shared(_)))));
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_waited_share_the_failure_and_later_ones_ask_again() {
+        let (readings, calls) = (Readings::default(), AtomicUsize::new(0));
+        let entry = readings.entry(&key("a"));
+        let away = || Err(Error::new(ErrorKind::Unavailable, "away"));
+
+        let asks = (0..5).map(|_| entry.read(|_| false, slow(&calls, away())));
+        assert!(futures::future::join_all(asks).await.iter().all(Result::is_err));
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(entry.read(|_| false, slow(&calls, Ok(reading(None)))).await.is_ok());
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leased_answer_is_given_to_one_caller_only() {
+        let (readings, calls) = (Readings::default(), AtomicUsize::new(0));
+        let entry = readings.entry(&key("a"));
+        let lease = Validity {
+            duration: Duration::from_secs(60),
+            renewable: true,
+            lease: Some(LeaseId("l".to_owned())),
+        };
+
+        let asks = (0..3).map(|_| entry.read(|_| false, slow(&calls, Ok(reading(Some(lease.clone()))))));
+        let answers = futures::future::join_all(asks).await;
+
+        assert_eq!(answers.iter().filter(|a| matches!(a, Ok(Answer::Own(_)))).count(), 1);
+        assert_eq!(answers.iter().filter(|a| matches!(a, Ok(Answer::Leased))).count(), 2);
+    }
+
+    #[test]
+    fn different_identities_share_nothing_and_an_entry_goes_with_its_last_holder() {
+        let readings = Readings::default();
+        let a = readings.entry(&key("a"));
+        let b = readings.entry(&key("b"));
+        assert!(!Arc::ptr_eq(&a, &b));
+        assert_eq!(readings.count("s"), 2);
+
+        drop((a, b));
+        assert_eq!(readings.count("s"), 0);
+    }
+}

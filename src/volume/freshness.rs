@@ -1,0 +1,328 @@
+//! What becomes of a file when its store does not confirm it: kept, or taken back.
+//!
+//! Plain state for one object of one volume; every method takes the time.
+//! The rules are promises 2, 5 and 6 of SEMANTICS.md.
+
+use std::time::Duration;
+
+use manifest::{OnDenied, OnRevoked, OnStale, Settings};
+use provider::{Error, ErrorKind, Object};
+use tokio::time::Instant;
+
+/// Time between the two polled answers that make a withdrawal.
+pub const CONFIRM_AFTER: Duration = Duration::from_secs(30);
+
+/// What a class wants done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long an unconfirmed file may stay; `None` is without end.
+    pub max_stale: Option<Duration>,
+    /// What becomes of it then.
+    pub on_stale: OnStale,
+    /// What becomes of a file that the store refuses.
+    pub on_denied: OnDenied,
+    /// What becomes of a file that the store took back.
+    pub on_revoked: OnRevoked,
+}
+
+impl From<&Settings> for Policy {
+    fn from(settings: &Settings) -> Self {
+        let max_stale = (!settings.max_stale.is_zero()).then_some(settings.max_stale);
+        Self {
+            max_stale,
+            on_stale: settings.on_stale,
+            on_denied: settings.on_denied,
+            on_revoked: settings.on_revoked,
+        }
+    }
+}
+
+/// How the store's word reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// We asked because it was time to.
+    Polled,
+    /// The store announced a change, or a person ordered a refresh.
+    Pushed,
+}
+
+/// How an object is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// The store confirmed it at the last try.
+    Fresh,
+    /// The store did not answer; the last good contents are shown.
+    Stale,
+    /// The store refuses it, or has it no more without saying so.
+    Denied,
+    /// The store took it back.
+    Revoked,
+    /// The store has none, and the class allows that.
+    Missing,
+}
+
+/// Contents that the store gave, and when.
+#[derive(Debug, Clone)]
+pub struct Good {
+    /// The contents.
+    pub object: Object,
+    /// When the store last confirmed them.
+    pub confirmed: Instant,
+}
+
+/// One object of one volume.
+#[derive(Debug, Default)]
+pub struct Freshness {
+    good: Option<Good>,
+    trouble: Option<Trouble>,
+    withdrawn: bool,
+    missing: bool,
+}
+
+/// Why an object is not confirmed.
+#[derive(Debug)]
+struct Trouble {
+    kind: Turn,
+    error: Error,
+    /// When polling first said so without a break.
+    since: Instant,
+    /// Asked again at least [`CONFIRM_AFTER`] later, and told the same.
+    confirmed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Away,
+    Refused,
+    Revoked,
+}
+
+impl Freshness {
+    /// An object that an earlier process showed.
+    pub fn carried(object: Object, confirmed: Instant) -> Self {
+        Self { good: Some(Good { object, confirmed }), ..Self::default() }
+    }
+
+    /// The store gave the object.
+    pub fn confirm(&mut self, object: Object, at: Instant) {
+        *self = Self { good: Some(Good { object, confirmed: at }), ..Self::default() };
+    }
+
+    /// The store has none, and the class allows that. What it showed before is a bare
+    /// *not found* like any other: it goes only if refusals take files away.
+    pub fn absent(&mut self, error: Error, policy: &Policy, braked: bool, now: Instant) {
+        if self.good.is_none() {
+            *self = Self { missing: true, ..Self::default() };
+        } else {
+            self.fail(error, Notice::Polled, policy, braked, now);
+        }
+    }
+
+    /// The store did not give the object.
+    pub fn fail(&mut self, error: Error, notice: Notice, policy: &Policy, braked: bool, now: Instant) {
+        let kind = turn(&error);
+        let since =
+            self.trouble.as_ref().filter(|trouble| trouble.kind == kind).map_or(now, |trouble| trouble.since);
+        let confirmed = notice == Notice::Pushed || now.saturating_duration_since(since) >= CONFIRM_AFTER;
+        self.trouble = Some(Trouble { kind, error, since, confirmed });
+        let held_back = braked && notice == Notice::Polled;
+        if self.is_to_go(policy, now) && !(held_back && kind != Turn::Away) || self.is_too_old(policy, now) {
+            self.withdrawn = true;
+            self.good = None;
+        }
+    }
+
+    fn is_to_go(&self, policy: &Policy, _now: Instant) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| {
+            let wanted = match trouble.kind {
+                Turn::Away => false,
+                Turn::Refused => policy.on_denied == OnDenied::Remove,
+                Turn::Revoked => policy.on_revoked == OnRevoked::Remove,
+            };
+            wanted && trouble.confirmed
+        })
+    }
+
+    fn is_too_old(&self, policy: &Policy, now: Instant) -> bool {
+        let age = self.good.as_ref().map(|good| now.saturating_duration_since(good.confirmed));
+        policy.on_stale == OnStale::Remove && age.zip(policy.max_stale).is_some_and(|(age, most)| age > most)
+    }
+
+    /// When the next word from the store changes something by itself, beside the ordinary refresh.
+    pub fn reconsider_at(&self, policy: &Policy) -> Option<Instant> {
+        let trouble = self.trouble.as_ref()?;
+        let good = self.good.as_ref()?;
+        let confirm =
+            (trouble.kind != Turn::Away && !trouble.confirmed).then(|| trouble.since + CONFIRM_AFTER);
+        let stale = policy.max_stale.filter(|_| policy.on_stale == OnStale::Remove).map(|most| {
+            // Just past it: at the very instant it is not yet too old.
+            good.confirmed + most + Duration::from_millis(1)
+        });
+        [confirm, stale].into_iter().flatten().min()
+    }
+
+    /// What is to be shown.
+    pub fn good(&self) -> Option<&Good> {
+        self.good.as_ref()
+    }
+
+    /// Whether it was shown and is taken back.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn
+    }
+
+    /// Whether polling found it refused or taken back.
+    pub fn has_turned(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.kind != Turn::Away)
+    }
+
+    /// Whether the store was there at the last try.
+    pub fn is_away(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.kind == Turn::Away)
+    }
+
+    /// The last error, while it lasts.
+    pub fn error(&self) -> Option<&Error> {
+        self.trouble.as_ref().map(|trouble| &trouble.error)
+    }
+
+    /// How it is doing.
+    pub fn condition(&self) -> Condition {
+        match &self.trouble {
+            None if self.missing => Condition::Missing,
+            None => Condition::Fresh,
+            Some(trouble) => match trouble.kind {
+                Turn::Away => Condition::Stale,
+                Turn::Refused => Condition::Denied,
+                Turn::Revoked => Condition::Revoked,
+            },
+        }
+    }
+}
+
+/// An answer that does not make sense is an outage; a bare *not found* is a refusal:
+/// it may be a moved path, a lost grant or a restore.
+fn turn(error: &Error) -> Turn {
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Invalid => Turn::Away,
+        ErrorKind::Denied | ErrorKind::Unauthenticated | ErrorKind::NotFound => Turn::Refused,
+        ErrorKind::Revoked => Turn::Revoked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy {
+        max_stale: Some(Duration::from_secs(86_400)),
+        on_stale: OnStale::Keep,
+        on_denied: OnDenied::Keep,
+        on_revoked: OnRevoked::Remove,
+    };
+
+    fn served() -> (Freshness, Instant) {
+        let now = Instant::now();
+        let object = Object { contents: b"v".to_vec().into(), significant: None, version: None };
+        (Freshness::carried(object, now), now)
+    }
+
+    fn fail(freshness: &mut Freshness, kind: ErrorKind, policy: &Policy, at: Instant) {
+        freshness.fail(Error::new(kind, "no"), Notice::Polled, policy, false, at);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_keeps_the_file_for_ever_by_default() {
+        let (mut freshness, now) = served();
+        for day in 0..30 {
+            fail(&mut freshness, ErrorKind::Unavailable, &POLICY, now + Duration::from_secs(day * 86_400));
+        }
+        assert!(freshness.good().is_some());
+        assert_eq!(freshness.condition(), Condition::Stale);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_stale_remove_takes_the_file_past_max_stale() {
+        let (mut freshness, now) = served();
+        let policy = Policy { on_stale: OnStale::Remove, ..POLICY };
+        fail(&mut freshness, ErrorKind::Unavailable, &policy, now + Duration::from_secs(86_400));
+        assert!(freshness.good().is_some());
+
+        let due = freshness.reconsider_at(&policy).unwrap();
+        fail(&mut freshness, ErrorKind::Unavailable, &policy, due);
+        assert!(freshness.good().is_none() && freshness.is_withdrawn());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denial_keeps_the_file_and_a_bare_not_found_is_a_denial() {
+        for kind in [ErrorKind::Denied, ErrorKind::Unauthenticated, ErrorKind::NotFound] {
+            let (mut freshness, now) = served();
+            fail(&mut freshness, kind, &POLICY, now);
+            fail(&mut freshness, kind, &POLICY, now + Duration::from_secs(3600));
+            assert!(freshness.good().is_some(), "{kind:?}");
+            assert_eq!(freshness.condition(), Condition::Denied);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_denied_remove_takes_the_file_after_two_answers_thirty_seconds_apart() {
+        let (mut freshness, now) = served();
+        let policy = Policy { on_denied: OnDenied::Remove, ..POLICY };
+        fail(&mut freshness, ErrorKind::Denied, &policy, now);
+        fail(&mut freshness, ErrorKind::Denied, &policy, now + Duration::from_secs(29));
+        assert!(freshness.good().is_some());
+
+        fail(&mut freshness, ErrorKind::Denied, &policy, now + CONFIRM_AFTER);
+        assert!(freshness.is_withdrawn());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_polled_revocation_is_confirmed_and_a_pushed_one_is_not() {
+        let (mut freshness, now) = served();
+        fail(&mut freshness, ErrorKind::Revoked, &POLICY, now);
+        assert!(freshness.good().is_some());
+        assert_eq!(freshness.reconsider_at(&POLICY), Some(now + CONFIRM_AFTER));
+        fail(&mut freshness, ErrorKind::Revoked, &POLICY, now + CONFIRM_AFTER);
+        assert!(freshness.is_withdrawn());
+
+        let (mut freshness, now) = served();
+        freshness.fail(Error::new(ErrorKind::Revoked, "gone"), Notice::Pushed, &POLICY, true, now);
+        assert!(freshness.is_withdrawn(), "the brake does not hold a pushed revocation");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_between_two_refusals_starts_the_count_again() {
+        let (mut freshness, now) = served();
+        let seconds = |s| now + Duration::from_secs(s);
+        fail(&mut freshness, ErrorKind::Revoked, &POLICY, seconds(0));
+        fail(&mut freshness, ErrorKind::Unavailable, &POLICY, seconds(20));
+        fail(&mut freshness, ErrorKind::Revoked, &POLICY, seconds(40));
+        assert!(freshness.good().is_some());
+        fail(&mut freshness, ErrorKind::Revoked, &POLICY, seconds(70));
+        assert!(freshness.is_withdrawn());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_revoked_keep_keeps_and_the_brake_keeps() {
+        let keep = Policy { on_revoked: OnRevoked::Keep, ..POLICY };
+        for (policy, braked) in [(keep, false), (POLICY, true)] {
+            let (mut freshness, now) = served();
+            for at in [now, now + CONFIRM_AFTER] {
+                freshness.fail(Error::new(ErrorKind::Revoked, "gone"), Notice::Polled, &policy, braked, at);
+            }
+            assert!(freshness.good().is_some());
+            assert_eq!(freshness.condition(), Condition::Revoked);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_withdrawn_comes_back_when_the_store_gives_it_again() {
+        let (mut freshness, now) = served();
+        freshness.fail(Error::new(ErrorKind::Revoked, "gone"), Notice::Pushed, &POLICY, false, now);
+        let object = Object { contents: b"w".to_vec().into(), significant: None, version: None };
+        freshness.confirm(object, now);
+        assert!(!freshness.is_withdrawn());
+        assert_eq!(freshness.condition(), Condition::Fresh);
+    }
+}
