@@ -2,7 +2,9 @@
 //!
 //! ARCHITECTURE.md is the map: what each module does and what it must not know.
 
+pub mod audit;
 pub mod commands;
+pub mod exit;
 pub mod mode;
 pub mod mounter;
 pub mod providers;

@@ -1,0 +1,397 @@
+//! Who touched which secret, when, with what outcome: one JSON line each, never a value.
+//!
+//! Field names are those of OCSF's API Activity class (6003) where it has one for the thing.
+
+mod sink;
+
+pub use sink::{Audit, Destination};
+
+use std::fmt;
+
+use jiff::Timestamp;
+use provider::{Pod, Workload};
+use serde::Serialize;
+
+use crate::snapshot::Fingerprint;
+
+/// What was done, or tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// A volume was mounted.
+    Publish,
+    /// A mounted volume shows other versions.
+    Rotate,
+    /// Files were taken back from a mounted volume.
+    Withdraw,
+    /// A store refused a workload, or its pod may not have the volume.
+    Deny,
+    /// A volume was taken away.
+    Unpublish,
+    /// A process opened a file.
+    Open,
+    /// An embedded store was made.
+    Init,
+    /// An item got a new version.
+    Put,
+    /// An item got a version that was encrypted elsewhere.
+    Import,
+    /// An item, or a version of it, was deleted.
+    Delete,
+    /// The store's root key was replaced.
+    RotateKey,
+    /// The public bundle was written.
+    ExportPublic,
+    /// Items' names were read.
+    List,
+    /// An item's description was read.
+    Describe,
+    /// An item's versions were read.
+    History,
+}
+
+impl Operation {
+    /// OCSF's `activity_id`: 1 create, 2 read, 3 update, 4 delete.
+    fn activity(self) -> u8 {
+        match self {
+            Self::Init | Self::Put | Self::Import => 1,
+            Self::Publish
+            | Self::Deny
+            | Self::Open
+            | Self::ExportPublic
+            | Self::List
+            | Self::Describe
+            | Self::History => 2,
+            Self::Rotate | Self::RotateKey => 3,
+            Self::Withdraw | Self::Unpublish | Self::Delete => 4,
+        }
+    }
+}
+
+/// Who did it, or for whom it was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    kind: ActorKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_account: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<PodName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<Process>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ActorKind {
+    Pod,
+    Person,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct PodName {
+    name: String,
+    uid: String,
+}
+
+/// The process of an actor, as the kernel vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Real user id.
+    pub uid: u32,
+    /// Process id, as this process sees it.
+    pub pid: u32,
+}
+
+impl Actor {
+    /// Whoever runs this process: the actor of a command.
+    pub fn person() -> Self {
+        let process = Process { uid: rustix::process::getuid().as_raw(), pid: std::process::id() };
+        Self { process: Some(process), ..Self::bare(ActorKind::Person) }
+    }
+
+    /// The same actor, with the container that asked.
+    #[must_use]
+    pub fn container(mut self, name: impl Into<String>) -> Self {
+        self.container = Some(name.into());
+        self
+    }
+
+    /// The same actor, with the process that asked.
+    #[must_use]
+    pub fn process(mut self, process: Process) -> Self {
+        self.process = Some(process);
+        self
+    }
+
+    fn bare(kind: ActorKind) -> Self {
+        Self { kind, namespace: None, service_account: None, pod: None, container: None, process: None }
+    }
+}
+
+impl From<&Workload> for Actor {
+    /// The pod; on a plain host, where there is none, whoever runs this process.
+    fn from(workload: &Workload) -> Self {
+        let named = match &workload.pod {
+            Some(pod) => Self { pod: Some(PodName::from(pod)), ..Self::bare(ActorKind::Pod) },
+            None => Self::person(),
+        };
+        Self {
+            namespace: Some(workload.namespace.clone()),
+            service_account: Some(workload.service_account.clone()),
+            ..named
+        }
+    }
+}
+
+impl From<&Pod> for PodName {
+    fn from(pod: &Pod) -> Self {
+        Self { name: pod.name.clone(), uid: pod.uid.clone() }
+    }
+}
+
+/// A secret that was touched. Names and versions only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resource {
+    provider: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Resource {
+    /// The object that `provider` knows by `name`.
+    pub fn new(provider: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { provider: provider.into(), name: name.into(), path: None, version: None, fingerprint: None }
+    }
+
+    /// The same, with the file of the volume that shows it.
+    #[must_use]
+    pub fn path(mut self, path: impl fmt::Display) -> Self {
+        self.path = Some(path.to_string());
+        self
+    }
+
+    /// The same, with the store's name for the version.
+    #[must_use]
+    pub fn version(mut self, version: impl fmt::Display) -> Self {
+        self.version = Some(version.to_string());
+        self
+    }
+
+    /// The same, with what tells the file's versions apart.
+    #[must_use]
+    pub fn fingerprint(mut self, fingerprint: Fingerprint) -> Self {
+        self.fingerprint = Some(fingerprint);
+        self
+    }
+}
+
+/// One thing that happened. It succeeded unless [`failed`](Self::failed) says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    operation: Operation,
+    actor: Actor,
+    resources: Vec<Resource>,
+    class: Option<String>,
+    volume: Option<String>,
+    failure: Option<String>,
+}
+
+impl Record {
+    /// `operation`, done by or for `actor`.
+    pub fn new(operation: Operation, actor: Actor) -> Self {
+        Self { operation, actor, resources: Vec::new(), class: None, volume: None, failure: None }
+    }
+
+    /// The same, touching `resource` too.
+    #[must_use]
+    pub fn resource(mut self, resource: Resource) -> Self {
+        self.resources.push(resource);
+        self
+    }
+
+    /// The same, touching all of `resources` too.
+    #[must_use]
+    pub fn resources(mut self, resources: impl IntoIterator<Item = Resource>) -> Self {
+        self.resources.extend(resources);
+        self
+    }
+
+    /// The same, through the class of that name.
+    #[must_use]
+    pub fn class(mut self, class: impl fmt::Display) -> Self {
+        self.class = Some(class.to_string());
+        self
+    }
+
+    /// The same, in the volume of that id.
+    #[must_use]
+    pub fn volume(mut self, id: impl fmt::Display) -> Self {
+        self.volume = Some(id.to_string());
+        self
+    }
+
+    /// The same, having failed for `reason`, which like every error text holds no value and no token.
+    #[must_use]
+    pub fn failed(mut self, reason: impl fmt::Display) -> Self {
+        self.failure = Some(reason.to_string());
+        self
+    }
+
+    /// The record as one line with its line end.
+    fn line(&self, time: Timestamp, uid: &str) -> serde_json::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(&Line {
+            time,
+            metadata: Metadata { uid },
+            class_uid: API_ACTIVITY,
+            activity_id: self.operation.activity(),
+            api: Api { operation: self.operation },
+            actor: &self.actor,
+            resources: &self.resources,
+            class: self.class.as_deref(),
+            volume: self.volume.as_deref(),
+            status: if self.failure.is_some() { Status::Failure } else { Status::Success },
+            status_detail: self.failure.as_deref(),
+        })?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+/// OCSF's `class_uid` of API Activity.
+const API_ACTIVITY: u16 = 6003;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: Timestamp,
+    metadata: Metadata<'a>,
+    class_uid: u16,
+    activity_id: u8,
+    api: Api,
+    actor: &'a Actor,
+    resources: &'a [Resource],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume: Option<&'a str>,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_detail: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    uid: &'a str,
+}
+
+#[derive(Serialize)]
+struct Api {
+    operation: Operation,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Success,
+    Failure,
+}
+
+/// A UUID of version 7: unique, and in the order of time.
+fn uid(time: Timestamp, random: [u8; 10]) -> String {
+    let millis = u128::from(time.as_millisecond().unsigned_abs()) & 0xffff_ffff_ffff;
+    let random = random.iter().fold(0u128, |number, byte| (number << 8) | u128::from(*byte));
+    let version_and_variant = (0x7 << 76) | (0b10 << 62);
+    let kept = !((0xf << 76) | (0b11 << 62));
+    let number = (millis << 80) | (random & kept) | version_and_variant;
+    let hex = format!("{number:032x}");
+    let mut parts = Vec::new();
+    let mut rest = hex.as_str();
+    for length in [8, 4, 4, 4, 12] {
+        let (part, after) = rest.split_at(length);
+        parts.push(part);
+        rest = after;
+    }
+    parts.join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn workload(pod: Option<Pod>) -> Workload {
+        Workload {
+            namespace: "shop".to_owned(),
+            service_account: "web".to_owned(),
+            pod,
+            volume: "csi-1".to_owned(),
+            tokens: BTreeMap::from([("vault".to_owned(), "canary-token".to_owned().into())]),
+            credentials: BTreeMap::from([("secret-id".to_owned(), "canary-credential".to_owned().into())]),
+        }
+    }
+
+    fn text(record: &Record) -> String {
+        let time = "2026-03-01T12:00:00.5Z".parse().unwrap();
+        String::from_utf8(record.line(time, "0195-uid").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_rotation_says_for_whom_what_and_which_version() {
+        let pod = Pod { name: "web-1".to_owned(), uid: "77".to_owned() };
+        let record = Record::new(Operation::Rotate, Actor::from(&workload(Some(pod))))
+            .class("shop/db")
+            .volume("csi-1")
+            .resource(Resource::new("vault", "db/user").path("db-user").version(4));
+
+        assert_eq!(
+            text(&record),
+            concat!(
+                r#"{"time":"2026-03-01T12:00:00.5Z","metadata":{"uid":"0195-uid"},"class_uid":6003,"#,
+                r#""activity_id":3,"api":{"operation":"rotate"},"actor":{"kind":"pod","namespace":"shop","#,
+                r#""service_account":"web","pod":{"name":"web-1","uid":"77"}},"resources":[{"#,
+                r#""provider":"vault","name":"db/user","path":"db-user","version":"4"}],"class":"shop/db","#,
+                r#""volume":"csi-1","status":"success"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        let record = Record::new(Operation::Deny, Actor::from(&workload(None))).failed("vault: \"no\"\n");
+
+        let line = text(&record);
+
+        assert_eq!(line.matches('\n').count(), 1);
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["status"], "failure");
+        assert_eq!(json["status_detail"], "vault: \"no\"\n");
+        assert_eq!(json["actor"]["kind"], "person");
+        assert_eq!(json["actor"]["process"]["pid"], std::process::id());
+    }
+
+    #[test]
+    fn a_workloads_token_and_credentials_are_not_in_the_line() {
+        let line = text(&Record::new(Operation::Publish, Actor::from(&workload(None))));
+
+        assert!(!line.contains("canary"), "{line}");
+    }
+
+    #[test]
+    fn ids_sort_by_time_and_are_version_7() {
+        let early = uid("2026-03-01T12:00:00.001Z".parse().unwrap(), [0xff; 10]);
+        let late = uid("2026-03-01T12:00:00.002Z".parse().unwrap(), [0; 10]);
+
+        assert!(early < late);
+        assert_eq!(late, "019ca945-0a02-7000-8000-000000000000");
+    }
+}

@@ -1,0 +1,249 @@
+use std::convert::Infallible;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+
+use super::{Record, uid};
+
+/// Where audit lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Appended to a file, which is made with mode 0600 and made again when it was renamed or removed.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+impl FromStr for Destination {
+    type Err = Infallible;
+
+    /// `-` is standard output, anything else a file.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "-" { Self::Stdout } else { Self::File(PathBuf::from(text)) })
+    }
+}
+
+/// Writes audit records. The default writes none.
+///
+/// A record that cannot be written is counted and told in the log, and stops nothing:
+/// an audit disk that is full must not keep pods from starting.
+#[derive(Debug, Default)]
+pub struct Audit {
+    sinks: Vec<Mutex<Sink>>,
+    dropped: Counter,
+    complaint: Mutex<Option<Instant>>,
+}
+
+/// Failures are told this often at most; each is counted.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Audit {
+    /// Writes every record to each of `destinations`.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be opened for appending. That is worth knowing at once, unlike a later failure.
+    pub fn to(destinations: impl IntoIterator<Item = Destination>) -> io::Result<Self> {
+        let sinks: io::Result<Vec<_>> = destinations.into_iter().map(Sink::open).collect();
+        Ok(Self { sinks: sinks?.into_iter().map(Mutex::new).collect(), ..Self::default() })
+    }
+
+    /// The same, counting in `dropped` what could not be written.
+    #[must_use]
+    pub fn counting(mut self, dropped: Counter) -> Self {
+        self.dropped = dropped;
+        self
+    }
+
+    /// Records that may have been lost: one for each destination that failed.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.get()
+    }
+
+    /// Writes `record` down, now.
+    pub fn record(&self, record: &Record) {
+        if self.sinks.is_empty() {
+            return;
+        }
+        match line(record) {
+            Ok(line) => self.sinks.iter().for_each(|sink| self.append(sink, &line)),
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    fn append(&self, sink: &Mutex<Sink>, line: &[u8]) {
+        let written = sink.lock().unwrap_or_else(PoisonError::into_inner).append(line);
+        if let Err(error) = written {
+            self.lost(&error);
+        }
+    }
+
+    fn lost(&self, error: &io::Error) {
+        self.dropped.inc();
+        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        if complaint.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
+            *complaint = Some(Instant::now());
+            tracing::error!(%error, dropped = self.dropped.get(), "audit records are being lost");
+        }
+    }
+}
+
+fn line(record: &Record) -> io::Result<Vec<u8>> {
+    let time = Timestamp::now();
+    let mut random = [0; 10];
+    aws_lc_rs::rand::fill(&mut random).map_err(io::Error::other)?;
+    Ok(record.line(time, &uid(time, random))?)
+}
+
+#[derive(Debug)]
+enum Sink {
+    File { path: PathBuf, file: File, torn: bool },
+    Stdout,
+}
+
+impl Sink {
+    fn open(destination: Destination) -> io::Result<Self> {
+        match destination {
+            Destination::File(path) => Ok(Self::File { file: open(&path)?, path, torn: false }),
+            Destination::Stdout => Ok(Self::Stdout),
+        }
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Self::File { path, file, torn } => {
+                if moved_away(path, file) {
+                    *file = open(path)?;
+                    *torn = false;
+                }
+                append(file, torn, line)
+            }
+            Self::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(line)?;
+                out.flush()
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("audit file {}: {error}", path.display())))
+}
+
+/// Whether whoever rotates logs has put `file` elsewhere.
+fn moved_away(path: &Path, file: &File) -> bool {
+    let here = std::fs::metadata(path).ok().map(|here| (here.dev(), here.ino()));
+    let held = file.metadata().ok().map(|held| (held.dev(), held.ino()));
+    here != held
+}
+
+/// One `write` a line, so that lines of several processes do not mix. What a full disk cut
+/// short is closed with a line end first, so that it costs one line and not two.
+fn append(file: &mut File, torn: &mut bool, line: &[u8]) -> io::Result<()> {
+    if *torn {
+        file.write_all(b"\n")?;
+        *torn = false;
+    }
+    match file.write(line)? {
+        whole if whole == line.len() => Ok(()),
+        part => {
+            *torn = part > 0;
+            Err(io::Error::new(io::ErrorKind::WriteZero, "the line was cut short"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::audit::{Actor, Operation};
+
+    fn put() -> Record {
+        Record::new(Operation::Put, Actor::person())
+    }
+
+    fn audit(path: &Path) -> Audit {
+        Audit::to([Destination::File(path.to_owned())]).unwrap()
+    }
+
+    fn lines(path: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn records_are_appended_to_a_file_of_the_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+
+        audit(&path).record(&put());
+        audit(&path).record(&put());
+
+        assert_eq!(lines(&path).len(), 2);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_renamed_file_is_left_and_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, rotated) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
+        let audit = audit(&path);
+        audit.record(&put());
+
+        std::fs::rename(&path, &rotated).unwrap();
+        audit.record(&put());
+
+        assert_eq!((lines(&rotated).len(), lines(&path).len()), (1, 1));
+    }
+
+    #[test]
+    fn lines_of_several_writers_do_not_mix() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let audits: Vec<Audit> = (0..4).map(|_| audit(&path)).collect();
+
+        std::thread::scope(|scope| {
+            for audit in &audits {
+                scope.spawn(|| (0..250).for_each(|_| audit.record(&put())));
+            }
+        });
+
+        let mut ids: Vec<String> =
+            lines(&path).iter().map(|line| line["metadata"]["uid"].to_string()).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 1000);
+    }
+
+    #[test]
+    fn a_full_disk_is_counted_and_stops_nothing() {
+        let audit = Audit::to([Destination::File(PathBuf::from("/dev/full"))]).unwrap();
+
+        audit.record(&put());
+        audit.record(&put());
+
+        assert_eq!(audit.dropped(), 2);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_an_error_that_names_it() {
+        let error = Audit::to([Destination::File(PathBuf::from("/nonexistent/audit"))]).unwrap_err();
+
+        assert!(error.to_string().contains("/nonexistent/audit"), "{error}");
+    }
+}

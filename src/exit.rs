@@ -1,0 +1,66 @@
+//! What a command's exit code tells, for every command alike.
+//!
+//! | code | means |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | tried and failed, or the answer is no; the reason is on standard error |
+//! | 2 | typed wrong: nothing was tried |
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// What a command gives back.
+pub type Outcome = Result<(), Failure>;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was tried and failed. Exit code 1.
+    Failed(anyhow::Error),
+    /// What was typed could never work. Exit code 2, as for options that do not exist.
+    Usage(anyhow::Error),
+    /// It failed and has said so already. Exit code 1.
+    Told,
+}
+
+impl Failure {
+    /// What was typed could never work: `reason` says why and what to type instead.
+    pub fn usage(reason: impl fmt::Display) -> Self {
+        Self::Usage(anyhow::anyhow!("{reason}"))
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) | Self::Told => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Tells a failure on standard error and gives the process's exit code.
+pub fn exit(outcome: Outcome) -> ExitCode {
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    match &failure {
+        Failure::Failed(error) | Failure::Usage(error) => eprintln!("secretfs: {error:#}"),
+        Failure::Told => {}
+    }
+    ExitCode::from(failure.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_1_and_a_mistyped_command_2() {
+        assert_eq!(Failure::from(std::io::Error::other("no")).code(), 1);
+        assert_eq!(Failure::Told.code(), 1);
+        assert_eq!(Failure::usage("give a VOLUME or --all").code(), 2);
+    }
+}
