@@ -3,7 +3,10 @@
 //! Everything here is offline, bounded, and safe to feed with hostile input.
 
 mod class;
+pub mod paths;
 mod settings;
+mod text;
+pub mod yaml;
 
 pub use class::{Class, SecretObject, SecretObjectData};
 pub use settings::{
