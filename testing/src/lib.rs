@@ -1,1 +1,25 @@
-//! Real servers, real mounts and faults for tests.
+//! Real servers and faults for tests.
+//!
+//! Every fixture listens on 127.0.0.1, waits until it is ready, and ends when it is
+//! dropped, or with the test process if that is killed. Calls block for a moment and
+//! work in plain and in async tests alike: what serves runs on threads of its own.
+//! A fixture that cannot start panics and says what to install.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a fixture that fails has to fail its test loudly")]
+
+mod background;
+mod faults;
+mod http;
+mod issuer;
+mod openbao;
+mod port;
+mod postgres;
+mod process;
+mod tls;
+
+pub use faults::{Answer, FaultServer, Seen};
+pub use http::http_client;
+pub use issuer::{Claims, Issuer};
+pub use openbao::OpenBao;
+pub use postgres::Postgres;
+pub use tls::{Authority, Identity};

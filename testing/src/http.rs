@@ -1,0 +1,23 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, RootCertStore};
+
+/// A client for plain HTTP that reads no environment, keeps no connection and waits 20 seconds at most.
+pub fn http_client() -> Client {
+    let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .timeout(Duration::from_secs(20))
+        // A server that was stopped and started again is another server.
+        .pool_max_idle_per_host(0)
+        .build()
+        .expect("an HTTP client")
+}

@@ -1,0 +1,80 @@
+use std::io;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{LazyLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+type Order = (Command, mpsc::Sender<io::Result<Child>>);
+
+// The kernel sends a parent-death signal when the *thread* that forked ends, and a
+// test's thread ends with its test: children come from one thread that never does.
+static NURSERY: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
+    let (orders, inbox) = mpsc::channel::<Order>();
+    thread::spawn(move || {
+        for (mut command, reply) in inbox {
+            let _ = reply.send(command.spawn());
+        }
+    });
+    orders
+});
+
+/// A command that ends with this process, however that ends. `signal` is what ends it.
+pub(crate) fn mortal(signal: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", signal]);
+    command
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    last_word: Signal,
+}
+
+impl Server {
+    /// Starts `command`, which dropping ends by `last_word`.
+    pub(crate) fn start(command: Command, last_word: Signal) -> Self {
+        let (reply, child) = mpsc::channel();
+        NURSERY.send((command, reply)).expect("the thread that forks");
+        let child = child.recv().expect("the thread that forks");
+        Self { child: child.expect("`setpriv` (Debian package util-linux) to start a server"), last_word }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, signal).expect("to signal a server of our own");
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("to wait for a server of our own")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            self.signal(self.last_word);
+            // A stopped process takes no other signal before this one.
+            self.signal(Signal::CONT);
+        }
+        let patience = Instant::now() + Duration::from_secs(5);
+        while self.ended().is_none() && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks `ready` until it agrees. Panics with what `why` tells after 30 seconds.
+pub(crate) fn until(mut ready: impl FnMut() -> bool, why: impl Fn() -> String) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !ready() {
+        assert!(Instant::now() < deadline, "{}", why());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
