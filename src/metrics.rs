@@ -1,0 +1,476 @@
+//! Every metric: its name, its meaning, its unit and the closed sets of its labels.
+//!
+//! Names of pods, classes, objects and stores are never labels: they have no bound, and
+//! they are nobody's business who may read metrics. They are fields of log lines.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use provider::ErrorKind;
+
+/// Which kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// HashiCorp Vault and OpenBao.
+    Vault,
+    /// The embedded store.
+    Secretfs,
+    /// Any other.
+    Other,
+}
+
+impl Provider {
+    /// The label of the provider that goes by `name` in classes.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "vault" | "openbao" => Self::Vault,
+            "secretfs" => Self::Secretfs,
+            _ => Self::Other,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::Secretfs => "secretfs",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// How a gRPC call ended, in the names of gRPC's codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Code {
+    Ok,
+    InvalidArgument,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    Unauthenticated,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    DeadlineExceeded,
+    Unavailable,
+    Internal,
+}
+
+impl Code {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::InvalidArgument => "invalid_argument",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::PermissionDenied => "permission_denied",
+            Self::Unauthenticated => "unauthenticated",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::FailedPrecondition => "failed_precondition",
+            Self::Aborted => "aborted",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// What a refresh of a volume came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refresh {
+    /// Every object is what it was.
+    Unchanged,
+    /// The volume shows something new.
+    Rotated,
+    /// The store's answer was an error, of this kind.
+    Failed(ErrorKind),
+    /// The store's answer could not be shown: too large, or the kernel refused.
+    NotShown,
+}
+
+impl Refresh {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Rotated => "rotated",
+            Self::Failed(kind) => kind_label(kind),
+            Self::NotShown => "not_shown",
+        }
+    }
+}
+
+/// Why files were taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Withdrawal {
+    /// The store took the object back.
+    Revoked,
+    /// The store refuses it, and the class says `on-denied: remove`.
+    Denied,
+    /// The store was away for longer than `max-stale`, and the class says `on-stale: remove`.
+    Stale,
+}
+
+impl Withdrawal {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Denied => "denied",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+fn kind_label(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::NotFound => "not_found",
+        ErrorKind::Revoked => "revoked",
+        ErrorKind::Denied => "denied",
+        ErrorKind::Unauthenticated => "unauthenticated",
+        ErrorKind::Unavailable => "unavailable",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProvider {
+    provider: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCode {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCodeAndProvider {
+    code: &'static str,
+    provider: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProviderAndOutcome {
+    provider: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByState {
+    state: &'static str,
+}
+
+type Timings = Family<ByProvider, Histogram, fn() -> Histogram>;
+
+/// The metrics of this process; clones count together. Made once, passed to who counts.
+#[derive(Clone)]
+pub struct Metrics {
+    publishes: Family<ByCodeAndProvider, Counter>,
+    publish_time: Timings,
+    unpublishes: Family<ByCode, Counter>,
+    refreshes: Family<ByProviderAndOutcome, Counter>,
+    store_calls: Family<ByProviderAndOutcome, Counter>,
+    store_call_time: Timings,
+    retries: Family<ByProvider, Counter>,
+    budget_exhausted: Family<ByProvider, Counter>,
+    breakers: Family<ByState, Gauge>,
+    withdrawals: Family<ByReason, Counter>,
+    lease_ends: Family<ByProviderAndOutcome, Counter>,
+    volumes: Gauge,
+    secret_bytes: Gauge,
+    staleness: Gauge<f64, AtomicU64>,
+    registered: Gauge,
+    audit_dropped: Counter,
+    registry: Arc<Registry>,
+}
+
+/// 1 ms to 16 s: from a read in memory to what kubelet waits for without a word.
+fn timing() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 15))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let unregistered = Self {
+            publishes: Family::default(),
+            publish_time: Family::new_with_constructor(timing),
+            unpublishes: Family::default(),
+            refreshes: Family::default(),
+            store_calls: Family::default(),
+            store_call_time: Family::new_with_constructor(timing),
+            retries: Family::default(),
+            budget_exhausted: Family::default(),
+            breakers: Family::default(),
+            withdrawals: Family::default(),
+            lease_ends: Family::default(),
+            volumes: Gauge::default(),
+            secret_bytes: Gauge::default(),
+            staleness: Gauge::default(),
+            registered: Gauge::default(),
+            audit_dropped: Counter::default(),
+            registry: Arc::default(),
+        };
+        let registry = unregistered.register().into();
+        Self { registry, ..unregistered }
+    }
+}
+
+impl Metrics {
+    fn register(&self) -> Registry {
+        let mut registry = Registry::with_prefix("secretfs");
+        self.register_volumes(&mut registry);
+        self.register_stores(&mut registry);
+        self.register_process(&mut registry);
+        registry
+    }
+
+    fn register_volumes(&self, registry: &mut Registry) {
+        registry.register("publish", "Calls to publish a volume, by their gRPC code", self.publishes.clone());
+        registry.register_with_unit(
+            "publish",
+            "Time to publish a volume that was not mounted before, store calls included",
+            Unit::Seconds,
+            self.publish_time.clone(),
+        );
+        registry.register(
+            "unpublish",
+            "Calls to unpublish a volume, by their gRPC code",
+            self.unpublishes.clone(),
+        );
+        registry.register(
+            "refresh",
+            "Refreshes of mounted volumes, by what came of them",
+            self.refreshes.clone(),
+        );
+        registry.register(
+            "withdrawn",
+            "Files that were taken back from mounted volumes, by the reason",
+            self.withdrawals.clone(),
+        );
+        registry.register("volumes", "Volumes that are mounted", self.volumes.clone());
+        registry.register_with_unit(
+            "secret",
+            "Contents of every mounted volume together",
+            Unit::Bytes,
+            self.secret_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "volume_staleness",
+            "Time since the store last confirmed the oldest unconfirmed object of any mounted volume",
+            Unit::Seconds,
+            self.staleness.clone(),
+        );
+    }
+
+    fn register_stores(&self, registry: &mut Registry) {
+        registry.register("store_calls", "Calls to stores, by what came of them", self.store_calls.clone());
+        registry.register_with_unit(
+            "store_call",
+            "Time that a store took to answer",
+            Unit::Seconds,
+            self.store_call_time.clone(),
+        );
+        registry.register("retries", "Calls to stores that repeat a failed one", self.retries.clone());
+        registry.register(
+            "budget_exhausted",
+            "Retries that were not made because the store's retry budget was spent",
+            self.budget_exhausted.clone(),
+        );
+        registry.register(
+            "breaker_state",
+            "Stores by the state of their circuit breaker",
+            self.breakers.clone(),
+        );
+        registry.register(
+            "lease_ends",
+            "Attempts to end the login and leases of an unpublished volume, by what came of them",
+            self.lease_ends.clone(),
+        );
+    }
+
+    fn register_process(&self, registry: &mut Registry) {
+        registry.register(
+            "registration_state",
+            "Whether kubelet has taken this driver's registration (1) or not (0)",
+            self.registered.clone(),
+        );
+        registry.register(
+            "audit_dropped",
+            "Audit records that could not be written",
+            self.audit_dropped.clone(),
+        );
+        registry.register(
+            "build",
+            "The version that runs",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+    }
+
+    /// A volume was published, or was not. `took` is given where it was mounted by this call.
+    pub fn publish(&self, provider: Provider, code: Code, took: Option<Duration>) {
+        let provider = provider.label();
+        self.publishes.get_or_create(&ByCodeAndProvider { code: code.label(), provider }).inc();
+        if let Some(took) = took {
+            self.publish_time.get_or_create(&ByProvider { provider }).observe(took.as_secs_f64());
+        }
+    }
+
+    /// A volume was unpublished, or was not.
+    pub fn unpublish(&self, code: Code) {
+        self.unpublishes.get_or_create(&ByCode { code: code.label() }).inc();
+    }
+
+    /// A mounted volume was refreshed, or could not be.
+    pub fn refresh(&self, provider: Provider, outcome: Refresh) {
+        let labels = ByProviderAndOutcome { provider: provider.label(), outcome: outcome.label() };
+        self.refreshes.get_or_create(&labels).inc();
+    }
+
+    /// A store answered a call after `took`, or failed to.
+    pub fn store_call(&self, provider: Provider, failure: Option<ErrorKind>, took: Duration) {
+        let labels = outcome_of(provider, failure);
+        self.store_calls.get_or_create(&labels).inc();
+        let by_provider = ByProvider { provider: labels.provider };
+        self.store_call_time.get_or_create(&by_provider).observe(took.as_secs_f64());
+    }
+
+    /// A failed call to a store is repeated.
+    pub fn retry(&self, provider: Provider) {
+        self.retries.get_or_create(&ByProvider { provider: provider.label() }).inc();
+    }
+
+    /// A failed call to a store is not repeated, for its retry budget is spent.
+    pub fn budget_exhausted(&self, provider: Provider) {
+        self.budget_exhausted.get_or_create(&ByProvider { provider: provider.label() }).inc();
+    }
+
+    /// How many stores have a closed and an open breaker now.
+    pub fn set_breakers(&self, closed: usize, open: usize) {
+        self.breakers.get_or_create(&ByState { state: "closed" }).set(gauge(closed));
+        self.breakers.get_or_create(&ByState { state: "open" }).set(gauge(open));
+    }
+
+    /// `files` were taken back from a mounted volume.
+    pub fn withdrawn(&self, reason: Withdrawal, files: usize) {
+        let files = u64::try_from(files).unwrap_or(u64::MAX);
+        self.withdrawals.get_or_create(&ByReason { reason: reason.label() }).inc_by(files);
+    }
+
+    /// The login of an unpublished volume was ended, or could not be.
+    pub fn lease_end(&self, provider: Provider, failure: Option<ErrorKind>) {
+        self.lease_ends.get_or_create(&outcome_of(provider, failure)).inc();
+    }
+
+    /// How many volumes are mounted now, and how many bytes they show.
+    pub fn set_volumes(&self, volumes: usize, bytes: u64) {
+        self.volumes.set(gauge(volumes));
+        self.secret_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// How old the oldest unconfirmed object is now.
+    pub fn set_staleness(&self, oldest: Duration) {
+        self.staleness.set(oldest.as_secs_f64());
+    }
+
+    /// Whether kubelet has taken the registration.
+    pub fn set_registered(&self, registered: bool) {
+        self.registered.set(i64::from(registered));
+    }
+
+    /// What [`Audit::counting`](crate::audit::Audit::counting) counts in.
+    pub fn audit_dropped(&self) -> Counter {
+        self.audit_dropped.clone()
+    }
+
+    /// Everything, in the text format of OpenMetrics.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: writing to memory does not fail.
+    pub fn exposition(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn outcome_of(provider: Provider, failure: Option<ErrorKind>) -> ByProviderAndOutcome {
+    ByProviderAndOutcome { provider: provider.label(), outcome: failure.map_or("ok", kind_label) }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The exposition without bucket lines, each family's samples in alphabetical order.
+    fn exposition(act: impl FnOnce(&Metrics)) -> String {
+        let metrics = Metrics::default();
+        act(&metrics);
+        let text = metrics.exposition().unwrap();
+        let mut lines: Vec<&str> = text.lines().filter(|line| !line.contains("_bucket{")).collect();
+        lines.chunk_by_mut(|a, b| a.starts_with('#') == b.starts_with('#')).for_each(|family| {
+            if family.iter().all(|line| !line.starts_with('#')) {
+                family.sort_unstable();
+            }
+        });
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    #[test]
+    fn the_exposition_is_what_dashboards_query() {
+        let text = exposition(|metrics| {
+            metrics.publish(Provider::of("openbao"), Code::Ok, Some(Duration::from_millis(500)));
+            metrics.publish(Provider::of("acme"), Code::PermissionDenied, None);
+            metrics.unpublish(Code::Ok);
+            metrics.refresh(Provider::Secretfs, Refresh::Rotated);
+            metrics.refresh(Provider::Vault, Refresh::Failed(ErrorKind::Unavailable));
+            metrics.withdrawn(Withdrawal::Revoked, 2);
+            metrics.set_volumes(3, 4096);
+            metrics.set_staleness(Duration::from_millis(1500));
+            metrics.store_call(Provider::Vault, None, Duration::from_millis(250));
+            metrics.store_call(Provider::Vault, Some(ErrorKind::Denied), Duration::from_millis(250));
+            metrics.retry(Provider::Vault);
+            metrics.budget_exhausted(Provider::Vault);
+            metrics.set_breakers(2, 1);
+            metrics.lease_end(Provider::Vault, None);
+            metrics.set_registered(true);
+            metrics.audit_dropped().inc();
+        });
+
+        let golden = include_str!("../tests/golden/metrics.txt");
+        assert_eq!(text, golden.replace("VERSION", env!("CARGO_PKG_VERSION")), "{text}");
+    }
+
+    #[test]
+    fn clones_count_together() {
+        let text = exposition(|metrics| {
+            metrics.clone().unpublish(Code::Ok);
+            metrics.clone().unpublish(Code::Ok);
+        });
+
+        assert!(text.contains("secretfs_unpublish_total{code=\"ok\"} 2\n"), "{text}");
+    }
+}
