@@ -11,4 +11,5 @@ pub mod mounter;
 pub mod providers;
 pub mod readings;
 pub mod snapshot;
+pub mod telemetry;
 pub mod volume;

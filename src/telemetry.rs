@@ -1,0 +1,167 @@
+//! Logs: to standard error, as text for people or JSON for machines.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::util::TryInitError;
+
+/// How a process logs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LogArgs {
+    /// How log lines look
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "SECRETFS_LOG_FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or a list like `info,secretfs::volume=debug`
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info", env = "SECRETFS_LOG")]
+    pub log: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Why a process cannot log as told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter is not one.
+    #[error("--log {filter:?}: {source}; write a level (`debug`) or a list (`info,secretfs::volume=debug`)")]
+    Filter {
+        /// As given.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// Logging was started before.
+    #[error("logging: {0}")]
+    Started(#[from] TryInitError),
+}
+
+/// Starts logging, once in a process.
+///
+/// # Errors
+///
+/// The filter is not one, or logging was started already.
+pub fn start(args: &LogArgs) -> Result<(), Error> {
+    let ansi = io::stderr().is_terminal();
+    match args.log_format {
+        LogFormat::Json => json(filter(&args.log)?, io::stderr).try_init()?,
+        LogFormat::Text => text(filter(&args.log)?, io::stderr, ansi).try_init()?,
+    }
+    Ok(())
+}
+
+fn filter(text: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(text).map_err(|source| Error::Filter { filter: text.to_owned(), source })
+}
+
+fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_writer(writer)
+        .with_filter(filter_fn(is_ours_or_plain));
+    tracing_subscriber::registry().with(filter).with(lines)
+}
+
+fn text<W>(filter: EnvFilter, writer: W, ansi: bool) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(ansi)
+        .with_writer(writer)
+        .with_filter(filter_fn(is_ours_or_plain));
+    tracing_subscriber::registry().with(filter).with(lines)
+}
+
+/// The crates of this workspace that log.
+const OURS: [&str; 6] = ["secretfs", "provider", "provider_vault", "provider_store", "manifest", "authority"];
+
+/// Libraries show what they send and receive at `debug` and `trace`. That may hold a token
+/// or a value, so nobody is shown it, whatever the filter says.
+fn is_ours_or_plain(event: &Metadata<'_>) -> bool {
+    let root = event.target().split("::").next().unwrap_or_default();
+    *event.level() <= Level::INFO || OURS.contains(&root)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Written {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_json_line_has_the_events_fields_beside_its_message_and_its_span() {
+        let written = Written::default();
+        let writer = written.clone();
+
+        tracing::subscriber::with_default(json(filter("info").unwrap(), move || writer.clone()), || {
+            let _span = tracing::info_span!("publish", volume = "csi-1").entered();
+            tracing::info!(files = 2, "mounted");
+        });
+
+        let line: serde_json::Value = serde_json::from_str(&written.text()).unwrap();
+        assert_eq!(line["message"], "mounted");
+        assert_eq!(line["files"], 2);
+        assert_eq!(line["span"]["volume"], "csi-1");
+    }
+
+    #[test]
+    fn what_a_library_says_in_debug_is_not_shown_even_when_asked_for() {
+        let written = Written::default();
+        let writer = written.clone();
+
+        let subscriber = text(filter("trace").unwrap(), move || writer.clone(), false);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!(target: "h2::codec", "canary");
+            tracing::debug!(target: "providers_of_others", "canary");
+            tracing::warn!(target: "h2::codec", "closed");
+            tracing::debug!(target: "secretfs::volume", "due");
+        });
+
+        let text = written.text();
+        assert!(!text.contains("canary"), "{text}");
+        assert!(text.contains("closed") && text.contains("due"), "{text}");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused_with_an_example() {
+        let error = filter("secretfs=loud").unwrap_err().to_string();
+
+        assert!(error.starts_with("--log \"secretfs=loud\": "), "{error}");
+        assert!(error.contains("info,secretfs::volume=debug"), "{error}");
+    }
+}
