@@ -1,1 +1,23 @@
-//! csi-proto
+//! The protocols that a node plugin serves and calls, generated from the files beside this crate.
+//!
+//! Messages that carry credentials or values print their fields' names and sizes only.
+
+mod redact;
+
+/// Container Storage Interface 1.12: Identity and Node.
+#[allow(clippy::all, unreachable_pub, missing_docs)]
+pub mod csi {
+    tonic::include_proto!("csi.v1");
+}
+
+/// Kubelet's plugin registration, version 1.
+#[allow(clippy::all, unreachable_pub, missing_docs)]
+pub mod registration {
+    tonic::include_proto!("pluginregistration");
+}
+
+/// The provider protocol of the Secrets Store CSI driver.
+#[allow(clippy::all, unreachable_pub, missing_docs)]
+pub mod provider {
+    tonic::include_proto!("v1alpha1");
+}
