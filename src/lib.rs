@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod commands;
 pub mod exit;
+pub mod failpoint;
 pub mod metrics;
 pub mod mode;
 pub mod mounter;

@@ -1,5 +1,7 @@
 //! How a snapshot becomes files: one module for each way.
 
+mod tmpfs;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -8,6 +10,8 @@ use provider::ObjectPath;
 
 use crate::mounter::Error;
 use crate::snapshot::Snapshot;
+
+pub use tmpfs::Tmpfs;
 
 /// How a volume's files look, beside what its class says of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,11 +37,12 @@ pub trait Mode: fmt::Debug + Send + Sync {
         appearance: &Appearance,
     ) -> Result<Box<dyn Mounted>, Error>;
 
-    /// Takes over what an earlier process mounted at `target`; `None` if nothing of ours is mounted there.
+    /// Takes over what an earlier process mounted at `target`, and finishes or undoes what it died in the middle
+    /// of; `None` if nothing of ours is mounted there.
     ///
     /// # Errors
     ///
-    /// The mount table cannot be read, or the mount not be entered.
+    /// The mount cannot be entered or tidied; calling again is safe.
     fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error>;
 }
 
@@ -49,7 +54,7 @@ pub trait Mounted: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// The old snapshot is still shown, whole.
+    /// The old snapshot is still shown, whole. [`Error::is_too_large`] where it is the size that keeps the new one out.
     fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), Error>;
 
     /// Reads back the files that are shown, with their modes: what a new process knows of a volume it adopts.

@@ -3,11 +3,19 @@
 //! Two implementations: in this process, and over a socket to `secretfs mounter`.
 //! Calls block; none waits for a store, a pod or the caller.
 
+mod blobs;
+mod local;
+mod place;
+mod sockets;
+
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+pub use local::LocalMounter;
+pub use place::Roots;
 
 /// A privileged operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +28,18 @@ pub struct Error {
     /// What the kernel said.
     #[source]
     pub source: io::Error,
+}
+
+impl Error {
+    /// Makes what the kernel said into an error of this operation.
+    pub fn of(action: &'static str, target: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { action, target: target.to_owned(), source }
+    }
+
+    /// Whether a set of files is larger than its volume may be.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::StorageFull)
+    }
 }
 
 /// A tmpfs to make.
@@ -48,14 +68,16 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error>;
 
     /// Shows the file system below `root` at `target`, read-only. Makes `target` if it is missing.
+    /// `root`, which [`create`](Self::create) made, is spent: it is read-only from now on.
     ///
     /// # Errors
     ///
+    /// Something is mounted at `target` already, or the kernel refuses.
     /// Nothing is mounted and a `target` made by this call is gone again.
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error>;
 
     /// The root of what is mounted at `target`, writable through the directory returned and nowhere else;
-    /// `None` if nothing is mounted there.
+    /// `None` if no tmpfs is mounted there.
     ///
     /// # Errors
     ///

@@ -1,1 +1,9 @@
-//! sys
+//! The system calls that need unsafe code because no safe wrapper exists for them.
+
+#[cfg(feature = "mapping")]
+mod mapping;
+mod mounts;
+
+#[cfg(feature = "mapping")]
+pub use mapping::Mapping;
+pub use mounts::{leave_mount_namespace, make_read_only, make_writable};

@@ -1,0 +1,121 @@
+//! Going through the directories of a volume, always relative to an open one.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use provider::{ObjectPath, SecretBytes};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::super::ShownFile;
+
+/// A name in a directory.
+pub(super) struct Entry {
+    pub(super) name: String,
+    kind: FileType,
+}
+
+/// What `directory` holds.
+pub(super) fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<Entry>> {
+    let mut found = Vec::new();
+    for entry in Dir::new(open_directory(directory, ".")?)? {
+        let entry = entry?;
+        let name = entry.file_name().to_str().map_err(|_| foreign("a name that is no UTF-8"))?;
+        if name != "." && name != ".." {
+            found.push(Entry { name: name.to_owned(), kind: entry.file_type() });
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
+}
+
+pub(super) fn exists(directory: BorrowedFd<'_>, path: &str) -> bool {
+    rustix::fs::statat(directory, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+/// Every file below `version`.
+pub(super) fn read(version: BorrowedFd<'_>) -> io::Result<Vec<ShownFile>> {
+    let mut files = Vec::new();
+    each_file(version, "", &mut |directory, name, path| {
+        let path =
+            ObjectPath::try_from(path).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let file = File::from(open_file(directory, name, OFlags::RDONLY)?);
+        files.push(read_file(path, file)?);
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+fn read_file(path: ObjectPath, mut file: File) -> io::Result<ShownFile> {
+    let stat = rustix::fs::fstat(&file)?;
+    // With room for all of it and the end: a buffer that grows leaves copies behind.
+    let mut contents = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0) + 1);
+    file.read_to_end(&mut contents)?;
+    Ok(ShownFile { path, contents: SecretBytes::new(contents), mode: stat.st_mode & 0o777 })
+}
+
+/// Empties the files below the directory `name` whose path `emptied` says. Something that is no directory has none.
+pub(super) fn empty(parent: BorrowedFd<'_>, name: &str, emptied: &dyn Fn(&str) -> bool) -> io::Result<()> {
+    if kind(parent, name)? != FileType::Directory {
+        return Ok(());
+    }
+    each_file(open_directory(parent, name)?.as_fd(), "", &mut |directory, name, path| {
+        if emptied(path) {
+            rustix::fs::ftruncate(open_file(directory, name, OFlags::WRONLY)?, 0)?;
+        }
+        Ok(())
+    })
+}
+
+/// Removes `name` and, where it is a directory, what it holds.
+pub(super) fn remove(parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    let kind = kind(parent, name)?;
+    remove_entry(parent, &Entry { name: name.to_owned(), kind })
+}
+
+fn remove_entry(parent: BorrowedFd<'_>, entry: &Entry) -> io::Result<()> {
+    if entry.kind != FileType::Directory {
+        return Ok(rustix::fs::unlinkat(parent, &entry.name, AtFlags::empty())?);
+    }
+    let directory = open_directory(parent, &entry.name)?;
+    entries(directory.as_fd())?.iter().try_for_each(|entry| remove_entry(directory.as_fd(), entry))?;
+    Ok(rustix::fs::unlinkat(parent, &entry.name, AtFlags::REMOVEDIR)?)
+}
+
+/// Calls `visit` with the directory, name and path of every file below `directory`.
+fn each_file(
+    directory: BorrowedFd<'_>,
+    above: &str,
+    visit: &mut dyn FnMut(BorrowedFd<'_>, &str, &str) -> io::Result<()>,
+) -> io::Result<()> {
+    for entry in entries(directory)? {
+        let path = format!("{above}{}", entry.name);
+        match entry.kind {
+            FileType::RegularFile => visit(directory, &entry.name, &path)?,
+            FileType::Directory => {
+                each_file(open_directory(directory, &entry.name)?.as_fd(), &format!("{path}/"), visit)?;
+            }
+            _ => return Err(foreign(&path)),
+        }
+    }
+    Ok(())
+}
+
+fn kind(parent: BorrowedFd<'_>, name: &str) -> io::Result<FileType> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    Ok(FileType::from_raw_mode(stat.map_err(io::Error::from)?.st_mode))
+}
+
+fn open_file(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(directory, name, access | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// What stands in a volume is not as we write it.
+pub(super) fn foreign(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what} is not as secretfs writes it"))
+}

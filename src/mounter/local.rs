@@ -1,0 +1,228 @@
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use super::blobs::Blobs;
+use super::place::{Place, Roots, is_mount_root};
+use super::sockets::Sockets;
+use super::{Error, Mounter, Tmpfs};
+use crate::failpoint;
+
+/// How long an unmount waits for who still uses the mount, before it takes the mount out of the tree regardless.
+const BUSY: Duration = Duration::from_secs(2);
+/// How long it waits between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+/// What `/proc/mounts` calls our file systems.
+const SOURCE: &str = "secretfs";
+/// `f_type` of a tmpfs.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// The privileged verbs, done by this process.
+#[derive(Debug, Default)]
+pub struct LocalMounter {
+    roots: Roots,
+    swap_allowed: bool,
+    /// Held from the look at a target to the mount on it, so that two calls never stack their mounts.
+    attaching: Mutex<()>,
+    sockets: Mutex<Sockets>,
+    blobs: Mutex<Blobs>,
+}
+
+impl LocalMounter {
+    /// A mounter that acts below `roots` only and keeps secrets out of swap.
+    pub fn new(roots: Roots) -> Self {
+        Self { roots, ..Self::default() }
+    }
+
+    /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
+    #[must_use]
+    pub fn allow_swap(self, allowed: bool) -> Self {
+        Self { swap_allowed: allowed, ..self }
+    }
+
+    fn show(&self, root: BorrowedFd<'_>, place: &Place) -> io::Result<()> {
+        let directory = place.open()?;
+        let _attaching = self.attaching.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_mount_root(&directory)? {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "something is mounted there already"));
+        }
+        // A process that this one forks holds our descriptors until it executes something else.
+        when_free(|| sys::make_read_only(root))?;
+        let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        Ok(rustix::mount::move_mount(root, "", &directory, "", both)?)
+    }
+}
+
+impl Mounter for LocalMounter {
+    fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error> {
+        make(tmpfs, self.swap_allowed).map_err(Error::of("make", Path::new("a tmpfs")))
+    }
+
+    fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error> {
+        let failed = || Error::of("mount", target);
+        let place = self.roots.for_mount(target).map_err(failed())?;
+        let made = place.make_directory().map_err(failed())?;
+        failpoint::hit("attach.directory");
+        let shown = self.show(root, &place).inspect_err(|_| {
+            if made {
+                let _ = place.remove_directory();
+            }
+        });
+        failpoint::hit("attach.moved");
+        shown.map_err(failed())
+    }
+
+    fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        absent(self.roots.for_mount(target).and_then(|place| place.open()))
+            .and_then(|directory| directory.map_or(Ok(None), |directory| writable_clone(&directory)))
+            .map_err(Error::of("enter the mount at", target))
+    }
+
+    fn resize(&self, root: BorrowedFd<'_>, size: u64, inodes: u64) -> Result<(), Error> {
+        reconfigure(root, size, inodes).map_err(Error::of("resize", Path::new("a tmpfs")))
+    }
+
+    fn detach(&self, target: &Path) -> Result<(), Error> {
+        absent(self.roots.for_mount(target))
+            .and_then(|place| place.map_or(Ok(()), |place| clear(&place)))
+            .map_err(Error::of("unmount", target))
+    }
+
+    fn listen(&self, path: &Path) -> Result<UnixListener, Error> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let listening = self.roots.for_socket(path).and_then(|place| sockets.listen(path, &place));
+        listening.map_err(Error::of("listen at", path))
+    }
+
+    fn keep(&self, name: &str, blob: &[u8]) -> Result<(), Error> {
+        let kept = self.blobs.lock().unwrap_or_else(PoisonError::into_inner).keep(name, blob);
+        kept.map_err(Error::of("keep", Path::new(name)))
+    }
+
+    fn kept(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        Ok(self.blobs.lock().unwrap_or_else(PoisonError::into_inner).all())
+    }
+
+    fn forget(&self, name: &str) -> Result<(), Error> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner).forget(name);
+        Ok(())
+    }
+}
+
+fn make(tmpfs: &Tmpfs, swap_allowed: bool) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if !keep_out_of_swap(context.as_fd())? && !swap_allowed && swap_is_on()? {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this kernel (before 6.4) cannot keep a tmpfs out of swap, and swap is on; \
+             turn swap off, or allow it with --allow-swap",
+        ));
+    }
+    set_limits(context.as_fd(), tmpfs.size, tmpfs.inodes)?;
+    let set = |key, value: &str| rustix::mount::fsconfig_set_string(context.as_fd(), key, value);
+    set("source", SOURCE)?;
+    set("mode", &format!("{:o}", tmpfs.mode))?;
+    set("gid", &tmpfs.gid.to_string())?;
+    if let Some(label) = &tmpfs.selinux_context {
+        set("context", label)?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+fn reconfigure(root: BorrowedFd<'_>, size: u64, inodes: u64) -> io::Result<()> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = rustix::mount::fspick(root, "", flags)?;
+    // What is not said again counts as taken back, and that is refused.
+    keep_out_of_swap(context.as_fd())?;
+    set_limits(context.as_fd(), size, inodes)?;
+    Ok(rustix::mount::fsconfig_reconfigure(context.as_fd())?)
+}
+
+fn set_limits(context: BorrowedFd<'_>, size: u64, inodes: u64) -> io::Result<()> {
+    rustix::mount::fsconfig_set_string(context, "size", size.to_string())?;
+    rustix::mount::fsconfig_set_string(context, "nr_inodes", inodes.to_string())?;
+    Ok(())
+}
+
+/// `false` where the kernel does not know how.
+fn keep_out_of_swap(context: BorrowedFd<'_>) -> io::Result<bool> {
+    match rustix::mount::fsconfig_set_flag(context, "noswap") {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn swap_is_on() -> io::Result<bool> {
+    // The first line is a heading.
+    Ok(std::fs::read_to_string("/proc/swaps")?.lines().nth(1).is_some())
+}
+
+fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    if !is_mount_root(directory)? || rustix::fs::fstatfs(directory)?.f_type as i64 != TMPFS_MAGIC {
+        return Ok(None);
+    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let clone = rustix::mount::open_tree(directory, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?;
+    sys::make_writable(clone.as_fd())?;
+    Ok(Some(clone))
+}
+
+/// Unmounts all that is stacked at `place`, then removes the directory.
+fn clear(place: &Place) -> io::Result<()> {
+    while unmount_one(place)? {}
+    failpoint::hit("detach.unmounted");
+    place.remove_directory()?;
+    failpoint::hit("detach.removed");
+    Ok(())
+}
+
+/// `false` if nothing was mounted.
+fn unmount_one(place: &Place) -> io::Result<bool> {
+    let path = place.path();
+    let unmount = |flags| Ok(rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | flags)?);
+    let unmounted = when_free(|| unmount(UnmountFlags::empty()))
+        .or_else(|error: io::Error| if is_busy(&error) { unmount(UnmountFlags::DETACH) } else { Err(error) });
+    match unmounted {
+        Ok(()) => Ok(true),
+        // Not a mount; or nothing at all.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::NOENT)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Does `attempt` again while the kernel answers that something is busy, for a bounded time.
+fn when_free(attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if is_busy(&error) && start.elapsed() < BUSY => thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::BUSY)
+}
+
+fn absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

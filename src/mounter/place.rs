@@ -1,0 +1,116 @@
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// Mode of a target directory that we make: what kubelet gives its parent.
+const TARGET_MODE: u32 = 0o750;
+
+/// Where a mounter acts. Outside of these it refuses.
+#[derive(Debug, Clone, Default)]
+pub struct Roots {
+    /// Below which directory it mounts; anywhere if there is none.
+    pub pods: Option<PathBuf>,
+    /// Below which directories it makes sockets.
+    pub sockets: Vec<PathBuf>,
+}
+
+/// A name in a directory that is held open, so that nobody who swaps the directories above it
+/// for symbolic links can move it elsewhere.
+#[derive(Debug)]
+pub(super) struct Place {
+    parent: OwnedFd,
+    name: OsString,
+}
+
+impl Roots {
+    pub(super) fn for_mount(&self, target: &Path) -> io::Result<Place> {
+        match &self.pods {
+            Some(pods) => Place::below(pods, target, ResolveFlags::NO_XDEV),
+            None => Place::below(Path::new("/"), target, ResolveFlags::empty()),
+        }
+    }
+
+    pub(super) fn for_socket(&self, path: &Path) -> io::Result<Place> {
+        let root = self.sockets.iter().find(|root| path.starts_with(root));
+        let root =
+            root.ok_or_else(|| refused("it is below none of the directories that sockets may be in"))?;
+        Place::below(root, path, ResolveFlags::empty())
+    }
+}
+
+impl Place {
+    fn below(root: &Path, path: &Path, also: ResolveFlags) -> io::Result<Self> {
+        let below =
+            path.strip_prefix(root).map_err(|_| refused(&format!("it is not below {}", root.display())))?;
+        let plain = below.components().all(|component| matches!(component, Component::Normal(_)));
+        let (Some(parent), Some(name), true) = (below.parent(), below.file_name(), plain) else {
+            return Err(refused("it is no plain path"));
+        };
+        // The root itself is the administrator's: it may be a link to where there is room.
+        let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let parent = if parent == Path::new("") { Path::new(".") } else { parent };
+        let parent = open_beneath(&root, parent.as_os_str(), also)?;
+        Ok(Self { parent, name: name.to_owned() })
+    }
+
+    /// The directory that is here.
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        open_beneath(&self.parent, &self.name, ResolveFlags::empty())
+    }
+
+    /// Makes the directory; `false` if it was there.
+    pub(super) fn make_directory(&self) -> io::Result<bool> {
+        match rustix::fs::mkdirat(&self.parent, &self.name, Mode::from_raw_mode(TARGET_MODE)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes the directory if it is empty and there.
+    pub(super) fn remove_directory(&self) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) {
+            // A directory that holds something was there before us, and is its owner's.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn parent(&self) -> &OwnedFd {
+        &self.parent
+    }
+
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// A path for calls that take nothing else. It goes through the open directory and is good while `self` is.
+    pub(super) fn path(&self) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.parent.as_raw_fd().to_string()).join(&self.name)
+    }
+}
+
+fn open_beneath(directory: &OwnedFd, path: &OsStr, also: ResolveFlags) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::BENEATH | also;
+    rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve).map_err(|error| match error {
+        Errno::LOOP => refused("a symbolic link stands on the way; give the path that it leads to"),
+        Errno::XDEV => refused("another mount stands on the way"),
+        other => other.into(),
+    })
+}
+
+fn refused(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, reason.to_owned())
+}
+
+/// Whether something is mounted with its root at the open `directory`.
+pub(super) fn is_mount_root(directory: &OwnedFd) -> io::Result<bool> {
+    use rustix::fs::{StatxAttributes, StatxFlags};
+    let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}

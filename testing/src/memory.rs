@@ -1,0 +1,73 @@
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
+
+/// How often `needle` stands in the anonymous memory (heap, stacks, anonymous mappings) of process `pid`.
+/// The process must not be the caller: the needle itself would be found. Needs root.
+///
+/// # Panics
+///
+/// The process has ended, or its memory cannot be read.
+pub fn occurrences_in_memory(pid: u32, needle: &[u8]) -> usize {
+    assert!(!needle.is_empty(), "an empty needle is everywhere");
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process runs");
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("tests that read memory run as root");
+    maps.lines().filter_map(anonymous).map(|range| occurrences(&memory, range, needle)).sum()
+}
+
+/// The addresses of a line of `maps`, if it is readable memory that no file is behind.
+fn anonymous(line: &str) -> Option<Range<u64>> {
+    let mut fields = line.split_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let readable = fields.next()?.starts_with('r');
+    let path = fields.nth(3).unwrap_or("");
+    let ours = path.is_empty() || path == "[heap]" || path.starts_with("[stack") || path.starts_with("[anon");
+    (readable && ours).then_some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
+}
+
+fn occurrences(memory: &File, range: Range<u64>, needle: &[u8]) -> usize {
+    let mut found = 0;
+    let mut window = Vec::new();
+    for at in range.clone().step_by(CHUNK) {
+        let mut chunk = vec![0; CHUNK.min(usize::try_from(range.end - at).unwrap_or(CHUNK))];
+        // Memory may be given back while it is read.
+        let read = memory.read_at(&mut chunk, at).unwrap_or(0);
+        window.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        found += window.windows(needle.len()).filter(|part| *part == needle).count();
+        window.drain(..window.len().saturating_sub(needle.len() - 1));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn what_another_process_holds_is_found_and_what_it_does_not_hold_is_not() {
+        // `read` keeps the line in a variable and waits for the next one.
+        let mut shell = Command::new("bash")
+            .args(["-c", "read held; echo ready; read end"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = shell.stdin.take().unwrap();
+        writeln!(input, "canary-in-a-mine").unwrap();
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+
+        let held = occurrences_in_memory(shell.id(), b"canary-in-a-mine");
+        let not_held = occurrences_in_memory(shell.id(), b"canary-in-a-cage");
+
+        drop(input);
+        shell.wait().unwrap();
+        assert!(held >= 1);
+        assert_eq!(not_held, 0);
+    }
+}

@@ -1,0 +1,23 @@
+use std::panic;
+use std::thread;
+
+use rustix::mount::{MountPropagationFlags, mount_change};
+
+/// Runs `body` on a thread with a mount namespace of its own, where it mounts what it likes:
+/// nobody else sees it, and it is gone when the thread and what it started have ended. Needs root.
+pub fn in_private_mounts<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    let ended = thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            enter();
+            body()
+        });
+        thread.join()
+    });
+    ended.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+}
+
+fn enter() {
+    sys::leave_mount_namespace().expect("tests that mount run as root");
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .expect("a new namespace can be made private");
+}

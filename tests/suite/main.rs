@@ -1,0 +1,11 @@
+//! Tests of the whole against real mounts, real servers and real processes. They need root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a test arranges has to fail it loudly"
+)]
+
+mod support;
+mod tmpfs;

@@ -1,0 +1,79 @@
+//! What several modules arrange.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use provider::{FileMode, ObjectPath, SecretBytes};
+use secretfs::mode::{Appearance, Mode, Mounted, Tmpfs};
+use secretfs::mounter::{LocalMounter, Mounter};
+use secretfs::snapshot::{File, FingerprintKey, Snapshot};
+use tempfile::TempDir;
+
+/// A snapshot of files with the default mode.
+pub(crate) fn snapshot(files: &[(&str, &str)]) -> Snapshot {
+    files.iter().map(|(path, contents)| (object_path(path), file(path, contents.as_bytes(), None))).collect()
+}
+
+pub(crate) fn object_path(path: &str) -> ObjectPath {
+    ObjectPath::try_from(path).unwrap()
+}
+
+pub(crate) fn file(path: &str, contents: &[u8], mode: Option<u64>) -> File {
+    File {
+        contents: SecretBytes::new(contents.to_vec()),
+        mode: mode.map(|mode| FileMode::try_from(mode).unwrap()),
+        fingerprint: FingerprintKey::new(&[7; 32]).fingerprint(&object_path(path), contents),
+        version: None,
+    }
+}
+
+/// A place to mount at, below a directory that everyone may enter.
+pub(crate) struct Target {
+    parent: TempDir,
+}
+
+impl Target {
+    pub(crate) fn new() -> Self {
+        let parent = tempfile::Builder::new().prefix("secretfs-").tempdir().unwrap();
+        let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(parent.path(), everyone).unwrap();
+        Self { parent }
+    }
+
+    pub(crate) fn parent(&self) -> &Path {
+        self.parent.path()
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.parent.path().join("mount")
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+}
+
+pub(crate) fn local() -> Arc<dyn Mounter> {
+    Arc::new(LocalMounter::default())
+}
+
+pub(crate) fn tmpfs() -> Tmpfs {
+    Tmpfs::new(local(), Tmpfs::DEFAULT_MAX_BYTES)
+}
+
+/// Mounts `files` at `target`, with nothing said of their looks.
+pub(crate) fn mount(target: &Target, files: &[(&str, &str)]) -> Box<dyn Mounted> {
+    tmpfs().mount(&target.path(), &snapshot(files), &Appearance::default()).unwrap()
+}
+
+/// Lines of this thread's mount table for mounts at or below `directory`.
+pub(crate) fn mounts_below(directory: &Path) -> Vec<String> {
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let below = |line: &&str| line.split(' ').nth(4).is_some_and(|at| Path::new(at).starts_with(directory));
+    table.lines().filter(below).map(str::to_owned).collect()
+}
