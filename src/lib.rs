@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md is the map: what each module does and what it must not know.
 
+pub mod admin;
 pub mod audit;
 pub mod commands;
 pub mod exit;

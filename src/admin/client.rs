@@ -1,0 +1,106 @@
+//! The other end of the admin socket: what `status`, `why` and `refresh` ask through.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::line::{read_line, write_line};
+use super::{Refreshed, Reply, Request, VolumeStatus, Which};
+
+/// How long a process may take to answer: a little longer than it allows itself.
+const DEADLINE: Duration = Duration::from_secs(130);
+
+/// Why a process did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The socket cannot be found, opened, written or read.
+    #[error("admin socket {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The process said no.
+    #[error("admin socket {}: {reason}", path.display())]
+    Refused {
+        /// Which.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether the process behind the socket is gone.
+    pub fn is_nobody(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), NotFound | ConnectionRefused))
+    }
+}
+
+/// The sockets at `path`: itself, or those in it if it is a directory. In alphabetical order.
+///
+/// # Errors
+///
+/// The directory cannot be read. One that is missing has no sockets.
+pub fn sockets(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(vec![path.to_owned()]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths.map_err(failed)?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "sock"));
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// Every volume of the process behind `socket`.
+///
+/// # Errors
+///
+/// Nobody answers there, or refuses.
+pub async fn status(socket: &Path) -> Result<Vec<VolumeStatus>, Error> {
+    let volume = |reply| if let Reply::Volume(volume) = reply { Some(*volume) } else { None };
+    Ok(ask(socket, &Request::Status).await?.into_iter().filter_map(volume).collect())
+}
+
+/// Has the process behind `socket` refresh `which` of its volumes. Empty if it has none of them.
+///
+/// # Errors
+///
+/// Nobody answers there, or refuses.
+pub async fn refresh(socket: &Path, which: Which) -> Result<Vec<Refreshed>, Error> {
+    let refreshed = |reply| if let Reply::Refreshed(volume) = reply { Some(volume) } else { None };
+    Ok(ask(socket, &Request::Refresh(which)).await?.into_iter().filter_map(refreshed).collect())
+}
+
+async fn ask(socket: &Path, request: &Request) -> Result<Vec<Reply>, Error> {
+    let answer = timeout(DEADLINE, exchange(socket, request)).await;
+    let replies = answer.map_err(io::Error::from).flatten();
+    let mut replies = replies.map_err(|source| Error::Io { path: socket.to_owned(), source })?;
+    match replies.pop() {
+        Some(Reply::End) => Ok(replies),
+        Some(Reply::Error(reason)) => Err(Error::Refused { path: socket.to_owned(), reason }),
+        _ => Err(Error::Io { path: socket.to_owned(), source: io::ErrorKind::UnexpectedEof.into() }),
+    }
+}
+
+async fn exchange(socket: &Path, request: &Request) -> io::Result<Vec<Reply>> {
+    let (reader, mut writer) = UnixStream::connect(socket).await?.into_split();
+    write_line(&mut writer, request).await?;
+    let mut reader = BufReader::new(reader);
+    let mut replies = Vec::new();
+    while let Some(reply) = read_line(&mut reader).await? {
+        replies.push(reply);
+    }
+    Ok(replies)
+}

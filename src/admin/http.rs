@@ -1,0 +1,266 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// Connections that are served at a time; others wait to be accepted.
+const MOST_CONNECTIONS: usize = 32;
+/// How long a request's header may take to arrive.
+const HEADER_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a connection may last: longer than any scrape interval makes no sense to keep.
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
+/// How old the last beat of a live process may be.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What must be true before kubelet is told that this process is ready.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
+
+/// One thing that must be true. Whoever makes it true holds it.
+#[derive(Debug)]
+pub struct Latch {
+    name: &'static str,
+    readiness: Readiness,
+}
+
+impl Readiness {
+    /// Adds a condition, unmet. `name` says what is met: `registered`, `recovered`, `mounter`.
+    pub fn latch(&self, name: &'static str) -> Latch {
+        let latch = Latch { name, readiness: self.clone() };
+        latch.set(false);
+        latch
+    }
+
+    /// The conditions that are not met, in alphabetical order.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.iter().filter(|(_, met)| !**met).map(|(name, _)| *name).collect()
+    }
+}
+
+impl Latch {
+    /// Whether the condition is met from now on.
+    pub fn set(&self, met: bool) {
+        let mut conditions = self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.insert(self.name, met);
+    }
+}
+
+/// The beat of the loop that keeps volumes fresh: a process is alive while it turns.
+#[derive(Clone)]
+pub struct Pulse(Arc<Mutex<Instant>>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Pulse {
+    /// The loop turned. Call it at least every ten seconds.
+    pub fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Time since the last beat.
+    fn pause(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pulse({:?} ago)", self.pause())
+    }
+}
+
+/// What the three paths tell.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// For `/metrics`.
+    pub metrics: Metrics,
+    /// For `/readyz`.
+    pub readiness: Readiness,
+    /// For `/livez`.
+    pub pulse: Pulse,
+}
+
+/// Answers on `listener` until `shutdown`; what is being answered then is answered still.
+pub async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) {
+    let router = router(health);
+    let mut connections = JoinSet::new();
+    loop {
+        let room = connections.len() < MOST_CONNECTIONS;
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if room => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(converse(stream, router.clone(), shutdown.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the HTTP listener cannot accept");
+                    sleep(Duration::from_secs(1)).await;
+                }
+            },
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_DEADLINE);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let served = timeout(CONNECTION_DEADLINE, async {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    });
+    if let Ok(Err(error)) = served.await {
+        tracing::debug!(error = error.as_ref() as &dyn std::error::Error, "an HTTP connection ended early");
+    }
+}
+
+fn router(health: Health) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(health)
+}
+
+async fn livez(State(health): State<Health>) -> Response {
+    let pause = health.pulse.pause();
+    if pause <= LONGEST_PAUSE {
+        return "alive\n".into_response();
+    }
+    let text = format!("not alive: the event loop has not turned for {} s\n", pause.as_secs());
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+async fn readyz(State(health): State<Health>) -> Response {
+    let missing = health.readiness.missing();
+    if missing.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready, missing: {}\n", missing.join(", "))).into_response()
+}
+
+/// The media type of OpenMetrics' text format.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+async fn metrics(State(health): State<Health>) -> Response {
+    match health.metrics.exposition() {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn health() -> Health {
+        Health { metrics: Metrics::default(), readiness: Readiness::default(), pulse: Pulse::default() }
+    }
+
+    async fn ask(health: &Health, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router(health.clone()).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn readiness_says_what_is_missing_until_nothing_is() {
+        let health = health();
+        let registered = health.readiness.latch("registered");
+        let recovered = health.readiness.latch("recovered");
+        recovered.set(true);
+
+        let before = ask(&health, "/readyz").await;
+        registered.set(true);
+        let after = ask(&health, "/readyz").await;
+        registered.set(false);
+        let lost = ask(&health, "/readyz").await;
+
+        let missing = (StatusCode::SERVICE_UNAVAILABLE, "not ready, missing: registered\n".to_owned());
+        assert_eq!(before, missing);
+        assert_eq!(after, (StatusCode::OK, "ready\n".to_owned()));
+        assert_eq!(lost, missing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_whose_loop_stands_still_is_not_alive() {
+        let health = health();
+
+        tokio::time::advance(LONGEST_PAUSE).await;
+        let pausing = ask(&health, "/livez").await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let stuck = ask(&health, "/livez").await;
+        health.pulse.beat();
+        let turning = ask(&health, "/livez").await;
+
+        assert_eq!(pausing.0, StatusCode::OK);
+        assert_eq!(stuck.1, "not alive: the event loop has not turned for 31 s\n");
+        assert_eq!(stuck.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(turning.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_over_tcp_until_told_to_stop() {
+        let health = health();
+        health.metrics.set_registered(true);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, health, shutdown.clone()));
+
+        // A connection that never asks anything must not keep the server from stopping.
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let response = scrape(address).await;
+        shutdown.cancel();
+        timeout(Duration::from_secs(20), server).await.unwrap().unwrap();
+
+        assert!(response.contains(&format!("content-type: {OPEN_METRICS}\r\n")), "{response}");
+        assert!(response.contains("secretfs_registration_state 1\n"), "{response}");
+    }
+
+    async fn scrape(address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
+    }
+}

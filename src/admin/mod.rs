@@ -1,0 +1,80 @@
+//! What a running process tells and lets be done: to machines over HTTP, to its admin over a socket.
+//!
+//! Knows volumes by the [`Admin`] trait alone.
+
+pub mod client;
+pub mod http;
+mod line;
+pub mod socket;
+mod status;
+
+pub use status::{ObjectState, ObjectStatus, VolumeStatus};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+/// What an admin may ask of the volumes of a running process.
+#[async_trait]
+pub trait Admin: Send + Sync {
+    /// Every volume, in the order of their ids.
+    async fn status(&self) -> Vec<VolumeStatus>;
+
+    /// Asks the stores again, now, for what `which` shows, and waits until the volumes show it.
+    /// Objects that reading makes new (certificates, leased logins) are made anew.
+    /// What the stores say is taken for an ordered answer: it is not confirmed by a second one.
+    async fn refresh(&self, which: &Which) -> Vec<Refreshed>;
+}
+
+/// Which volumes are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// All of the process.
+    All,
+    /// The one of that id.
+    Volume(String),
+    /// Those of one class.
+    Class {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What came of refreshing one volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// The volume's id.
+    pub volume: String,
+    /// Where it is mounted.
+    pub target: String,
+    /// Paths that show something new, or nothing any more.
+    pub changed: Vec<String>,
+    /// Why not everything is as the store has it now.
+    pub error: Option<String>,
+}
+
+/// One line to the admin socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Tell of every volume.
+    Status,
+    /// Refresh these.
+    Refresh(Which),
+}
+
+/// One line from the admin socket. An answer is any number of `Volume` or `Refreshed`, then `End` or `Error`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// A volume.
+    Volume(Box<VolumeStatus>),
+    /// A volume that was refreshed.
+    Refreshed(Refreshed),
+    /// That was all.
+    End,
+    /// The request was not understood, or took too long.
+    Error(String),
+}

@@ -1,0 +1,347 @@
+//! The admin socket: a line of JSON in, lines of JSON out, for root and the process's own user.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::line::{read_line, write_line};
+use super::{Admin, Reply, Request};
+
+/// Where sockets are unless told otherwise: one file for each process.
+pub const DIRECTORY: &str = "/run/secretfs/admin";
+
+/// Connections that are talked to at a time; others wait to be accepted.
+const MOST_CONNECTIONS: usize = 8;
+/// How long a request may take to arrive.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+/// How long an answer may take to make: longer than the deadlines of store calls.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
+/// How long an answer may take to be read.
+const REPLY_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a conversation may go on after the process was told to stop.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A bound admin socket; its file goes when it does.
+#[derive(Debug)]
+pub struct AdminSocket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode, so that a successor's socket at the same path is not removed.
+    identity: (u64, u64),
+}
+
+impl AdminSocket {
+    /// Listens at `path`, mode 0600, in place of whatever socket is there. Makes the directory, mode 0700.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made or written, or the path is longer than the kernel takes (107 bytes).
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        // Bound under another name and renamed, so that the path always names a socket that answers.
+        let staged = path.with_extension(std::process::id().to_string());
+        remove(&staged)?;
+        let listener = UnixListener::bind(&staged)?;
+        fs::set_permissions(&staged, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&staged, path)?;
+        let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+        Ok(Self { listener, file })
+    }
+
+    /// Answers until `shutdown`, then lets conversations end for a few seconds.
+    pub async fn serve(self, admin: Arc<dyn Admin>, shutdown: CancellationToken) {
+        let mut conversations = JoinSet::new();
+        loop {
+            let room = conversations.len() < MOST_CONNECTIONS;
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(_) = conversations.join_next() => {}
+                accepted = self.listener.accept(), if room => match accepted {
+                    Ok((stream, _)) => {
+                        conversations.spawn(converse(stream, Arc::clone(&admin)));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the admin socket cannot accept");
+                        sleep(Duration::from_secs(1)).await;
+                    }
+                },
+            }
+        }
+        drop(self.file);
+        let drained = async { while conversations.join_next().await.is_some() {} };
+        if timeout(DRAIN_DEADLINE, drained).await.is_err() {
+            conversations.shutdown().await;
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|there| there == self.identity) {
+            // Nobody is left to tell; a file that stays refuses connections and is replaced by the next process.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn converse(stream: UnixStream, admin: Arc<dyn Admin>) {
+    let told = match stream.peer_cred() {
+        Ok(peer) if may_ask(peer.uid()) => answer(stream, admin.as_ref()).await,
+        Ok(peer) => refuse(stream, peer.uid()).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = told {
+        tracing::debug!(%error, "a conversation on the admin socket ended early");
+    }
+}
+
+fn may_ask(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+async fn refuse(mut stream: UnixStream, uid: u32) -> io::Result<()> {
+    tracing::warn!(uid, "a stranger was turned away from the admin socket");
+    let reason = format!("uid {uid} may not ask; run this as root or as the user that secretfs runs as");
+    reply(&mut stream, &[Reply::Error(reason)]).await
+}
+
+async fn answer(mut stream: UnixStream, admin: &dyn Admin) -> io::Result<()> {
+    let replies = match request(&mut stream).await {
+        Ok(request) => replies(admin, &request).await,
+        Err(error) => vec![Reply::Error(format!("the request was not understood: {error}"))],
+    };
+    reply(&mut stream, &replies).await
+}
+
+async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Request> {
+    let line = timeout(REQUEST_DEADLINE, read_line(&mut BufReader::new(stream))).await??;
+    line.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+async fn replies(admin: &dyn Admin, request: &Request) -> Vec<Reply> {
+    let answered = timeout(ANSWER_DEADLINE, async {
+        let mut replies: Vec<Reply> = match request {
+            Request::Status => {
+                admin.status().await.into_iter().map(|volume| Reply::Volume(Box::new(volume))).collect()
+            }
+            Request::Refresh(which) => admin.refresh(which).await.into_iter().map(Reply::Refreshed).collect(),
+        };
+        replies.push(Reply::End);
+        replies
+    });
+    answered.await.unwrap_or_else(|_| {
+        let waited = ANSWER_DEADLINE.as_secs();
+        vec![Reply::Error(format!("no answer within {waited} s; `secretfs status` tells what is waited for"))]
+    })
+}
+
+async fn reply(stream: &mut (impl AsyncWrite + Unpin), replies: &[Reply]) -> io::Result<()> {
+    timeout(REPLY_DEADLINE, async {
+        for reply in replies {
+            write_line(stream, reply).await?;
+        }
+        stream.shutdown().await
+    })
+    .await?
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::admin::client::{refresh, sockets, status};
+    use crate::admin::{ObjectState, ObjectStatus, Refreshed, VolumeStatus, Which};
+
+    struct OneVolume;
+
+    #[async_trait::async_trait]
+    impl Admin for OneVolume {
+        async fn status(&self) -> Vec<VolumeStatus> {
+            vec![volume()]
+        }
+
+        async fn refresh(&self, which: &Which) -> Vec<Refreshed> {
+            let changed = vec![format!("{which:?}")];
+            vec![Refreshed { volume: "csi-1".to_owned(), target: "/t".to_owned(), changed, error: None }]
+        }
+    }
+
+    /// A volume whose status takes most of a megabyte to tell.
+    fn volume() -> VolumeStatus {
+        let object = |number: usize| ObjectStatus {
+            name: format!("{number:0>200}"),
+            path: format!("{number:0>200}"),
+            version: Some("3".to_owned()),
+            fingerprint: Some("0011223344556677".to_owned()),
+            state: ObjectState::Stale,
+            age_seconds: Some(7),
+            last_error: Some("the store is away".to_owned()),
+            next_try_in_seconds: None,
+        };
+        VolumeStatus {
+            volume: "csi-1".to_owned(),
+            target: "/t".into(),
+            class: "shop/db".to_owned(),
+            namespace: "shop".to_owned(),
+            service_account: "web".to_owned(),
+            pod: None,
+            provider: "vault".to_owned(),
+            store: "https://vault".to_owned(),
+            identity: None,
+            mode: "tmpfs".to_owned(),
+            files: 1,
+            bytes: 2,
+            last_refresh_seconds_ago: None,
+            next_refresh_in_seconds: Some(1),
+            last_error: None,
+            objects: (0..1000).map(object).collect(),
+        }
+    }
+
+    struct Running {
+        directory: tempfile::TempDir,
+        path: PathBuf,
+        shutdown: CancellationToken,
+        server: JoinHandle<()>,
+    }
+
+    fn running() -> Running {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin/node.sock");
+        let shutdown = CancellationToken::new();
+        let socket = AdminSocket::bind(&path).unwrap();
+        let server = tokio::spawn(socket.serve(Arc::new(OneVolume), shutdown.clone()));
+        Running { directory, path, shutdown, server }
+    }
+
+    impl Running {
+        async fn stop(self) -> tempfile::TempDir {
+            self.shutdown.cancel();
+            timeout(Duration::from_secs(20), self.server).await.unwrap().unwrap();
+            self.directory
+        }
+    }
+
+    #[tokio::test]
+    async fn a_volume_of_a_thousand_objects_arrives_whole() {
+        let running = running();
+
+        let volumes = status(&running.path).await.unwrap();
+
+        assert_eq!(volumes, [volume()]);
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_refresh_is_for_the_volumes_that_were_named() {
+        let running = running();
+        let class = Which::Class { namespace: "shop".to_owned(), name: "db".to_owned() };
+
+        let refreshed = refresh(&running.path, class.clone()).await.unwrap();
+
+        assert_eq!(refreshed[0].changed, [format!("{class:?}")]);
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_no_request_is_answered_with_the_reason() {
+        let running = running();
+
+        let mut stream = UnixStream::connect(&running.path).await.unwrap();
+        stream.write_all(b"{\"reboot\":1}\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+
+        assert!(answer.starts_with("{\"error\":\"the request was not understood"), "{answer}");
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_not_read_without_end() {
+        let running = running();
+
+        let mut stream = UnixStream::connect(&running.path).await.unwrap();
+        // The server stops reading at 1 MiB, so the rest may meet a closed socket.
+        let _ = stream.write_all(&vec![b'x'; 2 * 1024 * 1024]).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+
+        assert!(status(&running.path).await.is_ok());
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_its_owners_alone_and_goes_with_the_process() {
+        let running = running();
+        let path = running.path.clone();
+
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let directory_mode = fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777;
+        let found = sockets(path.parent().unwrap()).unwrap();
+        let _directory = running.stop().await;
+
+        assert_eq!((mode, directory_mode), (0o600, 0o700));
+        assert_eq!(found, std::slice::from_ref(&path));
+        assert!(!path.exists());
+        assert!(status(&path).await.unwrap_err().is_nobody());
+    }
+
+    #[tokio::test]
+    async fn a_successors_socket_survives_the_end_of_its_predecessor() {
+        let first = running();
+        let path = first.path.clone();
+        let successor = AdminSocket::bind(&path).unwrap();
+
+        let _directory = first.stop().await;
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(successor.serve(Arc::new(OneVolume), shutdown.clone()));
+
+        assert_eq!(status(&path).await.unwrap().len(), 1);
+        shutdown.cancel();
+        timeout(Duration::from_secs(20), server).await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_connections_make_room_after_a_while() {
+        let running = running();
+        let mut silent = Vec::new();
+        for _ in 0..MOST_CONNECTIONS {
+            silent.push(UnixStream::connect(&running.path).await.unwrap());
+        }
+
+        let volumes = status(&running.path).await;
+
+        assert!(volumes.is_ok(), "{volumes:?}");
+        running.stop().await;
+    }
+}
