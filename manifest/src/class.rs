@@ -13,7 +13,7 @@ pub struct Class {
     pub name: String,
     /// `spec.provider`.
     pub provider: String,
-    /// `spec.parameters` without the keys of ours.
+    /// `spec.parameters` without the keys of ours, save those in [`SHARED_WITH_PROVIDERS`](crate::SHARED_WITH_PROVIDERS).
     pub parameters: Parameters,
     /// The keys of ours, understood.
     pub settings: Settings,

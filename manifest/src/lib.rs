@@ -3,12 +3,24 @@
 //! Everything here is offline, bounded, and safe to feed with hostile input.
 
 mod class;
+pub mod compose;
+mod duration;
+mod fault;
+mod file;
+mod overrides;
 pub mod paths;
+mod pod;
+mod read;
 mod settings;
 mod text;
+mod tree;
 pub mod yaml;
 
 pub use class::{Class, SecretObject, SecretObjectData};
+pub use fault::Fault;
+pub use file::{LocatedClass, Manifests};
+pub use pod::{Attribute, PodVolume};
 pub use settings::{
-    AuthShare, Composed, ComposedFormat, FetchWhen, Mode, OnDenied, OnRevoked, OnStale, Settings, Start,
+    AuthShare, Composed, ComposedFormat, FetchWhen, Mode, OnDenied, OnRevoked, OnStale, PREFIX,
+    SHARED_WITH_PROVIDERS, Settings, Start,
 };

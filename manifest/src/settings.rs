@@ -1,3 +1,7 @@
+mod keys;
+
+pub use keys::{PREFIX, SHARED_WITH_PROVIDERS};
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -34,6 +38,27 @@ pub struct Settings {
     pub overridable: BTreeSet<String>,
     /// `timeout`: how long a first publish may wait for the store. 30 s by default.
     pub timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            refresh: None,
+            max_stale: Duration::from_secs(24 * 3600),
+            on_stale: OnStale::default(),
+            on_denied: OnDenied::default(),
+            on_revoked: OnRevoked::default(),
+            start: Start::default(),
+            share: None,
+            fetch: FetchWhen::default(),
+            keep_previous: 0,
+            auth: None,
+            files: Vec::new(),
+            overridable: BTreeSet::new(),
+            timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 /// How files are shown.
@@ -105,7 +130,7 @@ pub enum FetchWhen {
     OnOpen,
 }
 
-/// A file made of several objects.
+/// A file made of several objects. [`crate::compose`] writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Composed {
     /// Where it appears.
@@ -121,8 +146,8 @@ pub struct Composed {
 /// How a composed file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ComposedFormat {
-    /// `KEY="value"` lines.
+    /// `KEY='value'` lines, for `.` in a shell and for dotenv readers.
     Dotenv,
-    /// One JSON object.
+    /// One JSON object whose values are strings.
     Json,
 }

@@ -129,6 +129,14 @@ fn explain(error: &Error) -> (String, &'static str) {
         Error::SerdeInvalidValue { unexpected, expected, .. } => {
             (format!("{unexpected} is not {expected}"), "correct the value")
         }
+        Error::Unexpected { expected, .. } => {
+            let expected = match *expected {
+                "mapping start" => "a map",
+                "sequence start" => "a list",
+                other => other,
+            };
+            (format!("found something other than {expected}"), "correct the value")
+        }
         Error::InvalidBooleanStrict { .. } => ("found no boolean".to_owned(), "write true or false"),
         Error::NullIntoString { .. } => {
             ("a value is empty where text is expected".to_owned(), "write \"\" or remove the key")

@@ -1,0 +1,141 @@
+//! What a class's settings and its objects must agree on.
+
+use provider::{Invalid, ObjectPath, ObjectRef};
+
+use crate::Settings;
+use crate::paths::{self, Place};
+use crate::settings::PREFIX;
+use crate::text::{nearest, shorten};
+
+/// Everything in `settings` that does not fit the class's `objects`: composed files of objects that
+/// are not there, files in each other's way (older versions that `keep-previous` shows included).
+pub fn verify(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
+    let mut faults = unknown_objects(settings, objects);
+    faults.extend(clashes(settings, objects));
+    faults
+}
+
+fn unknown_objects(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
+    let names = || objects.iter().map(|object| object.name.as_str());
+    let mut faults = Vec::new();
+    for (index, file) in settings.files.iter().enumerate() {
+        for (key, object) in &file.from {
+            if !names().any(|name| name == object) {
+                faults.push(Invalid {
+                    key: format!("{PREFIX}files[{index}].from.{key}"),
+                    line: None,
+                    reason: shorten(&format!("the class has no object {object:?}")),
+                    remedy: match nearest(object, names()) {
+                        Some(meant) => format!("did you mean {meant:?}?"),
+                        None => "name one of its objects by objectName".to_owned(),
+                    },
+                });
+            }
+        }
+    }
+    faults
+}
+
+fn clashes(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
+    let files = shown(settings, objects);
+    let places = files.iter().map(|(_, path)| Place { path, line: None });
+    let mut faults = paths::conflicts("", places);
+    for fault in &mut faults {
+        rename(fault, &files);
+    }
+    faults
+}
+
+/// Puts what the author wrote in the place of `[index]`.
+fn rename(fault: &mut Invalid, files: &[(String, ObjectPath)]) {
+    let key = |text: &str| {
+        let index: usize = text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+        files.get(index).map(|(key, _)| key.clone())
+    };
+    if let Some((words, other)) = fault.reason.rsplit_once(' ')
+        && let Some(other) = key(other)
+    {
+        fault.reason = format!("{words} {other}");
+    }
+    if let Some(own) = key(&fault.key) {
+        fault.key = own;
+    }
+}
+
+/// Every file that the volume shows, with what the author wrote it under.
+fn shown(settings: &Settings, objects: &[ObjectRef]) -> Vec<(String, ObjectPath)> {
+    let objects = objects.iter().enumerate().filter(|(_, object)| object.file);
+    let objects = objects.map(|(index, object)| (format!("objects[{index}]"), object.path.clone()));
+    let composed = settings.files.iter().enumerate();
+    let composed = composed.map(|(index, file)| (format!("{PREFIX}files[{index}]"), file.path.clone()));
+    let mut shown: Vec<_> = objects.chain(composed).collect();
+    let current = shown.clone();
+    shown.extend(current.iter().flat_map(|(_, path)| previous(path, settings.keep_previous)));
+    shown
+}
+
+fn previous(path: &ObjectPath, count: u32) -> impl Iterator<Item = (String, ObjectPath)> {
+    let suffix = |age| if age == 1 { ".previous".to_owned() } else { format!(".previous.{age}") };
+    (1..=count).filter_map(move |age| {
+        let older = path.with_suffix(&suffix(age)).ok()?;
+        Some((format!("{PREFIX}keep-previous"), older))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use provider::{Ownership, Request};
+
+    use super::*;
+
+    fn object(name: &str, file: bool) -> ObjectRef {
+        ObjectRef {
+            name: name.to_owned(),
+            path: ObjectPath::try_from(name).unwrap(),
+            mode: None,
+            request: Request { text: name.into(), ownership: Ownership::Shared },
+            optional: false,
+            default: None,
+            jmes_path: None,
+            file,
+        }
+    }
+
+    fn settings(files: &str, keep_previous: u32) -> Settings {
+        let mut settings = Settings { keep_previous, ..Settings::default() };
+        settings.set("secretfs.dev/files", files).unwrap();
+        settings
+    }
+
+    fn faults(settings: &Settings, objects: &[ObjectRef]) -> Vec<String> {
+        verify(settings, objects).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_composed_file_may_take_the_place_of_an_object_that_is_no_file() {
+        let settings = settings("- {path: db, format: json, from: {a: db}}", 1);
+        assert_eq!(faults(&settings, &[object("db", false)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_unknown_object_is_named_with_the_nearest() {
+        let settings = settings("- {path: env, format: json, from: {a: db/usr}}", 0);
+        assert_eq!(
+            faults(&settings, &[object("db/user", true)]),
+            [
+                "parameter secretfs.dev/files[0].from.a: the class has no object \"db/usr\"; did you mean \"db/user\"?"
+            ]
+        );
+    }
+
+    #[test]
+    fn files_in_each_others_way_are_named_both() {
+        let clash = settings("- {path: db, format: json, from: {a: db/user}}", 0);
+        let clash = faults(&clash, &[object("db/user", true)]);
+        assert!(clash[0].contains("secretfs.dev/files[0]") && clash[0].contains("objects[0]"), "{clash:?}");
+
+        let older = settings("- {path: env, format: json, from: {a: key}}", 2);
+        let older = faults(&older, &[object("key", true), object("key.previous.2", true)]);
+        assert!(older[0].contains("keep-previous") && older[0].contains("objects[1]"), "{older:?}");
+    }
+}

@@ -1,0 +1,180 @@
+//! A whole manifest file: every class in it, every pod that mounts one, and every fault with its line.
+
+use provider::Invalid;
+
+use crate::class::Class;
+use crate::fault::Fault;
+use crate::pod::{self, PodVolume};
+use crate::read;
+use crate::tree::{self, Node, Value};
+
+/// What a file of one or many manifests says, as far as it concerns secretfs. Other kinds are passed over.
+#[derive(Debug, Clone, Default)]
+pub struct Manifests {
+    /// The classes that are whole.
+    pub classes: Vec<LocatedClass>,
+    /// Volumes of pods, and of what makes pods, that mount classes.
+    pub volumes: Vec<PodVolume>,
+    /// What is wrong, in the file's order.
+    pub faults: Vec<Fault>,
+}
+
+impl Manifests {
+    /// Reads YAML or JSON documents.
+    pub fn read(text: &str) -> Self {
+        let mut manifests = Self::default();
+        for document in tree::documents(text) {
+            match document {
+                Ok(document) => manifests.add(&document),
+                Err(fault) => manifests.faults.push(fault),
+            }
+        }
+        manifests
+    }
+
+    fn add(&mut self, document: &Node) {
+        let kind = document.get("kind").and_then(Node::text).unwrap_or_default();
+        if let ("List" | "SecretProviderClassList", Some(items)) = (kind, document.get("items")) {
+            items.items().iter().for_each(|item| self.add(item));
+        } else if kind == "SecretProviderClass" {
+            match read::class(document) {
+                Ok(class) => self.classes.push(class),
+                Err(faults) => self.faults.extend(faults),
+            }
+        } else {
+            self.volumes.extend(pod::volumes(kind, document));
+        }
+    }
+}
+
+impl Class {
+    /// The classes of a file, if nothing in the file is wrong.
+    ///
+    /// # Errors
+    ///
+    /// Every fault. Never empty.
+    pub fn read(text: &str) -> Result<Vec<Self>, Vec<Fault>> {
+        let manifests = Manifests::read(text);
+        if manifests.faults.is_empty() {
+            Ok(manifests.classes.into_iter().map(|located| located.class).collect())
+        } else {
+            Err(manifests.faults)
+        }
+    }
+}
+
+/// A class and where its parameters are written.
+#[derive(Debug, Clone)]
+pub struct LocatedClass {
+    /// The class.
+    pub class: Class,
+    /// The line of its `metadata.name`.
+    pub line: usize,
+    pub(crate) parameters: Vec<LocatedParameter>,
+}
+
+impl LocatedClass {
+    /// What is wrong with a parameter, with the line of the file.
+    pub fn fault(&self, invalid: Invalid) -> Fault {
+        let owner = self.parameters.iter().filter(|own| own.rest(&invalid.key).is_some());
+        let owner = owner.max_by_key(|own| own.key.len());
+        let line = owner.map_or(self.line, |own| own.line_of(&invalid));
+        Fault { line: Some(line), ..Fault::from(invalid) }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct LocatedParameter {
+    pub(crate) key: String,
+    pub(crate) text: String,
+    pub(crate) line: usize,
+    /// The line of the text's own first line, where its lines are lines of the file.
+    pub(crate) block: Option<usize>,
+}
+
+impl LocatedParameter {
+    /// `[2].secretPath` of `objects[2].secretPath`, if this is `objects`.
+    fn rest<'k>(&self, key: &'k str) -> Option<&'k str> {
+        key.strip_prefix(self.key.as_str()).filter(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+    }
+
+    pub(crate) fn line_of(&self, invalid: &Invalid) -> usize {
+        let exact = self.rest(&invalid.key).and_then(|steps| inner_line(&self.text, steps));
+        match (self.block, exact.or(invalid.line)) {
+            (Some(first), Some(inner)) => first + inner.saturating_sub(1),
+            _ => self.line,
+        }
+    }
+}
+
+/// The line in `text` that `[2].secretPath` leads to, as far as it leads.
+fn inner_line(text: &str, steps: &str) -> Option<usize> {
+    let root = tree::documents(text).next()?.ok()?;
+    let (mut node, mut line) = (&root, None);
+    for step in steps.split(['[', ']', '.']).filter(|step| !step.is_empty()) {
+        let next = match &node.value {
+            Value::List(items) => {
+                step.parse().ok().and_then(|index: usize| items.get(index)).map(|item| (item.line, item))
+            }
+            Value::Map(pairs) => {
+                pairs.iter().find(|(key, _)| key.text == step).map(|(key, node)| (key.line, node))
+            }
+            Value::Scalar(_) => None,
+        };
+        let Some((at, below)) = next else { break };
+        (node, line) = (below, Some(at));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: &str = r#"# two documents
+apiVersion: v1
+kind: ConfigMap
+data: {a: b}
+---
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata: {name: shop, namespace: web}
+spec:
+  provider: vault
+  parameters:
+    roleName: shop
+    objects: |
+      - objectName: a
+        secretPath: x
+
+      - objectName: b
+        secretPath: y
+    quoted: "- a\n- b\n"
+"#;
+
+    fn line_of(key: &str, line: Option<usize>) -> Option<usize> {
+        let manifests = Manifests::read(CLASS);
+        let invalid = Invalid { key: key.to_owned(), line, reason: String::new(), remedy: String::new() };
+        manifests.classes[0].fault(invalid).line
+    }
+
+    #[test]
+    fn a_line_inside_a_parameter_is_a_line_of_the_file() {
+        assert_eq!(line_of("objects", Some(5)), Some(18));
+        assert_eq!(line_of("objects[1].secretPath", None), Some(18));
+        assert_eq!(line_of("objects[1].secretKey", None), Some(17));
+        assert_eq!(line_of("objects", None), Some(13));
+        assert_eq!(line_of("roleName", None), Some(12));
+        assert_eq!(line_of("quoted[1]", None), Some(19));
+        assert_eq!(line_of("notThere", None), Some(8));
+    }
+
+    #[test]
+    fn other_kinds_are_passed_over_and_lists_are_opened() {
+        assert_eq!(Class::read(CLASS).unwrap().len(), 1);
+        assert_eq!(Class::read("").unwrap(), []);
+        let class = "{apiVersion: secrets-store.csi.x-k8s.io/v1, kind: SecretProviderClass, \
+            metadata: {name: a}, spec: {provider: p, parameters: {a: b}}}";
+        assert_eq!(Class::read(&format!("kind: List\nitems: [{class}]")).unwrap()[0].name, "a");
+    }
+}

@@ -1,0 +1,273 @@
+//! The `secretfs.dev/` keys: their names, their values, and what is wrong with them.
+
+use std::time::Duration;
+
+use provider::Invalid;
+
+use super::{AuthShare, FetchWhen, Mode, OnDenied, OnRevoked, OnStale, Settings, Start};
+use crate::text::{nearest, shorten};
+use crate::{compose, duration};
+
+/// What the keys of ours begin with.
+pub const PREFIX: &str = "secretfs.dev/";
+
+/// Keys of ours that providers read as well, from their parameters.
+pub const SHARED_WITH_PROVIDERS: [&str; 2] = ["secretfs.dev/auth", "secretfs.dev/share"];
+
+/// Most older versions that stay beside a file.
+const MAX_PREVIOUS: u32 = 10;
+
+const KNOWN: [&str; 14] = [
+    "mode",
+    "refresh",
+    "max-stale",
+    "on-stale",
+    "on-denied",
+    "on-revoked",
+    "start",
+    "share",
+    "fetch",
+    "keep-previous",
+    "auth",
+    "files",
+    "overridable",
+    "timeout",
+];
+
+const LATER: [&str; 2] = ["access", "on-rotate"];
+
+impl Settings {
+    /// Sets what `key` (with its prefix) means from the text a class or a volume attribute gives it.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the text, or that there is no such key. Lines are lines of the text. Never empty.
+    pub fn set(&mut self, key: &str, text: &str) -> Result<(), Vec<Invalid>> {
+        let name = key.strip_prefix(PREFIX).unwrap_or(key);
+        if name == "files" {
+            self.files = compose::read(key, text)?;
+            return Ok(());
+        }
+        self.set_one(key, name, text).map_err(|invalid| vec![invalid])
+    }
+
+    fn set_one(&mut self, key: &str, name: &str, text: &str) -> Result<(), Invalid> {
+        let entry = Entry { key, text };
+        match name {
+            "mode" => self.mode = entry.mode()?,
+            "refresh" => self.refresh = Some(entry.positive()?),
+            "max-stale" => self.max_stale = entry.duration()?,
+            "on-stale" => {
+                self.on_stale = entry.choice(&[("keep", OnStale::Keep), ("remove", OnStale::Remove)])?
+            }
+            "on-denied" => {
+                self.on_denied = entry.choice(&[("keep", OnDenied::Keep), ("remove", OnDenied::Remove)])?
+            }
+            "on-revoked" => {
+                self.on_revoked = entry.choice(&[("remove", OnRevoked::Remove), ("keep", OnRevoked::Keep)])?
+            }
+            "start" => self.start = entry.choice(&[("fresh", Start::Fresh), ("cached", Start::Cached)])?,
+            "share" => self.share = Some(entry.share()?),
+            "fetch" => self.fetch = entry.fetch()?,
+            "keep-previous" => self.keep_previous = entry.previous()?,
+            "auth" => self.auth = Some(entry.name()?),
+            "overridable" => self.overridable = entry.keys()?.map(str::to_owned).collect(),
+            "timeout" => self.timeout = entry.positive()?,
+            _ => return Err(entry.unknown(name)),
+        }
+        Ok(())
+    }
+}
+
+/// One key and its text.
+struct Entry<'a> {
+    key: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Entry<'a> {
+    fn refuse(&self, reason: &str, remedy: impl Into<String>) -> Invalid {
+        Invalid { key: self.key.to_owned(), line: None, reason: shorten(reason), remedy: remedy.into() }
+    }
+
+    fn later(&self, what: &str, remedy: &str) -> Invalid {
+        self.refuse(&format!("{what} is not in this version"), remedy)
+    }
+
+    fn unknown(&self, name: &str) -> Invalid {
+        if LATER.contains(&name) {
+            return self.later("this key", "remove it");
+        }
+        let remedy = match nearest(name, KNOWN) {
+            Some(meant) => format!("did you mean {PREFIX}{meant}?"),
+            None => format!("the keys are {}", KNOWN.map(|known| format!("{PREFIX}{known}")).join(", ")),
+        };
+        self.refuse("there is no such key", remedy)
+    }
+
+    fn duration(&self) -> Result<Duration, Invalid> {
+        let refuse = || {
+            self.refuse(
+                &format!("{:?} is not a duration", self.text),
+                "write one such as \"30s\", \"5m\", \"24h\" or \"0\"",
+            )
+        };
+        duration::parse(self.text).ok_or_else(refuse)
+    }
+
+    fn positive(&self) -> Result<Duration, Invalid> {
+        match self.duration()? {
+            Duration::ZERO => {
+                Err(self.refuse("it cannot be 0", "write a duration such as \"30s\" or \"5m\""))
+            }
+            positive => Ok(positive),
+        }
+    }
+
+    fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Invalid> {
+        let chosen = choices.iter().find(|(word, _)| *word == self.text).map(|(_, value)| *value);
+        chosen.ok_or_else(|| {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            self.refuse(
+                &format!("{:?} is no choice here", self.text),
+                format!("write {}", words.join(" or ")),
+            )
+        })
+    }
+
+    fn mode(&self) -> Result<Mode, Invalid> {
+        match self.choice(&[("tmpfs", Mode::Tmpfs), ("fuse", Mode::Fuse)])? {
+            Mode::Fuse => Err(self.later("mode fuse", "write tmpfs, or remove the key")),
+            Mode::Tmpfs => Ok(Mode::Tmpfs),
+        }
+    }
+
+    fn fetch(&self) -> Result<FetchWhen, Invalid> {
+        match self.choice(&[("eager", FetchWhen::Eager), ("on-open", FetchWhen::OnOpen)])? {
+            FetchWhen::OnOpen => Err(self.later("fetch on-open", "write eager, or remove the key")),
+            FetchWhen::Eager => Ok(FetchWhen::Eager),
+        }
+    }
+
+    fn share(&self) -> Result<AuthShare, Invalid> {
+        self.choice(&[("service-account", AuthShare::ServiceAccount), ("pod", AuthShare::Pod)])
+    }
+
+    fn previous(&self) -> Result<u32, Invalid> {
+        let count = self.text.parse().ok().filter(|count| *count <= MAX_PREVIOUS);
+        count.ok_or_else(|| {
+            let reason = format!("{:?} is not a number of versions", self.text);
+            self.refuse(&reason, format!("write a number from \"0\" to \"{MAX_PREVIOUS}\""))
+        })
+    }
+
+    fn name(&self) -> Result<String, Invalid> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        match self.text {
+            name if !name.is_empty() && name.chars().all(plain) => Ok(name.to_owned()),
+            other => Err(self.refuse(
+                &format!("{other:?} is not a login method"),
+                "write one such as kubernetes, jwt or approle",
+            )),
+        }
+    }
+
+    /// Keys separated by commas or white space.
+    fn keys(&self) -> Result<impl Iterator<Item = &'a str> + use<'a>, Invalid> {
+        let keys = || self.text.split(|c: char| c == ',' || c.is_whitespace()).filter(|key| !key.is_empty());
+        match keys().find(|key| !may_be_overridden(key)) {
+            Some(key) => Err(self.refuse(
+                &format!("{key:?} cannot be left to the pod's author"),
+                "list parameters such as \"roleName, secretfs.dev/refresh\"",
+            )),
+            None => Ok(keys()),
+        }
+    }
+}
+
+fn may_be_overridden(key: &str) -> bool {
+    let Some(own) = key.strip_prefix(PREFIX) else {
+        return !key.contains(['[', ']', '{', '}', '"', '\'', ':']);
+    };
+    KNOWN.contains(&own) && own != "overridable"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(key: &str, text: &str) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        match settings.set(key, text) {
+            Ok(()) => Ok(settings),
+            Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    #[test]
+    fn every_key_sets_its_setting() {
+        let default = Settings::default;
+        let seconds = Duration::from_secs;
+        for (key, text, expected) in [
+            ("mode", "tmpfs", default()),
+            ("refresh", "5m", Settings { refresh: Some(seconds(300)), ..default() }),
+            ("max-stale", "0", Settings { max_stale: Duration::ZERO, ..default() }),
+            ("on-stale", "remove", Settings { on_stale: OnStale::Remove, ..default() }),
+            ("on-denied", "remove", Settings { on_denied: OnDenied::Remove, ..default() }),
+            ("on-revoked", "keep", Settings { on_revoked: OnRevoked::Keep, ..default() }),
+            ("start", "cached", Settings { start: Start::Cached, ..default() }),
+            ("share", "pod", Settings { share: Some(AuthShare::Pod), ..default() }),
+            ("fetch", "eager", default()),
+            ("keep-previous", "2", Settings { keep_previous: 2, ..default() }),
+            ("auth", "jwt", Settings { auth: Some("jwt".to_owned()), ..default() }),
+            ("timeout", "10s", Settings { timeout: seconds(10), ..default() }),
+        ] {
+            assert_eq!(set(&format!("{PREFIX}{key}"), text), Ok(expected), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_names_the_nearest() {
+        assert_eq!(
+            set("secretfs.dev/refesh", "1m").unwrap_err(),
+            "parameter secretfs.dev/refesh: there is no such key; did you mean secretfs.dev/refresh?"
+        );
+        assert!(set("secretfs.dev/banana", "1").unwrap_err().contains("secretfs.dev/keep-previous"));
+    }
+
+    #[test]
+    fn a_wrong_value_is_answered_with_a_right_one() {
+        for (key, text, example) in [
+            ("refresh", "sixty", "30s"),
+            ("refresh", "0", "30s"),
+            ("refresh", "60", "30s"),
+            ("timeout", "0", "30s"),
+            ("on-stale", "delete", "keep or remove"),
+            ("start", "Fresh", "fresh or cached"),
+            ("share", "none", "service-account or pod"),
+            ("keep-previous", "-1", "\"0\" to \"10\""),
+            ("keep-previous", "11", "\"0\" to \"10\""),
+            ("auth", "JWT token", "approle"),
+            ("overridable", "secretfs.dev/overridable", "roleName"),
+            ("overridable", "[roleName]", "roleName"),
+        ] {
+            let refusal = set(&format!("{PREFIX}{key}"), text).unwrap_err();
+            assert!(refusal.contains(example) && refusal.contains(key), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_comes_later_is_refused_by_name() {
+        for (key, text) in [("mode", "fuse"), ("fetch", "on-open"), ("access", "[]"), ("on-rotate", "x")] {
+            let refusal = set(&format!("{PREFIX}{key}"), text).unwrap_err();
+            assert!(refusal.contains("not in this version") && refusal.contains(key), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn overridable_keys_are_listed_with_commas_or_lines() {
+        let settings = set("secretfs.dev/overridable", "roleName, objects\nsecretfs.dev/refresh").unwrap();
+        assert_eq!(settings.overridable.len(), 3);
+        assert!(settings.overridable.contains("secretfs.dev/refresh"));
+    }
+}
