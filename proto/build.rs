@@ -3,12 +3,8 @@
 const PROTOS: [&str; 3] = ["csi/csi.proto", "pluginregistration/v1.proto", "provider/v1alpha1.proto"];
 
 /// Messages with credentials or values in them: `lib.rs` writes their `Debug`.
-const SECRET: [&str; 4] = [
-    "csi.v1.NodePublishVolumeRequest",
-    "v1alpha1.MountRequest",
-    "v1alpha1.MountResponse",
-    "v1alpha1.File",
-];
+const SECRET: [&str; 4] =
+    ["csi.v1.NodePublishVolumeRequest", "v1alpha1.MountRequest", "v1alpha1.MountResponse", "v1alpha1.File"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for proto in PROTOS {

@@ -130,7 +130,7 @@ pub enum FetchWhen {
     OnOpen,
 }
 
-/// A file made of several objects. [`crate::compose`] writes it.
+/// A file made of several objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Composed {
     /// Where it appears.
