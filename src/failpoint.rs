@@ -19,6 +19,17 @@ pub const MOUNT_PATH: &[(&str, &str)] = &[
     ("detach.removed", "the target directory is gone; the caller does not know"),
 ];
 
+/// Every place of the volume table, and what is true when the process dies there.
+pub const VOLUME_TABLE: &[(&str, &str)] = &[
+    ("publish.fetched", "everything was read; nothing is recorded or mounted"),
+    ("publish.recorded", "the volume is recorded; nothing is mounted"),
+    ("publish.mounted", "the volume is mounted; the caller does not know"),
+    ("refresh.read", "something new was read; the old set is shown"),
+    ("refresh.shown", "the new set is shown; the record tells of the old"),
+    ("unpublish.stopped", "the volume is mounted and refreshed no more"),
+    ("unpublish.detached", "nothing is mounted; the record and the volume's logins are still there"),
+];
+
 /// Passes the place called `name`.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]

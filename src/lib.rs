@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod class;
 pub mod commands;
 pub mod exit;
 pub mod failpoint;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use provider::ObjectPath;
 
-use crate::mounter::Error;
+use crate::mounter::{self, Error};
 use crate::snapshot::Snapshot;
 
 pub use tmpfs::Tmpfs;
@@ -44,6 +44,15 @@ pub trait Mode: fmt::Debug + Send + Sync {
     ///
     /// The mount cannot be entered or tidied; calling again is safe.
     fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error>;
+
+    /// Whether anything is mounted at `target`. Costs one system call.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be asked for another reason than that it is missing.
+    fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
+        mounter::is_mount_root(target)
+    }
 }
 
 /// A mounted volume. Dropping it leaves the mount in place, so that a restart

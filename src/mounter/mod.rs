@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 pub use local::LocalMounter;
 pub use place::Roots;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 /// A privileged operation failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", target.display())]
@@ -129,4 +132,19 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     ///
     /// The mounter cannot be reached.
     fn forget(&self, name: &str) -> Result<(), Error>;
+}
+
+/// Whether something is mounted with its root at `target`. A target that is missing has nothing mounted.
+///
+/// # Errors
+///
+/// The path cannot be asked.
+pub fn is_mount_root(target: &Path) -> Result<bool, Error> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let asked = match rustix::fs::open(target, flags, Mode::empty()) {
+        Ok(directory) => place::is_mount_root(&directory),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    };
+    asked.map_err(Error::of("look at", target))
 }

@@ -1,16 +1,35 @@
 //! Published volumes: the node's table of who is served what.
 
+pub mod content;
 pub mod freshness;
+pub mod parts;
+pub mod reader;
+pub mod record;
+pub mod report;
+pub mod revocations;
+pub mod served;
+pub mod status;
 pub mod store_health;
+mod table;
+pub mod tenancy;
+
+#[cfg(test)]
+mod fakes;
+#[cfg(test)]
+mod tests;
+
+pub use table::{RefreshOutcome, Volumes};
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use provider::{ErrorKind, Workload};
 
-use crate::mode::{Appearance, Usage};
+use crate::class;
+use crate::mode::Appearance;
 use crate::mounter;
 
 /// Identifies one published volume on this node; kubelet makes it.
@@ -112,7 +131,7 @@ pub enum Error {
 
     /// The set is larger than the volume may be.
     #[error("{0}")]
-    TooLarge(String),
+    TooLarge(mounter::Error),
 
     /// The process is stopping.
     #[error("secretfs is stopping; the call will be repeated")]
@@ -120,7 +139,7 @@ pub enum Error {
 
     /// The kernel refused.
     #[error("{0}")]
-    Mount(#[from] mounter::Error),
+    Mount(mounter::Error),
 }
 
 impl Error {
@@ -133,35 +152,32 @@ impl Error {
     }
 }
 
-/// Every volume of this process.
-#[derive(Debug)]
-pub struct Volumes {}
-
-impl Volumes {
-    /// Mounts a volume, or takes the new token of one that is mounted.
-    ///
-    /// # Errors
-    ///
-    /// Nothing is mounted that was not before.
-    pub async fn publish(&self, publish: Publish) -> Result<(), Error> {
-        Err(Error::Busy(publish.id))
+impl From<mounter::Error> for Error {
+    fn from(error: mounter::Error) -> Self {
+        match error.source.kind() {
+            io::ErrorKind::FileTooLarge | io::ErrorKind::StorageFull => Self::TooLarge(error),
+            _ => Self::Mount(error),
+        }
     }
+}
 
-    /// Takes a volume away. One that was never heard of is fine.
-    ///
-    /// # Errors
-    ///
-    /// `Busy`, or the kernel refuses; calling again is safe.
-    pub async fn unpublish(&self, id: &VolumeId, _target: &Path) -> Result<(), Error> {
-        Err(Error::Busy(id.clone()))
+impl From<class::Error> for Error {
+    fn from(error: class::Error) -> Self {
+        match error {
+            class::Error::NotFound(name) => Self::ClassNotFound(name),
+            class::Error::Invalid(reason) => Self::Invalid(reason),
+        }
     }
+}
 
-    /// What the volume published at `path` takes.
-    ///
-    /// # Errors
-    ///
-    /// `NotPublished` if it is not published there.
-    pub fn usage(&self, id: &VolumeId, _path: &Path) -> Result<Usage, Error> {
-        Err(Error::Busy(id.clone()))
-    }
+/// Runs system calls where they hold up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, mounter::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let failed = |error| mounter::Error {
+        action: "run system calls for",
+        target: PathBuf::from("a volume"),
+        source: io::Error::other(error),
+    };
+    Ok(tokio::task::spawn_blocking(work).await.map_err(failed)??)
 }

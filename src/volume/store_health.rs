@@ -111,6 +111,8 @@ impl StoreHealth {
         let since =
             self.earned_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.retries = (self.retries + since.as_secs_f64()).min(MOST_RETRIES);
+        // A store that answers again may be asked by all who failed; the budget is for one that does not.
+        let attempt = if self.consecutive == 0 { Attempt::First } else { attempt };
         match attempt {
             Attempt::First => self.retries = (self.retries + EARNED).min(MOST_RETRIES),
             Attempt::Retry if self.retries >= 1.0 => self.retries -= 1.0,
@@ -253,6 +255,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn retries_are_a_tenth_of_the_calls_and_one_a_second() {
         let (mut health, now) = (StoreHealth::default(), Instant::now());
+        health.record(Some(&away()), now);
         let granted = (0..100).filter(|_| health.admit(Attempt::Retry, now).is_ok()).count();
         assert_eq!(granted, 10);
 
@@ -263,6 +266,14 @@ mod tests {
         let granted =
             (0..100).filter(|_| health.admit(Attempt::Retry, now + Duration::from_secs(3)).is_ok()).count();
         assert_eq!(granted, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_answers_again_is_asked_by_all_who_waited() {
+        let (mut health, now) = (StoreHealth::default(), Instant::now());
+        health.record(Some(&away()), now);
+        health.record(None, now);
+        assert!((0..200).all(|_| health.admit(Attempt::Retry, now).is_ok()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,35 @@
+//! Classes by name, wherever they are kept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use manifest::Class;
+use tokio::sync::watch;
+
+use crate::volume::ClassName;
+
+/// Why there is no class to be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is none of that name.
+    #[error("SecretProviderClass {0} does not exist")]
+    NotFound(ClassName),
+    /// There is one, but it could never work as written. The text says what is wrong with it.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Where classes are kept. Answers from memory: a lookup waits for no file and no server.
+#[async_trait]
+pub trait Classes: fmt::Debug + Send + Sync {
+    /// The class of that name, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it could never work as written.
+    async fn get(&self, name: &ClassName) -> Result<Arc<Class>, Error>;
+
+    /// Counts up whenever some class changed, came or went.
+    fn changes(&self) -> watch::Receiver<u64>;
+}

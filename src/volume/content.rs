@@ -1,0 +1,320 @@
+//! What a volume is to show: its class's objects, how each is doing, and the files they make.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use manifest::{Class, Composed};
+use provider::{
+    Error, ErrorKind, Object, ObjectPath, ObjectRef, Request, Result, SecretBytes, Source, Workload,
+};
+use tokio::time::Instant;
+
+use crate::readings::Held;
+use crate::snapshot::{File, FingerprintKey, Snapshot};
+use crate::volume::freshness::{Freshness, Notice, Policy};
+use crate::volume::reader::{Demand, Reader, Readout};
+
+/// A class as one volume reads it.
+#[derive(Debug)]
+pub struct Content {
+    class: Arc<Class>,
+    policy: Policy,
+    /// Its way to the store.
+    pub reader: Reader,
+    objects: Vec<Freshness>,
+    /// Older versions, newest first, of the files that keep some.
+    previous: BTreeMap<ObjectPath, VecDeque<File>>,
+    key: Arc<FingerprintKey>,
+    refresh: Duration,
+}
+
+/// What became of a set of files.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The files.
+    pub snapshot: Snapshot,
+    /// Files that were taken back.
+    pub withdrawn: BTreeSet<ObjectPath>,
+}
+
+impl Content {
+    /// The content of `class`, of which nothing is read yet.
+    pub fn new(class: Arc<Class>, reader: Reader, refresh: Duration, key: Arc<FingerprintKey>) -> Self {
+        let objects = reader.source().objects().iter().map(|_| Freshness::default()).collect();
+        let policy = Policy::from(&class.settings);
+        Self { class, policy, reader, objects, previous: BTreeMap::new(), key, refresh }
+    }
+
+    /// Takes over files that an earlier process or an earlier form of the class showed.
+    pub fn carry(&mut self, shown: &[(ObjectPath, SecretBytes)], confirmed: Instant) {
+        let source = Arc::clone(self.reader.source());
+        for (object, state) in source.objects().iter().zip(&mut self.objects) {
+            if let Some((_, contents)) = shown.iter().find(|(path, _)| object.file && *path == object.path) {
+                let object = Object { contents: contents.clone(), significant: None, version: None };
+                *state = Freshness::carried(object, confirmed);
+            }
+        }
+    }
+
+    /// Follows an edit of the class. Objects that are asked for as before keep their contents until they are read again.
+    pub fn edit(&mut self, class: Arc<Class>, source: Arc<dyn Source>, refresh: Duration) {
+        let old = Arc::clone(self.reader.source());
+        let states = std::mem::take(&mut self.objects);
+        let mut kept: BTreeMap<String, Freshness> =
+            old.objects().iter().map(identity_of).zip(states).collect();
+        self.objects = source
+            .objects()
+            .iter()
+            .map(|object| kept.remove(&identity_of(object)).unwrap_or_default())
+            .collect();
+        self.reader.set_source(source);
+        self.policy = Policy::from(&class.settings);
+        self.class = class;
+        self.refresh = refresh;
+    }
+
+    /// The class.
+    pub fn class(&self) -> &Arc<Class> {
+        &self.class
+    }
+
+    /// How old a reading may grow.
+    pub fn refresh(&self) -> Duration {
+        self.refresh
+    }
+
+    /// Each object and how it is doing.
+    pub fn objects(&self) -> impl Iterator<Item = (&ObjectRef, &Freshness)> {
+        self.reader.source().objects().iter().zip(&self.objects)
+    }
+
+    /// Reads what is due and judges it. Tells the first thing that went wrong.
+    pub async fn read(&mut self, workload: &Workload, demand: Demand, notice: Notice) -> Option<Error> {
+        let readout = self.reader.round(workload, demand).await;
+        self.judge(&readout, notice)
+    }
+
+    /// Takes what the node serves to the same identity, however old, where the store does not answer.
+    pub fn read_cached(&mut self) {
+        let most = self.policy.max_stale;
+        let young = |held: &Held| most.is_none_or(|most| held.at.elapsed() <= most);
+        let mut readout = self.reader.last_good();
+        readout.retain(|_, held| held.as_ref().is_ok_and(|held| young(held)));
+        self.judge(&readout, Notice::Polled);
+    }
+
+    fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
+        let source = Arc::clone(self.reader.source());
+        let mut first = None;
+        for (index, object) in source.objects().iter().enumerate() {
+            let Some(outcome) = readout.get(&object.request) else { continue };
+            let read = outcome.as_ref().map_err(Clone::clone).and_then(|held| {
+                let extracted = extract(&*source, index, held)?;
+                Ok((extracted, held.at))
+            });
+            let error = match read {
+                Ok((object, at)) => {
+                    self.confirmed(index, object, at);
+                    continue;
+                }
+                Err(error) => error.of(&object.name),
+            };
+            first = first.or_else(|| (!may_lack(object, &error)).then(|| error.clone()));
+            self.failed(index, object, error, notice);
+        }
+        first
+    }
+
+    fn confirmed(&mut self, index: usize, object: Object, at: Instant) {
+        let Some(state) = self.objects.get_mut(index) else { return };
+        let turned = state.has_turned();
+        state.confirm(object, at);
+        if turned {
+            let (name, total) = (self.turned_name(index), self.reader.total());
+            self.reader.stores().health(self.reader.store(), |health| health.returned(&name, total));
+        }
+    }
+
+    fn failed(&mut self, index: usize, object: &ObjectRef, error: Error, notice: Notice) {
+        let now = Instant::now();
+        let refused = !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Invalid);
+        let (name, total) = (self.turned_name(index), self.reader.total());
+        let Some(state) = self.objects.get_mut(index) else { return };
+        let turning = refused && state.good().is_some() && notice == Notice::Polled;
+        let braked = self.reader.stores().health(self.reader.store(), |health| {
+            if turning { health.turned(&name, total, now) } else { health.braked() }
+        });
+        if may_lack(object, &error) {
+            state.absent(error, &self.policy, braked, now);
+        } else {
+            state.fail(error, notice, &self.policy, braked, now);
+        }
+        if state.is_withdrawn() {
+            self.reader.forget(&object.request);
+            self.previous.retain(|path, _| *path != object.path);
+        }
+    }
+
+    /// Under which name the brake counts an object: one reading of one identity is one, however many volumes show it.
+    fn turned_name(&self, index: usize) -> String {
+        let identity = self.reader.identity().map_or("", |identity| identity);
+        let object = self.reader.source().objects().get(index);
+        object
+            .map(|object| format!("{identity}\0{}\0{}", object.request.text, object.name))
+            .unwrap_or_default()
+    }
+
+    /// Whether every object has what the class wants of it; otherwise the first that has not.
+    ///
+    /// # Errors
+    ///
+    /// What the store said of it.
+    pub fn complete(&self) -> Result<()> {
+        for (object, state) in self.objects() {
+            let lacking = state.good().is_none() && !state.is_withdrawn();
+            if lacking && !object.optional && object.default.is_none() {
+                let unread =
+                    || Error::new(ErrorKind::Unavailable, "the store has not answered yet").of(&object.name);
+                return Err(state.error().cloned().unwrap_or_else(unread));
+            }
+        }
+        Ok(())
+    }
+
+    /// When the last of what is shown was confirmed.
+    pub fn confirmed_at(&self) -> Option<Instant> {
+        self.objects.iter().filter_map(Freshness::good).map(|good| good.confirmed).min()
+    }
+
+    /// When a verdict on some object may change by itself.
+    pub fn reconsider_at(&self) -> Option<Instant> {
+        self.objects.iter().filter_map(|state| state.reconsider_at(&self.policy)).min()
+    }
+
+    /// The files to show after `shown`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where a composed file cannot be written.
+    pub fn assemble(&mut self, shown: &Snapshot) -> Result<Assembled> {
+        let mut files: BTreeMap<ObjectPath, File> = BTreeMap::new();
+        for (object, state) in self.objects() {
+            if let Some(object_file) = self.file(object, state).filter(|_| object.file) {
+                files.insert(object.path.clone(), object_file);
+            }
+        }
+        for composed in &self.class.settings.files {
+            if let Some(file) = self.compose(composed)? {
+                files.insert(composed.path.clone(), file);
+            }
+        }
+        self.keep_previous(&mut files, shown);
+        let withdrawn = self.withdrawn(shown, &files);
+        Ok(Assembled { snapshot: files.into_iter().collect(), withdrawn })
+    }
+
+    fn file(&self, object: &ObjectRef, state: &Freshness) -> Option<File> {
+        let good = state.good().map(|good| good.object.clone());
+        let object_or_default = good.or_else(|| {
+            let text = object.default.clone().filter(|_| !state.is_withdrawn())?;
+            Some(Object { contents: text.into(), significant: None, version: None })
+        })?;
+        let Object { contents, significant, version } = object_or_default;
+        let fingerprint =
+            self.key.fingerprint(&object.path, significant.as_ref().unwrap_or(&contents).expose());
+        Some(File { contents, mode: object.mode, fingerprint, version })
+    }
+
+    /// The composed file, unless one of its objects was taken back. Objects that may be missing are left out.
+    fn compose(&self, composed: &Composed) -> Result<Option<File>> {
+        let mut values = BTreeMap::new();
+        for (object, state) in self.objects() {
+            if !composed.from.iter().any(|(_, name)| *name == object.name) {
+                continue;
+            }
+            match self.file(object, state) {
+                Some(file) => drop(values.insert(object.name.as_str(), file.contents)),
+                None if state.is_withdrawn() => return Ok(None),
+                None => {}
+            }
+        }
+        let mut present = composed.clone();
+        present.from.retain(|(_, name)| values.contains_key(name.as_str()));
+        let contents = manifest::compose::write(&present, |name| values.get(name).cloned())?;
+        let fingerprint = self.key.fingerprint(&composed.path, contents.expose());
+        Ok(Some(File { contents, mode: composed.mode, fingerprint, version: None }))
+    }
+
+    fn keep_previous(&mut self, files: &mut BTreeMap<ObjectPath, File>, shown: &Snapshot) {
+        let most = self.class.settings.keep_previous as usize;
+        if most == 0 {
+            return;
+        }
+        for (path, file) in files.iter() {
+            let replaced = shown.get(path).filter(|old| old.fingerprint != file.fingerprint);
+            if let Some(old) = replaced {
+                let kept = self.previous.entry(path.clone()).or_default();
+                kept.push_front(old.clone());
+                kept.truncate(most);
+            }
+        }
+        self.previous.retain(|path, _| files.contains_key(path));
+        for (path, kept) in &self.previous {
+            for (index, file) in kept.iter().enumerate() {
+                let suffix =
+                    if index == 0 { ".previous".to_owned() } else { format!(".previous.{}", index + 1) };
+                if let Ok(path) = path.with_suffix(&suffix) {
+                    files.entry(path).or_insert_with(|| file.clone());
+                }
+            }
+        }
+    }
+
+    /// What goes now because a store took it back, not because the class asks for it no more.
+    fn withdrawn(&self, shown: &Snapshot, files: &BTreeMap<ObjectPath, File>) -> BTreeSet<ObjectPath> {
+        if !self.objects.iter().any(Freshness::is_withdrawn) {
+            return BTreeSet::new();
+        }
+        shown.iter().map(|(path, _)| path).filter(|path| !files.contains_key(path)).cloned().collect()
+    }
+}
+
+/// What an object is to the class: the same after an edit if it still asks for the same.
+fn identity_of(object: &ObjectRef) -> String {
+    let Request { text, ownership } = &object.request;
+    format!("{}\0{text}\0{ownership:?}\0{:?}", object.name, object.jmes_path)
+}
+
+fn may_lack(object: &ObjectRef, error: &Error) -> bool {
+    (object.optional || object.default.is_some())
+        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Revoked)
+}
+
+fn extract(source: &dyn Source, index: usize, held: &Held) -> Result<Object> {
+    let object = source.extract(index, &held.reading)?;
+    match source.objects().get(index).and_then(|object| object.jmes_path.as_deref()) {
+        Some(expression) => search(expression, object),
+        None => Ok(object),
+    }
+}
+
+/// The part of `object` that a JMESPath expression finds: text as it is, anything else as JSON.
+fn search(expression: &str, object: Object) -> Result<Object> {
+    let invalid = |what: String| Error::new(ErrorKind::Invalid, format!("jmesPath {expression:?}: {what}"));
+    let compiled =
+        jmespath::compile(expression).map_err(|_| invalid("it is not a JMESPath expression".to_owned()))?;
+    let text = object.contents.expose_str().ok_or_else(|| invalid("the object is not text".to_owned()))?;
+    let json =
+        jmespath::Variable::from_json(text).map_err(|_| invalid("the object is not JSON".to_owned()))?;
+    let found =
+        compiled.search(json).map_err(|_| invalid("it cannot be applied to the object".to_owned()))?;
+    if found.is_null() {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("jmesPath {expression:?} finds nothing in the object"),
+        ));
+    }
+    let contents = found.as_string().map_or_else(|| found.to_string(), Clone::clone);
+    Ok(Object { contents: contents.into(), significant: None, version: object.version })
+}

@@ -1,0 +1,404 @@
+//! A store and a mount that tests script. They show what the engine does with answers;
+//! what real stores and kernels answer is shown against real ones.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use manifest::Class;
+use provider::{
+    Error, ErrorKind, Invalid, LeaseId, Object, ObjectPath, ObjectRef, Ownership, Parameters, Provider,
+    Reading, Request, Result, SecretBytes, Session, Source, Tenure, Validity, Workload,
+};
+use tokio::sync::watch;
+
+use crate::class::{self, Classes};
+use crate::mode::{Appearance, Mode, Mounted, ShownFile, Usage};
+use crate::mounter::{self, Mounter, Tmpfs};
+use crate::snapshot::Snapshot;
+use crate::volume::ClassName;
+
+/// What the fake store says to one request.
+#[derive(Clone)]
+pub(super) enum Say {
+    Value(&'static str),
+    Leased(&'static str, Validity),
+    Error(ErrorKind),
+    Wait(Duration),
+    Hang,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) answers: HashMap<String, Say>,
+    pub(super) reads: Vec<String>,
+    pub(super) logins: usize,
+    pub(super) renewed: usize,
+    pub(super) revoked: Vec<String>,
+    pub(super) login_fails: Option<ErrorKind>,
+    pub(super) revoke_fails: bool,
+    /// What a lease renewal grants; the lease's own duration where absent.
+    pub(super) grants: Option<Duration>,
+    own: HashMap<String, Arc<FakeSession>>,
+    shared: HashMap<String, Arc<FakeSession>>,
+}
+
+/// A store whose objects are named in the class parameter `objects`, comma separated: `path[=request]`,
+/// with `!` after it for one of the volume's own and `?` for one that may be missing.
+#[derive(Clone, Default)]
+pub(super) struct FakeStore(pub(super) Arc<Mutex<State>>);
+
+impl FakeStore {
+    pub(super) fn say(&self, request: &str, say: Say) {
+        self.0.lock().unwrap().answers.insert(request.to_owned(), say);
+    }
+
+    pub(super) fn reads(&self) -> usize {
+        self.0.lock().unwrap().reads.len()
+    }
+}
+
+impl std::fmt::Debug for FakeStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeStore")
+    }
+}
+
+#[async_trait]
+impl Provider for FakeStore {
+    fn names(&self) -> &'static [&'static str] {
+        &["fake"]
+    }
+
+    fn default_refresh(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+        let objects =
+            parameters.get("objects").map(|text| text.split(',').map(object).collect()).unwrap_or_default();
+        Ok(Arc::new(FakeSource { store: self.clone(), objects }))
+    }
+
+    async fn revoke(&self, remains: &SecretBytes) -> Result<()> {
+        let mut state = self.0.lock().unwrap();
+        if state.revoke_fails {
+            return Err(Error::new(ErrorKind::Unavailable, "away"));
+        }
+        state.revoked.push(remains.expose_str().unwrap().to_owned());
+        Ok(())
+    }
+}
+
+fn object(text: &str) -> ObjectRef {
+    let ownership = if text.contains('!') { Ownership::Volume } else { Ownership::Shared };
+    let plain = text.trim_matches(['!', '?']);
+    let (path, request) = plain.split_once('=').unwrap_or((plain, plain));
+    ObjectRef {
+        name: path.to_owned(),
+        path: path.try_into().unwrap(),
+        mode: None,
+        request: Request { text: request.into(), ownership },
+        optional: text.contains('?'),
+        default: None,
+        jmes_path: None,
+        file: true,
+    }
+}
+
+#[derive(Debug)]
+struct FakeSource {
+    store: FakeStore,
+    objects: Vec<ObjectRef>,
+}
+
+#[async_trait]
+impl Source for FakeSource {
+    fn store(&self) -> &str {
+        "fake"
+    }
+
+    fn audience(&self) -> Option<&str> {
+        None
+    }
+
+    fn objects(&self) -> &[ObjectRef] {
+        &self.objects
+    }
+
+    async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        let mut state = self.store.0.lock().unwrap();
+        let identity = format!("{}/{}", workload.namespace, workload.service_account);
+        let cached = match tenure {
+            Tenure::Shared => state.shared.get(&identity),
+            Tenure::Volume => state.own.get(&workload.volume),
+        };
+        if let Some(session) = cached {
+            return Ok(Arc::clone(session) as Arc<dyn Session>);
+        }
+        if let Some(kind) = state.login_fails {
+            return Err(Error::new(kind, "login refused"));
+        }
+        state.logins += 1;
+        let name = format!("login-{}", state.logins);
+        let session = Arc::new(FakeSession {
+            store: self.store.clone(),
+            identity,
+            name,
+            claimed: AtomicBool::new(false),
+        });
+        match tenure {
+            Tenure::Shared => state.shared.insert(session.identity.clone(), Arc::clone(&session)),
+            Tenure::Volume => state.own.insert(workload.volume.clone(), Arc::clone(&session)),
+        };
+        Ok(session)
+    }
+
+    fn extract(&self, _index: usize, reading: &Reading) -> Result<Object> {
+        Ok(Object { contents: reading.body.clone(), significant: None, version: None })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct FakeSession {
+    store: FakeStore,
+    identity: String,
+    name: String,
+    claimed: AtomicBool,
+}
+
+impl FakeSession {
+    fn forget(&self) {
+        let mut state = self.store.0.lock().unwrap();
+        state.shared.retain(|_, session| session.name != self.name);
+        state.own.retain(|_, session| session.name != self.name);
+    }
+}
+
+#[async_trait]
+impl Session for FakeSession {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    async fn read(&self, request: &Request) -> Result<Reading> {
+        let say = {
+            let mut state = self.store.0.lock().unwrap();
+            state.reads.push(request.text.to_string());
+            state.answers.get(&*request.text).cloned()
+        };
+        let reading =
+            |text: &str, validity| Reading { body: text.as_bytes().to_vec().into(), version: None, validity };
+        match say {
+            Some(Say::Value(text)) => Ok(reading(text, None)),
+            Some(Say::Leased(text, validity)) => Ok(reading(text, Some(validity))),
+            Some(Say::Error(kind)) => Err(Error::new(kind, "the store said so")),
+            Some(Say::Wait(wait)) => {
+                Err(Error::new(ErrorKind::Unavailable, "slow down").retry_after(Some(wait)))
+            }
+            Some(Say::Hang) => std::future::pending().await,
+            None => Err(Error::new(ErrorKind::NotFound, "no such secret")),
+        }
+    }
+
+    fn claim(&self, _volume: &str) -> bool {
+        self.forget();
+        !self.claimed.swap(true, Ordering::SeqCst)
+    }
+
+    fn discard(&self) {
+        self.forget();
+    }
+
+    async fn renew_lease(&self, lease: &LeaseId) -> Result<Validity> {
+        let mut state = self.store.0.lock().unwrap();
+        state.renewed += 1;
+        let duration = state.grants.unwrap_or(LEASE);
+        Ok(Validity { duration, renewable: true, lease: Some(lease.clone()) })
+    }
+
+    fn remains(&self) -> Option<SecretBytes> {
+        Some(self.name.clone().into())
+    }
+}
+
+/// The fake store's lease duration.
+pub(super) const LEASE: Duration = Duration::from_secs(300);
+
+/// A lease of [`LEASE`].
+pub(super) fn lease(name: &str) -> Validity {
+    Validity { duration: LEASE, renewable: true, lease: Some(LeaseId(name.to_owned())) }
+}
+
+/// Mounts that are tables in memory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FakeMode(pub(super) Arc<Mutex<BTreeMap<PathBuf, BTreeMap<String, String>>>>);
+
+impl FakeMode {
+    pub(super) fn files(&self, target: &str) -> Option<BTreeMap<String, String>> {
+        self.0.lock().unwrap().get(Path::new(target)).cloned()
+    }
+
+    pub(super) fn file(&self, target: &str, path: &str) -> Option<String> {
+        self.files(target)?.get(path).cloned()
+    }
+}
+
+#[derive(Debug)]
+struct FakeMount(FakeMode, PathBuf);
+
+impl FakeMount {
+    fn set(&self, snapshot: &Snapshot) {
+        let text = |bytes: &SecretBytes| bytes.expose_str().unwrap().to_owned();
+        let files = snapshot.iter().map(|(path, file)| (path.to_string(), text(&file.contents))).collect();
+        self.0.0.lock().unwrap().insert(self.1.clone(), files);
+    }
+}
+
+impl Mounted for FakeMount {
+    fn replace(
+        &self,
+        snapshot: &Snapshot,
+        _: &BTreeSet<ObjectPath>,
+    ) -> std::result::Result<(), mounter::Error> {
+        self.set(snapshot);
+        Ok(())
+    }
+
+    fn contents(&self) -> std::result::Result<Vec<ShownFile>, mounter::Error> {
+        let files = self.0.files(self.1.to_str().unwrap()).unwrap_or_default();
+        let shown = |(path, text): (String, String)| ShownFile {
+            path: path.as_str().try_into().unwrap(),
+            contents: text.into(),
+            mode: 0o644,
+        };
+        Ok(files.into_iter().map(shown).collect())
+    }
+
+    fn usage(&self) -> std::result::Result<Usage, mounter::Error> {
+        Ok(Usage { total_bytes: 1, used_bytes: 1, total_inodes: 1, used_inodes: 1 })
+    }
+}
+
+impl Mode for FakeMode {
+    fn mount(
+        &self,
+        target: &Path,
+        snapshot: &Snapshot,
+        _: &Appearance,
+    ) -> std::result::Result<Box<dyn Mounted>, mounter::Error> {
+        let mount = FakeMount(self.clone(), target.to_owned());
+        mount.set(snapshot);
+        Ok(Box::new(mount))
+    }
+
+    fn adopt(
+        &self,
+        target: &Path,
+        _: &Appearance,
+    ) -> std::result::Result<Option<Box<dyn Mounted>>, mounter::Error> {
+        let there = self.0.lock().unwrap().contains_key(target);
+        Ok(there.then(|| Box::new(FakeMount(self.clone(), target.to_owned())) as Box<dyn Mounted>))
+    }
+
+    fn is_mounted(&self, target: &Path) -> std::result::Result<bool, mounter::Error> {
+        Ok(self.0.lock().unwrap().contains_key(target))
+    }
+}
+
+/// A mounter that unmounts [`FakeMode`]'s mounts and keeps blobs.
+#[derive(Debug, Default)]
+pub(super) struct FakeMounter {
+    pub(super) mode: FakeMode,
+    pub(super) blobs: Mutex<BTreeMap<String, Vec<u8>>>,
+    pub(super) detached: AtomicUsize,
+}
+
+fn not_faked() -> mounter::Error {
+    mounter::Error { action: "fake", target: PathBuf::new(), source: std::io::ErrorKind::Unsupported.into() }
+}
+
+impl Mounter for FakeMounter {
+    fn create(&self, _: &Tmpfs) -> std::result::Result<OwnedFd, mounter::Error> {
+        Err(not_faked())
+    }
+
+    fn attach(&self, _: BorrowedFd<'_>, _: &Path) -> std::result::Result<(), mounter::Error> {
+        Err(not_faked())
+    }
+
+    fn enter(&self, _: &Path) -> std::result::Result<Option<OwnedFd>, mounter::Error> {
+        Err(not_faked())
+    }
+
+    fn resize(&self, _: BorrowedFd<'_>, _: u64, _: u64) -> std::result::Result<(), mounter::Error> {
+        Err(not_faked())
+    }
+
+    fn detach(&self, target: &Path) -> std::result::Result<(), mounter::Error> {
+        self.detached.fetch_add(1, Ordering::SeqCst);
+        self.mode.0.lock().unwrap().remove(target);
+        Ok(())
+    }
+
+    fn listen(&self, _: &Path) -> std::result::Result<UnixListener, mounter::Error> {
+        Err(not_faked())
+    }
+
+    fn keep(&self, name: &str, blob: &[u8]) -> std::result::Result<(), mounter::Error> {
+        self.blobs.lock().unwrap().insert(name.to_owned(), blob.to_vec());
+        Ok(())
+    }
+
+    fn kept(&self) -> std::result::Result<Vec<(String, Vec<u8>)>, mounter::Error> {
+        Ok(self.blobs.lock().unwrap().clone().into_iter().collect())
+    }
+
+    fn forget(&self, name: &str) -> std::result::Result<(), mounter::Error> {
+        self.blobs.lock().unwrap().remove(name);
+        Ok(())
+    }
+}
+
+/// Classes that a test sets.
+#[derive(Debug)]
+pub(super) struct FakeClasses {
+    classes: Mutex<BTreeMap<ClassName, Arc<Class>>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Default for FakeClasses {
+    fn default() -> Self {
+        Self { classes: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+}
+
+impl FakeClasses {
+    pub(super) fn set(&self, class: Class) {
+        let name = ClassName { namespace: class.namespace.clone(), name: class.name.clone() };
+        self.classes.lock().unwrap().insert(name, Arc::new(class));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn remove(&self, name: &ClassName) {
+        self.classes.lock().unwrap().remove(name);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+#[async_trait]
+impl Classes for FakeClasses {
+    async fn get(&self, name: &ClassName) -> std::result::Result<Arc<Class>, class::Error> {
+        let found = self.classes.lock().unwrap().get(name).cloned();
+        found.ok_or_else(|| class::Error::NotFound(name.clone()))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}

@@ -1,0 +1,393 @@
+//! One volume's way to its store: logins, shared readings, its own readings.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use provider::{Error, ErrorKind, Ownership, Reading, Request, Result, Session, Source, Tenure, Workload};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::readings::{Answer, Entry, Held, Key, Readings};
+use crate::volume::store_health::{Attempt, StoreHealth};
+use crate::volume::tenancy::Tenancy;
+
+/// Store calls of this process at one time.
+const MOST_CALLS: usize = 64;
+/// Store calls of one volume at one time.
+const MOST_CALLS_OF_A_VOLUME: usize = 16;
+/// Longest a store call may take, whatever its provider thinks.
+const CALL: Duration = Duration::from_secs(35);
+
+/// The stores of this process and what is known of them.
+#[derive(Debug)]
+pub struct Stores {
+    /// What stores said.
+    pub readings: Readings,
+    health: Mutex<BTreeMap<Arc<str>, Arc<Mutex<StoreHealth>>>>,
+    calls: Semaphore,
+}
+
+impl Default for Stores {
+    fn default() -> Self {
+        Self { readings: Readings::default(), health: Mutex::default(), calls: Semaphore::new(MOST_CALLS) }
+    }
+}
+
+impl Stores {
+    /// Runs `look` on what is known of `store`.
+    pub fn health<T>(&self, store: &Arc<str>, look: impl FnOnce(&mut StoreHealth) -> T) -> T {
+        let health = {
+            let mut all = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(Arc::clone(store)).or_default())
+        };
+        let mut health = health.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&mut health)
+    }
+
+    /// One call to `store`, if it may be asked now.
+    async fn call<T>(
+        &self,
+        store: &Arc<str>,
+        attempt: Attempt,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.health(store, |health| health.admit(attempt, Instant::now()))?;
+        let _permit =
+            self.calls.acquire().await.map_err(|_| Error::new(ErrorKind::Unavailable, "stopping"))?;
+        let outcome = answer_in_time(call).await;
+        self.health(store, |health| health.record(outcome.as_ref().err(), Instant::now()));
+        outcome
+    }
+}
+
+async fn answer_in_time<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Err(Error::new(ErrorKind::Unavailable, format!("no answer within {} s", CALL.as_secs())));
+    timeout(CALL, call).await.unwrap_or_else(late)
+}
+
+/// What a round of reading is to bring.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand {
+    /// How old a shared reading may be.
+    pub refresh: Duration,
+    /// Shared readings made before it are too old whatever their age.
+    pub not_before: Option<Instant>,
+    /// Whether the round before failed.
+    pub attempt: Attempt,
+}
+
+/// Readings that come due within this share of the refresh interval are taken along, so that
+/// the objects of a volume stay together. It is the width of [`Held::spread`].
+const TAKEN_ALONG: f64 = 0.3;
+
+impl Demand {
+    /// Whether `held` will do.
+    fn is_met_by(&self, held: &Held) -> bool {
+        let due = due(held, self.refresh) - self.refresh.mul_f64(TAKEN_ALONG);
+        Instant::now() < due && self.not_before.is_none_or(|at| held.at >= at)
+    }
+}
+
+/// When a shared reading is to be made again.
+fn due(held: &Held, refresh: Duration) -> Instant {
+    held.at + refresh.mul_f64(held.spread)
+}
+
+/// The outcome of a round, by request.
+pub type Readout = BTreeMap<Request, Result<Arc<Held>>>;
+
+/// One volume's way to its store.
+#[derive(Debug)]
+pub struct Reader {
+    stores: Arc<Stores>,
+    source: Arc<dyn Source>,
+    store: Arc<str>,
+    requests: Vec<Request>,
+    /// The entries this volume reads, which keeps them alive.
+    entries: BTreeMap<Request, Arc<Entry>>,
+    identity: Option<Arc<str>>,
+    /// What the volume owns at the store.
+    pub tenancy: Tenancy,
+}
+
+enum Got {
+    Shared(Arc<Held>),
+    Own(Arc<Held>),
+    Leased,
+}
+
+impl Reader {
+    /// A reader of what `source` asks for.
+    pub fn new(stores: Arc<Stores>, source: Arc<dyn Source>, tenancy: Tenancy) -> Self {
+        let mut requests: Vec<_> = source.objects().iter().map(|object| object.request.clone()).collect();
+        requests.sort();
+        requests.dedup();
+        let store = Arc::from(source.store());
+        Self { stores, source, store, requests, entries: BTreeMap::new(), identity: None, tenancy }
+    }
+
+    /// Reads something else from now on. What the volume owns is read again.
+    pub fn set_source(&mut self, source: Arc<dyn Source>) {
+        let tenancy = Tenancy::clone_empty(&self.tenancy);
+        let mut next = Self::new(Arc::clone(&self.stores), source, tenancy);
+        std::mem::swap(&mut next.tenancy, &mut self.tenancy);
+        next.tenancy.retain(&next.requests);
+        next.tenancy.reissue();
+        *self = next;
+    }
+
+    /// What is read.
+    pub fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
+    /// Which store.
+    pub fn store(&self) -> &Arc<str> {
+        &self.store
+    }
+
+    /// Whom the store judged last.
+    pub fn identity(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref()
+    }
+
+    /// Reads everything that `demand` does not find good enough as it is held.
+    pub async fn round(&mut self, workload: &Workload, demand: Demand) -> Readout {
+        let mut readout = Readout::new();
+        let mut asked = Vec::new();
+        for request in &self.requests {
+            match self.tenancy.current(request) {
+                Some(held) => drop(readout.insert(request.clone(), Ok(held))),
+                None => asked.push(request.clone()),
+            }
+        }
+        if asked.is_empty() {
+            return readout;
+        }
+        match self.session(workload, self.tenure()).await {
+            Ok(session) => readout.extend(self.read(workload, session, asked, demand).await),
+            Err(error) => readout.extend(asked.into_iter().map(|request| (request, Err(error.clone())))),
+        }
+        readout
+    }
+
+    /// A volume that owns some of its readings logs in for itself, for all of them.
+    fn tenure(&self) -> Tenure {
+        let own = |request: &Request| {
+            request.ownership == Ownership::Volume
+                || self.tenancy.owns(request)
+                || self.stores.readings.is_leased(&self.store, request)
+        };
+        if self.requests.iter().any(own) { Tenure::Volume } else { Tenure::Shared }
+    }
+
+    /// Most logins are made already and cost no call, so that the breaker does not stand before them;
+    /// one that fails counts.
+    async fn session(&mut self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        let session = answer_in_time(self.source.session(workload, tenure)).await;
+        if let Err(error) = &session {
+            self.stores.health(&self.store, |health| health.record(Some(error), Instant::now()));
+        }
+        let session = session?;
+        if tenure == Tenure::Volume {
+            self.tenancy.take(&session)?;
+        }
+        self.identify(session.identity());
+        Ok(session)
+    }
+
+    fn identify(&mut self, identity: &str) {
+        if self.identity.as_deref() != Some(identity) {
+            self.identity = Some(Arc::from(identity));
+            self.entries.clear();
+        }
+    }
+
+    async fn read(
+        &mut self,
+        workload: &Workload,
+        session: Arc<dyn Session>,
+        asked: Vec<Request>,
+        demand: Demand,
+    ) -> Readout {
+        let mut session = session;
+        let mut got = self.ask(&session, asked, demand).await;
+        if let Some(again) = self.log_in_again(workload, &session, &got).await {
+            session = again;
+            let (refused, rest): (Vec<_>, Vec<_>) = got.into_iter().partition(|(_, got)| is_refusal(got));
+            got = rest;
+            got.extend(
+                self.ask(&session, refused.into_iter().map(|(request, _)| request).collect(), demand).await,
+            );
+        }
+        let (leased, got): (Vec<_>, Vec<_>) =
+            got.into_iter().partition(|(_, got)| matches!(got, Ok(Got::Leased)));
+        let (mut readout, mut again) = self.accept(&session, got);
+        again.extend(leased.into_iter().map(|(request, _)| request));
+        if !again.is_empty() {
+            readout.extend(self.read_for_itself(workload, again, demand).await);
+        }
+        readout
+    }
+
+    /// A login that the store refuses may have ended before its time: one more is worth a try.
+    async fn log_in_again(
+        &mut self,
+        workload: &Workload,
+        session: &Arc<dyn Session>,
+        got: &[(Request, Result<Got>)],
+    ) -> Option<Arc<dyn Session>> {
+        let refused = got.iter().any(|(_, got)| is_refusal(got));
+        let identity = session.identity();
+        let may = refused
+            && self.stores.health(&self.store, |health| health.may_log_in_again(identity, Instant::now()));
+        if !may {
+            return None;
+        }
+        session.discard();
+        if self.tenancy.holds(session) {
+            self.tenancy.retire();
+        }
+        let again = self.session(workload, self.tenure()).await.ok()?;
+        (!Arc::ptr_eq(&again, session)).then_some(again)
+    }
+
+    /// Sorts out what the volume owns. Readings that hang on a login that another volume
+    /// owns by now are given back, to be read again.
+    fn accept(
+        &mut self,
+        session: &Arc<dyn Session>,
+        got: Vec<(Request, Result<Got>)>,
+    ) -> (Readout, Vec<Request>) {
+        let (mut readout, mut again) = (Readout::new(), Vec::new());
+        for (request, got) in got {
+            let outcome = match got {
+                Ok(Got::Shared(held)) => Ok(held),
+                Ok(Got::Own(held)) => {
+                    if is_leased(&held) {
+                        self.stores.readings.remember_leased(&self.store, &request);
+                        if !self.make_own(session) {
+                            again.push(request);
+                            continue;
+                        }
+                    }
+                    self.tenancy.hold(&request, &held);
+                    Ok(held)
+                }
+                Ok(Got::Leased) => continue,
+                Err(error) => Err(error),
+            };
+            readout.insert(request, outcome);
+        }
+        (readout, again)
+    }
+
+    fn make_own(&mut self, session: &Arc<dyn Session>) -> bool {
+        self.tenancy.holds(session)
+            || (session.claim(self.tenancy.volume()) && self.tenancy.take(session).is_ok())
+    }
+
+    async fn read_for_itself(&mut self, workload: &Workload, asked: Vec<Request>, demand: Demand) -> Readout {
+        let session = match self.session(workload, Tenure::Volume).await {
+            Ok(session) => session,
+            Err(error) => return asked.into_iter().map(|request| (request, Err(error.clone()))).collect(),
+        };
+        let mut readout = Readout::new();
+        for request in asked {
+            let outcome =
+                self.stores.call(&self.store, demand.attempt, session.read(&request)).await.map(Held::now);
+            if let Ok(held) = &outcome {
+                self.tenancy.hold(&request, held);
+            }
+            readout.insert(request, outcome);
+        }
+        readout
+    }
+
+    async fn ask(
+        &mut self,
+        session: &Arc<dyn Session>,
+        asked: Vec<Request>,
+        demand: Demand,
+    ) -> Vec<(Request, Result<Got>)> {
+        let calls: Vec<_> = asked
+            .into_iter()
+            .map(|request| {
+                let entry = self.shared_entry(&request);
+                let (stores, store, session) =
+                    (Arc::clone(&self.stores), Arc::clone(&self.store), Arc::clone(session));
+                async move {
+                    let call = stores.call(&store, demand.attempt, session.read(&request));
+                    let got = match entry {
+                        Some(entry) => share(&entry, demand, call).await,
+                        None => call.await.map(|reading| Got::Own(Held::now(reading))),
+                    };
+                    (request, got)
+                }
+            })
+            .collect();
+        stream::iter(calls).buffer_unordered(MOST_CALLS_OF_A_VOLUME).collect().await
+    }
+
+    /// The entry for `request`, unless its answer is the volume's own.
+    fn shared_entry(&mut self, request: &Request) -> Option<Arc<Entry>> {
+        let own =
+            request.ownership == Ownership::Volume || self.stores.readings.is_leased(&self.store, request);
+        let identity = self.identity.as_ref().filter(|_| !own)?;
+        let key =
+            Key { store: Arc::clone(&self.store), identity: Arc::clone(identity), request: request.clone() };
+        let readings = &self.stores.readings;
+        Some(Arc::clone(self.entries.entry(request.clone()).or_insert_with(|| readings.entry(&key))))
+    }
+
+    /// What this node serves to the same identity already, however old: for `start: cached`.
+    pub fn last_good(&self) -> Readout {
+        let held = |request: &Request| {
+            self.tenancy
+                .current(request)
+                .or_else(|| self.entries.get(request).and_then(|entry| entry.last_good()))
+        };
+        self.requests.iter().filter_map(|request| Some((request.clone(), Ok(held(request)?)))).collect()
+    }
+
+    /// Lets go of a shared reading: it was taken back.
+    pub fn forget(&mut self, request: &Request) {
+        if let Some(entry) = self.entries.get(request) {
+            entry.forget();
+        }
+    }
+
+    /// When the next shared reading is due.
+    pub fn next_due(&self, refresh: Duration) -> Option<Instant> {
+        let held = self.entries.values().filter_map(|entry| entry.last_good());
+        held.map(|held| due(&held, refresh)).min()
+    }
+
+    /// How many readings of the store this process holds.
+    pub fn total(&self) -> usize {
+        self.stores.readings.count(&self.store).max(self.requests.len())
+    }
+
+    /// The stores of the process.
+    pub fn stores(&self) -> &Arc<Stores> {
+        &self.stores
+    }
+}
+
+async fn share(entry: &Entry, demand: Demand, call: impl Future<Output = Result<Reading>>) -> Result<Got> {
+    Ok(match entry.read(|held| demand.is_met_by(held), call).await? {
+        Answer::Shared(held) => Got::Shared(held),
+        Answer::Own(held) => Got::Own(held),
+        Answer::Leased => Got::Leased,
+    })
+}
+
+fn is_leased(held: &Held) -> bool {
+    held.reading.validity.as_ref().is_some_and(|validity| validity.lease.is_some())
+}
+
+fn is_refusal(got: &Result<Got>) -> bool {
+    got.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated))
+}

@@ -1,0 +1,240 @@
+//! What survives a restart of this process: who is served what, never a value or a token.
+//!
+//! One JSON file for each volume in the state directory, which lies on a tmpfs and
+//! goes with the boot.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use provider::{ObjectPath, Pod, Workload};
+use serde::{Deserialize, Serialize};
+
+use crate::mode::Appearance;
+use crate::snapshot::{Fingerprint, Snapshot};
+use crate::volume::{ClassName, Publish, VolumeId};
+
+/// A published volume as the next process needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    /// Which volume.
+    pub id: VolumeId,
+    /// Where it is mounted.
+    pub target: PathBuf,
+    /// What it shows.
+    pub class: ClassName,
+    /// Namespace of the workload.
+    pub namespace: String,
+    /// Service account of the workload.
+    pub service_account: String,
+    /// Name and uid of the pod.
+    pub pod: Option<(String, String)>,
+    /// Whether the workload came with tokens or credentials, which are not recorded.
+    pub had_credentials: bool,
+    /// The pod author's volume attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// Group of the files.
+    pub fs_group: Option<u32>,
+    /// SELinux label of the mount.
+    pub selinux_context: Option<String>,
+    /// What is shown.
+    pub fingerprints: BTreeMap<String, Fingerprint>,
+    /// When the store last confirmed it.
+    pub confirmed: Timestamp,
+}
+
+impl VolumeRecord {
+    /// The record of `publish` showing `snapshot`.
+    pub fn new(publish: &Publish, snapshot: &Snapshot, confirmed: Timestamp) -> Self {
+        let workload = &publish.workload;
+        Self {
+            id: publish.id.clone(),
+            target: publish.target.clone(),
+            class: publish.class.clone(),
+            namespace: workload.namespace.clone(),
+            service_account: workload.service_account.clone(),
+            pod: workload.pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone())),
+            had_credentials: !(workload.tokens.is_empty() && workload.credentials.is_empty()),
+            attributes: publish.attributes.clone(),
+            fs_group: publish.appearance.fs_group,
+            selinux_context: publish.appearance.selinux_context.clone(),
+            fingerprints: fingerprints(snapshot),
+            confirmed,
+        }
+    }
+
+    /// The wish that made the volume, without tokens and credentials.
+    pub fn publish(&self) -> Publish {
+        let pod = self.pod.as_ref().map(|(name, uid)| Pod { name: name.clone(), uid: uid.clone() });
+        Publish {
+            id: self.id.clone(),
+            target: self.target.clone(),
+            class: self.class.clone(),
+            workload: Workload {
+                namespace: self.namespace.clone(),
+                service_account: self.service_account.clone(),
+                pod,
+                volume: self.id.0.clone(),
+                tokens: BTreeMap::new(),
+                credentials: BTreeMap::new(),
+            },
+            attributes: self.attributes.clone(),
+            appearance: Appearance { fs_group: self.fs_group, selinux_context: self.selinux_context.clone() },
+            timeout: std::time::Duration::ZERO,
+        }
+    }
+
+    /// The fingerprint of the file that was shown at `path`.
+    pub fn fingerprint(&self, path: &ObjectPath) -> Option<&Fingerprint> {
+        self.fingerprints.get(path.as_str())
+    }
+}
+
+fn fingerprints(snapshot: &Snapshot) -> BTreeMap<String, Fingerprint> {
+    snapshot.iter().map(|(path, file)| (path.to_string(), file.fingerprint.clone())).collect()
+}
+
+/// The directory of records.
+#[derive(Debug, Clone)]
+pub struct Records(PathBuf);
+
+impl Records {
+    /// Records below `state`, open to this user alone.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made.
+    pub fn open(state: &Path) -> io::Result<Self> {
+        let directory = state.join("volumes");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        Ok(Self(directory))
+    }
+
+    /// Writes a record, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The old record stays.
+    pub fn save(&self, record: &VolumeRecord) -> io::Result<()> {
+        let path = self.path(&record.id);
+        let partial = path.with_extension("partial");
+        let text = serde_json::to_vec(record)?;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        io::Write::write_all(&mut file, &text)?;
+        std::fs::rename(partial, path)
+    }
+
+    /// Removes a record, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The file system refuses.
+    pub fn remove(&self, id: &VolumeId) -> io::Result<()> {
+        match std::fs::remove_file(self.path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every record that can be read. One that cannot is logged and removed: its volume is
+    /// found again by kubelet's next call.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read.
+    pub fn load(&self) -> io::Result<Vec<VolumeRecord>> {
+        let mut records = Vec::new();
+        for entry in std::fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            match read(&path) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a volume record cannot be read and is dropped");
+                    std::fs::remove_file(&path)?;
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// A volume id is kubelet's text: as a file name it is written in a form that cannot leave the directory.
+    fn path(&self, id: &VolumeId) -> PathBuf {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, id.0.as_bytes());
+        let name: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        self.0.join(name).with_extension("json")
+    }
+}
+
+fn read(path: &Path) -> io::Result<VolumeRecord> {
+    if path.extension().is_none_or(|extension| extension != "json") {
+        return Err(io::Error::other("it was not finished"));
+    }
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{File, FingerprintKey};
+
+    fn record(id: &str) -> VolumeRecord {
+        let key = FingerprintKey::new(&[7; 32]);
+        let path = ObjectPath::try_from("db/pass").unwrap();
+        let fingerprint = key.fingerprint(&path, b"hunter2");
+        let file = File { contents: b"hunter2".to_vec().into(), mode: None, fingerprint, version: None };
+        let mut publish = VolumeRecord {
+            id: VolumeId(id.to_owned()),
+            target: "/t".into(),
+            class: ClassName { namespace: "ns".to_owned(), name: "c".to_owned() },
+            namespace: "ns".to_owned(),
+            service_account: "sa".to_owned(),
+            pod: Some(("p".to_owned(), "u".to_owned())),
+            had_credentials: true,
+            attributes: BTreeMap::new(),
+            fs_group: Some(7),
+            selinux_context: None,
+            fingerprints: BTreeMap::new(),
+            confirmed: Timestamp::UNIX_EPOCH,
+        }
+        .publish();
+        publish.workload.tokens.insert("vault".to_owned(), b"token-canary".to_vec().into());
+        VolumeRecord::new(&publish, &[(path, file)].into_iter().collect(), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_saved_and_holds_no_value_and_no_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        records.save(&record("csi-1")).unwrap();
+
+        assert_eq!(records.load().unwrap(), [record("csi-1")]);
+        let file = std::fs::read_dir(dir.path().join("volumes")).unwrap().next().unwrap().unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert!(!text.contains("hunter2") && !text.contains("token-canary"), "{text}");
+    }
+
+    #[test]
+    fn an_id_that_looks_like_a_path_stays_in_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        records.save(&record("../../escaped")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        records.remove(&VolumeId("../../escaped".to_owned())).unwrap();
+        assert!(records.load().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_half_written_record_is_dropped_and_the_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        records.save(&record("whole")).unwrap();
+        std::fs::write(dir.path().join("volumes/ab.partial"), b"{").unwrap();
+        std::fs::write(dir.path().join("volumes/cd.json"), b"{").unwrap();
+
+        assert_eq!(records.load().unwrap().len(), 1);
+        assert_eq!(std::fs::read_dir(dir.path().join("volumes")).unwrap().count(), 1);
+    }
+}

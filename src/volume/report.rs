@@ -1,0 +1,163 @@
+//! Who is told of what happens to a volume: the audit trail, the log, and who listens.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use provider::{ErrorKind, ObjectPath};
+use tokio::sync::broadcast;
+
+use crate::audit::{Actor, Audit, Operation, Record, Resource};
+use crate::snapshot::Snapshot;
+use crate::volume::{Publish, VolumeId};
+
+/// Happenings that a slow listener may lag behind before it misses some.
+const LAG: usize = 1024;
+
+/// Something happened to a volume.
+#[derive(Debug, Clone)]
+pub struct Happening {
+    /// Which volume.
+    pub volume: VolumeId,
+    /// Where it is mounted.
+    pub target: PathBuf,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// It is mounted.
+    Published,
+    /// It shows other versions of these files.
+    Rotated(Vec<ObjectPath>),
+    /// These files were taken back.
+    Withdrawn(Vec<ObjectPath>),
+    /// It could not be refreshed. What it shows stays.
+    Failed(ErrorKind, String),
+    /// It is fresh again.
+    Recovered,
+    /// It is gone.
+    Unpublished,
+}
+
+/// Tells the audit trail, the log and whoever listens.
+#[derive(Debug)]
+pub struct Reporter {
+    audit: Audit,
+    listeners: broadcast::Sender<Happening>,
+}
+
+impl Reporter {
+    /// A reporter that writes to `audit`.
+    pub fn new(audit: Audit) -> Self {
+        Self { audit, listeners: broadcast::Sender::new(LAG) }
+    }
+
+    /// Everything that happens from now on.
+    pub fn listen(&self) -> broadcast::Receiver<Happening> {
+        self.listeners.subscribe()
+    }
+
+    /// A volume was mounted.
+    pub fn published(&self, publish: &Publish, provider: &str, snapshot: &Snapshot) {
+        let paths: Vec<_> = snapshot.iter().map(|(path, _)| path.clone()).collect();
+        let record = record(Operation::Publish, publish).resources(resources(provider, snapshot, &paths));
+        self.audit.record(&record);
+        tracing::info!(volume = %publish.id, target = %publish.target.display(), files = snapshot.len(), "published");
+        self.tell(publish, What::Published);
+    }
+
+    /// A publish did not come about.
+    pub fn refused(&self, publish: &Publish, provider: &str, kind: Option<ErrorKind>, reason: &str) {
+        let denied = matches!(kind, Some(ErrorKind::Denied | ErrorKind::Unauthenticated));
+        let operation = if denied { Operation::Deny } else { Operation::Publish };
+        let resource = Resource::new(provider, publish.class.to_string());
+        self.audit.record(&record(operation, publish).resource(resource).failed(reason));
+        tracing::warn!(volume = %publish.id, class = %publish.class, reason, "not published");
+    }
+
+    /// A volume shows `snapshot` where it showed `old`.
+    pub fn rotated(&self, publish: &Publish, provider: &str, old: &Snapshot, snapshot: &Snapshot) {
+        let changed: Vec<_> = changed(old, snapshot).into_iter().collect();
+        if changed.is_empty() {
+            return;
+        }
+        let record = record(Operation::Rotate, publish).resources(resources(provider, snapshot, &changed));
+        self.audit.record(&record);
+        tracing::info!(volume = %publish.id, files = ?names(&changed), "rotated");
+        self.tell(publish, What::Rotated(changed));
+    }
+
+    /// Files of a volume were taken back.
+    pub fn withdrawn(&self, publish: &Publish, provider: &str, old: &Snapshot, paths: &BTreeSet<ObjectPath>) {
+        if paths.is_empty() {
+            return;
+        }
+        let paths: Vec<_> = paths.iter().cloned().collect();
+        self.audit.record(&record(Operation::Withdraw, publish).resources(resources(provider, old, &paths)));
+        tracing::warn!(volume = %publish.id, files = ?names(&paths), "withdrawn");
+        self.tell(publish, What::Withdrawn(paths));
+    }
+
+    /// A refresh failed, for the first time or in another way than before.
+    pub fn failed(&self, publish: &Publish, provider: &str, error: &provider::Error) {
+        if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated) {
+            let resource = Resource::new(provider, publish.class.to_string());
+            self.audit.record(&record(Operation::Deny, publish).resource(resource).failed(error));
+        }
+        tracing::warn!(volume = %publish.id, %error, "not refreshed; what was read last stays");
+        self.tell(publish, What::Failed(error.kind(), error.to_string()));
+    }
+
+    /// A refresh that failed before succeeded.
+    pub fn recovered(&self, publish: &Publish) {
+        tracing::info!(volume = %publish.id, "refreshed again");
+        self.tell(publish, What::Recovered);
+    }
+
+    /// A volume was taken away.
+    pub fn unpublished(&self, publish: &Publish) {
+        self.audit.record(&record(Operation::Unpublish, publish));
+        tracing::info!(volume = %publish.id, "unpublished");
+        self.tell(publish, What::Unpublished);
+    }
+
+    fn tell(&self, publish: &Publish, what: What) {
+        // Nobody listening is fine.
+        let _ = self.listeners.send(Happening {
+            volume: publish.id.clone(),
+            target: publish.target.clone(),
+            what,
+        });
+    }
+}
+
+fn record(operation: Operation, publish: &Publish) -> Record {
+    Record::new(operation, Actor::from(&publish.workload)).class(&publish.class).volume(&publish.id)
+}
+
+fn resources(provider: &str, snapshot: &Snapshot, paths: &[ObjectPath]) -> Vec<Resource> {
+    let resource = |path: &ObjectPath| {
+        let file = snapshot.get(path)?;
+        let resource =
+            Resource::new(provider, path.as_str()).path(path).fingerprint(file.fingerprint.clone());
+        Some(match &file.version {
+            Some(version) => resource.version(version),
+            None => resource,
+        })
+    };
+    paths.iter().filter_map(resource).collect()
+}
+
+fn changed(old: &Snapshot, new: &Snapshot) -> BTreeSet<ObjectPath> {
+    let differs = |path: &ObjectPath| match (old.get(path), new.get(path)) {
+        (Some(old), Some(new)) => old.fingerprint != new.fingerprint || old.mode != new.mode,
+        _ => true,
+    };
+    new.iter().map(|(path, _)| path).filter(|path| differs(path)).cloned().collect()
+}
+
+fn names(paths: &[ObjectPath]) -> Vec<&str> {
+    paths.iter().map(ObjectPath::as_str).collect()
+}

@@ -1,0 +1,368 @@
+//! One served volume: reads when it is time, shows what it read, until it is stopped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use manifest::Class;
+use provider::{Changes, Error, ErrorKind, SecretBytes};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::mode::Mounted;
+use crate::snapshot::Snapshot;
+use crate::volume::content::{Assembled, Content};
+use crate::volume::freshness::Notice;
+use crate::volume::parts::Parts;
+use crate::volume::reader::Demand;
+use crate::volume::record::VolumeRecord;
+use crate::volume::status::{self, VolumeState};
+use crate::volume::store_health::Attempt;
+use crate::volume::{self, Publish};
+
+/// First pause after a failed refresh; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause after a failed refresh: a store that heals is noticed within it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A volume with nothing to wait for looks around this often.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Something a volume is told to do.
+#[derive(Debug)]
+pub enum Order {
+    /// Kubelet handed over fresh tokens and credentials.
+    Credentials(BTreeMap<String, SecretBytes>, BTreeMap<String, SecretBytes>),
+    /// A person wants it read now; tells what went wrong.
+    Refresh(oneshot::Sender<Result<(), String>>),
+}
+
+/// One served volume.
+#[derive(Debug)]
+pub struct Served {
+    /// The wish that made it, with the newest tokens.
+    pub publish: Publish,
+    /// What it is to show; absent while its class is.
+    pub content: Option<Content>,
+    /// Its mount.
+    pub mounted: Arc<dyn Mounted>,
+    parts: Arc<Parts>,
+    shown: Snapshot,
+    failures: u32,
+    retry_at: Option<Instant>,
+    failed: Option<Error>,
+    /// Whether tokens and credentials were lost with an earlier process: kubelet brings new ones.
+    awaits_credentials: bool,
+    state: watch::Sender<VolumeState>,
+}
+
+enum Wake {
+    Timer,
+    Order(Option<Order>),
+    Pushed(std::time::Instant),
+    Class,
+    Stop,
+}
+
+impl Served {
+    /// A volume that was just mounted and shows `shown`.
+    pub fn new(
+        parts: Arc<Parts>,
+        publish: Publish,
+        content: Content,
+        mounted: Arc<dyn Mounted>,
+        shown: Snapshot,
+    ) -> Self {
+        let mut served = Self::bare(parts, publish, mounted, shown);
+        served.content = Some(content);
+        served.settled();
+        served.describe();
+        served
+    }
+
+    /// A volume that an earlier process mounted. It is read as soon as its class, and credentials if it had some, are there.
+    pub fn adopted(
+        parts: Arc<Parts>,
+        publish: Publish,
+        mounted: Arc<dyn Mounted>,
+        shown: Snapshot,
+        awaits_credentials: bool,
+    ) -> Self {
+        let mut served = Self::bare(parts, publish, mounted, shown);
+        served.awaits_credentials = awaits_credentials;
+        served.describe();
+        served
+    }
+
+    fn bare(parts: Arc<Parts>, publish: Publish, mounted: Arc<dyn Mounted>, shown: Snapshot) -> Self {
+        let state = watch::Sender::new(VolumeState::new(&publish));
+        Self {
+            publish,
+            content: None,
+            mounted,
+            parts,
+            shown,
+            failures: 0,
+            retry_at: None,
+            failed: None,
+            awaits_credentials: false,
+            state,
+        }
+    }
+
+    /// How it is doing, as it changes.
+    pub fn state(&self) -> watch::Receiver<VolumeState> {
+        self.state.subscribe()
+    }
+
+    /// Keeps the volume fresh until `stop`, then gives it back as it is.
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken) -> Self {
+        let mut classes = self.parts.classes.changes();
+        let mut pushes = self.pushes();
+        loop {
+            let due = self.next_due();
+            let wake = tokio::select! {
+                biased;
+                () = stop.cancelled() => Wake::Stop,
+                order = orders.recv() => Wake::Order(order),
+                at = pushed(&mut pushes) => Wake::Pushed(at),
+                Ok(()) = classes.changed() => Wake::Class,
+                () = sleep_until(due) => Wake::Timer,
+            };
+            if matches!(wake, Wake::Stop | Wake::Order(None)) {
+                return self;
+            }
+            let edited = matches!(wake, Wake::Class) || self.content.is_none();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self,
+                () = self.on(wake) => {}
+            }
+            if edited {
+                pushes = self.pushes();
+            }
+            self.describe();
+        }
+    }
+
+    fn pushes(&self) -> Option<Box<dyn Changes>> {
+        self.content.as_ref().and_then(|content| content.reader.source().changes())
+    }
+
+    async fn on(&mut self, wake: Wake) {
+        match wake {
+            Wake::Timer => self.on_timer().await,
+            Wake::Pushed(at) => drop(self.refresh(Some(Instant::from_std(at)), Notice::Pushed).await),
+            Wake::Class => self.on_class().await,
+            Wake::Order(Some(Order::Credentials(tokens, credentials))) => {
+                self.publish.workload.tokens = tokens;
+                self.publish.workload.credentials = credentials;
+                self.on_credentials().await;
+            }
+            Wake::Order(Some(Order::Refresh(reply))) => {
+                if let Some(content) = &mut self.content {
+                    content.reader.tenancy.reissue();
+                }
+                let outcome = self.refresh(Some(Instant::now()), Notice::Pushed).await;
+                // Whoever asked may have gone.
+                let _ = reply.send(outcome.map_err(|error| error.to_string()));
+            }
+            Wake::Order(None) | Wake::Stop => {}
+        }
+    }
+
+    async fn on_timer(&mut self) {
+        if self.content.is_none() {
+            return self.on_class().await;
+        }
+        drop(self.refresh(None, Notice::Polled).await);
+    }
+
+    /// New tokens are used at once where the old ones, or their absence, stood in the way.
+    async fn on_credentials(&mut self) {
+        let refused = |error: &Error| matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated);
+        let waited = std::mem::take(&mut self.awaits_credentials);
+        if waited || self.failed.as_ref().is_some_and(refused) {
+            drop(self.refresh(None, Notice::Polled).await);
+        }
+    }
+
+    /// Follows an edit of the class. One that is gone or broken leaves the volume as it is.
+    async fn on_class(&mut self) {
+        let found = self.parts.effective_class(&self.publish.class, &self.publish.attributes).await;
+        let changed = match found {
+            Ok(class) => self.take_class(class),
+            Err(error) => {
+                self.note(Some(&Error::new(ErrorKind::Invalid, error.to_string())));
+                false
+            }
+        };
+        if changed {
+            drop(self.refresh(None, Notice::Polled).await);
+        }
+    }
+
+    /// Whether `class` differs from what is served.
+    fn take_class(&mut self, class: Arc<Class>) -> bool {
+        if self.content.as_ref().is_some_and(|content| **content.class() == *class) {
+            return false;
+        }
+        let source = match self.parts.source(&class) {
+            Ok(source) => source,
+            Err(error) => {
+                self.note(Some(&Error::new(ErrorKind::Invalid, error.to_string())));
+                return false;
+            }
+        };
+        let refresh = self.parts.refresh(&class);
+        match &mut self.content {
+            Some(content) if content.class().provider == class.provider => {
+                content.edit(class, source, refresh)
+            }
+            _ => {
+                let mut content = self.parts.content(&self.publish, class, source);
+                let shown: Vec<_> =
+                    self.shown.iter().map(|(path, file)| (path.clone(), file.contents.clone())).collect();
+                content.carry(&shown, Instant::now());
+                self.content = Some(content);
+            }
+        }
+        true
+    }
+
+    /// Reads what is due, made before `not_before` or near its end, and shows it.
+    async fn refresh(&mut self, not_before: Option<Instant>, notice: Notice) -> Result<(), volume::Error> {
+        if self.awaits_credentials {
+            return Err(volume::Error::Invalid("the volume waits for kubelet's next token".to_owned()));
+        }
+        let attempt = if self.failures > 0 { Attempt::Retry } else { Attempt::First };
+        let Some(content) = &mut self.content else {
+            return Err(volume::Error::ClassNotFound(self.publish.class.clone()));
+        };
+        content.reader.tenancy.tend(Instant::now()).await;
+        let demand = Demand { refresh: content.refresh(), not_before, attempt };
+        let error = content.read(&self.publish.workload, demand, notice).await;
+        let provider = content.class().provider.clone();
+        let mut outcome =
+            error.clone().map_or(Ok(()), |source| Err(volume::Error::Provider { provider, source }));
+        if let Err(error) = self.show().await {
+            outcome = Err(error);
+        }
+        self.note(outcome.as_ref().err().map(as_provider_error).as_ref());
+        outcome
+    }
+
+    /// Shows what is there now, if it is complete and differs from what is shown.
+    async fn show(&mut self) -> Result<(), volume::Error> {
+        let Some(content) = &mut self.content else { return Ok(()) };
+        let provider = content.class().provider.clone();
+        let wrap = |source| volume::Error::Provider { provider: provider.clone(), source };
+        content.complete().map_err(wrap)?;
+        let Assembled { snapshot, withdrawn } = content.assemble(&self.shown).map_err(wrap)?;
+        if snapshot.same_versions(&self.shown) {
+            self.settled();
+            return Ok(());
+        }
+        crate::failpoint::hit("refresh.read");
+        let record = VolumeRecord::new(&self.publish, &snapshot, jiff::Timestamp::now());
+        let (mounted, records, shown) =
+            (Arc::clone(&self.mounted), self.parts.records.clone(), snapshot.clone());
+        let gone = withdrawn.clone();
+        volume::blocking(move || {
+            mounted.replace(&shown, &gone)?;
+            crate::failpoint::hit("refresh.shown");
+            Ok(records.save(&record))
+        })
+        .await?
+        .unwrap_or_else(|error| tracing::warn!(%error, "a volume record could not be written"));
+        let reporter = &self.parts.reporter;
+        reporter.withdrawn(&self.publish, &provider, &self.shown, &withdrawn);
+        reporter.rotated(&self.publish, &provider, &self.shown, &snapshot);
+        self.shown = snapshot;
+        self.settled();
+        Ok(())
+    }
+
+    /// What is held is what is shown.
+    fn settled(&mut self) {
+        if let Some(content) = &mut self.content {
+            content.reader.tenancy.settled(Instant::now());
+        }
+    }
+
+    /// Takes note of how a refresh ended, and sets the time of the next try.
+    fn note(&mut self, error: Option<&Error>) {
+        let now = Instant::now();
+        match error {
+            None => {
+                if self.failed.take().is_some() {
+                    self.parts.reporter.recovered(&self.publish);
+                }
+                self.failures = 0;
+                self.retry_at = None;
+            }
+            Some(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.retry_at = Some(now + self.pause(error));
+                let told = self.failed.as_ref().is_some_and(|failed| failed.kind() == error.kind());
+                if !told {
+                    let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
+                    self.parts.reporter.failed(&self.publish, provider, error);
+                }
+                self.failed = Some(error.clone());
+            }
+        }
+    }
+
+    /// How long to leave a failing refresh alone.
+    fn pause(&self, error: &Error) -> Duration {
+        let refresh = self.content.as_ref().map_or(LONGEST_PAUSE, Content::refresh);
+        let pause = match error.kind() {
+            ErrorKind::Unavailable => {
+                let most = FIRST_PAUSE.saturating_mul(1 << self.failures.min(5)).min(LONGEST_PAUSE);
+                most.mul_f64(0.1 + 0.9 * fastrand::f64())
+            }
+            _ => refresh.mul_f64(0.85 + 0.3 * fastrand::f64()),
+        };
+        // A second more than asked for, spread out, so that not everybody comes back at once.
+        error.wait().map_or(pause, |wait| pause.max(wait + Duration::from_secs(1).mul_f64(fastrand::f64())))
+    }
+
+    fn next_due(&self) -> Instant {
+        let now = Instant::now();
+        let idle = now + IDLE;
+        if self.awaits_credentials {
+            return idle;
+        }
+        let Some(content) = &self.content else { return self.retry_at.unwrap_or(now) };
+        let refresh = self.retry_at.or_else(|| content.reader.next_due(content.refresh()));
+        let times = [refresh, content.reader.tenancy.next_due(), content.reconsider_at()];
+        // Something that is due already was tried just now: do not spin.
+        let floor = now + Duration::from_millis(if self.failures > 0 { 500 } else { 1 });
+        times.into_iter().flatten().min().map_or(idle, |at| at.max(floor))
+    }
+
+    fn describe(&self) {
+        let state = status::describe(&self.publish, self.content.as_ref(), &self.shown, self.failed.as_ref());
+        self.state.send_replace(VolumeState {
+            next_try: (!self.awaits_credentials).then(|| self.next_due()),
+            awaits_credentials: self.awaits_credentials,
+            ..state
+        });
+    }
+}
+
+async fn pushed(pushes: &mut Option<Box<dyn Changes>>) -> std::time::Instant {
+    match pushes {
+        Some(pushes) => pushes.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A refresh that failed for a reason of our own is noted like one that the store failed.
+fn as_provider_error(error: &volume::Error) -> Error {
+    match error {
+        volume::Error::Provider { source, .. } => source.clone(),
+        other => Error::new(ErrorKind::Unavailable, other.to_string()),
+    }
+}

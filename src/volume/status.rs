@@ -1,0 +1,134 @@
+//! How a volume is doing, for people and for metrics. Names, versions and ages; never a value.
+
+use std::path::PathBuf;
+
+use provider::ErrorKind;
+use tokio::time::Instant;
+
+use crate::snapshot::{Fingerprint, Snapshot};
+use crate::volume::content::Content;
+use crate::volume::freshness::Condition;
+use crate::volume::{ClassName, Publish, VolumeId};
+
+/// How a volume is doing.
+#[derive(Debug, Clone)]
+pub struct VolumeState {
+    /// Which volume.
+    pub id: VolumeId,
+    /// Where it is mounted.
+    pub target: PathBuf,
+    /// What it shows.
+    pub class: ClassName,
+    /// Namespace of the workload.
+    pub namespace: String,
+    /// Service account of the workload.
+    pub service_account: String,
+    /// Name of the pod.
+    pub pod: Option<String>,
+    /// The provider, once the class is known.
+    pub provider: Option<String>,
+    /// The store, once the class is known.
+    pub store: Option<String>,
+    /// Whom the store judges, once it did.
+    pub identity: Option<String>,
+    /// Its objects.
+    pub objects: Vec<ObjectState>,
+    /// Files shown.
+    pub files: usize,
+    /// Bytes shown.
+    pub bytes: u64,
+    /// Why the last refresh failed, if it did.
+    pub failure: Option<(ErrorKind, String)>,
+    /// When the store last confirmed all that is shown.
+    pub confirmed: Option<Instant>,
+    /// When something is done next.
+    pub next_try: Option<Instant>,
+    /// Whether it waits for kubelet to bring tokens.
+    pub awaits_credentials: bool,
+}
+
+/// How an object is doing.
+#[derive(Debug, Clone)]
+pub struct ObjectState {
+    /// Its `objectName`.
+    pub name: String,
+    /// Its path in the volume.
+    pub path: String,
+    /// The store's name for the version shown.
+    pub version: Option<String>,
+    /// Tells the version shown from others.
+    pub fingerprint: Option<Fingerprint>,
+    /// How it is doing.
+    pub condition: Condition,
+    /// Whether it was taken back.
+    pub withdrawn: bool,
+    /// When the store last confirmed it.
+    pub confirmed: Option<Instant>,
+    /// What the store said last, if that was no value.
+    pub error: Option<String>,
+}
+
+impl VolumeState {
+    /// A volume of which nothing is known but the wish.
+    pub fn new(publish: &Publish) -> Self {
+        Self {
+            id: publish.id.clone(),
+            target: publish.target.clone(),
+            class: publish.class.clone(),
+            namespace: publish.workload.namespace.clone(),
+            service_account: publish.workload.service_account.clone(),
+            pod: publish.workload.pod.as_ref().map(|pod| pod.name.clone()),
+            provider: None,
+            store: None,
+            identity: None,
+            objects: Vec::new(),
+            files: 0,
+            bytes: 0,
+            failure: None,
+            confirmed: None,
+            next_try: None,
+            awaits_credentials: false,
+        }
+    }
+}
+
+/// How the volume of `publish` is doing.
+pub(super) fn describe(
+    publish: &Publish,
+    content: Option<&Content>,
+    shown: &Snapshot,
+    failed: Option<&provider::Error>,
+) -> VolumeState {
+    let state = VolumeState {
+        files: shown.len(),
+        bytes: shown.bytes(),
+        failure: failed.map(|error| (error.kind(), error.to_string())),
+        ..VolumeState::new(publish)
+    };
+    let Some(content) = content else { return state };
+    VolumeState {
+        provider: Some(content.class().provider.clone()),
+        store: Some(content.reader.store().to_string()),
+        identity: content.reader.identity().map(ToString::to_string),
+        objects: objects(content, shown),
+        confirmed: content.confirmed_at(),
+        ..state
+    }
+}
+
+fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
+    let describe = |(object, state): (&provider::ObjectRef, &super::freshness::Freshness)| {
+        let file = shown.get(&object.path);
+        ObjectState {
+            name: object.name.clone(),
+            path: object.path.to_string(),
+            version: file.and_then(|file| file.version.clone()),
+            fingerprint: file.map(|file| file.fingerprint.clone()),
+            condition: state.condition(),
+            withdrawn: state.is_withdrawn(),
+            confirmed: state.good().map(|good| good.confirmed),
+            error: state.error().map(ToString::to_string),
+        }
+    };
+    content.objects().map(describe).collect()
+}

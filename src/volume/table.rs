@@ -1,0 +1,469 @@
+//! The table of volumes: publish, unpublish, adopt.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use manifest::Start;
+use provider::ErrorKind;
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::failpoint;
+use crate::mode::{Mounted, ShownFile, Usage};
+use crate::snapshot::{File, Snapshot};
+use crate::volume::content::{Assembled, Content};
+use crate::volume::freshness::Notice;
+use crate::volume::parts::Parts;
+use crate::volume::reader::Demand;
+use crate::volume::record::VolumeRecord;
+use crate::volume::report::Happening;
+use crate::volume::served::{Order, Served};
+use crate::volume::status::VolumeState;
+use crate::volume::store_health::Attempt;
+use crate::volume::{Error, Publish, VolumeId, blocking};
+
+/// Orders that may wait for a volume that is reading.
+const ORDERS: usize = 16;
+/// Tries of a first publish while the store is away.
+const TRIES: u32 = 3;
+/// Pause before the second of them; doubled before the third.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long a volume may take to stop.
+const STOP: Duration = Duration::from_secs(5);
+/// How long calls in flight may take when the process stops.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long somebody waits for an ordered refresh.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// Every volume of this process.
+#[derive(Debug)]
+pub struct Volumes {
+    parts: Arc<Parts>,
+    table: Mutex<HashMap<VolumeId, Arc<Entry>>>,
+    /// Volumes that a call works on.
+    held: Mutex<BTreeSet<VolumeId>>,
+    publishes: Semaphore,
+    calls: TaskTracker,
+    stopping: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Entry {
+    publish: Publish,
+    provider: String,
+    mounted: Arc<dyn Mounted>,
+    orders: mpsc::Sender<Order>,
+    state: watch::Receiver<VolumeState>,
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<Served>>>,
+}
+
+/// What came of an ordered refresh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefreshOutcome {
+    /// The volume shows what the store says now.
+    Refreshed,
+    /// It does not, and why.
+    Failed(String),
+}
+
+/// Holds a volume for one call; others are told that it is busy.
+struct Hold<'a> {
+    held: &'a Mutex<BTreeSet<VolumeId>>,
+    id: VolumeId,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl Volumes {
+    /// No volumes yet.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let publishes = Semaphore::new(parts.limits.publishes);
+        Arc::new(Self {
+            parts: Arc::new(parts),
+            table: Mutex::default(),
+            held: Mutex::default(),
+            publishes,
+            calls: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        })
+    }
+
+    /// What the volumes work with.
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// Everything that happens to volumes from now on.
+    pub fn listen(&self) -> broadcast::Receiver<Happening> {
+        self.parts.reporter.listen()
+    }
+
+    /// Mounts a volume, or takes the new tokens of one that is mounted.
+    ///
+    /// The work goes on if the caller goes away, within the caller's own deadline: a call
+    /// that was given up leaves either a whole volume or nothing.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is mounted that was not before.
+    pub async fn publish(self: &Arc<Self>, publish: Publish) -> Result<(), Error> {
+        if self.stopping.is_cancelled() {
+            return Err(Error::Stopping);
+        }
+        let volumes = Arc::clone(self);
+        let call = self.calls.spawn(async move { volumes.publish_held(publish).await });
+        call.await.unwrap_or_else(|error| Err(Error::Invalid(format!("the call did not finish: {error}"))))
+    }
+
+    async fn publish_held(&self, publish: Publish) -> Result<(), Error> {
+        let _hold = self.hold(&publish.id)?;
+        if let Some(entry) = self.entry(&publish.id) {
+            return self.republish(&entry, publish).await;
+        }
+        let mut provider = String::new();
+        let outcome = self.first_publish(&publish, &mut provider).await;
+        if let Err(error) = &outcome {
+            self.parts.reporter.refused(&publish, &provider, error.provider_kind(), &error.to_string());
+        }
+        outcome
+    }
+
+    /// Takes new tokens of a volume that is served. Asks no store.
+    async fn republish(&self, entry: &Entry, publish: Publish) -> Result<(), Error> {
+        differences(&entry.publish, &publish)?;
+        if !self.still_mounted(entry).await {
+            tracing::warn!(volume = %publish.id, "the mount is gone; mounting again");
+            self.stop(&publish.id).await;
+            return self.first_publish(&publish, &mut String::new()).await;
+        }
+        let workload = publish.workload;
+        // A volume that is reading has room for some orders; the newest tokens come with the next call.
+        let _ = entry.orders.try_send(Order::Credentials(workload.tokens, workload.credentials));
+        Ok(())
+    }
+
+    async fn still_mounted(&self, entry: &Entry) -> bool {
+        let (mode, target) = (Arc::clone(&self.parts.mode), entry.publish.target.clone());
+        blocking(move || mode.is_mounted(&target)).await.unwrap_or(true)
+    }
+
+    async fn first_publish(&self, publish: &Publish, provider: &mut String) -> Result<(), Error> {
+        let class = self.parts.effective_class(&publish.class, &publish.attributes).await?;
+        provider.clone_from(&class.provider);
+        let source = self.parts.source(&class)?;
+        let deadline = Instant::now() + publish.timeout.min(class.settings.timeout);
+        let _permit = timeout_at(deadline, self.publishes.acquire()).await;
+        let mut content = self.parts.content(publish, class, source);
+        let mounted = match read_first(&mut content, publish, deadline).await {
+            Ok(()) => self.mount(publish, &mut content).await,
+            Err(error) => Err(error),
+        };
+        match mounted {
+            Ok((mounted, snapshot)) => {
+                self.parts.reporter.published(publish, provider, &snapshot);
+                let served =
+                    Served::new(Arc::clone(&self.parts), publish.clone(), content, mounted, snapshot);
+                self.serve(served, provider.clone());
+                Ok(())
+            }
+            Err(error) => {
+                content.reader.tenancy.end_all();
+                Err(error)
+            }
+        }
+    }
+
+    /// Record, then mount: a crash between the two leaves a record without a mount, which the next start drops.
+    async fn mount(
+        &self,
+        publish: &Publish,
+        content: &mut Content,
+    ) -> Result<(Arc<dyn Mounted>, Snapshot), Error> {
+        failpoint::hit("publish.fetched");
+        let provider = content.class().provider.clone();
+        let wrap = |source| Error::Provider { provider, source };
+        let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
+        let record = VolumeRecord::new(publish, &snapshot, jiff::Timestamp::now());
+        let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
+        let mounted = blocking(move || {
+            let recorded = parts.records.save(&record).map_err(|source| crate::mounter::Error {
+                action: "record the volume at",
+                target: publish.target.clone(),
+                source,
+            });
+            recorded?;
+            failpoint::hit("publish.recorded");
+            let mounted = show(&parts, &publish, &shown);
+            if mounted.is_err() {
+                let _ = parts.records.remove(&publish.id);
+            }
+            mounted
+        })
+        .await?;
+        failpoint::hit("publish.mounted");
+        Ok((mounted, snapshot))
+    }
+
+    fn serve(&self, served: Served, provider: String) {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let stop = CancellationToken::new();
+        let publish = served.publish.clone();
+        let (mounted, state) = (Arc::clone(&served.mounted), served.state());
+        let task = Mutex::new(Some(tokio::spawn(served.run(inbox, stop.clone()))));
+        let entry = Arc::new(Entry { publish, provider, mounted, orders, state, stop, task });
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.publish.id.clone(), entry);
+    }
+
+    /// Takes a volume away. One that was never heard of is fine.
+    ///
+    /// # Errors
+    ///
+    /// `Busy`, or the kernel refuses; calling again is safe.
+    pub async fn unpublish(&self, id: &VolumeId, target: &Path) -> Result<(), Error> {
+        let _hold = self.hold(id)?;
+        let known = self.entry(id);
+        let elsewhere = known.as_ref().is_some_and(|entry| entry.publish.target != target);
+        if elsewhere {
+            return self.detach(target).await;
+        }
+        let served = self.stop(id).await;
+        failpoint::hit("unpublish.stopped");
+        if let Err(error) = self.detach(target).await {
+            if let (Some(served), Some(entry)) = (served, known) {
+                self.serve(served, entry.provider.clone());
+            }
+            return Err(error);
+        }
+        failpoint::hit("unpublish.detached");
+        self.let_go(id, served);
+        Ok(())
+    }
+
+    /// Ends what a volume that is unmounted still holds. What cannot be ended now is ended later.
+    fn let_go(&self, id: &VolumeId, served: Option<Served>) {
+        if let Some(mut served) = served {
+            if let Some(content) = &mut served.content {
+                content.reader.tenancy.end_all();
+            }
+            self.parts.reporter.unpublished(&served.publish);
+        }
+        if let Err(error) = self.parts.revocations.end_all_of(id) {
+            tracing::warn!(volume = %id, %error, "logins of the volume may last until their own end");
+        }
+        if let Err(error) = self.parts.records.remove(id) {
+            tracing::warn!(volume = %id, %error, "the volume's record stays until the next start");
+        }
+    }
+
+    async fn detach(&self, target: &Path) -> Result<(), Error> {
+        let (mounter, target) = (Arc::clone(&self.parts.mounter), target.to_owned());
+        blocking(move || mounter.detach(&target)).await
+    }
+
+    /// Stops serving a volume and gives back what it was. The mount stays.
+    async fn stop(&self, id: &VolumeId) -> Option<Served> {
+        let entry = self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(id)?;
+        entry.stop.cancel();
+        let mut task = entry.task.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        match timeout(STOP, &mut task).await {
+            Ok(served) => served.ok(),
+            Err(_) => {
+                task.abort();
+                None
+            }
+        }
+    }
+
+    /// What the volume published at `path` takes.
+    ///
+    /// # Errors
+    ///
+    /// `NotPublished` if it is not published there.
+    pub async fn usage(&self, id: &VolumeId, path: &Path) -> Result<Usage, Error> {
+        let Some(entry) = self.entry(id) else {
+            return Err(Error::NotPublished(id.clone(), String::new()));
+        };
+        if entry.publish.target != path {
+            let where_it_is = format!(" at {}; it is at {}", path.display(), entry.publish.target.display());
+            return Err(Error::NotPublished(id.clone(), where_it_is));
+        }
+        let mounted = Arc::clone(&entry.mounted);
+        blocking(move || mounted.usage()).await
+    }
+
+    /// Takes over the volumes that an earlier process mounted; ends the logins of those that are gone.
+    /// Tells how many were taken over.
+    ///
+    /// # Errors
+    ///
+    /// The records cannot be read, or the mounter not be asked.
+    pub async fn restore(&self) -> anyhow::Result<usize> {
+        let records = self.parts.records.load()?;
+        for record in records {
+            let id = record.id.clone();
+            if let Err(error) = self.adopt(record).await {
+                tracing::warn!(volume = %id, %error, "a volume could not be taken over; kubelet's next call mounts it anew");
+            }
+        }
+        let live: BTreeSet<_> = self.lock().keys().cloned().collect();
+        self.parts.revocations.end_orphans(&live)?;
+        Ok(live.len())
+    }
+
+    async fn adopt(&self, record: VolumeRecord) -> Result<(), Error> {
+        let publish = record.publish();
+        let (parts, wish) = (Arc::clone(&self.parts), publish.clone());
+        let found = blocking(move || {
+            let Some(mounted) = parts.mode.adopt(&wish.target, &wish.appearance)? else {
+                return Ok(None);
+            };
+            let files = mounted.contents()?;
+            Ok(Some((Arc::<dyn Mounted>::from(mounted), files)))
+        })
+        .await?;
+        let Some((mounted, files)) = found else {
+            let dropped = self.parts.records.remove(&record.id);
+            return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
+        };
+        let shown = self.shown(&record, files);
+        let provider = self.parts.classes.get(&record.class).await.map(|class| class.provider.clone());
+        let served =
+            Served::adopted(Arc::clone(&self.parts), publish, mounted, shown, record.had_credentials);
+        self.serve(served, provider.unwrap_or_default());
+        Ok(())
+    }
+
+    /// The snapshot that an earlier process showed.
+    fn shown(&self, record: &VolumeRecord, files: Vec<ShownFile>) -> Snapshot {
+        let file = |shown: ShownFile| {
+            let computed = || self.parts.key.fingerprint(&shown.path, shown.contents.expose());
+            let fingerprint = record.fingerprint(&shown.path).cloned().unwrap_or_else(computed);
+            let file = File { contents: shown.contents.clone(), mode: None, fingerprint, version: None };
+            (shown.path, file)
+        };
+        files.into_iter().map(file).collect()
+    }
+
+    /// How every volume is doing, by id.
+    pub fn states(&self) -> BTreeMap<VolumeId, VolumeState> {
+        self.lock().iter().map(|(id, entry)| (id.clone(), entry.state.borrow().clone())).collect()
+    }
+
+    /// Has a volume read now. A revocation found so is an ordered one.
+    pub async fn refresh(&self, id: &VolumeId) -> Option<RefreshOutcome> {
+        let entry = self.entry(id)?;
+        let (reply, answer) = oneshot::channel();
+        let late = |_| RefreshOutcome::Failed("the volume is busy reading; try again".to_owned());
+        let sent = timeout(REFRESH, entry.orders.send(Order::Refresh(reply))).await;
+        Some(match sent {
+            Ok(Ok(())) => timeout(REFRESH, answer).await.map_or_else(late, |answer| match answer {
+                Ok(Ok(())) => RefreshOutcome::Refreshed,
+                Ok(Err(error)) => RefreshOutcome::Failed(error),
+                Err(_) => RefreshOutcome::Failed("the volume was taken away".to_owned()),
+            }),
+            Ok(Err(_)) => RefreshOutcome::Failed("the volume was taken away".to_owned()),
+            Err(elapsed) => late(elapsed),
+        })
+    }
+
+    /// Takes no more calls, lets those in flight finish, stops every volume. Mounts stay.
+    pub async fn drain(&self) {
+        self.stopping.cancel();
+        self.calls.close();
+        if timeout(DRAIN, self.calls.wait()).await.is_err() {
+            tracing::warn!("some calls did not finish; kubelet repeats them");
+        }
+        let ids: Vec<_> = self.lock().keys().cloned().collect();
+        futures::future::join_all(ids.iter().map(|id| self.stop(id))).await;
+    }
+
+    fn hold(&self, id: &VolumeId) -> Result<Hold<'_>, Error> {
+        let fresh = self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        if fresh { Ok(Hold { held: &self.held, id: id.clone() }) } else { Err(Error::Busy(id.clone())) }
+    }
+
+    fn entry(&self, id: &VolumeId) -> Option<Arc<Entry>> {
+        self.lock().get(id).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeId, Arc<Entry>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Mounts `snapshot`, or shows it in what is mounted there already.
+fn show(
+    parts: &Parts,
+    publish: &Publish,
+    snapshot: &Snapshot,
+) -> Result<Arc<dyn Mounted>, crate::mounter::Error> {
+    match parts.mode.adopt(&publish.target, &publish.appearance)? {
+        Some(mounted) => {
+            mounted.replace(snapshot, &BTreeSet::new())?;
+            Ok(Arc::from(mounted))
+        }
+        None => Ok(Arc::from(parts.mode.mount(&publish.target, snapshot, &publish.appearance)?)),
+    }
+}
+
+/// Reads until everything is there, the store refuses, or the time is over.
+async fn read_first(content: &mut Content, publish: &Publish, deadline: Instant) -> Result<(), Error> {
+    let started = Instant::now();
+    let provider = content.class().provider.clone();
+    let outcome = timeout_at(deadline, read_with_retries(content, publish)).await;
+    if content.complete().is_err() && content.class().settings.start == Start::Cached {
+        content.read_cached();
+    }
+    match (content.complete(), outcome) {
+        (Ok(()), _) => Ok(()),
+        (Err(source), Ok(())) => Err(Error::Provider { provider, source }),
+        (Err(source), Err(_)) => {
+            Err(Error::Deadline { provider, waited: started.elapsed(), waiting_for: source.to_string() })
+        }
+    }
+}
+
+async fn read_with_retries(content: &mut Content, publish: &Publish) {
+    let mut attempt = Attempt::First;
+    for tried in 1..=TRIES {
+        let demand = Demand { refresh: content.refresh(), not_before: None, attempt };
+        let Some(error) = content.read(&publish.workload, demand, Notice::Polled).await else { return };
+        if error.kind() != ErrorKind::Unavailable || tried == TRIES {
+            return;
+        }
+        let pause = (PAUSE * 2u32.pow(tried - 1)).mul_f64(0.5 + fastrand::f64());
+        sleep(error.wait().map_or(pause, |wait| pause.max(wait))).await;
+        attempt = Attempt::Retry;
+    }
+}
+
+/// Whether a repeated publish asks for the same volume. Tokens and credentials may differ.
+fn differences(old: &Publish, new: &Publish) -> Result<(), Error> {
+    let published = |how: String, elsewhere| Error::Published { id: new.id.clone(), how, elsewhere };
+    if old.target != new.target {
+        return Err(published(format!("at {}", old.target.display()), true));
+    }
+    let same_pod = old.workload.pod == new.workload.pod
+        && old.workload.namespace == new.workload.namespace
+        && old.workload.service_account == new.workload.service_account;
+    let differing = [
+        (old.class != new.class, format!("with class {}", old.class)),
+        (!same_pod, "for another pod".to_owned()),
+        (old.attributes != new.attributes, "with other volume attributes".to_owned()),
+        (old.appearance != new.appearance, "with another fsGroup or mount flag".to_owned()),
+    ];
+    match differing.into_iter().find(|(differs, _)| *differs) {
+        Some((_, how)) => Err(published(how, false)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,329 @@
+//! What one volume owns at its store: its login, the leases read through it, and
+//! readings that nobody else may share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use provider::{ErrorKind, Request, SecretBytes, Session, Validity};
+use tokio::time::Instant;
+
+use crate::readings::Held;
+use crate::volume::VolumeId;
+use crate::volume::revocations::{LoginName, Revocations};
+
+/// Pause before a renewal that failed is tried again.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
+/// Longest time that a replaced login lives on beside its successor.
+const LONGEST_OVERLAP: Duration = Duration::from_secs(300);
+
+/// The login and the readings of one volume alone.
+#[derive(Debug)]
+pub struct Tenancy {
+    volume: VolumeId,
+    provider: String,
+    revocations: Arc<Revocations>,
+    login: Option<Login>,
+    owned: BTreeMap<Request, Owned>,
+    retired: Vec<Retired>,
+}
+
+/// The volume's own login.
+#[derive(Debug)]
+struct Login {
+    session: Arc<dyn Session>,
+    kept: Option<(LoginName, SecretBytes)>,
+    term: Option<Term>,
+}
+
+/// A reading of the volume's own.
+#[derive(Debug)]
+struct Owned {
+    held: Arc<Held>,
+    term: Option<Term>,
+    /// To be read again: it was replaced, it ends soon, or somebody ordered it.
+    due: bool,
+}
+
+/// A login that was replaced, with leases that may still be in use.
+#[derive(Debug)]
+struct Retired {
+    kept: (LoginName, Option<SecretBytes>),
+    /// When its leases end by themselves.
+    ends: Instant,
+    /// When it is to be ended; not before its successor's values are shown.
+    end_at: Option<Instant>,
+}
+
+/// The life of something that ends.
+#[derive(Debug, Clone)]
+struct Term {
+    validity: Validity,
+    tend_at: Instant,
+    ends: Instant,
+}
+
+impl Term {
+    fn from(validity: Validity, now: Instant) -> Self {
+        let duration = validity.duration;
+        Self { validity, tend_at: now + duration * 2 / 3, ends: now + duration }
+    }
+
+    /// The term after a renewal; `None` if so little was granted that the end is near.
+    fn renewed(&self, granted: &Validity, now: Instant) -> Option<Self> {
+        let enough = granted.duration >= self.validity.duration * 2 / 3;
+        let full =
+            Validity { duration: granted.duration.max(self.validity.duration), ..self.validity.clone() };
+        enough.then(|| Self {
+            validity: full,
+            tend_at: now + granted.duration * 2 / 3,
+            ends: now + granted.duration,
+        })
+    }
+}
+
+impl Tenancy {
+    /// Owns nothing yet.
+    pub fn new(volume: VolumeId, provider: String, revocations: Arc<Revocations>) -> Self {
+        Self { volume, provider, revocations, login: None, owned: BTreeMap::new(), retired: Vec::new() }
+    }
+
+    /// A tenancy of the same volume that owns nothing.
+    pub fn clone_empty(of: &Self) -> Self {
+        Self::new(of.volume.clone(), of.provider.clone(), Arc::clone(&of.revocations))
+    }
+
+    /// Whose it is.
+    pub fn volume(&self) -> &str {
+        &self.volume.0
+    }
+
+    /// Takes over the logins that an earlier process kept for this volume: they are ended once
+    /// the volume shows what a login of this process read.
+    pub fn inherit(&mut self, names: Vec<LoginName>) {
+        let ends = Instant::now() + LONGEST_OVERLAP;
+        self.retired.extend(names.into_iter().map(|name| Retired { kept: (name, None), ends, end_at: None }));
+    }
+
+    /// The volume's own login, if it has one.
+    pub fn session(&self) -> Option<&Arc<dyn Session>> {
+        self.login.as_ref().map(|login| &login.session)
+    }
+
+    /// Whether `session` is this volume's own.
+    pub fn holds(&self, session: &Arc<dyn Session>) -> bool {
+        self.session().is_some_and(|own| Arc::ptr_eq(own, session))
+    }
+
+    /// Makes `session` this volume's own and sees to it that it will be ended, whatever happens to us.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if it cannot be kept: no lease may be read through it then.
+    pub fn take(&mut self, session: &Arc<dyn Session>) -> provider::Result<()> {
+        if self.holds(session) {
+            return Ok(());
+        }
+        let kept = match session.remains() {
+            Some(remains) => {
+                let kept =
+                    self.revocations.keep(&self.volume, &self.provider, &remains).map_err(|error| {
+                        provider::Error::new(
+                            ErrorKind::Unavailable,
+                            format!("a login cannot be kept safe: {error}"),
+                        )
+                        .remedy("is secretfs mounter running?")
+                    })?;
+                Some((kept, remains))
+            }
+            None => None,
+        };
+        let term = session.validity().map(|validity| Term::from(validity, Instant::now()));
+        self.retire();
+        self.login = Some(Login { session: Arc::clone(session), kept, term });
+        Ok(())
+    }
+
+    /// Stops using the volume's login; it ends some time after [`settled`](Self::settled).
+    pub fn retire(&mut self) {
+        let Some(login) = self.login.take() else { return };
+        login.session.discard();
+        let now = Instant::now();
+        let leases =
+            self.owned.values().filter(|owned| owned.is_leased()).filter_map(|owned| owned.term.as_ref());
+        let ends = leases.map(|term| term.ends).max().unwrap_or(now);
+        self.owned.values_mut().filter(|owned| owned.is_leased()).for_each(|owned| owned.due = true);
+        if let Some((name, remains)) = login.kept {
+            self.retired.push(Retired { kept: (name, Some(remains)), ends, end_at: None });
+        }
+    }
+
+    /// The volume's own reading of `request`, unless it is to be read again.
+    pub fn current(&self, request: &Request) -> Option<Arc<Held>> {
+        self.owned.get(request).filter(|owned| !owned.due).map(|owned| Arc::clone(&owned.held))
+    }
+
+    /// Whether the volume ever read `request` for itself.
+    pub fn owns(&self, request: &Request) -> bool {
+        self.owned.contains_key(request)
+    }
+
+    /// Holds a reading of the volume's own.
+    pub fn hold(&mut self, request: &Request, held: &Arc<Held>) {
+        let term = held.reading.validity.clone().map(|validity| Term::from(validity, held.at));
+        self.owned.insert(request.clone(), Owned { held: Arc::clone(held), term, due: false });
+    }
+
+    /// Has everything read again: a class edit or an order.
+    pub fn reissue(&mut self) {
+        self.owned.values_mut().for_each(|owned| owned.due = true);
+        if self.has_leases() {
+            self.retire();
+        }
+    }
+
+    /// Lets go of readings that the class does not ask for any more.
+    pub fn retain(&mut self, requests: &[Request]) {
+        self.owned.retain(|request, _| requests.contains(request));
+    }
+
+    /// The volume shows what it holds now: logins that were replaced may end, with some time for who just read.
+    pub fn settled(&mut self, now: Instant) {
+        if self.owned.values().any(|owned| owned.due) {
+            return;
+        }
+        for retired in self.retired.iter_mut().filter(|retired| retired.end_at.is_none()) {
+            let left = retired.ends.saturating_duration_since(now);
+            retired.end_at = Some(now + (left / 2).min(LONGEST_OVERLAP));
+        }
+    }
+
+    /// Prolongs what is due, ends what was replaced. Tells whether something must be read again now.
+    pub async fn tend(&mut self, now: Instant) -> bool {
+        self.end_retired(now);
+        if self.has_leases() && !self.tend_login(now).await {
+            self.retire();
+        }
+        let Some(session) = self.session().cloned() else {
+            return self.mark_ended(now);
+        };
+        for owned in self.owned.values_mut() {
+            owned.tend(&*session, now).await;
+        }
+        let replace_login = self.owned.values().any(|owned| owned.due && owned.is_leased());
+        if replace_login {
+            self.retire();
+        }
+        self.mark_ended(now)
+    }
+
+    fn mark_ended(&mut self, now: Instant) -> bool {
+        for owned in self.owned.values_mut().filter(|owned| !owned.is_leased()) {
+            owned.due |= owned.term.as_ref().is_some_and(|term| term.tend_at <= now);
+        }
+        self.owned.values().any(|owned| owned.due)
+    }
+
+    /// `false` if the login ends soon and cannot be prolonged.
+    async fn tend_login(&mut self, now: Instant) -> bool {
+        let Some(login) = &mut self.login else { return true };
+        let Some(term) = login.term.as_mut().filter(|term| term.tend_at <= now) else { return true };
+        if !term.validity.renewable {
+            return false;
+        }
+        match login.session.renew().await {
+            Ok(granted) => match term.renewed(&granted, Instant::now()) {
+                Some(renewed) => *term = renewed,
+                None => return false,
+            },
+            Err(error) if error.kind() == ErrorKind::Unavailable && now < term.ends => {
+                term.tend_at = now + RENEW_AGAIN;
+            }
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn end_retired(&mut self, now: Instant) {
+        let (over, rest) = std::mem::take(&mut self.retired)
+            .into_iter()
+            .partition(|retired| retired.end_at.is_some_and(|at| at <= now));
+        self.retired = rest;
+        self.end(over);
+    }
+
+    fn end(&self, retired: Vec<Retired>) {
+        for Retired { kept: (name, remains), .. } in retired {
+            match remains {
+                Some(remains) => self.revocations.end(name, &self.provider, remains),
+                None => {
+                    if let Err(error) = self.revocations.end_kept(&name) {
+                        tracing::warn!(%error, "a replaced login could not be ended");
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`tend`](Self::tend) has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        let readings = self.owned.values().filter(|owned| !owned.due).filter_map(|owned| owned.term.as_ref());
+        let login = self.login.iter().filter(|_| self.has_leases()).filter_map(|login| login.term.as_ref());
+        let terms = readings.chain(login).map(|term| term.tend_at);
+        terms.chain(self.retired.iter().filter_map(|retired| retired.end_at)).min()
+    }
+
+    /// Whether the volume holds leases.
+    pub fn has_leases(&self) -> bool {
+        self.owned.values().any(Owned::is_leased)
+    }
+
+    /// The leases' ends, for who must live without us.
+    pub fn lease_ends(&self) -> Vec<(Request, Instant)> {
+        let leased = self.owned.iter().filter(|(_, owned)| owned.is_leased());
+        leased.filter_map(|(request, owned)| Some((request.clone(), owned.term.as_ref()?.ends))).collect()
+    }
+
+    /// Ends every login of the volume, as soon as the store lets us.
+    pub fn end_all(&mut self) {
+        self.retire();
+        self.owned.clear();
+        let retired = std::mem::take(&mut self.retired);
+        self.end(retired);
+    }
+
+    /// Leaves every login to its own end: for `--leave-leases`.
+    pub fn leave(&mut self) {
+        self.login = None;
+        self.retired.clear();
+        self.owned.clear();
+    }
+}
+
+impl Owned {
+    fn is_leased(&self) -> bool {
+        self.held.reading.validity.as_ref().is_some_and(|validity| validity.lease.is_some())
+    }
+
+    /// Prolongs the lease if it is time; if that cannot be, the reading is due.
+    async fn tend(&mut self, session: &dyn Session, now: Instant) {
+        let Some(term) = self.term.as_mut().filter(|term| !self.due && term.tend_at <= now) else { return };
+        let Some(lease) = term.validity.lease.clone().filter(|_| term.validity.renewable) else {
+            self.due = true;
+            return;
+        };
+        match session.renew_lease(&lease).await {
+            Ok(granted) => match term.renewed(&granted, Instant::now()) {
+                Some(renewed) => *term = renewed,
+                None => self.due = true,
+            },
+            Err(error) if error.kind() == ErrorKind::Unavailable && now < term.ends => {
+                term.tend_at = now + RENEW_AGAIN;
+            }
+            Err(error) => {
+                tracing::info!(%error, "a lease is not prolonged any more; reading anew");
+                self.due = true;
+            }
+        }
+    }
+}

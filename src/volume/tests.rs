@@ -1,0 +1,630 @@
+//! The engine against a scripted store, with the clock in the test's hands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use manifest::{Class, OnDenied, Settings, Start};
+use provider::{ErrorKind, Pod, Validity, Workload};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::Audit;
+use crate::mode::Appearance;
+use crate::providers::Providers;
+use crate::snapshot::FingerprintKey;
+use crate::volume::fakes::{FakeClasses, FakeMode, FakeMounter, FakeStore, LEASE, Say, lease};
+use crate::volume::parts::{Limits, Parts};
+use crate::volume::reader::Stores;
+use crate::volume::record::Records;
+use crate::volume::report::Reporter;
+use crate::volume::revocations::Revocations;
+use crate::volume::{ClassName, Error, Publish, RefreshOutcome, VolumeId, Volumes};
+
+const REFRESH: Duration = Duration::from_secs(60);
+/// One refresh interval with the most that jitter adds.
+const ROUND: Duration = Duration::from_secs(70);
+
+struct Node {
+    store: FakeStore,
+    mode: FakeMode,
+    mounter: Arc<FakeMounter>,
+    classes: Arc<FakeClasses>,
+    volumes: Arc<Volumes>,
+    state: Arc<tempfile::TempDir>,
+    stop: CancellationToken,
+}
+
+impl Node {
+    fn start() -> Self {
+        let mode = FakeMode::default();
+        let mounter = Arc::new(FakeMounter { mode: mode.clone(), ..FakeMounter::default() });
+        Self::with(
+            FakeStore::default(),
+            mode,
+            mounter,
+            Arc::default(),
+            Arc::new(tempfile::tempdir().unwrap()),
+        )
+    }
+
+    /// The next process on the same node: mounts, records and kept logins stay, memory does not.
+    fn restart(self) -> Self {
+        self.stop.cancel();
+        Self::with(self.store, self.mode, self.mounter, self.classes, self.state)
+    }
+
+    fn with(
+        store: FakeStore,
+        mode: FakeMode,
+        mounter: Arc<FakeMounter>,
+        classes: Arc<FakeClasses>,
+        state: Arc<tempfile::TempDir>,
+    ) -> Self {
+        let provider: Arc<dyn provider::Provider> = Arc::new(store.clone());
+        let providers = Providers::default().with(&provider);
+        let revocations = Arc::new(Revocations::new(mounter.clone(), providers.clone(), &[1; 32]).unwrap());
+        let volumes = Volumes::new(Parts {
+            providers,
+            classes: classes.clone(),
+            mode: Arc::new(mode.clone()),
+            mounter: mounter.clone(),
+            records: Records::open(state.path()).unwrap(),
+            revocations: Arc::clone(&revocations),
+            reporter: Reporter::new(Audit::to([]).unwrap()),
+            stores: Arc::new(Stores::default()),
+            key: Arc::new(FingerprintKey::new(&[2; 32])),
+            limits: Limits::default(),
+        });
+        let stop = CancellationToken::new();
+        let shutdown = stop.clone();
+        drop(tokio::spawn(async move { revocations.run(shutdown).await }));
+        Self { store, mode, mounter, classes, volumes, state, stop }
+    }
+
+    fn class(&self, objects: &str, edit: impl FnOnce(&mut Settings)) {
+        let mut settings = Settings { refresh: Some(REFRESH), ..Settings::default() };
+        edit(&mut settings);
+        self.classes.set(Class {
+            namespace: "ns".to_owned(),
+            name: "c".to_owned(),
+            provider: "fake".to_owned(),
+            parameters: BTreeMap::from([("objects".to_owned(), objects.to_owned())]),
+            settings,
+            secret_objects: Vec::new(),
+        });
+    }
+
+    async fn publish(&self, volume: &str) -> Result<(), Error> {
+        self.volumes.publish(publish(volume)).await
+    }
+
+    async fn unpublish(&self, volume: &str) {
+        self.volumes.unpublish(&VolumeId(volume.to_owned()), format!("/{volume}").as_ref()).await.unwrap();
+    }
+
+    fn file(&self, path: &str) -> Option<String> {
+        self.mode.file("/v", path)
+    }
+
+    async fn file_becomes(&self, path: &str, wanted: Option<&str>) {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        while self.file(path).as_deref() != wanted {
+            assert!(Instant::now() < deadline, "{path} is {:?}, not {wanted:?}", self.file(path));
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn publish(volume: &str) -> Publish {
+    Publish {
+        id: VolumeId(volume.to_owned()),
+        target: format!("/{volume}").into(),
+        class: ClassName { namespace: "ns".to_owned(), name: "c".to_owned() },
+        workload: Workload {
+            namespace: "ns".to_owned(),
+            service_account: "sa".to_owned(),
+            pod: Some(Pod { name: volume.to_owned(), uid: format!("uid-{volume}") }),
+            volume: volume.to_owned(),
+            tokens: BTreeMap::new(),
+            credentials: BTreeMap::new(),
+        },
+        attributes: BTreeMap::new(),
+        appearance: Appearance::default(),
+        timeout: Duration::from_secs(120),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_is_mounted_with_all_its_objects_or_not_at_all() {
+    let node = Node::start();
+    node.class("a,b", |_| {});
+    node.store.say("a", Say::Value("1"));
+
+    let error = node.publish("v").await.unwrap_err();
+    assert_eq!(error.provider_kind(), Some(ErrorKind::NotFound));
+    assert!(error.to_string().contains("object b"), "{error}");
+    assert!(node.mode.files("/v").is_none());
+
+    node.store.say("b", Say::Value("2"));
+    node.publish("v").await.unwrap();
+    assert_eq!(node.mode.files("/v").unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_object_may_be_missing_and_appears_when_it_is_there() {
+    let node = Node::start();
+    node.class("a,b?", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    assert_eq!(node.file("b"), None);
+
+    node.store.say("b", Say::Value("2"));
+    node.file_becomes("b", Some("2")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_republish_asks_no_store_even_if_the_class_is_gone() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    let reads = node.store.reads();
+
+    node.publish("v").await.unwrap();
+    node.classes.remove(&publish("v").class);
+    node.publish("v").await.unwrap();
+
+    assert_eq!(node.store.reads(), reads);
+    assert_eq!(node.file("a").as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_asks_for_something_else_is_refused_and_the_volume_stays() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    let elsewhere = Publish { target: "/other".into(), ..publish("v") };
+    assert!(matches!(node.volumes.publish(elsewhere).await, Err(Error::Published { elsewhere: true, .. })));
+    let mut grouped = publish("v");
+    grouped.appearance.fs_group = Some(7);
+    assert!(matches!(node.volumes.publish(grouped).await, Err(Error::Published { elsewhere: false, .. })));
+    assert_eq!(node.file("a").as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotated_value_reaches_the_mount_within_its_refresh_interval() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Value("2"));
+    sleep(ROUND).await;
+    assert_eq!(node.file("a").as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn thirty_volumes_of_one_identity_cost_one_login_and_one_read_per_object_and_refresh() {
+    let node = Node::start();
+    node.class("a,b", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Value("2"));
+
+    let names: Vec<_> = (0..30).map(|n| format!("v{n}")).collect();
+    let published = futures::future::join_all(names.iter().map(|name| node.publish(name))).await;
+    assert!(published.iter().all(Result::is_ok));
+    assert_eq!(node.store.reads(), 2);
+
+    let intervals = 20;
+    sleep(REFRESH * intervals).await;
+    let rounds = node.store.reads() / 2;
+    // Between 0.85 and 1.15 of the interval each.
+    assert!((17..=24).contains(&rounds), "{rounds} rounds in {intervals} intervals");
+    assert_eq!(node.store.0.lock().unwrap().logins, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_the_volumes_own_is_read_once_and_not_polled() {
+    let node = Node::start();
+    node.class("cert!,a", |_| {});
+    node.store.say("cert", Say::Value("1"));
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    node.publish("w").await.unwrap();
+    sleep(REFRESH * 20).await;
+
+    let reads = node.store.0.lock().unwrap().reads.iter().filter(|read| *read == "cert").count();
+    assert_eq!(reads, 2, "one for each volume");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_the_volumes_own_is_issued_again_at_two_thirds_of_its_validity() {
+    let node = Node::start();
+    node.class("cert!", |_| {});
+    let validity = Validity { duration: Duration::from_secs(900), renewable: false, lease: None };
+    node.store.say("cert", Say::Leased("1", validity.clone()));
+    node.publish("v").await.unwrap();
+    node.store.say("cert", Say::Leased("2", validity));
+
+    sleep(Duration::from_secs(590)).await;
+    assert_eq!(node.file("cert").as_deref(), Some("1"));
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(node.file("cert").as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_changes_nothing_that_a_pod_reads_and_heals_by_itself() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Error(ErrorKind::Unavailable));
+    sleep(Duration::from_secs(12 * 3600)).await;
+    assert_eq!(node.file("a").as_deref(), Some("1"));
+    let state = node.volumes.states().remove(&VolumeId("v".to_owned())).unwrap();
+    assert!(state.failure.is_some() && state.confirmed.unwrap().elapsed() > Duration::from_secs(3600));
+
+    node.store.say("a", Say::Value("2"));
+    sleep(Duration::from_secs(45)).await;
+    assert_eq!(node.file("a").as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_not_hammered() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Error(ErrorKind::Unavailable));
+    let before = node.store.reads();
+    sleep(Duration::from_secs(3600)).await;
+    let reads = node.store.reads() - before;
+    assert!((100..=400).contains(&reads), "{reads} reads in an hour: one probe each 10 s at most");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_before_retry_after_is_over() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Wait(Duration::from_secs(300)));
+    sleep(ROUND).await;
+    let before = node.store.reads();
+    sleep(Duration::from_secs(200)).await;
+    assert_eq!(node.store.reads(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_object_stays_and_the_others_go_on_being_refreshed() {
+    let node = Node::start();
+    node.class("a,b", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Error(ErrorKind::Denied));
+    node.store.say("b", Say::Value("2"));
+    node.file_becomes("b", Some("2")).await;
+    sleep(REFRESH * 5).await;
+    assert_eq!(node.file("a").as_deref(), Some("1"));
+    assert!(node.publish("new").await.is_err(), "a new pod is refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_denied_remove_takes_a_denied_object_back() {
+    let node = Node::start();
+    node.class("a,b", |settings| settings.on_denied = OnDenied::Remove);
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Error(ErrorKind::Denied));
+    node.file_becomes("a", None).await;
+    assert_eq!(node.file("b").as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_object_goes_after_two_polls_thirty_seconds_apart_and_comes_back_with_the_store() {
+    let node = Node::start();
+    node.class("a,b", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Error(ErrorKind::Revoked));
+    let revoked = Instant::now();
+    node.file_becomes("a", None).await;
+    let waited = revoked.elapsed();
+    assert!(waited > Duration::from_secs(80) && waited < Duration::from_secs(105), "{waited:?}");
+    assert_eq!(node.file("b").as_deref(), Some("1"));
+
+    node.store.say("a", Say::Value("2"));
+    node.file_becomes("a", Some("2")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ordered_refresh_finds_a_revocation_at_once() {
+    let node = Node::start();
+    node.class("a,b", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Error(ErrorKind::Revoked));
+    sleep(Duration::from_secs(1)).await;
+    let outcome = node.volumes.refresh(&VolumeId("v".to_owned())).await;
+    assert!(matches!(outcome, Some(RefreshOutcome::Failed(_))));
+    assert_eq!(node.file("a"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_objects_that_turn_together_are_an_outage() {
+    let node = Node::start();
+    let names: Vec<_> = (0..12).map(|n| format!("o{n}")).collect();
+    node.class(&names.join(","), |_| {});
+    names.iter().for_each(|name| node.store.say(name, Say::Value("1")));
+    node.publish("v").await.unwrap();
+
+    names.iter().for_each(|name| node.store.say(name, Say::Error(ErrorKind::Revoked)));
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(node.mode.files("/v").unwrap().len(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_renewed_at_two_thirds_and_its_login_ended_at_unpublish() {
+    let node = Node::start();
+    node.class("creds", |_| {});
+    node.store.say("creds", Say::Leased("u1", lease("l1")));
+    node.publish("v").await.unwrap();
+    assert_eq!(node.mounter.blobs.lock().unwrap().len(), 1, "what ends the login is kept outside");
+
+    sleep(LEASE * 5).await;
+    assert_eq!(node.store.reads(), 1);
+    assert!(node.store.0.lock().unwrap().renewed >= 6);
+
+    node.unpublish("v").await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.store.0.lock().unwrap().revoked, ["login-1"]);
+    assert!(node.mounter.blobs.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn near_its_longest_life_a_lease_is_issued_again_and_the_old_login_ends_later() {
+    let node = Node::start();
+    node.class("creds", |_| {});
+    node.store.say("creds", Say::Leased("u1", lease("l1")));
+    node.publish("v").await.unwrap();
+
+    node.store.0.lock().unwrap().grants = Some(Duration::from_secs(60));
+    node.store.say("creds", Say::Leased("u2", lease("l2")));
+    node.file_becomes("creds", Some("u2")).await;
+    assert!(node.store.0.lock().unwrap().revoked.is_empty(), "who just read the old one may still log in");
+
+    sleep(LEASE).await;
+    assert_eq!(node.store.0.lock().unwrap().revoked.first().map(String::as_str), Some("login-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_never_share_a_lease_or_the_login_behind_it() {
+    let node = Node::start();
+    node.class("creds,a", |_| {});
+    node.store.say("creds", Say::Leased("u", lease("l")));
+    node.store.say("a", Say::Value("1"));
+    let (v, w) = tokio::join!(node.publish("v"), node.publish("w"));
+    v.unwrap();
+    w.unwrap();
+    assert_eq!(node.mounter.blobs.lock().unwrap().len(), 2);
+
+    node.unpublish("v").await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.store.0.lock().unwrap().revoked.len(), 1);
+    assert_eq!(node.mounter.blobs.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_cannot_be_ended_at_unpublish_is_ended_when_the_store_is_back() {
+    let node = Node::start();
+    node.class("creds", |_| {});
+    node.store.say("creds", Say::Leased("u1", lease("l1")));
+    node.publish("v").await.unwrap();
+
+    node.store.0.lock().unwrap().revoke_fails = true;
+    node.unpublish("v").await;
+    assert!(node.mode.files("/v").is_none());
+    sleep(Duration::from_secs(600)).await;
+    node.store.0.lock().unwrap().revoke_fails = false;
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(node.store.0.lock().unwrap().revoked, ["login-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_process_takes_over_mounts_and_ends_the_logins_of_volumes_that_are_gone() {
+    let node = Node::start();
+    node.class("creds", |_| {});
+    node.store.say("creds", Say::Leased("u1", lease("l1")));
+    node.publish("v").await.unwrap();
+    node.publish("gone").await.unwrap();
+
+    node.mode.0.lock().unwrap().remove(std::path::Path::new("/gone"));
+    let node = node.restart();
+    assert_eq!(node.volumes.restore().await.unwrap(), 1);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.store.0.lock().unwrap().revoked.len(), 1);
+
+    node.publish("v").await.unwrap();
+    assert_eq!(node.file("creds").as_deref(), Some("u1"));
+    node.unpublish("v").await;
+    sleep(Duration::from_secs(5)).await;
+    assert!(node.mounter.blobs.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_taken_over_is_refreshed_without_a_spurious_rotation() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    let node = node.restart();
+    node.volumes.restore().await.unwrap();
+    let mut happenings = node.volumes.listen();
+
+    sleep(REFRESH * 3).await;
+    assert!(happenings.try_recv().is_err());
+    node.store.say("a", Say::Value("2"));
+    node.file_becomes("a", Some("2")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edited_class_is_applied_to_live_volumes_and_a_deleted_one_changes_nothing() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Value("2"));
+    node.publish("v").await.unwrap();
+
+    node.class("b", |_| {});
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.mode.files("/v").unwrap(), BTreeMap::from([("b".to_owned(), "2".to_owned())]));
+
+    node.classes.remove(&publish("v").class);
+    sleep(REFRESH * 3).await;
+    assert_eq!(node.file("b").as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_asks_for_something_the_store_lacks_leaves_the_old_files() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.class("a,missing", |_| {});
+    sleep(REFRESH * 2).await;
+    assert_eq!(node.mode.files("/v").unwrap().len(), 1);
+    node.store.say("missing", Say::Value("here"));
+    node.file_becomes("missing", Some("here")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_cached_starts_a_second_volume_of_one_identity_while_the_store_is_away() {
+    let node = Node::start();
+    node.class("a", |settings| settings.start = Start::Cached);
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    node.store.say("a", Say::Error(ErrorKind::Unavailable));
+    sleep(ROUND * 2).await;
+
+    node.publish("w").await.unwrap();
+    assert_eq!(node.mode.file("/w", "a").as_deref(), Some("1"));
+
+    let mut stranger = publish("x");
+    stranger.workload.service_account = "other".to_owned();
+    assert!(node.volumes.publish(stranger).await.is_err(), "another identity does not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_fresh_waits_while_the_store_is_away() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    node.store.say("a", Say::Error(ErrorKind::Unavailable));
+    sleep(ROUND * 2).await;
+    assert!(node.publish("w").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_holds_up_no_republish_and_no_unpublish() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    node.store.say("a", Say::Hang);
+    sleep(ROUND).await;
+
+    let started = Instant::now();
+    node.publish("v").await.unwrap();
+    node.unpublish("v").await;
+    assert!(started.elapsed() < Duration::from_millis(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_runs_out_of_time_names_what_it_waits_for_and_leaves_nothing() {
+    let node = Node::start();
+    node.class("a,b", |settings| settings.timeout = Duration::from_secs(20));
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Hang);
+
+    let error = node.publish("v").await.unwrap_err();
+    assert!(matches!(error, Error::Deadline { .. }), "{error}");
+    assert!(node.mode.files("/v").is_none());
+    assert_eq!(std::fs::read_dir(node.state.path().join("volumes")).unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_call_for_a_volume_in_work_is_told_so() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Hang);
+    let first = node.publish("v");
+    let second = async {
+        sleep(Duration::from_secs(1)).await;
+        node.publish("v").await
+    };
+    let (_, second) = tokio::join!(first, second);
+    assert!(matches!(second, Err(Error::Busy(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_previous_leaves_older_versions_beside_the_new() {
+    let node = Node::start();
+    node.class("a", |settings| settings.keep_previous = 2);
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    for value in ["2", "3", "4"] {
+        node.store.say("a", Say::Value(value));
+        node.file_becomes("a", Some(value)).await;
+    }
+    let files = node.mode.files("/v").unwrap();
+    let shown: Vec<_> = files.iter().map(|(path, text)| format!("{path}={text}")).collect();
+    assert_eq!(shown, ["a=4", "a.previous=3", "a.previous.2=2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unpublish_of_a_volume_never_heard_of_is_fine() {
+    let node = Node::start();
+    node.unpublish("unknown").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_process_takes_no_new_volume_and_leaves_the_mounts() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    node.volumes.drain().await;
+    assert!(matches!(node.publish("w").await, Err(Error::Stopping)));
+    assert_eq!(node.file("a").as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_let_go_with_the_last_volume_that_shows_it() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    node.publish("w").await.unwrap();
+    assert_eq!(node.volumes.parts().stores.readings.count("fake"), 1);
+
+    node.unpublish("v").await;
+    assert_eq!(node.volumes.parts().stores.readings.count("fake"), 1);
+    node.unpublish("w").await;
+    assert_eq!(node.volumes.parts().stores.readings.count("fake"), 0);
+}
