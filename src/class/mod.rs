@@ -1,11 +1,16 @@
 //! Classes by name, wherever they are kept.
 
+mod scan;
+mod watched;
+
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use manifest::Class;
 use tokio::sync::watch;
+
+pub use watched::{Problem, Watch, WatchedClasses};
 
 use crate::volume::ClassName;
 
