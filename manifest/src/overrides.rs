@@ -32,7 +32,9 @@ impl Class {
                 return Err(self.refusal(key));
             }
             if own {
-                class.settings.set(key, value).map_err(|faults| of_the_pod(key, faults))?;
+                if let Err(faults) = class.settings.set(key, value) {
+                    return faults.into_iter().next().map_or(Ok(class), Err);
+                }
             }
             if !own || SHARED_WITH_PROVIDERS.contains(&key.as_str()) {
                 class.parameters.insert(key.clone(), value.clone());
@@ -46,9 +48,7 @@ impl Class {
         Invalid {
             key: key.to_owned(),
             line: None,
-            reason: format!(
-                "the pod's volume attributes set it, and class {class} does not leave it to the pod's author"
-            ),
+            reason: format!("class {class} does not leave it to the pod's author"),
             remedy: format!("remove the attribute, or list the key in the class's {PREFIX}overridable"),
         }
     }
@@ -56,17 +56,6 @@ impl Class {
 
 fn is_of_the_volume(key: &str) -> bool {
     OF_THE_VOLUME.contains(&key) || key.starts_with(KUBELETS)
-}
-
-fn of_the_pod(key: &str, faults: Vec<Invalid>) -> Invalid {
-    let first = faults.into_iter().next();
-    let (reason, remedy) = first.map(|fault| (fault.reason, fault.remedy)).unwrap_or_default();
-    Invalid {
-        key: key.to_owned(),
-        line: None,
-        reason: format!("in the pod's volume attributes: {reason}"),
-        remedy,
-    }
 }
 
 #[cfg(test)]

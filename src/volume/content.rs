@@ -239,9 +239,10 @@ impl Content {
                 None => {}
             }
         }
-        let mut present = composed.clone();
-        present.from.retain(|(_, name)| values.contains_key(name.as_str()));
-        let contents = manifest::compose::write(&present, |name| values.get(name).cloned())?;
+        let present = composed.from.iter();
+        let present =
+            present.filter_map(|(key, name)| Some((key.as_str(), values.get(name.as_str())?.clone())));
+        let contents = composed.compose(&present.collect::<Vec<_>>())?;
         let fingerprint = self.key.fingerprint(&composed.path, contents.expose());
         Ok(Some(File { contents, mode: composed.mode, fingerprint, version: None }))
     }
