@@ -10,9 +10,10 @@ use provider::{
 };
 use tokio::time::Instant;
 
+use crate::metrics::Withdrawal;
 use crate::readings::Held;
 use crate::snapshot::{File, FingerprintKey, Snapshot};
-use crate::volume::freshness::{Freshness, Notice, Policy};
+use crate::volume::freshness::{Condition, Freshness, Notice, Policy};
 use crate::volume::reader::{Demand, Reader, Readout};
 
 /// A class as one volume reads it.
@@ -228,21 +229,18 @@ impl Content {
 
     /// The composed file, unless one of its objects was taken back. Objects that may be missing are left out.
     fn compose(&self, composed: &Composed) -> Result<Option<File>> {
-        let mut values = BTreeMap::new();
-        for (object, state) in self.objects() {
-            if !composed.from.iter().any(|(_, name)| *name == object.name) {
+        let mut values = Vec::new();
+        for (key, name) in &composed.from {
+            let Some((object, state)) = self.objects().find(|(object, _)| object.name == *name) else {
                 continue;
-            }
+            };
             match self.file(object, state) {
-                Some(file) => drop(values.insert(object.name.as_str(), file.contents)),
+                Some(file) => values.push((key.as_str(), file.contents)),
                 None if state.is_withdrawn() => return Ok(None),
                 None => {}
             }
         }
-        let present = composed.from.iter();
-        let present =
-            present.filter_map(|(key, name)| Some((key.as_str(), values.get(name.as_str())?.clone())));
-        let contents = composed.compose(&present.collect::<Vec<_>>())?;
+        let contents = composed.compose(&values)?;
         let fingerprint = self.key.fingerprint(&composed.path, contents.expose());
         Ok(Some(File { contents, mode: composed.mode, fingerprint, version: None }))
     }
@@ -269,6 +267,16 @@ impl Content {
                     files.entry(path).or_insert_with(|| file.clone());
                 }
             }
+        }
+    }
+
+    /// Why files were taken back, if some were.
+    pub fn withdrawal(&self) -> Withdrawal {
+        let withdrawn = self.objects.iter().find(|state| state.is_withdrawn());
+        match withdrawn.map(Freshness::condition) {
+            Some(Condition::Denied) => Withdrawal::Denied,
+            Some(Condition::Stale) => Withdrawal::Stale,
+            Some(Condition::Revoked | Condition::Fresh | Condition::Missing) | None => Withdrawal::Revoked,
         }
     }
 

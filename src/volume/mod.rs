@@ -1,5 +1,6 @@
 //! Published volumes: the node's table of who is served what.
 
+mod admin;
 pub mod content;
 pub mod freshness;
 pub mod parts;

@@ -9,8 +9,9 @@ use provider::{Error, ErrorKind, Ownership, Reading, Request, Result, Session, S
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use crate::metrics::{self, Metrics};
 use crate::readings::{Answer, Entry, Held, Key, Readings};
-use crate::volume::store_health::{Attempt, StoreHealth};
+use crate::volume::store_health::{Attempt, Breaker, StoreHealth};
 use crate::volume::tenancy::Tenancy;
 
 /// Store calls of this process at one time.
@@ -27,15 +28,26 @@ pub struct Stores {
     pub readings: Readings,
     health: Mutex<BTreeMap<Arc<str>, Arc<Mutex<StoreHealth>>>>,
     calls: Semaphore,
-}
-
-impl Default for Stores {
-    fn default() -> Self {
-        Self { readings: Readings::default(), health: Mutex::default(), calls: Semaphore::new(MOST_CALLS) }
-    }
+    metrics: Metrics,
 }
 
 impl Stores {
+    /// No stores yet; calls are counted in `metrics`.
+    pub fn new(metrics: Metrics) -> Self {
+        let calls = Semaphore::new(MOST_CALLS);
+        Self { readings: Readings::default(), health: Mutex::default(), calls, metrics }
+    }
+
+    /// How many breakers are closed and open.
+    pub fn breakers(&self) -> (usize, usize) {
+        let all = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_open = |health: &&Arc<Mutex<StoreHealth>>| {
+            health.lock().unwrap_or_else(PoisonError::into_inner).breaker() == Breaker::Open
+        };
+        let open = all.values().filter(is_open).count();
+        (all.len() - open, open)
+    }
+
     /// Runs `look` on what is known of `store`.
     pub fn health<T>(&self, store: &Arc<str>, look: impl FnOnce(&mut StoreHealth) -> T) -> T {
         let health = {
@@ -46,20 +58,40 @@ impl Stores {
         look(&mut health)
     }
 
+    fn record(&self, store: &Store, error: Option<&Error>, started: Instant) {
+        self.health(&store.name, |health| health.record(error, Instant::now()));
+        self.metrics.store_call(store.label, error.map(Error::kind), started.elapsed());
+    }
+
     /// One call to `store`, if it may be asked now.
     async fn call<T>(
         &self,
-        store: &Arc<str>,
+        store: &Store,
         attempt: Attempt,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        self.health(store, |health| health.admit(attempt, Instant::now()))?;
+        let admitted = self.health(&store.name, |health| health.admit(attempt, Instant::now()));
+        if attempt == Attempt::Retry {
+            match &admitted {
+                Ok(()) => self.metrics.retry(store.label),
+                Err(_) => self.metrics.budget_exhausted(store.label),
+            }
+        }
+        admitted?;
         let _permit =
             self.calls.acquire().await.map_err(|_| Error::new(ErrorKind::Unavailable, "stopping"))?;
+        let started = Instant::now();
         let outcome = answer_in_time(call).await;
-        self.health(store, |health| health.record(outcome.as_ref().err(), Instant::now()));
+        self.record(store, outcome.as_ref().err(), started);
         outcome
     }
+}
+
+/// Which store a volume reads, for the breaker and for the metrics.
+#[derive(Debug, Clone)]
+struct Store {
+    name: Arc<str>,
+    label: metrics::Provider,
 }
 
 async fn answer_in_time<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
@@ -103,7 +135,7 @@ pub type Readout = BTreeMap<Request, Result<Arc<Held>>>;
 pub struct Reader {
     stores: Arc<Stores>,
     source: Arc<dyn Source>,
-    store: Arc<str>,
+    store: Store,
     requests: Vec<Request>,
     /// The entries this volume reads, which keeps them alive.
     entries: BTreeMap<Request, Arc<Entry>>,
@@ -124,7 +156,8 @@ impl Reader {
         let mut requests: Vec<_> = source.objects().iter().map(|object| object.request.clone()).collect();
         requests.sort();
         requests.dedup();
-        let store = Arc::from(source.store());
+        let label = metrics::Provider::of(tenancy.provider());
+        let store = Store { name: Arc::from(source.store()), label };
         Self { stores, source, store, requests, entries: BTreeMap::new(), identity: None, tenancy }
     }
 
@@ -145,7 +178,7 @@ impl Reader {
 
     /// Which store.
     pub fn store(&self) -> &Arc<str> {
-        &self.store
+        &self.store.name
     }
 
     /// Whom the store judged last.
@@ -178,7 +211,7 @@ impl Reader {
         let own = |request: &Request| {
             request.ownership == Ownership::Volume
                 || self.tenancy.owns(request)
-                || self.stores.readings.is_leased(&self.store, request)
+                || self.stores.readings.is_leased(&self.store.name, request)
         };
         if self.requests.iter().any(own) { Tenure::Volume } else { Tenure::Shared }
     }
@@ -186,9 +219,10 @@ impl Reader {
     /// Most logins are made already and cost no call, so that the breaker does not stand before them;
     /// one that fails counts.
     async fn session(&mut self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        let started = Instant::now();
         let session = answer_in_time(self.source.session(workload, tenure)).await;
         if let Err(error) = &session {
-            self.stores.health(&self.store, |health| health.record(Some(error), Instant::now()));
+            self.stores.record(&self.store, Some(error), started);
         }
         let session = session?;
         if tenure == Tenure::Volume {
@@ -242,7 +276,9 @@ impl Reader {
         let refused = got.iter().any(|(_, got)| is_refusal(got));
         let identity = session.identity();
         let may = refused
-            && self.stores.health(&self.store, |health| health.may_log_in_again(identity, Instant::now()));
+            && self
+                .stores
+                .health(&self.store.name, |health| health.may_log_in_again(identity, Instant::now()));
         if !may {
             return None;
         }
@@ -267,7 +303,7 @@ impl Reader {
                 Ok(Got::Shared(held)) => Ok(held),
                 Ok(Got::Own(held)) => {
                     if is_leased(&held) {
-                        self.stores.readings.remember_leased(&self.store, &request);
+                        self.stores.readings.remember_leased(&self.store.name, &request);
                         if !self.make_own(session) {
                             again.push(request);
                             continue;
@@ -317,7 +353,7 @@ impl Reader {
             .map(|request| {
                 let entry = self.shared_entry(&request);
                 let (stores, store, session) =
-                    (Arc::clone(&self.stores), Arc::clone(&self.store), Arc::clone(session));
+                    (Arc::clone(&self.stores), self.store.clone(), Arc::clone(session));
                 async move {
                     let call = stores.call(&store, demand.attempt, session.read(&request));
                     let got = match entry {
@@ -333,11 +369,14 @@ impl Reader {
 
     /// The entry for `request`, unless its answer is the volume's own.
     fn shared_entry(&mut self, request: &Request) -> Option<Arc<Entry>> {
-        let own =
-            request.ownership == Ownership::Volume || self.stores.readings.is_leased(&self.store, request);
+        let own = request.ownership == Ownership::Volume
+            || self.stores.readings.is_leased(&self.store.name, request);
         let identity = self.identity.as_ref().filter(|_| !own)?;
-        let key =
-            Key { store: Arc::clone(&self.store), identity: Arc::clone(identity), request: request.clone() };
+        let key = Key {
+            store: Arc::clone(&self.store.name),
+            identity: Arc::clone(identity),
+            request: request.clone(),
+        };
         let readings = &self.stores.readings;
         Some(Arc::clone(self.entries.entry(request.clone()).or_insert_with(|| readings.entry(&key))))
     }
@@ -367,7 +406,7 @@ impl Reader {
 
     /// How many readings of the store this process holds.
     pub fn total(&self) -> usize {
-        self.stores.readings.count(&self.store).max(self.requests.len())
+        self.stores.readings.count(&self.store.name).max(self.requests.len())
     }
 
     /// The stores of the process.

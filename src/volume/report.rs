@@ -1,4 +1,4 @@
-//! Who is told of what happens to a volume: the audit trail, the log, and who listens.
+//! Who is told of what happens to a volume: the audit trail, the log, the metrics, and who listens.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use provider::{ErrorKind, ObjectPath};
 use tokio::sync::broadcast;
 
 use crate::audit::{Actor, Audit, Operation, Record, Resource};
+use crate::metrics::{self, Metrics, Refresh, Withdrawal};
 use crate::snapshot::Snapshot;
 use crate::volume::{Publish, VolumeId};
 
@@ -41,17 +42,18 @@ pub enum What {
     Unpublished,
 }
 
-/// Tells the audit trail, the log and whoever listens.
+/// Tells the audit trail, the log, the metrics and whoever listens.
 #[derive(Debug)]
 pub struct Reporter {
     audit: Audit,
+    metrics: Metrics,
     listeners: broadcast::Sender<Happening>,
 }
 
 impl Reporter {
-    /// A reporter that writes to `audit`.
-    pub fn new(audit: Audit) -> Self {
-        Self { audit, listeners: broadcast::Sender::new(LAG) }
+    /// A reporter that writes to `audit` and counts in `metrics`.
+    pub fn new(audit: Audit, metrics: Metrics) -> Self {
+        Self { audit, metrics, listeners: broadcast::Sender::new(LAG) }
     }
 
     /// Everything that happens from now on.
@@ -77,31 +79,56 @@ impl Reporter {
         tracing::warn!(volume = %publish.id, class = %publish.class, reason, "not published");
     }
 
-    /// A volume shows `snapshot` where it showed `old`.
-    pub fn rotated(&self, publish: &Publish, provider: &str, old: &Snapshot, snapshot: &Snapshot) {
-        let changed: Vec<_> = changed(old, snapshot).into_iter().collect();
-        if changed.is_empty() {
-            return;
+    /// A volume shows `snapshot` where it showed `old`. Tells which files are new or differ.
+    pub fn rotated(
+        &self,
+        publish: &Publish,
+        provider: &str,
+        old: &Snapshot,
+        snapshot: &Snapshot,
+    ) -> Vec<ObjectPath> {
+        let changed = changed(old, snapshot);
+        if !changed.is_empty() {
+            let record =
+                record(Operation::Rotate, publish).resources(resources(provider, snapshot, &changed));
+            self.audit.record(&record);
+            tracing::info!(volume = %publish.id, files = ?names(&changed), "rotated");
+            self.tell(publish, What::Rotated(changed.clone()));
         }
-        let record = record(Operation::Rotate, publish).resources(resources(provider, snapshot, &changed));
-        self.audit.record(&record);
-        tracing::info!(volume = %publish.id, files = ?names(&changed), "rotated");
-        self.tell(publish, What::Rotated(changed));
+        self.metrics.refresh(metrics::Provider::of(provider), Refresh::Rotated);
+        changed
+    }
+
+    /// A refresh found nothing new.
+    pub fn unchanged(&self, provider: &str) {
+        self.metrics.refresh(metrics::Provider::of(provider), Refresh::Unchanged);
     }
 
     /// Files of a volume were taken back.
-    pub fn withdrawn(&self, publish: &Publish, provider: &str, old: &Snapshot, paths: &BTreeSet<ObjectPath>) {
+    pub fn withdrawn(
+        &self,
+        publish: &Publish,
+        provider: &str,
+        old: &Snapshot,
+        paths: &BTreeSet<ObjectPath>,
+        reason: Withdrawal,
+    ) {
         if paths.is_empty() {
             return;
         }
+        self.metrics.withdrawn(reason, paths.len());
         let paths: Vec<_> = paths.iter().cloned().collect();
         self.audit.record(&record(Operation::Withdraw, publish).resources(resources(provider, old, &paths)));
         tracing::warn!(volume = %publish.id, files = ?names(&paths), "withdrawn");
         self.tell(publish, What::Withdrawn(paths));
     }
 
-    /// A refresh failed, for the first time or in another way than before.
-    pub fn failed(&self, publish: &Publish, provider: &str, error: &provider::Error) {
+    /// A refresh failed. Told once, until it fails in another way; counted each time.
+    pub fn failed(&self, publish: &Publish, provider: &str, error: &provider::Error, again: bool) {
+        self.metrics.refresh(metrics::Provider::of(provider), Refresh::Failed(error.kind()));
+        if again {
+            return;
+        }
         if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated) {
             let resource = Resource::new(provider, publish.class.to_string());
             self.audit.record(&record(Operation::Deny, publish).resource(resource).failed(error));
@@ -150,7 +177,7 @@ fn resources(provider: &str, snapshot: &Snapshot, paths: &[ObjectPath]) -> Vec<R
     paths.iter().filter_map(resource).collect()
 }
 
-fn changed(old: &Snapshot, new: &Snapshot) -> BTreeSet<ObjectPath> {
+fn changed(old: &Snapshot, new: &Snapshot) -> Vec<ObjectPath> {
     let differs = |path: &ObjectPath| match (old.get(path), new.get(path)) {
         (Some(old), Some(new)) => old.fingerprint != new.fingerprint || old.mode != new.mode,
         _ => true,

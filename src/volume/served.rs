@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::Class;
-use provider::{Changes, Error, ErrorKind, SecretBytes};
+use provider::{Changes, Error, ErrorKind, ObjectPath, SecretBytes};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub enum Order {
     /// Kubelet handed over fresh tokens and credentials.
     Credentials(BTreeMap<String, SecretBytes>, BTreeMap<String, SecretBytes>),
-    /// A person wants it read now; tells what went wrong.
-    Refresh(oneshot::Sender<Result<(), String>>),
+    /// A person wants it read now; tells which files changed, or what went wrong.
+    Refresh(oneshot::Sender<Result<Vec<ObjectPath>, String>>),
 }
 
 /// One served volume.
@@ -230,8 +230,12 @@ impl Served {
         true
     }
 
-    /// Reads what is due, made before `not_before` or near its end, and shows it.
-    async fn refresh(&mut self, not_before: Option<Instant>, notice: Notice) -> Result<(), volume::Error> {
+    /// Reads what is due, or was made before `not_before`, and shows it. Tells which files changed.
+    async fn refresh(
+        &mut self,
+        not_before: Option<Instant>,
+        notice: Notice,
+    ) -> Result<Vec<ObjectPath>, volume::Error> {
         if self.awaits_credentials {
             return Err(volume::Error::Invalid("the volume waits for kubelet's next token".to_owned()));
         }
@@ -243,43 +247,49 @@ impl Served {
         let demand = Demand { refresh: content.refresh(), not_before, attempt };
         let error = content.read(&self.publish.workload, demand, notice).await;
         let provider = content.class().provider.clone();
-        let mut outcome =
-            error.clone().map_or(Ok(()), |source| Err(volume::Error::Provider { provider, source }));
-        if let Err(error) = self.show().await {
-            outcome = Err(error);
-        }
+        let shown = self.show().await;
+        let outcome = error.map_or(shown, |source| Err(volume::Error::Provider { provider, source }));
         self.note(outcome.as_ref().err().map(as_provider_error).as_ref());
         outcome
     }
 
-    /// Shows what is there now, if it is complete and differs from what is shown.
-    async fn show(&mut self) -> Result<(), volume::Error> {
-        let Some(content) = &mut self.content else { return Ok(()) };
+    /// Shows what is there now, if it is complete and differs from what is shown. Tells which files changed.
+    async fn show(&mut self) -> Result<Vec<ObjectPath>, volume::Error> {
+        let Some(content) = &mut self.content else { return Ok(Vec::new()) };
         let provider = content.class().provider.clone();
         let wrap = |source| volume::Error::Provider { provider: provider.clone(), source };
         content.complete().map_err(wrap)?;
-        let Assembled { snapshot, withdrawn } = content.assemble(&self.shown).map_err(wrap)?;
-        if snapshot.same_versions(&self.shown) {
+        let assembled = content.assemble(&self.shown).map_err(wrap)?;
+        let reason = content.withdrawal();
+        if assembled.snapshot.same_versions(&self.shown) {
+            self.parts.reporter.unchanged(&provider);
             self.settled();
-            return Ok(());
+            return Ok(Vec::new());
         }
+        self.replace(&assembled).await?;
+        let Assembled { snapshot, withdrawn } = assembled;
+        let reporter = &self.parts.reporter;
+        reporter.withdrawn(&self.publish, &provider, &self.shown, &withdrawn, reason);
+        let mut changed = reporter.rotated(&self.publish, &provider, &self.shown, &snapshot);
+        changed.extend(withdrawn);
+        self.shown = snapshot;
+        self.settled();
+        Ok(changed)
+    }
+
+    async fn replace(&self, assembled: &Assembled) -> Result<(), volume::Error> {
         crate::failpoint::hit("refresh.read");
+        let snapshot = assembled.snapshot.clone();
         let record = VolumeRecord::new(&self.publish, &snapshot, jiff::Timestamp::now());
-        let (mounted, records, shown) =
-            (Arc::clone(&self.mounted), self.parts.records.clone(), snapshot.clone());
-        let gone = withdrawn.clone();
-        volume::blocking(move || {
-            mounted.replace(&shown, &gone)?;
+        let (mounted, records, withdrawn) =
+            (Arc::clone(&self.mounted), self.parts.records.clone(), assembled.withdrawn.clone());
+        let recorded = volume::blocking(move || {
+            mounted.replace(&snapshot, &withdrawn)?;
             crate::failpoint::hit("refresh.shown");
             Ok(records.save(&record))
         })
-        .await?
-        .unwrap_or_else(|error| tracing::warn!(%error, "a volume record could not be written"));
-        let reporter = &self.parts.reporter;
-        reporter.withdrawn(&self.publish, &provider, &self.shown, &withdrawn);
-        reporter.rotated(&self.publish, &provider, &self.shown, &snapshot);
-        self.shown = snapshot;
-        self.settled();
+        .await?;
+        recorded.unwrap_or_else(|error| tracing::warn!(%error, "a volume record could not be written"));
         Ok(())
     }
 
@@ -304,11 +314,9 @@ impl Served {
             Some(error) => {
                 self.failures = self.failures.saturating_add(1);
                 self.retry_at = Some(now + self.pause(error));
-                let told = self.failed.as_ref().is_some_and(|failed| failed.kind() == error.kind());
-                if !told {
-                    let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
-                    self.parts.reporter.failed(&self.publish, provider, error);
-                }
+                let again = self.failed.as_ref().is_some_and(|failed| failed.kind() == error.kind());
+                let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
+                self.parts.reporter.failed(&self.publish, provider, error, again);
                 self.failed = Some(error.clone());
             }
         }

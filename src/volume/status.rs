@@ -37,6 +37,8 @@ pub struct VolumeState {
     pub files: usize,
     /// Bytes shown.
     pub bytes: u64,
+    /// Objects that hang on a lease, and when it ends without us.
+    pub leases: Vec<(String, Instant)>,
     /// Why the last refresh failed, if it did.
     pub failure: Option<(ErrorKind, String)>,
     /// When the store last confirmed all that is shown.
@@ -84,6 +86,7 @@ impl VolumeState {
             objects: Vec::new(),
             files: 0,
             bytes: 0,
+            leases: Vec::new(),
             failure: None,
             confirmed: None,
             next_try: None,
@@ -111,6 +114,7 @@ pub(super) fn describe(
         store: Some(content.reader.store().to_string()),
         identity: content.reader.identity().map(ToString::to_string),
         objects: objects(content, shown),
+        leases: leases(content),
         confirmed: content.confirmed_at(),
         ..state
     }
@@ -131,4 +135,14 @@ fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
         }
     };
     content.objects().map(describe).collect()
+}
+
+fn leases(content: &Content) -> Vec<(String, Instant)> {
+    let ends = content.reader.tenancy.lease_ends();
+    let end = |object: &provider::ObjectRef| {
+        ends.iter()
+            .find(|(request, _)| *request == object.request)
+            .map(|(_, end)| (object.name.clone(), *end))
+    };
+    content.objects().filter_map(|(object, _)| end(object)).collect()
 }

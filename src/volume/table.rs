@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manifest::Start;
-use provider::ErrorKind;
+use provider::{ErrorKind, ObjectPath};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -66,8 +66,8 @@ struct Entry {
 /// What came of an ordered refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// The volume shows what the store says now.
-    Refreshed,
+    /// The volume shows what the store says now; these files changed.
+    Refreshed(Vec<ObjectPath>),
     /// It does not, and why.
     Failed(String),
 }
@@ -367,7 +367,7 @@ impl Volumes {
         let sent = timeout(REFRESH, entry.orders.send(Order::Refresh(reply))).await;
         Some(match sent {
             Ok(Ok(())) => timeout(REFRESH, answer).await.map_or_else(late, |answer| match answer {
-                Ok(Ok(())) => RefreshOutcome::Refreshed,
+                Ok(Ok(changed)) => RefreshOutcome::Refreshed(changed),
                 Ok(Err(error)) => RefreshOutcome::Failed(error),
                 Err(_) => RefreshOutcome::Failed("the volume was taken away".to_owned()),
             }),

@@ -98,6 +98,11 @@ impl Tenancy {
         &self.volume.0
     }
 
+    /// The provider, as the class names it.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
     /// Takes over the logins that an earlier process kept for this volume: they are ended once
     /// the volume shows what a login of this process read.
     pub fn inherit(&mut self, names: Vec<LoginName>) {
@@ -290,13 +295,6 @@ impl Tenancy {
         self.owned.clear();
         let retired = std::mem::take(&mut self.retired);
         self.end(retired);
-    }
-
-    /// Leaves every login to its own end: for `--leave-leases`.
-    pub fn leave(&mut self) {
-        self.login = None;
-        self.retired.clear();
-        self.owned.clear();
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
+use crate::metrics::Metrics;
 use crate::mode::Appearance;
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
@@ -71,8 +72,8 @@ impl Node {
             mounter: mounter.clone(),
             records: Records::open(state.path()).unwrap(),
             revocations: Arc::clone(&revocations),
-            reporter: Reporter::new(Audit::to([]).unwrap()),
-            stores: Arc::new(Stores::default()),
+            reporter: Reporter::new(Audit::to([]).unwrap(), Metrics::default()),
+            stores: Arc::new(Stores::new(Metrics::default())),
             key: Arc::new(FingerprintKey::new(&[2; 32])),
             limits: Limits::default(),
         });

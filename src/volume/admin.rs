@@ -1,0 +1,96 @@
+//! The volumes as their admin sees them.
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::admin::{self, Admin, ObjectStatus, Refreshed, VolumeStatus, Which};
+use crate::volume::freshness::Condition;
+use crate::volume::status::{ObjectState, VolumeState};
+use crate::volume::{RefreshOutcome, Volumes};
+
+#[async_trait]
+impl Admin for Volumes {
+    async fn status(&self) -> Vec<VolumeStatus> {
+        let now = Instant::now();
+        self.states().into_values().map(|state| status(state, now)).collect()
+    }
+
+    async fn refresh(&self, which: &Which) -> Vec<Refreshed> {
+        let meant = |state: &VolumeState| match which {
+            Which::All => true,
+            Which::Volume(id) => state.id.0 == *id,
+            Which::Class { namespace, name } => {
+                state.class.namespace == *namespace && state.class.name == *name
+            }
+        };
+        let meant = self.states().into_values().filter(meant);
+        let refreshes = meant.map(|state| async move {
+            let outcome = Volumes::refresh(self, &state.id).await;
+            refreshed(&state, outcome)
+        });
+        futures::future::join_all(refreshes).await
+    }
+}
+
+fn refreshed(state: &VolumeState, outcome: Option<RefreshOutcome>) -> Refreshed {
+    let (changed, error) = match outcome {
+        Some(RefreshOutcome::Refreshed(changed)) => (changed, None),
+        Some(RefreshOutcome::Failed(error)) => (Vec::new(), Some(error)),
+        None => (Vec::new(), Some("the volume was taken away".to_owned())),
+    };
+    Refreshed {
+        volume: state.id.to_string(),
+        target: state.target.display().to_string(),
+        changed: changed.iter().map(ToString::to_string).collect(),
+        error,
+    }
+}
+
+fn status(state: VolumeState, now: Instant) -> VolumeStatus {
+    let until = |at: Instant| at.saturating_duration_since(now).as_secs();
+    let since = |at: Instant| now.saturating_duration_since(at).as_secs();
+    let waiting = "waits for kubelet to bring the pod's next token".to_owned();
+    let failure = state.failure.map(|(_, error)| error);
+    VolumeStatus {
+        volume: state.id.to_string(),
+        target: state.target,
+        class: state.class.to_string(),
+        namespace: state.namespace,
+        service_account: state.service_account,
+        pod: state.pod,
+        provider: state.provider.unwrap_or_default(),
+        store: state.store.unwrap_or_default(),
+        identity: state.identity,
+        mode: "tmpfs".to_owned(),
+        files: state.files as u64,
+        bytes: state.bytes,
+        last_refresh_seconds_ago: state.confirmed.map(since),
+        next_refresh_in_seconds: state.next_try.map(until),
+        last_error: failure.or(state.awaits_credentials.then_some(waiting)),
+        objects: state.objects.into_iter().map(|object| object_status(object, state.next_try, now)).collect(),
+    }
+}
+
+fn object_status(object: ObjectState, next_try: Option<Instant>, now: Instant) -> ObjectStatus {
+    ObjectStatus {
+        state: word(&object),
+        name: object.name,
+        path: object.path,
+        version: object.version,
+        fingerprint: object.fingerprint.map(|fingerprint| fingerprint.to_string()),
+        age_seconds: object.confirmed.map(|at| now.saturating_duration_since(at).as_secs()),
+        last_error: object.error,
+        next_try_in_seconds: next_try.map(|at| at.saturating_duration_since(now).as_secs()),
+    }
+}
+
+fn word(object: &ObjectState) -> admin::ObjectState {
+    match object.condition {
+        _ if object.withdrawn => admin::ObjectState::Withdrawn,
+        Condition::Fresh => admin::ObjectState::Fresh,
+        Condition::Stale => admin::ObjectState::Stale,
+        Condition::Denied => admin::ObjectState::Denied,
+        Condition::Revoked => admin::ObjectState::Revoked,
+        Condition::Missing => admin::ObjectState::Missing,
+    }
+}
