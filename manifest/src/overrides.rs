@@ -31,16 +31,21 @@ impl Class {
             if !self.settings.overridable.contains(key) && (own || !legacy) {
                 return Err(self.refusal(key));
             }
-            if own {
-                if let Err(faults) = class.settings.set(key, value) {
-                    return faults.into_iter().next().map_or(Ok(class), Err);
-                }
-            }
-            if !own || SHARED_WITH_PROVIDERS.contains(&key.as_str()) {
-                class.parameters.insert(key.clone(), value.clone());
-            }
+            class.set(key, value)?;
         }
         Ok(class)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), Invalid> {
+        let own = key.starts_with(PREFIX);
+        if own {
+            let first = |faults: Vec<Invalid>| faults.into_iter().next().map_or(Ok(()), Err);
+            self.settings.set(key, value).or_else(first)?;
+        }
+        if !own || SHARED_WITH_PROVIDERS.contains(&key) {
+            self.parameters.insert(key.to_owned(), value.to_owned());
+        }
+        Ok(())
     }
 
     fn refusal(&self, key: &str) -> Invalid {
@@ -105,11 +110,8 @@ mod tests {
             (auth.settings.auth.as_deref(), auth.parameters["secretfs.dev/auth"].as_str()),
             (Some("jwt"), "jwt")
         );
-        assert!(
-            overridden(&class, "secretfs.dev/refresh", "soon", false)
-                .unwrap_err()
-                .contains("volume attributes")
-        );
+        let wrong = overridden(&class, "secretfs.dev/refresh", "soon", false).unwrap_err();
+        assert!(wrong.contains("is not a duration"), "{wrong}");
     }
 
     #[test]
