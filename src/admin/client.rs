@@ -83,6 +83,17 @@ pub async fn refresh(socket: &Path, which: Which) -> Result<Vec<Refreshed>, Erro
     Ok(ask(socket, &Request::Refresh(which)).await?.into_iter().filter_map(refreshed).collect())
 }
 
+/// Process id of who listens at `socket`, as the kernel vouches for it; `None` in another pid namespace.
+///
+/// # Errors
+///
+/// Nobody listens there.
+pub async fn process(socket: &Path) -> Result<Option<i32>, Error> {
+    let peer = UnixStream::connect(socket).await.and_then(|stream| stream.peer_cred());
+    let peer = peer.map_err(|source| Error::Io { path: socket.to_owned(), source })?;
+    Ok(peer.pid().filter(|pid| *pid > 0))
+}
+
 async fn ask(socket: &Path, request: &Request) -> Result<Vec<Reply>, Error> {
     let answer = timeout(DEADLINE, exchange(socket, request)).await;
     let replies = answer.map_err(io::Error::from).flatten();

@@ -8,6 +8,8 @@ mod line;
 pub mod socket;
 mod status;
 
+#[cfg(test)]
+pub(crate) use status::samples;
 pub use status::{ObjectState, ObjectStatus, VolumeStatus};
 
 use async_trait::async_trait;

@@ -1,5 +1,6 @@
 //! The admin socket: a line of JSON in, lines of JSON out, for root and the process's own user.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -18,6 +19,21 @@ use super::{Admin, Reply, Request};
 
 /// Where sockets are unless told otherwise: one file for each process.
 pub const DIRECTORY: &str = "/run/secretfs/admin";
+
+/// Name of the node plugin's socket in [`DIRECTORY`].
+pub const NODE: &str = "node.sock";
+/// How the names of sockets of `secretfs mount` begin.
+const MOUNT: &str = "mount-";
+
+/// Name of the socket of this process in [`DIRECTORY`], if it is a `secretfs mount`.
+pub fn name_of_mount() -> String {
+    format!("{MOUNT}{}.sock", std::process::id())
+}
+
+/// Whether `socket` is that of a `secretfs mount`, which ends with its one volume.
+pub fn is_of_mount(socket: &Path) -> bool {
+    socket.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(MOUNT))
+}
 
 /// Connections that are talked to at a time; others wait to be accepted.
 const MOST_CONNECTIONS: usize = 8;
@@ -180,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::admin::client::{refresh, sockets, status};
-    use crate::admin::{ObjectState, ObjectStatus, Refreshed, VolumeStatus, Which};
+    use crate::admin::{ObjectStatus, Refreshed, VolumeStatus, Which, samples};
 
     struct OneVolume;
 
@@ -196,36 +212,17 @@ mod tests {
         }
     }
 
-    /// A volume whose status takes most of a megabyte to tell.
+    /// A volume whose status takes half a megabyte to tell.
     fn volume() -> VolumeStatus {
-        let object = |number: usize| ObjectStatus {
+        let mut volume = samples::ailing();
+        let object = volume.objects.remove(0);
+        let long = |number: usize| ObjectStatus {
             name: format!("{number:0>200}"),
             path: format!("{number:0>200}"),
-            version: Some("3".to_owned()),
-            fingerprint: Some("0011223344556677".to_owned()),
-            state: ObjectState::Stale,
-            age_seconds: Some(7),
-            last_error: Some("the store is away".to_owned()),
-            next_try_in_seconds: None,
+            ..object.clone()
         };
-        VolumeStatus {
-            volume: "csi-1".to_owned(),
-            target: "/t".into(),
-            class: "shop/db".to_owned(),
-            namespace: "shop".to_owned(),
-            service_account: "web".to_owned(),
-            pod: None,
-            provider: "vault".to_owned(),
-            store: "https://vault".to_owned(),
-            identity: None,
-            mode: "tmpfs".to_owned(),
-            files: 1,
-            bytes: 2,
-            last_refresh_seconds_ago: None,
-            next_refresh_in_seconds: Some(1),
-            last_error: None,
-            objects: (0..1000).map(object).collect(),
-        }
+        volume.objects = (0..1000).map(long).collect();
+        volume
     }
 
     struct Running {

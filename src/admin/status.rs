@@ -17,22 +17,22 @@ pub struct VolumeStatus {
     pub service_account: String,
     /// The pod it is for, where there is one.
     pub pod: Option<String>,
-    /// Its provider, as the class names it.
-    pub provider: String,
-    /// The store's address, or what else tells it from others.
-    pub store: String,
+    /// Its provider, as the class names it, once the class is known.
+    pub provider: Option<String>,
+    /// The store's address, or what else tells it from others, once the class is known.
+    pub store: Option<String>,
     /// As whom the store knows the reader, once there was a login.
     pub identity: Option<String>,
-    /// How the files are shown: `tmpfs`.
-    pub mode: String,
     /// Number of files shown.
     pub files: u64,
     /// Bytes shown.
     pub bytes: u64,
-    /// Seconds since the store was last asked.
-    pub last_refresh_seconds_ago: Option<u64>,
+    /// Seconds since the store last confirmed all that is shown.
+    pub confirmed_seconds_ago: Option<u64>,
     /// Seconds until the store is asked next, as far as is planned.
-    pub next_refresh_in_seconds: Option<u64>,
+    pub next_try_in_seconds: Option<u64>,
+    /// Whether it cannot be refreshed before kubelet brings the pod's tokens again.
+    pub awaits_credentials: bool,
     /// Why the volume is not as the store has it now.
     pub last_error: Option<String>,
     /// What it reads, in the class's order.
@@ -53,11 +53,9 @@ pub struct ObjectStatus {
     /// How it is doing.
     pub state: ObjectState,
     /// Seconds since the store last confirmed what is shown.
-    pub age_seconds: Option<u64>,
+    pub confirmed_seconds_ago: Option<u64>,
     /// The store's last refusal or failure, while it lasts.
     pub last_error: Option<String>,
-    /// Seconds until the store is asked for it next, as far as is planned.
-    pub next_try_in_seconds: Option<u64>,
 }
 
 /// How an object is doing.
@@ -118,5 +116,75 @@ impl VolumeStatus {
     /// Whether everything it shows is what the store has.
     pub fn is_well(&self) -> bool {
         self.last_error.is_none() && self.objects.iter().all(|object| object.state.is_well())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    /// A pod's volume whose store is away and has taken one object back before.
+    pub(crate) fn ailing() -> VolumeStatus {
+        let object = |name: &str, state, error: Option<&str>| ObjectStatus {
+            name: name.to_owned(),
+            path: name.replace('/', "-"),
+            version: Some("4".to_owned()),
+            fingerprint: Some("00112233445566778899aabb".to_owned()),
+            state,
+            confirmed_seconds_ago: Some(300),
+            last_error: error.map(str::to_owned),
+        };
+        VolumeStatus {
+            volume: "csi-8d2ac6f1b0a94c53".to_owned(),
+            target: "/var/lib/kubelet/pods/77/volumes/kubernetes.io~csi/db/mount".into(),
+            class: "shop/db".to_owned(),
+            namespace: "shop".to_owned(),
+            service_account: "web".to_owned(),
+            pod: Some("web-1".to_owned()),
+            provider: Some("vault".to_owned()),
+            store: Some("https://vault.example:8200".to_owned()),
+            identity: Some("kubernetes role web, service account shop/web".to_owned()),
+            files: 2,
+            bytes: 420,
+            confirmed_seconds_ago: Some(300),
+            next_try_in_seconds: Some(12),
+            awaits_credentials: false,
+            last_error: Some("the store is away; see that it can be reached from this node".to_owned()),
+            objects: vec![
+                object("db/user", ObjectState::Fresh, None),
+                object("db/password", ObjectState::Stale, Some("connection refused")),
+                object("api-key", ObjectState::Withdrawn, Some("version 4 was destroyed")),
+            ],
+        }
+    }
+
+    /// A volume on a plain host that shows what the store has.
+    pub(crate) fn well() -> VolumeStatus {
+        let mut volume = ailing();
+        volume.volume = "mount-4711".to_owned();
+        volume.target = "/mnt/app".into();
+        volume.pod = None;
+        volume.provider = Some("secretfs".to_owned());
+        volume.store = None;
+        volume.identity = None;
+        volume.last_error = None;
+        volume.confirmed_seconds_ago = Some(3);
+        volume.objects.truncate(1);
+        volume
+    }
+
+    /// A volume that was taken over by a new process before kubelet came with a token.
+    pub(crate) fn waiting() -> VolumeStatus {
+        VolumeStatus {
+            provider: None,
+            store: None,
+            identity: None,
+            confirmed_seconds_ago: None,
+            next_try_in_seconds: None,
+            awaits_credentials: true,
+            last_error: None,
+            objects: Vec::new(),
+            ..ailing()
+        }
     }
 }

@@ -1,6 +1,17 @@
 //! The commands of the binary: one module each, arguments and `run`.
 
+pub mod completions;
+pub mod output;
+pub mod refresh;
+pub mod running;
+pub mod status;
+pub mod umount;
+pub mod why;
+
 use std::process::ExitCode;
+
+use crate::exit::{Failure, Outcome, exit};
+use crate::telemetry::{self, LogArgs};
 
 /// Secrets as files: mounted, kept fresh, taken back.
 #[derive(Debug, clap::Parser)]
@@ -8,14 +19,38 @@ use std::process::ExitCode;
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {}
+enum Command {
+    Status(status::StatusArgs),
+    Why(why::WhyArgs),
+    Refresh(refresh::RefreshArgs),
+    Umount(umount::UmountArgs),
+    Completions(completions::CompletionsArgs),
+}
 
 impl Cli {
-    /// Runs the command that was typed. 0: done; 1: it failed, and said so; 2: it was typed wrong.
+    /// Runs the command that was typed; [`exit`](crate::exit) says what the code means.
     pub fn run(self) -> ExitCode {
-        match self.command {}
+        exit(self.outcome())
     }
+
+    fn outcome(self) -> Outcome {
+        telemetry::start(&self.log).map_err(Failure::usage)?;
+        match self.command {
+            Command::Status(args) => on_one_thread(status::run(args)),
+            Command::Why(args) => on_one_thread(why::run(args)),
+            Command::Refresh(args) => on_one_thread(refresh::run(args)),
+            Command::Umount(args) => on_one_thread(umount::run(args)),
+            Command::Completions(args) => completions::run(&args),
+        }
+    }
+}
+
+/// For commands that ask and wait.
+fn on_one_thread(command: impl Future<Output = Outcome>) -> Outcome {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }

@@ -22,7 +22,7 @@ const BUSY: Duration = Duration::from_secs(2);
 /// How long it waits between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 /// What `/proc/mounts` calls our file systems.
-const SOURCE: &str = "secretfs";
+pub(super) const SOURCE: &str = "secretfs";
 /// `f_type` of a tmpfs.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
@@ -47,6 +47,17 @@ impl LocalMounter {
     #[must_use]
     pub fn allow_swap(self, allowed: bool) -> Self {
         Self { swap_allowed: allowed, ..self }
+    }
+
+    /// Unmounts whatever is mounted at `target`, however often, and leaves the directory: on a plain
+    /// host it is the administrator's.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses; calling again is safe.
+    pub fn unmount(&self, target: &Path) -> Result<(), Error> {
+        let unmounted = self.roots.for_mount(target).and_then(|place| unmount_all(&place));
+        unmounted.map_err(Error::of("unmount", target))
     }
 
     fn show(&self, root: BorrowedFd<'_>, place: &Place) -> io::Result<()> {
@@ -183,10 +194,15 @@ fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
 
 /// Unmounts all that is stacked at `place`, then removes the directory.
 fn clear(place: &Place) -> io::Result<()> {
-    while unmount_one(place)? {}
+    unmount_all(place)?;
     failpoint::hit("detach.unmounted");
     place.remove_directory()?;
     failpoint::hit("detach.removed");
+    Ok(())
+}
+
+fn unmount_all(place: &Place) -> io::Result<()> {
+    while unmount_one(place)? {}
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod blobs;
 mod local;
 mod place;
 mod sockets;
+mod table;
 
 use std::fmt;
 use std::io;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use local::LocalMounter;
 pub use place::Roots;
+pub use table::mounted;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;

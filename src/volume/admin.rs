@@ -25,7 +25,7 @@ impl Admin for Volumes {
         };
         let meant = self.states().into_values().filter(meant);
         let refreshes = meant.map(|state| async move {
-            let outcome = Volumes::refresh(self, &state.id).await;
+            let outcome = Self::refresh(self, &state.id).await;
             refreshed(&state, outcome)
         });
         futures::future::join_all(refreshes).await
@@ -47,10 +47,6 @@ fn refreshed(state: &VolumeState, outcome: Option<RefreshOutcome>) -> Refreshed 
 }
 
 fn status(state: VolumeState, now: Instant) -> VolumeStatus {
-    let until = |at: Instant| at.saturating_duration_since(now).as_secs();
-    let since = |at: Instant| now.saturating_duration_since(at).as_secs();
-    let waiting = "waits for kubelet to bring the pod's next token".to_owned();
-    let failure = state.failure.map(|(_, error)| error);
     VolumeStatus {
         volume: state.id.to_string(),
         target: state.target,
@@ -58,29 +54,28 @@ fn status(state: VolumeState, now: Instant) -> VolumeStatus {
         namespace: state.namespace,
         service_account: state.service_account,
         pod: state.pod,
-        provider: state.provider.unwrap_or_default(),
-        store: state.store.unwrap_or_default(),
+        provider: state.provider,
+        store: state.store,
         identity: state.identity,
-        mode: "tmpfs".to_owned(),
         files: state.files as u64,
         bytes: state.bytes,
-        last_refresh_seconds_ago: state.confirmed.map(since),
-        next_refresh_in_seconds: state.next_try.map(until),
-        last_error: failure.or(state.awaits_credentials.then_some(waiting)),
-        objects: state.objects.into_iter().map(|object| object_status(object, state.next_try, now)).collect(),
+        confirmed_seconds_ago: state.confirmed.map(|at| now.saturating_duration_since(at).as_secs()),
+        next_try_in_seconds: state.next_try.map(|at| at.saturating_duration_since(now).as_secs()),
+        awaits_credentials: state.awaits_credentials,
+        last_error: state.failure.map(|(_, error)| error),
+        objects: state.objects.into_iter().map(|object| object_status(object, now)).collect(),
     }
 }
 
-fn object_status(object: ObjectState, next_try: Option<Instant>, now: Instant) -> ObjectStatus {
+fn object_status(object: ObjectState, now: Instant) -> ObjectStatus {
     ObjectStatus {
         state: word(&object),
         name: object.name,
         path: object.path,
         version: object.version,
         fingerprint: object.fingerprint.map(|fingerprint| fingerprint.to_string()),
-        age_seconds: object.confirmed.map(|at| now.saturating_duration_since(at).as_secs()),
+        confirmed_seconds_ago: object.confirmed.map(|at| now.saturating_duration_since(at).as_secs()),
         last_error: object.error,
-        next_try_in_seconds: next_try.map(|at| at.saturating_duration_since(now).as_secs()),
     }
 }
 

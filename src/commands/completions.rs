@@ -1,0 +1,26 @@
+//! `secretfs completions`: what a shell needs to complete our commands.
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use super::Cli;
+use super::output::print;
+use crate::exit::Outcome;
+
+/// Print completions for a shell, to be sourced or put where it looks for them
+#[derive(Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    shell: Shell,
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// Standard output cannot be written.
+pub fn run(args: &CompletionsArgs) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "secretfs", &mut script);
+    Ok(print(&String::from_utf8(script)?)?)
+}

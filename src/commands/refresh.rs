@@ -1,0 +1,133 @@
+//! `secretfs refresh`: ask the stores now.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use futures::future::join_all;
+use serde::Serialize;
+
+use super::output::{OutputArgs, count};
+use super::running::{SocketArgs, select};
+use crate::admin::{Refreshed, Which, client};
+use crate::exit::{Failure, Outcome};
+
+/// Ask the stores now for what volumes show, and wait until they show it
+#[derive(Debug, clap::Args)]
+pub struct RefreshArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    #[command(flatten)]
+    socket: SocketArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct WhichArgs {
+    /// This volume: an id, the beginning of one, a target path or namespace/pod
+    volume: Option<String>,
+    /// Every volume of every process on this host
+    #[arg(long)]
+    all: bool,
+    /// Every volume of this class
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    class: Option<Class>,
+}
+
+#[derive(Debug, Clone)]
+struct Class {
+    namespace: String,
+    name: String,
+}
+
+impl FromStr for Class {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, name) = text.split_once('/').ok_or("write it as NAMESPACE/NAME")?;
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    refreshed: Vec<Refreshed>,
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// No process answers, none has such a volume, or a volume could not be refreshed.
+pub async fn run(args: RefreshArgs) -> Outcome {
+    let orders = orders(&args).await?;
+    let mut answer = Answer { refreshed: Vec::new() };
+    let mut anybody = false;
+    for refreshed in join_all(orders.into_iter().map(order)).await {
+        match refreshed {
+            Err(error) if error.is_nobody() => {}
+            refreshed => {
+                anybody = true;
+                answer.refreshed.extend(refreshed?);
+            }
+        }
+    }
+    if !anybody {
+        return Err(args.socket.nobody());
+    }
+    args.output.print(&answer, |answer| text(&answer.refreshed))?;
+    verdict(&args.which, &answer.refreshed)
+}
+
+async fn order((socket, which): (PathBuf, Which)) -> Result<Vec<Refreshed>, client::Error> {
+    client::refresh(&socket, which).await
+}
+
+/// Which process is told to refresh what.
+async fn orders(args: &RefreshArgs) -> Result<Vec<(PathBuf, Which)>, Failure> {
+    if let Some(volume) = &args.which.volume {
+        let served = select(args.socket.volumes().await?, volume)?;
+        return Ok(served.into_iter().map(|one| (one.socket, Which::Volume(one.volume.volume))).collect());
+    }
+    let which = args
+        .which
+        .class
+        .clone()
+        .map_or(Which::All, |class| Which::Class { namespace: class.namespace, name: class.name });
+    Ok(args.socket.sockets()?.into_iter().map(|socket| (socket, which.clone())).collect())
+}
+
+fn verdict(which: &WhichArgs, refreshed: &[Refreshed]) -> Outcome {
+    if refreshed.iter().any(|volume| volume.error.is_some()) {
+        return Err(Failure::Told);
+    }
+    match &which.class {
+        Some(class) if refreshed.is_empty() => Err(Failure::Failed(anyhow::anyhow!(
+            "no volume of class {}/{} is mounted (`secretfs status` lists volumes with their classes)",
+            class.namespace,
+            class.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn text(refreshed: &[Refreshed]) -> String {
+    if refreshed.is_empty() {
+        return "No volumes are mounted.\n".to_owned();
+    }
+    refreshed.iter().map(line).collect()
+}
+
+fn line(volume: &Refreshed) -> String {
+    let changed = match volume.changed.len() {
+        0 => "unchanged".to_owned(),
+        files => format!("{} changed: {}", count(files, "file"), volume.changed.join(", ")),
+    };
+    let outcome = match &volume.error {
+        Some(error) if volume.changed.is_empty() => format!("not refreshed: {error}"),
+        Some(error) => format!("{changed}; not refreshed in full: {error}"),
+        None => changed,
+    };
+    format!("{}: {outcome}\n", volume.target)
+}

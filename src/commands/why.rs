@@ -1,0 +1,132 @@
+//! `secretfs why`: what is the matter with a volume, in sentences.
+
+use super::output::{OutputArgs, count, time};
+use super::running::{SocketArgs, select};
+use super::status::reader;
+use crate::admin::{ObjectState, ObjectStatus, VolumeStatus};
+use crate::exit::Outcome;
+
+/// Tell why a volume is as it is: what the store said, since when, as whom it was asked, and what comes next
+#[derive(Debug, clap::Args)]
+pub struct WhyArgs {
+    /// An id, the beginning of one, a target path or namespace/pod
+    volume: String,
+    #[command(flatten)]
+    socket: SocketArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// No process answers, or none has that volume.
+pub async fn run(args: WhyArgs) -> Outcome {
+    let served = select(args.socket.volumes().await?, &args.volume)?;
+    let volumes: Vec<VolumeStatus> = served.into_iter().map(|served| served.volume).collect();
+    Ok(args.output.print(&volumes, |volumes| volumes.iter().map(text).collect::<Vec<_>>().join("\n"))?)
+}
+
+fn text(volume: &VolumeStatus) -> String {
+    let ailing: Vec<&ObjectStatus> = volume.objects.iter().filter(|object| !object.state.is_well()).collect();
+    let mut text = format!("{}\n{}\n", summary(volume, ailing.len()), reading(volume));
+    if let Some(error) = &volume.last_error {
+        text += &format!("\nThe last refresh failed: {error}.\n");
+    }
+    for object in ailing {
+        text += &format!("\n{}\n", trouble(object));
+    }
+    text
+}
+
+fn summary(volume: &VolumeStatus, ailing: usize) -> String {
+    let name = format!("{} (volume {}, class {})", volume.target.display(), volume.volume, volume.class);
+    match (ailing, &volume.last_error) {
+        (0, None) if volume.awaits_credentials => {
+            format!("{name} shows what it showed before secretfs was started.")
+        }
+        (0, None) => format!("{name} shows what the store has."),
+        (0, Some(_)) => format!("{name} may not show what the store has."),
+        _ => {
+            let objects = count(volume.objects.len(), "object");
+            format!("{name} is not as the store has it: {ailing} of {objects}.")
+        }
+    }
+}
+
+fn reading(volume: &VolumeStatus) -> String {
+    let identity =
+        volume.identity.as_ref().map_or(" without a login so far".to_owned(), |who| format!(" as {who}"));
+    let confirmed = volume.confirmed_seconds_ago.map_or_else(
+        || "The store has not confirmed all of it yet".to_owned(),
+        |age| format!("The store confirmed all of it {} ago", time(age)),
+    );
+    format!(
+        "It is for {}, read from {}{identity}.\n{confirmed}; {}.",
+        reader(volume),
+        source(volume),
+        next(volume)
+    )
+}
+
+fn source(volume: &VolumeStatus) -> String {
+    match (&volume.provider, &volume.store) {
+        (Some(provider), Some(store)) => format!("{provider} at {store}"),
+        (Some(provider), None) => provider.clone(),
+        (None, _) => "a store that is not known yet".to_owned(),
+    }
+}
+
+fn next(volume: &VolumeStatus) -> String {
+    match volume.next_try_in_seconds {
+        _ if volume.awaits_credentials => "it is asked again when kubelet brings the pod's token".to_owned(),
+        Some(seconds) => format!("it is asked again in {}", time(seconds)),
+        None => "no next try is planned".to_owned(),
+    }
+}
+
+fn trouble(object: &ObjectStatus) -> String {
+    let said = object.last_error.as_deref().unwrap_or("nothing more");
+    format!("{} ({}) {}.\n  The store said: {said}.", object.name, object.path, shown(object))
+}
+
+fn shown(object: &ObjectStatus) -> String {
+    let version = object.version.as_ref().map_or_else(String::new, |version| format!(" version {version}"));
+    let age = object
+        .confirmed_seconds_ago
+        .map_or_else(|| "never confirmed".to_owned(), |seconds| format!("confirmed {} ago", time(seconds)));
+    match object.state {
+        ObjectState::Fresh => format!("is fresh: it shows{version}, {age}"),
+        ObjectState::Stale => format!("is stale: the store is away, it still shows{version}, {age}"),
+        ObjectState::Denied => format!("is denied: the store refuses it now, it still shows{version}, {age}"),
+        ObjectState::Revoked => format!("is revoked: the store took it back, it still shows{version}, {age}"),
+        ObjectState::Missing => "is missing, which the class allows".to_owned(),
+        ObjectState::Withdrawn => format!("is withdrawn: its file was taken back, {age}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::samples;
+
+    const AILING: &str = include_str!("../../tests/golden/why-ailing.txt");
+    const WELL: &str = include_str!("../../tests/golden/why-well.txt");
+    const WAITING: &str = include_str!("../../tests/golden/why-waiting.txt");
+
+    #[test]
+    fn an_ailing_volume_is_told_with_the_stores_words_and_the_next_try() {
+        assert_eq!(text(&samples::ailing()), AILING);
+    }
+
+    #[test]
+    fn a_volume_that_is_well_is_said_to_be() {
+        assert_eq!(text(&samples::well()), WELL);
+    }
+
+    #[test]
+    fn a_volume_that_waits_for_a_token_says_whose_turn_it_is() {
+        assert_eq!(text(&samples::waiting()), WAITING);
+    }
+}
