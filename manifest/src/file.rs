@@ -13,6 +13,8 @@ use crate::tree::{self, Node, Value};
 pub struct Manifests {
     /// The classes that are whole.
     pub classes: Vec<LocatedClass>,
+    /// Namespace and name of the others, as far as they have them.
+    pub broken: Vec<(String, String)>,
     /// Volumes of pods, and of what makes pods, that mount classes.
     pub volumes: Vec<PodVolume>,
     /// What is wrong, in the file's order.
@@ -39,7 +41,10 @@ impl Manifests {
         } else if kind == "SecretProviderClass" {
             match read::class(document) {
                 Ok(class) => self.classes.push(class),
-                Err(faults) => self.faults.extend(faults),
+                Err(faults) => {
+                    self.broken.push(read::names(document));
+                    self.faults.extend(faults);
+                }
             }
         } else {
             self.volumes.extend(pod::volumes(kind, document));
@@ -70,16 +75,27 @@ pub struct LocatedClass {
     pub class: Class,
     /// The line of its `metadata.name`.
     pub line: usize,
+    /// The line of its `spec.provider`.
+    pub provider_line: usize,
     pub(crate) parameters: Vec<LocatedParameter>,
+    pub(crate) secret_objects: Option<Node>,
 }
 
 impl LocatedClass {
-    /// What is wrong with a parameter, with the line of the file.
+    /// What is wrong with a parameter or with `spec.secretObjects`, with the line of the file.
     pub fn fault(&self, invalid: Invalid) -> Fault {
-        let owner = self.parameters.iter().filter(|own| own.rest(&invalid.key).is_some());
-        let owner = owner.max_by_key(|own| own.key.len());
-        let line = owner.map_or(self.line, |own| own.line_of(&invalid));
-        Fault { line: Some(line), ..Fault::from(invalid) }
+        let line = self.secrets_line(&invalid.key).or_else(|| self.parameter_line(&invalid));
+        Fault { line: Some(line.unwrap_or(self.line)), ..Fault::from(invalid) }
+    }
+
+    fn secrets_line(&self, key: &str) -> Option<usize> {
+        let steps = key.strip_prefix("spec.secretObjects")?;
+        line_at(self.secret_objects.as_ref()?, steps)
+    }
+
+    fn parameter_line(&self, invalid: &Invalid) -> Option<usize> {
+        let owners = self.parameters.iter().filter(|own| own.rest(&invalid.key).is_some());
+        owners.max_by_key(|own| own.key.len()).map(|own| own.line_of(invalid))
     }
 }
 
@@ -107,10 +123,13 @@ impl LocatedParameter {
     }
 }
 
-/// The line in `text` that `[2].secretPath` leads to, as far as it leads.
 fn inner_line(text: &str, steps: &str) -> Option<usize> {
-    let root = tree::documents(text).next()?.ok()?;
-    let (mut node, mut line) = (&root, None);
+    line_at(&tree::documents(text).next()?.ok()?, steps)
+}
+
+/// The line that `[2].secretPath` leads to from `root`, as far as it leads.
+fn line_at(root: &Node, steps: &str) -> Option<usize> {
+    let (mut node, mut line) = (root, None);
     for step in steps.split(['[', ']', '.']).filter(|step| !step.is_empty()) {
         let next = match &node.value {
             Value::List(items) => {

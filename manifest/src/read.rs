@@ -19,6 +19,12 @@ pub(crate) fn class(document: &Node) -> Result<LocatedClass, Vec<Fault>> {
     if reading.faults.is_empty() { Ok(class) } else { Err(reading.faults) }
 }
 
+/// The namespace and the name that a class would have if it were whole.
+pub(crate) fn names(document: &Node) -> (String, String) {
+    let text = |key| document.at(&["metadata", key]).and_then(Node::text).map(str::to_owned);
+    (text("namespace").unwrap_or_else(|| "default".to_owned()), text("name").unwrap_or_default())
+}
+
 /// A class being read: what is wrong is put down, and reading goes on.
 struct Reading<'a> {
     document: &'a Node,
@@ -30,7 +36,7 @@ impl<'a> Reading<'a> {
         self.api_version();
         let (name, line) = self.name();
         let namespace = self.namespace();
-        let provider = self.provider();
+        let (provider, provider_line) = self.provider();
         let parameters = self.parameters();
         let class = Class {
             namespace,
@@ -40,7 +46,8 @@ impl<'a> Reading<'a> {
             parameters: handed_on(&parameters),
             secret_objects: self.secret_objects(),
         };
-        LocatedClass { class, line, parameters }
+        let secret_objects = self.document.at(&["spec", "secretObjects"]).cloned();
+        LocatedClass { class, line, provider_line, parameters, secret_objects }
     }
 
     fn refuse(&mut self, line: usize, key: &str, reason: &str, remedy: &str) {
@@ -112,16 +119,16 @@ impl<'a> Reading<'a> {
         namespace.to_owned()
     }
 
-    fn provider(&mut self) -> String {
+    fn provider(&mut self) -> (String, usize) {
         let Some((provider, line)) = self.required(&["spec", "provider"], "vault") else {
-            return String::new();
+            return (String::new(), self.document.line);
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if provider.len() > 30 || !provider.chars().all(plain) {
             let reason = format!("{provider:?} is not the name of a provider");
             self.refuse(line, "spec.provider", &reason, "use at most 30 letters, digits, - and _");
         }
-        provider.to_owned()
+        (provider.to_owned(), line)
     }
 
     fn parameters(&mut self) -> Vec<LocatedParameter> {

@@ -1,5 +1,6 @@
 //! The commands of the binary: one module each, arguments and `run`.
 
+pub mod check;
 pub mod completions;
 pub mod output;
 pub mod refresh;
@@ -25,6 +26,7 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Check(check::CheckArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
     Refresh(refresh::RefreshArgs),
@@ -41,6 +43,7 @@ impl Cli {
     fn outcome(self) -> Outcome {
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
+            Command::Check(args) => check::run(&args),
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),
             Command::Refresh(args) => on_one_thread(refresh::run(args)),

@@ -7,5 +7,6 @@
     reason = "what a test arranges has to fail it loudly"
 )]
 
+mod check;
 mod support;
 mod tmpfs;
