@@ -1,0 +1,286 @@
+//! Logging in: what each method sends, and what the answer grants.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use provider::{Error, ErrorKind, Result, SecretBytes, Tenure, Workload};
+use serde::{Deserialize, Serialize};
+
+use crate::client::connection::{Connection, Message};
+use crate::client::material::ClientPair;
+use crate::golang::{self, Fields};
+use crate::meaning::Asked;
+use crate::parameters::{Auth, Method};
+
+/// A service account as its token names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// What a login grants.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) token: SecretBytes,
+    /// `None` if it does not end.
+    pub(crate) lasts: Option<Duration>,
+    pub(crate) renewable: bool,
+    /// Whether the token was made for us and can be revoked, which revokes its leases.
+    pub(crate) is_ours: bool,
+    /// The service account that the store judged, as a kubernetes mount tells it.
+    pub(crate) account: Option<Account>,
+}
+
+/// A workload on its way in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Applicant<'a> {
+    pub(crate) auth: &'a Auth,
+    pub(crate) audience: &'a str,
+    pub(crate) workload: &'a Workload,
+    pub(crate) tenure: Tenure,
+}
+
+impl Applicant<'_> {
+    /// Logs in.
+    ///
+    /// # Errors
+    ///
+    /// `Unauthenticated` if the store does not accept it or a credential is missing, which the message names.
+    pub(crate) async fn log_in(self, connection: &Connection) -> Result<Granted> {
+        match self.auth.method {
+            Method::Kubernetes | Method::Jwt => {
+                let jwt = self.service_account_token()?;
+                let role = self.auth.role.as_deref();
+                let body = [("jwt", jwt.expose_str()), ("role", role)];
+                self.post(connection, &body, &[jwt]).await
+            }
+            Method::AppRole => {
+                let (role, secret) =
+                    (self.credential("role-id")?, self.workload.credentials.get("secret-id"));
+                let trimmed = secret.and_then(trimmed);
+                let body = [("role_id", trimmed_of(role)?.into()), ("secret_id", trimmed)];
+                let secrets: Vec<_> = [Some(role), secret].into_iter().flatten().collect();
+                self.post(connection, &body, &secrets).await
+            }
+            Method::Certificate => {
+                let body = [("name", self.auth.role.as_deref())];
+                self.post(connection, &body, &[]).await
+            }
+            Method::Token => self.with_token(connection).await,
+        }
+    }
+
+    /// The client certificate that this login shows.
+    pub(crate) fn client_pair(self) -> Result<Option<ClientPair>> {
+        if self.auth.method != Method::Certificate {
+            return Ok(None);
+        }
+        let (certificate, key) = (self.credential("tls.crt")?.clone(), self.credential("tls.key")?.clone());
+        Ok(Some(ClientPair { certificate, key }))
+    }
+
+    /// The credentials that this login rests on beside the service account.
+    pub(crate) fn credentials(self) -> Vec<&'static str> {
+        match self.auth.method {
+            Method::Kubernetes | Method::Jwt => vec![],
+            Method::AppRole => vec!["role-id", "secret-id"],
+            Method::Token => vec!["token"],
+            Method::Certificate => vec!["tls.crt", "tls.key"],
+        }
+    }
+
+    /// The account that the token we would show speaks of. Kubelet vouches for it.
+    pub(crate) fn account(self) -> Option<Account> {
+        let token = self.workload.tokens.get(self.audience)?.expose_str()?;
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+        let claims: Claims = serde_json::from_slice(&payload).ok()?;
+        let Kubernetes { namespace, serviceaccount } = claims.kubernetes;
+        Some(Account { namespace, name: serviceaccount.name, uid: serviceaccount.uid })
+    }
+
+    fn service_account_token(&self) -> Result<&SecretBytes> {
+        self.workload.tokens.get(self.audience).ok_or_else(|| {
+            let have: Vec<_> = self.workload.tokens.keys().map(|audience| format!("{audience:?}")).collect();
+            let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+            let message = format!(
+                "{self}: no service account token for audience {:?} (there is: {have})",
+                self.audience
+            );
+            Error::new(ErrorKind::Unauthenticated, message)
+                .remedy("add the audience to tokenRequests of the CSIDriver object, or correct `audience`")
+        })
+    }
+
+    fn credential(&self, key: &str) -> Result<&SecretBytes> {
+        self.workload.credentials.get(key).ok_or_else(|| {
+            Error::new(ErrorKind::Unauthenticated, format!("{self}: the credential {key:?} is missing"))
+                .remedy(format!(
+                    "put it into the Secret that nodePublishSecretRef names, or give --credential {key}=FILE"
+                ))
+        })
+    }
+
+    async fn post(
+        &self,
+        connection: &Connection,
+        body: &[(&str, Option<&str>)],
+        secrets: &[&SecretBytes],
+    ) -> Result<Granted> {
+        let (what, path) = (self.to_string(), format!("auth/{}/login", self.auth.mount));
+        let answer = connection.call(Message::post(&what, &path).body(json(body)?)).await?;
+        if !answer.is_success() {
+            return Err(answer.refusal(Asked::Login, &what, secrets));
+        }
+        granted(&answer.body).ok_or_else(|| nonsense(&what))?
+    }
+
+    /// A token is used as it is; for a volume of its own one is made from it, which can be revoked.
+    async fn with_token(&self, connection: &Connection) -> Result<Granted> {
+        let given = SecretBytes::new(trimmed_of(self.credential("token")?)?.as_bytes().to_vec());
+        if self.tenure == Tenure::Volume
+            && let Some(child) = self.child_of(&given, connection).await?
+        {
+            return Ok(child);
+        }
+        let what = self.to_string();
+        let message = Message { method: "GET", ..Message::post(&what, "auth/token/lookup-self") };
+        let answer = connection.call(message.token(&given)).await?;
+        if !answer.is_success() {
+            return Err(answer.refusal(Asked::Login, &what, &[&given]));
+        }
+        let (lasts, renewable) = looked_up(&answer.body).ok_or_else(|| nonsense(&what))?;
+        Ok(Granted { token: given, lasts, renewable, is_ours: false, account: None })
+    }
+
+    async fn child_of(&self, given: &SecretBytes, connection: &Connection) -> Result<Option<Granted>> {
+        let what = self.to_string();
+        let body = json(&[("display_name", Some("secretfs"))])?;
+        let answer =
+            connection.call(Message::post(&what, "auth/token/create").token(given).body(body)).await?;
+        if answer.is_success() {
+            return granted(&answer.body).ok_or_else(|| nonsense(&what))?.map(Some);
+        }
+        match answer.refusal(Asked::Login, &what, &[given]) {
+            error if error.kind() == ErrorKind::Unavailable => Err(error),
+            _ => {
+                tracing::warn!(
+                    volume = self.workload.volume,
+                    "the token may not make another (auth/token/create): what is read with it ends by its own time only"
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Who logs in and where, for messages.
+impl fmt::Display for Applicant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Workload { namespace, service_account, .. } = self.workload;
+        write!(f, "login of {namespace}/{service_account} at auth/{}", self.auth.mount)?;
+        match &self.auth.role {
+            Some(role) => write!(f, " as role {role}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: Kubernetes,
+}
+
+#[derive(Deserialize)]
+struct Kubernetes {
+    namespace: String,
+    serviceaccount: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    uid: String,
+}
+
+/// Files end in line breaks that the value does not have.
+fn trimmed(secret: &SecretBytes) -> Option<&str> {
+    secret.expose_str().map(str::trim)
+}
+
+fn trimmed_of(secret: &SecretBytes) -> Result<&str> {
+    trimmed(secret).ok_or_else(|| Error::new(ErrorKind::Unauthenticated, "a credential is no text"))
+}
+
+fn json(fields: &[(&str, Option<&str>)]) -> Result<SecretBytes> {
+    #[derive(Serialize)]
+    #[serde(transparent)]
+    struct Body<'a>(BTreeMap<&'a str, &'a str>);
+
+    let fields = fields.iter().filter_map(|(key, value)| Some((*key, (*value)?)));
+    serde_json::to_vec(&Body(fields.collect()))
+        .map(SecretBytes::new)
+        .map_err(|_| Error::new(ErrorKind::Invalid, "the login cannot be written as JSON"))
+}
+
+fn nonsense(what: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{what}: the answer is none of Vault's"))
+        .remedy("is vaultAddress right?")
+}
+
+/// `None` if it is no answer to a login.
+fn granted(body: &SecretBytes) -> Option<Result<Granted>> {
+    let fields: Fields<'_> = serde_json::from_slice(body.expose()).ok()?;
+    let auth = golang::fields(fields.get("auth")?)?;
+    let token = golang::text(auth.get("client_token")?)?;
+    if token.is_empty() {
+        return Some(Err(Error::new(ErrorKind::Unauthenticated, "the login asks for a second factor")
+            .remedy("choose a role without one")));
+    }
+    let seconds: u64 = auth.get("lease_duration").and_then(|raw| serde_json::from_str(raw.get()).ok())?;
+    let is = |key: &str, json: &str| auth.get(key).is_some_and(|raw| raw.get() == json);
+    Some(Ok(Granted {
+        token: SecretBytes::new(token.into_owned().into_bytes()),
+        lasts: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        renewable: is("renewable", "true"),
+        is_ours: !is("token_type", "\"batch\""),
+        account: auth
+            .get("metadata")
+            .and_then(|raw| golang::fields(raw))
+            .and_then(|metadata| account(&metadata)),
+    }))
+}
+
+/// The metadata of a kubernetes login.
+fn account(metadata: &Fields<'_>) -> Option<Account> {
+    let text = |key: &str| metadata.get(key).and_then(|raw| golang::text(raw)).map(Cow::into_owned);
+    Some(Account {
+        namespace: text("service_account_namespace")?,
+        name: text("service_account_name")?,
+        uid: text("service_account_uid")?,
+    })
+}
+
+/// How long a token lasts that was looked up, and whether it can be prolonged.
+fn looked_up(body: &SecretBytes) -> Option<(Option<Duration>, bool)> {
+    let fields: Fields<'_> = serde_json::from_slice(body.expose()).ok()?;
+    let data = golang::fields(fields.get("data")?)?;
+    let seconds: u64 = serde_json::from_str(data.get("ttl")?.get()).ok()?;
+    let renewable = data.get("renewable").is_some_and(|raw| raw.get() == "true");
+    Some(((seconds > 0).then(|| Duration::from_secs(seconds)), renewable))
+}
+
+/// How long a login or a lease was prolonged for, and whether it can be again.
+pub(crate) fn prolonged(body: &SecretBytes) -> Option<(Duration, bool)> {
+    let fields: Fields<'_> = serde_json::from_slice(body.expose()).ok()?;
+    let auth = fields.get("auth").and_then(|raw| golang::fields(raw));
+    let holder = auth.as_ref().unwrap_or(&fields);
+    let seconds: u64 = serde_json::from_str(holder.get("lease_duration")?.get()).ok()?;
+    Some((Duration::from_secs(seconds), holder.get("renewable").is_some_and(|raw| raw.get() == "true")))
+}

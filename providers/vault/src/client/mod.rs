@@ -1,0 +1,234 @@
+//! Talking to the server.
+
+mod breakdown;
+mod connection;
+mod login;
+mod logins;
+mod material;
+mod remains;
+mod session;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use provider::{
+    Error, ErrorKind, Invalid, Object, ObjectRef, Parameters, Provider, Reading, Result, SecretBytes,
+    Session, Source, Tenure, Workload,
+};
+
+use crate::answer;
+use crate::client::connection::Connections;
+use crate::client::login::{Account, Applicant};
+use crate::client::logins::{Key, Kind, Logins, Seat, Whose};
+use crate::client::remains::Remains;
+use crate::client::session::{Parts, VaultSession};
+use crate::config::VaultConfig;
+use crate::parameters::{Method, Plan, Share};
+
+/// Secrets from HashiCorp Vault and OpenBao.
+#[derive(Debug)]
+pub struct Vault(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: VaultConfig,
+    connections: Connections,
+    logins: Arc<Logins>,
+    /// Tells credentials apart without telling them.
+    key: hmac::Key,
+}
+
+impl Vault {
+    /// A provider with the administrator's settings. It connects when it is asked to.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no random numbers.
+    pub fn new(config: VaultConfig) -> Result<Self> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map_err(|_| Error::new(ErrorKind::Unavailable, "the system gives no random numbers"))?;
+        Ok(Self(Arc::new(Inner { config, connections: Connections::default(), logins: Arc::default(), key })))
+    }
+}
+
+#[async_trait]
+impl Provider for Vault {
+    fn names(&self) -> &'static [&'static str] {
+        &["vault", "openbao"]
+    }
+
+    fn default_refresh(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+        let plan = Plan::new(parameters, &self.0.config)?;
+        Ok(Arc::new(VaultSource { store: plan.server.to_string(), plan, provider: Arc::clone(&self.0) }))
+    }
+
+    async fn revoke(&self, remains: &SecretBytes) -> Result<()> {
+        let remains = Remains::read(remains)
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "what remains of a login is none of ours"))?;
+        let Inner { connections, config, .. } = &*self.0;
+        let connection = connections.to(&remains.server, remains.client(), config).await?;
+        session::revoke(&connection, remains.token(), "a volume that is gone").await
+    }
+}
+
+/// What one class asks.
+#[derive(Debug)]
+struct VaultSource {
+    plan: Plan,
+    store: String,
+    provider: Arc<Inner>,
+}
+
+/// How a request for a login went on while others learnt what its mount is.
+enum Learnt {
+    Already,
+    By(Arc<VaultSession>),
+}
+
+#[async_trait]
+impl Source for VaultSource {
+    fn store(&self) -> &str {
+        &self.store
+    }
+
+    fn audience(&self) -> Option<&str> {
+        matches!(self.plan.auth.method, Method::Kubernetes | Method::Jwt).then_some(&self.plan.audience)
+    }
+
+    fn objects(&self) -> &[ObjectRef] {
+        &self.plan.objects
+    }
+
+    async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        let applicant = Applicant { auth: &self.plan.auth, audience: &self.plan.audience, workload, tenure };
+        let session = self.log_in(applicant).await?;
+        Ok(session)
+    }
+
+    fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
+        answer::extract(&self.plan, index, reading)
+    }
+}
+
+impl VaultSource {
+    async fn log_in(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
+        let (logins, mount) = (&self.provider.logins, &self.plan.auth.mount);
+        if self.kind().is_none() {
+            // Nobody knows yet who may share a login of this mount: the first one's answer tells.
+            let turn = logins.learning(&self.store, mount);
+            let ready = || self.kind().map(|_| Learnt::Already);
+            let make = async { self.new_session(applicant).await.map(Learnt::By) };
+            if let Learnt::By(session) = turn.take(ready, make).await? {
+                return Ok(session);
+            }
+        }
+        let slot = logins.slot(&self.key(applicant, self.kind()));
+        let ready = || slot.give(&applicant.workload.volume);
+        slot.turn.take(ready, self.new_session(applicant)).await
+    }
+
+    /// Who may share a login, as far as that is known.
+    fn kind(&self) -> Option<Kind> {
+        let auth = &self.plan.auth;
+        match (auth.share, auth.method) {
+            (Some(Share::ServiceAccount), _) => Some(Kind::Kubernetes),
+            (Some(Share::Pod), _) => Some(Kind::Other),
+            (None, Method::Kubernetes) => self.provider.logins.kind(&self.store, &auth.mount),
+            (None, Method::Jwt | Method::AppRole | Method::Token | Method::Certificate) => Some(Kind::Other),
+        }
+    }
+
+    async fn new_session(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
+        let Inner { connections, config, logins, .. } = &*self.provider;
+        let client = applicant.client_pair()?;
+        let connection = connections.to(&self.plan.server, client.clone(), config).await?;
+        let granted = applicant.log_in(&connection).await?;
+        if self.plan.auth.method == Method::Kubernetes {
+            let judged = granted.account.is_some() && granted.account == applicant.account();
+            let kind = if judged { Kind::Kubernetes } else { Kind::Other };
+            logins.learn(&self.store, &self.plan.auth.mount, kind);
+        }
+        let key = self.key(applicant, self.kind());
+        let session = VaultSession::new(Parts {
+            identity: identity(&key, applicant.workload),
+            server: self.plan.server.clone(),
+            connection,
+            client,
+            granted,
+            seat: Seat::new(key.clone(), logins),
+        });
+        match applicant.tenure {
+            Tenure::Shared => drop(session.give(&applicant.workload.volume)),
+            Tenure::Volume => session.give_for_good(&applicant.workload.volume),
+        }
+        logins.slot(&key).seat(&session);
+        Ok(session)
+    }
+
+    fn key(&self, applicant: Applicant<'_>, kind: Option<Kind>) -> Key {
+        let workload = applicant.workload;
+        let whose = match kind {
+            Some(Kind::Kubernetes) => Whose::Account(applicant.account().unwrap_or_else(|| Account {
+                namespace: workload.namespace.clone(),
+                name: workload.service_account.clone(),
+                uid: String::new(),
+            })),
+            Some(Kind::Other) | None => Whose::Pod {
+                namespace: workload.namespace.clone(),
+                service_account: workload.service_account.clone(),
+                pod: workload
+                    .pod
+                    .as_ref()
+                    .map_or_else(|| format!("volume {}", workload.volume), |pod| pod.uid.clone()),
+            },
+        };
+        Key {
+            store: self.store.clone(),
+            auth: self.plan.auth.clone(),
+            whose,
+            fingerprint: self.fingerprint(applicant),
+            volume: (applicant.tenure == Tenure::Volume).then(|| workload.volume.clone()),
+        }
+    }
+
+    fn fingerprint(&self, applicant: Applicant<'_>) -> Option<[u8; 16]> {
+        let names = applicant.credentials();
+        if names.is_empty() {
+            return None;
+        }
+        let mut context = hmac::Context::with_key(&self.provider.key);
+        for secret in names.iter().filter_map(|name| applicant.workload.credentials.get(*name)) {
+            context.update(&secret.len().to_le_bytes());
+            context.update(secret.expose());
+        }
+        context.sign().as_ref().first_chunk().copied()
+    }
+}
+
+/// Whom the store judges, for people and for sharing what was read: everything in `key` but the volume.
+fn identity(key: &Key, workload: &Workload) -> String {
+    let Workload { namespace, service_account, pod, .. } = workload;
+    let mut text = match &key.whose {
+        Whose::Account(Account { namespace, name, uid }) => format!("{namespace}/{name} ({uid})"),
+        Whose::Pod { pod: uid, .. } => match pod {
+            Some(pod) => format!("{namespace}/{service_account} pod {} ({uid})", pod.name),
+            None => format!("{namespace}/{service_account} {uid}"),
+        },
+    };
+    text.push_str(&format!(" at auth/{}", key.auth.mount));
+    if let Some(role) = &key.auth.role {
+        text.push_str(&format!(" as role {role}"));
+    }
+    if let Some(fingerprint) = key.fingerprint {
+        text.push_str(&format!(" by credential {:032x}", u128::from_be_bytes(fingerprint)));
+    }
+    text
+}

@@ -1,0 +1,114 @@
+use std::sync::{Arc, OnceLock};
+
+use provider::{Error, ErrorKind, Result};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::client::material::{ClientPair, Material};
+
+/// How a connection is secured: by `material`, or by nothing if `skip_verify`.
+///
+/// # Errors
+///
+/// `Invalid` if the material is no certificate or key.
+pub(crate) fn config(material: &Material, skip_verify: bool) -> Result<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("TLS: {error}")))?;
+    let builder = if skip_verify {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+    } else {
+        builder.with_root_certificates(authorities(material)?)
+    };
+    let mut config = match &material.client {
+        None => builder.with_no_client_auth(),
+        Some(pair) => {
+            let (chain, key) = identity(pair)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| unusable(&format!("the client certificate and its key: {error}")))?
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn authorities(material: &Material) -> Result<Arc<RootCertStore>> {
+    let Some(pem) = &material.authorities else { return Ok(of_the_system()) };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
+        added.ok_or_else(|| unusable("the file of authorities holds something that is no certificate"))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable("the file of authorities holds no certificate"));
+    }
+    Ok(Arc::new(roots))
+}
+
+/// The system's authorities, read once.
+fn of_the_system() -> Arc<RootCertStore> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let load = || {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    };
+    Arc::clone(SYSTEM.get_or_init(load))
+}
+
+fn identity(pair: &ClientPair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain: std::result::Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(pair.certificate.expose()).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| unusable("the client certificate holds no certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.expose());
+    Ok((chain, key.map_err(|_| unusable("the client key holds no private key"))?))
+}
+
+fn unusable(what: &str) -> Error {
+    Error::new(ErrorKind::Invalid, what).remedy("write it as PEM")
+}
+
+/// Believes any certificate, for who asked for it. The handshake is still checked for consistency.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,77 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the administrator sets for every class.
+#[derive(Debug, Clone)]
+pub struct VaultConfig {
+    /// URL of the server where a class gives no `vaultAddress`; `unix:///path` of a local agent is allowed here only.
+    pub address: Option<String>,
+    /// Namespace where a class gives no `vaultNamespace`.
+    pub namespace: Option<String>,
+    /// Mount of the kubernetes login method where a class gives none.
+    pub auth_mount: String,
+    /// File of certificate authorities (PEM) to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Folder of such files.
+    pub ca_directory: Option<PathBuf>,
+    /// Name to expect in the server's certificate instead of the address's.
+    pub tls_server_name: Option<String>,
+    /// Client certificate (PEM).
+    pub client_certificate: Option<PathBuf>,
+    /// Its key (PEM).
+    pub client_key: Option<PathBuf>,
+    /// Whether to believe any certificate. A class cannot take it back.
+    pub skip_verify: bool,
+    /// Folder below which the certificate paths of classes are looked up. Without it a class may name none.
+    pub tls_dir: Option<PathBuf>,
+    /// URL of the proxy to go through.
+    pub proxy: Option<String>,
+    /// Hosts to reach without it, as in `NO_PROXY`.
+    pub no_proxy: Option<String>,
+    /// Longest answer, in bytes. 2 MiB by default.
+    pub max_body: usize,
+    /// How long to wait for what.
+    pub patience: Patience,
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Patience {
+    /// For a connection, name lookup and TLS included. 3 s by default.
+    pub connect: Duration,
+    /// For the first byte of an answer once connected. 10 s by default.
+    pub first_byte: Duration,
+    /// For a whole call. 30 s by default.
+    pub total: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_secs(10),
+            total: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for VaultConfig {
+    fn default() -> Self {
+        Self {
+            address: None,
+            namespace: None,
+            auth_mount: "kubernetes".to_owned(),
+            ca: None,
+            ca_directory: None,
+            tls_server_name: None,
+            client_certificate: None,
+            client_key: None,
+            skip_verify: false,
+            tls_dir: None,
+            proxy: None,
+            no_proxy: None,
+            max_body: 2 << 20,
+            patience: Patience::default(),
+        }
+    }
+}

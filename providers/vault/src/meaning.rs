@@ -1,0 +1,184 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use provider::{Error, ErrorKind};
+use serde::Deserialize;
+
+use crate::answer;
+
+/// Most characters of the store's own words that a message repeats.
+const MAX_WORDS: usize = 300;
+
+/// An answer without success.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// The status code.
+    pub status: u16,
+    /// `Retry-After`.
+    pub retry_after: Option<&'a str>,
+    /// The host that `Location` names.
+    pub redirected_to: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// What was asked for when the store refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A login.
+    Login,
+    /// Anything else.
+    Read,
+}
+
+#[derive(Deserialize)]
+struct Words {
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+impl Refusal<'_> {
+    /// What the answer means; the table in the crate's description.
+    pub fn kind(&self, asked: Asked) -> ErrorKind {
+        match self.status {
+            408 | 412 | 425 | 429 | 472 | 473 | 500.. => ErrorKind::Unavailable,
+            300..=399 => ErrorKind::Unavailable,
+            _ if asked == Asked::Login => ErrorKind::Unauthenticated,
+            401 => ErrorKind::Unauthenticated,
+            403 => ErrorKind::Denied,
+            404 if answer::is_taken_back(self.body) => ErrorKind::Revoked,
+            404 => ErrorKind::NotFound,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    /// The error, with `what` was asked for, in the store's words without any of `secrets`.
+    pub fn error(&self, asked: Asked, what: &str, secrets: &[&str], now: Timestamp) -> Error {
+        let kind = self.kind(asked);
+        let mut message = format!("{what}: the store answered {}", self.status);
+        match (self.words(secrets), self.redirected_to) {
+            (Some(words), _) => message.push_str(&format!(" ({words})")),
+            (None, Some(host)) => message.push_str(&format!(" (go to {host})")),
+            (None, None) => {}
+        }
+        let error = Error::new(kind, message).retry_after(self.wait(now));
+        match self.advice(kind) {
+            Some(advice) => error.remedy(advice),
+            None => error,
+        }
+    }
+
+    /// `Retry-After`, in seconds or as a date.
+    fn wait(&self, now: Timestamp) -> Option<Duration> {
+        let raw = self.retry_after?.trim();
+        if let Ok(seconds) = raw.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = rfc2822::DateTimeParser::new().parse_timestamp(raw).ok()?;
+        Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+    }
+
+    /// The store's own words on one line, short, and without anything we sent it in confidence.
+    fn words(&self, secrets: &[&str]) -> Option<String> {
+        let Words { errors } = serde_json::from_slice(self.body).ok()?;
+        let mut words = errors.join("; ").split_whitespace().collect::<Vec<_>>().join(" ");
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            words = words.replace(*secret, "…");
+        }
+        let short: String = words.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
+        (!short.is_empty()).then_some(short)
+    }
+
+    fn advice(&self, kind: ErrorKind) -> Option<&'static str> {
+        match (kind, self.status) {
+            (_, 300..=399) => Some("set vaultAddress to where the store is; redirects are not followed"),
+            (_, 473 | 472) => {
+                Some("this server is a standby that does not forward; set vaultAddress to the active one")
+            }
+            (_, 501) => Some("initialise the store"),
+            (_, 503) => Some("unseal the store, or wait until its maintenance is over"),
+            (_, 429) => Some("the store sheds load: it is asked again later"),
+            (ErrorKind::Denied, _) => Some("allow the read in the policies of the role"),
+            (ErrorKind::NotFound, _) => {
+                Some("correct secretPath, which needs `data/` in a versioned KV engine, or write the secret")
+            }
+            (ErrorKind::Revoked, _) => {
+                Some("it was deleted or destroyed in the store; write or restore a version")
+            }
+            (ErrorKind::Unauthenticated, 404 | 405) => Some("correct vaultAuthMountPath and vaultNamespace"),
+            (ErrorKind::Unauthenticated, _) => {
+                Some("check roleName, vaultAuthMountPath, audience and what the role binds")
+            }
+            (ErrorKind::Invalid, 405) => Some("correct method"),
+            (ErrorKind::Invalid, _) => Some("correct secretPath, method and secretArgs"),
+            (ErrorKind::Unavailable, _) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const DELETED: &[u8] = br#"{"data":{"data":null,"metadata":{"deletion_time":"2026-01-01T00:00:00Z"}}}"#;
+
+    fn refusal(status: u16, body: &[u8]) -> Refusal<'_> {
+        Refusal { status, retry_after: None, redirected_to: None, body }
+    }
+
+    #[test]
+    fn every_answer_means_what_the_table_says() {
+        for (status, body, read, login) in [
+            (301, &b""[..], ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (307, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (400, b"", ErrorKind::Invalid, ErrorKind::Unauthenticated),
+            (401, b"", ErrorKind::Unauthenticated, ErrorKind::Unauthenticated),
+            (403, b"", ErrorKind::Denied, ErrorKind::Unauthenticated),
+            (404, b"", ErrorKind::NotFound, ErrorKind::Unauthenticated),
+            (404, DELETED, ErrorKind::Revoked, ErrorKind::Unauthenticated),
+            (405, b"", ErrorKind::Invalid, ErrorKind::Unauthenticated),
+            (408, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (412, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (413, b"", ErrorKind::Invalid, ErrorKind::Unauthenticated),
+            (429, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (472, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (473, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (500, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (501, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (502, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (503, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+            (504, b"", ErrorKind::Unavailable, ErrorKind::Unavailable),
+        ] {
+            assert_eq!(refusal(status, body).kind(Asked::Read), read, "{status} to a read");
+            assert_eq!(refusal(status, body).kind(Asked::Login), login, "{status} to a login");
+        }
+    }
+
+    #[test]
+    fn the_store_may_say_how_long_to_wait_in_either_form() {
+        let wait = |raw| Refusal { retry_after: Some(raw), ..refusal(429, b"") }.wait(NOW);
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("Thu, 01 Jan 1970 00:02:00 GMT"), Some(Duration::from_secs(120)));
+        assert_eq!(wait("Wed, 31 Dec 1969 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("soon"), None);
+    }
+
+    #[test]
+    fn the_stores_words_are_repeated_on_one_line_and_without_our_secrets() {
+        let body = br#"{"errors":["1 error occurred:\n\t* bad token s.TOKEN\n\n"]}"#;
+        let told = refusal(403, body).error(Asked::Read, "GET secret/data/x", &["s.TOKEN"], NOW).to_string();
+        assert!(
+            told.starts_with("GET secret/data/x: the store answered 403 (1 error occurred: * bad token …)"),
+            "{told}"
+        );
+        assert!(told.contains("policies of the role"), "{told}");
+    }
+
+    #[test]
+    fn a_page_is_not_repeated() {
+        let told = refusal(502, b"<html>hunter2</html>").error(Asked::Read, "GET a", &[], NOW).to_string();
+        assert_eq!(told, "GET a: the store answered 502");
+    }
+}

@@ -1,0 +1,192 @@
+use std::collections::BTreeMap;
+
+use manifest::paths::{self, Place};
+use manifest::yaml::{self, NumericMode, Spanned};
+use provider::{Invalid, ObjectRef};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::call::Call;
+
+/// One entry of `objects`, as written. An empty value is the same as none.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    object_name: Option<String>,
+    secret_path: Option<String>,
+    secret_key: Option<String>,
+    method: Option<String>,
+    secret_args: Option<BTreeMap<String, Value>>,
+    file_permission: Option<NumericMode>,
+    encoding: Option<String>,
+    #[serde(rename = "wrapTTL")]
+    wrap_ttl: Option<String>,
+    optional: Option<bool>,
+    default: Option<String>,
+    jmes_path: Option<String>,
+    file: Option<bool>,
+}
+
+/// What to take out of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The key; the whole answer where there is none.
+    pub(crate) key: Option<String>,
+    pub(crate) encoding: Encoding,
+}
+
+/// How the value is written in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Plain,
+    Base64,
+    Hex,
+}
+
+/// Understands `objects`.
+pub(crate) fn read(text: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
+    let items = yaml::read_objects::<Item>("objects", text).map_err(|error| vec![error])?;
+    let lines: Vec<_> = items.iter().map(yaml::line).collect();
+    let (mut objects, mut parts, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, item) in items.into_iter().enumerate() {
+        match understand(index, item) {
+            Ok((object, part)) => {
+                objects.push(object);
+                parts.push(part);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        let places = objects.iter().zip(lines).map(|(object, line)| Place { path: &object.path, line });
+        errors = paths::conflicts("objects", places);
+    }
+    if errors.is_empty() { Ok((objects, parts)) } else { Err(errors) }
+}
+
+fn understand(index: usize, item: Spanned<Item>) -> Result<(ObjectRef, Part), Invalid> {
+    let line = yaml::line(&item);
+    let item = item.value;
+    let key = |name: &str| format!("objects[{index}].{name}");
+    let refuse = |name: &str, reason: &str, remedy: &str| Invalid {
+        key: key(name),
+        line,
+        reason: reason.to_owned(),
+        remedy: remedy.to_owned(),
+    };
+    let name = filled(item.object_name)
+        .ok_or_else(|| refuse("objectName", "it is missing", "name the file, such as db/password"))?;
+    let path = paths::object_path(&key("objectName"), line, &name)?;
+    let raw = filled(item.secret_path).ok_or_else(|| {
+        refuse("secretPath", "it is missing", "write the API path, such as secret/data/app")
+    })?;
+    let mut call = Call::new(item.method.as_deref().unwrap_or_default(), &raw).map_err(|reason| {
+        refuse("secretPath", reason, "write the API path as `vault read` takes it, such as secret/data/app")
+    })?;
+    call.args = item.secret_args;
+    call.wrap = filled(item.wrap_ttl);
+    let encoding = encoding(item.encoding.as_deref().unwrap_or_default())
+        .ok_or_else(|| refuse("encoding", "it is none we know", "write utf-8, base64 or hex"))?;
+    let part = Part { key: filled(item.secret_key), encoding };
+    let object = ObjectRef {
+        name,
+        path,
+        mode: item.file_permission.map(|mode| mode.0),
+        request: call.request(),
+        optional: item.optional.unwrap_or(false),
+        default: item.default,
+        jmes_path: item.jmes_path,
+        file: item.file.unwrap_or(true),
+    };
+    Ok((object, part))
+}
+
+fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn encoding(raw: &str) -> Option<Encoding> {
+    match raw.to_ascii_lowercase().as_str() {
+        "" | "utf-8" => Some(Encoding::Plain),
+        "base64" => Some(Encoding::Base64),
+        "hex" => Some(Encoding::Hex),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusals(text: &str) -> Vec<String> {
+        read(text).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn unknown_keys_and_empty_values_are_ignored_and_names_stay_text() {
+        let (objects, parts) =
+            read("- {objectName: 0123, secretPath: secret/y, secretKey: on, secretVersion: 5, encoding: , method: }")
+                .unwrap();
+        assert_eq!(objects[0].path.as_str(), "0123");
+        assert_eq!(parts[0].key.as_deref(), Some("on"));
+    }
+
+    #[test]
+    fn keys_are_case_sensitive() {
+        assert!(refusals("- {ObjectName: a, secretPath: s/x}")[0].contains("objects[0].objectName"));
+    }
+
+    #[test]
+    fn a_mode_is_a_number_however_it_is_written() {
+        for written in ["0600", "0o600", "384"] {
+            let (objects, _) =
+                read(&format!("- {{objectName: a, secretPath: s/x, filePermission: {written}}}")).unwrap();
+            assert_eq!(objects[0].mode.unwrap().bits(), 0o600, "{written}");
+        }
+        for written in ["\"0600\"", "06.5", "-1", "04755"] {
+            assert!(
+                read(&format!("- {{objectName: a, secretPath: s/x, filePermission: {written}}}")).is_err(),
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
+    fn encodings_are_known_in_any_case_and_others_refused() {
+        let (_, parts) = read("- {objectName: a, secretPath: s/x, secretKey: k, encoding: BASE64}").unwrap();
+        assert_eq!(parts[0].encoding, Encoding::Base64);
+        assert!(
+            refusals("- {objectName: a, secretPath: s/x, encoding: rot13}")[0]
+                .contains("utf-8, base64 or hex")
+        );
+    }
+
+    #[test]
+    fn every_wrong_object_is_told_with_its_line() {
+        let told = refusals(
+            "- {objectName: ../a, secretPath: s/x}\n- {objectName: b}\n- {objectName: c, secretPath: s/x}",
+        );
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("objects[0].objectName (line 1)"), "{told:?}");
+        assert!(told[1].contains("objects[1].secretPath (line 2)"), "{told:?}");
+    }
+
+    #[test]
+    fn two_objects_of_one_name_are_refused() {
+        assert!(
+            refusals("- {objectName: a, secretPath: s/x}\n- {objectName: a, secretPath: s/y}")[0]
+                .contains("objects[1]")
+        );
+    }
+
+    #[test]
+    fn arguments_keep_their_types() {
+        let (objects, _) =
+            read("- {objectName: a, secretPath: s/x, method: PUT, secretArgs: {n: 1, f: 1.5, b: true, s: '1', y: yes, l: [1, {k: null}]}}")
+                .unwrap();
+        assert_eq!(
+            &*objects[0].request.text,
+            r#"{"method":"PUT","path":"s/x","args":{"b":true,"f":1.5,"l":[1,{"k":null}],"n":1,"s":"1","y":"yes"}}"#
+        );
+    }
+}

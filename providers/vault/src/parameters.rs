@@ -1,0 +1,246 @@
+use provider::{Invalid, ObjectRef, Parameters};
+
+use crate::config::VaultConfig;
+use crate::objects::{self, Part};
+use crate::server::{self, CertificatePath, Server, Tls};
+
+/// Key under which the class's `auth` setting arrives.
+pub const AUTH: &str = "secretfs.dev/auth";
+/// Key under which the class's `share` setting arrives.
+pub const SHARE: &str = "secretfs.dev/share";
+
+/// A class's parameters, understood.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client connects"))]
+pub struct Plan {
+    pub(crate) server: Server,
+    pub(crate) auth: Auth,
+    pub(crate) audience: String,
+    pub(crate) objects: Vec<ObjectRef>,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// How to log in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Auth {
+    pub(crate) method: Method,
+    /// Below `auth/`.
+    pub(crate) mount: String,
+    pub(crate) role: Option<String>,
+    pub(crate) share: Option<Share>,
+}
+
+/// A login method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Method {
+    /// The service account's token, at a kubernetes or jwt mount: the answer tells which.
+    Kubernetes,
+    /// The same at a mount that is known to be a jwt one.
+    Jwt,
+    AppRole,
+    Token,
+    Certificate,
+}
+
+/// Who may share a login, where the class says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Share {
+    ServiceAccount,
+    Pod,
+}
+
+impl Plan {
+    /// Understands `parameters`, offline.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them. Never empty.
+    pub fn new(parameters: &Parameters, config: &VaultConfig) -> Result<Self, Vec<Invalid>> {
+        let mut errors = Vec::new();
+        let class = Class { parameters, config };
+        let server = kept(&mut errors, class.server());
+        let auth = kept(&mut errors, class.auth());
+        let objects = kept(&mut errors, class.objects());
+        let audience = class.text("audience").unwrap_or("vault").to_owned();
+        match (server, auth, objects) {
+            (Some(server), Some(auth), Some((objects, parts))) => {
+                Ok(Self { server, auth, audience, objects, parts })
+            }
+            _ => Err(errors),
+        }
+    }
+}
+
+fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Vec<Invalid>>) -> Option<T> {
+    outcome.map_err(|found| errors.extend(found)).ok()
+}
+
+struct Class<'a> {
+    parameters: &'a Parameters,
+    config: &'a VaultConfig,
+}
+
+impl<'a> Class<'a> {
+    /// A parameter that is there and not empty.
+    fn text(&self, key: &str) -> Option<&'a str> {
+        self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    fn server(&self) -> Result<Server, Vec<Invalid>> {
+        let mut errors = Vec::new();
+        let address = kept(&mut errors, self.address());
+        let namespace = kept(&mut errors, self.namespace());
+        let tls = kept(&mut errors, self.tls());
+        match (address, namespace, tls) {
+            (Some(address), Some(namespace), Some(tls)) => Ok(Server { address, namespace, tls }),
+            _ => Err(errors),
+        }
+    }
+
+    fn address(&self) -> Result<String, Vec<Invalid>> {
+        const REMEDY: &str = "write it as https://vault.example.com:8200";
+        if let Some(raw) = self.text("vaultAddress") {
+            return server::address(raw).map_err(|reason| invalid("vaultAddress", reason, REMEDY));
+        }
+        match self.config.address.as_deref() {
+            None => Err(invalid("vaultAddress", "it is missing and secretfs has no default", REMEDY)),
+            Some(agent) if agent.starts_with("unix:///") => Ok(agent.to_owned()),
+            Some(raw) => server::address(raw).map_err(|reason| {
+                invalid("vaultAddress", &format!("it is missing and of the default, {reason}"), REMEDY)
+            }),
+        }
+    }
+
+    fn namespace(&self) -> Result<Option<String>, Vec<Invalid>> {
+        let raw = self.text("vaultNamespace").or(self.config.namespace.as_deref()).unwrap_or_default();
+        let name = raw.trim_matches('/');
+        if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(invalid(
+                "vaultNamespace",
+                "it has a space or an odd character",
+                "write it as team-a/web",
+            ));
+        }
+        Ok((!name.is_empty()).then(|| name.to_owned()))
+    }
+
+    fn tls(&self) -> Result<Tls, Vec<Invalid>> {
+        let config = self.config;
+        let mut errors = Vec::new();
+        let mut path = |key, default: &Option<_>| {
+            let own = default.clone().map(CertificatePath::Own);
+            kept(&mut errors, self.certificate(key)).flatten().or(own)
+        };
+        let tls = Tls {
+            ca: path("vaultCACertPath", &config.ca),
+            ca_directory: path("vaultCADirectory", &config.ca_directory),
+            client_certificate: path("vaultTLSClientCertPath", &config.client_certificate),
+            client_key: path("vaultTLSClientKeyPath", &config.client_key),
+            server_name: self
+                .text("vaultTLSServerName")
+                .map(str::to_owned)
+                .or(config.tls_server_name.clone()),
+            skip_verify: kept(&mut errors, self.skip_verify()).unwrap_or(false) || config.skip_verify,
+        };
+        if tls.client_certificate.is_some() != tls.client_key.is_some() {
+            errors.push(one(
+                "vaultTLSClientCertPath",
+                "a client certificate and its key come together",
+                "set vaultTLSClientCertPath and vaultTLSClientKeyPath",
+            ));
+        }
+        if errors.is_empty() { Ok(tls) } else { Err(errors) }
+    }
+
+    fn certificate(&self, key: &str) -> Result<Option<CertificatePath>, Vec<Invalid>> {
+        let Some(raw) = self.text(key) else { return Ok(None) };
+        match CertificatePath::of_class(raw, self.config.tls_dir.as_deref()) {
+            Some(path) => Ok(Some(path)),
+            None => Err(invalid(key, "it leaves the folder of certificates", "write a path below --tls-dir")),
+        }
+    }
+
+    /// As Go reads a boolean.
+    fn skip_verify(&self) -> Result<bool, Vec<Invalid>> {
+        match self.text("vaultSkipTLSVerify") {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some(_) => Err(invalid("vaultSkipTLSVerify", "it is no boolean", "write \"true\" or \"false\"")),
+        }
+    }
+
+    fn auth(&self) -> Result<Auth, Vec<Invalid>> {
+        let mut errors = Vec::new();
+        let method = kept(&mut errors, self.method());
+        let share = kept(&mut errors, self.share());
+        let mount = kept(&mut errors, self.mount());
+        let (Some(method), Some(share), Some(mount)) = (method, share, mount) else { return Err(errors) };
+        let role = self.text("roleName").map(str::to_owned);
+        if role.is_none() && matches!(method, Method::Kubernetes | Method::Jwt) {
+            return Err(invalid("roleName", "it is missing", "name the role of the login method"));
+        }
+        let mount = mount.unwrap_or_else(|| match method {
+            Method::Kubernetes => self.config.auth_mount.clone(),
+            Method::Jwt => "jwt".to_owned(),
+            Method::AppRole => "approle".to_owned(),
+            Method::Token => "token".to_owned(),
+            Method::Certificate => "cert".to_owned(),
+        });
+        Ok(Auth { method, mount, role, share })
+    }
+
+    fn method(&self) -> Result<Method, Vec<Invalid>> {
+        match self.text(AUTH).unwrap_or("kubernetes") {
+            "kubernetes" => Ok(Method::Kubernetes),
+            "jwt" => Ok(Method::Jwt),
+            "approle" => Ok(Method::AppRole),
+            "token" => Ok(Method::Token),
+            "cert" => Ok(Method::Certificate),
+            _ => Err(invalid(
+                AUTH,
+                "it is no login method we know",
+                "write kubernetes, jwt, approle, token or cert",
+            )),
+        }
+    }
+
+    fn share(&self) -> Result<Option<Share>, Vec<Invalid>> {
+        match self.text(SHARE) {
+            None => Ok(None),
+            Some("service-account") => Ok(Some(Share::ServiceAccount)),
+            Some("pod") => Ok(Some(Share::Pod)),
+            Some(_) => Err(invalid(SHARE, "it is neither", "write service-account or pod")),
+        }
+    }
+
+    /// Both keys at once are an error even if they are empty, as upstream has it.
+    fn mount(&self) -> Result<Option<String>, Vec<Invalid>> {
+        let [key, older] = ["vaultAuthMountPath", "vaultKubernetesMountPath"];
+        if self.parameters.contains_key(key) && self.parameters.contains_key(older) {
+            return Err(invalid(key, "vaultKubernetesMountPath is set too", "keep vaultAuthMountPath"));
+        }
+        let Some(raw) = self.text(key).or(self.text(older)) else { return Ok(None) };
+        let mount = raw.trim_matches('/');
+        let mount = mount.strip_prefix("auth/").unwrap_or(mount);
+        // The rules of a path are the rules of a mount.
+        match crate::call::Call::new("", mount) {
+            Ok(call) if call.query.is_empty() => Ok(Some(mount.to_owned())),
+            _ => Err(invalid(key, "it is no mount path", "write what follows auth/, such as kubernetes")),
+        }
+    }
+
+    fn objects(&self) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
+        match self.text("objects") {
+            Some(text) => objects::read(text),
+            None => Err(invalid("objects", "it is missing", "list at least one object")),
+        }
+    }
+}
+
+fn invalid(key: &str, reason: &str, remedy: &str) -> Vec<Invalid> {
+    vec![one(key, reason, remedy)]
+}
+
+fn one(key: &str, reason: &str, remedy: &str) -> Invalid {
+    Invalid { key: key.to_owned(), line: None, reason: reason.to_owned(), remedy: remedy.to_owned() }
+}

@@ -1,0 +1,145 @@
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Which server, and how to be sure that it is the one.
+///
+/// It holds names of files, not what is in them, and nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Server {
+    /// Without a slash at its end; `unix:///path` for a local agent.
+    pub(crate) address: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) tls: Tls,
+}
+
+/// The TLS settings of a class over the administrator's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Tls {
+    pub(crate) ca: Option<CertificatePath>,
+    pub(crate) ca_directory: Option<CertificatePath>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) client_certificate: Option<CertificatePath>,
+    pub(crate) client_key: Option<CertificatePath>,
+    pub(crate) skip_verify: bool,
+}
+
+/// Where a certificate is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum CertificatePath {
+    /// As the administrator wrote it.
+    Own(PathBuf),
+    /// As a class wrote it: plain components, to be found below the administrator's folder.
+    OfClass(PathBuf),
+}
+
+impl CertificatePath {
+    /// A class's path. A leading slash means the folder: manifests name paths of a container they were
+    /// written for. A path that leads through `tls_dir` by its own name is the same file.
+    pub(crate) fn of_class(raw: &str, tls_dir: Option<&Path>) -> Option<Self> {
+        let path = Path::new(raw);
+        let inner = tls_dir.and_then(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
+        let mut plain = PathBuf::new();
+        for component in inner.components() {
+            match component {
+                Component::RootDir | Component::CurDir => {}
+                Component::Normal(name) => plain.push(name),
+                Component::ParentDir | Component::Prefix(_) => return None,
+            }
+        }
+        let fits = !raw.contains('\0') && !plain.as_os_str().is_empty();
+        fits.then_some(Self::OfClass(plain))
+    }
+}
+
+impl fmt::Display for CertificatePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(path) | Self::OfClass(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// An address as a class or the administrator writes it, in its plain form.
+pub(crate) fn address(raw: &str) -> Result<String, &'static str> {
+    let url = Url::parse(raw.trim()).map_err(|_| "it is no URL")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("its scheme is neither http nor https");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it holds a user or password");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("it has a query or fragment");
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Everything that decides who answers, for people too.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tls { ca, ca_directory, server_name, client_certificate, client_key: _, skip_verify } = &self.tls;
+        f.write_str(&self.address)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, " namespace {namespace}")?;
+        }
+        if let Some(name) = server_name {
+            write!(f, " as {name}")?;
+        }
+        for (what, path) in
+            [("ca", ca), ("ca folder", ca_directory), ("client certificate", client_certificate)]
+        {
+            if let Some(path) = path {
+                write!(f, " {what} {path}")?;
+            }
+        }
+        if *skip_verify { f.write_str(" unverified") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_class(raw: &str) -> Option<PathBuf> {
+        match CertificatePath::of_class(raw, Some(Path::new("/vault/tls")))? {
+            CertificatePath::OfClass(path) | CertificatePath::Own(path) => Some(path),
+        }
+    }
+
+    #[test]
+    fn a_certificate_path_of_a_class_is_plain_components() {
+        for (raw, inside) in [
+            ("ca.crt", "ca.crt"),
+            ("/vault/tls/ca.crt", "ca.crt"),
+            ("/etc/ssl/ca.crt", "etc/ssl/ca.crt"),
+            ("./team//ca.crt", "team/ca.crt"),
+        ] {
+            assert_eq!(of_class(raw).unwrap(), Path::new(inside), "{raw}");
+        }
+        for raw in ["", "/", "../ca.crt", "/vault/tls/../../etc/shadow", "a/../b", "a\0b"] {
+            assert_eq!(of_class(raw), None, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_plain_http_url() {
+        assert_eq!(address("https://vault.vault:8200/").unwrap(), "https://vault.vault:8200");
+        assert_eq!(address("http://h:1/prefix/").unwrap(), "http://h:1/prefix");
+        for raw in
+            ["", "vault:8200", "ftp://h", "unix:///run/x", "https://u:p@h", "https://h?x=1", "https://h#x"]
+        {
+            assert!(address(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn two_servers_that_are_verified_differently_are_two_stores() {
+        let plain = Server { address: "https://h".to_owned(), namespace: None, tls: Tls::default() };
+        let mut trusting = plain.clone();
+        trusting.tls.skip_verify = true;
+        assert_ne!(plain.to_string(), trusting.to_string());
+    }
+}
