@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::{Class, Composed};
-use provider::{
-    Error, ErrorKind, Object, ObjectPath, ObjectRef, Request, Result, SecretBytes, Source, Workload,
-};
+use provider::{Error, ErrorKind, Object, ObjectPath, ObjectRef, Request, Result, Source, Workload};
 use tokio::time::Instant;
 
 use crate::metrics::Withdrawal;
 use crate::readings::Held;
-use crate::snapshot::{File, FingerprintKey, Snapshot};
+use crate::snapshot::{File, Fingerprint, FingerprintKey, Snapshot};
 use crate::volume::freshness::{Condition, Freshness, Notice, Policy};
 use crate::volume::reader::{Demand, Reader, Readout};
 
@@ -26,6 +24,8 @@ pub struct Content {
     objects: Vec<Freshness>,
     /// Older versions, newest first, of the files that keep some.
     previous: BTreeMap<ObjectPath, VecDeque<File>>,
+    /// Versions of files that were taken over and not read again yet.
+    carried: BTreeMap<ObjectPath, Fingerprint>,
     key: Arc<FingerprintKey>,
     refresh: Duration,
 }
@@ -44,16 +44,26 @@ impl Content {
     pub fn new(class: Arc<Class>, reader: Reader, refresh: Duration, key: Arc<FingerprintKey>) -> Self {
         let objects = reader.source().objects().iter().map(|_| Freshness::default()).collect();
         let policy = Policy::from(&class.settings);
-        Self { class, policy, reader, objects, previous: BTreeMap::new(), key, refresh }
+        Self {
+            class,
+            policy,
+            reader,
+            objects,
+            previous: BTreeMap::new(),
+            carried: BTreeMap::new(),
+            key,
+            refresh,
+        }
     }
 
     /// Takes over files that an earlier process or an earlier form of the class showed.
-    pub fn carry(&mut self, shown: &[(ObjectPath, SecretBytes)], confirmed: Instant) {
+    pub fn carry(&mut self, shown: &Snapshot, confirmed: Instant) {
         let source = Arc::clone(self.reader.source());
-        for (object, state) in source.objects().iter().zip(&mut self.objects) {
-            if let Some((_, contents)) = shown.iter().find(|(path, _)| object.file && *path == object.path) {
-                let object = Object { contents: contents.clone(), significant: None, version: None };
+        for (ObjectRef { path, file, .. }, state) in source.objects().iter().zip(&mut self.objects) {
+            if let Some(file) = shown.get(path).filter(|_| *file) {
+                let object = Object { contents: file.contents.clone(), significant: None, version: None };
                 *state = Freshness::carried(object, confirmed);
+                self.carried.insert(path.clone(), file.fingerprint.clone());
             }
         }
     }
@@ -131,6 +141,9 @@ impl Content {
         let Some(state) = self.objects.get_mut(index) else { return };
         let turned = state.has_turned();
         state.confirm(object, at);
+        if let Some(object) = self.reader.source().objects().get(index) {
+            self.carried.remove(&object.path);
+        }
         if turned {
             let (name, total) = (self.turned_name(index), self.reader.total());
             self.reader.stores().health(self.reader.store(), |health| health.returned(&name, total));
@@ -222,8 +235,9 @@ impl Content {
             Some(Object { contents: text.into(), significant: None, version: None })
         })?;
         let Object { contents, significant, version } = object_or_default;
-        let fingerprint =
-            self.key.fingerprint(&object.path, significant.as_ref().unwrap_or(&contents).expose());
+        let computed =
+            || self.key.fingerprint(&object.path, significant.as_ref().unwrap_or(&contents).expose());
+        let fingerprint = self.carried.get(&object.path).cloned().unwrap_or_else(computed);
         Some(File { contents, mode: object.mode, fingerprint, version })
     }
 

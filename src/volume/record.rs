@@ -8,12 +8,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use provider::{ObjectPath, Pod, Workload};
+use provider::{FileMode, Pod, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::mode::Appearance;
-use crate::snapshot::{Fingerprint, Snapshot};
+use crate::snapshot::{File, Fingerprint, Snapshot};
 use crate::volume::{ClassName, Publish, VolumeId};
 
 /// A published volume as the next process needs to know it.
@@ -39,15 +38,22 @@ pub struct VolumeRecord {
     pub fs_group: Option<u32>,
     /// SELinux label of the mount.
     pub selinux_context: Option<String>,
-    /// What is shown.
-    pub fingerprints: BTreeMap<String, Fingerprint>,
-    /// When the store last confirmed it.
-    pub confirmed: Timestamp,
+    /// What is shown, by path.
+    pub files: BTreeMap<String, RecordedFile>,
+}
+
+/// A file that is shown: which version, never what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedFile {
+    /// Tells its version from others.
+    pub fingerprint: Fingerprint,
+    /// Permission bits, where the class gives them.
+    pub mode: Option<u32>,
 }
 
 impl VolumeRecord {
     /// The record of `publish` showing `snapshot`.
-    pub fn new(publish: &Publish, snapshot: &Snapshot, confirmed: Timestamp) -> Self {
+    pub fn new(publish: &Publish, snapshot: &Snapshot) -> Self {
         let workload = &publish.workload;
         Self {
             id: publish.id.clone(),
@@ -60,8 +66,7 @@ impl VolumeRecord {
             attributes: publish.attributes.clone(),
             fs_group: publish.appearance.fs_group,
             selinux_context: publish.appearance.selinux_context.clone(),
-            fingerprints: fingerprints(snapshot),
-            confirmed,
+            files: files(snapshot),
         }
     }
 
@@ -85,15 +90,14 @@ impl VolumeRecord {
             timeout: std::time::Duration::ZERO,
         }
     }
-
-    /// The fingerprint of the file that was shown at `path`.
-    pub fn fingerprint(&self, path: &ObjectPath) -> Option<&Fingerprint> {
-        self.fingerprints.get(path.as_str())
-    }
 }
 
-fn fingerprints(snapshot: &Snapshot) -> BTreeMap<String, Fingerprint> {
-    snapshot.iter().map(|(path, file)| (path.to_string(), file.fingerprint.clone())).collect()
+fn files(snapshot: &Snapshot) -> BTreeMap<String, RecordedFile> {
+    let recorded = |file: &File| RecordedFile {
+        fingerprint: file.fingerprint.clone(),
+        mode: file.mode.map(FileMode::bits),
+    };
+    snapshot.iter().map(|(path, file)| (path.to_string(), recorded(file))).collect()
 }
 
 /// The directory of records.
@@ -177,8 +181,10 @@ fn read(path: &Path) -> io::Result<VolumeRecord> {
 
 #[cfg(test)]
 mod tests {
+    use provider::ObjectPath;
+
     use super::*;
-    use crate::snapshot::{File, FingerprintKey};
+    use crate::snapshot::FingerprintKey;
 
     fn record(id: &str) -> VolumeRecord {
         let key = FingerprintKey::new(&[7; 32]);
@@ -196,12 +202,11 @@ mod tests {
             attributes: BTreeMap::new(),
             fs_group: Some(7),
             selinux_context: None,
-            fingerprints: BTreeMap::new(),
-            confirmed: Timestamp::UNIX_EPOCH,
+            files: BTreeMap::new(),
         }
         .publish();
         publish.workload.tokens.insert("vault".to_owned(), b"token-canary".to_vec().into());
-        VolumeRecord::new(&publish, &[(path, file)].into_iter().collect(), Timestamp::UNIX_EPOCH)
+        VolumeRecord::new(&publish, &[(path, file)].into_iter().collect())
     }
 
     #[test]

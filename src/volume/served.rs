@@ -51,8 +51,10 @@ pub struct Served {
     failures: u32,
     retry_at: Option<Instant>,
     failed: Option<Error>,
-    /// Whether tokens and credentials were lost with an earlier process: kubelet brings new ones.
-    awaits_credentials: bool,
+    /// Why the class cannot be followed, if it cannot. What was served goes on being served.
+    class_error: Option<String>,
+    /// Whether tokens and credentials were lost with an earlier process.
+    lost_credentials: bool,
     state: watch::Sender<VolumeState>,
 }
 
@@ -86,10 +88,10 @@ impl Served {
         publish: Publish,
         mounted: Arc<dyn Mounted>,
         shown: Snapshot,
-        awaits_credentials: bool,
+        lost_credentials: bool,
     ) -> Self {
         let mut served = Self::bare(parts, publish, mounted, shown);
-        served.awaits_credentials = awaits_credentials;
+        served.lost_credentials = lost_credentials;
         served.describe();
         served
     }
@@ -105,7 +107,8 @@ impl Served {
             failures: 0,
             retry_at: None,
             failed: None,
-            awaits_credentials: false,
+            class_error: None,
+            lost_credentials: false,
             state,
         }
     }
@@ -181,53 +184,65 @@ impl Served {
     /// New tokens are used at once where the old ones, or their absence, stood in the way.
     async fn on_credentials(&mut self) {
         let refused = |error: &Error| matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated);
-        let waited = std::mem::take(&mut self.awaits_credentials);
+        let waited = self.awaits_credentials();
+        self.lost_credentials = false;
         if waited || self.failed.as_ref().is_some_and(refused) {
             drop(self.refresh(None, Notice::Polled).await);
         }
     }
 
+    /// Whether nothing can be read until kubelet brings tokens and credentials again.
+    fn awaits_credentials(&self) -> bool {
+        let needed = |content: &Content| content.reader.source().needs_credentials();
+        self.lost_credentials && self.content.as_ref().is_some_and(needed)
+    }
+
     /// Follows an edit of the class. One that is gone or broken leaves the volume as it is.
     async fn on_class(&mut self) {
         let found = self.parts.effective_class(&self.publish.class, &self.publish.attributes).await;
-        let changed = match found {
-            Ok(class) => self.take_class(class),
-            Err(error) => {
-                self.note(Some(&Error::new(ErrorKind::Invalid, error.to_string())));
-                false
+        match found.and_then(|class| self.take_class(class)) {
+            Ok(changed) => {
+                self.class_error = None;
+                if changed {
+                    drop(self.refresh(None, Notice::Polled).await);
+                }
             }
-        };
-        if changed {
-            drop(self.refresh(None, Notice::Polled).await);
+            Err(error) => self.note_class(error.to_string()),
         }
     }
 
-    /// Whether `class` differs from what is served.
-    fn take_class(&mut self, class: Arc<Class>) -> bool {
-        if self.content.as_ref().is_some_and(|content| **content.class() == *class) {
-            return false;
+    fn note_class(&mut self, error: String) {
+        if self.class_error.as_ref() != Some(&error) {
+            let told = Error::new(ErrorKind::Invalid, error.clone());
+            let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
+            self.parts.reporter.failed(&self.publish, provider, &told, false);
         }
-        let source = match self.parts.source(&class) {
-            Ok(source) => source,
-            Err(error) => {
-                self.note(Some(&Error::new(ErrorKind::Invalid, error.to_string())));
-                return false;
-            }
-        };
+        self.class_error = Some(error);
+        if self.content.is_none() {
+            self.retry_at = Some(Instant::now() + LONGEST_PAUSE);
+        }
+    }
+
+    /// Serves `class` from now on. Tells whether it differs from what was served.
+    fn take_class(&mut self, class: Arc<Class>) -> Result<bool, volume::Error> {
+        if self.content.as_ref().is_some_and(|content| **content.class() == *class) {
+            return Ok(false);
+        }
+        let source = self.parts.source(&class)?;
         let refresh = self.parts.refresh(&class);
         match &mut self.content {
             Some(content) if content.class().provider == class.provider => {
                 content.edit(class, source, refresh)
             }
-            _ => {
+            old => {
+                let kept = self.parts.revocations.kept_of(&self.publish.id)?;
                 let mut content = self.parts.content(&self.publish, class, source);
-                let shown: Vec<_> =
-                    self.shown.iter().map(|(path, file)| (path.clone(), file.contents.clone())).collect();
-                content.carry(&shown, Instant::now());
-                self.content = Some(content);
+                content.reader.tenancy.inherit(kept);
+                content.carry(&self.shown, Instant::now());
+                *old = Some(content);
             }
         }
-        true
+        Ok(true)
     }
 
     /// Reads what is due, or was made before `not_before`, and shows it. Tells which files changed.
@@ -236,7 +251,7 @@ impl Served {
         not_before: Option<Instant>,
         notice: Notice,
     ) -> Result<Vec<ObjectPath>, volume::Error> {
-        if self.awaits_credentials {
+        if self.awaits_credentials() {
             return Err(volume::Error::Invalid("the volume waits for kubelet's next token".to_owned()));
         }
         let attempt = if self.failures > 0 { Attempt::Retry } else { Attempt::First };
@@ -280,7 +295,7 @@ impl Served {
     async fn replace(&self, assembled: &Assembled) -> Result<(), volume::Error> {
         crate::failpoint::hit("refresh.read");
         let snapshot = assembled.snapshot.clone();
-        let record = VolumeRecord::new(&self.publish, &snapshot, jiff::Timestamp::now());
+        let record = VolumeRecord::new(&self.publish, &snapshot);
         let (mounted, records, withdrawn) =
             (Arc::clone(&self.mounted), self.parts.records.clone(), assembled.withdrawn.clone());
         let recorded = volume::blocking(move || {
@@ -339,7 +354,7 @@ impl Served {
     fn next_due(&self) -> Instant {
         let now = Instant::now();
         let idle = now + IDLE;
-        if self.awaits_credentials {
+        if self.awaits_credentials() {
             return idle;
         }
         let Some(content) = &self.content else { return self.retry_at.unwrap_or(now) };
@@ -352,9 +367,11 @@ impl Served {
 
     fn describe(&self) {
         let state = status::describe(&self.publish, self.content.as_ref(), &self.shown, self.failed.as_ref());
+        let class_error = self.class_error.clone().map(|error| (ErrorKind::Invalid, error));
         self.state.send_replace(VolumeState {
-            next_try: (!self.awaits_credentials).then(|| self.next_due()),
-            awaits_credentials: self.awaits_credentials,
+            failure: class_error.or(state.failure),
+            next_try: (!self.awaits_credentials()).then(|| self.next_due()),
+            awaits_credentials: self.awaits_credentials(),
             ..state
         });
     }

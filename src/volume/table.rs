@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manifest::Start;
-use provider::{ErrorKind, ObjectPath};
+use provider::{ErrorKind, FileMode, ObjectPath};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -162,7 +162,10 @@ impl Volumes {
         provider.clone_from(&class.provider);
         let source = self.parts.source(&class)?;
         let deadline = Instant::now() + publish.timeout.min(class.settings.timeout);
-        let _permit = timeout_at(deadline, self.publishes.acquire()).await;
+        let Ok(_permit) = timeout_at(deadline, self.publishes.acquire()).await else {
+            let waiting_for = "its turn among the publishes in flight".to_owned();
+            return Err(Error::Deadline { provider: provider.clone(), waited: publish.timeout, waiting_for });
+        };
         let mut content = self.parts.content(publish, class, source);
         let mounted = match read_first(&mut content, publish, deadline).await {
             Ok(()) => self.mount(publish, &mut content).await,
@@ -193,7 +196,7 @@ impl Volumes {
         let provider = content.class().provider.clone();
         let wrap = |source| Error::Provider { provider, source };
         let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
-        let record = VolumeRecord::new(publish, &snapshot, jiff::Timestamp::now());
+        let record = VolumeRecord::new(publish, &snapshot);
         let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
         let mounted = blocking(move || {
             let recorded = parts.records.save(&record).map_err(|source| crate::mounter::Error {
@@ -321,6 +324,10 @@ impl Volumes {
     }
 
     async fn adopt(&self, record: VolumeRecord) -> Result<(), Error> {
+        let _hold = self.hold(&record.id)?;
+        if self.entry(&record.id).is_some() {
+            return Ok(());
+        }
         let publish = record.publish();
         let (parts, wish) = (Arc::clone(&self.parts), publish.clone());
         let found = blocking(move || {
@@ -346,10 +353,11 @@ impl Volumes {
     /// The snapshot that an earlier process showed.
     fn shown(&self, record: &VolumeRecord, files: Vec<ShownFile>) -> Snapshot {
         let file = |shown: ShownFile| {
+            let recorded = record.files.get(shown.path.as_str());
             let computed = || self.parts.key.fingerprint(&shown.path, shown.contents.expose());
-            let fingerprint = record.fingerprint(&shown.path).cloned().unwrap_or_else(computed);
-            let file = File { contents: shown.contents.clone(), mode: None, fingerprint, version: None };
-            (shown.path, file)
+            let fingerprint = recorded.map_or_else(computed, |file| file.fingerprint.clone());
+            let mode = recorded.and_then(|file| FileMode::try_from(u64::from(file.mode?)).ok());
+            (shown.path, File { contents: shown.contents, mode, fingerprint, version: None })
         };
         files.into_iter().map(file).collect()
     }

@@ -121,6 +121,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// The audience whose service account token [`session`](Self::session) needs, if any.
     fn audience(&self) -> Option<&str>;
 
+    /// Whether a session needs tokens or credentials that came with the volume.
+    fn needs_credentials(&self) -> bool {
+        self.audience().is_some()
+    }
+
     /// What the class reads, in its order. Paths are unique.
     fn objects(&self) -> &[ObjectRef];
 
