@@ -11,6 +11,7 @@ pub mod failpoint;
 pub mod metrics;
 pub mod mode;
 pub mod mounter;
+pub mod process;
 pub mod providers;
 pub mod readings;
 pub mod snapshot;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use provider::Provider;
@@ -11,9 +12,9 @@ use provider::Provider;
 pub struct Providers(BTreeMap<&'static str, Arc<dyn Provider>>);
 
 impl Providers {
-    /// Every provider of this binary, to understand classes with and not to read.
+    /// Every provider of this binary with its default settings: to understand classes with, not to read.
     pub fn offline() -> Self {
-        Self::default()
+        ProviderArgs::default().build().unwrap_or_default()
     }
 
     /// Adds `provider` under each of its names.
@@ -39,5 +40,80 @@ impl Providers {
 impl fmt::Debug for Providers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// Settings of every provider, which a class may narrow but not widen.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ProviderArgs {
+    /// Vault: address of the server where a class gives none
+    #[arg(long, env = "VAULT_ADDR", value_name = "URL", help_heading = "Providers")]
+    vault_address: Option<String>,
+
+    /// Vault: namespace where a class gives none
+    #[arg(long, env = "VAULT_NAMESPACE", value_name = "NAMESPACE", help_heading = "Providers")]
+    vault_namespace: Option<String>,
+
+    /// Vault: mount of the login method where a class gives none
+    #[arg(long, default_value = "kubernetes", value_name = "MOUNT", help_heading = "Providers")]
+    vault_auth_mount: String,
+
+    /// Vault: certificate authorities (PEM) to trust instead of the system's
+    #[arg(long, env = "VAULT_CACERT", value_name = "FILE", help_heading = "Providers")]
+    vault_ca: Option<PathBuf>,
+
+    /// Directory below which certificate paths in classes are looked up; without it a class may name none
+    #[arg(long, env = "SECRETFS_TLS_DIR", value_name = "DIR", help_heading = "Providers")]
+    tls_dir: Option<PathBuf>,
+
+    /// Proxy for stores that are reached over HTTP
+    #[arg(long, env = "HTTPS_PROXY", value_name = "URL", help_heading = "Providers")]
+    proxy: Option<String>,
+
+    /// Hosts that are reached without it, separated by commas
+    #[arg(long, env = "NO_PROXY", value_name = "HOSTS", help_heading = "Providers")]
+    no_proxy: Option<String>,
+
+    /// Directory of the embedded store
+    #[arg(
+        long,
+        env = "SECRETFS_STORE",
+        default_value = "/var/lib/secretfs/store",
+        value_name = "DIR",
+        help_heading = "Providers"
+    )]
+    store: PathBuf,
+
+    /// Root key of the embedded store; by default `root.key` in its directory
+    #[arg(long, env = "SECRETFS_ROOT_KEY", value_name = "FILE", help_heading = "Providers")]
+    root_key: Option<PathBuf>,
+}
+
+impl ProviderArgs {
+    /// Every provider that was compiled in. None connects before it is asked to.
+    ///
+    /// # Errors
+    ///
+    /// A setting could never work.
+    pub fn build(&self) -> provider::Result<Providers> {
+        let providers = Providers::default();
+        #[cfg(feature = "vault")]
+        let providers = providers.with(&self.vault()?);
+        Ok(providers)
+    }
+
+    #[cfg(feature = "vault")]
+    fn vault(&self) -> provider::Result<Arc<dyn Provider>> {
+        let vault = provider_vault::Vault::new(provider_vault::VaultConfig {
+            address: self.vault_address.clone(),
+            namespace: self.vault_namespace.clone(),
+            auth_mount: self.vault_auth_mount.clone(),
+            ca: self.vault_ca.clone(),
+            tls_dir: self.tls_dir.clone(),
+            proxy: self.proxy.clone(),
+            no_proxy: self.no_proxy.clone(),
+            ..provider_vault::VaultConfig::default()
+        })?;
+        Ok(Arc::new(vault))
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod mount;
 pub mod output;
 pub mod refresh;
 pub mod running;
@@ -13,6 +14,9 @@ use std::process::ExitCode;
 
 use crate::exit::{Failure, Outcome, exit};
 use crate::telemetry::{self, LogArgs};
+
+/// Threads for system calls that block: as many volumes are mounted at one time.
+const MOST_BLOCKING_THREADS: usize = 16;
 
 /// Secrets as files: mounted, kept fresh, taken back.
 #[derive(Debug, clap::Parser)]
@@ -26,6 +30,7 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Mount(mount::MountArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -43,6 +48,7 @@ impl Cli {
     fn outcome(self) -> Outcome {
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
+            Command::Mount(args) => on_many_threads(mount::run(args)),
             Command::Check(args) => check::run(&args),
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),
@@ -51,6 +57,12 @@ impl Cli {
             Command::Completions(args) => completions::run(&args),
         }
     }
+}
+
+/// For commands that serve volumes.
+fn on_many_threads(command: impl Future<Output = Outcome>) -> Outcome {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().max_blocking_threads(MOST_BLOCKING_THREADS).build()?.block_on(command)
 }
 
 /// For commands that ask and wait.

@@ -103,6 +103,11 @@ impl Source for VaultSource {
         matches!(self.plan.auth.method, Method::Kubernetes | Method::Jwt).then_some(&self.plan.audience)
     }
 
+    /// Every method does: a service account's token, or credentials of the volume.
+    fn needs_credentials(&self) -> bool {
+        true
+    }
+
     fn objects(&self) -> &[ObjectRef] {
         &self.plan.objects
     }

@@ -1,0 +1,271 @@
+//! What a long-running command consists of beside its listeners: volumes, what they work
+//! with, and the tasks that go with them.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_lc_rs::hmac;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::admin::http::Pulse;
+use crate::admin::socket::{self, AdminSocket};
+use crate::audit::{Audit, Destination};
+use crate::class::Classes;
+use crate::metrics::Metrics;
+use crate::mode::Tmpfs;
+use crate::mounter::Mounter;
+use crate::providers::{ProviderArgs, Providers};
+use crate::snapshot::FingerprintKey;
+use crate::volume::Volumes;
+use crate::volume::parts::{Limits, Parts};
+use crate::volume::reader::Stores;
+use crate::volume::record::Records;
+use crate::volume::report::Reporter;
+use crate::volume::revocations::Revocations;
+
+/// How often gauges are brought up to date and the pulse is felt.
+const TICK: Duration = Duration::from_secs(5);
+/// How long logins that must be ended are tried before the process ends without them.
+const LAST_REVOCATIONS: Duration = Duration::from_secs(10);
+/// Bytes of the key of this boot.
+const KEY_BYTES: usize = 32;
+
+/// Settings of every command that serves volumes.
+#[derive(Debug, clap::Args)]
+pub struct ProcessArgs {
+    /// Directory on a tmpfs for what survives a restart of this process but not a reboot: which
+    /// volumes there are, never a secret
+    #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
+    pub state_dir: PathBuf,
+
+    /// Directory of admin sockets, which `secretfs status`, `why` and `refresh` talk to
+    #[arg(long, env = "SECRETFS_ADMIN_SOCKET", default_value = socket::DIRECTORY, value_name = "DIR")]
+    pub admin_dir: PathBuf,
+
+    /// Append an audit record for each publish, rotation, withdrawal, denial and unpublish to this
+    /// file, or to standard output (`-`); may be given twice
+    #[arg(long = "audit-log", env = "SECRETFS_AUDIT_LOG", value_name = "FILE")]
+    pub audit_log: Vec<Destination>,
+
+    /// Shortest refresh interval in seconds, whatever a class says
+    #[arg(long, env = "SECRETFS_MIN_REFRESH", default_value_t = 1, value_name = "SECONDS")]
+    pub min_refresh: u64,
+
+    /// Most bytes a volume may hold
+    #[arg(long, env = "SECRETFS_MAX_VOLUME_BYTES", default_value_t = Tmpfs::DEFAULT_MAX_BYTES, value_name = "BYTES")]
+    pub max_volume_bytes: u64,
+
+    /// What the administrator sets for each kind of store.
+    #[command(flatten)]
+    pub providers: ProviderArgs,
+}
+
+/// Volumes, and the tasks that go with them.
+#[derive(Debug)]
+pub struct Process {
+    /// The volumes.
+    pub volumes: Arc<Volumes>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Beats while the process turns.
+    pub pulse: Pulse,
+    /// Ends every task of the process.
+    pub stop: CancellationToken,
+    /// The tasks; others may be added.
+    pub tasks: JoinSet<()>,
+    revocations: Arc<Revocations>,
+}
+
+impl Process {
+    /// Builds the parts and starts the tasks; `admin` names the admin socket. Volumes of an earlier
+    /// process are not taken over yet: see [`Volumes::restore`].
+    ///
+    /// # Errors
+    ///
+    /// A directory, a file or a socket cannot be made; the message names it.
+    pub fn start(
+        args: &ProcessArgs,
+        providers: Providers,
+        classes: Arc<dyn Classes>,
+        mounter: Arc<dyn Mounter>,
+        admin: &str,
+        legacy_overrides: bool,
+    ) -> anyhow::Result<Self> {
+        let metrics = Metrics::default();
+        let state = &args.state_dir;
+        make_private(state).with_context(|| format!("the state directory {}", state.display()))?;
+        let keys = Keys::of_this_boot(&state.join("lease.key"))?;
+        let revocations = Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), &*keys.seal)?);
+        let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
+        let limits = Limits {
+            min_refresh: Duration::from_secs(args.min_refresh),
+            legacy_overrides,
+            ..Limits::default()
+        };
+        let volumes = Volumes::new(Parts {
+            providers,
+            classes,
+            mode: Arc::new(Tmpfs::new(Arc::clone(&mounter), args.max_volume_bytes)),
+            mounter,
+            records: Records::open(state).with_context(|| format!("records below {}", state.display()))?,
+            revocations: Arc::clone(&revocations),
+            reporter: Reporter::new(audit.counting(metrics.audit_dropped()), metrics.clone()),
+            stores: Arc::new(Stores::new(metrics.clone())),
+            key: Arc::new(FingerprintKey::new(&*keys.fingerprint)),
+            limits,
+        });
+        let mut process = Self {
+            volumes,
+            metrics,
+            pulse: Pulse::default(),
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+            revocations,
+        };
+        let admin = args.admin_dir.join(admin).with_extension("sock");
+        let socket =
+            AdminSocket::bind(&admin).with_context(|| format!("the admin socket {}", admin.display()))?;
+        process.spawn_tasks(socket);
+        Ok(process)
+    }
+
+    fn spawn_tasks(&mut self, socket: AdminSocket) {
+        let (revocations, stop) = (Arc::clone(&self.revocations), self.stop.clone());
+        self.tasks.spawn(async move { revocations.run(stop).await });
+        self.tasks.spawn(socket.serve(self.volumes.clone(), self.stop.clone()));
+        let gauges = Gauges {
+            volumes: Arc::clone(&self.volumes),
+            metrics: self.metrics.clone(),
+            pulse: self.pulse.clone(),
+        };
+        self.tasks.spawn(gauges.keep(self.stop.clone()));
+    }
+
+    /// Lets calls in flight finish, stops every task, ends the logins that must be ended. Mounts stay.
+    pub async fn stop(mut self) {
+        self.volumes.drain().await;
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        if timeout(LAST_REVOCATIONS, self.revocations.flush()).await.is_err()
+            || self.revocations.waiting() > 0
+        {
+            tracing::warn!(
+                logins = self.revocations.waiting(),
+                "some logins could not be ended; the mounter keeps them"
+            );
+        }
+    }
+}
+
+/// Brings gauges up to date.
+struct Gauges {
+    volumes: Arc<Volumes>,
+    metrics: Metrics,
+    pulse: Pulse,
+}
+
+impl Gauges {
+    async fn keep(self, stop: CancellationToken) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => self.set(),
+            }
+        }
+    }
+
+    fn set(&self) {
+        self.pulse.beat();
+        let states = self.volumes.states();
+        let bytes = states.values().map(|state| state.bytes).sum();
+        self.metrics.set_volumes(states.len(), bytes);
+        let now = Instant::now();
+        let confirmed = states.values().filter_map(|state| state.confirmed).min();
+        self.metrics.set_staleness(confirmed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
+        let (closed, open) = self.volumes.parts().stores.breakers();
+        self.metrics.set_breakers(closed, open);
+    }
+}
+
+/// What one random key of the boot is used for, each through a key of its own.
+struct Keys {
+    seal: Zeroizing<Vec<u8>>,
+    fingerprint: Zeroizing<Vec<u8>>,
+}
+
+impl Keys {
+    /// The keys of this boot: made by the first process, read by the next.
+    fn of_this_boot(path: &Path) -> anyhow::Result<Self> {
+        let random = random_of_this_boot(path).with_context(|| format!("the key file {}", path.display()))?;
+        let derive = |label: &str| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &random);
+            Zeroizing::new(hmac::sign(&key, label.as_bytes()).as_ref().to_vec())
+        };
+        Ok(Self { seal: derive("secretfs login seal"), fingerprint: derive("secretfs fingerprint") })
+    }
+}
+
+fn random_of_this_boot(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) if bytes.len() == KEY_BYTES => return Ok(Zeroizing::new(bytes)),
+        Ok(_) => std::fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut bytes = Zeroizing::new(vec![0; KEY_BYTES]);
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random bytes"))?;
+    // Linked into place whole: a process that dies here, or another that starts now, sees all of it or none.
+    let partial = path.with_extension(std::process::id().to_string());
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    io::Write::write_all(&mut file, &bytes)?;
+    let linked = std::fs::hard_link(&partial, path);
+    std::fs::remove_file(&partial)?;
+    match linked {
+        Ok(()) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::fs::read(path).map(Zeroizing::new),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a directory that nobody else can enter.
+fn make_private(directory: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_one_boot_have_the_same_keys_and_the_file_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lease.key");
+
+        let first = Keys::of_this_boot(&path).unwrap();
+        let second = Keys::of_this_boot(&path).unwrap();
+        assert_eq!(first.seal, second.seal);
+        assert_ne!(first.seal, first.fingerprint);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_key_file_of_the_wrong_length_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lease.key");
+        std::fs::write(&path, b"short").unwrap();
+        Keys::of_this_boot(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap().len(), KEY_BYTES);
+    }
+}
