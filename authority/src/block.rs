@@ -2,7 +2,7 @@
 
 use fluke_hpack::Decoder;
 
-use crate::Malformed;
+use crate::{Malformed, shape};
 
 /// Most bytes of a header block, encoded and decoded alike.
 pub(crate) const MAX_BLOCK: usize = 64 * 1024;
@@ -22,6 +22,9 @@ pub(crate) fn decoder() -> Decoder<'static> {
 
 /// Decodes `block` and encodes the same list with `localhost` as its authority.
 pub(crate) fn rewrite(decoder: &mut Decoder<'_>, block: &[u8]) -> Result<Vec<u8>, Malformed> {
+    if !shape::is_whole(block) {
+        return Err(Malformed::Compression);
+    }
     let mut encoded = Vec::with_capacity(block.len());
     let mut size = 0;
     decoder

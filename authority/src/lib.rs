@@ -10,6 +10,7 @@
 
 mod block;
 mod rewriter;
+mod shape;
 
 pub use rewriter::Rewriter;
 
