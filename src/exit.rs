@@ -47,15 +47,40 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn exit(outcome: Outcome) -> ExitCode {
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     match &failure {
-        Failure::Failed(error) | Failure::Usage(error) => eprintln!("secretfs: {error:#}"),
+        Failure::Failed(error) | Failure::Usage(error) => eprintln!("secretfs: {}", told(error)),
         Failure::Told => {}
     }
     ExitCode::from(failure.code())
 }
 
+/// The error and its causes on one line; a cause that the error before it has told already is left out.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        before if before.contains(&cause) => told,
+        before => format!("{before}: {cause}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("admin socket: {source}")]
+    struct Telling {
+        source: io::Error,
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let telling = Telling { source: io::Error::other("reset") };
+        let error = anyhow::Error::from(telling).context("status");
+
+        assert_eq!(told(&error), "status: admin socket: reset");
+    }
 
     #[test]
     fn a_failure_is_1_and_a_mistyped_command_2() {

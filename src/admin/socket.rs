@@ -145,6 +145,8 @@ fn may_ask(uid: u32) -> bool {
 
 async fn refuse(mut stream: UnixStream, uid: u32) -> io::Result<()> {
     tracing::warn!(uid, "a stranger was turned away from the admin socket");
+    // Closing a socket with something unread in it would take the answer along.
+    let _ = request(&mut stream).await;
     let reason = format!("uid {uid} may not ask; run this as root or as the user that secretfs runs as");
     reply(&mut stream, &[Reply::Error(reason)]).await
 }

@@ -8,5 +8,6 @@
 )]
 
 mod check;
+mod commands;
 mod support;
 mod tmpfs;

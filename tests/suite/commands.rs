@@ -1,0 +1,258 @@
+//! The commands that ask running processes, as people run them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use secretfs::admin::socket::AdminSocket;
+use secretfs::admin::{Admin, ObjectState, ObjectStatus, Refreshed, VolumeStatus, Which};
+use testing::in_private_mounts;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Target, mount, mounts_below};
+
+/// A process with one volume, `/mnt/app`, whose store takes a password back when it is asked to refresh.
+struct OneVolume;
+
+#[async_trait::async_trait]
+impl Admin for OneVolume {
+    async fn status(&self) -> Vec<VolumeStatus> {
+        let password = ObjectStatus {
+            name: "db/password".to_owned(),
+            path: "password".to_owned(),
+            version: Some("3".to_owned()),
+            fingerprint: None,
+            state: ObjectState::Stale,
+            confirmed_seconds_ago: Some(300),
+            last_error: Some("connection refused".to_owned()),
+        };
+        vec![VolumeStatus {
+            volume: "mount-1".to_owned(),
+            target: "/mnt/app".into(),
+            class: "shop/db".to_owned(),
+            namespace: "shop".to_owned(),
+            service_account: "web".to_owned(),
+            pod: None,
+            provider: Some("vault".to_owned()),
+            store: Some("https://vault".to_owned()),
+            identity: Some("role web".to_owned()),
+            files: 1,
+            bytes: 9,
+            confirmed_seconds_ago: Some(300),
+            next_try_in_seconds: Some(5),
+            awaits_credentials: false,
+            last_error: None,
+            objects: vec![password],
+        }]
+    }
+
+    async fn refresh(&self, which: &Which) -> Vec<Refreshed> {
+        let elsewhere = matches!(which, Which::Class { name, .. } if name != "db");
+        let error = Some("object db/password was destroyed".to_owned());
+        let refreshed = || Refreshed {
+            volume: "mount-1".to_owned(),
+            target: "/mnt/app".to_owned(),
+            changed: vec!["password".to_owned()],
+            error,
+        };
+        if elsewhere { Vec::new() } else { vec![refreshed()] }
+    }
+}
+
+/// A process that answers at a socket, and a copy of the program that anyone may run.
+struct Host {
+    directory: Target,
+    runtime: Runtime,
+    shutdown: CancellationToken,
+}
+
+impl Host {
+    fn start() -> Self {
+        let host = Self {
+            directory: Target::new(),
+            runtime: Runtime::new().unwrap(),
+            shutdown: CancellationToken::new(),
+        };
+        fs::copy(env!("CARGO_BIN_EXE_secretfs"), host.program()).unwrap();
+        let _inside = host.runtime.enter();
+        let socket = AdminSocket::bind(&host.socket()).unwrap();
+        host.runtime.spawn(socket.serve(Arc::new(OneVolume), host.shutdown.clone()));
+        drop(_inside);
+        host
+    }
+
+    fn program(&self) -> PathBuf {
+        self.directory.parent().join("secretfs")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.parent().join("node.sock")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.program());
+        command.args(arguments).env("SECRETFS_ADMIN_SOCKET", self.directory.parent());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Told {
+        Told::from(self.command(arguments).output().unwrap())
+    }
+
+    fn run_as_nobody(&self, arguments: &[&str]) -> Told {
+        Told::from(self.command(arguments).uid(65534).gid(65534).output().unwrap())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+#[derive(Debug)]
+struct Told {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Told {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+fn secretfs(arguments: &[&str]) -> Told {
+    Told::from(Command::new(env!("CARGO_BIN_EXE_secretfs")).args(arguments).output().unwrap())
+}
+
+#[test]
+fn a_volume_is_listed_and_told_why() {
+    let host = Host::start();
+
+    let listed = host.run(&["status"]);
+    let json = host.run(&["status", "-o", "json"]);
+    let why = host.run(&["why", "/mnt/app"]);
+
+    assert!(listed.out.contains("/mnt/app") && listed.out.contains("1 of 1 stale"), "{listed:?}");
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["volumes"][0]["objects"][0]["state"], "stale");
+    assert!(why.out.contains("The store said: connection refused.\n"), "{why:?}");
+    assert_eq!((listed.code, why.code), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_refresh_that_failed_says_what_changed_all_the_same() {
+    let host = Host::start();
+
+    let refreshed = host.run(&["refresh", "mount-1"]);
+    let nothing = host.run(&["refresh", "--class", "shop/other"]);
+
+    assert_eq!(
+        refreshed.out,
+        "/mnt/app: 1 file changed: password; not refreshed in full: object db/password was destroyed\n"
+    );
+    assert_eq!(refreshed.code, Some(1));
+    assert!(nothing.err.contains("no volume of class shop/other is mounted"), "{nothing:?}");
+    assert_eq!(nothing.code, Some(1));
+}
+
+#[test]
+fn another_user_cannot_open_the_admin_socket() {
+    let host = Host::start();
+
+    let told = host.run_as_nobody(&["status"]);
+
+    assert!(told.err.contains("Permission denied"), "{told:?}");
+    assert_eq!((told.code, told.out.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn another_user_who_gets_at_the_admin_socket_is_turned_away_by_what_the_kernel_says_of_them() {
+    let host = Host::start();
+    fs::set_permissions(host.socket(), Permissions::from_mode(0o666)).unwrap();
+
+    let told = host.run_as_nobody(&["refresh", "--all"]);
+    let root = host.run(&["status"]);
+
+    assert!(told.err.contains("uid 65534 may not ask; run this as root"), "{told:?}");
+    assert_eq!((told.code, told.out.as_str()), (Some(1), ""));
+    assert_eq!(root.code, Some(0));
+}
+
+#[test]
+fn without_a_running_process_the_remedy_is_named() {
+    let told = secretfs(&["why", "x", "--socket", "/nonexistent/admin"]);
+
+    assert!(
+        told.err.contains("nobody answers at /nonexistent/admin; start one with `secretfs mount`"),
+        "{told:?}"
+    );
+    assert_eq!(told.code, Some(1));
+}
+
+#[test]
+fn what_was_typed_wrong_is_2() {
+    for arguments in [
+        &["refresh"][..],
+        &["refresh", "--all", "x"],
+        &["refresh", "--class", "db"],
+        &["umount"],
+        &["status", "--log", "secretfs=loud"],
+    ] {
+        let told = secretfs(arguments);
+        assert_eq!(told.code, Some(2), "{arguments:?}: {told:?}");
+    }
+}
+
+#[test]
+fn shells_get_completions_for_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = secretfs(&["completions", shell]).out;
+
+        for command in ["status", "why", "refresh", "umount"] {
+            assert!(script.contains(command), "{command} for {shell}");
+        }
+    }
+}
+
+#[test]
+fn what_a_mount_left_is_unmounted_and_its_directory_stays() {
+    in_private_mounts(|| {
+        let target = Target::new();
+        mount(&target, &[("token", "t1")]);
+
+        let told = umount(&target.path());
+
+        assert_eq!(told.code, Some(0), "{told:?}");
+        assert_eq!(mounts_below(target.parent()), [""; 0]);
+        assert!(target.path().is_dir());
+    });
+}
+
+#[test]
+fn what_is_not_ours_is_not_unmounted() {
+    in_private_mounts(|| {
+        let target = Target::new();
+        fs::create_dir(target.path()).unwrap();
+        let foreign =
+            Command::new("mount").args(["-t", "tmpfs", "foreign"]).arg(target.path()).status().unwrap();
+        assert!(foreign.success());
+
+        let told = umount(&target.path());
+
+        assert_eq!(told.code, Some(1));
+        assert!(told.err.contains("nothing of secretfs is mounted at"), "{told:?}");
+        assert_eq!(mounts_below(target.parent()).len(), 1);
+    });
+}
+
+fn umount(target: &Path) -> Told {
+    secretfs(&["umount", "--socket", "/nonexistent/admin", target.to_str().unwrap()])
+}
