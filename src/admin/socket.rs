@@ -20,15 +20,8 @@ use super::{Admin, Reply, Request};
 /// Where sockets are unless told otherwise: one file for each process.
 pub const DIRECTORY: &str = "/run/secretfs/admin";
 
-/// Name of the node plugin's socket in [`DIRECTORY`].
-pub const NODE: &str = "node.sock";
 /// How the names of sockets of `secretfs mount` begin.
 const MOUNT: &str = "mount-";
-
-/// Name of the socket of this process in [`DIRECTORY`], if it is a `secretfs mount`.
-pub fn name_of_mount() -> String {
-    format!("{MOUNT}{}.sock", std::process::id())
-}
 
 /// Whether `socket` is that of a `secretfs mount`, which ends with its one volume.
 pub fn is_of_mount(socket: &Path) -> bool {
