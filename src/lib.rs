@@ -6,6 +6,7 @@ pub mod admin;
 pub mod audit;
 pub mod class;
 pub mod commands;
+pub mod csi;
 pub mod exit;
 pub mod failpoint;
 pub mod metrics;

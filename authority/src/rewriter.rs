@@ -118,7 +118,6 @@ impl Rewriter {
             (CONTINUATION, Some(stream)) if stream == header.stream => Ok(Expects::HeaderFrame(header)),
             (CONTINUATION, _) | (_, Some(_)) => Err(Malformed::Continuation),
             (HEADERS, None) => Ok(Expects::HeaderFrame(header)),
-            (_, None) if header.length == 0 => Ok(Expects::FrameHeader),
             (_, None) => Ok(Expects::Payload(header.length)),
         }
     }

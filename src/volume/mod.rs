@@ -91,6 +91,12 @@ pub enum Error {
     )]
     ClassNotFound(ClassName),
 
+    /// Kubelet hands over no token for the audience that the class needs.
+    #[error(
+        "no service account token for audience {0:?} came with the call; add it to tokenRequests of the CSIDriver object"
+    )]
+    NoToken(String),
+
     /// Another call holds this volume.
     #[error("volume {0} is busy with another call")]
     Busy(VolumeId),

@@ -98,6 +98,19 @@ fn the_path_of_a_socket_becomes_localhost_and_nothing_else_changes() {
 }
 
 #[test]
+fn empty_frames_are_passed_on() {
+    let acknowledged = frame(SETTINGS, 1, 0, &[]);
+    let ended = frame(DATA, END_STREAM, 1, &[]);
+
+    let frames = rewrite(&after_preface(&[acknowledged, ended])).unwrap();
+
+    assert_eq!(
+        frames.iter().map(|f| (f.kind, f.flags)).collect::<Vec<_>>(),
+        [(SETTINGS, 1), (DATA, END_STREAM)]
+    );
+}
+
+#[test]
 fn a_second_call_is_understood_through_the_table_of_the_first() {
     let mut encoder = Encoder::new();
     let first = encode(&mut encoder, &kubelet_fields());
@@ -266,7 +279,8 @@ proptest! {
         let mut input = PREFACE.to_vec();
         for call in &calls {
             input.extend(frame(HEADERS, END_HEADERS, 1, &encode(&mut encoder, call)));
-            input.extend(frame(DATA, END_STREAM, 1, b"message"));
+            input.extend(frame(DATA, 0, 1, b"message"));
+            input.extend(frame(DATA, END_STREAM, 1, &[]));
         }
         let mut whole = Vec::new();
         Rewriter::new().feed(&input, &mut whole).unwrap();
@@ -281,7 +295,7 @@ proptest! {
         }
 
         prop_assert_eq!(&pieces, &whole);
-        let lists: Vec<_> = frames(&whole).chunks(2).map(|f| header_list(&f[..1])).collect();
+        let lists: Vec<_> = frames(&whole).chunks(3).map(|f| header_list(&f[..1])).collect();
         prop_assert_eq!(lists, calls.into_iter().map(with_localhost).collect::<Vec<_>>());
     }
 

@@ -1,0 +1,49 @@
+//! The gRPC face that kubelet talks to: parse, call, map. No decisions live here.
+//!
+//! Kubelet's clients are served as they are: what they send as `:authority` is
+//! rewritten on the way in, and nobody but root (or who runs this process) is heard.
+
+mod connection;
+mod deadline;
+mod identity;
+mod node;
+mod registration;
+mod request;
+mod status;
+
+pub use identity::{Health, Identity};
+pub use node::Node;
+pub use registration::{Patience, Registration, Running, State};
+pub use request::Requests;
+
+use std::io;
+use std::os::unix::net::UnixListener;
+
+use csi_proto::csi::identity_server::IdentityServer;
+use csi_proto::csi::node_server::NodeServer;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+/// Largest message that is read, in bytes: a Secret is at most 1 MiB.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Answers kubelet on `listener` until `shutdown`, then finishes the calls in flight.
+/// How long that may take is the caller's to bound: dropping the future ends them.
+///
+/// # Errors
+///
+/// The listener or the transport failed.
+pub async fn serve(
+    listener: UnixListener,
+    identity: Identity,
+    node: Node,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let incoming = connection::incoming(listener)?;
+    Server::builder()
+        .add_service(IdentityServer::new(identity))
+        .add_service(NodeServer::new(node).max_decoding_message_size(MAX_MESSAGE))
+        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+        .await
+        .map_err(io::Error::other)
+}

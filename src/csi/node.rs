@@ -1,0 +1,136 @@
+use std::sync::Arc;
+
+use csi_proto::csi::node_service_capability::{Rpc, Type as Capability, rpc};
+use csi_proto::csi::volume_usage::Unit;
+use csi_proto::csi::{
+    NodeGetCapabilitiesRequest, NodeGetCapabilitiesResponse, NodeGetInfoRequest, NodeGetInfoResponse,
+    NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse, NodePublishVolumeRequest,
+    NodePublishVolumeResponse, NodeServiceCapability, NodeUnpublishVolumeRequest,
+    NodeUnpublishVolumeResponse, VolumeUsage, node_server,
+};
+use tonic::{Request, Response, Status};
+use tracing::{Instrument, Span};
+
+use super::deadline::patience;
+use super::request::{self, POD_NAME, POD_NAMESPACE, Requests};
+use crate::mode::Usage;
+use crate::volume::Volumes;
+
+/// CSI Node service.
+#[derive(Debug)]
+pub struct Node {
+    /// Kubernetes' name of this node.
+    pub id: String,
+    /// What makes a request a good one.
+    pub requests: Requests,
+    /// Who answers it.
+    pub volumes: Arc<Volumes>,
+}
+
+#[tonic::async_trait]
+impl node_server::Node for Node {
+    async fn node_publish_volume(
+        &self,
+        request: Request<NodePublishVolumeRequest>,
+    ) -> Result<Response<NodePublishVolumeResponse>, Status> {
+        let span = publish_span(request.get_ref());
+        let patience = patience(request.metadata());
+        let answer = async {
+            let publish = self.requests.publish(request.into_inner(), patience)?;
+            self.volumes.publish(publish).await?;
+            Ok(NodePublishVolumeResponse {})
+        };
+        told(span, answer).await
+    }
+
+    async fn node_unpublish_volume(
+        &self,
+        request: Request<NodeUnpublishVolumeRequest>,
+    ) -> Result<Response<NodeUnpublishVolumeResponse>, Status> {
+        let request = request.into_inner();
+        let span = tracing::info_span!("NodeUnpublishVolume", volume = request.volume_id.as_str());
+        let answer = async {
+            let (id, target) = self.requests.unpublish(request)?;
+            self.volumes.unpublish(&id, &target).await?;
+            Ok(NodeUnpublishVolumeResponse {})
+        };
+        told(span, answer).await
+    }
+
+    async fn node_get_volume_stats(
+        &self,
+        request: Request<NodeGetVolumeStatsRequest>,
+    ) -> Result<Response<NodeGetVolumeStatsResponse>, Status> {
+        let request = request.into_inner();
+        // Kubelet asks for every volume every minute.
+        let span = tracing::debug_span!("NodeGetVolumeStats", volume = request.volume_id.as_str());
+        let answer = async {
+            let (id, path) = request::stats(request)?;
+            let usage = self.volumes.usage(&id, &path)?;
+            Ok(NodeGetVolumeStatsResponse { usage: usage_entries(usage) })
+        };
+        told(span, answer).await
+    }
+
+    async fn node_get_capabilities(
+        &self,
+        _: Request<NodeGetCapabilitiesRequest>,
+    ) -> Result<Response<NodeGetCapabilitiesResponse>, Status> {
+        let capabilities = [rpc::Type::VolumeMountGroup, rpc::Type::GetVolumeStats].map(capability).to_vec();
+        Ok(Response::new(NodeGetCapabilitiesResponse { capabilities }))
+    }
+
+    async fn node_get_info(
+        &self,
+        _: Request<NodeGetInfoRequest>,
+    ) -> Result<Response<NodeGetInfoResponse>, Status> {
+        Ok(Response::new(NodeGetInfoResponse { node_id: self.id.clone(), max_volumes_per_node: 0 }))
+    }
+}
+
+/// Whom a publish is for: all that is ever logged of its request.
+fn publish_span(request: &NodePublishVolumeRequest) -> Span {
+    let told = |key| request.volume_context.get(key).map_or("", String::as_str);
+    tracing::info_span!(
+        "NodePublishVolume",
+        volume = request.volume_id.as_str(),
+        namespace = told(POD_NAMESPACE),
+        pod = told(POD_NAME),
+    )
+}
+
+/// Runs `answer` inside `span` and says there what it came to.
+async fn told<T>(span: Span, answer: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
+    let told = async {
+        let started = tokio::time::Instant::now();
+        let outcome = answer.await;
+        let ms = started.elapsed().as_millis() as u64;
+        match &outcome {
+            Ok(_) => tracing::debug!(ms, "done"),
+            Err(status) => tracing::warn!(ms, code = ?status.code(), reason = status.message(), "failed"),
+        }
+        outcome.map(Response::new)
+    };
+    told.instrument(span).await
+}
+
+fn capability(of: rpc::Type) -> NodeServiceCapability {
+    NodeServiceCapability { r#type: Some(Capability::Rpc(Rpc { r#type: of.into() })) }
+}
+
+fn usage_entries(usage: Usage) -> Vec<VolumeUsage> {
+    vec![
+        entry(Unit::Bytes, usage.total_bytes, usage.used_bytes),
+        entry(Unit::Inodes, usage.total_inodes, usage.used_inodes),
+    ]
+}
+
+fn entry(unit: Unit, total: u64, used: u64) -> VolumeUsage {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    VolumeUsage {
+        available: number(total.saturating_sub(used)),
+        total: number(total),
+        used: number(used),
+        unit: unit.into(),
+    }
+}

@@ -1,0 +1,122 @@
+//! Makes the driver known to kubelet, and again whenever kubelet has forgotten or refused it.
+//!
+//! Kubelet never repeats a registration that failed late, and waits ever longer before it dials
+//! a socket again that did not answer. A new socket file is a new plugin to it: so whatever goes
+//! wrong, the remedy is to remove the file and to make another.
+
+mod answers;
+mod keeper;
+mod sockets;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use keeper::Keeper;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::mounter::Mounter;
+
+/// How far the registration is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The socket is not there: kubelet cannot know us.
+    Unbound,
+    /// The socket is there; kubelet has not asked.
+    Bound,
+    /// Kubelet has asked what we are and not said what became of it.
+    Asked,
+    /// Kubelet uses the driver.
+    Registered,
+    /// Kubelet refused the driver, for this reason.
+    Refused(String),
+}
+
+/// How long each step may take before the socket is made anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// From a new socket to kubelet's first question.
+    pub asked: Duration,
+    /// From the question to what became of it.
+    pub notified: Duration,
+    /// Between two looks whether the socket file is still there.
+    pub look: Duration,
+    /// Shortest and longest pause before a new socket, where the last one failed.
+    pub pause: (Duration, Duration),
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            asked: Duration::from_secs(60),
+            notified: Duration::from_secs(30),
+            look: Duration::from_secs(1),
+            pause: (Duration::from_secs(1), Duration::from_secs(30)),
+        }
+    }
+}
+
+/// What kubelet is told, and where.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The name of the CSIDriver object.
+    pub driver: String,
+    /// The path of the CSI socket as kubelet sees it, not as we do.
+    pub endpoint: String,
+    /// Kubelet's `plugins_registry`, as we see it.
+    pub directory: PathBuf,
+    /// What tells this boot of the node from others.
+    pub boot_id: String,
+    /// How long each step may take.
+    pub patience: Patience,
+}
+
+/// A registration that is kept up on a thread of its own: kubelet gives an answer one second,
+/// and a busy process must not miss it.
+#[derive(Debug)]
+pub struct Running {
+    state: watch::Receiver<State>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// How far the registration is, now and from now on.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Waits for the end, after shutdown.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("the registration's thread panicked");
+        }
+    }
+}
+
+impl Registration {
+    /// Keeps the driver registered until `shutdown`. The socket file is left then: without it
+    /// kubelet would take the driver from the node, and running pods could not be unmounted.
+    ///
+    /// # Errors
+    ///
+    /// There are no threads left to be had.
+    pub fn start(self, mounter: Arc<dyn Mounter>, shutdown: CancellationToken) -> io::Result<Running> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let keeper = Keeper::new(self, mounter);
+        let state = keeper.state();
+        let keep = move || runtime.block_on(keeper.run(&shutdown));
+        let thread = thread::Builder::new().name("registration".to_owned()).spawn(keep)?;
+        Ok(Running { state, thread })
+    }
+
+    /// A name that no earlier boot used: kubelet would still be waiting to dial that one again.
+    fn socket(&self) -> PathBuf {
+        self.directory.join(sockets::name(&self.driver, &self.boot_id))
+    }
+}
+
+#[cfg(test)]
+mod tests;

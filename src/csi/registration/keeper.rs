@@ -1,0 +1,143 @@
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use csi_proto::registration::registration_server::RegistrationServer;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use super::answers::Answers;
+use super::sockets::{self, SocketFile};
+use super::{Patience, Registration, State};
+use crate::csi::connection;
+use crate::mounter::{self, Mounter};
+
+/// How long a call in flight may take after its socket was given up.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why a socket has to be made anew.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    #[error("kubelet did not ask what the driver is within {} s", .0.as_secs_f32())]
+    NotAsked(Duration),
+    #[error("kubelet did not say within {} s what became of the registration", .0.as_secs_f32())]
+    NotNotified(Duration),
+    #[error("kubelet refused the driver: {0}")]
+    Refused(String),
+    #[error("the registration socket was removed")]
+    Removed,
+    #[error("{0}")]
+    Unbound(#[from] mounter::Error),
+    #[error("the registration socket failed: {0}")]
+    Failed(#[from] io::Error),
+}
+
+/// Makes sockets, and watches what kubelet makes of them.
+pub(super) struct Keeper {
+    registration: Registration,
+    mounter: Arc<dyn Mounter>,
+    state: watch::Sender<State>,
+}
+
+impl Keeper {
+    pub(super) fn new(registration: Registration, mounter: Arc<dyn Mounter>) -> Self {
+        Self { registration, mounter, state: watch::Sender::new(State::Unbound) }
+    }
+
+    pub(super) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(super) async fn run(self, shutdown: &CancellationToken) {
+        let mut failures = 0;
+        while let Some(Ok(lost) | Err(lost)) = shutdown.run_until_cancelled(self.round()).await {
+            let registered = self.state.send_replace(State::Unbound) == State::Registered;
+            failures = if registered { 0 } else { failures + 1 };
+            let pause = self.registration.patience.before_next(&lost, failures);
+            tracing::warn!(%lost, pause_ms = pause.as_millis() as u64, "registering anew");
+            if shutdown.run_until_cancelled(sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Serves one socket for as long as it is of use, and tells why it no longer is.
+    async fn round(&self) -> Result<Lost, Lost> {
+        let (listener, file) = self.bind()?;
+        let given_up = CancellationToken::new();
+        let mut serving = pin!(self.serve(listener, given_up.clone()));
+        let lost = tokio::select! {
+            served = &mut serving => {
+                served?;
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            lost = self.silent() => lost,
+            () = self.removed(&file) => Lost::Removed,
+        };
+        file.remove();
+        given_up.cancel();
+        // Kubelet still hears the answer to its refusal.
+        let _ = timeout(DRAIN, serving).await;
+        Ok(lost)
+    }
+
+    fn bind(&self) -> Result<(UnixListener, SocketFile), Lost> {
+        let path = self.registration.socket();
+        // Ours too, if it is still there: only a file that appears is news to kubelet.
+        sockets::remove_own(&self.registration.directory, &self.registration.driver)?;
+        let listener = self.mounter.listen(&path)?;
+        let file = SocketFile::at(&path)?;
+        self.state.send_replace(State::Bound);
+        Ok((listener, file))
+    }
+
+    async fn serve(&self, listener: UnixListener, given_up: CancellationToken) -> io::Result<()> {
+        let answers = Answers::new(&self.registration, self.state.clone());
+        Server::builder()
+            .add_service(RegistrationServer::new(answers))
+            .serve_with_incoming_shutdown(connection::incoming(listener)?, given_up.cancelled_owned())
+            .await
+            .map_err(io::Error::other)
+    }
+
+    /// Returns when kubelet refused, or has not taken the next step for too long.
+    async fn silent(&self) -> Lost {
+        let Patience { asked, notified, .. } = self.registration.patience;
+        let mut state = self.state.subscribe();
+        loop {
+            let now = state.borrow_and_update().clone();
+            let (patience, lost) = match now {
+                State::Refused(reason) => return Lost::Refused(reason),
+                State::Registered => (Duration::MAX, Lost::Removed),
+                State::Asked => (notified, Lost::NotNotified(notified)),
+                State::Bound | State::Unbound => (asked, Lost::NotAsked(asked)),
+            };
+            if timeout(patience, state.changed()).await.is_err() {
+                return lost;
+            }
+        }
+    }
+
+    async fn removed(&self, file: &SocketFile) {
+        while file.is_there() {
+            sleep(self.registration.patience.look).await;
+        }
+    }
+}
+
+impl Patience {
+    /// How long to wait before a new socket, after `failures` that came to nothing.
+    pub(super) fn before_next(&self, lost: &Lost, failures: u32) -> Duration {
+        if matches!(lost, Lost::Removed) {
+            return Duration::ZERO;
+        }
+        let (shortest, longest) = self.pause;
+        let most =
+            shortest.saturating_mul(2_u32.saturating_pow(failures)).clamp(shortest, longest.max(shortest));
+        shortest + (most - shortest).mul_f64(fastrand::f64())
+    }
+}

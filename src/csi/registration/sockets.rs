@@ -1,0 +1,70 @@
+use std::fs::{self, DirEntry};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Characters of the boot's id in the name of a socket.
+const SHOWN: usize = 8;
+
+/// The name of the socket of `driver` for one boot of the node.
+pub(super) fn name(driver: &str, boot_id: &str) -> String {
+    let boot: String = boot_id.chars().filter(char::is_ascii_hexdigit).take(SHOWN).collect();
+    format!("{driver}-{boot}-reg.sock")
+}
+
+/// Removes the sockets of `driver` in `directory`, of this boot and others.
+pub(super) fn remove_own(directory: &Path, driver: &str) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if is_own(&entry, driver) && entry.file_type()?.is_socket() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_own(entry: &DirEntry, driver: &str) -> bool {
+    let name = entry.file_name();
+    let middle = name.to_str().and_then(|name| name.strip_prefix(driver)?.strip_suffix("-reg.sock"));
+    match middle {
+        // What kubelet's own registrar would have called it.
+        Some("") => true,
+        Some(boot) => boot.strip_prefix('-').is_some_and(is_boot),
+        None => false,
+    }
+}
+
+fn is_boot(text: &str) -> bool {
+    text.len() == SHOWN && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A socket file that was bound: the one, not another of the same name.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl SocketFile {
+    /// The one that is at `path` now.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), inode: inode(path)? })
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        inode(&self.path).is_ok_and(|found| found == self.inode)
+    }
+
+    /// Removes it, if it is still there.
+    pub(super) fn remove(&self) {
+        if self.is_there()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the registration socket");
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}

@@ -1,0 +1,216 @@
+//! Every rule on what kubelet asks, in one place. What passes is never looked at again.
+
+mod target;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use csi_proto::csi::volume_capability::{AccessType, MountVolume};
+use csi_proto::csi::{NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeUnpublishVolumeRequest};
+use provider::{Pod, SecretBytes, Workload};
+use target::Target;
+
+use crate::mode::Appearance;
+use crate::volume::{ClassName, Publish, VolumeId};
+
+/// What begins the keys that are kubelet's.
+const KUBELET: &str = "csi.storage.k8s.io/";
+const EPHEMERAL: &str = "csi.storage.k8s.io/ephemeral";
+pub(super) const POD_NAME: &str = "csi.storage.k8s.io/pod.name";
+pub(super) const POD_NAMESPACE: &str = "csi.storage.k8s.io/pod.namespace";
+const POD_UID: &str = "csi.storage.k8s.io/pod.uid";
+const SERVICE_ACCOUNT: &str = "csi.storage.k8s.io/serviceAccount.name";
+const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
+
+/// The attribute that names the class.
+const CLASS: &str = "secretProviderClass";
+
+/// Most bytes of all attributes together, keys and values.
+const MAX_ATTRIBUTES: usize = 64 * 1024;
+
+/// A request that breaks a rule. Nothing has been done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// It could never be granted as it is.
+    #[error("{0}")]
+    Invalid(String),
+
+    /// What kubelet vouches for is missing, so that the pod's author could have written it.
+    #[error("{0}: the CSIDriver object lacks podInfoOnMount: true, or lists no Ephemeral lifecycle mode")]
+    NoPodInfo(String),
+}
+
+type Result<T> = std::result::Result<T, Refusal>;
+
+fn invalid<T>(message: impl Into<String>) -> Result<T> {
+    Err(Refusal::Invalid(message.into()))
+}
+
+/// The rules, for one kubelet.
+#[derive(Debug, Clone)]
+pub struct Requests {
+    /// Kubelet's directory of pods, as kubelet writes it: `<root>/pods`.
+    pub pods: PathBuf,
+}
+
+impl Requests {
+    /// What is to be published, if every rule is kept.
+    pub(super) fn publish(&self, request: NodePublishVolumeRequest, timeout: Duration) -> Result<Publish> {
+        required("volume_id", &request.volume_id)?;
+        required("target_path", &request.target_path)?;
+        let appearance = appearance(mount_capability(&request)?)?;
+        if !request.staging_target_path.is_empty() {
+            return invalid("staging_target_path is set, but this driver has no stages");
+        }
+        if !request.readonly {
+            return invalid("the volume is writable; set readOnly: true in the pod's csi volume");
+        }
+        let (mut attributes, mut secrets) = (request.volume_context, request.secrets);
+        let raw_tokens = attributes.remove(TOKENS);
+        bounded(&attributes)?;
+        let told = PodInfo::take(&mut attributes)?;
+        let target = Target::below(&self.pods, &request.target_path)?;
+        target.belongs_to(&told.pod.uid, &request.volume_id)?;
+        let tokens = tokens::parse(secrets.remove(TOKENS).or(raw_tokens));
+        Ok(Publish {
+            class: ClassName { namespace: told.namespace.clone(), name: take_class(&mut attributes)? },
+            target: target.path,
+            workload: told.workload(&request.volume_id, tokens, credentials(secrets)),
+            id: VolumeId(request.volume_id),
+            attributes,
+            appearance,
+            timeout,
+        })
+    }
+
+    /// What is to be unpublished.
+    pub(super) fn unpublish(&self, request: NodeUnpublishVolumeRequest) -> Result<(VolumeId, PathBuf)> {
+        required("volume_id", &request.volume_id)?;
+        required("target_path", &request.target_path)?;
+        let target = Target::below(&self.pods, &request.target_path)?;
+        Ok((VolumeId(request.volume_id), target.path))
+    }
+}
+
+/// Whose numbers are asked for. Where a volume is not, it has none: any path will do.
+pub(super) fn stats(request: NodeGetVolumeStatsRequest) -> Result<(VolumeId, PathBuf)> {
+    required("volume_id", &request.volume_id)?;
+    required("volume_path", &request.volume_path)?;
+    Ok((VolumeId(request.volume_id), PathBuf::from(request.volume_path)))
+}
+
+fn required(field: &str, value: &str) -> Result<()> {
+    if value.is_empty() { invalid(format!("{field} is missing")) } else { Ok(()) }
+}
+
+fn mount_capability(request: &NodePublishVolumeRequest) -> Result<&MountVolume> {
+    let Some(capability) = &request.volume_capability else { return invalid("volume_capability is missing") };
+    match &capability.access_type {
+        Some(AccessType::Mount(mount)) => Ok(mount),
+        Some(AccessType::Block(_)) => invalid("block volumes are not served: a secret is a file"),
+        None => invalid("volume_capability has no access type"),
+    }
+}
+
+fn appearance(mount: &MountVolume) -> Result<Appearance> {
+    Ok(Appearance { fs_group: fs_group(mount)?, selinux_context: selinux_context(mount)? })
+}
+
+fn fs_group(mount: &MountVolume) -> Result<Option<u32>> {
+    match mount.volume_mount_group.as_str() {
+        "" => Ok(None),
+        group => match group.parse() {
+            Ok(group) => Ok(Some(group)),
+            Err(_) => invalid(format!("volume_mount_group {group:?} is not a group's number")),
+        },
+    }
+}
+
+/// The label in `context=`, which kubelet quotes; it sends no other mount flag.
+fn selinux_context(mount: &MountVolume) -> Result<Option<String>> {
+    match mount.mount_flags.as_slice() {
+        [] => Ok(None),
+        [flag] => match flag.strip_prefix("context=").map(|label| label.trim_matches('"')) {
+            Some(label) if is_label(label) => Ok(Some(label.to_owned())),
+            _ => invalid(format!("mount flag {flag:?} is not served; only context=LABEL is")),
+        },
+        _ => invalid("more than one mount flag; only context=LABEL is served"),
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+fn bounded(attributes: &BTreeMap<String, String>) -> Result<()> {
+    let bytes: usize = attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MAX_ATTRIBUTES {
+        return invalid(format!("the volume's attributes take {bytes} bytes; {MAX_ATTRIBUTES} is the most"));
+    }
+    Ok(())
+}
+
+fn take_class(attributes: &mut BTreeMap<String, String>) -> Result<String> {
+    match attributes.remove(CLASS) {
+        Some(name) if !name.is_empty() => Ok(name),
+        _ => invalid(
+            "volumeAttributes lack secretProviderClass; name a SecretProviderClass of the pod's namespace",
+        ),
+    }
+}
+
+fn credentials(secrets: BTreeMap<String, String>) -> BTreeMap<String, SecretBytes> {
+    secrets.into_iter().map(|(key, value)| (key, SecretBytes::from(value))).collect()
+}
+
+/// What kubelet tells of the pod.
+struct PodInfo {
+    pod: Pod,
+    namespace: String,
+    service_account: String,
+}
+
+impl PodInfo {
+    /// Takes kubelet's keys out of `attributes`, so that the pod author's own are left.
+    fn take(attributes: &mut BTreeMap<String, String>) -> Result<Self> {
+        if attributes.remove(EPHEMERAL).as_deref() != Some("true") {
+            return Err(Refusal::NoPodInfo(format!("attribute {EPHEMERAL} is not \"true\"")));
+        }
+        let mut take = |key: &str| match attributes.remove(key) {
+            Some(value) if !value.is_empty() => Ok(value),
+            _ => Err(Refusal::NoPodInfo(format!("attribute {key} is missing"))),
+        };
+        let info = Self {
+            pod: Pod { name: take(POD_NAME)?, uid: take(POD_UID)? },
+            namespace: take(POD_NAMESPACE)?,
+            service_account: take(SERVICE_ACCOUNT)?,
+        };
+        match attributes.keys().find(|key| key.starts_with(KUBELET)) {
+            Some(key) => {
+                invalid(format!("attribute {key:?} is none that kubelet sets; remove it from the pod"))
+            }
+            None => Ok(info),
+        }
+    }
+
+    fn workload(
+        self,
+        volume: &str,
+        tokens: BTreeMap<String, SecretBytes>,
+        credentials: BTreeMap<String, SecretBytes>,
+    ) -> Workload {
+        Workload {
+            namespace: self.namespace,
+            service_account: self.service_account,
+            pod: Some(self.pod),
+            volume: volume.to_owned(),
+            tokens,
+            credentials,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

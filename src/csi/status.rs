@@ -1,0 +1,160 @@
+//! The one place where our errors become gRPC codes.
+
+use provider::ErrorKind;
+use tonic::{Code, Status};
+
+use super::request::Refusal;
+use crate::volume;
+
+/// Most bytes of a message: kubelet cuts an Event at 1 KiB, logs take more.
+const MAX_MESSAGE: usize = 4096;
+
+impl From<volume::Error> for Status {
+    fn from(error: volume::Error) -> Self {
+        Self::new(code(&error), bounded(error.to_string()))
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::Invalid(_) => Code::InvalidArgument,
+            Refusal::NoPodInfo(_) => Code::FailedPrecondition,
+        };
+        Self::new(code, bounded(refusal.to_string()))
+    }
+}
+
+/// The code that kubelet should see.
+///
+/// To kubelet a code is *final* (nothing is mounted: it never calls
+/// `NodeUnpublishVolume` for it) or not (`Unavailable`, `DeadlineExceeded`,
+/// `ResourceExhausted`, `Aborted`, `Canceled`: something may be mounted, so it
+/// repeats the call, or unpublishes when the pod goes). A volume that is served
+/// answers its republish with `Ok` or `Busy` and gets none of the final ones.
+fn code(error: &volume::Error) -> Code {
+    use volume::Error as E;
+    match error {
+        E::Invalid(_) => Code::InvalidArgument,
+        E::ClassNotFound(_) | E::NotPublished(..) => Code::NotFound,
+        E::NoToken(_) | E::Published { elsewhere: true, .. } => Code::FailedPrecondition,
+        E::Published { elsewhere: false, .. } => Code::AlreadyExists,
+        E::Busy(_) => Code::Aborted,
+        E::Deadline { .. } => Code::DeadlineExceeded,
+        E::TooLarge(_) => Code::ResourceExhausted,
+        E::Stopping => Code::Unavailable,
+        E::Mount(error) => kernel_code(&error.source),
+        E::Provider { source, .. } => store_code(source.kind()),
+    }
+}
+
+fn store_code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::Invalid => Code::InvalidArgument,
+        // For a volume that was never served, taken back and never there are the same.
+        ErrorKind::NotFound | ErrorKind::Revoked => Code::NotFound,
+        ErrorKind::Denied => Code::PermissionDenied,
+        ErrorKind::Unauthenticated => Code::Unauthenticated,
+        ErrorKind::Unavailable => Code::Unavailable,
+    }
+}
+
+fn kernel_code(error: &std::io::Error) -> Code {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => Code::ResourceExhausted,
+        _ => Code::Internal,
+    }
+}
+
+fn bounded(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE - "…".len()));
+        message.push('…');
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use volume::{ClassName, Error, VolumeId};
+
+    use super::*;
+    use crate::mounter;
+
+    fn store(kind: ErrorKind) -> Error {
+        Error::Provider { provider: "vault".to_owned(), source: provider::Error::new(kind, "it said so") }
+    }
+
+    fn published(elsewhere: bool) -> Error {
+        Error::Published { id: id(), how: "otherwise".to_owned(), elsewhere }
+    }
+
+    fn id() -> VolumeId {
+        VolumeId("csi-1".to_owned())
+    }
+
+    fn kernel(source: io::Error) -> Error {
+        Error::Mount(mounter::Error { action: "mount", target: PathBuf::from("/target"), source })
+    }
+
+    fn deadline() -> Error {
+        Error::Deadline {
+            provider: "vault".to_owned(),
+            waited: Duration::from_secs(30),
+            waiting_for: "db/password".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_failure_has_the_code_of_the_table() {
+        let class = ClassName { namespace: "shop".to_owned(), name: "web".to_owned() };
+        for (error, expected) in [
+            (Error::Invalid("bad".to_owned()), Code::InvalidArgument),
+            (Error::ClassNotFound(class), Code::NotFound),
+            (Error::NoToken("vault".to_owned()), Code::FailedPrecondition),
+            (Error::Busy(id()), Code::Aborted),
+            (published(true), Code::FailedPrecondition),
+            (published(false), Code::AlreadyExists),
+            (Error::NotPublished(id(), String::new()), Code::NotFound),
+            (store(ErrorKind::Invalid), Code::InvalidArgument),
+            (store(ErrorKind::NotFound), Code::NotFound),
+            (store(ErrorKind::Revoked), Code::NotFound),
+            (store(ErrorKind::Denied), Code::PermissionDenied),
+            (store(ErrorKind::Unauthenticated), Code::Unauthenticated),
+            (store(ErrorKind::Unavailable), Code::Unavailable),
+            (deadline(), Code::DeadlineExceeded),
+            (Error::TooLarge("too large".to_owned()), Code::ResourceExhausted),
+            (Error::Stopping, Code::Unavailable),
+            (kernel(io::ErrorKind::StorageFull.into()), Code::ResourceExhausted),
+            (kernel(io::ErrorKind::PermissionDenied.into()), Code::Internal),
+            (kernel(io::Error::other("bug")), Code::Internal),
+        ] {
+            let (text, status) = (error.to_string(), Status::from(error));
+            assert_eq!(status.code(), expected, "{text}");
+            assert_eq!(status.message(), text);
+            assert!(status.details().is_empty(), "the specification wants no details");
+        }
+    }
+
+    #[test]
+    fn a_request_that_breaks_a_rule_is_invalid_and_one_without_pod_info_waits_for_the_admin() {
+        assert_eq!(Status::from(Refusal::Invalid("x".to_owned())).code(), Code::InvalidArgument);
+        assert_eq!(Status::from(Refusal::NoPodInfo("x".to_owned())).code(), Code::FailedPrecondition);
+    }
+
+    #[test]
+    fn a_missing_token_names_what_the_admin_has_to_change() {
+        let status = Status::from(Error::NoToken("vault".to_owned()));
+        assert!(status.message().contains("tokenRequests") && status.message().contains("vault"));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let status = Status::from(Error::Invalid("é".repeat(4000)));
+        assert!(status.message().len() <= MAX_MESSAGE && status.message().ends_with("é…"));
+    }
+}
