@@ -66,7 +66,7 @@ impl node_server::Node for Node {
         let span = tracing::debug_span!("NodeGetVolumeStats", volume = request.volume_id.as_str());
         let answer = async {
             let (id, path) = request::stats(request)?;
-            let usage = self.volumes.usage(&id, &path)?;
+            let usage = self.volumes.usage(&id, &path).await?;
             Ok(NodeGetVolumeStatsResponse { usage: usage_entries(usage) })
         };
         told(span, answer).await
