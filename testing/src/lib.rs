@@ -5,7 +5,7 @@
 //! work in plain and in async tests alike: what serves runs on threads of its own.
 //! A fixture that cannot start panics and says what to install.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a fixture that fails has to fail its test loudly")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a fixture that fails has to fail its test loudly")]
 
 mod background;
 mod faults;
@@ -13,6 +13,7 @@ mod http;
 mod issuer;
 mod memory;
 mod namespace;
+mod node;
 mod openbao;
 mod port;
 mod postgres;
@@ -24,6 +25,7 @@ pub use http::http_client;
 pub use issuer::{Claims, Issuer};
 pub use memory::occurrences_in_memory;
 pub use namespace::in_private_mounts;
+pub use node::{PodVolume, RunningNode};
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
 pub use tls::{Authority, Identity};

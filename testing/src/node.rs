@@ -1,0 +1,432 @@
+//! A real `secretfs node`, with or without a real `secretfs mounter`, and a client that calls it
+//! as kubelet would: same ids, same paths, same attributes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use csi_proto::csi::identity_client::IdentityClient;
+use csi_proto::csi::node_client::NodeClient;
+use csi_proto::csi::volume_capability::access_mode::Mode;
+use csi_proto::csi::volume_capability::{AccessMode, AccessType, MountVolume};
+use csi_proto::csi::{
+    NodePublishVolumeRequest, NodeUnpublishVolumeRequest, ProbeRequest, VolumeCapability,
+};
+use hyper_util::rt::TokioIo;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
+use tower::service_fn;
+
+/// How long a process may take to serve.
+const READY: Duration = Duration::from_secs(20);
+
+/// A node's file system and the processes on it. What is mounted goes with the value.
+#[derive(Debug)]
+pub struct RunningNode {
+    /// Everything of the node is below it.
+    pub root: tempfile::TempDir,
+    binary: PathBuf,
+    mounter: Option<Child>,
+    node: Option<Child>,
+    flags: Vec<String>,
+    failpoint: Option<String>,
+}
+
+/// A pod with one volume of ours.
+#[derive(Debug, Clone)]
+pub struct PodVolume {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Its service account.
+    pub service_account: String,
+    /// Its name.
+    pub pod: String,
+    /// Its uid.
+    pub uid: String,
+    /// `secretProviderClass`.
+    pub class: String,
+    /// Its `fsGroup`.
+    pub fs_group: Option<u32>,
+    /// Other volume attributes that its author wrote.
+    pub attributes: BTreeMap<String, String>,
+    /// Service account tokens by audience.
+    pub tokens: BTreeMap<String, String>,
+    /// `nodePublishSecretRef`.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl PodVolume {
+    /// A pod in namespace `shop` under service account `shop`.
+    pub fn new(pod: &str, class: &str) -> Self {
+        Self {
+            namespace: "shop".to_owned(),
+            service_account: "shop".to_owned(),
+            pod: pod.to_owned(),
+            uid: format!("uid-{pod}"),
+            class: class.to_owned(),
+            fs_group: None,
+            attributes: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+        }
+    }
+
+    /// The same with a service account token for `audience`.
+    pub fn token(mut self, audience: &str, token: String) -> Self {
+        self.tokens.insert(audience.to_owned(), token);
+        self
+    }
+
+    /// `csi-` and the hash of pod uid and volume name, as kubelet makes it.
+    pub fn id(&self) -> String {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(self.uid.as_bytes());
+        context.update(VOLUME.as_bytes());
+        let hex: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("csi-{hex}")
+    }
+
+    fn context(&self) -> BTreeMap<String, String> {
+        let kubelet = |key: &str, value: &str| (format!("csi.storage.k8s.io/{key}"), value.to_owned());
+        let mut context = self.attributes.clone();
+        context.insert("secretProviderClass".to_owned(), self.class.clone());
+        context.extend([
+            kubelet("pod.name", &self.pod),
+            kubelet("pod.namespace", &self.namespace),
+            kubelet("pod.uid", &self.uid),
+            kubelet("serviceAccount.name", &self.service_account),
+            kubelet("ephemeral", "true"),
+        ]);
+        context
+    }
+
+    fn secrets(&self) -> BTreeMap<String, String> {
+        let mut secrets = self.secrets.clone();
+        if !self.tokens.is_empty() {
+            let expires = "2099-01-01T00:00:00Z";
+            let tokens: serde_json::Map<_, _> = self
+                .tokens
+                .iter()
+                .map(|(audience, token)| {
+                    (audience.clone(), serde_json::json!({"token": token, "expirationTimestamp": expires}))
+                })
+                .collect();
+            let tokens = serde_json::Value::Object(tokens).to_string();
+            secrets.insert("csi.storage.k8s.io/serviceAccount.tokens".to_owned(), tokens);
+        }
+        secrets
+    }
+}
+
+/// The volume's name in the pod.
+const VOLUME: &str = "secrets";
+
+impl RunningNode {
+    /// A node whose `secretfs node` mounts for itself. `flags` are added to its own.
+    pub async fn start(binary: &str, flags: &[&str]) -> Self {
+        let mut node = Self::prepare(binary, flags);
+        node.start_node().await;
+        node
+    }
+
+    /// A node with a `secretfs mounter` beside `secretfs node`.
+    pub async fn with_mounter(binary: &str, flags: &[&str]) -> Self {
+        let mut node = Self::prepare(binary, flags);
+        node.start_mounter();
+        let socket = node.path("mounter.sock");
+        node.flags.extend(["--mounter".to_owned(), socket.display().to_string()]);
+        node.start_node().await;
+        node
+    }
+
+    /// The directories, and no process yet.
+    pub fn prepare(binary: &str, flags: &[&str]) -> Self {
+        let root = tempfile::Builder::new().prefix("secretfs-node").tempdir().unwrap();
+        for directory in ["kubelet/pods", "kubelet/plugins_registry", "classes", "state", "admin"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self { root, binary: binary.into(), mounter: None, node: None, flags, failpoint: None }
+    }
+
+    /// A path below the node's root.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Adds a flag for the next start.
+    pub fn flag(&mut self, flag: &str, value: &str) {
+        self.flags.extend([flag.to_owned(), value.to_owned()]);
+    }
+
+    /// Has the next process die at a failpoint.
+    pub fn die_at(&mut self, failpoint: &str) {
+        self.failpoint = Some(failpoint.to_owned());
+    }
+
+    /// Writes a manifest that holds one class.
+    pub fn class(&self, name: &str, manifest: &str) {
+        let staged = self.path("classes").join(format!(".{name}"));
+        fs::write(&staged, manifest).unwrap();
+        fs::rename(staged, self.path("classes").join(format!("{name}.yaml"))).unwrap();
+    }
+
+    /// Starts `secretfs mounter` and waits for its socket.
+    pub fn start_mounter(&mut self) {
+        let socket = self.path("mounter.sock");
+        let child = self
+            .command("mounter")
+            .arg("--socket")
+            .arg(&socket)
+            .arg("--pods")
+            .arg(self.path("kubelet/pods"))
+            .arg("--sockets")
+            .arg(self.root.path())
+            .spawn()
+            .unwrap();
+        self.mounter = Some(child);
+        wait_for("the mounter's socket", || socket.exists());
+    }
+
+    /// Starts `secretfs node` and waits until a probe says that it serves.
+    pub async fn start_node(&mut self) {
+        self.spawn_node();
+        let started = Instant::now();
+        loop {
+            if let Ok(mut client) = self.identity().await
+                && let Ok(answer) = client.probe(ProbeRequest {}).await
+                && answer.into_inner().ready == Some(true)
+            {
+                return;
+            }
+            let died = self.node.as_mut().unwrap().try_wait().unwrap();
+            assert!(died.is_none() && started.elapsed() < READY, "secretfs node: {died:?}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Starts `secretfs node` and does not wait for it.
+    pub fn spawn_node(&mut self) {
+        let mut command = self.command("node");
+        command
+            .args(["--node-name", "test-node", "--http", "127.0.0.1:0", "--no-registration"])
+            .arg("--csi-endpoint")
+            .arg(self.path("csi.sock"))
+            .arg("--kubelet-root")
+            .arg(self.path("kubelet"))
+            .arg("--classes")
+            .arg(self.path("classes"))
+            .arg("--state-dir")
+            .arg(self.path("state"))
+            .arg("--admin-dir")
+            .arg(self.path("admin"))
+            .arg("--audit-log")
+            .arg(self.path("audit.log"))
+            .args(&self.flags);
+        if let Some(failpoint) = self.failpoint.take() {
+            command.env("SECRETFS_FAILPOINT", failpoint);
+        }
+        self.node = Some(command.spawn().unwrap());
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = Command::new(&self.binary);
+        command
+            .arg(name)
+            .args(["--log", "debug"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        command
+    }
+
+    /// Everything that the processes wrote.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// The audit trail.
+    pub fn audit(&self) -> String {
+        fs::read_to_string(self.path("audit.log")).unwrap_or_default()
+    }
+
+    /// Pid of `secretfs node`.
+    pub fn node_pid(&self) -> u32 {
+        self.node.as_ref().unwrap().id()
+    }
+
+    /// Pid of `secretfs mounter`.
+    pub fn mounter_pid(&self) -> u32 {
+        self.mounter.as_ref().unwrap().id()
+    }
+
+    /// kill -9.
+    pub fn kill_node(&mut self) {
+        let mut node = self.node.take().unwrap();
+        node.kill().unwrap();
+        node.wait().unwrap();
+    }
+
+    /// kill -9 and a new process.
+    pub async fn restart_node(&mut self) {
+        self.kill_node();
+        self.start_node().await;
+    }
+
+    /// Waits until `secretfs node` has died by itself.
+    pub fn wait_until_dead(&mut self) {
+        let mut node = self.node.take().unwrap();
+        let started = Instant::now();
+        while node.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < READY, "secretfs node did not die\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// SIGTERM, and waits.
+    pub fn stop_node(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            terminate(&mut node);
+        }
+    }
+
+    async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
+        let socket = self.path("csi.sock");
+        Endpoint::from_static("http://localhost")
+            .connect_with_connector(service_fn(move |_: Uri| {
+                let socket = socket.clone();
+                async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+            }))
+            .await
+    }
+
+    /// A client of the Identity service.
+    pub async fn identity(&self) -> Result<IdentityClient<Channel>, tonic::transport::Error> {
+        Ok(IdentityClient::new(self.channel().await?))
+    }
+
+    /// A client of the Node service.
+    pub async fn client(&self) -> NodeClient<Channel> {
+        NodeClient::new(self.channel().await.unwrap())
+    }
+
+    /// Where kubelet wants the volume of `pod`.
+    pub fn target(&self, pod: &PodVolume) -> PathBuf {
+        self.path("kubelet/pods").join(&pod.uid).join("volumes/kubernetes.io~csi").join(VOLUME).join("mount")
+    }
+
+    /// What kubelet would send for `pod`.
+    pub fn request(&self, pod: &PodVolume) -> NodePublishVolumeRequest {
+        let mount = MountVolume {
+            volume_mount_group: pod.fs_group.map(|gid| gid.to_string()).unwrap_or_default(),
+            ..MountVolume::default()
+        };
+        let capability = VolumeCapability {
+            access_mode: Some(AccessMode { mode: Mode::SingleNodeWriter.into() }),
+            access_type: Some(AccessType::Mount(mount)),
+        };
+        NodePublishVolumeRequest {
+            volume_id: pod.id(),
+            target_path: self.target(pod).display().to_string(),
+            volume_capability: Some(capability),
+            readonly: true,
+            secrets: pod.secrets(),
+            volume_context: pod.context(),
+            ..NodePublishVolumeRequest::default()
+        }
+    }
+
+    /// Publishes as kubelet does, which makes the parent directory first.
+    pub async fn publish(&self, pod: &PodVolume) -> Result<(), Status> {
+        fs::create_dir_all(self.target(pod).parent().unwrap()).unwrap();
+        let mut client = self.client().await;
+        client.node_publish_volume(self.request(pod)).await.map(drop)
+    }
+
+    /// Publishes again and again while the code says that kubelet would.
+    pub async fn publish_until_done(&self, pod: &PodVolume) {
+        let started = Instant::now();
+        while let Err(status) = self.publish(pod).await {
+            let again = matches!(status.code(), Code::Aborted | Code::Unavailable | Code::DeadlineExceeded);
+            assert!(again && started.elapsed() < Duration::from_secs(60), "{status}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Unpublishes as kubelet does.
+    pub async fn unpublish(&self, pod: &PodVolume) -> Result<(), Status> {
+        let request = NodeUnpublishVolumeRequest {
+            volume_id: pod.id(),
+            target_path: self.target(pod).display().to_string(),
+        };
+        self.client().await.node_unpublish_volume(request).await.map(drop)
+    }
+
+    /// A file of the volume of `pod`.
+    pub fn read(&self, pod: &PodVolume, file: &str) -> Option<Vec<u8>> {
+        fs::read(self.target(pod).join(file)).ok()
+    }
+
+    /// A file of the volume of `pod`, which is text.
+    pub fn text(&self, pod: &PodVolume, file: &str) -> Option<String> {
+        self.read(pod, file).map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// Waits until a file of the volume holds `wanted`, or is gone.
+    pub async fn text_becomes(&self, pod: &PodVolume, file: &str, wanted: Option<&str>, within: Duration) {
+        let started = Instant::now();
+        while self.text(pod, file).as_deref() != wanted {
+            assert!(started.elapsed() < within, "{file} is not {wanted:?} after {within:?}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Mount points below this node's directories.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        let root = self.root.path().to_str().unwrap();
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        points.filter(|point| point.starts_with(root)).map(PathBuf::from).collect()
+    }
+
+    /// What is left of `pod` in kubelet's directory.
+    pub fn left_behind(&self, pod: &PodVolume) -> Vec<PathBuf> {
+        let parent = self.target(pod).parent().unwrap().to_owned();
+        fs::read_dir(parent).map(|entries| entries.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
+    }
+}
+
+impl Drop for RunningNode {
+    fn drop(&mut self) {
+        self.stop_node();
+        if let Some(mut mounter) = self.mounter.take() {
+            terminate(&mut mounter);
+        }
+        for point in self.mounts().into_iter().rev() {
+            let _ = rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
+fn terminate(child: &mut Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if started.elapsed() > Duration::from_secs(40) {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn wait_for(what: &str, there: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !there() {
+        assert!(started.elapsed() < READY, "{what} is not there after {READY:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
