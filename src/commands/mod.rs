@@ -3,6 +3,7 @@
 pub mod check;
 pub mod completions;
 pub mod mount;
+pub mod node;
 pub mod output;
 pub mod refresh;
 pub mod running;
@@ -31,6 +32,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Mount(mount::MountArgs),
+    Node(node::NodeArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -49,6 +51,7 @@ impl Cli {
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
             Command::Mount(args) => on_many_threads(mount::run(args)),
+            Command::Node(args) => on_many_threads(node::run(args)),
             Command::Check(args) => check::run(&args),
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),

@@ -161,6 +161,7 @@ impl Volumes {
         let class = self.parts.effective_class(&publish.class, &publish.attributes).await?;
         provider.clone_from(&class.provider);
         let source = self.parts.source(&class)?;
+        require_token(publish, source.audience())?;
         let deadline = Instant::now() + publish.timeout.min(class.settings.timeout);
         let Ok(_permit) = timeout_at(deadline, self.publishes.acquire()).await else {
             let waiting_for = "its turn among the publishes in flight".to_owned();
@@ -407,6 +408,13 @@ impl Volumes {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeId, Arc<Entry>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.
+fn require_token(publish: &Publish, audience: Option<&str>) -> Result<(), Error> {
+    let missing =
+        |audience: &&str| publish.workload.pod.is_some() && !publish.workload.tokens.contains_key(*audience);
+    audience.filter(missing).map_or(Ok(()), |audience| Err(Error::NoToken(audience.to_owned())))
 }
 
 /// Mounts `snapshot`, or shows it in what is mounted there already.

@@ -5,7 +5,12 @@
 //! work in plain and in async tests alike: what serves runs on threads of its own.
 //! A fixture that cannot start panics and says what to install.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a fixture that fails has to fail its test loudly")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a fixture that fails has to fail its test loudly"
+)]
 
 mod background;
 mod faults;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,7 @@ use csi_proto::csi::identity_client::IdentityClient;
 use csi_proto::csi::node_client::NodeClient;
 use csi_proto::csi::volume_capability::access_mode::Mode;
 use csi_proto::csi::volume_capability::{AccessMode, AccessType, MountVolume};
-use csi_proto::csi::{
-    NodePublishVolumeRequest, NodeUnpublishVolumeRequest, ProbeRequest, VolumeCapability,
-};
+use csi_proto::csi::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, ProbeRequest, VolumeCapability};
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
@@ -395,7 +393,9 @@ impl RunningNode {
     /// What is left of `pod` in kubelet's directory.
     pub fn left_behind(&self, pod: &PodVolume) -> Vec<PathBuf> {
         let parent = self.target(pod).parent().unwrap().to_owned();
-        fs::read_dir(parent).map(|entries| entries.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default()
+        fs::read_dir(parent)
+            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+            .unwrap_or_default()
     }
 }
 

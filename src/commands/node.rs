@@ -1,0 +1,267 @@
+//! `secretfs node`: the CSI node plugin.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use rustix::fs::FlockOperation;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::http;
+use crate::class::WatchedClasses;
+use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
+use crate::exit::Outcome;
+use crate::metrics::Metrics;
+use crate::mounter::{LocalMounter, Mounter, Roots};
+use crate::process::{Process, ProcessArgs};
+
+/// The driver's name where none is given.
+const DRIVER: &str = "csi.secretfs.dev";
+/// How often the mounter is asked whether it is there.
+const MOUNTER_CHECK: Duration = Duration::from_secs(5);
+/// How long calls that were taken before the end may take: less than a pod's grace period.
+const LAST_CALLS: Duration = Duration::from_secs(25);
+
+/// Serve a kubelet: the CSI node plugin
+///
+/// Listens on the CSI socket, registers with kubelet, mounts what pods ask for and keeps it fresh.
+/// Volumes of an earlier process are taken over; SIGTERM leaves every mount in place.
+#[derive(Debug, clap::Args)]
+pub struct NodeArgs {
+    /// Name of the CSIDriver object
+    #[arg(long, env = "DRIVER_NAME", default_value = DRIVER, value_name = "NAME")]
+    driver_name: String,
+
+    /// Kubernetes' name of this node
+    #[arg(long, env = "KUBE_NODE_NAME", value_name = "NAME")]
+    node_name: String,
+
+    /// CSI socket to listen at, as this process sees it
+    #[arg(long, env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_name = "PATH", value_parser = socket_path)]
+    csi_endpoint: PathBuf,
+
+    /// The same socket as kubelet sees it; by default <kubelet root>/plugins/<driver>/csi.sock
+    #[arg(long, env = "KUBELET_CSI_ENDPOINT", value_name = "PATH")]
+    kubelet_csi_endpoint: Option<PathBuf>,
+
+    /// Kubelet's root directory
+    #[arg(long, env = "KUBELET_ROOT", default_value = "/var/lib/kubelet", value_name = "DIR")]
+    kubelet_root: PathBuf,
+
+    /// Kubelet's directory of registration sockets; by default <kubelet root>/plugins_registry
+    #[arg(long, env = "KUBELET_REGISTRATION_DIR", value_name = "DIR")]
+    registration_dir: Option<PathBuf>,
+
+    /// Leave the registration to somebody else
+    #[arg(long)]
+    no_registration: bool,
+
+    /// Directory of SecretProviderClass manifests, watched
+    #[arg(long, env = "SECRETFS_CLASSES", value_name = "DIR")]
+    classes: PathBuf,
+
+    /// Mount even if the kernel (before 6.4) cannot keep volumes out of swap; for the mounter, its own flag says so
+    #[arg(long)]
+    allow_swap: bool,
+
+    /// Serves /livez, /readyz and /metrics
+    #[arg(long, env = "SECRETFS_HTTP", default_value = "127.0.0.1:8095", value_name = "ADDRESS")]
+    http: SocketAddr,
+
+    /// Let a pod's volume attributes override its class, as the upstream driver does: whoever may
+    /// create a pod then chooses what it reads and from where
+    #[arg(long, env = "SECRETFS_LEGACY_ATTRIBUTE_OVERRIDES")]
+    legacy_attribute_overrides: bool,
+
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+/// `unix:///csi/csi.sock`, as CSI_ENDPOINT has it, or the path itself.
+fn socket_path(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text.strip_prefix("unix://").unwrap_or(text));
+    if path.is_absolute() {
+        Ok(path.to_owned())
+    } else {
+        Err("write an absolute path, as in /csi/csi.sock".to_owned())
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// A socket or a directory cannot be used; the message names it.
+pub async fn run(args: NodeArgs) -> Outcome {
+    let _lock = lock(&args.process.state_dir)?;
+    let mounter = mounter(&args);
+    let listener = mounter.listen(&args.csi_endpoint)?;
+    let http = TcpListener::bind(args.http).await.with_context(|| format!("listen at {}", args.http))?;
+    let (classes, watch) = WatchedClasses::directory(&args.classes)
+        .with_context(|| format!("the directory of classes {}", args.classes.display()))?;
+    let providers = args.process.providers.build()?;
+    let mut process = Process::start(
+        &args.process,
+        providers,
+        classes,
+        Arc::clone(&mounter),
+        "node",
+        args.legacy_attribute_overrides,
+    )?;
+    process.tasks.spawn(watch.run(process.stop.clone()));
+    let health = watch::Sender::new(Health::Starting);
+    let outcome = serve(&args, &process, mounter, listener, http, health).await;
+    process.stop().await;
+    outcome
+}
+
+/// Serves until a signal comes or something that should not end does.
+async fn serve(
+    args: &NodeArgs,
+    process: &Process,
+    mounter: Arc<dyn Mounter>,
+    listener: std::os::unix::net::UnixListener,
+    http: TcpListener,
+    health: watch::Sender<Health>,
+) -> Outcome {
+    let stop = process.stop.child_token();
+    let readiness = http::Readiness::default();
+    let (recovered, registered) = (readiness.latch("recovered"), readiness.latch("registered"));
+    let mounts = readiness.latch("mounter");
+    let shown = http::Health { metrics: process.metrics.clone(), readiness, pulse: process.pulse.clone() };
+    let identity = Identity { driver: args.driver_name.clone(), health: health.subscribe() };
+    let requests = Requests { pods: args.kubelet_root.join("pods") };
+    let node = Node { id: args.node_name.clone(), requests, volumes: Arc::clone(&process.volumes) };
+
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let (web, csi) = (stop.clone(), stop.clone());
+    tasks.spawn(async move { Ok(http::serve(http, shown, web).await) });
+    tasks.spawn(async move { csi::serve(listener, identity, node, csi).await.context("serve CSI") });
+    let taken = process.volumes.restore().await?;
+    tracing::info!(volumes = taken, version = env!("CARGO_PKG_VERSION"), "serving");
+    recovered.set(true);
+    health.send_replace(Health::Serving);
+    tasks.spawn(check_mounter(Arc::clone(&mounter), health, mounts, stop.clone()));
+    let registration = register(args, mounter, &stop)?;
+    match &registration {
+        Some(registration) => {
+            tasks.spawn(follow(registration.state(), registered, process.metrics.clone(), stop.clone()));
+        }
+        None => registered.set(true),
+    }
+    let outcome = first_end(&mut tasks).await;
+    stop.cancel();
+    drain(tasks).await;
+    if let Some(registration) = registration {
+        // Its thread ends with the token; waiting for it takes no longer than the call it answers.
+        tokio::task::spawn_blocking(move || registration.join()).await?;
+    }
+    outcome
+}
+
+/// The first signal, or the first task that ends.
+async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>) -> Outcome {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls in flight; mounts stay"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: finishing the calls in flight; mounts stay"),
+        Some(ended) = tasks.join_next() => {
+            ended??;
+            return Err(anyhow!("a part of the process ended by itself").into());
+        }
+    }
+    Ok(())
+}
+
+async fn drain(mut tasks: JoinSet<anyhow::Result<()>>) {
+    let ended = timeout(LAST_CALLS, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!("some calls did not finish; kubelet repeats them");
+        tasks.shutdown().await;
+    }
+}
+
+/// Only one process may serve a node: two would mount over each other.
+fn lock(state: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(state).with_context(|| format!("the state directory {}", state.display()))?;
+    let path = state.join("node.lock");
+    let file = File::create(&path).with_context(|| format!("the lock file {}", path.display()))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| anyhow!("another secretfs node serves {}; there can be one only", state.display()))?;
+    Ok(file)
+}
+
+fn mounter(args: &NodeArgs) -> Arc<dyn Mounter> {
+    let roots = Roots { pods: Some(args.kubelet_root.join("pods")), sockets: Vec::new() };
+    Arc::new(LocalMounter::new(roots).allow_swap(args.allow_swap))
+}
+
+fn register(
+    args: &NodeArgs,
+    mounter: Arc<dyn Mounter>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<csi::Running>> {
+    if args.no_registration {
+        return Ok(None);
+    }
+    let default = || args.kubelet_root.join("plugins").join(&args.driver_name).join("csi.sock");
+    let endpoint = args.kubelet_csi_endpoint.clone().unwrap_or_else(default);
+    let registration = Registration {
+        driver: args.driver_name.clone(),
+        endpoint: endpoint.display().to_string(),
+        directory: args
+            .registration_dir
+            .clone()
+            .unwrap_or_else(|| args.kubelet_root.join("plugins_registry")),
+        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?,
+        patience: Patience::default(),
+    };
+    Ok(Some(registration.start(mounter, stop.clone()).context("start the registration")?))
+}
+
+/// Tells readiness and the metric how far the registration is.
+async fn follow(
+    mut state: watch::Receiver<State>,
+    latch: http::Latch,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let registered = *state.borrow_and_update() == State::Registered;
+        latch.set(registered);
+        metrics.set_registered(registered);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = state.changed() => changed.context("the registration's thread ended")?,
+        }
+    }
+}
+
+/// Tells probes and readiness whether the mounter is there.
+async fn check_mounter(
+    mounter: Arc<dyn Mounter>,
+    health: watch::Sender<Health>,
+    latch: http::Latch,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut ticks = interval(MOUNTER_CHECK);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let asked = Arc::clone(&mounter);
+        let there = tokio::task::spawn_blocking(move || asked.kept().is_ok()).await?;
+        latch.set(there);
+        health.send_replace(if there { Health::Serving } else { Health::MounterDead });
+    }
+}
