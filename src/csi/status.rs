@@ -43,7 +43,7 @@ fn code(error: &volume::Error) -> Code {
         E::Deadline { .. } => Code::DeadlineExceeded,
         E::TooLarge(_) => Code::ResourceExhausted,
         E::Stopping => Code::Unavailable,
-        E::Mount(error) => kernel_code(&error.source),
+        E::Mount(_) => Code::Internal,
         E::Provider { source, .. } => store_code(source.kind()),
     }
 }
@@ -56,13 +56,6 @@ fn store_code(kind: ErrorKind) -> Code {
         ErrorKind::Denied => Code::PermissionDenied,
         ErrorKind::Unauthenticated => Code::Unauthenticated,
         ErrorKind::Unavailable => Code::Unavailable,
-    }
-}
-
-fn kernel_code(error: &std::io::Error) -> Code {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull => Code::ResourceExhausted,
-        _ => Code::Internal,
     }
 }
 
@@ -97,8 +90,8 @@ mod tests {
         VolumeId("csi-1".to_owned())
     }
 
-    fn kernel(source: io::Error) -> Error {
-        Error::Mount(mounter::Error { action: "mount", target: PathBuf::from("/target"), source })
+    fn kernel(kind: io::ErrorKind) -> Error {
+        mounter::Error { action: "mount", target: PathBuf::from("/target"), source: kind.into() }.into()
     }
 
     fn deadline() -> Error {
@@ -127,11 +120,11 @@ mod tests {
             (store(ErrorKind::Unauthenticated), Code::Unauthenticated),
             (store(ErrorKind::Unavailable), Code::Unavailable),
             (deadline(), Code::DeadlineExceeded),
-            (Error::TooLarge("too large".to_owned()), Code::ResourceExhausted),
+            (kernel(io::ErrorKind::FileTooLarge), Code::ResourceExhausted),
             (Error::Stopping, Code::Unavailable),
-            (kernel(io::ErrorKind::StorageFull.into()), Code::ResourceExhausted),
-            (kernel(io::ErrorKind::PermissionDenied.into()), Code::Internal),
-            (kernel(io::Error::other("bug")), Code::Internal),
+            (kernel(io::ErrorKind::StorageFull), Code::ResourceExhausted),
+            (kernel(io::ErrorKind::PermissionDenied), Code::Internal),
+            (kernel(io::ErrorKind::Other), Code::Internal),
         ] {
             let (text, status) = (error.to_string(), Status::from(error));
             assert_eq!(status.code(), expected, "{text}");
