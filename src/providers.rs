@@ -99,7 +99,16 @@ impl ProviderArgs {
         let providers = Providers::default();
         #[cfg(feature = "vault")]
         let providers = providers.with(&self.vault()?);
+        #[cfg(feature = "store")]
+        let providers = providers.with(&self.embedded_store());
         Ok(providers)
+    }
+
+    #[cfg(feature = "store")]
+    fn embedded_store(&self) -> Arc<dyn Provider> {
+        use provider_store::{EmbeddedStore, RootKeySource};
+        let root = self.root_key.clone().map_or_else(|| RootKeySource::beside(&self.store), RootKeySource::File);
+        Arc::new(EmbeddedStore::new(self.store.clone(), root))
     }
 
     #[cfg(feature = "vault")]

@@ -1,1 +1,64 @@
-//! provider-store
+//! The embedded store, `provider: secretfs`: secrets on this host, encrypted, without a server.
+//!
+//! # Write-only is a property of the data
+//!
+//! ```text
+//! value ──AES-256-GCM──► data key, one per item version
+//! data key ──HPKE──► public key of the namespace ── private half ──HPKE──► public half of the root key
+//! ```
+//!
+//! The database holds ciphertext and public halves, the [`Bundle`] public halves alone. Both are
+//! enough to [`put`](Store::put), list and delete, and neither is enough to read: that takes the root
+//! key, which only what mounts and [`rotate_root`](Store::rotate_root) open. Nothing in this API gives
+//! a value back but a [`Session`](provider::Session) of [`EmbeddedStore`].
+//!
+//! # Who makes namespace keys
+//!
+//! Whoever makes a key pair has seen its private half, and could read with it what others put later.
+//! So a namespace's key pair is only ever made where the root key is open (a `put` on such a host,
+//! `rotate-key`), and the root key signs its public half. A host without the root key that puts into a
+//! namespace without a key seals the data key to the root key's public half instead: it never holds a
+//! private key, not even for a moment, and cannot read what it put itself. `rotate-key` later moves
+//! such items to a key of their namespace.
+//!
+//! The signature is checked before sealing: who can write to the database cannot slip in a namespace
+//! key of their own to read what others put. It is checked against the root key's public half in the
+//! database or the bundle; a writer who does not trust the database uses a bundle
+//! that reached it some other way.
+//!
+//! # What ciphertext is bound to
+//!
+//! Store, namespace, item, key, version and the service accounts it is for are authenticated with
+//! every value and data key: a row that was copied elsewhere, renumbered, or opened to another
+//! service account does not decrypt. What is *not* prevented for who may write to the database:
+//! deleting, putting something else, and undoing later versions by restoring an older database.
+//!
+//! # What it does not protect from
+//!
+//! Root on a host that mounts can read what it mounts. A root key kept as a file beside the database
+//! protects from a stolen database only. A lost root key is lost data: keep a copy elsewhere.
+
+mod base64text;
+mod bundle;
+mod database;
+mod encoding;
+mod envelope;
+mod keys;
+mod name;
+mod objects;
+mod read;
+mod root_file;
+mod rotation;
+mod source;
+mod store;
+mod watch;
+
+pub use bundle::{Bundle, Record, Values};
+pub use keys::{KeyId, NamespaceKey, PublicKey, RootKey, RootPublic, StoreId};
+pub use name::{Item, ItemName, Name, ServiceAccounts};
+pub use root_file::RootKeySource;
+pub use rotation::Rotated;
+pub use source::EmbeddedStore;
+pub use store::{
+    Deleted, Description, Initialised, Put, RecordAccounts, Store, Summary, Version, version_by_clock,
+};

@@ -1,0 +1,163 @@
+//! What a store hands to hosts that only put, and what these hand back.
+
+use std::collections::BTreeMap;
+
+use provider::{Error, ErrorKind, Result, SecretBytes};
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{Binding, SealedVersion};
+use crate::keys::{NamespaceKey, Recipient, RootPublic, StoreId};
+use crate::name::{Item, Name, ServiceAccounts};
+
+/// The public half of a store: enough to put, nothing to read with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    format: BundleFormat,
+    store: StoreId,
+    root: RootPublic,
+    namespaces: Vec<NamespaceKey>,
+}
+
+/// A version that was encrypted away from the store, to be imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    format: RecordFormat,
+    pub(crate) store: StoreId,
+    /// The item it is a version of.
+    pub item: Item,
+    pub(crate) sealed: SealedVersion,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum BundleFormat {
+    #[serde(rename = "secretfs-bundle-1")]
+    One,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum RecordFormat {
+    #[serde(rename = "secretfs-record-1")]
+    One,
+}
+
+impl Bundle {
+    pub(crate) fn new(store: StoreId, root: RootPublic, namespaces: Vec<NamespaceKey>) -> Self {
+        Self { format: BundleFormat::One, store, root, namespaces }
+    }
+
+    /// Reads a bundle.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`: it is none.
+    pub fn from_json(text: &[u8]) -> Result<Self> {
+        serde_json::from_slice(text).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("not a public bundle: {error}"))
+                .remedy("make one with `secretfs store export-public` where the store is")
+        })
+    }
+
+    /// The namespaces that have keys of their own in it. Items of others are sealed to the root key.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Name> {
+        self.namespaces.iter().map(|key| &key.namespace)
+    }
+
+    /// Encrypts `values` as `version` of `item`, for the store to import.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` values; `Denied` if the namespace's key lacks the root's signature.
+    pub fn seal(
+        &self,
+        item: &Item,
+        version: u64,
+        accounts: &ServiceAccounts,
+        values: &Values,
+    ) -> Result<Record> {
+        let recipient = self.recipient(&item.namespace)?;
+        let binding = Binding { store: &self.store, item, version, accounts };
+        let sealed = SealedVersion::seal(binding, &recipient, values.as_map())?;
+        Ok(Record { format: RecordFormat::One, store: self.store, item: item.clone(), sealed })
+    }
+
+    fn recipient(&self, namespace: &Name) -> Result<Recipient> {
+        match self.namespaces.iter().find(|key| key.namespace == *namespace) {
+            Some(key) => key.recipient(&self.store, &self.root),
+            None => Ok(self.root.recipient()),
+        }
+    }
+}
+
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`: it is none.
+    pub fn from_json(text: &[u8]) -> Result<Self> {
+        serde_json::from_slice(text).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("not a ciphertext record: {error}"))
+                .remedy("make one with `secretfs store put --bundle B --out FILE`")
+        })
+    }
+
+    /// Which version of the item it is.
+    pub fn version(&self) -> u64 {
+        self.sealed.version
+    }
+
+    /// The keys it has values for.
+    pub fn keys(&self) -> impl Iterator<Item = &Name> {
+        self.sealed.contents.keys()
+    }
+}
+
+/// The values of one version by key, within the store's limits.
+#[derive(Debug, Clone)]
+pub struct Values(BTreeMap<Name, SecretBytes>);
+
+impl Values {
+    /// Most bytes of a version's values together.
+    pub const MAX_BYTES: usize = 512 * 1024;
+    /// Most keys of a version.
+    pub const MAX_KEYS: usize = 100;
+
+    /// Values by key.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`: there are none, or too many, or they are too long.
+    pub fn new(values: BTreeMap<Name, SecretBytes>) -> Result<Self> {
+        let bytes: usize = values.values().map(SecretBytes::len).sum();
+        if bytes > Self::MAX_BYTES {
+            let text = format!("the value is longer than {} KiB", Self::MAX_BYTES / 1024);
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        Self::check(values.len(), bytes)?;
+        Ok(Self(values))
+    }
+
+    /// What holds for ciphertext too, which padding makes a little longer.
+    pub(crate) fn check(keys: usize, bytes: usize) -> Result<()> {
+        let refuse = |reason: String| Err(Error::new(ErrorKind::Invalid, reason));
+        match keys {
+            0 => refuse("there is no value to put".to_owned()),
+            keys if keys > Self::MAX_KEYS => {
+                refuse(format!("{keys} keys are more than the {} that an item may have", Self::MAX_KEYS))
+            }
+            _ if bytes > 2 * Self::MAX_BYTES => refuse("the ciphertext is too long".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Name> {
+        self.0.keys()
+    }
+
+    pub(crate) fn as_map(&self) -> &BTreeMap<Name, SecretBytes> {
+        &self.0
+    }
+}

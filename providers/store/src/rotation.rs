@@ -1,0 +1,229 @@
+//! New keys for what is there: ciphertext of values stays, the data keys are sealed anew.
+
+use provider::{Error, ErrorKind, Result};
+use rusqlite::Transaction;
+use serde::Serialize;
+
+use crate::database::{Inside, identity, namespace_key};
+use crate::envelope::{Binding, SealedKey};
+use crate::keys::{KeyId, PrivateKey, Recipient, RootKey, StoreId};
+use crate::name::{Item, Name};
+use crate::root_file::RootKeySource;
+use crate::store::{Store, decode_accounts, namespace_keys, save_namespace_key};
+
+/// What a rotation did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rotated {
+    /// The namespaces that have new keys, or whose keys are sealed to the new root key.
+    pub namespaces: Vec<Name>,
+    /// How many versions' data keys were sealed anew.
+    pub versions: usize,
+    /// Versions that did not open, and are lost, as they were before.
+    pub damaged: Vec<String>,
+    /// The new root key, where that was rotated.
+    pub root_key: Option<String>,
+}
+
+/// Where data keys come from and where they go.
+struct Resealing<'a> {
+    store: &'a StoreId,
+    old: Vec<(KeyId, &'a PrivateKey)>,
+    new: Recipient,
+    rotated: &'a mut Rotated,
+}
+
+impl Store {
+    /// Gives `namespace`, or each, a new key pair, seals its data keys to that, and destroys the old pair.
+    /// Bundles exported before seal to the old one: export them again.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`: there is no such namespace. The root key is not this store's. Nothing is changed then.
+    pub fn rotate_namespaces(&mut self, root: &RootKeySource, namespace: Option<&Name>) -> Result<Rotated> {
+        let rotated = self.database.write(|transaction| {
+            let (store, public) = identity(transaction)?;
+            let root = root.unlock_as(&public)?;
+            let mut rotated = Rotated::none();
+            for name in wanted(transaction, namespace)? {
+                rotate_namespace(transaction, &store, &root, &name, &mut rotated)?;
+                rotated.namespaces.push(name);
+            }
+            Ok(rotated)
+        })?;
+        self.database.forget_old_pages();
+        Ok(rotated)
+    }
+
+    /// Replaces the root key. Killed at any moment, it leaves either the old key and what it opens,
+    /// or the new one; the old one is destroyed last.
+    ///
+    /// # Errors
+    ///
+    /// The root key is not this store's or cannot be replaced, or another rotation runs.
+    pub fn rotate_root(&mut self, source: &RootKeySource) -> Result<Rotated> {
+        let lock = source.lock()?;
+        let rotated = self.database.write(|transaction| {
+            let (store, public) = identity(transaction)?;
+            source.finish(&lock, &public)?;
+            let (old, new) = (source.unlock_as(&public)?, RootKey::generate()?);
+            source.prepare(&lock, &new)?;
+            let mut rotated = Rotated::none();
+            reseal_namespaces(transaction, &store, &old, &new, &mut rotated)?;
+            reseal_unowned(transaction, &store, &old, &new, &mut rotated)?;
+            transaction.execute(
+                "UPDATE store SET root_seal = ?1, root_verify = ?2",
+                (&new.public().seal.0, &new.public().verify),
+            )?;
+            Ok(Rotated { root_key: Some(new.public().id().to_string()), ..rotated })
+        })?;
+        source.replace(&lock)?;
+        self.database.forget_old_pages();
+        Ok(rotated)
+    }
+}
+
+impl Rotated {
+    fn none() -> Self {
+        Self { namespaces: Vec::new(), versions: 0, damaged: Vec::new(), root_key: None }
+    }
+}
+
+fn wanted(transaction: &Transaction<'_>, only: Option<&Name>) -> Inside<Vec<Name>> {
+    let mut statement =
+        transaction.prepare("SELECT name FROM namespaces UNION SELECT namespace FROM items ORDER BY 1")?;
+    let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut names = names.into_iter().map(Name::try_from).collect::<Result<Vec<_>>>()?;
+    let Some(only) = only else { return Ok(names) };
+    names.retain(|name| name == only);
+    if names.is_empty() {
+        let text = format!("namespace {only} has no items and no key");
+        return Err(Error::new(ErrorKind::NotFound, text).remedy("see `secretfs store list`").into());
+    }
+    Ok(names)
+}
+
+fn rotate_namespace(
+    transaction: &Transaction<'_>,
+    store: &StoreId,
+    root: &RootKey,
+    namespace: &Name,
+    rotated: &mut Rotated,
+) -> Inside<()> {
+    let present = match namespace_key(transaction, namespace)? {
+        Some(row) => {
+            row.key.open_private(store, &row.sealed_private, root).map(|key| (row.key.public.id(), key))
+        }
+        None => None,
+    };
+    let (public, private) = PrivateKey::generate()?;
+    let mut resealing = Resealing {
+        store,
+        old: vec![(root.public().id(), root.private())],
+        new: public.recipient(),
+        rotated,
+    };
+    resealing.old.extend(present.as_ref().map(|(id, key)| (*id, key)));
+    resealing.all_of(transaction, namespace)?;
+    save_namespace_key(transaction, store, namespace, public, &private, root)
+}
+
+fn reseal_namespaces(
+    transaction: &Transaction<'_>,
+    store: &StoreId,
+    old: &RootKey,
+    new: &RootKey,
+    rotated: &mut Rotated,
+) -> Inside<()> {
+    for key in namespace_keys(transaction)? {
+        let row = namespace_key(transaction, &key.namespace)?;
+        let private = row.and_then(|row| row.key.open_private(store, &row.sealed_private, old));
+        let Some(private) = private else {
+            rotated.damaged.push(format!("the key of namespace {}", key.namespace));
+            continue;
+        };
+        save_namespace_key(transaction, store, &key.namespace, key.public, &private, new)?;
+        rotated.namespaces.push(key.namespace);
+    }
+    Ok(())
+}
+
+/// Items of namespaces without a key of their own are sealed to the root key itself.
+fn reseal_unowned(
+    transaction: &Transaction<'_>,
+    store: &StoreId,
+    old: &RootKey,
+    new: &RootKey,
+    rotated: &mut Rotated,
+) -> Inside<()> {
+    let mut resealing = Resealing {
+        store,
+        old: vec![(old.public().id(), old.private())],
+        new: new.public().recipient(),
+        rotated,
+    };
+    for namespace in wanted(transaction, None)? {
+        resealing.those_of_old_keys(transaction, &namespace)?;
+    }
+    Ok(())
+}
+
+struct Sealed {
+    id: i64,
+    item: Item,
+    version: u64,
+    accounts: String,
+    key: Vec<u8>,
+}
+
+impl Resealing<'_> {
+    /// Every version of `namespace`; what does not open is told.
+    fn all_of(&mut self, transaction: &Transaction<'_>, namespace: &Name) -> Inside<()> {
+        for sealed in sealed_versions(transaction, namespace)? {
+            if !self.reseal(transaction, &sealed)? {
+                self.rotated.damaged.push(format!("version {} of {}", sealed.version, sealed.item));
+            }
+        }
+        Ok(())
+    }
+
+    /// The versions of `namespace` that are sealed to one of the old keys.
+    fn those_of_old_keys(&mut self, transaction: &Transaction<'_>, namespace: &Name) -> Inside<()> {
+        for sealed in sealed_versions(transaction, namespace)? {
+            let id = SealedKey::decode(&sealed.key).map(|key| key.id);
+            if self.old.iter().any(|(old, _)| Some(*old) == id) && !self.reseal(transaction, &sealed)? {
+                self.rotated.damaged.push(format!("version {} of {}", sealed.version, sealed.item));
+            }
+        }
+        Ok(())
+    }
+
+    fn reseal(&mut self, transaction: &Transaction<'_>, sealed: &Sealed) -> Inside<bool> {
+        let accounts = decode_accounts(&sealed.accounts)?;
+        let binding =
+            Binding { store: self.store, item: &sealed.item, version: sealed.version, accounts: &accounts };
+        let Some(key) = SealedKey::decode(&sealed.key) else { return Ok(false) };
+        let private = self.old.iter().find(|(id, _)| *id == key.id).map(|(_, private)| *private);
+        let Some(data_key) = private.and_then(|private| key.open(binding, private)) else { return Ok(false) };
+        transaction.execute(
+            "UPDATE versions SET sealed_key = ?3 WHERE item = ?1 AND version = ?2",
+            (sealed.id, sealed.version, data_key.seal(binding, &self.new)?),
+        )?;
+        self.rotated.versions += 1;
+        Ok(true)
+    }
+}
+
+fn sealed_versions(transaction: &Transaction<'_>, namespace: &Name) -> Inside<Vec<Sealed>> {
+    let mut statement = transaction.prepare(
+        "SELECT id, name, version, accounts, sealed_key FROM items JOIN versions ON item = id
+         WHERE namespace = ?1 AND sealed_key IS NOT NULL",
+    )?;
+    let mut rows = statement.query([namespace.as_str()])?;
+    let mut versions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let item = Item { namespace: namespace.clone(), name: row.get::<_, String>(1)?.parse()? };
+        let (id, version) = (row.get(0)?, row.get(2)?);
+        versions.push(Sealed { id, item, version, accounts: row.get(3)?, key: row.get(4)? });
+    }
+    Ok(versions)
+}

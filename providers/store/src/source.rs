@@ -1,0 +1,152 @@
+//! The store as a [`Provider`].
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use provider::{
+    Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Parameters, Provider, Reading, Request, Result,
+    SecretBytes, Session, Source, Tenure, Workload,
+};
+
+use crate::name::{Item, Name};
+use crate::objects::{self, Asked, Wish};
+use crate::read::{Reader, Wanted};
+use crate::root_file::RootKeySource;
+use crate::watch::Watcher;
+
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// The embedded store, read for workloads: `provider: secretfs`.
+#[derive(Debug)]
+pub struct EmbeddedStore(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// What outages are counted by.
+    name: String,
+    reader: Reader,
+    /// Lives as long as somebody listens.
+    watcher: Mutex<Weak<Watcher>>,
+}
+
+impl EmbeddedStore {
+    /// The store in `directory`, opened with `root`. Nothing is touched before something is read.
+    pub fn new(directory: PathBuf, root: RootKeySource) -> Self {
+        let name = format!("secretfs:{}", directory.display());
+        let watcher = Mutex::new(Weak::new());
+        Self(Arc::new(Shared { name, reader: Reader::new(directory, root), watcher }))
+    }
+}
+
+impl Shared {
+    fn watcher(&self) -> std::io::Result<Arc<Watcher>> {
+        let mut slot = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = slot.upgrade() {
+            return Ok(running);
+        }
+        let started = Arc::new(Watcher::start(self.reader.directory().to_owned())?);
+        *slot = Arc::downgrade(&started);
+        Ok(started)
+    }
+}
+
+#[async_trait]
+impl Provider for EmbeddedStore {
+    fn names(&self) -> &'static [&'static str] {
+        &["secretfs"]
+    }
+
+    fn default_refresh(&self) -> Duration {
+        REFRESH
+    }
+
+    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+        let wishes = objects::read(parameters)?;
+        let objects = wishes.iter().map(|wish| wish.object.clone()).collect();
+        Ok(Arc::new(ItemSource { shared: Arc::clone(&self.0), wishes, objects }))
+    }
+
+    async fn revoke(&self, _remains: &SecretBytes) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct ItemSource {
+    shared: Arc<Shared>,
+    wishes: Vec<Wish>,
+    objects: Vec<ObjectRef>,
+}
+
+#[async_trait]
+impl Source for ItemSource {
+    fn store(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn audience(&self) -> Option<&str> {
+        None
+    }
+
+    fn objects(&self) -> &[ObjectRef] {
+        &self.objects
+    }
+
+    async fn session(&self, workload: &Workload, _tenure: Tenure) -> Result<Arc<dyn Session>> {
+        let account = match workload.service_account.as_str() {
+            "" => None,
+            account => Some(account.parse()?),
+        };
+        Ok(Arc::new(ItemSession {
+            identity: format!("{}/{}", workload.namespace, workload.service_account),
+            namespace: workload.namespace.parse()?,
+            account,
+            shared: Arc::clone(&self.shared),
+        }))
+    }
+
+    fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
+        let unasked = || Error::new(ErrorKind::Invalid, format!("there is no object {index}"));
+        let contents = self.wishes.get(index).ok_or_else(unasked)?.decode(&reading.body)?;
+        Ok(Object { contents, significant: None, version: reading.version.clone() })
+    }
+
+    fn changes(&self) -> Option<Box<dyn Changes>> {
+        match self.shared.watcher() {
+            Ok(watcher) => Some(Box::new(watcher.subscribe())),
+            Err(error) => {
+                tracing::warn!(store = self.shared.name, %error, "cannot watch the store: changes are seen at the next refresh");
+                None
+            }
+        }
+    }
+}
+
+/// No login: whom the kubelet vouches for, or the host's own class.
+#[derive(Debug)]
+struct ItemSession {
+    identity: String,
+    namespace: Name,
+    account: Option<Name>,
+    shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl Session for ItemSession {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    async fn read(&self, request: &Request) -> Result<Reading> {
+        let Asked { item, key, version } = Asked::parse(&request.text)?;
+        let item = Item { namespace: self.namespace.clone(), name: item };
+        let (wanted, account, shared) =
+            (Wanted { item, key, version }, self.account.clone(), Arc::clone(&self.shared));
+        let read = move || shared.reader.read(&wanted, account.as_ref());
+        let stopped = |_| Error::new(ErrorKind::Unavailable, "the read was stopped: secretfs is ending");
+        let found = tokio::task::spawn_blocking(read).await.map_err(stopped)??;
+        Ok(Reading { body: found.value, version: Some(found.version.to_string()), validity: None })
+    }
+}

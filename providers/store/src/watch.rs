@@ -1,0 +1,204 @@
+//! Notices what other processes put, within milliseconds.
+//!
+//! inotify tells that a file of the database was written, `PRAGMA data_version` whether
+//! that was a commit. A commit counts only once the log is on the disk and its index says
+//! so, which may be after the last event; so for a while after each event it is asked again.
+
+use std::ffi::OsStr;
+use std::io::{self, PipeReader, PipeWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use inotify::{Event, EventMask, Inotify, WatchMask};
+use provider::Changes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::watch;
+
+use crate::database::{Database, FILE, READER_PATIENCE};
+
+/// How often it is tried to watch a store that is not there.
+const RETRY: Duration = Duration::from_secs(1);
+/// First and last wait between looks after an event; each is twice the one before.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// One thread that watches a store for everyone who listens. Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    announcements: watch::Receiver<Instant>,
+    /// Closed to end the thread.
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One listener's view of a [`Watcher`], which it keeps alive.
+struct Subscription {
+    announcements: watch::Receiver<Instant>,
+    _watcher: Arc<Watcher>,
+}
+
+impl Watcher {
+    /// Watches the store in `directory`. What is committed after this returns is announced;
+    /// where there is no store yet, its appearance is.
+    pub(crate) fn start(directory: PathBuf) -> io::Result<Self> {
+        let (stopped, stop) = io::pipe()?;
+        let (announce, announcements) = watch::channel(Instant::now());
+        let first = Watched::begin(&directory).ok();
+        let thread = std::thread::Builder::new()
+            .name("store-watch".to_owned())
+            .spawn(move || run(&directory, first, &stopped, &announce))?;
+        Ok(Self { announcements, stop: Some(stop), thread: Some(thread) })
+    }
+
+    pub(crate) fn subscribe(self: Arc<Self>) -> impl Changes + use<> {
+        Subscription { announcements: self.announcements.clone(), _watcher: self }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that watches the store panicked");
+        }
+    }
+}
+
+#[async_trait]
+impl Changes for Subscription {
+    async fn changed(&mut self) -> Instant {
+        match self.announcements.changed().await {
+            Ok(()) => *self.announcements.borrow_and_update(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+fn run(directory: &Path, first: Option<Watched>, stopped: &PipeReader, announce: &watch::Sender<Instant>) {
+    let mut watched = first;
+    loop {
+        if let Some(watched) = watched.take()
+            && let End::Stopped = watched.until_lost(stopped, announce)
+        {
+            return;
+        }
+        watched = Watched::begin(directory).ok();
+        if watched.is_some() {
+            announce.send_replace(Instant::now());
+        } else if let Woken::Stopped = wait(None, stopped, Some(RETRY)) {
+            return;
+        }
+    }
+}
+
+/// Why watching ended.
+enum End {
+    Stopped,
+    /// The database or its directory was moved, removed or replaced.
+    Lost,
+}
+
+/// Why a wait ended.
+enum Woken {
+    Stopped,
+    Event,
+    Timeout,
+}
+
+struct Watched {
+    inotify: Inotify,
+    database: Database,
+    seen: i32,
+}
+
+impl Watched {
+    fn begin(directory: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        let inotify = Inotify::init()?;
+        let files = WatchMask::MODIFY | WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE;
+        inotify.watches().add(directory, files | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF)?;
+        let database = Database::open(directory, READER_PATIENCE)?;
+        let seen = database.data_version()?;
+        Ok(Self { inotify, database, seen })
+    }
+
+    fn until_lost(mut self, stopped: &PipeReader, announce: &watch::Sender<Instant>) -> End {
+        let mut look = None;
+        loop {
+            match wait(Some(&self.inotify), stopped, look) {
+                Woken::Stopped => return End::Stopped,
+                Woken::Timeout => look = look.map(|wait| wait * 2).filter(|wait| *wait <= LAST_LOOK),
+                Woken::Event => match self.drain() {
+                    Ok(Concern::Database) => look = Some(FIRST_LOOK),
+                    Ok(Concern::Nothing) => continue,
+                    Ok(Concern::Loss) | Err(_) => return End::Lost,
+                },
+            }
+            match self.database.data_version() {
+                Ok(version) if version == self.seen => {}
+                Ok(version) => {
+                    self.seen = version;
+                    announce.send_replace(Instant::now());
+                }
+                Err(_) => return End::Lost,
+            }
+        }
+    }
+
+    fn drain(&mut self) -> io::Result<Concern> {
+        let mut buffer = [0; 4096];
+        let mut most = Concern::Nothing;
+        loop {
+            match self.inotify.read_events(&mut buffer) {
+                Ok(events) => events.for_each(|event| most = most.max(Concern::of(&event))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if most == Concern::Loss && self.database.is_in_place() { Ok(Concern::Database) } else { Ok(most) }
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Concern {
+    Nothing,
+    Database,
+    Loss,
+}
+
+impl Concern {
+    fn of(event: &Event<&OsStr>) -> Self {
+        let loss = EventMask::CREATE
+            | EventMask::DELETE
+            | EventMask::MOVED_FROM
+            | EventMask::MOVED_TO
+            | EventMask::DELETE_SELF
+            | EventMask::MOVE_SELF
+            | EventMask::IGNORED
+            | EventMask::UNMOUNT;
+        let ours = event.name.is_none_or(|name| name.as_encoded_bytes().starts_with(FILE.as_bytes()));
+        match ours {
+            false => Self::Nothing,
+            true if event.mask.intersects(loss) => Self::Loss,
+            true => Self::Database,
+        }
+    }
+}
+
+fn wait(inotify: Option<&Inotify>, stopped: &PipeReader, timeout: Option<Duration>) -> Woken {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    let mut fds = vec![PollFd::new(stopped, PollFlags::IN)];
+    fds.extend(inotify.map(|inotify| PollFd::new(inotify, PollFlags::IN)));
+    let woken = poll(&mut fds, timeout.as_ref());
+    let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+    match woken {
+        Ok(_) if ready(0) => Woken::Stopped,
+        Ok(_) if ready(1) => Woken::Event,
+        _ => Woken::Timeout,
+    }
+}

@@ -1,0 +1,10 @@
+//! The store as its users meet it: writers without the root key, readers with it, and who has neither.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
+
+mod changes;
+mod fixture;
+mod reading;
+mod rotation;
+mod secrecy;
+mod writing;

@@ -1,0 +1,143 @@
+use provider::ErrorKind;
+use provider_store::{RecordAccounts, ServiceAccounts};
+
+use crate::fixture::{Fixture, item, kind, one, read};
+
+/// A store with items sealed to the root key, to a namespace's, and deleted ones.
+fn filled() -> Fixture {
+    let store = Fixture::new();
+    store.put(&item("bank", "db"), "without a key");
+    let root = store.unlocked();
+    store.store().put(&item("shop", "api"), None, &one("one"), Some(&root)).unwrap();
+    store.store().put(&item("shop", "api"), None, &one("two"), Some(&root)).unwrap();
+    store.put(&item("shop", "gone"), "deleted");
+    store.store().delete(&item("shop", "gone"), None).unwrap();
+    store
+}
+
+fn assert_readable(store: &Fixture) {
+    assert_eq!(store.read("bank", "a", "item: db").unwrap(), "without a key");
+    assert_eq!(store.read("shop", "a", "item: api, version: 1").unwrap(), "one");
+    assert_eq!(store.read("shop", "a", "item: api").unwrap(), "two");
+    assert_eq!(kind(store.read("shop", "a", "item: gone")), ErrorKind::Revoked);
+}
+
+fn sealed_to(store: &Fixture, namespace: &str, name: &str) -> Option<String> {
+    store.store().history(&item(namespace, name)).unwrap()[0].sealed_to.clone()
+}
+
+#[test]
+fn rotating_namespace_keys_keeps_values_readable_and_gives_every_namespace_a_key() {
+    let store = filled();
+    let before = (sealed_to(&store, "bank", "db"), sealed_to(&store, "shop", "api"));
+
+    let rotated = store.store().rotate_namespaces(&store.root(), None).unwrap();
+
+    assert_eq!((rotated.namespaces.len(), rotated.versions, rotated.damaged.len()), (2, 3, 0));
+    assert_ne!(sealed_to(&store, "bank", "db"), before.0);
+    assert_ne!(sealed_to(&store, "shop", "api"), before.1);
+    assert_readable(&store);
+}
+
+#[test]
+fn one_namespace_can_be_rotated_alone() {
+    let store = filled();
+    let before = sealed_to(&store, "bank", "db");
+
+    let rotated = store.store().rotate_namespaces(&store.root(), Some(&"shop".parse().unwrap())).unwrap();
+
+    assert_eq!(rotated.versions, 2);
+    assert_eq!(sealed_to(&store, "bank", "db"), before);
+    assert_readable(&store);
+    let nowhere = store.store().rotate_namespaces(&store.root(), Some(&"nowhere".parse().unwrap()));
+    assert_eq!(kind(nowhere), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_bundle_from_before_a_rotation_is_told_so_at_import() {
+    let store = filled();
+    let bundle = store.store().bundle().unwrap();
+    store.store().rotate_namespaces(&store.root(), None).unwrap();
+
+    let record = bundle.seal(&item("shop", "api"), 9, &ServiceAccounts::Any, &one("late")).unwrap();
+    let refusal = store.store().import(&record, RecordAccounts::MustMatch).unwrap_err().to_string();
+
+    assert!(refusal.contains("rotated away") && refusal.contains("export-public"), "{refusal}");
+}
+
+#[test]
+fn rotating_the_root_key_keeps_values_readable_and_makes_the_old_one_useless() {
+    let store = filled();
+    let old = std::fs::read(store.root_file()).unwrap();
+    let reader = store.provider();
+    assert!(read(&reader, "shop", "a", "item: api").is_ok());
+
+    let rotated = store.store().rotate_root(&store.root()).unwrap();
+
+    assert_eq!(rotated.damaged, Vec::<String>::new());
+    assert_eq!(read(&reader, "shop", "a", "item: api").unwrap(), "two");
+    assert_readable(&store);
+    assert_eq!(std::fs::read_dir(store.root_file().parent().unwrap()).unwrap().count(), 1);
+
+    std::fs::write(store.root_file(), old).unwrap();
+    for (namespace, object) in
+        [("shop", "item: api"), ("shop", "item: api, version: 1"), ("bank", "item: db")]
+    {
+        let refusal = store.read(namespace, "a", object).unwrap_err();
+        assert!(refusal.to_string().contains("the store was sealed to"), "{refusal}");
+    }
+}
+
+#[test]
+fn rotations_can_follow_each_other_and_puts_go_on() {
+    let store = filled();
+
+    for round in 0..3 {
+        store.store().rotate_root(&store.root()).unwrap();
+        store.store().rotate_namespaces(&store.root(), None).unwrap();
+        store.put(&item("new", "item"), &format!("round {round}"));
+        assert_eq!(store.read("new", "a", "item: item").unwrap(), format!("round {round}"));
+    }
+
+    assert_readable(&store);
+}
+
+#[test]
+fn what_was_damaged_is_told_and_does_not_stop_a_rotation() {
+    let store = filled();
+    let record = store
+        .store()
+        .bundle()
+        .unwrap()
+        .seal(&item("shop", "api"), 9, &ServiceAccounts::Any, &one("x"))
+        .unwrap();
+    let text = serde_json::to_string(&record).unwrap().replace("shop", "bank");
+    let root_sealed = store
+        .store()
+        .bundle()
+        .unwrap()
+        .seal(&item("else", "x"), 1, &ServiceAccounts::Any, &one("x"))
+        .unwrap();
+    let moved = serde_json::to_string(&root_sealed).unwrap().replace("\"else\"", "\"bank\"");
+    assert!(provider_store::Record::from_json(text.as_bytes()).is_ok());
+    let moved = provider_store::Record::from_json(moved.as_bytes()).unwrap();
+    store.store().import(&moved, RecordAccounts::MustMatch).unwrap();
+
+    let rotated = store.store().rotate_namespaces(&store.root(), None).unwrap();
+
+    assert_eq!(rotated.damaged, ["version 1 of item x of namespace bank"]);
+    assert_readable(&store);
+}
+
+#[test]
+fn without_the_root_key_nothing_is_rotated() {
+    let store = filled();
+    let moved = store.root_file().with_extension("elsewhere");
+    std::fs::rename(store.root_file(), &moved).unwrap();
+
+    assert!(store.store().rotate_namespaces(&store.root(), None).is_err());
+    assert!(store.store().rotate_root(&store.root()).is_err());
+
+    std::fs::rename(&moved, store.root_file()).unwrap();
+    assert_readable(&store);
+}
