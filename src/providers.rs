@@ -107,7 +107,8 @@ impl ProviderArgs {
     #[cfg(feature = "store")]
     fn embedded_store(&self) -> Arc<dyn Provider> {
         use provider_store::{EmbeddedStore, RootKeySource};
-        let root = self.root_key.clone().map_or_else(|| RootKeySource::beside(&self.store), RootKeySource::File);
+        let root =
+            self.root_key.clone().map_or_else(|| RootKeySource::beside(&self.store), RootKeySource::File);
         Arc::new(EmbeddedStore::new(self.store.clone(), root))
     }
 
