@@ -16,5 +16,6 @@ pub mod process;
 pub mod providers;
 pub mod readings;
 pub mod snapshot;
+pub mod systemd;
 pub mod telemetry;
 pub mod volume;

@@ -30,6 +30,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "a process makes one")]
 enum Command {
     Mount(mount::MountArgs),
     Node(node::NodeArgs),

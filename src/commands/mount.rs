@@ -19,6 +19,7 @@ use crate::exit::{Failure, Outcome};
 use crate::mode::Appearance;
 use crate::mounter::{LocalMounter, Roots};
 use crate::process::{Process, ProcessArgs};
+use crate::systemd;
 use crate::volume::report::{Happening, What};
 use crate::volume::{ClassName, Publish, VolumeId};
 
@@ -138,6 +139,7 @@ async fn mount(
         return leave(args, process, &id);
     }
     tracing::info!(target = %target.display(), "mounted; SIGINT or SIGTERM unmounts");
+    systemd::ready();
     follow(args, happenings, &stopped).await;
     Ok(())
 }
