@@ -12,9 +12,12 @@ use provider::Provider;
 pub struct Providers(BTreeMap<&'static str, Arc<dyn Provider>>);
 
 impl Providers {
-    /// Every provider of this binary with its default settings: to understand classes with, not to read.
+    /// Every provider of this binary, to understand classes with and not to read. What a class leaves to
+    /// the settings of a node is taken to be there.
     pub fn offline() -> Self {
-        ProviderArgs::default().build().unwrap_or_default()
+        let settings =
+            ProviderArgs { vault_address: Some("https://vault.invalid".to_owned()), ..Default::default() };
+        settings.build().unwrap_or_default()
     }
 
     /// Adds `provider` under each of its names.

@@ -19,7 +19,7 @@ pub(crate) fn shorten(text: &str) -> String {
 /// The one of `known` that somebody who typed `typed` most likely meant.
 pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let (distance, nearest) = known.into_iter().map(|known| (edits(typed, known), known)).min()?;
-    (distance <= 3).then_some(nearest)
+    (distance <= 3.max(typed.len() / 2)).then_some(nearest)
 }
 
 /// Levenshtein distance, capped at the longer length.

@@ -133,6 +133,7 @@ fn explain(error: &Error) -> (String, &'static str) {
             let expected = match *expected {
                 "mapping start" => "a map",
                 "sequence start" => "a list",
+                "string scalar" => "text",
                 other => other,
             };
             (format!("found something other than {expected}"), "correct the value")

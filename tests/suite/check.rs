@@ -17,16 +17,19 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 fn manifests(directory: &str) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let entries = fs::read_dir(root.join(directory)).unwrap();
+    let entries = fs::read_dir(root().join(directory)).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    let relative = |path: PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+    let relative = |path: PathBuf| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
     paths.into_iter().map(relative).collect()
 }
 
@@ -40,7 +43,7 @@ fn each_broken_manifest_is_told_by_line_key_reason_and_remedy() {
         told += &format!("{}exit {}\n\n", stdout(&output), output.status.code().unwrap());
     }
 
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
+    let golden = root().join(GOLDEN);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&golden, &told).unwrap();
     }
@@ -59,6 +62,24 @@ fn the_examples_are_clean_one_by_one_and_together() {
         let told = stdout(&output);
         assert!(output.status.success() && told.contains("0 errors"), "{told}");
     }
+}
+
+#[test]
+fn what_a_class_leaves_to_the_node_is_no_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let class = fs::read_to_string(root().join("examples/class-vault.yaml")).unwrap();
+    let without: String = class
+        .lines()
+        .filter(|line| !line.contains("vaultAddress:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(without.len() < class.len());
+    let file = dir.path().join("class.yaml");
+    fs::write(&file, without).unwrap();
+
+    let output = check(&[file.to_str().unwrap()]);
+
+    assert!(output.status.success(), "{}", stdout(&output));
 }
 
 #[test]
@@ -104,9 +125,7 @@ fn ten_thousand_objects_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("huge.yaml");
     let objects = "      - {objectName: a, secretPath: b}\n".repeat(10_000);
-    let head =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/mode-fuse.yaml"))
-            .unwrap();
+    let head = fs::read_to_string(root().join("tests/manifests/mode-fuse.yaml")).unwrap();
     let head = head.split("    objects:").next().unwrap();
     fs::write(&file, format!("{head}    objects: |\n{objects}")).unwrap();
 
