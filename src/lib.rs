@@ -9,6 +9,7 @@ pub mod commands;
 pub mod csi;
 pub mod exit;
 pub mod failpoint;
+pub mod hygiene;
 pub mod metrics;
 pub mod mode;
 pub mod mounter;

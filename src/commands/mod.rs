@@ -3,6 +3,7 @@
 pub mod check;
 pub mod completions;
 pub mod mount;
+pub mod mounter;
 pub mod node;
 pub mod output;
 pub mod refresh;
@@ -34,6 +35,7 @@ pub struct Cli {
 enum Command {
     Mount(mount::MountArgs),
     Node(node::NodeArgs),
+    Mounter(mounter::MounterArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -53,6 +55,7 @@ impl Cli {
         match self.command {
             Command::Mount(args) => on_many_threads(mount::run(args)),
             Command::Node(args) => on_many_threads(node::run(args)),
+            Command::Mounter(args) => on_one_thread(mounter::run(args)),
             Command::Check(args) => check::run(&args),
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),

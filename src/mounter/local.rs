@@ -60,6 +60,15 @@ impl LocalMounter {
         unmounted.map_err(Error::of("unmount", target))
     }
 
+    /// What `read` makes of all that is kept under names after `name`.
+    pub(super) fn kept_after<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&mut dyn Iterator<Item = (String, Vec<u8>)>) -> T,
+    ) -> T {
+        read(&mut self.blobs.lock().unwrap_or_else(PoisonError::into_inner).after(name))
+    }
+
     fn show(&self, root: BorrowedFd<'_>, place: &Place) -> io::Result<()> {
         let directory = place.open()?;
         let _attaching = self.attaching.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,11 @@
 
 mod blobs;
 mod local;
+mod packet;
 mod place;
+mod protocol;
+mod remote;
+mod server;
 mod sockets;
 mod table;
 
@@ -17,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 pub use local::LocalMounter;
 pub use place::Roots;
+pub use remote::RemoteMounter;
+pub use server::Server;
 pub use table::mounted;
 
 use rustix::fs::{Mode, OFlags};

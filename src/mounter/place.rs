@@ -95,7 +95,7 @@ impl Place {
 }
 
 fn open_beneath(directory: &OwnedFd, path: &OsStr, also: ResolveFlags) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::BENEATH | also;
     rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve).map_err(|error| match error {
         Errno::LOOP => refused("a symbolic link stands on the way; give the path that it leads to"),

@@ -40,20 +40,31 @@ impl Sockets {
         {
             return known.socket.try_clone();
         }
-        if path.as_os_str().as_bytes().len() > MAX_PATH {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("a socket's path may take {MAX_PATH} bytes; choose a shorter directory"),
-            ));
-        }
-        if found.is_some() {
-            remove_stale(place)?;
-        }
-        let listening = Listening { socket: bind(place)?.into(), file: bound_file(place)? };
+        let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        listen_in_place(&socket, path, place)?;
+        let listening = Listening { socket: socket.into(), file: bound_file(place)? };
         let socket = listening.socket.try_clone()?;
         self.by_path.insert(path.to_owned(), listening);
         Ok(socket)
     }
+}
+
+/// Listens with `socket` at `place`, whose path is `path`, instead of a socket that nobody listens on any more.
+pub(super) fn listen_in_place(socket: &OwnedFd, path: &Path, place: &Place) -> io::Result<()> {
+    if path.as_os_str().as_bytes().len() > MAX_PATH {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("a socket's path may take {MAX_PATH} bytes; choose a shorter directory"),
+        ));
+    }
+    if socket_file(place)?.is_some() {
+        remove_stale(place)?;
+    }
+    // Before the bind, which gives the file the socket's own mode: it is never open to others, not for a moment.
+    rustix::fs::fchmod(socket.as_fd(), Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(socket, &SocketAddrUnix::new(place.path())?)?;
+    Ok(rustix::net::listen(socket, BACKLOG)?)
 }
 
 /// The socket file at `place`, if there is one.
@@ -84,19 +95,4 @@ fn remove_stale(place: &Place) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there; stop it first")),
     }
-}
-
-fn bind(place: &Place) -> io::Result<OwnedFd> {
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    listen_on(&socket, place)?;
-    Ok(socket)
-}
-
-/// Binds `socket` at `place`, listening, open to its owner alone.
-pub(super) fn listen_on(socket: &OwnedFd, place: &Place) -> io::Result<()> {
-    // Before the bind, which gives the file the socket's own mode: it is never open to others, whatever the umask.
-    rustix::fs::fchmod(socket.as_fd(), Mode::RUSR | Mode::WUSR)?;
-    rustix::net::bind(socket, &SocketAddrUnix::new(place.path())?)?;
-    Ok(rustix::net::listen(socket, BACKLOG)?)
 }

@@ -9,5 +9,6 @@
 
 mod check;
 mod commands;
+mod mounter;
 mod support;
 mod tmpfs;

@@ -1,0 +1,26 @@
+//! What a process that holds secrets does first.
+
+use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+/// Keeps this process's memory to itself: no core dump, no debugger under the same user,
+/// and a panic that tells where it happened and not with what.
+///
+/// # Errors
+///
+/// The kernel refuses, which it has no reason to.
+pub fn seal() -> io::Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    panic::set_hook(Box::new(tell_the_place));
+    Ok(())
+}
+
+/// A panic's message may hold what a function was called with.
+fn tell_the_place(panicked: &PanicHookInfo<'_>) {
+    let place = panicked.location().map(ToString::to_string).unwrap_or_default();
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "secretfs panicked at {place}");
+}
