@@ -102,7 +102,7 @@ impl Process {
         let state = &args.state_dir;
         make_private(state).with_context(|| format!("the state directory {}", state.display()))?;
         let keys = Keys::of_this_boot(&state.join("lease.key"))?;
-        let revocations = Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), &*keys.seal)?);
+        let revocations = Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), &keys.seal)?);
         let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
         let limits = Limits {
             min_refresh: Duration::from_secs(args.min_refresh),
@@ -118,7 +118,7 @@ impl Process {
             revocations: Arc::clone(&revocations),
             reporter: Reporter::new(audit.counting(metrics.audit_dropped()), metrics.clone()),
             stores: Arc::new(Stores::new(metrics.clone())),
-            key: Arc::new(FingerprintKey::new(&*keys.fingerprint)),
+            key: Arc::new(FingerprintKey::new(&keys.fingerprint)),
             limits,
         });
         let mut process = Self {

@@ -143,7 +143,10 @@ async fn serve(
 
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let (web, csi) = (stop.clone(), stop.clone());
-    tasks.spawn(async move { Ok(http::serve(http, shown, web).await) });
+    tasks.spawn(async move {
+        http::serve(http, shown, web).await;
+        Ok(())
+    });
     tasks.spawn(async move { csi::serve(listener, identity, node, csi).await.context("serve CSI") });
     let taken = process.volumes.restore().await?;
     tracing::info!(volumes = taken, version = env!("CARGO_PKG_VERSION"), "serving");

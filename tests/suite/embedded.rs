@@ -1,0 +1,57 @@
+//! An embedded store of a test's own, used through its commands.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// A store in a temporary directory.
+pub(crate) struct Store(tempfile::TempDir);
+
+impl Store {
+    /// A new, empty store.
+    pub(crate) fn init() -> Self {
+        let store = Self(tempfile::Builder::new().prefix("secretfs-store").tempdir().unwrap());
+        store.run(&["init"], b"");
+        store
+    }
+
+    /// Its directory.
+    pub(crate) fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+
+    /// A new version of an item with one key, `value`.
+    pub(crate) fn put(&self, namespace: &str, item: &str, value: &str) {
+        self.run(&["put", item, "--namespace", namespace], value.as_bytes());
+    }
+
+    /// A new version of an item whose keys are those of a JSON object.
+    pub(crate) fn put_json(&self, namespace: &str, item: &str, keys: &serde_json::Value) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(keys.to_string().as_bytes()).unwrap();
+        self.run(&["put", item, "--namespace", namespace, "--json", file.path().to_str().unwrap()], b"");
+    }
+
+    /// A `secretfs store` command, which must succeed. Gives its standard output.
+    pub(crate) fn run(&self, words: &[&str], stdin: &[u8]) -> String {
+        let output = self.try_run(words, stdin);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "secretfs store {words:?}: {}\n{errors}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A `secretfs store` command, whatever comes of it.
+    pub(crate) fn try_run(&self, words: &[&str], stdin: &[u8]) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_secretfs"))
+            .arg("store")
+            .args(words)
+            .args(["--store", self.path()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not read its input closes it.
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        child.wait_with_output().unwrap()
+    }
+}
