@@ -1,0 +1,226 @@
+//! A unique value and a unique token go through every call and every way to fail, and are found
+//! nowhere but in the mounted files: not in logs, audit, metrics, status texts, records, the database,
+//! nor a second after the last volume has gone in the memory of the processes.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testing::{Answer, Claims, FaultServer, Issuer, OpenBao, PodVolume, RunningNode, occurrences_in_memory};
+use tonic::Status;
+
+use crate::embedded::Store;
+
+/// How long memory may hold what nobody uses any more.
+const FORGOTTEN: Duration = Duration::from_secs(1);
+
+/// Texts that must not be found.
+struct Canaries {
+    value: String,
+    other_value: String,
+    stored: String,
+    token: String,
+}
+
+impl Canaries {
+    fn new(token: String) -> Self {
+        let unique = |kind: &str| format!("canary-{kind}-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        Self { value: unique("value"), other_value: unique("rotated"), stored: unique("stored"), token }
+    }
+
+    fn all(&self) -> [(&'static str, &str); 4] {
+        // A token is looked for by its signature: header and claims are no secret.
+        let signature = self.token.rsplit('.').next().unwrap();
+        [
+            ("the value", &self.value),
+            ("the rotated value", &self.other_value),
+            ("the stored value", &self.stored),
+            ("the token", signature),
+        ]
+    }
+
+    fn none_in(&self, place: &str, text: &[u8]) {
+        for (name, canary) in self.all() {
+            let found = text.windows(canary.len()).any(|window| window == canary.as_bytes());
+            assert!(!found, "{name} is in {place}");
+        }
+    }
+}
+
+fn class(name: &str, parameters: &str) -> String {
+    let indented: String = parameters.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\n\
+         metadata: {{name: {name}, namespace: shop}}\nspec:\n{indented}"
+    )
+}
+
+fn vault_class(name: &str, address: &str, objects: &str) -> String {
+    class(
+        name,
+        &format!(
+            "provider: vault\nparameters:\n  vaultAddress: {address}\n  roleName: shop\n  vaultAuthMountPath: jwt\n  \
+             secretfs.dev/auth: jwt\n  secretfs.dev/refresh: 1s\n  objects: |\n    {objects}"
+        )
+        .replace("provider: vault\n", "provider: vault\n"),
+    )
+}
+
+/// Every file below a directory, read whole.
+fn files_below(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else if let Ok(bytes) = fs::read(&path) {
+            found.push((path.display().to_string(), bytes));
+        }
+    }
+    found
+}
+
+fn refused(canaries: &Canaries, case: &str, outcome: Result<(), Status>) {
+    let status = outcome.expect_err(case);
+    canaries.none_in(&format!("the status of {case}"), status.message().as_bytes());
+    canaries.none_in(&format!("the details of {case}"), status.details());
+}
+
+/// What a store that has gone wrong may answer to a read, each holding the value.
+fn bad_answers(value: &str) -> Vec<(&'static str, Answer)> {
+    let body = json!({"data": {"data": {"key": value}}});
+    let html = format!("<html>{value}</html>");
+    let cut = format!("{{\"data\": {{\"data\": {{\"key\": \"{value}");
+    vec![
+        ("an error that quotes the value", Answer::json(500, &json!({"errors": [format!("cannot parse {value}")]}))),
+        ("a refusal that quotes the value", Answer::json(403, &json!({"errors": [format!("{value} is forbidden")]}))),
+        ("a request found wrong", Answer::json(400, &json!({"errors": [format!("bad {value}")]}))),
+        ("a page instead of JSON", Answer::text(200, "text/html", &html)),
+        ("JSON that is cut off", Answer::text(200, "application/json", &cut)),
+        ("a key that is missing", Answer::json(200, &json!({"data": {"data": {"another": value}}}))),
+        ("a wrong shape", Answer::json(200, &json!({"data": [value], "lease_duration": value}))),
+        ("not found with the value", Answer::json(404, &body)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_and_tokens_are_nowhere_but_in_the_mounted_files() {
+    let (issuer, bao, store) = (Issuer::start(), OpenBao::start(), Store::init());
+    let token = issuer.mint(&Claims::of("shop", "shop"));
+    let canaries = Canaries::new(token.clone());
+    arrange(&bao, &issuer, &canaries);
+    store.put("shop", "api", &canaries.stored);
+    let faults = FaultServer::before(&bao.address());
+    let mut node = RunningNode::with_mounter(env!("CARGO_BIN_EXE_secretfs"), &[]);
+    let mut node = {
+        let started = &mut node;
+        let _ = started;
+        node.await
+    };
+    node.flag("--store", store.path());
+    node.stop_node();
+    node.start_node().await;
+
+    let pod = |name: &str, class: &str| PodVolume::new(name, class).token("vault", token.clone());
+    good_life(&node, &bao, &store, &canaries, &pod).await;
+    bad_days(&node, &faults, &canaries, &pod).await;
+
+    tokio::time::sleep(FORGOTTEN).await;
+    for (process, pid) in [("node", node.node_pid()), ("mounter", node.mounter_pid())] {
+        for (name, canary) in canaries.all() {
+            let found = occurrences_in_memory(pid, canary.as_bytes());
+            assert_eq!(found, 0, "{name} is in the memory of {process}");
+        }
+    }
+    canaries.none_in("the log", node.log().as_bytes());
+    canaries.none_in("the audit trail", node.audit().as_bytes());
+    for (file, bytes) in files_below(&node.path("state")).into_iter().chain(files_below(Path::new(store.path()))) {
+        canaries.none_in(&file, &bytes);
+    }
+    assert!(node.audit().contains("\"publish\"") && node.log().contains("published"), "nothing was looked at");
+}
+
+fn arrange(bao: &OpenBao, issuer: &Issuer, canaries: &Canaries) {
+    bao.auth_jwt("jwt", issuer);
+    bao.policy("shop", &[("secret/data/*", &["read"])]);
+    bao.write(
+        "auth/jwt/role/shop",
+        &json!({"role_type": "jwt", "bound_audiences": ["vault"], "user_claim": "sub", "token_policies": "shop"}),
+    );
+    bao.put("secret", "app", &json!({"key": canaries.value}));
+}
+
+/// Publish, republish, rotate, restart, unpublish.
+async fn good_life(
+    node: &RunningNode,
+    bao: &OpenBao,
+    store: &Store,
+    canaries: &Canaries,
+    pod: &impl Fn(&str, &str) -> PodVolume,
+) {
+    let objects = "- {objectName: key, secretPath: secret/data/app, secretKey: key}\n    \
+                   - {objectName: whole.json, secretPath: secret/data/app}";
+    node.class("good", &vault_class("good", &bao.address(), objects));
+    let stored = "provider: secretfs\nparameters:\n  objects: |\n    - {objectName: key, item: api}\n  \
+                  secretfs.dev/files: |\n    - {path: app.env, format: dotenv, from: {KEY: key}}";
+    node.class("stored", &class("stored", stored));
+    let (one, two) = (pod("one", "good"), pod("two", "stored"));
+    wait_until_published(node, &one).await;
+    wait_until_published(node, &two).await;
+    assert_eq!(node.text(&one, "key").as_deref(), Some(canaries.value.as_str()));
+    assert_eq!(node.text(&two, "key").as_deref(), Some(canaries.stored.as_str()));
+
+    bao.put("secret", "app", &json!({"key": canaries.other_value}));
+    node.text_becomes(&one, "key", Some(&canaries.other_value), Duration::from_secs(20)).await;
+    node.publish(&one).await.unwrap();
+    store.put("shop", "api", &format!("{}x", canaries.stored));
+    node.text_becomes(&two, "key", Some(&format!("{}x", canaries.stored)), Duration::from_secs(20)).await;
+
+    let mut elsewhere = two.clone();
+    elsewhere.fs_group = Some(7);
+    refused(canaries, "a publish that differs", node.publish(&elsewhere).await);
+    node.unpublish(&one).await.unwrap();
+    node.unpublish(&two).await.unwrap();
+}
+
+/// A class file may be read a moment after it was written.
+async fn wait_until_published(node: &RunningNode, pod: &PodVolume) {
+    let started = Instant::now();
+    while let Err(status) = node.publish(pod).await {
+        assert!(started.elapsed() < Duration::from_secs(20), "{status}\n{}", node.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Every answer that a store should not give, to a publish and to a refresh of a served volume.
+async fn bad_days(
+    node: &RunningNode,
+    faults: &FaultServer,
+    canaries: &Canaries,
+    pod: &impl Fn(&str, &str) -> PodVolume,
+) {
+    let objects = "- {objectName: key, secretPath: secret/data/app, secretKey: key}";
+    for (index, (case, answer)) in bad_answers(&canaries.value).into_iter().enumerate() {
+        let name = format!("bad-{index}");
+        node.class(&name, &vault_class(&name, &faults.url(), objects));
+        faults.forward_again();
+        let served = pod(&format!("served-{index}"), &name);
+        wait_until_published(node, &served).await;
+
+        faults.answer_reads(answer);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        refused(canaries, case, node.publish(&pod(&format!("refused-{index}"), &name)).await);
+        node.publish(&served).await.unwrap();
+        node.unpublish(&served).await.unwrap();
+    }
+    let mut wrong = pod("wrong", "good");
+    wrong.tokens.insert("vault".to_owned(), format!("{}x", wrong.tokens["vault"]));
+    wrong.service_account = "other".to_owned();
+    refused(canaries, "a token that is refused", node.publish(&wrong).await);
+    wrong.tokens.clear();
+    refused(canaries, "no token", node.publish(&wrong).await);
+    wrong.attributes.insert("roleName".to_owned(), canaries.token.clone());
+    let status = node.publish(&wrong).await.expect_err("an attribute of the pod's author");
+    assert!(status.message().contains("roleName"), "{status}");
+}
