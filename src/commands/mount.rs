@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::class::WatchedClasses;
 use crate::exit::{Failure, Outcome};
+use crate::hygiene;
 use crate::mode::Appearance;
 use crate::mounter::{LocalMounter, Roots};
 use crate::process::{Process, ProcessArgs};
@@ -100,6 +101,7 @@ fn key_and_file(text: &str) -> Result<(String, PathBuf), String> {
 ///
 /// The class cannot be used, a store does not give a secret, or the kernel refuses.
 pub async fn run(mut args: MountArgs) -> Outcome {
+    hygiene::seal().context("keep this process's memory to itself")?;
     let (classes, watch) = WatchedClasses::file(&args.file)
         .with_context(|| format!("the class file {}", args.file.display()))?;
     let class = choose(&classes, &args)?;

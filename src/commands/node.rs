@@ -19,8 +19,9 @@ use crate::admin::http;
 use crate::class::WatchedClasses;
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
 use crate::exit::Outcome;
+use crate::hygiene;
 use crate::metrics::Metrics;
-use crate::mounter::{LocalMounter, Mounter, Roots};
+use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
 use crate::process::{Process, ProcessArgs};
 
 /// The driver's name where none is given.
@@ -68,8 +69,13 @@ pub struct NodeArgs {
     #[arg(long, env = "SECRETFS_CLASSES", value_name = "DIR")]
     classes: PathBuf,
 
+    /// Socket of `secretfs mounter`; without it this process mounts for itself, and what ends leased
+    /// logins after a crash is lost with it
+    #[arg(long, env = "SECRETFS_MOUNTER", value_name = "PATH")]
+    mounter: Option<PathBuf>,
+
     /// Mount even if the kernel (before 6.4) cannot keep volumes out of swap; for the mounter, its own flag says so
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mounter")]
     allow_swap: bool,
 
     /// Serves /livez, /readyz and /metrics
@@ -101,6 +107,7 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
 ///
 /// A socket or a directory cannot be used; the message names it.
 pub async fn run(args: NodeArgs) -> Outcome {
+    hygiene::seal().context("keep this process's memory to itself")?;
     let _lock = lock(&args.process.state_dir)?;
     let mounter = mounter(&args);
     let listener = mounter.listen(&args.csi_endpoint)?;
@@ -204,6 +211,9 @@ fn lock(state: &Path) -> anyhow::Result<File> {
 }
 
 fn mounter(args: &NodeArgs) -> Arc<dyn Mounter> {
+    if let Some(socket) = &args.mounter {
+        return Arc::new(RemoteMounter::new(socket.clone()));
+    }
     let roots = Roots { pods: Some(args.kubelet_root.join("pods")), sockets: Vec::new() };
     Arc::new(LocalMounter::new(roots).allow_swap(args.allow_swap))
 }

@@ -112,19 +112,12 @@ async fn values_and_tokens_are_nowhere_but_in_the_mounted_files() {
     arrange(&bao, &issuer, &canaries);
     store.put("shop", "api", &canaries.stored);
     let faults = FaultServer::before(&bao.address());
-    let mut node = RunningNode::with_mounter(env!("CARGO_BIN_EXE_secretfs"), &[]);
-    let mut node = {
-        let started = &mut node;
-        let _ = started;
-        node.await
-    };
-    node.flag("--store", store.path());
-    node.stop_node();
-    node.start_node().await;
+    let binary = env!("CARGO_BIN_EXE_secretfs");
+    let node = RunningNode::with_mounter(binary, &["--store", store.path()]).await;
 
     let pod = |name: &str, class: &str| PodVolume::new(name, class).token("vault", token.clone());
     good_life(&node, &bao, &store, &canaries, &pod).await;
-    bad_days(&node, &faults, &canaries, &pod).await;
+    bad_days(&node, &bao, &faults, &canaries, &pod).await;
 
     tokio::time::sleep(FORGOTTEN).await;
     for (process, pid) in [("node", node.node_pid()), ("mounter", node.mounter_pid())] {
@@ -196,6 +189,7 @@ async fn wait_until_published(node: &RunningNode, pod: &PodVolume) {
 /// Every answer that a store should not give, to a publish and to a refresh of a served volume.
 async fn bad_days(
     node: &RunningNode,
+    bao: &OpenBao,
     faults: &FaultServer,
     canaries: &Canaries,
     pod: &impl Fn(&str, &str) -> PodVolume,
@@ -204,11 +198,13 @@ async fn bad_days(
     for (index, (case, answer)) in bad_answers(&canaries.value).into_iter().enumerate() {
         let name = format!("bad-{index}");
         node.class(&name, &vault_class(&name, &faults.url(), objects));
-        faults.forward_again();
+        faults.forward(&bao.address());
         let served = pod(&format!("served-{index}"), &name);
         wait_until_published(node, &served).await;
 
-        faults.answer_reads(answer);
+        let behind = Answer::Forward(bao.address().trim_start_matches("http://").to_owned());
+        // Logins go on as they were.
+        faults.script(move |seen| if seen.target.contains("/data/") { answer.clone() } else { behind.clone() });
         tokio::time::sleep(Duration::from_millis(1500)).await;
         refused(canaries, case, node.publish(&pod(&format!("refused-{index}"), &name)).await);
         node.publish(&served).await.unwrap();
