@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 
-use serde_yaml::granit_parser::{self, Event, Parser, ScanError, Span};
+use serde_yaml::granit_parser::{self, ErrorKind, Event, Parser, ScanError, Span};
 
 use super::{Key, Node, Scalar, Value, children};
 use crate::fault::Fault;
@@ -9,6 +8,8 @@ use crate::yaml::{MAX_ALIASES, MAX_BYTES, MAX_DEPTH, MAX_NODES};
 
 /// Longest file, in bytes. Each document in it has the budgets of [`crate::yaml`].
 const MAX_FILE: usize = 4 * 1024 * 1024;
+/// Most documents of a file.
+const MAX_DOCUMENTS: usize = 10_000;
 
 /// The documents of `text`, in order; the first fault ends them.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Node, Fault>> {
@@ -18,38 +19,52 @@ pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Node, Fault>>
 
 struct Reader<'a> {
     parser: Option<Parser<'a, granit_parser::StrInput<'a>>>,
-    too_long: bool,
+    refused: Option<Fault>,
+    documents: usize,
 }
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
+        if text.len() > MAX_FILE {
+            let fault = whole(1, &format!("it is longer than {MAX_FILE} bytes"), "split the file");
+            return Self { parser: None, refused: Some(fault), documents: 0 };
+        }
         let options = granit_parser::options! {
             emit_comments: false,
             // Beyond the depth budget, whose message is the better one.
             flow_nesting_limit: 2 * MAX_DEPTH,
             block_nesting_limit: 2 * MAX_DEPTH,
         };
-        let too_long = text.len() > MAX_FILE;
-        Self { parser: (!too_long).then(|| Parser::new_from_str_with_options(text, options)), too_long }
+        let parser = Parser::new_from_str_with_options(text, options);
+        Self { parser: Some(parser), refused: None, documents: 0 }
     }
 
     fn next_document(&mut self) -> Result<Option<Node>, Fault> {
-        if mem::take(&mut self.too_long) {
-            return Err(whole(1, &format!("it is longer than {MAX_FILE} bytes"), "split the file"));
+        let outcome = self.refused.take().map_or_else(|| self.read_document(), Err);
+        if outcome.is_err() {
+            self.parser = None;
         }
-        let mut builder = Builder::default();
-        let outcome = loop {
-            let Some(event) = self.parser.as_mut().and_then(Parser::next_event) else {
-                return Ok(None);
-            };
-            match event.map_err(|error| syntax(&error)).and_then(|(event, span)| builder.take(event, span)) {
-                Ok(None) => {}
-                Ok(Some(document)) => return Ok(Some(document)),
-                Err(fault) => break Err(fault),
-            }
-        };
-        self.parser = None;
         outcome
+    }
+
+    fn read_document(&mut self) -> Result<Option<Node>, Fault> {
+        let mut builder = Builder::default();
+        while let Some(event) = self.parser.as_mut().and_then(Parser::next_event) {
+            let (event, span) = event.map_err(|error| syntax(&error))?;
+            if let Some(document) = builder.take(event, span)? {
+                self.documents += 1;
+                return self.within_documents(document).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn within_documents(&self, document: Node) -> Result<Node, Fault> {
+        if self.documents > MAX_DOCUMENTS {
+            let reason = format!("the file holds more than {MAX_DOCUMENTS} documents");
+            return Err(whole(document.line, &reason, "split the file"));
+        }
+        Ok(document)
     }
 }
 
@@ -57,8 +72,16 @@ fn whole(line: usize, reason: &str, remedy: &str) -> Fault {
     Fault::new(line, "document", reason, remedy)
 }
 
+fn too_deep(line: usize) -> Fault {
+    whole(line, &format!("it is nested deeper than {MAX_DEPTH} levels"), "flatten it")
+}
+
 fn syntax(error: &ScanError) -> Fault {
-    whole(error.marker().line(), &error.info(), "correct the YAML")
+    let line = error.marker().line();
+    match error.kind() {
+        ErrorKind::RecursionLimitExceeded => too_deep(line),
+        _ => whole(line, &error.info(), "correct the YAML"),
+    }
 }
 
 /// One document under construction.
@@ -67,7 +90,8 @@ struct Builder {
     open: Vec<Open>,
     root: Option<Node>,
     anchors: BTreeMap<usize, Node>,
-    start: usize,
+    /// Where the document begins, once it has.
+    start: Option<usize>,
     nodes: usize,
     aliases: usize,
 }
@@ -88,7 +112,7 @@ impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Node>, Fault> {
         let line = span.start.line();
         match event {
-            Event::DocumentStart(..) => self.start = span.start.index(),
+            Event::DocumentStart(..) => self.start = Some(span.start.index()),
             Event::DocumentEnd => return Ok(self.root.take()),
             Event::Scalar(text, style, anchor, tag) => {
                 let node = Node::leaf(line, Scalar::new(text, style, tag.as_deref(), line));
@@ -108,7 +132,7 @@ impl Builder {
     }
 
     fn within_bytes(&self, span: Span) -> Result<(), Fault> {
-        if span.end.index().saturating_sub(self.start) > MAX_BYTES {
+        if self.start.is_some_and(|start| span.end.index().saturating_sub(start) > MAX_BYTES) {
             let reason = format!("it is longer than {MAX_BYTES} characters");
             return Err(whole(span.start.line(), &reason, "spread the objects over several classes"));
         }
@@ -123,7 +147,7 @@ impl Builder {
 
     fn within_depth(&self, more: usize, line: usize) -> Result<(), Fault> {
         if self.open.len() + more > MAX_DEPTH {
-            return Err(whole(line, &format!("it is nested deeper than {MAX_DEPTH} levels"), "flatten it"));
+            return Err(too_deep(line));
         }
         Ok(())
     }
@@ -256,6 +280,17 @@ mod tests {
         assert!(refusal(&"#".repeat(MAX_FILE + 1)).contains("split the file"));
         assert!(refusal(&format!("- &a x\n{}", "- *a\n".repeat(65))).contains("64 aliases"));
         assert!(one(&"- a\n".repeat(19_998)).is_ok());
+        assert!(refusal(&"[".repeat(100_000)).contains("deeper than 32"));
+    }
+
+    #[test]
+    fn a_file_may_be_longer_than_its_documents_may() {
+        let document = format!("a: {}\n---\n", "x".repeat(1000));
+        assert!(documents(&document.repeat(1000)).all(|document| document.is_ok()));
+        assert_eq!(documents(&"# nothing\n".repeat(100_000)).count(), 0);
+
+        let last = documents(&"---\n".repeat(20_000)).last().unwrap();
+        assert!(last.unwrap_err().reason.contains("more than 10000 documents"));
     }
 
     #[test]
