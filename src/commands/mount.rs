@@ -111,7 +111,9 @@ pub async fn run(mut args: MountArgs) -> Outcome {
     args.process.state_dir = args.process.state_dir.join("mounts").join(&name);
     let admin = format!("mount-{name}");
     let providers = args.process.providers.build()?;
-    let mounter = Arc::new(LocalMounter::new(Roots::default()).allow_swap(args.allow_swap));
+    let mounter =
+        LocalMounter::new(Roots::default()).allow_swap(args.allow_swap).keep_targets(target.exists());
+    let mounter = Arc::new(mounter);
     let mut process = Process::start(&args.process, providers, classes, mounter, &admin, false)?;
     let happenings = process.volumes.listen();
     process.tasks.spawn(watch.run(process.stop.clone()));

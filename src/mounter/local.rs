@@ -31,6 +31,7 @@ const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub struct LocalMounter {
     roots: Roots,
     swap_allowed: bool,
+    targets_kept: bool,
     /// Held from the look at a target to the mount on it, so that two calls never stack their mounts.
     attaching: Mutex<()>,
     sockets: Mutex<Sockets>,
@@ -41,6 +42,12 @@ impl LocalMounter {
     /// A mounter that acts below `roots` only and keeps secrets out of swap.
     pub fn new(roots: Roots) -> Self {
         Self { roots, ..Self::default() }
+    }
+
+    /// Leaves the directories that were mounted on: on a host they are somebody's, who made them.
+    #[must_use]
+    pub fn keep_targets(self, kept: bool) -> Self {
+        Self { targets_kept: kept, ..self }
     }
 
     /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
@@ -112,8 +119,9 @@ impl Mounter for LocalMounter {
     }
 
     fn detach(&self, target: &Path) -> Result<(), Error> {
+        let take_away = if self.targets_kept { unmount_all } else { clear };
         absent(self.roots.for_mount(target))
-            .and_then(|place| place.map_or(Ok(()), |place| clear(&place)))
+            .and_then(|place| place.map_or(Ok(()), |place| take_away(&place)))
             .map_err(Error::of("unmount", target))
     }
 
