@@ -7,6 +7,7 @@
 //! | 2 | typed wrong: nothing was tried |
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// What a command gives back.
@@ -47,10 +48,15 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn exit(outcome: Outcome) -> ExitCode {
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     match &failure {
-        Failure::Failed(error) | Failure::Usage(error) => eprintln!("secretfs: {}", told(error)),
+        Failure::Failed(error) | Failure::Usage(error) => tell(&told(error)),
         Failure::Told => {}
     }
     ExitCode::from(failure.code())
+}
+
+fn tell(reason: &str) {
+    // Nobody may be reading any more; the exit code tells all the same.
+    let _ = writeln!(io::stderr(), "secretfs: {reason}");
 }
 
 /// The error and its causes on one line; a cause that the error before it has told already is left out.
@@ -64,8 +70,6 @@ fn told(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]

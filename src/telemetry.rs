@@ -63,6 +63,9 @@ fn filter(text: &str) -> Result<EnvFilter, Error> {
     EnvFilter::try_new(text).map_err(|source| Error::Filter { filter: text.to_owned(), source })
 }
 
+// In both forms, a line that cannot be written is lost in silence: to tell of it the library would write to
+// standard error again, and panic. Who reads our log may go away; what is mounted must not.
+
 fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -71,6 +74,7 @@ where
         .json()
         .flatten_event(true)
         .with_span_list(false)
+        .log_internal_errors(false)
         .with_writer(writer)
         .with_filter(filter_fn(is_ours_or_plain));
     tracing_subscriber::registry().with(filter).with(lines)
@@ -82,6 +86,7 @@ where
 {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(ansi)
+        .log_internal_errors(false)
         .with_writer(writer)
         .with_filter(filter_fn(is_ours_or_plain));
     tracing_subscriber::registry().with(filter).with(lines)
@@ -155,6 +160,26 @@ mod tests {
         let text = written.text();
         assert!(!text.contains("canary"), "{text}");
         assert!(text.contains("closed") && text.contains("due"), "{text}");
+    }
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_any_more_stops_nothing() {
+        tracing::subscriber::with_default(json(filter("info").unwrap(), || Gone), || tracing::info!("x"));
+        tracing::subscriber::with_default(text(filter("info").unwrap(), || Gone, false), || {
+            tracing::info!("x")
+        });
     }
 
     #[test]

@@ -10,5 +10,6 @@
 mod check;
 mod commands;
 mod mounter;
+mod plain_host;
 mod support;
 mod tmpfs;
