@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::exit::Outcome;
 use crate::hygiene;
 use crate::mounter::{LocalMounter, Roots, Server};
+use crate::systemd;
 
 /// Where the mounter listens unless told otherwise.
 pub const SOCKET: &str = "/run/secretfs/mounter.sock";
@@ -49,6 +50,7 @@ pub async fn run(args: MounterArgs) -> Outcome {
     hygiene::seal().context("cannot seal this process's memory")?;
     let server = bind(&args)?;
     tracing::info!(socket = %args.socket.display(), pods = %args.pods.display(), "the mounter serves");
+    systemd::ready();
     serve(server).await?;
     tracing::info!("the mounter has stopped");
     Ok(())

@@ -23,6 +23,7 @@ use crate::hygiene;
 use crate::metrics::Metrics;
 use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
 use crate::process::{Process, ProcessArgs};
+use crate::systemd;
 
 /// The driver's name where none is given.
 const DRIVER: &str = "csi.secretfs.dev";
@@ -159,6 +160,7 @@ async fn serve(
     tracing::info!(volumes = taken, version = env!("CARGO_PKG_VERSION"), "serving");
     recovered.set(true);
     health.send_replace(Health::Serving);
+    systemd::ready();
     tasks.spawn(check_mounter(Arc::clone(&mounter), health, mounts, stop.clone()));
     let registration = register(args, mounter, &stop)?;
     match &registration {
