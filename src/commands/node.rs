@@ -50,7 +50,7 @@ pub struct NodeArgs {
     #[arg(long, env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_name = "PATH", value_parser = socket_path)]
     csi_endpoint: PathBuf,
 
-    /// The same socket as kubelet sees it; by default <kubelet root>/plugins/<driver>/csi.sock
+    /// The same socket as kubelet sees it; by default KUBELET_ROOT/plugins/DRIVER/csi.sock
     #[arg(long, env = "KUBELET_CSI_ENDPOINT", value_name = "PATH")]
     kubelet_csi_endpoint: Option<PathBuf>,
 
@@ -58,7 +58,7 @@ pub struct NodeArgs {
     #[arg(long, env = "KUBELET_ROOT", default_value = "/var/lib/kubelet", value_name = "DIR")]
     kubelet_root: PathBuf,
 
-    /// Kubelet's directory of registration sockets; by default <kubelet root>/plugins_registry
+    /// Kubelet's directory of registration sockets; by default KUBELET_ROOT/plugins_registry
     #[arg(long, env = "KUBELET_REGISTRATION_DIR", value_name = "DIR")]
     registration_dir: Option<PathBuf>,
 
