@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use manifest::{Class, OnDenied, Settings, Start};
+use manifest::{Class, Composed, ComposedFormat, OnDenied, Settings, Start};
 use provider::{ErrorKind, Pod, Validity, Workload};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -348,6 +348,28 @@ async fn a_revoked_object_goes_after_two_polls_thirty_seconds_apart_and_comes_ba
 
     node.store.say("a", Say::Value("2"));
     node.file_becomes("a", Some("2")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_composed_file_goes_with_an_object_that_was_withdrawn() {
+    let node = Node::start();
+    let composed = Composed {
+        path: "app.json".try_into().unwrap(),
+        format: ComposedFormat::Json,
+        from: vec![("A".to_owned(), "a".to_owned()), ("B".to_owned(), "b".to_owned())],
+        mode: None,
+    };
+    node.class("a,b", |settings| settings.files = vec![composed]);
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Value("2"));
+    node.publish("v").await.unwrap();
+    let composed = node.file("app.json").unwrap();
+    assert!(composed.contains(r#""A": "1""#) && composed.contains(r#""B": "2""#), "{composed}");
+
+    node.store.say("a", Say::Error(ErrorKind::Revoked));
+    node.file_becomes("a", None).await;
+    assert_eq!(node.file("app.json"), None);
+    assert_eq!(node.file("b").as_deref(), Some("2"));
 }
 
 #[tokio::test(start_paused = true)]
