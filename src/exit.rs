@@ -38,6 +38,16 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    /// The reason with everything behind it, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) | Self::Usage(error) => write!(f, "{error:#}"),
+            Self::Told => f.write_str("it failed and said so"),
+        }
+    }
+}
+
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Failed(error.into())

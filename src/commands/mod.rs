@@ -9,6 +9,8 @@ pub mod output;
 pub mod refresh;
 pub mod running;
 pub mod status;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod umount;
 pub mod why;
 
@@ -36,6 +38,8 @@ enum Command {
     Mount(mount::MountArgs),
     Node(node::NodeArgs),
     Mounter(mounter::MounterArgs),
+    #[cfg(feature = "store")]
+    Store(store::StoreArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -56,6 +60,8 @@ impl Cli {
             Command::Mount(args) => on_many_threads(mount::run(args)),
             Command::Node(args) => on_many_threads(node::run(args)),
             Command::Mounter(args) => on_one_thread(mounter::run(args)),
+            #[cfg(feature = "store")]
+            Command::Store(args) => store::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),

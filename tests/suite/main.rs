@@ -11,5 +11,6 @@ mod check;
 mod commands;
 mod mounter;
 mod plain_host;
+mod store;
 mod support;
 mod tmpfs;

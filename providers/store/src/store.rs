@@ -148,8 +148,8 @@ impl Store {
     /// Adds a version to `item`, the first one if it is new.
     ///
     /// `accounts` are who may read it: by default those who could read the version before, any for
-    /// the first. With `root`, a namespace that has no key of its own gets one; without, its items
-    /// are sealed to the root key.
+    /// the first. A namespace that has no key of its own gets one if `root` can be unlocked here;
+    /// otherwise its items are sealed to the root key.
     ///
     /// # Errors
     ///
@@ -159,11 +159,10 @@ impl Store {
         item: &Item,
         accounts: Option<ServiceAccounts>,
         values: &Values,
-        root: Option<&RootKey>,
+        root: Option<&RootKeySource>,
     ) -> Result<Put> {
         self.database.write(|transaction| {
             let (store, public) = identity(transaction)?;
-            let root = root.filter(|root| *root.public() == public);
             let recipient = recipient(transaction, &store, &public, &item.namespace, root)?;
             let newest = newest(transaction, item)?;
             let version = newest.as_ref().map_or(1, |newest| newest.version + 1);
@@ -278,20 +277,22 @@ impl Store {
     }
 }
 
-/// Whom to seal to for `namespace`; a new key pair where it has none and `root` can vouch for one.
+/// Whom to seal to for `namespace`; a new key pair where it has none and the root key can vouch for one.
 fn recipient(
     transaction: &Transaction<'_>,
     store: &StoreId,
     public: &RootPublic,
     namespace: &Name,
-    root: Option<&RootKey>,
+    root: Option<&RootKeySource>,
 ) -> Inside<Recipient> {
     if let Some(row) = namespace_key(transaction, namespace)? {
         return Ok(row.key.recipient(store, public)?);
     }
-    let Some(root) = root else { return Ok(public.recipient()) };
+    let Some(root) = root.and_then(|source| source.unlock_as(public).ok()) else {
+        return Ok(public.recipient());
+    };
     let (key, private) = PrivateKey::generate()?;
-    save_namespace_key(transaction, store, namespace, key, &private, root)?;
+    save_namespace_key(transaction, store, namespace, key, &private, &root)?;
     Ok(key.recipient())
 }
 

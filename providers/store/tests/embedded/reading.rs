@@ -192,7 +192,7 @@ proptest! {
     ) {
         let store = Fixture::new();
         let accounts = named.as_ref().map_or(ServiceAccounts::Any, |names| only(names));
-        let root = with_root.then(|| store.unlocked());
+        let root = with_root.then(|| store.root());
         store.store().put(&item(owner, "api"), Some(accounts), &one("value"), root.as_ref()).unwrap();
 
         for namespace in NAMESPACES {

@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, item, kind, one, read};
 fn filled() -> Fixture {
     let store = Fixture::new();
     store.put(&item("bank", "db"), "without a key");
-    let root = store.unlocked();
+    let root = store.root();
     store.store().put(&item("shop", "api"), None, &one("one"), Some(&root)).unwrap();
     store.store().put(&item("shop", "api"), None, &one("two"), Some(&root)).unwrap();
     store.put(&item("shop", "gone"), "deleted");

@@ -71,7 +71,7 @@ fn put_without_root(store: &Fixture) -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn a_host_with_database_and_bundle_puts_and_cannot_read_even_what_it_put() {
     let store = Fixture::new();
-    store.store().put(&item("shop", "first"), None, &one("x"), Some(&store.unlocked())).unwrap();
+    store.store().put(&item("shop", "first"), None, &one("x"), Some(&store.root())).unwrap();
 
     let (bundle, record) = put_without_root(&store);
 
@@ -116,7 +116,7 @@ fn transplant(from: &Path, to: &Path) {
 fn a_namespace_key_that_a_writer_slipped_in_is_noticed_before_anything_is_sealed_to_it() {
     let (victim, attacker) = (Fixture::new(), Fixture::new());
     for store in [&victim, &attacker] {
-        store.store().put(&item("shop", "api"), None, &one("x"), Some(&store.unlocked())).unwrap();
+        store.store().put(&item("shop", "api"), None, &one("x"), Some(&store.root())).unwrap();
     }
     let (public, private, signature): (Vec<u8>, Vec<u8>, Vec<u8>) =
         Connection::open(attacker.directory().join("store.db"))

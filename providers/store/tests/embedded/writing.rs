@@ -128,7 +128,7 @@ fn a_record_made_with_the_bundle_alone_is_imported_and_read() {
 #[test]
 fn a_record_into_a_namespace_with_a_key_is_sealed_to_that() {
     let store = Fixture::new();
-    store.store().put(&item("shop", "api"), None, &one("here"), Some(&store.unlocked())).unwrap();
+    store.store().put(&item("shop", "api"), None, &one("here"), Some(&store.root())).unwrap();
     let bundle = store.store().bundle().unwrap();
     assert_eq!(bundle.namespaces().map(Name::as_str).collect::<Vec<_>>(), ["shop"]);
 

@@ -1,0 +1,114 @@
+//! `secretfs store`: the embedded store, written by people and read by volumes only.
+
+mod audited;
+mod inspect;
+mod keys;
+mod put;
+mod transfer;
+mod typed;
+
+use std::path::PathBuf;
+
+use provider_store::{Item, ItemName, Name, RootKeySource, Store};
+
+use crate::audit::Destination;
+use crate::exit::Outcome;
+
+/// Keep secrets in the embedded store: encrypted, on this host, without a server
+///
+/// What is put can be mounted (`provider: secretfs` in a class) and cannot be printed: no command shows
+/// a value. Putting needs no key; reading needs the root key, which only what mounts opens.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  secretfs store init
+  printf %s \"$TOKEN\" | secretfs store put shop/api --key token
+  secretfs store list")]
+pub struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum StoreCommand {
+    Init(keys::InitArgs),
+    Put(put::PutArgs),
+    Import(transfer::ImportArgs),
+    ExportPublic(transfer::ExportArgs),
+    List(inspect::ListArgs),
+    Describe(inspect::DescribeArgs),
+    History(inspect::HistoryArgs),
+    Delete(inspect::DeleteArgs),
+    RotateKey(keys::RotateArgs),
+}
+
+/// Which store.
+#[derive(Debug, clap::Args)]
+struct PlaceArgs {
+    /// Directory of the store
+    #[arg(
+        long,
+        global = true,
+        env = "SECRETFS_STORE",
+        default_value = "/var/lib/secretfs/store",
+        value_name = "DIR"
+    )]
+    store: PathBuf,
+
+    /// File of the root key; by default `root.key` in the store's directory
+    #[arg(long, global = true, env = "SECRETFS_ROOT_KEY", value_name = "FILE")]
+    root_key: Option<PathBuf>,
+
+    /// Append the audit record to this file, or to standard output (`-`); by default to `audit.log` in
+    /// the store's directory
+    #[arg(long, global = true, env = "SECRETFS_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Vec<Destination>,
+}
+
+/// Which item.
+#[derive(Debug, clap::Args)]
+struct ItemArgs {
+    /// Name of the item in its namespace, such as shop/api
+    name: ItemName,
+
+    /// Namespace of the item: only pods of this namespace may read it
+    #[arg(short, long, default_value = "default")]
+    namespace: Name,
+}
+
+impl PlaceArgs {
+    fn root(&self) -> RootKeySource {
+        self.root_key.clone().map_or_else(|| RootKeySource::beside(&self.store), RootKeySource::File)
+    }
+
+    fn open(&self) -> provider::Result<Store> {
+        Store::open(&self.store)
+    }
+}
+
+impl ItemArgs {
+    fn item(&self) -> Item {
+        Item { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// What the command says.
+pub fn run(args: &StoreArgs) -> Outcome {
+    let place = &args.place;
+    match &args.command {
+        StoreCommand::Init(args) => keys::init(place, args),
+        StoreCommand::Put(args) => put::run(place, args),
+        StoreCommand::Import(args) => transfer::import(place, args),
+        StoreCommand::ExportPublic(args) => transfer::export(place, args),
+        StoreCommand::List(args) => inspect::list(place, args),
+        StoreCommand::Describe(args) => inspect::describe(place, args),
+        StoreCommand::History(args) => inspect::history(place, args),
+        StoreCommand::Delete(args) => inspect::delete(place, args),
+        StoreCommand::RotateKey(args) => keys::rotate(place, args),
+    }
+}

@@ -1,0 +1,83 @@
+//! One audit record for every command, whatever becomes of it.
+
+use std::fs::{OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use provider_store::Item;
+
+use super::PlaceArgs;
+use crate::audit::{Actor, Audit, Destination, Operation, Record, Resource};
+use crate::exit::Failure;
+
+/// What a command touched so far.
+#[derive(Debug, Default)]
+pub(super) struct Touched(Vec<Resource>);
+
+impl Touched {
+    /// `item`, as a whole or one version of it.
+    pub(super) fn item(&mut self, item: &Item, version: Option<u64>) {
+        let resource = Resource::new("secretfs", format!("{}/{}", item.namespace, item.name));
+        self.0.push(match version {
+            Some(version) => resource.version(version),
+            None => resource,
+        });
+    }
+
+    /// Everything of that name which is no item: the store, a key, a namespace.
+    pub(super) fn thing(&mut self, name: impl Into<String>) {
+        self.0.push(Resource::new("secretfs", name));
+    }
+}
+
+impl PlaceArgs {
+    /// Does `work` and writes down that it was done, to what, and with what outcome.
+    pub(super) fn audited<T>(
+        &self,
+        operation: Operation,
+        work: impl FnOnce(&mut Touched) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        // Asked for and impossible: better known before than after.
+        let asked = Audit::to(self.audit_log.iter().cloned()).context("the audit log")?;
+        let mut touched = Touched::default();
+        let result = work(&mut touched);
+        let record = Record::new(operation, Actor::person()).resources(touched.0);
+        let record = match &result {
+            Ok(_) => record,
+            Err(failure) => record.failed(failure),
+        };
+        if self.audit_log.is_empty() {
+            self.own_audit().record(&record);
+        } else {
+            asked.record(&record);
+        }
+        result
+    }
+
+    /// The store's own log. Where there is no store, there is none; where it cannot be written, that is told.
+    fn own_audit(&self) -> Audit {
+        let path = self.audit_file();
+        if !self.store.join("store.db").exists() {
+            return Audit::default();
+        }
+        make(&path).and_then(|()| Audit::to([Destination::File(path)])).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the audit record of this command is lost");
+            Audit::default()
+        })
+    }
+
+    fn audit_file(&self) -> PathBuf {
+        self.store.join("audit.log")
+    }
+}
+
+/// Makes the log writable for the store's group, whose members put without being its owner.
+fn make(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().append(true).create_new(true).mode(0o660).open(path) {
+        Ok(file) => file.set_permissions(Permissions::from_mode(0o660)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+    }
+}

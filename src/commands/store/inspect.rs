@@ -1,0 +1,160 @@
+use jiff::Timestamp;
+use provider_store::{Deleted, Description, Name, Summary, Version};
+
+use super::{ItemArgs, PlaceArgs};
+use crate::audit::Operation;
+use crate::commands::output::{OutputArgs, table};
+use crate::exit::Outcome;
+
+/// List items: names, versions and times
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Only items of this namespace
+    #[arg(short, long)]
+    namespace: Option<Name>,
+
+    /// Deleted items too
+    #[arg(short, long)]
+    all: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Describe an item: its keys, and who may read it
+#[derive(Debug, clap::Args)]
+pub(super) struct DescribeArgs {
+    #[command(flatten)]
+    item: ItemArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// List the versions of an item, deleted ones too
+#[derive(Debug, clap::Args)]
+pub(super) struct HistoryArgs {
+    #[command(flatten)]
+    item: ItemArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Delete an item, or one version of it: volumes that show it lose it at once, and it cannot be brought back
+#[derive(Debug, clap::Args)]
+#[command(disable_version_flag = true)]
+#[command(after_help = "Example:
+  secretfs store delete shop/api --version 3")]
+pub(super) struct DeleteArgs {
+    #[command(flatten)]
+    item: ItemArgs,
+
+    /// Only this version
+    #[arg(long, value_name = "N")]
+    version: Option<u64>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(super) fn list(place: &PlaceArgs, args: &ListArgs) -> Outcome {
+    let mut items = place.audited(Operation::List, |touched| {
+        touched.thing(args.namespace.as_ref().map_or("*", Name::as_str));
+        Ok(place.open()?.list(args.namespace.as_ref())?)
+    })?;
+    items.retain(|item| args.all || !item.deleted);
+    Ok(args.output.print(&items, |items| list_text(items))?)
+}
+
+pub(super) fn describe(place: &PlaceArgs, args: &DescribeArgs) -> Outcome {
+    let item = args.item.item();
+    let description = place.audited(Operation::Describe, |touched| {
+        touched.item(&item, None);
+        Ok(place.open()?.describe(&item)?)
+    })?;
+    Ok(args.output.print(&description, describe_text)?)
+}
+
+pub(super) fn history(place: &PlaceArgs, args: &HistoryArgs) -> Outcome {
+    let item = args.item.item();
+    let versions = place.audited(Operation::History, |touched| {
+        touched.item(&item, None);
+        Ok(place.open()?.history(&item)?)
+    })?;
+    Ok(args.output.print(&versions, |versions| history_text(versions))?)
+}
+
+pub(super) fn delete(place: &PlaceArgs, args: &DeleteArgs) -> Outcome {
+    let item = args.item.item();
+    let deleted = place.audited(Operation::Delete, |touched| {
+        touched.item(&item, args.version);
+        Ok(place.open()?.delete(&item, args.version)?)
+    })?;
+    Ok(args.output.print(&deleted, delete_text)?)
+}
+
+fn list_text(items: &[Summary]) -> String {
+    let mut rows = vec![row(["NAMESPACE", "NAME", "VERSION", "PUT"])];
+    rows.extend(items.iter().map(|summary| {
+        row([
+            summary.item.namespace.as_str(),
+            summary.item.name.as_str(),
+            &summary.version.to_string(),
+            &when(summary.created, summary.deleted),
+        ])
+    }));
+    table(&rows)
+}
+
+fn describe_text(description: &Description) -> String {
+    let Summary { item, version, created, deleted } = &description.summary;
+    let mut rows = vec![
+        row(["namespace", item.namespace.as_str()]),
+        row(["name", item.name.as_str()]),
+        row(["version", &version.to_string()]),
+        row(["put", &when(*created, *deleted)]),
+        row(["versions", &description.versions.to_string()]),
+        row(["service accounts", &description.service_accounts.to_string()]),
+    ];
+    rows.extend(
+        description
+            .keys
+            .iter()
+            .map(|(key, version)| row([&format!("key {key}"), &format!("version {version}")])),
+    );
+    table(&rows)
+}
+
+fn history_text(versions: &[Version]) -> String {
+    let mut rows = vec![row(["VERSION", "PUT", "DELETED", "KEYS", "SERVICE ACCOUNTS", "SEALED TO"])];
+    rows.extend(versions.iter().map(|version| {
+        let keys: Vec<_> = version.keys.iter().map(Name::as_str).collect();
+        row([
+            &version.version.to_string(),
+            &time(version.created),
+            &version.deleted.map_or_else(|| "-".to_owned(), time),
+            &keys.join(","),
+            &version.service_accounts.to_string(),
+            version.sealed_to.as_deref().unwrap_or("-"),
+        ])
+    }));
+    table(&rows)
+}
+
+fn delete_text(deleted: &Deleted) -> String {
+    let versions: Vec<_> = deleted.versions.iter().map(u64::to_string).collect();
+    format!("deleted {} (version {})\n", deleted.item, versions.join(", "))
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+fn when(created: Timestamp, deleted: bool) -> String {
+    if deleted { format!("{}, deleted since", time(created)) } else { time(created) }
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}

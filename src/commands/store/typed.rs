@@ -1,0 +1,127 @@
+//! Values on their way in: from a file, from standard input, or typed unseen.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow, bail};
+use provider::SecretBytes;
+use provider_store::{Name, Values};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+/// Longest line that a terminal hands over whole, in bytes.
+const MAX_LINE: usize = 4094;
+/// What a terminal sends for Ctrl-C.
+const INTERRUPT: u8 = 3;
+
+/// What `path` holds, `-` being standard input.
+pub(super) fn from_file(path: &Path) -> anyhow::Result<SecretBytes> {
+    if path == Path::new("-") {
+        return from_stdin();
+    }
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    bounded(file, Values::MAX_BYTES).with_context(|| path.display().to_string())
+}
+
+/// What is piped in, or typed if standard input is a terminal.
+pub(super) fn from_stdin() -> anyhow::Result<SecretBytes> {
+    let stdin = io::stdin();
+    let value = if stdin.is_terminal() {
+        typed_twice(&stdin)?
+    } else {
+        bounded(stdin.lock(), Values::MAX_BYTES).context("standard input")?
+    };
+    if value.is_empty() {
+        bail!("the value is empty; if it should be, put it with --file /dev/null");
+    }
+    Ok(value)
+}
+
+/// The strings of the JSON object in `path`, by key.
+pub(super) fn from_json(path: &Path) -> anyhow::Result<BTreeMap<Name, SecretBytes>> {
+    let text = from_file(path)?;
+    // The parser's own message may quote a value.
+    let strings: BTreeMap<Name, String> = serde_json::from_slice(text.expose()).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        anyhow!(
+            "{} is not a JSON object of names and strings (line {line}, column {column}); write {{\"user\": \"…\", \"pass\": \"…\"}}",
+            path.display()
+        )
+    })?;
+    Ok(strings.into_iter().map(|(key, value)| (key, SecretBytes::from(value))).collect())
+}
+
+fn bounded(from: impl Read, most: usize) -> anyhow::Result<SecretBytes> {
+    // Room for all of it: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 64));
+    from.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        bail!("it is longer than {} KiB", most / 1024);
+    }
+    Ok(SecretBytes::new(bytes.as_slice().to_vec()))
+}
+
+fn typed_twice(terminal: &io::Stdin) -> anyhow::Result<SecretBytes> {
+    let value = typed(terminal, "Value (not shown): ")?;
+    let again = typed(terminal, "The same again: ")?;
+    if value.expose() != again.expose() {
+        bail!("the two differ; nothing was put");
+    }
+    Ok(value)
+}
+
+fn typed(terminal: &io::Stdin, prompt: &str) -> anyhow::Result<SecretBytes> {
+    let _silence = Silence::of(terminal)?;
+    io::stderr().write_all(prompt.as_bytes())?;
+    let line = line(terminal.lock());
+    io::stderr().write_all(b"\n")?;
+    let line = line?;
+    if line.len() >= MAX_LINE {
+        bail!("a terminal takes no more than {MAX_LINE} bytes; put it with --file");
+    }
+    Ok(line)
+}
+
+/// One line, byte by byte: what follows belongs to the next prompt, and no buffer keeps it.
+fn line(mut terminal: impl Read) -> anyhow::Result<SecretBytes> {
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE + 1));
+    let mut byte = [0];
+    while line.len() < MAX_LINE && terminal.read(&mut byte)? == 1 {
+        match byte {
+            [b'\n'] => break,
+            [INTERRUPT] => bail!("interrupted; nothing was put"),
+            [typed] => line.push(typed),
+        }
+    }
+    Ok(SecretBytes::new(line.as_slice().to_vec()))
+}
+
+/// Keeps a terminal from showing what is typed, until dropped.
+struct Silence<'a> {
+    terminal: &'a io::Stdin,
+    before: Termios,
+}
+
+impl<'a> Silence<'a> {
+    fn of(terminal: &'a io::Stdin) -> anyhow::Result<Self> {
+        let before = tcgetattr(terminal.as_fd()).context("the terminal")?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        // Ctrl-C ends the line instead of this process, which would leave the terminal silent.
+        quiet.local_modes.remove(LocalModes::ISIG);
+        quiet.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
+        tcsetattr(terminal.as_fd(), OptionalActions::Flush, &quiet).context("the terminal")?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = tcsetattr(self.terminal.as_fd(), OptionalActions::Now, &self.before) {
+            tracing::warn!(%error, "the terminal stays silent; type `stty sane`");
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! `secretfs store` as it is typed, and what is left when it is killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use provider::{Error, Parameters, Provider as _, Source, Tenure, Workload};
+use provider_store::{EmbeddedStore, Item, RootKeySource, Store};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CANARY: &str = "canary-8e1b64c07d5f4a92";
+/// Far beyond what a change takes, so that only a lost one fails.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A host with a store, and with its root key in a place of its own.
+struct Host {
+    home: TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    fn with_store() -> Self {
+        let host = Self::new();
+        host.ok(&["init"], "");
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn store(&self) -> PathBuf {
+        self.path("store")
+    }
+
+    fn root(&self) -> RootKeySource {
+        RootKeySource::File(self.path("root.key"))
+    }
+
+    fn write(&self, name: &str, contents: &str) -> String {
+        fs::write(self.path(name), contents).unwrap();
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        command.arg("store").args(arguments);
+        command.env("SECRETFS_STORE", self.store()).env("SECRETFS_ROOT_KEY", self.path("root.key"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str], stdin: &str) -> Output {
+        let mut child = self.command(arguments).spawn().unwrap();
+        // A command that fails before it reads closes the pipe.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str], stdin: &str) -> String {
+        let output = self.run(arguments, stdin);
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str], stdin: &str) -> Value {
+        serde_json::from_str(&self.ok(&[arguments, &["-o", "json"]].concat(), stdin)).unwrap()
+    }
+
+    fn refused(&self, arguments: &[&str], stdin: &str) -> String {
+        let output = self.run(arguments, stdin);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty());
+        stderr(&output)
+    }
+
+    fn source(&self, object: &str) -> std::sync::Arc<dyn Source> {
+        let objects = format!("- {{objectName: file, {object}}}");
+        let parameters = Parameters::from([("objects".to_owned(), objects)]);
+        EmbeddedStore::new(self.store(), self.root()).source(&parameters).unwrap()
+    }
+
+    fn read(&self, object: &str) -> Result<Vec<u8>, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(read(&*self.source(object)))
+    }
+
+    /// Newest first.
+    fn versions(&self, name: &str) -> Vec<u64> {
+        let item = Item { namespace: "default".parse().unwrap(), name: name.parse().unwrap() };
+        let history = Store::open(&self.store()).unwrap().history(&item).unwrap();
+        history.iter().map(|version| version.version).collect()
+    }
+
+    fn audit(&self) -> Vec<Value> {
+        let log = fs::read_to_string(self.store().join("audit.log")).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+async fn read(source: &dyn Source) -> Result<Vec<u8>, Error> {
+    let workload = Workload {
+        namespace: "default".to_owned(),
+        service_account: "web".to_owned(),
+        pod: None,
+        volume: "volume".to_owned(),
+        tokens: BTreeMap::new(),
+        credentials: BTreeMap::new(),
+    };
+    let session = source.session(&workload, Tenure::Shared).await?;
+    let reading = session.read(&source.objects()[0].request).await?;
+    Ok(source.extract(0, &reading)?.contents.expose().to_vec())
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_value_is_kept_to_the_byte_however_it_comes() {
+    let host = Host::with_store();
+    let file = host.write("value", "with a line end\n");
+    let json = host.write("login.json", r#"{"user": "u\u00e9\n", "pass": "p\"w"}"#);
+
+    host.ok(&["put", "from/stdin"], "no line end");
+    host.ok(&["put", "from/file", "--file", &file], "");
+    host.ok(&["put", "from/dash", "--file", "-"], "\0\n");
+    let put = host.json(&["put", "from/json", "--json", &json], "");
+
+    assert_eq!(host.read("item: from/stdin").unwrap(), b"no line end");
+    assert_eq!(host.read("item: from/file").unwrap(), b"with a line end\n");
+    assert_eq!(host.read("item: from/dash").unwrap(), b"\0\n");
+    assert_eq!(host.read("item: from/json, key: user").unwrap(), "ué\n".as_bytes());
+    assert_eq!(host.read("item: from/json, key: pass").unwrap(), b"p\"w");
+    assert_eq!(put["version"], 1);
+    assert_eq!(put["keys"], serde_json::json!(["pass", "user"]));
+}
+
+/// Waits until the terminal shows `prompt`, then types `line`.
+fn answer(terminal: &mut Child, shown: &mut Vec<u8>, prompt: &str, line: &str) {
+    let mut byte = [0];
+    while !shown.ends_with(prompt.as_bytes()) {
+        assert_eq!(terminal.stdout.as_mut().unwrap().read(&mut byte).unwrap(), 1, "{prompt}: {shown:?}");
+        shown.push(byte[0]);
+    }
+    terminal.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+}
+
+/// Runs a put at a terminal, typing `first` and then `second`; what it showed, and whether it succeeded.
+fn typed(host: &Host, first: &str, second: Option<&str>) -> (String, bool) {
+    let put = format!("{} store put typed", env!("CARGO_BIN_EXE_secretfs"));
+    let mut terminal = Command::new("script")
+        .args(["-qec", &put, "/dev/null"])
+        .env("SECRETFS_STORE", host.store())
+        .env("SECRETFS_ROOT_KEY", host.path("root.key"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of the package bsdutils");
+    let mut shown = Vec::new();
+    answer(&mut terminal, &mut shown, "Value (not shown): ", first);
+    if let Some(second) = second {
+        answer(&mut terminal, &mut shown, "The same again: ", second);
+    }
+    terminal.stdout.as_mut().unwrap().read_to_end(&mut shown).unwrap();
+    (String::from_utf8(shown).unwrap(), terminal.wait().unwrap().success())
+}
+
+#[test]
+fn a_value_typed_at_a_terminal_is_not_shown_and_has_to_be_typed_twice() {
+    let host = Host::with_store();
+
+    let (shown, put) = typed(&host, &format!("{CANARY}\n"), Some(&format!("{CANARY}\n")));
+    assert!(put && !shown.contains(CANARY), "{shown}");
+    assert_eq!(host.read("item: typed").unwrap(), CANARY.as_bytes());
+
+    let (shown, put) = typed(&host, &format!("{CANARY}\n"), Some("something else\n"));
+    assert!(!put && shown.contains("the two differ") && !shown.contains(CANARY), "{shown}");
+    let (shown, put) = typed(&host, &format!("{CANARY}\x03"), None);
+    assert!(!put && shown.contains("interrupted") && !shown.contains(CANARY), "{shown}");
+    assert_eq!(host.versions("typed"), [1]);
+}
+
+#[test]
+fn what_is_put_can_be_listed_described_and_deleted() {
+    let host = Host::with_store();
+    host.ok(&["put", "shop/api", "--key", "token"], "one");
+    host.ok(&["put", "shop/api", "--key", "token", "--service-account", "web"], "two");
+    host.ok(&["put", "other", "--namespace", "shop"], "x");
+
+    let list = host.ok(&["list"], "");
+    let lines: Vec<_> = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0], ["NAMESPACE", "NAME", "VERSION", "PUT"]);
+    assert_eq!(lines[1][..3], ["default", "shop/api", "2"]);
+    assert_eq!(lines[2][..3], ["shop", "other", "1"]);
+    assert_eq!(host.json(&["list", "--namespace", "shop"], "").as_array().unwrap().len(), 1);
+
+    let description = host.json(&["describe", "shop/api"], "");
+    assert_eq!(description["service_accounts"], serde_json::json!({"only": ["web"]}));
+    assert_eq!(description["keys"], serde_json::json!({"token": 2}));
+    assert!(host.ok(&["describe", "shop/api"], "").contains("key token         version 2"));
+
+    assert_eq!(host.json(&["delete", "shop/api", "--version", "1"], "")["versions"], serde_json::json!([1]));
+    let history = host.json(&["history", "shop/api"], "");
+    assert!(history[1]["deleted"].is_string() && history[0]["deleted"].is_null());
+    assert_eq!(
+        host.ok(&["delete", "shop/api"], ""),
+        "deleted item shop/api of namespace default (version 2)\n"
+    );
+    assert_eq!(host.ok(&["list"], "").lines().count(), 2);
+    assert_eq!(host.ok(&["list", "--all"], "").lines().count(), 3);
+}
+
+#[test]
+fn a_host_with_the_public_bundle_alone_puts_for_another_to_import() {
+    let (host, writer) = (Host::with_store(), Host::new());
+    let bundle = writer.path("public.json");
+    let (bundle, record) = (bundle.to_str().unwrap(), writer.path("api.record"));
+    host.ok(&["export-public", "--out", bundle], "");
+
+    let told = writer.ok(&["put", "api", "--bundle", bundle, "--out", record.to_str().unwrap()], CANARY);
+    assert!(told.contains("secretfs store import"), "{told}");
+    assert!(!writer.store().exists());
+    assert!(!fs::read_to_string(&record).unwrap().contains(CANARY));
+
+    host.ok(&["import", record.to_str().unwrap()], "");
+    assert_eq!(host.read("item: api").unwrap(), CANARY.as_bytes());
+    assert!(host.refused(&["import", record.to_str().unwrap()], "").contains("is not newer than"));
+}
+
+#[test]
+fn several_records_are_imported_in_the_order_of_their_versions() {
+    let host = Host::with_store();
+    let bundle = host.path("public.json");
+    host.ok(&["export-public", "--out", bundle.to_str().unwrap()], "");
+    let record = |version: &str| {
+        let path = host.path(version);
+        let arguments = [
+            "put",
+            "api",
+            "--bundle",
+            bundle.to_str().unwrap(),
+            "--version",
+            version,
+            "--out",
+            path.to_str().unwrap(),
+        ];
+        host.ok(&arguments, version);
+        path.to_str().unwrap().to_owned()
+    };
+    let (newer, older) = (record("20"), record("3"));
+
+    host.ok(&["import", &newer, &older], "");
+
+    assert_eq!(host.versions("api"), [20, 3]);
+    assert_eq!(host.read("item: api").unwrap(), b"20");
+}
+
+#[test]
+fn keys_rotate_under_a_store_in_use() {
+    let host = Host::with_store();
+    host.ok(&["put", "api"], "value");
+    let old = fs::read(host.path("root.key")).unwrap();
+
+    host.ok(&["rotate-key"], "");
+    let rotated = host.json(&["rotate-key", "--root"], "");
+    assert!(rotated["root_key"].is_string() && rotated["damaged"].as_array().unwrap().is_empty());
+    assert_eq!(host.read("item: api").unwrap(), b"value");
+
+    fs::write(host.path("root.key"), old).unwrap();
+    let error = host.read("item: api").unwrap_err().to_string();
+    assert!(error.contains("the store was sealed to"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_done_names_the_object_the_reason_and_the_remedy() {
+    let host = Host::new();
+    for command in [&["list"][..], &["put", "api"], &["rotate-key"], &["export-public"]] {
+        let told = host.refused(command, "x");
+        assert!(told.contains("there is no store in") && told.contains("secretfs store init"), "{told}");
+    }
+    host.ok(&["init"], "");
+    host.ok(&["put", "api"], "x");
+
+    let refusals = [
+        (&["init"][..], "", "there is a store in"),
+        (
+            &["describe", "other"],
+            "",
+            "there is no item other of namespace default; see `secretfs store list`",
+        ),
+        (&["delete", "api", "--version", "7"], "", "item api of namespace default has no version 7"),
+        (&["put", "api"], "", "the value is empty"),
+        (&["put", "api", "--file", "/nonexistent/value"], "", "/nonexistent/value: No such file"),
+        (&["import", "/nonexistent/record"], "", "/nonexistent/record: No such file"),
+        (&["rotate-key", "--namespace", "nowhere"], "", "namespace nowhere has no items and no key"),
+    ];
+    for (arguments, stdin, expected) in refusals {
+        let told = host.refused(arguments, stdin);
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
+    let huge = "x".repeat(600 * 1024);
+    assert!(host.refused(&["put", "api"], &huge).contains("longer than 512 KiB"));
+    assert_eq!(host.versions("api"), [1]);
+}
+
+#[test]
+fn what_is_typed_wrong_exits_with_2() {
+    let host = Host::with_store();
+    for arguments in [
+        &["put"][..],
+        &["put", "a b"],
+        &["put", "api", "--value", "x"],
+        &["put", "api", "--bundle", "b"],
+        &["put", "api", "--json", "f", "--key", "k"],
+        &["rotate-key", "--root", "--namespace", "shop"],
+        &["show", "api"],
+        &["get", "api"],
+    ] {
+        assert_eq!(host.run(arguments, "").status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn no_command_prints_or_logs_a_value_whatever_becomes_of_it() {
+    let host = Host::new();
+    let canary_file = host.write("canary", CANARY);
+    let wrong_json = host.write("wrong.json", &format!(r#"{{"user": "{CANARY}", "pass": ["{CANARY}"]}}"#));
+    let right_json = host.write("right.json", &format!(r#"{{"user": "{CANARY}"}}"#));
+    let bundle = host.path("public.json").to_str().unwrap().to_owned();
+    let record = host.path("record").to_str().unwrap().to_owned();
+    let mut seen = String::new();
+    for (arguments, stdin) in [
+        (&["put", "api"][..], CANARY),
+        (&["init"], ""),
+        (&["put", "api"], CANARY),
+        (&["put", "api", "--file", &canary_file], ""),
+        (&["put", "api", "--json", &wrong_json], ""),
+        (&["put", "api", "--json", &canary_file], ""),
+        (&["put", "api", "--json", &right_json], ""),
+        (&["export-public", "--out", &bundle], ""),
+        (&["export-public"], ""),
+        (&["put", "b", "--bundle", &bundle, "--out", &record], CANARY),
+        (&["put", "b", "--bundle", &bundle, "--out", "-"], CANARY),
+        (&["put", "b", "--bundle", &canary_file, "--out", &record], CANARY),
+        (&["import", &record], ""),
+        (&["import", &record], ""),
+        (&["import", &canary_file], ""),
+        (&["list"], ""),
+        (&["describe", "api"], ""),
+        (&["history", "api"], ""),
+        (&["rotate-key"], ""),
+        (&["rotate-key", "--root"], ""),
+        (&["delete", "api", "--version", "1"], ""),
+        (&["delete", "api"], ""),
+    ] {
+        for format in ["text", "json"] {
+            let mut command = host.command(&[arguments, &["-o", format]].concat());
+            let mut child = command.env("SECRETFS_LOG", "trace").env("RUST_LOG", "trace").spawn().unwrap();
+            let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+            let output = child.wait_with_output().unwrap();
+            seen += &format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+        }
+    }
+
+    assert!(seen.contains("version 1 of item api"), "{seen}");
+    assert!(!seen.contains(CANARY), "{seen}");
+    for file in fs::read_dir(host.store()).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_command_leaves_one_audit_record() {
+    let host = Host::with_store();
+    host.ok(&["put", "shop/api"], "one");
+    host.refused(&["delete", "shop/other"], "");
+    host.ok(&["rotate-key"], "");
+    let elsewhere = host.path("elsewhere.log");
+    host.ok(&["list", "--audit-log", elsewhere.to_str().unwrap()], "");
+
+    let records = host.audit();
+    let told: Vec<_> = records
+        .iter()
+        .map(|record| [&record["api"]["operation"], &record["status"], &record["resources"][0]["name"]])
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ["init", "success", "store"],
+            ["put", "success", "default/shop/api"],
+            ["delete", "failure", "default/shop/other"],
+            ["rotate-key", "success", "namespace keys"],
+        ]
+    );
+    assert_eq!(records[1]["resources"][0]["version"], "1");
+    assert_eq!(fs::read_to_string(elsewhere).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn processes_that_put_at_once_lose_nothing() {
+    const WRITERS: usize = 4;
+    const PUTS: usize = 8;
+    let host = Host::with_store();
+
+    let versions: Vec<u64> = std::thread::scope(|scope| {
+        let write = |writer: usize| {
+            let host = &host;
+            let put = move |round: usize| {
+                let put = host.json(&["put", "api"], &format!("{writer}/{round}"));
+                put["version"].as_u64().unwrap()
+            };
+            scope.spawn(move || (0..PUTS).map(put).collect::<Vec<_>>())
+        };
+        let writers: Vec<_> = (0..WRITERS).map(write).collect();
+        writers
+            .into_iter()
+            .flat_map(|writer| {
+                let versions = writer.join().unwrap();
+                assert!(versions.is_sorted(), "{versions:?}");
+                versions
+            })
+            .collect()
+    });
+
+    let all = (WRITERS * PUTS) as u64;
+    assert_eq!(versions.iter().copied().collect::<BTreeSet<_>>(), (1..=all).collect());
+    let values: BTreeSet<Vec<u8>> =
+        (1..=all).map(|version| host.read(&format!("item: api, version: {version}")).unwrap()).collect();
+    assert_eq!(values.len(), WRITERS * PUTS);
+}
+
+/// Runs a command and kills it after `delay`, if it still runs. Whether it had ended well before.
+fn kill_after(mut command: Command, stdin: &str, delay: Duration) -> bool {
+    let mut child = command.spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    child.wait().unwrap().success()
+}
+
+/// Delays that fall on every step of a command, whatever the machine: none to twice what one takes.
+fn delays(host: &Host, arguments: &[&str], rounds: u32) -> impl Iterator<Item = Duration> + use<> {
+    let begin = std::time::Instant::now();
+    host.ok(arguments, "to see how long it takes");
+    let longest = begin.elapsed() * 2;
+    (0..rounds).map(move |round| longest * round / rounds)
+}
+
+#[test]
+fn a_writer_killed_at_any_moment_leaves_a_whole_store() {
+    let host = Host::with_store();
+    let mut acknowledged = 0;
+    for (round, delay) in delays(&host, &["put", "api"], 50).enumerate() {
+        let before = host.versions("api").len();
+        let value = format!("round {round}");
+        let put = kill_after(host.command(&["put", "api"]), &value, delay);
+        acknowledged += usize::from(put);
+
+        let after = host.versions("api");
+        assert!(after.len() == before + 1 || (after.len() == before && !put), "round {round} at {delay:?}");
+        assert_eq!(
+            after.iter().rev().copied().collect::<Vec<_>>(),
+            (1..=after.len() as u64).collect::<Vec<_>>()
+        );
+        if after.len() > before {
+            assert_eq!(host.read("item: api").unwrap(), value.as_bytes());
+        }
+    }
+    assert!((1..50).contains(&acknowledged), "{acknowledged} of 50 were not killed: the delays are off");
+}
+
+#[test]
+fn a_rotation_killed_at_any_moment_leaves_a_readable_store() {
+    let host = Host::with_store();
+    host.ok(&["put", "api"], "one");
+    let bundle = host.path("public.json").to_str().unwrap().to_owned();
+    host.ok(&["export-public", "--out", &bundle], "");
+    let record = host.path("record").to_str().unwrap().to_owned();
+    host.ok(&["put", "sealed/to/root", "-n", "new", "--bundle", &bundle, "--out", &record], "x");
+    host.ok(&["import", &record], "");
+
+    for arguments in [&["rotate-key", "--root"][..], &["rotate-key"]] {
+        for delay in delays(&host, arguments, 50) {
+            kill_after(host.command(arguments), "", delay);
+
+            assert_eq!(host.read("item: api").unwrap(), b"one", "{arguments:?} at {delay:?}");
+        }
+    }
+    host.ok(&["rotate-key", "--root"], "");
+    host.ok(&["rotate-key"], "");
+    assert_eq!(host.read("item: api").unwrap(), b"one");
+    assert!(!host.path("root.key.next").exists());
+}
+
+#[tokio::test]
+async fn a_put_by_another_process_reaches_a_subscriber() {
+    let host = Host::with_store();
+    let source = host.source("item: api");
+    let mut changes = source.changes().unwrap();
+
+    for round in 0..5 {
+        host.ok(&["put", "api"], &format!("round {round}"));
+
+        tokio::time::timeout(SOON, changes.changed()).await.unwrap();
+        assert_eq!(read(&*source).await.unwrap(), format!("round {round}").as_bytes());
+    }
+}
+
+#[test]
+fn the_help_teaches_how_to_put() {
+    let help = Host::new().ok(&["put", "--help"], "");
+
+    for lesson in ["printf %s", "--service-account web", "never", "--bundle public.json"] {
+        assert!(help.contains(lesson), "{lesson}: {help}");
+    }
+}
