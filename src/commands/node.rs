@@ -216,8 +216,16 @@ fn mounter(args: &NodeArgs) -> Arc<dyn Mounter> {
     if let Some(socket) = &args.mounter {
         return Arc::new(RemoteMounter::new(socket.clone()));
     }
-    let roots = Roots { pods: Some(args.kubelet_root.join("pods")), sockets: Vec::new() };
+    let sockets = [args.csi_endpoint.parent().map(Path::to_owned), Some(registration_dir(args))];
+    let roots = Roots {
+        pods: Some(args.kubelet_root.join("pods")),
+        sockets: sockets.into_iter().flatten().collect(),
+    };
     Arc::new(LocalMounter::new(roots).allow_swap(args.allow_swap))
+}
+
+fn registration_dir(args: &NodeArgs) -> PathBuf {
+    args.registration_dir.clone().unwrap_or_else(|| args.kubelet_root.join("plugins_registry"))
 }
 
 fn register(
@@ -233,10 +241,7 @@ fn register(
     let registration = Registration {
         driver: args.driver_name.clone(),
         endpoint: endpoint.display().to_string(),
-        directory: args
-            .registration_dir
-            .clone()
-            .unwrap_or_else(|| args.kubelet_root.join("plugins_registry")),
+        directory: registration_dir(args),
         boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?,
         patience: Patience::default(),
     };
