@@ -9,10 +9,12 @@ mod typed;
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use provider_store::{Item, ItemName, Name, RootKeySource, Store};
 
 use crate::audit::Destination;
 use crate::exit::Outcome;
+use crate::hygiene;
 
 /// Keep secrets in the embedded store: encrypted, on this host, without a server
 ///
@@ -99,6 +101,7 @@ impl ItemArgs {
 ///
 /// What the command says.
 pub fn run(args: &StoreArgs) -> Outcome {
+    hygiene::seal().context("keep this process's memory to itself")?;
     let place = &args.place;
     match &args.command {
         StoreCommand::Init(args) => keys::init(place, args),
