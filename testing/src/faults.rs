@@ -1,5 +1,6 @@
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub enum Answer {
     Truncated(Vec<u8>),
     /// Status 200 and a body of so many spaces.
     Huge(usize),
+    /// Status 200 and spaces without an end that was announced, so many at least.
+    Endless(usize),
     /// Status 200 and a body of which one byte comes per interval.
     Drip(Vec<u8>, Duration),
     /// Nothing, while the client waits.
@@ -87,6 +90,36 @@ type Script = Box<dyn Fn(&Seen) -> Answer + Send + Sync>;
 struct Stage {
     script: Mutex<Arc<Script>>,
     seen: Mutex<Vec<Seen>>,
+    accepted: AtomicUsize,
+    open: AtomicUsize,
+}
+
+impl Stage {
+    fn new(script: Script) -> Self {
+        Self {
+            script: Mutex::new(Arc::new(script)),
+            seen: Mutex::default(),
+            accepted: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// A connection that counts as open while this lives.
+struct Open(Arc<Stage>);
+
+impl Open {
+    fn new(stage: &Arc<Stage>) -> Self {
+        stage.accepted.fetch_add(1, Ordering::SeqCst);
+        stage.open.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(stage))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// An HTTP server whose answers the test writes.
@@ -140,11 +173,21 @@ impl FaultServer {
         locked(&self.stage.seen).clone()
     }
 
+    /// How many connections were accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.stage.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.stage.open.load(Ordering::SeqCst)
+    }
+
     fn start(tls: Option<Arc<ServerConfig>>, script: Script) -> Self {
         let listener = wait(async { TcpListener::bind("127.0.0.1:0").await.expect("a port on 127.0.0.1") });
         let address = listener.local_addr().expect("the port just bound");
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let stage = Arc::new(Stage { script: Mutex::new(Arc::new(script)), seen: Mutex::default() });
+        let stage = Arc::new(Stage::new(script));
         let server = Running::start(accept(listener, tls.map(TlsAcceptor::from), Arc::clone(&stage)));
         Self { address, scheme, stage, _server: server }
     }
@@ -163,7 +206,9 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, stage: Arc<Stag
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let (tls, stage) = (tls.clone(), Arc::clone(&stage));
+        let open = Open::new(&stage);
         connections.spawn(async move {
+            let _open = open;
             let _ = stream.set_nodelay(true);
             match tls {
                 None => serve(stream, &stage).await,
@@ -252,9 +297,12 @@ async fn play<S: AsyncWrite + Cut + Unpin>(stream: &mut S, answer: Answer, raw: 
         }
         Answer::Huge(length) => {
             write(stream, head(200, "", length).as_bytes()).await?;
-            for _ in 0..length.div_ceil(65_536) {
-                write(stream, &[b' '; 65_536]).await?;
-            }
+            spaces(stream, length).await?;
+            None
+        }
+        Answer::Endless(length) => {
+            write(stream, b"HTTP/1.1 200 Scripted\r\nconnection: close\r\n\r\n").await?;
+            spaces(stream, length).await?;
             None
         }
         Answer::Drip(body, interval) => {
@@ -279,6 +327,13 @@ async fn play<S: AsyncWrite + Cut + Unpin>(stream: &mut S, answer: Answer, raw: 
 
 fn head(status: u16, headers: &str, length: usize) -> String {
     format!("HTTP/1.1 {status} Scripted\r\n{headers}content-length: {length}\r\n\r\n")
+}
+
+async fn spaces(stream: &mut (impl AsyncWrite + Unpin), length: usize) -> Option<()> {
+    for _ in 0..length.div_ceil(65_536) {
+        write(stream, &[b' '; 65_536]).await?;
+    }
+    Some(())
 }
 
 async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {

@@ -33,4 +33,5 @@ pub use namespace::in_private_mounts;
 pub use node::{PodVolume, RunningNode};
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
+pub use process::until;
 pub use tls::{Authority, Identity};

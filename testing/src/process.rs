@@ -71,7 +71,7 @@ impl Drop for Server {
 }
 
 /// Asks `ready` until it agrees. Panics with what `why` tells after 30 seconds.
-pub(crate) fn until(mut ready: impl FnMut() -> bool, why: impl Fn() -> String) {
+pub fn until(mut ready: impl FnMut() -> bool, why: impl Fn() -> String) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !ready() {
         assert!(Instant::now() < deadline, "{}", why());

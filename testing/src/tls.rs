@@ -34,7 +34,7 @@ pub struct Identity {
 impl Authority {
     /// An authority with a fresh key.
     pub fn new() -> Self {
-        let mut params = named("secretfs test authority", &[]);
+        let mut params = named(&format!("test authority {:x}", fastrand::u64(..)), &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, key()).expect("a self-signed authority");

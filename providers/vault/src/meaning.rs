@@ -42,6 +42,7 @@ impl Refusal<'_> {
     /// What the answer means; the table in the crate's description.
     pub fn kind(&self, asked: Asked) -> ErrorKind {
         match self.status {
+            _ if self.is_plain_to_tls() => ErrorKind::Unavailable,
             408 | 412 | 425 | 429 | 472 | 473 | 500.. => ErrorKind::Unavailable,
             300..=399 => ErrorKind::Unavailable,
             _ if asked == Asked::Login => ErrorKind::Unauthenticated,
@@ -69,6 +70,11 @@ impl Refusal<'_> {
         }
     }
 
+    /// What a TLS port says to who speaks to it without.
+    fn is_plain_to_tls(&self) -> bool {
+        self.status == 400 && self.body.starts_with(b"Client sent an HTTP request to an HTTPS server")
+    }
+
     /// `Retry-After`, in seconds or as a date.
     fn wait(&self, now: Timestamp) -> Option<Duration> {
         let raw = self.retry_after?.trim();
@@ -92,6 +98,7 @@ impl Refusal<'_> {
 
     fn advice(&self, kind: ErrorKind) -> Option<&'static str> {
         match (kind, self.status) {
+            (ErrorKind::Unavailable, 400) => Some("write vaultAddress with https://"),
             (_, 300..=399) => Some("set vaultAddress to where the store is; redirects are not followed"),
             (_, 473 | 472) => {
                 Some("this server is a standby that does not forward; set vaultAddress to the active one")

@@ -6,6 +6,15 @@ use std::io;
 use provider::{Error, ErrorKind};
 use rustls::{AlertDescription, CertificateError};
 
+/// What a server says that wants another certificate of us, or any.
+const ABOUT_CLIENTS: [AlertDescription; 5] = [
+    AlertDescription::CertificateRequired,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnknownCA,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::HandshakeFailure,
+];
+
 /// What a failed call of reqwest means. Always `Unavailable`: nobody was heard.
 ///
 /// The error's own text is not used: it holds the URL.
@@ -23,6 +32,9 @@ fn explain(error: &reqwest::Error) -> (String, &'static str) {
     if let Some(tls) = chain().find_map(tls) {
         return explain_tls(tls);
     }
+    if chain().any(refuses_client) {
+        return no_client_certificate();
+    }
     if chain().any(|error| error.is::<super::connection::NameNotFound>()) {
         return ("cannot be found by name".to_owned(), "check vaultAddress and the resolver");
     }
@@ -37,7 +49,7 @@ fn explain(error: &reqwest::Error) -> (String, &'static str) {
             ("refuses connections".to_owned(), "is it up, and is the port of vaultAddress right?")
         }
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            ("cut the connection".to_owned(), "")
+            ("cut the connection".to_owned(), "if it stays so: does it expect https:// in vaultAddress?")
         }
         Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
             ("cannot be reached".to_owned(), "does the network let us there?")
@@ -50,10 +62,25 @@ fn explain(error: &reqwest::Error) -> (String, &'static str) {
     }
 }
 
-/// An I/O error hides what it wraps from `source`.
+/// An I/O error hides what it wraps from `source`, and wraps others of its kind.
 fn tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let wrapped = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
-    error.downcast_ref().or_else(wrapped)
+    match error.downcast_ref::<io::Error>() {
+        Some(wrapper) => tls(wrapper.get_ref()?),
+        None => error.downcast_ref(),
+    }
+}
+
+/// HTTP/2 passes on no more of an alert than its text. In TLS 1.3 a server tells only after the handshake.
+fn refuses_client(error: &(dyn StdError + 'static)) -> bool {
+    let text = error.to_string();
+    ABOUT_CLIENTS.iter().any(|alert| text.ends_with(&format!("received fatal alert: {alert:?}")))
+}
+
+fn no_client_certificate() -> (String, &'static str) {
+    (
+        "does not accept our client certificate, or misses one".to_owned(),
+        "set vaultTLSClientCertPath and vaultTLSClientKeyPath",
+    )
 }
 
 fn explain_tls(error: &rustls::Error) -> (String, &'static str) {
@@ -73,7 +100,7 @@ fn explain_tls(error: &rustls::Error) -> (String, &'static str) {
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
                 ("shows a certificate that is not valid yet".to_owned(), "check the clocks of both hosts")
             }
-            Bad::UnknownIssuer => (
+            Bad::UnknownIssuer | Bad::BadSignature => (
                 "shows a certificate of an authority that is not trusted".to_owned(),
                 "name the authority's certificate in vaultCACertPath",
             ),
@@ -83,16 +110,7 @@ fn explain_tls(error: &rustls::Error) -> (String, &'static str) {
             ),
             other => (format!("shows a bad certificate ({other})"), "renew the server's certificate"),
         },
-        rustls::Error::AlertReceived(
-            AlertDescription::CertificateRequired
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnknownCA
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::HandshakeFailure,
-        ) => (
-            "does not accept our client certificate, or misses one".to_owned(),
-            "set vaultTLSClientCertPath and vaultTLSClientKeyPath",
-        ),
+        rustls::Error::AlertReceived(alert) if ABOUT_CLIENTS.contains(alert) => no_client_certificate(),
         rustls::Error::InvalidMessage(_) => {
             ("does not speak TLS".to_owned(), "is it meant to be http:// in vaultAddress?")
         }

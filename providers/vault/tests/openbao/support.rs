@@ -42,6 +42,15 @@ pub(crate) fn with_token(token: String, pod: &str, volume: &str) -> Workload {
     }
 }
 
+/// A volume without a token and with credentials.
+pub(crate) fn with_credentials<const N: usize>(pairs: [(&str, &str); N]) -> Workload {
+    let secret = |(key, value): &(&str, &str)| ((*key).to_owned(), SecretBytes::from((*value).to_owned()));
+    let mut workload = with_token(String::new(), "web-0", "v1");
+    workload.tokens.clear();
+    workload.credentials = pairs.iter().map(secret).collect();
+    workload
+}
+
 /// An OpenBao with a versioned engine at `secret`, and kubernetes and jwt logins whose role
 /// `app` lets `shop/web` in and read `secret/`, `database/` and issue at `pki/`.
 pub(crate) fn store() -> (OpenBao, Issuer) {

@@ -1,0 +1,209 @@
+use std::fs;
+
+use provider::{Provider, Source, Tenure};
+use provider_vault::{Vault, VaultConfig};
+use serde_json::{Value, json};
+use testing::{Answer, Authority, FaultServer, OpenBao};
+
+use crate::support::{files, only, source, store, text, with_credentials, workload};
+
+const OBJECT: &str = "- {objectName: a, secretPath: secret/data/app, secretKey: key}";
+
+/// A provider whose folder of certificates holds what a pod of that server needs.
+fn with_certificates(bao: &OpenBao) -> (Vault, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("ca.crt"), bao.authority().pem()).unwrap();
+    fs::create_dir(folder.path().join("authorities")).unwrap();
+    fs::copy(folder.path().join("ca.crt"), folder.path().join("authorities/one.pem")).unwrap();
+    bao.authority().client("web").save(folder.path(), "client");
+    let config = VaultConfig { tls_dir: Some(folder.path().to_owned()), ..VaultConfig::default() };
+    (Vault::new(config).unwrap(), folder)
+}
+
+#[tokio::test]
+async fn a_class_names_whom_it_trusts_and_the_certificate_it_shows() {
+    let (bao, issuer) = store();
+    bao.put("secret", "app", &json!({"key": "v"}));
+    let (vault, _folder) = with_certificates(&bao);
+    let pod = workload(&issuer, "web-0", "v0");
+    let (tls, mutual) = (bao.tls_address(), bao.mutual_tls_address());
+    let class = |address: &str, trust: (&str, &str), client: (&str, &str)| {
+        source(
+            &vault,
+            [
+                ("vaultAddress", address),
+                ("roleName", "app"),
+                ("objects", OBJECT),
+                trust,
+                ("vaultTLSClientCertPath", client.0),
+                ("vaultTLSClientKeyPath", client.1),
+            ],
+        )
+    };
+    let none = ("", "");
+    let shown = ("/client.pem", "client.key");
+
+    for source in [
+        class(&tls, ("vaultCACertPath", "/ca.crt"), none),
+        class(&tls, ("vaultCADirectory", "authorities"), none),
+        class(&tls, ("vaultSkipTLSVerify", "true"), none),
+        class(&mutual, ("vaultCACertPath", "ca.crt"), shown),
+    ] {
+        assert_eq!(only(&*source, &pod).await.unwrap(), "v", "{}", source.store());
+    }
+    for (source, words) in [
+        (class(&tls, none, none), "name the authority's certificate in vaultCACertPath"),
+        (class(&tls, ("vaultCACertPath", "gone.crt"), none), "gone.crt"),
+        (class(&tls, ("vaultCACertPath", "client.key"), none), "holds no certificate"),
+        (class(&mutual, ("vaultCACertPath", "ca.crt"), none), "set vaultTLSClientCertPath"),
+    ] {
+        let error = only(&*source, &pod).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{}: {error}", source.store());
+    }
+}
+
+#[tokio::test]
+async fn a_server_may_be_known_by_another_name() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("ca.crt"), authority.pem()).unwrap();
+    let server = FaultServer::https(&authority.server(&["vault.internal"]), |seen| {
+        if seen.target.ends_with("/login") {
+            return Answer::json(200, &json!({"auth": {"client_token": "t", "lease_duration": 60}}));
+        }
+        Answer::json(200, &json!({"data": {"key": "v"}}))
+    });
+    let config = VaultConfig { tls_dir: Some(folder.path().to_owned()), ..VaultConfig::default() };
+    let vault = Vault::new(config).unwrap();
+    let pod = workload(&testing::Issuer::start(), "web-0", "v0");
+    let class = |name| {
+        source(
+            &vault,
+            [
+                ("vaultAddress", server.url().as_str()),
+                ("vaultCACertPath", "ca.crt"),
+                ("vaultTLSServerName", name),
+                ("roleName", "app"),
+                ("objects", OBJECT),
+            ],
+        )
+    };
+
+    assert_eq!(only(&*class("vault.internal"), &pod).await.unwrap(), "v");
+    let error = only(&*class(""), &pod).await.unwrap_err();
+    assert!(error.to_string().contains("vaultTLSServerName"), "{error}");
+}
+
+#[tokio::test]
+async fn a_workload_logs_in_with_its_own_certificate() {
+    let (bao, _issuer) = store();
+    bao.put("secret", "app", &json!({"key": "v"}));
+    bao.write("sys/auth/cert", &json!({"type": "cert"}));
+    bao.write(
+        "auth/cert/certs/app",
+        &json!({"certificate": bao.authority().pem(), "allowed_common_names": "web", "token_policies": "app"}),
+    );
+    let (vault, _folder) = with_certificates(&bao);
+    let source = source(
+        &vault,
+        [
+            ("vaultAddress", bao.tls_address().as_str()),
+            ("vaultCACertPath", "ca.crt"),
+            ("secretfs.dev/auth", "cert"),
+            ("roleName", "app"),
+            ("objects", OBJECT),
+        ],
+    );
+    let holder = |name: &str| {
+        let identity = bao.authority().client(name);
+        with_credentials([("tls.crt", &identity.certificate), ("tls.key", &identity.key)])
+    };
+
+    let session = source.session(&holder("web"), Tenure::Volume).await.unwrap();
+    let shown = text(&files(&*source, &*session).await.unwrap()["a"]);
+    let remains = session.remains().unwrap();
+    let stranger = only(&*source, &holder("stranger")).await.unwrap_err();
+
+    assert_eq!(shown, "v");
+    assert_eq!(stranger.kind(), provider::ErrorKind::Unauthenticated);
+    vault.revoke(&remains).await.unwrap();
+    assert!(session.read(&source.objects()[0].request).await.is_err());
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_with_a_class_is_told_at_once() {
+    let vault = Vault::new(VaultConfig::default()).unwrap();
+    let told = |pairs: &[(&str, &str)]| {
+        let parameters = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let errors = vault.source(&parameters).map(|_| ()).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+
+    let all = told(&[
+        ("vaultAddress", "vault:8200"),
+        ("vaultCACertPath", "../../etc/shadow"),
+        ("vaultSkipTLSVerify", "maybe"),
+        ("vaultAuthMountPath", ""),
+        ("vaultKubernetesMountPath", ""),
+        ("secretfs.dev/auth", "ldap"),
+        ("secretfs.dev/share", "everybody"),
+        ("vaultTLSClientCertPath", "a.crt"),
+        ("objects", "- {objectName: a}"),
+    ]);
+    for key in [
+        "vaultAddress",
+        "vaultCACertPath",
+        "vaultSkipTLSVerify",
+        "vaultAuthMountPath",
+        "secretfs.dev/auth",
+        "secretfs.dev/share",
+        "vaultTLSClientCertPath",
+        "objects[0].secretPath (line 1)",
+    ] {
+        assert!(all.contains(&format!("parameter {key}")), "{key}\n{all}");
+    }
+
+    let address = ("vaultAddress", "http://v");
+    assert!(told(&[address, ("objects", OBJECT)]).contains("roleName: it is missing"));
+    assert!(told(&[address, ("roleName", "r")]).contains("objects: it is missing"));
+    assert!(
+        told(&[address, ("rolename", "r"), ("objects", OBJECT)]).contains("roleName"),
+        "keys are case-sensitive"
+    );
+    assert!(told(&[("roleName", "r"), ("objects", OBJECT)]).contains("secretfs has no default"));
+    assert!(
+        told(&[("vaultAddress", "unix:///run/docker.sock"), ("roleName", "r"), ("objects", OBJECT)])
+            .contains("vaultAddress")
+    );
+}
+
+#[tokio::test]
+async fn a_local_agent_is_reached_over_its_socket_where_the_administrator_says_so() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let agent = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).await.unwrap();
+        let body = json!({"auth": {"client_token": "t", "lease_duration": 60}}).to_string();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let config =
+        VaultConfig { address: Some(format!("unix://{}", socket.display())), ..VaultConfig::default() };
+    let vault = Vault::new(config).unwrap();
+    let source: std::sync::Arc<dyn Source> = source(&vault, [("roleName", "app"), ("objects", OBJECT)]);
+    let issuer = testing::Issuer::start();
+
+    source.session(&workload(&issuer, "web-0", "v0"), Tenure::Shared).await.unwrap();
+
+    let request = agent.await.unwrap();
+    assert!(request.starts_with("POST /v1/auth/kubernetes/login HTTP/1.1"), "{request}");
+    assert!(request.to_ascii_lowercase().contains("x-vault-request: true"), "{request}");
+    let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body["role"], "app");
+}
