@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use manifest::Class;
 use provider::{ErrorKind, SecretBytes};
-use provider_vault::{Call, Plan, VaultConfig, extract, reading};
+use provider_vault::{Asked, Call, Plan, Refusal, VaultConfig, extract, reading};
 
 const CLASS: &str = r#"
 apiVersion: secrets-store.csi.x-k8s.io/v1
@@ -31,6 +31,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
 });
 
 fuzz_target!(|body: &[u8]| {
+    refuse(body);
     for (method, path) in [("GET", "secret/data/a"), ("PUT", "pki/issue/a")] {
         let call = Call::new(method, path).expect("a call");
         let Ok(reading) = reading(&call, SecretBytes::new(body.to_vec()), jiff::Timestamp::UNIX_EPOCH) else {
@@ -45,3 +46,14 @@ fuzz_target!(|body: &[u8]| {
         }
     }
 });
+
+/// A message repeats the store's words in one short line, and nothing that was sent in confidence.
+fn refuse(body: &[u8]) {
+    for status in [307, 403, 404, 429] {
+        let refusal = Refusal { status, retry_after: None, redirected_to: None, body };
+        let error = refusal.error(Asked::Read, "GET x", &["hunter2"], jiff::Timestamp::UNIX_EPOCH);
+        let told = error.to_string();
+        assert!(!told.contains("hunter2") && !told.contains(char::is_control), "{told}");
+        assert!(told.chars().count() < 600, "{told}");
+    }
+}

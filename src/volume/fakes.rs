@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,8 +44,8 @@ pub(super) struct State {
     pub(super) revoke_fails: bool,
     /// What a lease renewal grants; the lease's own duration where absent.
     pub(super) grants: Option<Duration>,
-    own: HashMap<String, Arc<FakeSession>>,
-    shared: HashMap<String, Arc<FakeSession>>,
+    own: HashMap<String, Weak<FakeSession>>,
+    shared: HashMap<String, Weak<FakeSession>>,
 }
 
 /// A store whose objects are named in the class parameter `objects`, comma separated: `path[=request]`,
@@ -138,8 +138,8 @@ impl Source for FakeSource {
             Tenure::Shared => state.shared.get(&identity),
             Tenure::Volume => state.own.get(&workload.volume),
         };
-        if let Some(session) = cached {
-            return Ok(Arc::clone(session) as Arc<dyn Session>);
+        if let Some(session) = cached.and_then(Weak::upgrade) {
+            return Ok(session);
         }
         if let Some(kind) = state.login_fails {
             return Err(Error::new(kind, "login refused"));
@@ -153,8 +153,8 @@ impl Source for FakeSource {
             claimed: AtomicBool::new(false),
         });
         match tenure {
-            Tenure::Shared => state.shared.insert(session.identity.clone(), Arc::clone(&session)),
-            Tenure::Volume => state.own.insert(workload.volume.clone(), Arc::clone(&session)),
+            Tenure::Shared => state.shared.insert(session.identity.clone(), Arc::downgrade(&session)),
+            Tenure::Volume => state.own.insert(workload.volume.clone(), Arc::downgrade(&session)),
         };
         Ok(session)
     }
@@ -175,8 +175,8 @@ pub(super) struct FakeSession {
 impl FakeSession {
     fn forget(&self) {
         let mut state = self.store.0.lock().unwrap();
-        state.shared.retain(|_, session| session.name != self.name);
-        state.own.retain(|_, session| session.name != self.name);
+        state.shared.retain(|_, session| !std::ptr::eq(session.as_ptr(), self));
+        state.own.retain(|_, session| !std::ptr::eq(session.as_ptr(), self));
     }
 }
 

@@ -140,6 +140,8 @@ pub struct Reader {
     /// The entries this volume reads, which keeps them alive.
     entries: BTreeMap<Request, Arc<Entry>>,
     identity: Option<Arc<str>>,
+    /// The login it shares with others: providers keep none that nobody holds.
+    login: Option<Arc<dyn Session>>,
     /// What the volume owns at the store.
     pub tenancy: Tenancy,
 }
@@ -158,7 +160,16 @@ impl Reader {
         requests.dedup();
         let label = metrics::Provider::of(tenancy.provider());
         let store = Store { name: Arc::from(source.store()), label };
-        Self { stores, source, store, requests, entries: BTreeMap::new(), identity: None, tenancy }
+        Self {
+            stores,
+            source,
+            store,
+            requests,
+            entries: BTreeMap::new(),
+            identity: None,
+            login: None,
+            tenancy,
+        }
     }
 
     /// Reads something else from now on. What the volume owns is read again.
@@ -228,6 +239,7 @@ impl Reader {
         if tenure == Tenure::Volume {
             self.tenancy.take(&session)?;
         }
+        self.login = (tenure == Tenure::Shared).then(|| Arc::clone(&session));
         self.identify(session.identity());
         Ok(session)
     }
@@ -321,8 +333,14 @@ impl Reader {
     }
 
     fn make_own(&mut self, session: &Arc<dyn Session>) -> bool {
-        self.tenancy.holds(session)
-            || (session.claim(self.tenancy.volume()) && self.tenancy.take(session).is_ok())
+        if self.tenancy.holds(session) {
+            return true;
+        }
+        let own = session.claim(self.tenancy.volume()) && self.tenancy.take(session).is_ok();
+        if own {
+            self.login = None;
+        }
+        own
     }
 
     async fn read_for_itself(&mut self, workload: &Workload, asked: Vec<Request>, demand: Demand) -> Readout {

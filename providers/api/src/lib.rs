@@ -131,8 +131,9 @@ pub trait Source: fmt::Debug + Send + Sync {
 
     /// A login for `workload`: one that its service account shares, or one of the volume alone.
     ///
-    /// Logins are cached by the provider, coalesced, and made again when they have
-    /// ended or were [discarded](Session::discard). A provider whose logins can
+    /// Logins are coalesced, shared while somebody holds their session, and made again when
+    /// they have ended or were [discarded](Session::discard). One that nobody holds any more is
+    /// wiped, so hold a session for as long as there is more to read. A provider whose logins can
     /// tell pods apart never shares them, whatever `tenure` asks.
     ///
     /// # Errors
