@@ -47,7 +47,7 @@ pub struct MounterArgs {
 ///
 /// It cannot listen, or loses its socket.
 pub async fn run(args: MounterArgs) -> Outcome {
-    hygiene::seal().context("cannot seal this process's memory")?;
+    hygiene::seal().context("keep this process's memory to itself")?;
     let server = bind(&args)?;
     tracing::info!(socket = %args.socket.display(), pods = %args.pods.display(), "the mounter serves");
     systemd::ready();

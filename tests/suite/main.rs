@@ -9,8 +9,10 @@
 
 mod check;
 mod commands;
+mod kill;
 mod mounter;
 mod plain_host;
+mod rotation;
 mod store;
 mod support;
 mod tmpfs;

@@ -27,9 +27,14 @@ pub(crate) struct MounterProcess {
 }
 
 impl MounterProcess {
-    /// One for targets and sockets below `directory`.
+    /// One for targets and sockets below `directory`, where it listens as well.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let socket = directory.join("mounter.sock");
+        Self::listening_in(directory, directory, arguments)
+    }
+
+    /// One for targets and sockets below `directory` that listens in `run`.
+    pub(crate) fn listening_in(run: &Path, directory: &Path, arguments: &[&str]) -> Self {
+        let socket = run.join("mounter.sock");
         let process = Command::new(env!("CARGO_BIN_EXE_secretfs"))
             .args(["mounter", "--log", "error", "--socket"])
             .arg(&socket)

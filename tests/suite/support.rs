@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use provider::{FileMode, ObjectPath, SecretBytes};
@@ -76,4 +77,11 @@ pub(crate) fn mounts_below(directory: &Path) -> Vec<String> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let below = |line: &&str| line.split(' ').nth(4).is_some_and(|at| Path::new(at).starts_with(directory));
     table.lines().filter(below).map(str::to_owned).collect()
+}
+
+/// This very test program again, to run the test called `name` alone.
+pub(crate) fn again(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    command
 }
