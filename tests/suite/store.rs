@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -50,7 +52,11 @@ impl Host {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        self.program(Path::new(env!("CARGO_BIN_EXE_secretfs")), arguments)
+    }
+
+    fn program(&self, binary: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command.arg("store").args(arguments);
         command.env("SECRETFS_STORE", self.store()).env("SECRETFS_ROOT_KEY", self.path("root.key"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -404,6 +410,46 @@ fn every_command_leaves_one_audit_record() {
     );
     assert_eq!(records[1]["resources"][0]["version"], "1");
     assert_eq!(fs::read_to_string(elsewhere).unwrap().lines().count(), 1);
+}
+
+/// Gives the store, and everything on the way there, to a group.
+fn share(host: &Host, group: u32) {
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(host.home.path(), 0o755);
+    let files = fs::read_dir(host.store()).unwrap().map(|file| file.unwrap().path());
+    for path in files.chain([host.store()]) {
+        // A change of group clears the set-group-id bit of what is not a directory only.
+        chown(&path, None, Some(group)).unwrap();
+    }
+}
+
+#[test]
+fn a_member_of_the_stores_group_puts_and_reads_nothing() {
+    const MEMBER: u32 = 54_321;
+    const GROUP: u32 = 54_322;
+    let host = Host::with_store();
+    share(&host, GROUP);
+    // Where it was built, a stranger to this machine may not look.
+    let binary = host.path("secretfs");
+    fs::copy(env!("CARGO_BIN_EXE_secretfs"), &binary).unwrap();
+    let run = |arguments: &[&str], group: u32| {
+        let mut command = host.program(&binary, arguments);
+        let mut child = command.uid(MEMBER).gid(group).current_dir("/").spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(b"by a member");
+        child.wait_with_output().unwrap()
+    };
+
+    let put = run(&["put", "api"], GROUP);
+    assert!(put.status.success() && put.stderr.is_empty(), "{}", stderr(&put));
+    assert!(run(&["list"], GROUP).status.success());
+    assert_eq!(host.audit().last().unwrap()["actor"]["process"]["uid"], MEMBER);
+    let rotate = stderr(&run(&["rotate-key"], GROUP));
+    assert!(rotate.contains("root.key is not for this user"), "{rotate}");
+    let stranger = stderr(&run(&["put", "api"], GROUP + 1));
+    assert!(stranger.contains("run as a member of the directory's group"), "{stranger}");
+
+    assert_eq!(host.read("item: api").unwrap(), b"by a member");
+    assert_eq!(host.versions("api"), [1]);
 }
 
 #[test]

@@ -43,12 +43,14 @@ mod bundle;
 mod database;
 mod encoding;
 mod envelope;
+mod import;
 mod keys;
 mod name;
 mod objects;
 mod read;
 mod root_file;
 mod rotation;
+mod rows;
 mod source;
 mod store;
 mod watch;
@@ -59,6 +61,4 @@ pub use name::{Item, ItemName, Name, ServiceAccounts};
 pub use root_file::RootKeySource;
 pub use rotation::Rotated;
 pub use source::EmbeddedStore;
-pub use store::{
-    Deleted, Description, Initialised, Put, RecordAccounts, Store, Summary, Version, version_by_clock,
-};
+pub use store::{Deleted, Description, Put, RecordAccounts, Store, Summary, Version, version_by_clock};

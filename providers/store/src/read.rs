@@ -11,7 +11,7 @@ use crate::envelope::{Binding, SealedKey, damaged};
 use crate::keys::{RootKey, RootPublic, StoreId};
 use crate::name::{Item, Name, ServiceAccounts};
 use crate::root_file::RootKeySource;
-use crate::store::decode_accounts;
+use crate::rows::decode_accounts;
 
 /// What to read.
 #[derive(Debug, Clone, PartialEq, Eq)]

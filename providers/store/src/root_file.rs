@@ -63,19 +63,20 @@ impl RootKeySource {
         }
     }
 
-    /// The root key that is there, or a new one. Says whether it is new.
-    pub(crate) fn unlock_or_create(&self) -> Result<(RootKey, bool)> {
+    /// Makes a root key where there is none.
+    ///
+    /// # Errors
+    ///
+    /// There is one. Two stores must not share it: rotating it for one would lose the other.
+    pub(crate) fn create(&self) -> Result<RootKey> {
         let Self::File(path) = self;
-        match path.try_exists() {
-            Ok(false) => {
-                let key = RootKey::generate()?;
-                let next = self.next()?;
-                write(&next, &key)?;
-                rename(&next, path, RenameFlags::NOREPLACE)?;
-                Ok((key, true))
-            }
-            _ => Ok((read(path)?, false)),
+        if std::fs::symlink_metadata(path).is_ok() {
+            return Err(taken(path));
         }
+        let (key, next) = (RootKey::generate()?, self.next()?);
+        write(&next, &key)?;
+        rename(&next, path, RenameFlags::NOREPLACE)?;
+        Ok(key)
     }
 
     /// Keeps other rotations of this root key away until dropped.
@@ -227,6 +228,11 @@ fn unusable(path: &Path, action: &str, error: &io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("cannot {action} root key {}: {error}", path.display()))
 }
 
+fn taken(path: &Path) -> Error {
+    Error::new(ErrorKind::Invalid, format!("there is a root key {} already", path.display()))
+        .remedy("give another file (--root-key FILE); or, if no store is sealed to it, remove it")
+}
+
 fn not_a_key(path: &Path) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{} is not a root key, or a damaged one", path.display()))
         .remedy("put it back from where you keep a copy")
@@ -251,11 +257,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let source = source(&directory);
 
-        let (made, new) = source.unlock_or_create().unwrap();
-        let (again, newer) = source.unlock_or_create().unwrap();
+        let made = source.create().unwrap();
 
-        assert!(new && !newer);
-        assert_eq!(made.public(), again.public());
+        assert!(source.create().unwrap_err().to_string().contains("already"));
+        assert_eq!(source.unlock().unwrap().public(), made.public());
         let mode = std::fs::metadata(directory.path().join("root.key")).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
@@ -265,7 +270,7 @@ mod tests {
     fn a_root_key_that_others_may_read_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let source = source(&directory);
-        source.unlock_or_create().unwrap();
+        source.create().unwrap();
         let path = directory.path().join("root.key");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
 
@@ -289,7 +294,7 @@ mod tests {
     fn a_rotation_killed_before_the_rename_is_ended_by_the_next() {
         let directory = tempfile::tempdir().unwrap();
         let source = source(&directory);
-        let (old, _) = source.unlock_or_create().unwrap();
+        let old = source.create().unwrap();
         let new = RootKey::generate().unwrap();
         let lock = source.lock().unwrap();
         source.prepare(&lock, &new).unwrap();

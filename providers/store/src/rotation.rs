@@ -9,7 +9,8 @@ use crate::envelope::{Binding, SealedKey};
 use crate::keys::{KeyId, PrivateKey, Recipient, RootKey, StoreId};
 use crate::name::{Item, Name};
 use crate::root_file::RootKeySource;
-use crate::store::{Store, decode_accounts, namespace_keys, save_namespace_key};
+use crate::rows::{decode_accounts, namespace_keys};
+use crate::store::{Store, save_namespace_key};
 
 /// What a rotation did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,11 +1,11 @@
-use provider_store::{Name, Rotated, Store};
+use provider_store::{Name, RootKeySource, Rotated, Store};
 
 use super::PlaceArgs;
 use crate::audit::Operation;
 use crate::commands::output::{OutputArgs, count};
 use crate::exit::Outcome;
 
-/// Make a store, and a root key where there is none
+/// Make a store and its root key
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   secretfs store init --root-key /etc/secretfs/root.key
@@ -39,21 +39,20 @@ pub(super) struct RotateArgs {
 }
 
 pub(super) fn init(place: &PlaceArgs, args: &InitArgs) -> Outcome {
-    let made = place.audited(Operation::Init, |touched| {
+    let root = place.root();
+    place.audited(Operation::Init, |touched| {
         touched.thing("store");
-        Ok(Store::init(&place.store, &place.root())?.1)
+        Ok(Store::init(&place.store, &root)?)
     })?;
-    Ok(args.output.print(&made, |made| {
-        let key = place.root_key.clone().unwrap_or_else(|| place.store.join("root.key"));
-        let (store, key) = (place.store.display(), key.display());
-        if made.root_key_created {
-            format!(
-                "made a store in {store} and its root key {key}\n\
-                 Keep a copy of the root key elsewhere: if it is lost, so is what the store holds.\n"
-            )
-        } else {
-            format!("made a store in {store}, sealed to the root key {key} that was there\n")
-        }
+    let RootKeySource::File(root) = &root else { return Ok(()) };
+    let made = serde_json::json!({ "store": place.store, "root_key": root });
+    Ok(args.output.print(&made, |_| {
+        format!(
+            "made a store in {} and its root key {}\n\
+             Keep a copy of the root key elsewhere: if it is lost, so is what the store holds.\n",
+            place.store.display(),
+            root.display()
+        )
     })?)
 }
 

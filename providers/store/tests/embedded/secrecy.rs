@@ -57,6 +57,30 @@ fn after_a_delete_not_even_the_ciphertext_is_left() {
     assert!(!found(&store.bytes()));
 }
 
+#[test]
+fn after_a_rotation_nothing_that_was_sealed_to_the_old_keys_is_left() {
+    let store = Fixture::new();
+    store.store().put(&item("shop", "api"), None, &one(CANARY), Some(&store.root())).unwrap();
+    store.put(&item("bank", "db"), CANARY);
+    let sealed = || -> Vec<Vec<u8>> {
+        let connection = Connection::open(store.directory().join("store.db")).unwrap();
+        let mut statement = connection
+            .prepare("SELECT sealed_key FROM versions UNION SELECT sealed_private FROM namespaces")
+            .unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let found = |part: &[u8]| store.bytes().windows(part.len()).any(|window| window == part);
+    let before = sealed();
+    assert_eq!(before.len(), 3);
+    assert!(before.iter().all(|sealed| found(sealed)));
+
+    store.store().rotate_root(&store.root()).unwrap();
+    store.store().rotate_namespaces(&store.root(), None).unwrap();
+
+    assert!(!before.iter().any(|sealed| found(sealed)));
+    assert_eq!(store.read("shop", "a", "item: api").unwrap(), CANARY);
+}
+
 /// Puts as a host with `directory`'s database and bundle, and gives back all that this host has.
 fn put_without_root(store: &Fixture) -> (Vec<u8>, Vec<u8>) {
     std::fs::rename(store.root_file(), store.root_file().with_extension("away")).unwrap();

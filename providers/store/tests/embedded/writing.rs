@@ -45,16 +45,16 @@ fn a_second_init_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn an_init_that_could_not_use_the_root_key_can_be_repeated() {
-    let directory = tempfile::tempdir().unwrap();
-    let root = RootKeySource::beside(directory.path());
-    std::fs::write(directory.path().join("root.key"), "nonsense").unwrap();
-    assert!(Store::init(directory.path(), &root).is_err());
+fn an_init_takes_no_root_key_that_another_store_may_have_and_can_be_repeated() {
+    let (store, directory) = (Fixture::new(), tempfile::tempdir().unwrap());
+    let before = std::fs::read(store.root_file()).unwrap();
+
+    let error = Store::init(directory.path(), &store.root()).unwrap_err();
+
+    assert!(error.to_string().contains("there is a root key"), "{error}");
+    assert_eq!(std::fs::read(store.root_file()).unwrap(), before);
     assert!(Store::open(directory.path()).unwrap_err().to_string().contains("there is no store in"));
-
-    std::fs::remove_file(directory.path().join("root.key")).unwrap();
-
-    assert!(Store::init(directory.path(), &root).unwrap().1.root_key_created);
+    assert!(Store::init(directory.path(), &RootKeySource::beside(directory.path())).is_ok());
     assert!(Store::open(directory.path()).is_ok());
 }
 
