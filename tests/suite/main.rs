@@ -7,12 +7,17 @@
     reason = "what a test arranges has to fail it loudly"
 )]
 
+mod canary;
 mod check;
 mod commands;
+#[cfg(feature = "failpoints")]
+mod crash;
+mod embedded;
 mod kill;
 mod mounter;
 mod plain_host;
 mod rotation;
+mod semantics;
 mod store;
 mod support;
 mod tmpfs;

@@ -37,7 +37,8 @@ fn collect(directory: &Path, tests: &mut BTreeSet<String>) {
             collect(&path, tests);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(path).unwrap();
-            let names = text.lines().filter_map(|line| line.trim_start().split("fn ").nth(1)?.split('(').next());
+            let names =
+                text.lines().filter_map(|line| line.trim_start().split("fn ").nth(1)?.split('(').next());
             tests.extend(names.map(str::to_owned));
         }
     }
