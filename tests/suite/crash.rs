@@ -2,6 +2,7 @@
 //! nothing stays mounted, nothing is left beside the target.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use secretfs::failpoint::{MOUNT_PATH, VOLUME_TABLE};
@@ -76,6 +77,18 @@ impl Bench {
         let died = self.node.publish(pod).await;
         assert!(died.is_err(), "{failpoint} was not passed");
         self.node.wait_until_dead();
+    }
+
+    /// Waits until the node has nothing left to do: what it shows is also what it has recorded.
+    fn is_settled(&self) {
+        let admin = self.node.path("admin");
+        let refreshed = Command::new(env!("CARGO_BIN_EXE_secretfs"))
+            .args(["refresh", "--all", "--socket"])
+            .arg(admin)
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(refreshed.success(), "secretfs refresh: {refreshed}\n{}", self.node.log());
     }
 
     async fn unpublish_leaves_nothing(&self, pod: &PodVolume) {
@@ -153,6 +166,7 @@ async fn a_death_at_any_step_of_a_rotation_shows_the_old_set_or_the_new_and_then
 
             bench.node.start_node().await;
             bench.shows_in_time(&pod, &new).await;
+            bench.is_settled();
         }
         bench.unpublish_leaves_nothing(&pod).await;
     }
