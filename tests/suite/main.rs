@@ -13,6 +13,7 @@ mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod embedded;
+mod hygiene;
 mod kill;
 mod mounter;
 mod plain_host;

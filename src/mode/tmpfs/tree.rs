@@ -80,8 +80,12 @@ impl<'a> Tree<'a> {
         self.swap(snapshot, &before).inspect_err(|_| {
             let _ = self.tidy();
         })?;
-        let withdrawn: BTreeSet<&str> = withdrawn.iter().map(ObjectPath::as_str).collect();
-        self.remove_all(&before.own, &|path| withdrawn.contains(path))
+        if !withdrawn.is_empty() {
+            let withdrawn: BTreeSet<&str> = withdrawn.iter().map(ObjectPath::as_str).collect();
+            self.empty_all(&before.own, &|path| withdrawn.contains(path))?;
+        }
+        failpoint::hit("rotate.truncated");
+        self.remove_all(&before.own)
     }
 
     /// Whatever can fail is done before anything that a reader sees changes.
@@ -126,7 +130,8 @@ impl<'a> Tree<'a> {
         let version = open_directory(self.root, &current)?;
         let found = self.list()?;
         let (own, stale): (Vec<_>, Vec<_>) = found.own.into_iter().partition(|name| *name == current);
-        self.remove_all(&stale, &|path| !walk::exists(version.as_fd(), path))?;
+        self.empty_all(&stale, &|path| !walk::exists(version.as_fd(), path))?;
+        self.remove_all(&stale)?;
         let shown = walk::entries(version.as_fd())?.into_iter().map(|entry| entry.name).collect();
         self.align(&found.shown, &shown)?;
         Ok(Listing { own, shown })
@@ -202,13 +207,12 @@ impl<'a> Tree<'a> {
         Ok(rustix::fs::renameat(self.root, from, self.root, to)?)
     }
 
-    /// Empties what `emptied` says in the versions among `names`, then removes them all.
-    fn remove_all(&self, names: &[String], emptied: &dyn Fn(&str) -> bool) -> io::Result<()> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        names.iter().try_for_each(|name| walk::empty(self.root, name, emptied))?;
-        failpoint::hit("rotate.truncated");
+    /// Empties what `emptied` says in the versions among `names`.
+    fn empty_all(&self, names: &[String], emptied: &dyn Fn(&str) -> bool) -> io::Result<()> {
+        names.iter().try_for_each(|name| walk::empty(self.root, name, emptied))
+    }
+
+    fn remove_all(&self, names: &[String]) -> io::Result<()> {
         names.iter().try_for_each(|name| walk::remove(self.root, name))
     }
 }
