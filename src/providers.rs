@@ -1,4 +1,5 @@
-//! Which stores this binary can read: the only module that names a provider crate.
+//! Which stores this binary can read: the only module that names a provider crate, but for the
+//! embedded store's own commands.
 
 use std::collections::BTreeMap;
 use std::fmt;

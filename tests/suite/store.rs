@@ -340,6 +340,7 @@ fn no_command_prints_or_logs_a_value_whatever_becomes_of_it() {
     let canary_file = host.write("canary", CANARY);
     let wrong_json = host.write("wrong.json", &format!(r#"{{"user": "{CANARY}", "pass": ["{CANARY}"]}}"#));
     let right_json = host.write("right.json", &format!(r#"{{"user": "{CANARY}"}}"#));
+    let json_string = host.write("string.json", &format!("\"{CANARY}\""));
     let bundle = host.path("public.json").to_str().unwrap().to_owned();
     let record = host.path("record").to_str().unwrap().to_owned();
     let mut seen = String::new();
@@ -359,6 +360,10 @@ fn no_command_prints_or_logs_a_value_whatever_becomes_of_it() {
         (&["import", &record], ""),
         (&["import", &record], ""),
         (&["import", &canary_file], ""),
+        (&["import", &json_string], ""),
+        (&["import", &right_json], ""),
+        (&["put", "b", "--bundle", &json_string, "--out", &record], CANARY),
+        (&["put", "b", "--json", &json_string], ""),
         (&["list"], ""),
         (&["describe", "api"], ""),
         (&["history", "api"], ""),

@@ -54,7 +54,7 @@ impl Bundle {
     /// `Invalid`: it is none.
     pub fn from_json(text: &[u8]) -> Result<Self> {
         serde_json::from_slice(text).map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("not a public bundle: {error}"))
+            unlike("a public bundle", &error)
                 .remedy("make one with `secretfs store export-public` where the store is")
         })
     }
@@ -98,7 +98,7 @@ impl Record {
     /// `Invalid`: it is none.
     pub fn from_json(text: &[u8]) -> Result<Self> {
         serde_json::from_slice(text).map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("not a ciphertext record: {error}"))
+            unlike("a ciphertext record", &error)
                 .remedy("make one with `secretfs store put --bundle B --out FILE`")
         })
     }
@@ -112,6 +112,12 @@ impl Record {
     pub fn keys(&self) -> impl Iterator<Item = &Name> {
         self.sealed.contents.keys()
     }
+}
+
+/// Says where, not what: the file may be one of values, given by mistake.
+fn unlike(what: &str, error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    Error::new(ErrorKind::Invalid, format!("not {what} (line {line}, column {column})"))
 }
 
 /// The values of one version by key, within the store's limits.
