@@ -89,10 +89,12 @@ impl Refusal<'_> {
     fn words(&self, secrets: &[&str]) -> Option<String> {
         let Words { errors } = serde_json::from_slice(self.body).ok()?;
         let mut words = errors.join("; ").split_whitespace().collect::<Vec<_>>().join(" ");
+        // First, since what they split would be whole again without them.
+        words.retain(|c| !c.is_control());
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
             words = words.replace(*secret, "…");
         }
-        let short: String = words.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
+        let short: String = words.chars().take(MAX_WORDS).collect();
         (!short.is_empty()).then_some(short)
     }
 
@@ -181,6 +183,10 @@ mod tests {
             "{told}"
         );
         assert!(told.contains("policies of the role"), "{told}");
+
+        let split = br#"{"errors":["s.TO\u0001KEN"]}"#;
+        let told = refusal(403, split).error(Asked::Read, "GET x", &["s.TOKEN"], NOW).to_string();
+        assert!(told.starts_with("GET x: the store answered 403 (…)"), "{told}");
     }
 
     #[test]

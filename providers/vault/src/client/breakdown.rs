@@ -19,12 +19,12 @@ const ABOUT_CLIENTS: [AlertDescription; 5] = [
 ///
 /// The error's own text is not used: it holds the URL.
 pub(crate) fn unavailable(what: &str, server: &str, error: &reqwest::Error) -> Error {
-    let (reason, remedy) = explain(error);
+    let (reason, remedy) = explain(error, server.starts_with("https:"));
     let told = Error::new(ErrorKind::Unavailable, format!("{what}: {server} {reason}"));
     if remedy.is_empty() { told } else { told.remedy(remedy) }
 }
 
-fn explain(error: &reqwest::Error) -> (String, &'static str) {
+fn explain(error: &reqwest::Error, is_tls: bool) -> (String, &'static str) {
     let chain = || {
         let first: &(dyn StdError + 'static) = error;
         std::iter::successors(Some(first), |error| (*error).source())
@@ -49,7 +49,7 @@ fn explain(error: &reqwest::Error) -> (String, &'static str) {
             ("refuses connections".to_owned(), "is it up, and is the port of vaultAddress right?")
         }
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            ("cut the connection".to_owned(), "if it stays so: does it expect https:// in vaultAddress?")
+            ("cut the connection".to_owned(), if_cut(is_tls))
         }
         Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
             ("cannot be reached".to_owned(), "does the network let us there?")
@@ -58,7 +58,17 @@ fn explain(error: &reqwest::Error) -> (String, &'static str) {
             ("has no socket there".to_owned(), "is the agent up, and is the socket mounted?")
         }
         _ if error.is_body() || error.is_decode() => ("broke off in the middle of its answer".to_owned(), ""),
-        _ => ("broke off before it answered".to_owned(), ""),
+        _ => ("broke off before it answered".to_owned(), if_cut(is_tls)),
+    }
+}
+
+/// Who speaks to a server in the wrong way may see no more than a closed connection: the server's
+/// last word races with the end.
+fn if_cut(is_tls: bool) -> &'static str {
+    if is_tls {
+        "if it stays so: does it ask for a client certificate (vaultTLSClientCertPath)?"
+    } else {
+        "if it stays so: does it expect https:// in vaultAddress?"
     }
 }
 

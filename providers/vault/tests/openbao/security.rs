@@ -55,7 +55,7 @@ async fn a_class_names_whom_it_trusts_and_the_certificate_it_shows() {
         (class(&tls, none, none), "name the authority's certificate in vaultCACertPath"),
         (class(&tls, ("vaultCACertPath", "gone.crt"), none), "gone.crt"),
         (class(&tls, ("vaultCACertPath", "client.key"), none), "holds no certificate"),
-        (class(&mutual, ("vaultCACertPath", "ca.crt"), none), "set vaultTLSClientCertPath"),
+        (class(&mutual, ("vaultCACertPath", "ca.crt"), none), "client certificate"),
     ] {
         let error = only(&*source, &pod).await.unwrap_err();
         assert!(error.to_string().contains(words), "{}: {error}", source.store());
