@@ -48,6 +48,21 @@ struct Fetched {
     sealed: Vec<u8>,
 }
 
+/// Why a read failed.
+enum Unread {
+    /// The root key could not be unlocked.
+    Locked(Error),
+    Other(Error),
+}
+
+impl Unread {
+    fn into_inner(self) -> Error {
+        match self {
+            Self::Locked(error) | Self::Other(error) => error,
+        }
+    }
+}
+
 impl Reader {
     pub(crate) fn new(directory: PathBuf, root: RootKeySource) -> Self {
         Self { directory, root, database: Mutex::new(None) }
@@ -63,9 +78,17 @@ impl Reader {
     ///
     /// `NotFound`, `Revoked`, `Denied` as the store says; `Unavailable` if it cannot be read at all.
     pub(crate) fn read(&self, wanted: &Wanted, account: Option<&Name>) -> Result<Found> {
-        let fetched = self.fetch(wanted, account)?;
-        let root = self.root.unlock_as(&fetched.root)?;
-        fetched.open(wanted, &root)
+        match self.read_once(wanted, account) {
+            // A rotation of the root key between the two halves of a read looks like a wrong or missing one.
+            Err(Unread::Locked(_)) => self.read_once(wanted, account).map_err(Unread::into_inner),
+            read => read.map_err(Unread::into_inner),
+        }
+    }
+
+    fn read_once(&self, wanted: &Wanted, account: Option<&Name>) -> std::result::Result<Found, Unread> {
+        let fetched = self.fetch(wanted, account).map_err(Unread::Other)?;
+        let root = self.root.unlock_as(&fetched.root).map_err(Unread::Locked)?;
+        fetched.open(wanted, &root).map_err(Unread::Other)
     }
 
     fn fetch(&self, wanted: &Wanted, account: Option<&Name>) -> Result<Fetched> {
