@@ -49,6 +49,24 @@ impl Node {
         )
     }
 
+    /// A node that serves volume `v` with these objects, each `1`.
+    async fn serving(objects: &str) -> Self {
+        let node = Self::start();
+        node.class(objects, |_| {});
+        objects.split(',').for_each(|object| node.store.say(object, Say::Value("1")));
+        node.publish("v").await.unwrap();
+        node
+    }
+
+    /// A node that serves volume `v` with the object `creds`, which hangs on a lease.
+    async fn leasing() -> Self {
+        let node = Self::start();
+        node.class("creds", |_| {});
+        node.store.say("creds", Say::Leased("u1", lease("l1")));
+        node.publish("v").await.unwrap();
+        node
+    }
+
     /// The next process on the same node: mounts, records and kept logins stay, memory does not.
     fn restart(self) -> Self {
         self.stop.cancel();
@@ -166,10 +184,7 @@ async fn an_optional_object_may_be_missing_and_appears_when_it_is_there() {
 
 #[tokio::test(start_paused = true)]
 async fn a_republish_asks_no_store_even_if_the_class_is_gone() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
     let reads = node.store.reads();
 
     node.publish("v").await.unwrap();
@@ -182,10 +197,7 @@ async fn a_republish_asks_no_store_even_if_the_class_is_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_publish_that_asks_for_something_else_is_refused_and_the_volume_stays() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
 
     let elsewhere = Publish { target: "/other".into(), ..publish("v") };
     assert!(matches!(node.volumes.publish(elsewhere).await, Err(Error::Published { elsewhere: true, .. })));
@@ -197,10 +209,7 @@ async fn a_publish_that_asks_for_something_else_is_refused_and_the_volume_stays(
 
 #[tokio::test(start_paused = true)]
 async fn a_rotated_value_reaches_the_mount_within_its_refresh_interval() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
 
     node.store.say("a", Say::Value("2"));
     sleep(ROUND).await;
@@ -258,10 +267,7 @@ async fn an_object_of_the_volumes_own_is_issued_again_at_two_thirds_of_its_valid
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_changes_nothing_that_a_pod_reads_and_heals_by_itself() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
 
     node.store.say("a", Say::Error(ErrorKind::Unavailable));
     sleep(Duration::from_secs(12 * 3600)).await;
@@ -276,10 +282,7 @@ async fn an_outage_changes_nothing_that_a_pod_reads_and_heals_by_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_is_not_hammered() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
 
     node.store.say("a", Say::Error(ErrorKind::Unavailable));
     let before = node.store.reads();
@@ -290,10 +293,7 @@ async fn a_store_that_is_away_is_not_hammered() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_asked_before_retry_after_is_over() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
 
     node.store.say("a", Say::Wait(Duration::from_secs(300)));
     sleep(ROUND).await;
@@ -304,11 +304,7 @@ async fn nothing_is_asked_before_retry_after_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_denied_object_stays_and_the_others_go_on_being_refreshed() {
-    let node = Node::start();
-    node.class("a,b", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.store.say("b", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a,b").await;
 
     node.store.say("a", Say::Error(ErrorKind::Denied));
     node.store.say("b", Say::Value("2"));
@@ -333,11 +329,7 @@ async fn on_denied_remove_takes_a_denied_object_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_revoked_object_goes_after_two_polls_thirty_seconds_apart_and_comes_back_with_the_store() {
-    let node = Node::start();
-    node.class("a,b", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.store.say("b", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a,b").await;
 
     node.store.say("a", Say::Error(ErrorKind::Revoked));
     let revoked = Instant::now();
@@ -374,11 +366,7 @@ async fn a_composed_file_goes_with_an_object_that_was_withdrawn() {
 
 #[tokio::test(start_paused = true)]
 async fn an_ordered_refresh_finds_a_revocation_at_once() {
-    let node = Node::start();
-    node.class("a,b", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.store.say("b", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a,b").await;
 
     node.store.say("a", Say::Error(ErrorKind::Revoked));
     sleep(Duration::from_secs(1)).await;
@@ -402,10 +390,7 @@ async fn many_objects_that_turn_together_are_an_outage() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_renewed_at_two_thirds_and_its_login_ended_at_unpublish() {
-    let node = Node::start();
-    node.class("creds", |_| {});
-    node.store.say("creds", Say::Leased("u1", lease("l1")));
-    node.publish("v").await.unwrap();
+    let node = Node::leasing().await;
     assert_eq!(node.mounter.blobs.lock().unwrap().len(), 1, "what ends the login is kept outside");
 
     sleep(LEASE * 5).await;
@@ -420,10 +405,7 @@ async fn a_lease_is_renewed_at_two_thirds_and_its_login_ended_at_unpublish() {
 
 #[tokio::test(start_paused = true)]
 async fn near_its_longest_life_a_lease_is_issued_again_and_the_old_login_ends_later() {
-    let node = Node::start();
-    node.class("creds", |_| {});
-    node.store.say("creds", Say::Leased("u1", lease("l1")));
-    node.publish("v").await.unwrap();
+    let node = Node::leasing().await;
 
     node.store.0.lock().unwrap().grants = Some(Duration::from_secs(60));
     node.store.say("creds", Say::Leased("u2", lease("l2")));
@@ -453,10 +435,7 @@ async fn volumes_never_share_a_lease_or_the_login_behind_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_login_that_cannot_be_ended_at_unpublish_is_ended_when_the_store_is_back() {
-    let node = Node::start();
-    node.class("creds", |_| {});
-    node.store.say("creds", Say::Leased("u1", lease("l1")));
-    node.publish("v").await.unwrap();
+    let node = Node::leasing().await;
 
     node.store.0.lock().unwrap().revoke_fails = true;
     node.unpublish("v").await;
@@ -469,10 +448,7 @@ async fn a_login_that_cannot_be_ended_at_unpublish_is_ended_when_the_store_is_ba
 
 #[tokio::test(start_paused = true)]
 async fn the_next_process_takes_over_mounts_and_ends_the_logins_of_volumes_that_are_gone() {
-    let node = Node::start();
-    node.class("creds", |_| {});
-    node.store.say("creds", Say::Leased("u1", lease("l1")));
-    node.publish("v").await.unwrap();
+    let node = Node::leasing().await;
     node.publish("gone").await.unwrap();
 
     node.mode.0.lock().unwrap().remove(std::path::Path::new("/gone"));
@@ -490,10 +466,7 @@ async fn the_next_process_takes_over_mounts_and_ends_the_logins_of_volumes_that_
 
 #[tokio::test(start_paused = true)]
 async fn a_volume_taken_over_is_refreshed_without_a_spurious_rotation() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
     let node = node.restart();
     node.volumes.restore().await.unwrap();
     let mut happenings = node.volumes.listen();
@@ -523,10 +496,7 @@ async fn an_edited_class_is_applied_to_live_volumes_and_a_deleted_one_changes_no
 
 #[tokio::test(start_paused = true)]
 async fn an_edit_that_asks_for_something_the_store_lacks_leaves_the_old_files() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
 
     node.class("a,missing", |_| {});
     sleep(REFRESH * 2).await;
@@ -554,10 +524,7 @@ async fn start_cached_starts_a_second_volume_of_one_identity_while_the_store_is_
 
 #[tokio::test(start_paused = true)]
 async fn start_fresh_waits_while_the_store_is_away() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
     node.store.say("a", Say::Error(ErrorKind::Unavailable));
     sleep(ROUND * 2).await;
     assert!(node.publish("w").await.is_err());
@@ -565,10 +532,7 @@ async fn start_fresh_waits_while_the_store_is_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_holds_up_no_republish_and_no_unpublish() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
     node.store.say("a", Say::Hang);
     sleep(ROUND).await;
 
@@ -628,10 +592,7 @@ async fn unpublish_of_a_volume_never_heard_of_is_fine() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopping_process_takes_no_new_volume_and_leaves_the_mounts() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
     node.volumes.drain().await;
     assert!(matches!(node.publish("w").await, Err(Error::Stopping)));
     assert_eq!(node.file("a").as_deref(), Some("1"));
@@ -639,10 +600,7 @@ async fn a_stopping_process_takes_no_new_volume_and_leaves_the_mounts() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_is_let_go_with_the_last_volume_that_shows_it() {
-    let node = Node::start();
-    node.class("a", |_| {});
-    node.store.say("a", Say::Value("1"));
-    node.publish("v").await.unwrap();
+    let node = Node::serving("a").await;
     node.publish("w").await.unwrap();
     assert_eq!(node.volumes.parts().stores.readings.count("fake"), 1);
 
