@@ -58,7 +58,7 @@ pub struct ProviderArgs {
     #[arg(long, env = "VAULT_NAMESPACE", value_name = "NAMESPACE", help_heading = "Providers")]
     vault_namespace: Option<String>,
 
-    /// Vault: mount of the login method where a class gives none
+    /// Vault: mount of the kubernetes login method where a class gives none
     #[arg(long, default_value = "kubernetes", value_name = "MOUNT", help_heading = "Providers")]
     vault_auth_mount: String,
 

@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
 use crate::process::{Process, ProcessArgs};
 use crate::systemd;
+use crate::volume::revocations::Revocations;
 
 /// The driver's name where none is given.
 const DRIVER: &str = "csi.secretfs.dev";
@@ -161,7 +162,8 @@ async fn serve(
     recovered.set(true);
     health.send_replace(Health::Serving);
     systemd::ready();
-    tasks.spawn(check_mounter(Arc::clone(&mounter), health, mounts, stop.clone()));
+    let revocations = Arc::clone(&process.volumes.parts().revocations);
+    tasks.spawn(check_mounter(revocations, health, mounts, stop.clone()));
     let registration = register(args, mounter, &stop)?;
     match &registration {
         Some(registration) => {
@@ -266,9 +268,9 @@ async fn follow(
     }
 }
 
-/// Tells probes and readiness whether the mounter is there.
+/// Tells probes and readiness whether the mounter is there, and gives one that was restarted what it kept.
 async fn check_mounter(
-    mounter: Arc<dyn Mounter>,
+    revocations: Arc<Revocations>,
     health: watch::Sender<Health>,
     latch: http::Latch,
     stop: CancellationToken,
@@ -279,8 +281,8 @@ async fn check_mounter(
             () = stop.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
-        let asked = Arc::clone(&mounter);
-        let there = tokio::task::spawn_blocking(move || asked.kept().is_ok()).await?;
+        let asked = Arc::clone(&revocations);
+        let there = tokio::task::spawn_blocking(move || asked.keep_again().is_ok()).await?;
         latch.set(there);
         health.send_replace(if there { Health::Serving } else { Health::MounterDead });
     }

@@ -42,6 +42,8 @@ pub struct Revocations {
     providers: Providers,
     key: RandomizedNonceKey,
     next: AtomicU64,
+    /// What this process has the mounter keep, sealed: a mounter that was restarted is given it again.
+    kept: Mutex<BTreeMap<LoginName, Vec<u8>>>,
     pending: Mutex<BTreeMap<LoginName, Pending>>,
     wake: Notify,
 }
@@ -74,6 +76,7 @@ impl Revocations {
             providers,
             key,
             next: AtomicU64::new(0),
+            kept: Mutex::default(),
             pending: Mutex::default(),
             wake: Notify::new(),
         })
@@ -99,7 +102,23 @@ impl Revocations {
             source: std::io::Error::other("encryption failed"),
         })?;
         self.mounter.keep(&name.0, &sealed)?;
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), sealed);
         Ok(name)
+    }
+
+    /// Sees to it that the mounter still keeps every login of this process.
+    ///
+    /// # Errors
+    ///
+    /// The mounter cannot be asked.
+    pub fn keep_again(&self) -> Result<(), mounter::Error> {
+        let there: BTreeSet<_> = self.mounter.kept()?.into_iter().map(|(name, _)| LoginName(name)).collect();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (name, sealed) in kept.iter().filter(|(name, _)| !there.contains(name)) {
+            tracing::warn!(login = name.0, "the mounter lost a login, and is given it again");
+            self.mounter.keep(&name.0, sealed)?;
+        }
+        Ok(())
     }
 
     /// Ends a login as soon as its store lets us. Does not wait.
@@ -223,6 +242,7 @@ impl Revocations {
 
     fn ended(&self, name: &LoginName) {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Err(error) = self.mounter.forget(&name.0) {
             tracing::warn!(login = name.0, %error, "an ended login stays kept");
         }

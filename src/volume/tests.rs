@@ -447,6 +447,20 @@ async fn a_login_that_cannot_be_ended_at_unpublish_is_ended_when_the_store_is_ba
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mounter_that_lost_what_it_kept_is_given_it_again() {
+    let node = Node::leasing().await;
+    let before = std::mem::take(&mut *node.mounter.blobs.lock().unwrap());
+
+    node.volumes.parts().revocations.keep_again().unwrap();
+    assert_eq!(*node.mounter.blobs.lock().unwrap(), before);
+
+    node.unpublish("v").await;
+    sleep(Duration::from_secs(1)).await;
+    node.volumes.parts().revocations.keep_again().unwrap();
+    assert!(node.mounter.blobs.lock().unwrap().is_empty(), "what was ended is not kept again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_process_takes_over_mounts_and_ends_the_logins_of_volumes_that_are_gone() {
     let node = Node::leasing().await;
     node.publish("gone").await.unwrap();
