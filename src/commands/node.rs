@@ -114,6 +114,7 @@ pub async fn run(args: NodeArgs) -> Outcome {
     let mounter = mounter(&args);
     let listener = mounter.listen(&args.csi_endpoint)?;
     let http = TcpListener::bind(args.http).await.with_context(|| format!("listen at {}", args.http))?;
+    tracing::info!(address = %http.local_addr()?, "/livez, /readyz and /metrics");
     let (classes, watch) = WatchedClasses::directory(&args.classes)
         .with_context(|| format!("the directory of classes {}", args.classes.display()))?;
     let providers = args.process.providers.build()?;

@@ -133,7 +133,7 @@ impl Reporter {
             let resource = Resource::new(provider, publish.class.to_string());
             self.audit.record(&record(Operation::Deny, publish).resource(resource).failed(error));
         }
-        tracing::warn!(volume = %publish.id, %error, "not refreshed; what was read last stays");
+        tracing::warn!(volume = %publish.id, %error, "not refreshed");
         self.tell(publish, What::Failed(error.kind(), error.to_string()));
     }
 

@@ -17,6 +17,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 use tower::service_fn;
 
+use crate::http_client;
+
 /// How long a process may take to serve.
 const READY: Duration = Duration::from_secs(20);
 
@@ -244,6 +246,15 @@ impl RunningNode {
     /// Everything that the processes wrote.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// What is behind a path of the process's HTTP address.
+    pub async fn http(&self, path: &str) -> String {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains("/metrics"));
+        let address = lines.last().and_then(|line| line.split("address=").nth(1)).unwrap();
+        let url = format!("http://{}{path}", address.split_whitespace().next().unwrap());
+        http_client().get(url).send().await.unwrap().text().await.unwrap()
     }
 
     /// The audit trail.

@@ -128,6 +128,9 @@ async fn values_and_tokens_are_nowhere_but_in_the_mounted_files() {
             assert_eq!(found, 0, "{name} is in the memory of {process}");
         }
     }
+    let metrics = node.http("/metrics").await;
+    assert!(metrics.contains("secretfs_store_calls"), "{metrics}");
+    canaries.none_in("the metrics", metrics.as_bytes());
     canaries.none_in("the log", node.log().as_bytes());
     canaries.none_in("the audit trail", node.audit().as_bytes());
     for (file, bytes) in
