@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use manifest::Class;
 use provider::{Invalid, Source};
+use tokio::time::timeout;
 
 use crate::class::Classes;
 use crate::mode::Mode;
@@ -19,6 +20,9 @@ use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
 use crate::volume::tenancy::Tenancy;
 use crate::volume::{ClassName, Error, Publish};
+
+/// How long a class that a starting pod names may be on its way.
+const CLASS_ARRIVES: Duration = Duration::from_secs(2);
 
 /// What every volume of the process works with.
 #[derive(Debug)]
@@ -75,6 +79,28 @@ impl Parts {
         }
         let overridden = class.overridden_by(attributes, self.limits.legacy_overrides);
         Ok(Arc::new(overridden.map_err(|error| Error::Invalid(format!("volume attributes: {error}")))?))
+    }
+
+    /// The same, for a pod that starts. A class that is not there may be on its way: people apply
+    /// it together with the pod.
+    pub(super) async fn awaited_class(
+        &self,
+        name: &ClassName,
+        attributes: &BTreeMap<String, String>,
+    ) -> Result<Arc<Class>, Error> {
+        let mut changes = self.classes.changes();
+        let arrival = async {
+            loop {
+                match self.effective_class(name, attributes).await {
+                    Err(Error::ClassNotFound(_)) if changes.changed().await.is_ok() => {}
+                    found => return found,
+                }
+            }
+        };
+        match timeout(CLASS_ARRIVES, arrival).await {
+            Ok(found) => found,
+            Err(_) => Err(Error::ClassNotFound(name.clone())),
+        }
     }
 
     /// What a class asks of its provider.

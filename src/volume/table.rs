@@ -158,7 +158,7 @@ impl Volumes {
     }
 
     async fn first_publish(&self, publish: &Publish, provider: &mut String) -> Result<(), Error> {
-        let class = self.parts.effective_class(&publish.class, &publish.attributes).await?;
+        let class = self.parts.awaited_class(&publish.class, &publish.attributes).await?;
         provider.clone_from(&class.provider);
         let source = self.parts.source(&class)?;
         require_token(publish, source.audience())?;

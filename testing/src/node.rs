@@ -31,6 +31,7 @@ pub struct RunningNode {
     mounter: Option<Child>,
     node: Option<Child>,
     flags: Vec<String>,
+    registers: bool,
     failpoint: Option<String>,
 }
 
@@ -148,7 +149,15 @@ impl RunningNode {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { root, binary: binary.into(), mounter: None, node: None, flags, failpoint: None }
+        Self {
+            root,
+            binary: binary.into(),
+            mounter: None,
+            node: None,
+            flags,
+            registers: false,
+            failpoint: None,
+        }
     }
 
     /// A path below the node's root.
@@ -159,6 +168,13 @@ impl RunningNode {
     /// Adds a flag for the next start.
     pub fn flag(&mut self, flag: &str, value: &str) {
         self.flags.extend([flag.to_owned(), value.to_owned()]);
+    }
+
+    /// Has the next process register in `kubelet/plugins_registry`.
+    pub fn register(&mut self) {
+        let endpoint = self.path("csi.sock").display().to_string();
+        self.flag("--kubelet-csi-endpoint", &endpoint);
+        self.registers = true;
     }
 
     /// Has the next process die at a failpoint.
@@ -211,7 +227,8 @@ impl RunningNode {
     pub fn spawn_node(&mut self) {
         let mut command = self.command("node");
         command
-            .args(["--node-name", "test-node", "--http", "127.0.0.1:0", "--no-registration"])
+            .args(["--node-name", "test-node", "--http", "127.0.0.1:0"])
+            .args((!self.registers).then_some("--no-registration"))
             .arg("--csi-endpoint")
             .arg(self.path("csi.sock"))
             .arg("--kubelet-root")

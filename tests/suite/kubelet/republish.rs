@@ -1,0 +1,149 @@
+//! The same volume again: kubelet does that every minute or so and whenever it restarts, and a final
+//! code would let it forget a volume that a pod reads.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use testing::PodVolume;
+
+use super::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_again_asks_no_store_and_changes_nothing() {
+    let mut world = World::new().await;
+    let pod = world.pod("web");
+    world.served(&pod);
+    let asked = world.front.seen().len();
+    let opened = fs::File::open(world.node.target(&pod).join("password")).unwrap();
+
+    for _ in 0..5 {
+        world.republished(&pod);
+    }
+
+    assert_eq!(world.front.seen().len(), asked);
+    let (before, now) =
+        (opened.metadata().unwrap(), fs::metadata(world.node.target(&pod).join("password")).unwrap());
+    assert_eq!(std::os::unix::fs::MetadataExt::ino(&before), std::os::unix::fs::MetadataExt::ino(&now));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_token_other_secrets_and_no_token_are_the_same_arguments() {
+    let mut world = World::new().await;
+    let mut pod = world.pod("web");
+    world.served(&pod);
+
+    let newer = world.pod("web");
+    world.republished(&newer);
+    pod.secrets.insert("token".to_owned(), "new".to_owned());
+    world.republished(&pod);
+    world.republished(&PodVolume::new("web", "app"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_cannot_be_read_do_not_hurt_a_volume_that_is_served() {
+    let mut world = World::new().await;
+    let pod = world.pod("web");
+    world.served(&pod);
+    let mut request = world.request(&pod);
+    request["secrets"]["csi.storage.k8s.io/serviceAccount.tokens"] = json!("{");
+
+    world.call("Node/NodePublishVolume", &request).is("OK", &[]);
+
+    world.still_shows(&pod);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_hangs_or_refuses_does_not_fail_a_republish() {
+    let mut world = World::new().await;
+    let pod = world.pod("web");
+    world.served(&pod);
+
+    for status in [403, 404, 429, 500, 503] {
+        world.store_answers(status);
+        world.republished(&pod);
+    }
+    world.store_hangs();
+    world.republished(&pod);
+    world.bao.stop();
+    world.store_heals();
+    world.republished(&pod);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_that_was_edited_spoiled_or_deleted_does_not_fail_a_republish() {
+    let mut world = World::new().await;
+    let pod = world.pod("web");
+    world.served(&pod);
+
+    world.class(("app", "app", "password", "    secretfs.dev/refresh: 1h"));
+    world.republished(&pod);
+    world.class(("app", "app", "password", "    secretfs.dev/mode: papyrus"));
+    world.republished(&pod);
+    fs::remove_file(world.node.path("classes/app.yaml")).unwrap();
+    world.republished(&pod);
+}
+
+/// A change that makes other arguments of the same, and the code for it.
+type Difference = (fn(&mut Value), &'static str);
+
+const DIFFERENCES: &[Difference] = &[
+    (|r| r["volume_capability"]["mount"]["volume_mount_group"] = json!("2000"), "ALREADY_EXISTS"),
+    (
+        |r| r["volume_capability"]["mount"]["mount_flags"] = json!(["context=system_u:object_r:t:s0"]),
+        "ALREADY_EXISTS",
+    ),
+    (|r| r["volume_context"]["secretProviderClass"] = json!("other"), "ALREADY_EXISTS"),
+    (|r| r["volume_context"]["own"] = json!("setting"), "ALREADY_EXISTS"),
+    (|r| r["volume_context"]["csi.storage.k8s.io/serviceAccount.name"] = json!("other"), "ALREADY_EXISTS"),
+    (|r| r["volume_context"]["csi.storage.k8s.io/pod.namespace"] = json!("other"), "ALREADY_EXISTS"),
+    (|r| r["readonly"] = json!(false), "INVALID_ARGUMENT"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_arguments_for_a_served_volume_are_refused_and_it_stays_as_it_is() {
+    let mut world = World::new().await;
+    let pod = world.pod("web");
+    world.served(&pod);
+    for (number, (change, code)) in DIFFERENCES.iter().enumerate() {
+        let mut request = world.request(&pod);
+        change(&mut request);
+
+        let answer = world.call("Node/NodePublishVolume", &request);
+
+        assert_eq!(answer.code, *code, "difference {number}: {}", answer.message);
+        world.still_shows(&pod);
+    }
+    world.republished(&pod);
+}
+
+/// Kubelet's id is the hash of uid and volume name without a border between them,
+/// so that two targets can have one id.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_at_another_target_fails_the_precondition() {
+    let mut world = World::new().await;
+    let pod = world.pod("web");
+    world.served(&pod);
+    let mut request = world.request(&pod);
+    let elsewhere = world.node.path("kubelet/pods/uid-webs/volumes/kubernetes.io~csi/ecrets/mount");
+    fs::create_dir_all(elsewhere.parent().unwrap()).unwrap();
+    request["target_path"] = json!(elsewhere);
+    request["volume_context"]["csi.storage.k8s.io/pod.uid"] = json!("uid-webs");
+
+    let answer = world.call("Node/NodePublishVolume", &request);
+
+    answer.is("FAILED_PRECONDITION", &["already published"]);
+    assert!(!elsewhere.exists());
+    world.still_shows(&pod);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_whose_mount_was_taken_away_is_mounted_again() {
+    let mut world = World::new().await;
+    let pod = world.pod("web");
+    world.served(&pod);
+
+    let detach = rustix::mount::UnmountFlags::DETACH;
+    rustix::mount::unmount(world.node.target(&pod), detach).unwrap();
+
+    world.republished(&pod);
+}
