@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -139,6 +139,7 @@ impl Source for FakeSource {
             Tenure::Volume => state.own.get(&workload.volume),
         };
         if let Some(session) = cached.and_then(Weak::upgrade) {
+            session.holders.lock().unwrap().insert(workload.volume.clone());
             return Ok(session);
         }
         if let Some(kind) = state.login_fails {
@@ -150,7 +151,7 @@ impl Source for FakeSource {
             store: self.store.clone(),
             identity,
             name,
-            claimed: AtomicBool::new(false),
+            holders: Mutex::new(BTreeSet::from([workload.volume.clone()])),
         });
         match tenure {
             Tenure::Shared => state.shared.insert(session.identity.clone(), Arc::downgrade(&session)),
@@ -169,7 +170,8 @@ pub(super) struct FakeSession {
     store: FakeStore,
     identity: String,
     name: String,
-    claimed: AtomicBool,
+    /// The volumes that were given it.
+    holders: Mutex<BTreeSet<String>>,
 }
 
 impl FakeSession {
@@ -206,9 +208,12 @@ impl Session for FakeSession {
         }
     }
 
-    fn claim(&self, _volume: &str) -> bool {
-        self.forget();
-        !self.claimed.swap(true, Ordering::SeqCst)
+    fn claim(&self, volume: &str) -> bool {
+        let alone = self.holders.lock().unwrap().iter().all(|holder| holder == volume);
+        if alone {
+            self.forget();
+        }
+        alone
     }
 
     fn discard(&self) {

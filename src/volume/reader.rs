@@ -302,8 +302,8 @@ impl Reader {
         (!Arc::ptr_eq(&again, session)).then_some(again)
     }
 
-    /// Sorts out what the volume owns. Readings that hang on a login that another volume
-    /// owns by now are given back, to be read again.
+    /// Sorts out what the volume owns. Readings that hang on a login that others have too
+    /// are given back, to be read again.
     fn accept(
         &mut self,
         session: &Arc<dyn Session>,
@@ -317,6 +317,7 @@ impl Reader {
                     if is_leased(&held) {
                         self.stores.readings.remember_leased(&self.store.name, &request);
                         if !self.make_own(session) {
+                            self.tenancy.abandon(session);
                             again.push(request);
                             continue;
                         }

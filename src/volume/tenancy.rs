@@ -17,6 +17,9 @@ const RENEW_AGAIN: Duration = Duration::from_secs(5);
 /// Longest time that a replaced login lives on beside its successor.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(300);
 
+/// How long others may go on reading through a shared login that is to end.
+const OTHERS_FINISH: Duration = Duration::from_secs(10);
+
 /// The login and the readings of one volume alone.
 #[derive(Debug)]
 pub struct Tenancy {
@@ -160,6 +163,20 @@ impl Tenancy {
         self.owned.values_mut().filter(|owned| owned.is_leased()).for_each(|owned| owned.due = true);
         if let Some((name, remains)) = login.kept {
             self.retired.push(Retired { kept: (name, Some(remains)), ends, end_at: None });
+        }
+    }
+
+    /// Ends a login that others have too, through which this volume read a lease that so is
+    /// nobody's: not at once, for others may be in the middle of reading. They log in anew.
+    pub fn abandon(&mut self, session: &Arc<dyn Session>) {
+        session.discard();
+        let Some(remains) = session.remains() else { return };
+        match self.revocations.keep(&self.volume, &self.provider, &remains) {
+            Ok(name) => {
+                let ends = Instant::now() + OTHERS_FINISH;
+                self.retired.push(Retired { kept: (name, Some(remains)), ends, end_at: Some(ends) });
+            }
+            Err(error) => tracing::warn!(%error, "a lease that nobody uses stays until it ends by itself"),
         }
     }
 

@@ -434,6 +434,27 @@ async fn volumes_never_share_a_lease_or_the_login_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shared_login_through_which_a_lease_was_read_ends_when_the_others_have_finished() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.store.say("creds", Say::Leased("u", lease("l")));
+    node.publish("v").await.unwrap();
+    node.publish("w").await.unwrap();
+    let revoked = || node.store.0.lock().unwrap().revoked.clone();
+
+    node.class("a,creds", |_| {});
+    sleep(Duration::from_secs(1)).await;
+
+    assert_eq!(node.file("creds").as_deref(), Some("u"));
+    assert_eq!(node.mounter.blobs.lock().unwrap().len(), 3, "one each, and the one that both had");
+    assert_eq!(revoked(), [""; 0]);
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(revoked(), ["login-1"]);
+    assert_eq!(node.mounter.blobs.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_login_that_cannot_be_ended_at_unpublish_is_ended_when_the_store_is_back() {
     let node = Node::leasing().await;
 
