@@ -188,12 +188,17 @@ impl Content {
         for (object, state) in self.objects() {
             let lacking = state.good().is_none() && !state.is_withdrawn();
             if lacking && !object.optional && object.default.is_none() {
-                let unread =
-                    || Error::new(ErrorKind::Unavailable, "the store has not answered yet").of(&object.name);
-                return Err(state.error().cloned().unwrap_or_else(unread));
+                return Err(state.error().cloned().unwrap_or_else(|| self.unread(&object.name)));
             }
         }
         Ok(())
+    }
+
+    fn unread(&self, name: &str) -> Error {
+        let waiting = format!("{} has not answered yet", self.reader.store());
+        Error::new(ErrorKind::Unavailable, waiting)
+            .of(name)
+            .remedy("is it up, and does the network let us there?")
     }
 
     /// When the last of what is shown was confirmed.

@@ -126,7 +126,7 @@ pub enum Error {
     },
 
     /// The store did not answer in time.
-    #[error("provider {provider} did not answer within {} s: {waiting_for}", waited.as_secs_f32())]
+    #[error("provider {provider} did not answer within {:.0} s: {waiting_for}", waited.as_secs_f32())]
     Deadline {
         /// The provider's name.
         provider: String,

@@ -138,7 +138,7 @@ pub fn extract(plan: &Plan, index: usize, reading: &Reading) -> Result<Object> {
         return Err(Error::new(ErrorKind::Invalid, format!("the class has no object {index}")));
     };
     let path = Call::of_request(&object.request).map_or_else(String::new, |call| call.path);
-    take(part, &path, reading).map_err(|error| error.of(&object.name))
+    take(part, &path, reading)
 }
 
 fn take(part: &Part, path: &str, reading: &Reading) -> Result<Object> {
