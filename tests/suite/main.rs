@@ -17,6 +17,7 @@ mod hygiene;
 mod kill;
 mod kubelet;
 mod mounter;
+mod openbao;
 mod plain_host;
 mod rotation;
 mod sanity;
