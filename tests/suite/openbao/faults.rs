@@ -59,8 +59,8 @@ fn faults() -> Vec<Fault> {
             told: &["did not answer within 4 s", "http://127.0.0.1:", "is it up"],
         },
         Fault {
-            name: "a byte a second",
-            answer: Answer::Drip(good.into(), Duration::from_secs(1)),
+            name: "a byte at a time",
+            answer: Answer::Drip(good.into(), Duration::from_millis(80)),
             code: Code::DeadlineExceeded,
             told: &["did not answer within 4 s", "http://127.0.0.1:", "is it up"],
         },
@@ -229,9 +229,9 @@ async fn a_deleted_secret_is_withdrawn_after_two_polls_and_one_that_is_not_found
     node.publish(&deleted).await.unwrap();
     node.publish(&lost).await.unwrap();
 
+    let started = Instant::now();
     shop.bao.delete("secret/data/deleted");
     shop.bao.delete("secret/metadata/lost");
-    let started = Instant::now();
     for (name, pod, told) in [("deleted", &deleted, "restore a version"), ("lost", &lost, "write the secret")]
     {
         let next = shop.pod_of("other", &format!("next-{name}"), name);
