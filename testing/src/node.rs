@@ -268,8 +268,8 @@ impl RunningNode {
     /// What is behind a path of the process's HTTP address.
     pub async fn http(&self, path: &str) -> String {
         let log = self.log();
-        let lines = log.lines().filter(|line| line.contains("/metrics"));
-        let address = lines.last().and_then(|line| line.split("address=").nth(1)).unwrap();
+        let line = log.lines().rfind(|line| line.contains("/metrics"));
+        let address = line.and_then(|line| line.split("address=").nth(1)).unwrap();
         let url = format!("http://{}{path}", address.split_whitespace().next().unwrap());
         http_client().get(url).send().await.unwrap().text().await.unwrap()
     }
