@@ -136,7 +136,7 @@ async fn mount(
     let (id, target) = (publish.id.clone(), publish.target.clone());
     let stopped = stopped()?;
     tokio::select! {
-        published = process.volumes.publish(publish) => published?,
+        published = process.volumes.publish(publish) => drop(published?),
         signal = stopped.cancelled() => return Ok(signal),
     }
     if args.once {

@@ -149,7 +149,12 @@ async fn serve(
     let shown = http::Health { metrics: process.metrics.clone(), readiness, pulse: process.pulse.clone() };
     let identity = Identity { driver: args.driver_name.clone(), health: health.subscribe() };
     let requests = Requests { pods: args.kubelet_root.join("pods") };
-    let node = Node { id: args.node_name.clone(), requests, volumes: Arc::clone(&process.volumes) };
+    let node = Node {
+        id: args.node_name.clone(),
+        requests,
+        volumes: Arc::clone(&process.volumes),
+        metrics: process.metrics.clone(),
+    };
 
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let (web, csi) = (stop.clone(), stop.clone());

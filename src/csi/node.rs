@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use csi_proto::csi::node_service_capability::{Rpc, Type as Capability, rpc};
 use csi_proto::csi::volume_usage::Unit;
@@ -8,13 +9,16 @@ use csi_proto::csi::{
     NodePublishVolumeResponse, NodeServiceCapability, NodeUnpublishVolumeRequest,
     NodeUnpublishVolumeResponse, VolumeUsage, node_server,
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use super::deadline::patience;
 use super::request::{self, POD_NAME, POD_NAMESPACE, Requests};
+use super::status;
+use crate::metrics::{self, Metrics};
 use crate::mode::Usage;
-use crate::volume::Volumes;
+use crate::volume::{Published, Volumes};
 
 /// CSI Node service.
 #[derive(Debug)]
@@ -25,6 +29,47 @@ pub struct Node {
     pub requests: Requests,
     /// Who answers it.
     pub volumes: Arc<Volumes>,
+    /// Where calls are counted.
+    pub metrics: Metrics,
+}
+
+impl Node {
+    async fn publish(
+        &self,
+        request: NodePublishVolumeRequest,
+        patience: Duration,
+    ) -> Result<NodePublishVolumeResponse, Status> {
+        let started = Instant::now();
+        let mut provider = metrics::Provider::Other;
+        let outcome = self.try_publish(request, patience, &mut provider).await;
+        let took = matches!(outcome, Ok(Published::Mounted)).then(|| started.elapsed());
+        self.metrics.publish(provider, status::label(&outcome), took);
+        outcome.map(|_| NodePublishVolumeResponse {})
+    }
+
+    async fn try_publish(
+        &self,
+        request: NodePublishVolumeRequest,
+        patience: Duration,
+        provider: &mut metrics::Provider,
+    ) -> Result<Published, Status> {
+        let publish = self.requests.publish(request, patience)?;
+        let class = publish.class.clone();
+        let outcome = self.volumes.publish(publish).await;
+        if let Some(name) = self.volumes.provider_of(&class).await {
+            *provider = metrics::Provider::of(&name);
+        }
+        Ok(outcome?)
+    }
+
+    async fn unpublish(
+        &self,
+        request: NodeUnpublishVolumeRequest,
+    ) -> Result<NodeUnpublishVolumeResponse, Status> {
+        let (id, target) = self.requests.unpublish(request)?;
+        self.volumes.unpublish(&id, &target).await?;
+        Ok(NodeUnpublishVolumeResponse {})
+    }
 }
 
 #[tonic::async_trait]
@@ -35,12 +80,7 @@ impl node_server::Node for Node {
     ) -> Result<Response<NodePublishVolumeResponse>, Status> {
         let span = publish_span(request.get_ref());
         let patience = patience(request.metadata());
-        let answer = async {
-            let publish = self.requests.publish(request.into_inner(), patience)?;
-            self.volumes.publish(publish).await?;
-            Ok(NodePublishVolumeResponse {})
-        };
-        told(span, answer).await
+        told(span, self.publish(request.into_inner(), patience)).await
     }
 
     async fn node_unpublish_volume(
@@ -50,9 +90,9 @@ impl node_server::Node for Node {
         let request = request.into_inner();
         let span = tracing::info_span!("NodeUnpublishVolume", volume = request.volume_id.as_str());
         let answer = async {
-            let (id, target) = self.requests.unpublish(request)?;
-            self.volumes.unpublish(&id, &target).await?;
-            Ok(NodeUnpublishVolumeResponse {})
+            let outcome = self.unpublish(request).await;
+            self.metrics.unpublish(status::label(&outcome));
+            outcome
         };
         told(span, answer).await
     }
@@ -102,7 +142,7 @@ fn publish_span(request: &NodePublishVolumeRequest) -> Span {
 /// Runs `answer` inside `span` and says there what it came to.
 async fn told<T>(span: Span, answer: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
     let told = async {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let outcome = answer.await;
         let ms = started.elapsed().as_millis() as u64;
         match &outcome {

@@ -4,7 +4,7 @@ use provider::ErrorKind;
 use tonic::{Code, Status};
 
 use super::request::Refusal;
-use crate::volume;
+use crate::{metrics, volume};
 
 /// Most bytes of a message: kubelet cuts an Event at 1 KiB, logs take more.
 const MAX_MESSAGE: usize = 4096;
@@ -56,6 +56,31 @@ fn store_code(kind: ErrorKind) -> Code {
         ErrorKind::Denied => Code::PermissionDenied,
         ErrorKind::Unauthenticated => Code::Unauthenticated,
         ErrorKind::Unavailable => Code::Unavailable,
+    }
+}
+
+/// The label under which a call that came to `outcome` is counted.
+pub(super) fn label<T>(outcome: &Result<T, Status>) -> metrics::Code {
+    use metrics::Code as Label;
+    match outcome.as_ref().map_or_else(Status::code, |_| Code::Ok) {
+        Code::Ok => Label::Ok,
+        Code::InvalidArgument => Label::InvalidArgument,
+        Code::NotFound => Label::NotFound,
+        Code::AlreadyExists => Label::AlreadyExists,
+        Code::PermissionDenied => Label::PermissionDenied,
+        Code::Unauthenticated => Label::Unauthenticated,
+        Code::ResourceExhausted => Label::ResourceExhausted,
+        Code::FailedPrecondition => Label::FailedPrecondition,
+        Code::Aborted => Label::Aborted,
+        Code::DeadlineExceeded => Label::DeadlineExceeded,
+        Code::Unavailable => Label::Unavailable,
+        // None of these leaves this module.
+        Code::Internal
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::DataLoss => Label::Internal,
     }
 }
 

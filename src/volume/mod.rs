@@ -78,6 +78,15 @@ pub struct Publish {
     pub timeout: Duration,
 }
 
+/// What a publish came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The volume was mounted by this call.
+    Mounted,
+    /// It was mounted before, and has the new tokens.
+    Already,
+}
+
 /// Why a volume was not published or unpublished.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::failpoint;
 use crate::mode::{Mounted, ShownFile, Usage};
@@ -25,7 +26,7 @@ use crate::volume::report::Happening;
 use crate::volume::served::{Order, Served};
 use crate::volume::status::VolumeState;
 use crate::volume::store_health::Attempt;
-use crate::volume::{Error, Publish, VolumeId, blocking};
+use crate::volume::{ClassName, Error, Publish, Published, VolumeId, blocking};
 
 /// Orders that may wait for a volume that is reading.
 const ORDERS: usize = 16;
@@ -116,16 +117,22 @@ impl Volumes {
     /// # Errors
     ///
     /// Nothing is mounted that was not before.
-    pub async fn publish(self: &Arc<Self>, publish: Publish) -> Result<(), Error> {
+    pub async fn publish(self: &Arc<Self>, publish: Publish) -> Result<Published, Error> {
         if self.stopping.is_cancelled() {
             return Err(Error::Stopping);
         }
         let volumes = Arc::clone(self);
-        let call = self.calls.spawn(async move { volumes.publish_held(publish).await });
+        let call = async move { volumes.publish_held(publish).await };
+        let call = self.calls.spawn(call.in_current_span());
         call.await.unwrap_or_else(|error| Err(Error::Invalid(format!("the call did not finish: {error}"))))
     }
 
-    async fn publish_held(&self, publish: Publish) -> Result<(), Error> {
+    /// The provider that a class names, as far as the class is known.
+    pub async fn provider_of(&self, class: &ClassName) -> Option<String> {
+        self.parts.classes.get(class).await.ok().map(|class| class.provider.clone())
+    }
+
+    async fn publish_held(&self, publish: Publish) -> Result<Published, Error> {
         let _hold = self.hold(&publish.id)?;
         if let Some(entry) = self.entry(&publish.id) {
             return self.republish(&entry, publish).await;
@@ -135,21 +142,21 @@ impl Volumes {
         if let Err(error) = &outcome {
             self.parts.reporter.refused(&publish, &provider, error.provider_kind(), &error.to_string());
         }
-        outcome
+        outcome.map(|()| Published::Mounted)
     }
 
     /// Takes new tokens of a volume that is served. Asks no store.
-    async fn republish(&self, entry: &Entry, publish: Publish) -> Result<(), Error> {
+    async fn republish(&self, entry: &Entry, publish: Publish) -> Result<Published, Error> {
         differences(&entry.publish, &publish)?;
         if !self.still_mounted(entry).await {
             tracing::warn!(volume = %publish.id, "the mount is gone; mounting again");
             self.stop(&publish.id).await;
-            return self.first_publish(&publish, &mut String::new()).await;
+            return self.first_publish(&publish, &mut String::new()).await.map(|()| Published::Mounted);
         }
         let workload = publish.workload;
         // A volume that is reading has room for some orders; the newest tokens come with the next call.
         let _ = entry.orders.try_send(Order::Credentials(workload.tokens, workload.credentials));
-        Ok(())
+        Ok(Published::Already)
     }
 
     async fn still_mounted(&self, entry: &Entry) -> bool {

@@ -115,7 +115,7 @@ impl Node {
     }
 
     async fn publish(&self, volume: &str) -> Result<(), Error> {
-        self.volumes.publish(publish(volume)).await
+        self.volumes.publish(publish(volume)).await.map(drop)
     }
 
     async fn unpublish(&self, volume: &str) {

@@ -170,7 +170,8 @@ async fn a_secret_that_is_not_there_is_not_found() {
     let pods = [world.pod_of("web", "gone"), world.pod_of("api", "keyless")];
 
     fails(&mut world, &pods[0], "NOT_FOUND", &[FILE, "missing"]);
-    fails(&mut world, &pods[1], "NOT_FOUND", &[FILE, "no-such-key"]);
+    let keyless = fails(&mut world, &pods[1], "NOT_FOUND", &["no-such-key"]);
+    assert_eq!(keyless.message.matches("object password").count(), 1, "{}", keyless.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]

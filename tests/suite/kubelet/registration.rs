@@ -98,3 +98,19 @@ async fn a_driver_that_is_stopped_leaves_its_socket_so_that_the_node_keeps_it() 
 
     assert!(first.socket.exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_beside_a_mounter_registers_on_sockets_that_the_mounter_binds() {
+    let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[]);
+    node.start_mounter();
+    node.flag("--mounter", node.path("mounter.sock").to_str().unwrap());
+    node.register();
+    node.start_node().await;
+    let first = register(&node, &json!({}));
+    assert_eq!(first.message, "");
+
+    node.restart_node().await;
+
+    let again = register(&node, &json!({ "seen": first.which }));
+    assert_eq!(again.message, "");
+}

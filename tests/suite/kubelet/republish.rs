@@ -2,6 +2,7 @@
 //! code would let it forget a volume that a pod reads.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testing::PodVolume;
@@ -75,12 +76,32 @@ async fn a_class_that_was_edited_spoiled_or_deleted_does_not_fail_a_republish() 
     let pod = world.pod("web");
     world.served(&pod);
 
-    world.class(("app", "app", "password", "    secretfs.dev/refresh: 1h"));
+    world.class(("app", "app", "no-such-key", ""));
+    new_pods_get(&mut world, "NOT_FOUND", "no-such-key");
     world.republished(&pod);
-    world.class(("app", "app", "password", "    secretfs.dev/mode: papyrus"));
+
+    world.class(("app", "app", "password", "    vaultSkipTLSVerify: perhaps"));
+    new_pods_get(&mut world, "INVALID_ARGUMENT", "vaultSkipTLSVerify");
     world.republished(&pod);
+
     fs::remove_file(world.node.path("classes/app.yaml")).unwrap();
+    new_pods_get(&mut world, "NOT_FOUND", "does not exist");
     world.republished(&pod);
+}
+
+/// Waits until the driver has seen what became of the class.
+#[track_caller]
+fn new_pods_get(world: &mut World, code: &str, word: &str) {
+    let started = Instant::now();
+    let other = world.pod("other");
+    loop {
+        let answer = world.publish(&other);
+        if answer.code == code && answer.message.contains(word) {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{answer:?}");
+        world.unpublish(&other).is("OK", &[]);
+    }
 }
 
 /// A change that makes other arguments of the same, and the code for it.

@@ -126,3 +126,29 @@ async fn stats_without_id_or_path_are_invalid_and_elsewhere_there_are_none() {
         assert_eq!(answer.code, code, "{request}: {}", answer.message);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_counted_by_code_and_logged_with_whom_they_are_for() {
+    let mut world = World::new().await;
+    let (pod, strange) = (world.pod("web"), world.pod_of("api", "no-such-class"));
+    world.served(&pod);
+    world.publish(&pod).is("OK", &[]);
+    world.publish(&strange).is("NOT_FOUND", &[]);
+    world.unpublish(&pod).is("OK", &[]);
+
+    let metrics = world.node.http("/metrics").await;
+    let log = world.node.log();
+
+    for line in [
+        r#"secretfs_publish_total{code="ok",provider="vault"} 2"#,
+        r#"secretfs_publish_total{code="not_found",provider="other"} 1"#,
+        r#"secretfs_publish_seconds_count{provider="vault"} 1"#,
+        r#"secretfs_unpublish_total{code="ok"} 1"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    let failure = log.lines().find(|line| line.contains("failed") && line.contains("no-such-class")).unwrap();
+    for word in ["NodePublishVolume", "namespace=\"shop\"", "pod=\"api\"", &strange.id(), "NotFound"] {
+        assert!(failure.contains(word), "no {word} in {failure}");
+    }
+}
