@@ -23,9 +23,10 @@ impl Admin for Volumes {
                 state.class.namespace == *namespace && state.class.name == *name
             }
         };
+        let ordered = Instant::now();
         let meant = self.states().into_values().filter(meant);
         let refreshes = meant.map(|state| async move {
-            let outcome = Self::refresh(self, &state.id).await;
+            let outcome = Self::refresh(self, &state.id, ordered).await;
             refreshed(&state, outcome)
         });
         futures::future::join_all(refreshes).await

@@ -33,8 +33,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub enum Order {
     /// Kubelet handed over fresh tokens and credentials.
     Credentials(BTreeMap<String, SecretBytes>, BTreeMap<String, SecretBytes>),
-    /// A person wants it read now; tells which files changed, or what went wrong.
-    Refresh(oneshot::Sender<Result<Vec<ObjectPath>, String>>),
+    /// A person wanted it read at this moment; tells which files changed, or what went wrong.
+    Refresh(Instant, oneshot::Sender<Result<Vec<ObjectPath>, String>>),
 }
 
 /// One served volume.
@@ -162,11 +162,11 @@ impl Served {
                 self.publish.workload.credentials = credentials;
                 self.on_credentials().await;
             }
-            Wake::Order(Some(Order::Refresh(reply))) => {
+            Wake::Order(Some(Order::Refresh(ordered, reply))) => {
                 if let Some(content) = &mut self.content {
                     content.reader.tenancy.reissue();
                 }
-                let outcome = self.refresh(Some(Instant::now()), Notice::Pushed).await;
+                let outcome = self.refresh(Some(ordered), Notice::Pushed).await;
                 // Whoever asked may have gone.
                 let _ = reply.send(outcome.map_err(|error| error.to_string()));
             }

@@ -375,12 +375,13 @@ impl Volumes {
         self.lock().iter().map(|(id, entry)| (id.clone(), entry.state.borrow().clone())).collect()
     }
 
-    /// Has a volume read now. A revocation found so is an ordered one.
-    pub async fn refresh(&self, id: &VolumeId) -> Option<RefreshOutcome> {
+    /// Has a volume show what its store says at `ordered` or later: volumes of one order share what is
+    /// read for it. A revocation found so is an ordered one.
+    pub async fn refresh(&self, id: &VolumeId, ordered: Instant) -> Option<RefreshOutcome> {
         let entry = self.entry(id)?;
         let (reply, answer) = oneshot::channel();
         let late = |_| RefreshOutcome::Failed("the volume is busy reading; try again".to_owned());
-        let sent = timeout(REFRESH, entry.orders.send(Order::Refresh(reply))).await;
+        let sent = timeout(REFRESH, entry.orders.send(Order::Refresh(ordered, reply))).await;
         Some(match sent {
             Ok(Ok(())) => timeout(REFRESH, answer).await.map_or_else(late, |answer| match answer {
                 Ok(Ok(changed)) => RefreshOutcome::Refreshed(changed),

@@ -365,12 +365,29 @@ async fn a_composed_file_goes_with_an_object_that_was_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn volumes_of_one_order_share_what_was_read_for_it() {
+    let node = Node::serving("a").await;
+    node.publish("w").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    node.store.say("a", Say::Value("2"));
+    let (before, ordered) = (node.store.reads(), Instant::now());
+
+    for volume in ["v", "w"] {
+        // The second volume comes to it when the first has read already.
+        sleep(Duration::from_secs(1)).await;
+        let outcome = node.volumes.refresh(&VolumeId(volume.to_owned()), ordered).await;
+        assert!(matches!(outcome, Some(RefreshOutcome::Refreshed(changed)) if changed.len() == 1));
+    }
+    assert_eq!(node.store.reads(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ordered_refresh_finds_a_revocation_at_once() {
     let node = Node::serving("a,b").await;
 
     node.store.say("a", Say::Error(ErrorKind::Revoked));
     sleep(Duration::from_secs(1)).await;
-    let outcome = node.volumes.refresh(&VolumeId("v".to_owned())).await;
+    let outcome = node.volumes.refresh(&VolumeId("v".to_owned()), Instant::now()).await;
     assert!(matches!(outcome, Some(RefreshOutcome::Failed(_))));
     assert_eq!(node.file("a"), None);
 }
