@@ -33,6 +33,7 @@ pub struct RunningNode {
     flags: Vec<String>,
     registers: bool,
     failpoint: Option<String>,
+    log: String,
 }
 
 /// A pod with one volume of ours.
@@ -135,9 +136,7 @@ impl RunningNode {
     /// A node with a `secretfs mounter` beside `secretfs node`.
     pub async fn with_mounter(binary: &str, flags: &[&str]) -> Self {
         let mut node = Self::prepare(binary, flags);
-        node.start_mounter();
-        let socket = node.path("mounter.sock");
-        node.flags.extend(["--mounter".to_owned(), socket.display().to_string()]);
+        node.use_mounter();
         node.start_node().await;
         node
     }
@@ -149,15 +148,21 @@ impl RunningNode {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self {
-            root,
-            binary: binary.into(),
-            mounter: None,
-            node: None,
-            flags,
-            registers: false,
-            failpoint: None,
-        }
+        let (mounter, node, failpoint) = (None, None, None);
+        let (log, registers) = ("debug".to_owned(), false);
+        Self { root, binary: binary.into(), mounter, node, flags, failpoint, log, registers }
+    }
+
+    /// Starts a mounter, which the node uses from its next start.
+    pub fn use_mounter(&mut self) {
+        self.start_mounter();
+        let socket = self.path("mounter.sock");
+        self.flag("--mounter", &socket.display().to_string());
+    }
+
+    /// Logs `level` instead of `debug` from the next start.
+    pub fn log_level(&mut self, level: &str) {
+        level.clone_into(&mut self.log);
     }
 
     /// A path below the node's root.
@@ -253,7 +258,7 @@ impl RunningNode {
         let mut command = Command::new(&self.binary);
         command
             .arg(name)
-            .args(["--log", "debug"])
+            .args(["--log", &self.log])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
@@ -282,6 +287,11 @@ impl RunningNode {
     /// Pid of `secretfs node`.
     pub fn node_pid(&self) -> u32 {
         self.node.as_ref().unwrap().id()
+    }
+
+    /// Pids of what runs.
+    pub fn pids(&self) -> Vec<u32> {
+        self.node.iter().chain(&self.mounter).map(Child::id).collect()
     }
 
     /// Pid of `secretfs mounter`.

@@ -190,8 +190,21 @@ impl OpenBao {
 
     /// Every entry of the audit log, in order.
     pub fn audit(&self) -> Vec<Value> {
-        let log = fs::read_to_string(self.folder.path().join("audit.log")).unwrap_or_default();
-        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.audit_after(0)
+    }
+
+    /// The same without the first `lines` of it.
+    pub fn audit_after(&self, lines: usize) -> Vec<Value> {
+        self.audit_log().lines().skip(lines).filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// How many lines the audit log has.
+    pub fn audit_lines(&self) -> usize {
+        self.audit_log().lines().count()
+    }
+
+    fn audit_log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("audit.log")).unwrap_or_default()
     }
 
     /// Freezes the server: it accepts connections and answers nothing.

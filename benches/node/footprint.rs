@@ -1,0 +1,81 @@
+//! Memory, threads, descriptors and bytes on disk.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::report::{Line, Unit};
+use crate::world::{Bench, FILES, IN_FLIGHT, VOLUMES, World, value};
+
+/// By then connections that carried values are closed, and buffers given back.
+const SETTLED: Duration = Duration::from_secs(2);
+const MIB: f64 = 1024.0 * 1024.0;
+
+pub(crate) async fn memory(world: &World) -> Vec<Line> {
+    let bench = world.node("1h").await;
+    tokio::time::sleep(SETTLED).await;
+    let idle = line(&bench, "memory of all our processes, idle").peer("69 MiB").at_most(20.0);
+    let pods = world.pods("memory", VOLUMES, "ten-many");
+    bench.publish_all(&pods, IN_FLIGHT).await;
+    tokio::time::sleep(SETTLED).await;
+    let secrets = (VOLUMES * FILES * value(1).len()) as f64 / MIB;
+    let full =
+        line(&bench, "memory, 200 volumes × 10, 200 identities").peer("94 MiB").at_most(40.0 + secrets);
+    bench.unpublish_all(&pods).await;
+    tokio::time::sleep(SETTLED).await;
+    vec![idle, full, line(&bench, "memory, after all were unpublished").peer("95 MiB")]
+}
+
+fn line(bench: &Bench<'_>, what: &str) -> Line {
+    let pids: Vec<u32> = bench.node.pids();
+    let each: Vec<Process> = pids.iter().map(|pid| Process::of(*pid)).collect();
+    let more: Vec<String> = each.iter().map(Process::text).collect();
+    let rss: f64 = each.iter().map(|process| process.rss).sum();
+    Line::number(what, Unit::Mib, rss).more(more.join("; "))
+}
+
+struct Process {
+    name: String,
+    rss: f64,
+    anonymous: f64,
+    threads: f64,
+    descriptors: usize,
+}
+
+impl Process {
+    fn of(pid: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field of status");
+            line.trim_start_matches(':').trim().trim_end_matches(" kB").to_owned()
+        };
+        let amount = |name: &str| field(name).parse::<f64>().expect("a number");
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count();
+        Self {
+            name: command.split('\0').nth(1).unwrap_or_default().to_owned(),
+            rss: amount("VmRSS") / 1024.0,
+            anonymous: amount("RssAnon") / 1024.0,
+            threads: amount("Threads"),
+            descriptors,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self { name, rss, anonymous, threads, descriptors } = self;
+        format!("{name}: {rss:.1} (anonymous {anonymous:.1}), {threads} threads, {descriptors} fds")
+    }
+}
+
+pub(crate) async fn binary(world: &World) -> Vec<Line> {
+    let built = fs::metadata(world.binary()).expect("the binary").len() as f64 / 1e6;
+    let line = Line::number("binary", Unit::Megabytes, stripped(world).unwrap_or(built));
+    vec![line.peer("131 MB, 92 stripped").at_most(45.0).more(format!("stripped; {built:.1} as built"))]
+}
+
+fn stripped(world: &World) -> Option<f64> {
+    let copy = tempfile::NamedTempFile::new().ok()?;
+    let strip = Command::new("strip").arg("-o").arg(copy.path()).arg(world.binary()).status().ok()?;
+    let bytes = fs::metadata(copy.path()).ok()?.len();
+    strip.success().then_some(bytes as f64 / 1e6)
+}
