@@ -42,7 +42,7 @@ fn code(error: &volume::Error) -> Code {
         E::Busy(_) => Code::Aborted,
         E::Deadline { .. } => Code::DeadlineExceeded,
         E::TooLarge(_) => Code::ResourceExhausted,
-        E::Stopping => Code::Unavailable,
+        E::Stopping | E::Unfinished => Code::Unavailable,
         E::Mount(_) => Code::Internal,
         E::Provider { source, .. } => store_code(source.kind()),
     }
@@ -147,6 +147,7 @@ mod tests {
             (deadline(), Code::DeadlineExceeded),
             (kernel(io::ErrorKind::FileTooLarge), Code::ResourceExhausted),
             (Error::Stopping, Code::Unavailable),
+            (Error::Unfinished, Code::Unavailable),
             (kernel(io::ErrorKind::StorageFull), Code::ResourceExhausted),
             (kernel(io::ErrorKind::PermissionDenied), Code::Internal),
             (kernel(io::ErrorKind::Other), Code::Internal),

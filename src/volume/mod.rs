@@ -153,6 +153,10 @@ pub enum Error {
     #[error("secretfs is stopping; the call will be repeated")]
     Stopping,
 
+    /// The call broke off: what it left is found by the next.
+    #[error("the call did not come to its end; it will be repeated")]
+    Unfinished,
+
     /// The kernel refused.
     #[error("{0}")]
     Mount(mounter::Error),

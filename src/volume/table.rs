@@ -124,7 +124,10 @@ impl Volumes {
         let volumes = Arc::clone(self);
         let call = async move { volumes.publish_held(publish).await };
         let call = self.calls.spawn(call.in_current_span());
-        call.await.unwrap_or_else(|error| Err(Error::Invalid(format!("the call did not finish: {error}"))))
+        call.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a publish did not come to its end");
+            Err(Error::Unfinished)
+        })
     }
 
     /// The provider that a class names, as far as the class is known.
