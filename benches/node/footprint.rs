@@ -12,7 +12,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 const MIB: f64 = 1024.0 * 1024.0;
 
 pub(crate) async fn memory(world: &World) -> Vec<Line> {
-    let bench = world.node("1h").await;
+    let bench = world.node_and_mounter("1h").await;
     tokio::time::sleep(SETTLED).await;
     let idle = line(&bench, "memory of all our processes, idle").peer("69 MiB").at_most(20.0);
     let pods = world.pods("memory", VOLUMES, "ten-many");
@@ -37,6 +37,8 @@ fn line(bench: &Bench<'_>, what: &str) -> Line {
 struct Process {
     name: String,
     rss: f64,
+    /// What it shares with others counts in part only: both processes run the same binary.
+    pss: f64,
     anonymous: f64,
     threads: f64,
     descriptors: usize,
@@ -55,6 +57,7 @@ impl Process {
         Self {
             name: command.split('\0').nth(1).unwrap_or_default().to_owned(),
             rss: amount("VmRSS") / 1024.0,
+            pss: pss(pid),
             anonymous: amount("RssAnon") / 1024.0,
             threads: amount("Threads"),
             descriptors,
@@ -62,9 +65,17 @@ impl Process {
     }
 
     fn text(&self) -> String {
-        let Self { name, rss, anonymous, threads, descriptors } = self;
-        format!("{name}: {rss:.1} (anonymous {anonymous:.1}), {threads} threads, {descriptors} fds")
+        let Self { name, rss, pss, anonymous, threads, descriptors } = self;
+        format!(
+            "{name}: {rss:.1} (anonymous {anonymous:.1}, PSS {pss:.1}), {threads} threads, {descriptors} fds"
+        )
     }
+}
+
+fn pss(pid: u32) -> f64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("root, to look");
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a field of smaps_rollup");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
 }
 
 pub(crate) async fn binary(world: &World) -> Vec<Line> {

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use csi_proto::csi::NodePublishVolumeRequest;
 use csi_proto::csi::NodeUnpublishVolumeRequest;
 use csi_proto::csi::node_client::NodeClient;
 use futures::stream::{self, StreamExt};
 use provider_store::{Item, RootKeySource, Store, Values};
+use rustix::mount::MountFlags;
 use serde_json::{Value, json};
 use testing::{Claims, Issuer, OpenBao, PodVolume, RunningNode};
 use tonic::transport::Channel;
@@ -121,6 +123,9 @@ impl World {
     /// A node without volumes. `refresh` is that of its classes.
     pub(crate) fn prepare(&self, refresh: &str) -> RunningNode {
         let mut node = RunningNode::prepare(&self.binary, &[]);
+        // As `/run` is, where a node keeps its state.
+        rustix::mount::mount("tmpfs", node.path("state"), "tmpfs", MountFlags::empty(), None)
+            .expect("root, to mount");
         node.log_level("info");
         node.flag("--store", &self.embedded.path().join("store").display().to_string());
         node.flag("--root-key", &self.embedded.path().join("root.key").display().to_string());
@@ -136,7 +141,19 @@ impl World {
 
     /// The same, serving.
     pub(crate) async fn node(&self, refresh: &str) -> Bench<'_> {
+        self.serving(self.prepare(refresh)).await
+    }
+
+    /// The same with a mounter beside it, as it is deployed.
+    pub(crate) async fn node_and_mounter(&self, refresh: &str) -> Bench<'_> {
         let mut node = self.prepare(refresh);
+        if !self.mounter {
+            node.use_mounter();
+        }
+        self.serving(node).await
+    }
+
+    async fn serving(&self, mut node: RunningNode) -> Bench<'_> {
         node.start_node().await;
         Bench { client: node.client().await, node, world: self }
     }
@@ -255,22 +272,27 @@ impl Bench<'_> {
     }
 
     /// How long the publish call for `pod` alone takes.
-    pub(crate) async fn publish(&self, pod: &PodVolume) -> std::time::Duration {
-        let (request, mut client) = (self.request(pod), self.client.clone());
+    pub(crate) async fn publish(&self, pod: &PodVolume) -> Duration {
+        self.call(self.request(pod)).await
+    }
+
+    async fn call(&self, request: NodePublishVolumeRequest) -> Duration {
+        let mut client = self.client.clone();
         let (answer, took) = timed(client.node_publish_volume(request)).await;
-        answer.unwrap_or_else(|status| panic!("publish of {}: {status}\n{}", pod.pod, self.node.log()));
+        answer.unwrap_or_else(|status| panic!("{status}\n{}", self.node.log()));
         took
     }
 
-    /// Publishes `pods`, so many at a time.
-    pub(crate) async fn publish_all(&self, pods: &[PodVolume], in_flight: usize) -> Samples {
+    /// Publishes `pods`, so many at a time. How long each call takes, and all of them.
+    pub(crate) async fn publish_all(&self, pods: &[PodVolume], in_flight: usize) -> (Samples, Duration) {
         // Kubelet's part is not ours to be measured.
-        pods.iter().for_each(|pod| drop(self.request(pod)));
-        let calls = stream::iter(pods).map(|pod| self.publish(pod)).buffer_unordered(in_flight);
-        calls.collect::<Vec<_>>().await.into_iter().collect()
+        let requests: Vec<_> = pods.iter().map(|pod| self.request(pod)).collect();
+        let calls = stream::iter(requests).map(|request| self.call(request)).buffer_unordered(in_flight);
+        let (each, all) = timed(calls.collect::<Vec<_>>()).await;
+        (each.into_iter().collect(), all)
     }
 
-    pub(crate) async fn unpublish(&self, pod: &PodVolume) -> std::time::Duration {
+    pub(crate) async fn unpublish(&self, pod: &PodVolume) -> Duration {
         let mut client = self.client.clone();
         let target_path = self.node.target(pod).display().to_string();
         let request = NodeUnpublishVolumeRequest { volume_id: pod.id(), target_path };
