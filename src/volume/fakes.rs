@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use manifest::Class;
 use provider::{
-    Error, ErrorKind, Invalid, LeaseId, Object, ObjectPath, ObjectRef, Ownership, Parameters, Provider,
-    Reading, Request, Result, SecretBytes, Session, Source, Tenure, Validity, Workload,
+    Changes, Error, ErrorKind, Invalid, LeaseId, Object, ObjectPath, ObjectRef, Ownership, Parameters,
+    Provider, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Validity, Workload,
 };
 use tokio::sync::watch;
 
@@ -35,6 +35,8 @@ pub(super) enum Say {
 
 #[derive(Default)]
 pub(super) struct State {
+    /// Counts announcements.
+    pub(super) announced: watch::Sender<u64>,
     pub(super) answers: HashMap<String, Say>,
     pub(super) reads: Vec<String>,
     pub(super) logins: usize,
@@ -56,6 +58,11 @@ pub(super) struct FakeStore(pub(super) Arc<Mutex<State>>);
 impl FakeStore {
     pub(super) fn say(&self, request: &str, say: Say) {
         self.0.lock().unwrap().answers.insert(request.to_owned(), say);
+    }
+
+    /// Announces that something may have changed.
+    pub(super) fn announce(&self) {
+        self.0.lock().unwrap().announced.send_modify(|count| *count += 1);
     }
 
     pub(super) fn reads(&self) -> usize {
@@ -160,8 +167,22 @@ impl Source for FakeSource {
         Ok(session)
     }
 
+    fn changes(&self) -> Option<Box<dyn Changes>> {
+        Some(Box::new(FakeChanges(self.store.0.lock().unwrap().announced.subscribe())))
+    }
+
     fn extract(&self, _index: usize, reading: &Reading) -> Result<Object> {
         Ok(Object { contents: reading.body.clone(), significant: None, version: None })
+    }
+}
+
+struct FakeChanges(watch::Receiver<u64>);
+
+#[async_trait]
+impl Changes for FakeChanges {
+    async fn changed(&mut self) -> std::time::Instant {
+        self.0.changed().await.unwrap();
+        tokio::time::Instant::now().into_std()
     }
 }
 

@@ -1,11 +1,14 @@
 //! One volume's way to its store: logins, shared readings, its own readings.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use provider::{Error, ErrorKind, Ownership, Reading, Request, Result, Session, Source, Tenure, Workload};
+use provider::{
+    Changes, Error, ErrorKind, Ownership, Reading, Request, Result, Session, Source, Tenure, Workload,
+};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -140,10 +143,20 @@ pub struct Reader {
     /// The entries this volume reads, which keeps them alive.
     entries: BTreeMap<Request, Arc<Entry>>,
     identity: Option<Arc<str>>,
+    announcements: Announcements,
     /// The login it shares with others: providers keep none that nobody holds.
     login: Option<Arc<dyn Session>>,
     /// What the volume owns at the store.
     pub tenancy: Tenancy,
+}
+
+/// A store's announcements, if it makes any.
+struct Announcements(Option<Box<dyn Changes>>);
+
+impl fmt::Debug for Announcements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Announcements").field(&self.0.is_some()).finish()
+    }
 }
 
 enum Got {
@@ -158,6 +171,7 @@ impl Reader {
         let mut requests: Vec<_> = source.objects().iter().map(|object| object.request.clone()).collect();
         requests.sort();
         requests.dedup();
+        let announcements = Announcements(source.changes());
         let label = metrics::Provider::of(tenancy.provider());
         let store = Store { name: Arc::from(source.store()), label };
         Self {
@@ -167,6 +181,7 @@ impl Reader {
             requests,
             entries: BTreeMap::new(),
             identity: None,
+            announcements,
             login: None,
             tenancy,
         }
@@ -180,6 +195,15 @@ impl Reader {
         next.tenancy.retain(&next.requests);
         next.tenancy.reissue();
         *self = next;
+    }
+
+    /// Waits until the store announces a change, and tells when that was noticed. It has been listened
+    /// to since before the first read, so that no change falls between.
+    pub async fn announced(&mut self) -> std::time::Instant {
+        match &mut self.announcements.0 {
+            Some(changes) => changes.changed().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// What is read.

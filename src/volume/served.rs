@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::Class;
-use provider::{Changes, Error, ErrorKind, ObjectPath, SecretBytes};
+use provider::{Error, ErrorKind, ObjectPath, SecretBytes};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -121,35 +121,26 @@ impl Served {
     /// Keeps the volume fresh until `stop`, then gives it back as it is.
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken) -> Self {
         let mut classes = self.parts.classes.changes();
-        let mut pushes = self.pushes();
         loop {
             let due = self.next_due();
             let wake = tokio::select! {
                 biased;
                 () = stop.cancelled() => Wake::Stop,
                 order = orders.recv() => Wake::Order(order),
-                at = pushed(&mut pushes) => Wake::Pushed(at),
+                at = announced(&mut self.content) => Wake::Pushed(at),
                 Ok(()) = classes.changed() => Wake::Class,
                 () = sleep_until(due) => Wake::Timer,
             };
             if matches!(wake, Wake::Stop | Wake::Order(None)) {
                 return self;
             }
-            let edited = matches!(wake, Wake::Class) || self.content.is_none();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self,
                 () = self.on(wake) => {}
             }
-            if edited {
-                pushes = self.pushes();
-            }
             self.describe();
         }
-    }
-
-    fn pushes(&self) -> Option<Box<dyn Changes>> {
-        self.content.as_ref().and_then(|content| content.reader.source().changes())
     }
 
     async fn on(&mut self, wake: Wake) {
@@ -163,6 +154,9 @@ impl Served {
                 self.on_credentials().await;
             }
             Wake::Order(Some(Order::Refresh(ordered, reply))) => {
+                if self.content.is_none() {
+                    self.on_class().await;
+                }
                 if let Some(content) = &mut self.content {
                     content.reader.tenancy.reissue();
                 }
@@ -377,9 +371,9 @@ impl Served {
     }
 }
 
-async fn pushed(pushes: &mut Option<Box<dyn Changes>>) -> std::time::Instant {
-    match pushes {
-        Some(pushes) => pushes.changed().await,
+async fn announced(content: &mut Option<Content>) -> std::time::Instant {
+    match content {
+        Some(content) => content.reader.announced().await,
         None => std::future::pending().await,
     }
 }

@@ -530,6 +530,37 @@ async fn a_volume_taken_over_is_refreshed_without_a_spurious_rotation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_that_is_announced_while_a_volume_is_first_read_is_not_missed() {
+    let node = Node::start();
+    node.class("a,b", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.store.say("b", Say::Error(ErrorKind::Unavailable));
+    let change = async {
+        sleep(Duration::from_millis(50)).await;
+        node.store.say("a", Say::Value("2"));
+        node.store.say("b", Say::Value("2"));
+        node.store.announce();
+    };
+    let (published, ()) = tokio::join!(node.publish("v"), change);
+    published.unwrap();
+
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.file("a").as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_to_refresh_a_volume_that_was_just_taken_over_is_carried_out() {
+    let node = Node::serving("a").await;
+    node.store.say("a", Say::Value("2"));
+    let node = node.restart();
+    node.volumes.restore().await.unwrap();
+
+    let outcome = node.volumes.refresh(&VolumeId("v".to_owned()), Instant::now()).await;
+    assert!(matches!(outcome, Some(RefreshOutcome::Refreshed(_))), "{outcome:?}");
+    assert_eq!(node.file("a").as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_edited_class_is_applied_to_live_volumes_and_a_deleted_one_changes_nothing() {
     let node = Node::start();
     node.class("a", |_| {});

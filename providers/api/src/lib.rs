@@ -166,7 +166,7 @@ pub enum Tenure {
 
 /// A store's announcements.
 #[async_trait]
-pub trait Changes: Send {
+pub trait Changes: Send + Sync {
     /// Waits for the next announcement and tells when it was noticed. Announcements
     /// that came together are one. Never returns once the store cannot announce any more.
     async fn changed(&mut self) -> Instant;
