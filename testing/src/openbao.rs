@@ -235,6 +235,8 @@ impl OpenBao {
     /// Seals the server: every call is answered with 503.
     pub fn seal(&self) {
         self.write("sys/seal", &Value::Null);
+        // It answers before it has sealed itself, and on the way there even denies that its engines exist.
+        until(|| self.call(&Method::GET, "sys/health", None).0 == 503, || self.complaint());
     }
 
     /// Unseals the server and waits until it serves.
