@@ -398,6 +398,8 @@ fn every_command_leaves_one_audit_record() {
     host.ok(&["rotate-key"], "");
     let elsewhere = host.path("elsewhere.log");
     host.ok(&["list", "--audit-log", elsewhere.to_str().unwrap()], "");
+    let told = host.ok(&["list", "--audit-log", "-"], "");
+    assert!(told.lines().any(|line| line.contains(r#""operation":"list""#)), "{told}");
 
     let records = host.audit();
     let told: Vec<_> = records

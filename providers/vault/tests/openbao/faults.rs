@@ -123,6 +123,31 @@ async fn nobody_at_the_address_is_told_by_what_is_missing() {
 }
 
 #[tokio::test]
+async fn a_store_is_reached_through_the_administrators_proxy_and_around_it_where_he_says() {
+    const OBJECT_THERE: &str = "- {objectName: a, secretPath: secret/data/app, secretKey: key}";
+    let (bao, issuer) = store();
+    bao.put("secret", "app", &json!({"key": "v"}));
+    let proxy = FaultServer::before(&bao.address());
+    let config = |address: &str, no_proxy: &str| VaultConfig {
+        address: Some(address.to_owned()),
+        proxy: Some(proxy.url()),
+        no_proxy: Some(no_proxy.to_owned()),
+        ..VaultConfig::default()
+    };
+    let workload = workload(&issuer, "web-0", "v0");
+
+    let through = Vault::new(config("http://store.invalid:8200", "")).unwrap();
+    only(&*class(&through, OBJECT_THERE), &workload).await.unwrap();
+    let passed = proxy.seen();
+    assert!(!passed.is_empty());
+    assert!(passed.iter().all(|seen| seen.target.starts_with("http://store.invalid:8200/v1/")), "{passed:?}");
+
+    let around = Vault::new(config(&bao.address(), "127.0.0.1")).unwrap();
+    only(&*class(&around, OBJECT_THERE), &workload).await.unwrap();
+    assert_eq!(proxy.seen().len(), passed.len());
+}
+
+#[tokio::test]
 async fn a_frozen_and_a_sealed_store_are_outages() {
     let (bao, issuer) = store();
     let vault = impatient(&bao.address());
