@@ -210,6 +210,8 @@ impl OpenBao {
     /// Freezes the server: it accepts connections and answers nothing.
     pub fn freeze(&self) {
         self.running().signal(Signal::STOP);
+        // The signal is delivered a moment later; until then it answers.
+        until(|| self.running().stands_still(), || self.complaint());
     }
 
     /// Lets a frozen server go on.

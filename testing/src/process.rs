@@ -48,6 +48,16 @@ impl Server {
         kill_process(pid, signal).expect("to signal a server of our own");
     }
 
+    /// Whether every thread of it is stopped (`T` in proc_pid_stat(5)).
+    pub(crate) fn stands_still(&self) -> bool {
+        let threads =
+            std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a server of our own");
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+        })
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("to wait for a server of our own")
