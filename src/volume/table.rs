@@ -56,7 +56,6 @@ pub struct Volumes {
 #[derive(Debug)]
 struct Entry {
     publish: Publish,
-    provider: String,
     mounted: Arc<dyn Mounted>,
     orders: mpsc::Sender<Order>,
     state: watch::Receiver<VolumeState>,
@@ -187,7 +186,7 @@ impl Volumes {
                 self.parts.reporter.published(publish, provider, &snapshot);
                 let served =
                     Served::new(Arc::clone(&self.parts), publish.clone(), content, mounted, snapshot);
-                self.serve(served, provider.clone());
+                self.serve(served);
                 Ok(())
             }
             Err(error) => {
@@ -228,13 +227,13 @@ impl Volumes {
         Ok((mounted, snapshot))
     }
 
-    fn serve(&self, served: Served, provider: String) {
+    fn serve(&self, served: Served) {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let stop = CancellationToken::new();
         let publish = served.publish.clone();
         let (mounted, state) = (Arc::clone(&served.mounted), served.state());
         let task = Mutex::new(Some(tokio::spawn(served.run(inbox, stop.clone()))));
-        let entry = Arc::new(Entry { publish, provider, mounted, orders, state, stop, task });
+        let entry = Arc::new(Entry { publish, mounted, orders, state, stop, task });
         self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.publish.id.clone(), entry);
     }
 
@@ -245,16 +244,15 @@ impl Volumes {
     /// `Busy`, or the kernel refuses; calling again is safe.
     pub async fn unpublish(&self, id: &VolumeId, target: &Path) -> Result<(), Error> {
         let _hold = self.hold(id)?;
-        let known = self.entry(id);
-        let elsewhere = known.as_ref().is_some_and(|entry| entry.publish.target != target);
+        let elsewhere = self.entry(id).is_some_and(|entry| entry.publish.target != target);
         if elsewhere {
             return self.detach(target).await;
         }
         let served = self.stop(id).await;
         failpoint::hit("unpublish.stopped");
         if let Err(error) = self.detach(target).await {
-            if let (Some(served), Some(entry)) = (served, known) {
-                self.serve(served, entry.provider.clone());
+            if let Some(served) = served {
+                self.serve(served);
             }
             return Err(error);
         }
@@ -354,10 +352,9 @@ impl Volumes {
             return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
         };
         let shown = self.shown(&record, files);
-        let provider = self.parts.classes.get(&record.class).await.map(|class| class.provider.clone());
         let served =
             Served::adopted(Arc::clone(&self.parts), publish, mounted, shown, record.had_credentials);
-        self.serve(served, provider.unwrap_or_default());
+        self.serve(served);
         Ok(())
     }
 
