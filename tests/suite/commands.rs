@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::Arc;
 
 use secretfs::admin::socket::AdminSocket;
@@ -13,7 +13,7 @@ use testing::in_private_mounts;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Target, mount, mounts_below};
+use crate::support::{Target, Told, mount, mounts_below};
 
 /// A process with one volume, `/mnt/app`, whose store takes a password back when it is asked to refresh.
 struct OneVolume;
@@ -111,20 +111,6 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.shutdown.cancel();
-    }
-}
-
-#[derive(Debug)]
-struct Told {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Told {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
