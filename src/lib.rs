@@ -10,6 +10,7 @@ pub mod csi;
 pub mod exit;
 pub mod failpoint;
 pub mod hygiene;
+pub mod kubernetes;
 pub mod metrics;
 pub mod mode;
 pub mod mounter;
