@@ -1,0 +1,114 @@
+{{- define "secretfs.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 55 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 55 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 55 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "secretfs.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "secretfs.labels" -}}
+{{ include "secretfs.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "secretfs.image" -}}
+{{- with .Values.linux.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "secretfs.logArgs" -}}
+- --log-format={{ ternary "json" "text" .Values.logFormatJSON }}
+- --log={{ ternary "debug" "info" (ge (int .Values.logVerbosity) 4) }}
+{{- end -}}
+
+{{/* The host part of linux.metricsAddr; empty for every address. */}}
+{{- define "secretfs.httpHost" -}}
+{{- $host := regexReplaceAll ":[0-9]+$" .Values.linux.metricsAddr "" | trimAll "[]" -}}
+{{- if not (has $host (list "0.0.0.0" "::")) -}}{{- $host -}}{{- end -}}
+{{- end -}}
+
+{{- define "secretfs.httpPort" -}}
+{{- regexFind "[0-9]+$" .Values.linux.metricsAddr -}}
+{{- end -}}
+
+{{/* As the driver wants it: with a host. */}}
+{{- define "secretfs.http" -}}
+{{- if hasPrefix ":" .Values.linux.metricsAddr -}}0.0.0.0{{- end -}}{{- .Values.linux.metricsAddr -}}
+{{- end -}}
+
+{{/* Where kubelet probes; empty for the pod's own address. */}}
+{{- define "secretfs.probeHost" -}}
+{{- $host := include "secretfs.httpHost" . -}}
+{{- if .Values.linux.probeHost -}}
+{{- .Values.linux.probeHost -}}
+{{- else if .Values.linux.hostNetwork -}}
+{{- $host -}}
+{{- else if $host -}}
+{{- fail (printf "linux.metricsAddr %q is an address that kubelet cannot probe in a pod with a network of its own: write %q, or set linux.hostNetwork" .Values.linux.metricsAddr (printf ":%s" (include "secretfs.httpPort" .))) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "secretfs.probe" -}}
+httpGet:
+  path: {{ .path }}
+  port: {{ include "secretfs.httpPort" .root }}
+  {{- with include "secretfs.probeHost" .root }}
+  host: {{ . | quote }}
+  {{- end }}
+{{- end -}}
+
+{{- define "secretfs.pluginDir" -}}
+{{ .Values.linux.kubeletRootDir }}/plugins/{{ .Values.csidriver.name }}
+{{- end -}}
+
+{{/* Each driver of a node keeps its own, so that two may run on it. */}}
+{{- define "secretfs.stateDir" -}}
+{{ .Values.linux.stateDir }}/{{ .Values.csidriver.name }}
+{{- end -}}
+
+{{/* Pod settings that both halves share. */}}
+{{- define "secretfs.pod" -}}
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.linux.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .Values.linux.nodeSelector }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.linux.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.linux.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+# Longer than the driver gives the calls that it has taken.
+terminationGracePeriodSeconds: 30
+{{- end -}}
