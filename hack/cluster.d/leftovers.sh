@@ -1,0 +1,120 @@
+# shellcheck shell=bash
+# Ends a cluster, in whatever state it is, and looks whether something of it is left. Sourced by hack/cluster.
+
+down() {
+    local component namespaces
+    [ -d "$run" ] || { say "cluster $name is not there"; return 0; }
+    [ "$(id -u)" = 0 ] || die "run it as root: it unmounts, and removes cgroups and network namespaces"
+    # One that ended of itself is the one that calls.
+    ! alive owner || [ "$(pid_of owner)" = $$ ] || stop owner 0
+    [ -f "$run/port" ] || { rm -rf --one-file-system "$run"; return 0; }
+    names
+    namespaces=$(network_namespaces)
+    stop_node
+    for component in kube-scheduler kube-controller-manager kube-apiserver etcd; do
+        stop $component 0
+    done
+    undo_node "$namespaces"
+    exclusively unregister_node
+    complain_of_leftovers "$namespaces"
+    rm -rf --one-file-system "$run"
+    say "cluster $name is down"
+}
+
+# Pods first, through the runtime, which undoes what it did for them.
+stop_node() {
+    stop kubelet 10
+    if alive containerd; then
+        timeout 70 remove-pods "unix://$run/containerd/containerd.sock" || say "containerd did not remove its pods"
+    fi
+    stop containerd 10
+    kill_shims
+    kill_pods
+}
+
+# Those that outlived containerd.
+kill_shims() {
+    local process
+    for process in /proc/[0-9]*; do
+        case $({ tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null) in
+            *containerd-shim*"-address $run/containerd/"*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;;
+        esac
+    done
+}
+
+kill_pods() {
+    local list pid
+    while read -r list; do
+        while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$list"
+    done < <(cgroups | sed 's#$#/cgroup.procs#')
+}
+
+undo_node() {
+    local namespace
+    unmount
+    for namespace in $1; do
+        [ ! -e "$namespace" ] || { umount "$namespace"; rm -f "$namespace"; } 2>/dev/null || true
+    done
+    ! ip link show "$bridge" >/dev/null 2>&1 || ip link del "$bridge" || true
+    remove_cgroups
+    find /var/log/containers -type l -lname "$run/*" -delete 2>/dev/null || true
+}
+
+# Several times over, for a mount may lie on another.
+unmount() {
+    local point tries
+    for ((tries = 0; tries < 3; tries++)); do
+        mounts | sort -r | while read -r point; do
+            umount "$point" 2>/dev/null || umount -l "$point" 2>/dev/null || true
+        done
+    done
+}
+
+mounts() {
+    awk -v below="$run/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo
+}
+
+# Those that containerd made for pods of this cluster.
+network_namespaces() {
+    grep -rhosE '/(var/)?run/netns/cni-[0-9a-f-]+' --include=config.json "$run/containerd/state" | sort -u || true
+}
+
+# A process that was killed leaves its cgroup a moment later.
+remove_cgroups() {
+    local group tries
+    for ((tries = 0; tries < 20; tries++)); do
+        cgroups | sort -r | while read -r group; do rmdir "$group" 2>/dev/null || true; done
+        [ -n "$(cgroups)" ] || return 0
+        sleep 0.1
+    done
+}
+
+cgroups() {
+    local hierarchy
+    for hierarchy in $(hierarchies); do
+        find "$hierarchy/$cgroup" -type d 2>/dev/null || true
+    done
+}
+
+complain_of_leftovers() {
+    local left
+    left=$(leftovers "$1")
+    [ -z "$left" ] && return 0
+    say "of cluster $name is left:"
+    # shellcheck disable=SC2001
+    sed 's/^/  /' <<<"$left" >&2
+    die "see what holds it, and try again: hack/cluster down --name $name"
+}
+
+leftovers() {
+    local file namespace
+    mounts | sed 's/^/mount /'
+    cgroups | sed 's/^/cgroup /'
+    ! ip link show "$bridge" >/dev/null 2>&1 || echo "network bridge $bridge"
+    for namespace in $1; do
+        [ ! -e "$namespace" ] || echo "network namespace $namespace"
+    done
+    for file in "$run"/pid/*; do
+        [ "$file" = "$run/pid/owner" ] || ! alive "${file##*/}" || echo "process $(pid_of "${file##*/}"), ${file##*/}"
+    done
+}

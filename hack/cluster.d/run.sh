@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# Where a cluster is, and which names and ports are its own. Sourced by hack/cluster.
+
+# What is machine-wide: a folder for each cluster, called after the first of its ports.
+readonly claims=/run/secretfs-clusters
+# Ten ports each, apart from those that tests take for themselves and those of outgoing connections.
+readonly first_port=10000 last_port=11990 ports_each=10
+# A path of a Unix socket has 107 bytes at most; kubelet's longest takes 59 below the directory.
+readonly longest_directory=47
+
+# The directory of a cluster: below $SECRETFS_CLUSTERS, but where the paths of sockets would not fit
+# (or need quotes) below /run.
+directory_of() {
+    local clusters=${SECRETFS_CLUSTERS:-$repository/.cache/cluster} directory
+    directory=$clusters/$1
+    if [ ${#directory} -gt $longest_directory ] || [[ ! $directory =~ ^/[A-Za-z0-9/._-]+$ ]]; then
+        directory=/run/secretfs-cluster/$(printf %s "$clusters" | sha256sum | cut -c1-8)/$1
+    fi
+    echo "$directory"
+}
+
+# Installs what is missing.
+install_tools() {
+    local exports
+    exports=$("$repository/hack/tools" kubernetes)
+    eval "$exports"
+    find_tools
+}
+
+find_tools() {
+    tools=${SECRETFS_TOOLS:-$repository/.cache/tools}
+    PATH=$tools:$PATH
+}
+
+# Takes ports and names for this cluster, or finds those that it has.
+claim() {
+    local port
+    mkdir -p "$run"
+    if [ ! -f "$run/port" ]; then
+        drop_stale_claims
+        port=$(claimed_port)
+        echo "$port" >"$run/port"
+    fi
+    names
+}
+
+names() {
+    local port
+    port=$(cat "$run/port")
+    api_port=$port etcd_port=$((port + 1)) etcd_peer_port=$((port + 2)) controllers_port=$((port + 3))
+    scheduler_port=$((port + 4)) kubelet_port=$((port + 5)) kubelet_health_port=$((port + 6))
+    # What has no directory to be in: the network bridge, the cgroups.
+    bridge=secretfs$port cgroup=secretfs$port
+    claim=$claims/$port
+}
+
+claimed_port() {
+    local port tries
+    for ((tries = 0; tries < 200; tries++)); do
+        port=$((first_port + RANDOM % ((last_port - first_port) / ports_each) * ports_each))
+        [ ! -e "$claims/$port" ] && free "$port" || continue
+        mkdir "$claims/$port"
+        echo "$run" >"$claims/$port/run"
+        echo "$port"
+        return 0
+    done
+    die "no ten ports in a row are free between $first_port and $last_port; ss -Htln tells who has them"
+}
+
+# Whether nobody listens on this port nor on those that come with it.
+free() {
+    ! ss -Htln | awk -v first="$1" -v each=$ports_each '
+        { port = $4; sub(/^.*:/, "", port); if (port + 0 >= first && port + 0 < first + each) taken = 1 }
+        END { exit !taken }'
+}
+
+# Those whose cluster was cleared away by hand.
+drop_stale_claims() {
+    local each
+    for each in "$claims"/*/run; do
+        [ -f "$each" ] || continue
+        [ "$(cat "$(cat "$each")/port" 2>/dev/null)" = "$(basename "$(dirname "$each")")" ] || rm -rf "$(dirname "$each")"
+    done
+}
+
+# Ends the cluster when the process has ended that it was started for.
+watch_owner() {
+    [ -n "$owner" ] || return 0
+    # shellcheck disable=SC2016
+    launch owner bash -c 'tail --pid="$1" -f /dev/null; exec "$2" down --name "$3"' - \
+        "$owner" "$repository/hack/cluster" "$name"
+}
