@@ -14,6 +14,7 @@ mod commands;
 mod crash;
 mod embedded;
 mod hygiene;
+mod image;
 mod kill;
 mod kubelet;
 mod mounter;
