@@ -13,6 +13,7 @@
 )]
 
 mod background;
+mod cluster;
 mod faults;
 mod http;
 mod issuer;
@@ -25,6 +26,7 @@ mod postgres;
 mod process;
 mod tls;
 
+pub use cluster::{Cluster, Component, Scope};
 pub use faults::{Answer, FaultServer, Seen};
 pub use http::http_client;
 pub use issuer::{Claims, Issuer};
