@@ -4,7 +4,6 @@
 down() {
     local component namespaces
     [ -d "$run" ] || { say "cluster $name is not there"; return 0; }
-    [ "$(id -u)" = 0 ] || die "run it as root: it unmounts, and removes cgroups and network namespaces"
     # One that ended of itself is the one that calls.
     ! alive owner || [ "$(pid_of owner)" = $$ ] || stop owner 0
     [ -f "$run/port" ] || { rm -rf --one-file-system "$run"; return 0; }
@@ -18,6 +17,7 @@ down() {
     exclusively unregister_node
     complain_of_leftovers "$namespaces"
     rm -rf --one-file-system "$run"
+    rmdir -p "$(dirname "$run")" 2>/dev/null || true
     say "cluster $name is down"
 }
 

@@ -43,14 +43,16 @@ hierarchies() {
     done
 }
 
-# `exclusively COMMAND…`: while no other cluster looks at what all of them share.
+# `exclusively COMMAND…`: while no other cluster looks at what all of them share. The lock is on a folder
+# that stays, so that the one of the claims need not.
 exclusively() {
     local lock
-    mkdir -p "$claims"
-    exec {lock}>"$claims/.lock"
+    exec {lock}</run
     flock "$lock"
+    mkdir -p "$claims"
     "$@"
-    exec {lock}>&-
+    rmdir "$claims" 2>/dev/null || true
+    exec {lock}<&-
 }
 
 # The first node notes how it found the machine.
@@ -62,12 +64,8 @@ register_node() {
         done >"$claims/settings"
     fi
     touch "$claim/node"
-    [ -n "$(node_address)" ] || add_spare_address
-}
-
-add_spare_address() {
-    ip address add $spare_address/32 dev lo
-    touch "$claims/spare-address"
+    [ -n "$(node_address)" ] || ip address add $spare_address/32 dev lo
+    [ "$(node_address)" != $spare_address ] || touch "$claim/spare-address"
 }
 
 # It is registered, and nothing is sent there.
@@ -77,15 +75,18 @@ node_address() {
 
 # The last node leaves the machine as the first one found it.
 unregister_node() {
-    local value setting
+    local value setting spare=''
+    [ ! -f "$claim/spare-address" ] || spare=yes
     rm -rf "$claim"
+    if [ -n "$spare" ] && ! ls "$claims"/*/spare-address >/dev/null 2>&1; then
+        ip address del $spare_address/32 dev lo || true
+    fi
     ls "$claims"/*/node >/dev/null 2>&1 && return 0
     [ -f "$claims/settings" ] || return 0
     while read -r value setting; do
         echo "$value" >"/proc/sys/$setting"
     done <"$claims/settings"
-    [ ! -f "$claims/spare-address" ] || ip address del $spare_address/32 dev lo
-    rm -f "$claims/settings" "$claims/spare-address"
+    rm -f "$claims/settings"
     # What kubelet makes outside its root; whatever else is there is somebody else's.
     rm -f /var/lib/kubelet/device-plugins/{kubelet.sock,DEPRECATION,kubelet_internal_checkpoint}
     rmdir /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
