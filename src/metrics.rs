@@ -3,6 +3,9 @@
 //! Names of pods, classes, objects and stores are never labels: they have no bound, and
 //! they are nobody's business who may read metrics. They are fields of log lines.
 
+mod api;
+mod upstream;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,6 +21,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use provider::ErrorKind;
 
+use self::api::Api;
+pub use self::api::Telling;
+pub use self::upstream::ErrorType;
+use self::upstream::Upstream;
+
+/// Providers that are told apart, beside those with a variant of their own.
+const KNOWN: [&str; 7] = ["akeyless", "aws", "azure", "conjur", "e2e-provider", "gcp", "infisical"];
+
 /// Which kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
@@ -25,6 +36,8 @@ pub enum Provider {
     Vault,
     /// The embedded store.
     Secretfs,
+    /// One that many clusters have, from outside.
+    Known(&'static str),
     /// Any other.
     Other,
 }
@@ -35,7 +48,7 @@ impl Provider {
         match name {
             "vault" | "openbao" => Self::Vault,
             "secretfs" => Self::Secretfs,
-            _ => Self::Other,
+            _ => KNOWN.iter().find(|known| **known == name).map_or(Self::Other, |known| Self::Known(known)),
         }
     }
 
@@ -43,6 +56,7 @@ impl Provider {
         match self {
             Self::Vault => "vault",
             Self::Secretfs => "secretfs",
+            Self::Known(name) => name,
             Self::Other => "other",
         }
     }
@@ -194,6 +208,8 @@ pub struct Metrics {
     staleness: Gauge<f64, AtomicU64>,
     registered: Gauge,
     audit_dropped: Counter,
+    api: Api,
+    upstream: Upstream,
     registry: Arc<Registry>,
 }
 
@@ -221,6 +237,8 @@ impl Default for Metrics {
             staleness: Gauge::default(),
             registered: Gauge::default(),
             audit_dropped: Counter::default(),
+            api: Api::default(),
+            upstream: Upstream::default(),
             registry: Arc::default(),
         };
         let registry = unregistered.register().into();
@@ -230,10 +248,13 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&self) -> Registry {
-        let mut registry = Registry::with_prefix("secretfs");
-        self.register_volumes(&mut registry);
-        self.register_stores(&mut registry);
-        self.register_process(&mut registry);
+        let mut registry = Registry::default();
+        let own = registry.sub_registry_with_prefix("secretfs");
+        self.register_volumes(own);
+        self.register_stores(own);
+        self.register_process(own);
+        self.api.register(own);
+        self.upstream.register(&mut registry);
         registry
     }
 
@@ -319,8 +340,15 @@ impl Metrics {
         );
     }
 
-    /// A volume was published, or was not. `took` is given where it was mounted by this call.
-    pub fn publish(&self, provider: Provider, code: Code, took: Option<Duration>) {
+    /// A volume was published, or was not, and why. `took` is given where it was mounted by this call.
+    pub fn publish(
+        &self,
+        provider: Provider,
+        code: Code,
+        failure: Option<ErrorType>,
+        took: Option<Duration>,
+    ) {
+        self.upstream.publish(provider, failure);
         let provider = provider.label();
         self.publishes.get_or_create(&ByCodeAndProvider { code: code.label(), provider }).inc();
         if let Some(took) = took {
@@ -330,13 +358,50 @@ impl Metrics {
 
     /// A volume was unpublished, or was not.
     pub fn unpublish(&self, code: Code) {
+        self.upstream.unpublish(code != Code::Ok);
         self.unpublishes.get_or_create(&ByCode { code: code.label() }).inc();
     }
 
     /// A mounted volume was refreshed, or could not be.
     pub fn refresh(&self, provider: Provider, outcome: Refresh) {
+        self.upstream.refresh(provider, outcome);
         let labels = ByProviderAndOutcome { provider: provider.label(), outcome: outcome.label() };
         self.refreshes.get_or_create(&labels).inc();
+    }
+
+    /// How long a refresh took, whatever came of it.
+    pub fn refresh_took(&self, took: Duration) {
+        self.upstream.refresh_took(took);
+    }
+
+    /// A Kubernetes Secret was made or changed from mounted files, in the time it `took`.
+    pub fn secret_synced(&self, provider: Provider, took: Duration) {
+        self.upstream.synced(provider, took);
+    }
+
+    /// How many classes of the cluster can be used, and how many cannot.
+    pub fn set_classes(&self, whole: usize, broken: usize) {
+        self.api.set_classes(whole, broken);
+    }
+
+    /// Whether the API server tells of classes now.
+    pub fn set_class_watch(&self, up: bool) {
+        self.api.set_watch_up(up);
+    }
+
+    /// The API server could not be asked for classes.
+    pub fn class_watch_failed(&self) {
+        self.api.watch_failed();
+    }
+
+    /// A SecretProviderClassPodStatus was written, or was not.
+    pub fn pod_status(&self, telling: Telling) {
+        self.api.pod_status(telling);
+    }
+
+    /// An Event was sent, or was not.
+    pub fn event(&self, telling: Telling) {
+        self.api.event(telling);
     }
 
     /// A store answered a call after `took`, or failed to.
@@ -442,11 +507,21 @@ mod tests {
     #[test]
     fn the_exposition_is_what_dashboards_query() {
         let text = exposition(|metrics| {
-            metrics.publish(Provider::of("openbao"), Code::Ok, Some(Duration::from_millis(500)));
-            metrics.publish(Provider::of("acme"), Code::PermissionDenied, None);
+            metrics.publish(Provider::of("openbao"), Code::Ok, None, Some(Duration::from_millis(500)));
+            let failure = Some(ErrorType::GrpcProviderError);
+            metrics.publish(Provider::of("acme"), Code::PermissionDenied, failure, None);
             metrics.unpublish(Code::Ok);
+            metrics.unpublish(Code::Internal);
             metrics.refresh(Provider::Secretfs, Refresh::Rotated);
+            metrics.refresh(Provider::of("aws"), Refresh::Unchanged);
             metrics.refresh(Provider::Vault, Refresh::Failed(ErrorKind::Unavailable));
+            metrics.refresh_took(Duration::from_millis(250));
+            metrics.secret_synced(Provider::Vault, Duration::from_millis(250));
+            metrics.set_classes(7, 1);
+            metrics.set_class_watch(true);
+            metrics.class_watch_failed();
+            metrics.pod_status(Telling::Told);
+            metrics.event(Telling::Dropped);
             metrics.withdrawn(Withdrawal::Revoked, 2);
             metrics.set_volumes(3, 4096);
             metrics.set_staleness(Duration::from_millis(1500));

@@ -95,11 +95,15 @@ where
 /// The crates of this workspace that log.
 const OURS: [&str; 6] = ["secretfs", "provider", "provider_vault", "provider_store", "manifest", "authority"];
 
+/// Parts of libraries that log each call which failed. Who made the call tells of it, once.
+const REPEATED: [&str; 2] = ["kube_client::client::builder", "kube_runtime::watcher"];
+
 /// Libraries show what they send and receive at `debug` and `trace`. That may hold a token
 /// or a value, so nobody is shown it, whatever the filter says.
 fn is_ours_or_plain(event: &Metadata<'_>) -> bool {
     let root = event.target().split("::").next().unwrap_or_default();
-    *event.level() <= Level::INFO || OURS.contains(&root)
+    let plain = *event.level() <= Level::INFO && !REPEATED.contains(&event.target());
+    plain || OURS.contains(&root)
 }
 
 #[cfg(test)]

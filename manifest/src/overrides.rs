@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use provider::Invalid;
 
 use crate::class::Class;
-use crate::settings::{PREFIX, SHARED_WITH_PROVIDERS};
+use crate::read::is_of_providers;
+use crate::settings::PREFIX;
 
 /// Attributes that are about the volume, not about the class. Kubelet's own begin with [`KUBELETS`].
 const OF_THE_VOLUME: [&str; 2] = ["secretProviderClass", "providerName"];
@@ -42,9 +43,8 @@ impl Class {
             let first = |faults: Vec<Invalid>| faults.into_iter().next().map_or(Ok(()), Err);
             self.settings.set(key, value).or_else(first)?;
         }
-        if !own || SHARED_WITH_PROVIDERS.contains(&key) {
-            self.parameters.insert(key.to_owned(), value.to_owned());
-        }
+        let place = if is_of_providers(key) { &mut self.parameters } else { &mut self.own };
+        place.insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
@@ -81,6 +81,7 @@ mod tests {
             provider: "vault".to_owned(),
             parameters: Parameters::from([("roleName".to_owned(), "shop".to_owned())]),
             settings,
+            own: Parameters::new(),
             secret_objects: Vec::new(),
         }
     }

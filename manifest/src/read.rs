@@ -44,6 +44,7 @@ impl<'a> Reading<'a> {
             provider,
             settings: self.settings(&parameters),
             parameters: handed_on(&parameters),
+            own: kept(&parameters),
             secret_objects: self.secret_objects(),
         };
         let secret_objects = self.document.at(&["spec", "secretObjects"]).cloned();
@@ -226,9 +227,21 @@ impl<'a> Reading<'a> {
 
 /// What providers see: everything but the keys of ours that are none of their business.
 fn handed_on(parameters: &[LocatedParameter]) -> Parameters {
-    let theirs = |key: &str| !key.starts_with(PREFIX) || SHARED_WITH_PROVIDERS.contains(&key);
-    let parameters = parameters.iter().filter(|parameter| theirs(&parameter.key));
+    those(parameters, is_of_providers)
+}
+
+fn kept(parameters: &[LocatedParameter]) -> Parameters {
+    those(parameters, |key| !is_of_providers(key))
+}
+
+fn those(parameters: &[LocatedParameter], wanted: impl Fn(&str) -> bool) -> Parameters {
+    let parameters = parameters.iter().filter(|parameter| wanted(&parameter.key));
     parameters.map(|parameter| (parameter.key.clone(), parameter.text.clone())).collect()
+}
+
+/// Whether providers read a parameter.
+pub(crate) fn is_of_providers(key: &str) -> bool {
+    !key.starts_with(PREFIX) || SHARED_WITH_PROVIDERS.contains(&key)
 }
 
 fn is_name(name: &str, longest: usize, dots: bool) -> bool {

@@ -23,6 +23,9 @@ pub enum Error {
     /// There is one, but it could never work as written. The text says what is wrong with it.
     #[error("{0}")]
     Invalid(String),
+    /// Nobody knows yet: where classes are kept could not be asked. The text says why.
+    #[error("{0}")]
+    NotYet(String),
 }
 
 /// Where classes are kept. Answers from memory: a lookup waits for no file and no server.
@@ -32,7 +35,7 @@ pub trait Classes: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// There is none, or it could never work as written.
+    /// There is none, it could never work as written, or nobody knows yet.
     async fn get(&self, name: &ClassName) -> Result<Arc<Class>, Error>;
 
     /// Counts up whenever some class changed, came or went.

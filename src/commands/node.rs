@@ -16,10 +16,11 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::http;
-use crate::class::WatchedClasses;
+use crate::class::{self, Classes, WatchedClasses};
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
 use crate::exit::Outcome;
 use crate::hygiene;
+use crate::kubernetes::Cluster;
 use crate::metrics::Metrics;
 use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
 use crate::process::{Process, ProcessArgs};
@@ -67,9 +68,14 @@ pub struct NodeArgs {
     #[arg(long)]
     no_registration: bool,
 
-    /// Directory of SecretProviderClass manifests, watched
+    /// Directory of SecretProviderClass manifests, watched, for a node that has no API server
     #[arg(long, env = "SECRETFS_CLASSES", value_name = "DIR")]
-    classes: PathBuf,
+    classes: Option<PathBuf>,
+
+    /// Names the API server to ask for SecretProviderClasses; by default that of the cluster in which this
+    /// process is a pod
+    #[arg(long, env = "SECRETFS_KUBECONFIG", value_name = "FILE", conflicts_with = "classes")]
+    kubeconfig: Option<PathBuf>,
 
     /// Socket of `secretfs mounter`; without it this process mounts for itself, and what ends leased
     /// logins after a crash is lost with it
@@ -115,22 +121,55 @@ pub async fn run(args: NodeArgs) -> Outcome {
     let listener = mounter.listen(&args.csi_endpoint)?;
     let http = TcpListener::bind(args.http).await.with_context(|| format!("listen at {}", args.http))?;
     tracing::info!(address = %http.local_addr()?, "/livez, /readyz and /metrics");
-    let (classes, watch) = WatchedClasses::directory(&args.classes)
-        .with_context(|| format!("the directory of classes {}", args.classes.display()))?;
+    let origin = Origin::open(&args).await?;
     let providers = args.process.providers.build()?;
     let mut process = Process::start(
         &args.process,
         providers,
-        classes,
+        origin.classes(),
         Arc::clone(&mounter),
         "node",
         args.legacy_attribute_overrides,
     )?;
-    process.tasks.spawn(watch.run(process.stop.clone()));
-    let health = watch::Sender::new(Health::Starting);
-    let outcome = serve(&args, &process, mounter, listener, http, health).await;
+    let readiness = http::Readiness::default();
+    origin.attach(&mut process, &readiness);
+    let outcome = serve(&args, &process, mounter, listener, http, readiness).await;
     process.stop().await;
     outcome
+}
+
+/// Where classes come from.
+enum Origin {
+    /// Files, and what watches them.
+    Directory(Arc<WatchedClasses>, Box<class::Watch>),
+    /// An API server.
+    Cluster(Cluster),
+}
+
+impl Origin {
+    async fn open(args: &NodeArgs) -> anyhow::Result<Self> {
+        let Some(directory) = &args.classes else {
+            return Ok(Self::Cluster(Cluster::open(args.kubeconfig.as_deref()).await?));
+        };
+        let (classes, watch) = WatchedClasses::directory(directory)
+            .with_context(|| format!("the directory of classes {}", directory.display()))?;
+        Ok(Self::Directory(classes, Box::new(watch)))
+    }
+
+    fn classes(&self) -> Arc<dyn Classes> {
+        match self {
+            Self::Directory(classes, _) => Arc::clone(classes) as Arc<dyn Classes>,
+            Self::Cluster(cluster) => cluster.classes(),
+        }
+    }
+
+    /// Adds to `process` what keeps the classes current.
+    fn attach(self, process: &mut Process, readiness: &http::Readiness) {
+        match self {
+            Self::Directory(_, watch) => drop(process.tasks.spawn(watch.run(process.stop.clone()))),
+            Self::Cluster(cluster) => cluster.attach(process, readiness.latch("classes")),
+        }
+    }
 }
 
 /// Serves until a signal comes or something that should not end does.
@@ -140,10 +179,10 @@ async fn serve(
     mounter: Arc<dyn Mounter>,
     listener: std::os::unix::net::UnixListener,
     http: TcpListener,
-    health: watch::Sender<Health>,
+    readiness: http::Readiness,
 ) -> Outcome {
     let stop = process.stop.child_token();
-    let readiness = http::Readiness::default();
+    let health = watch::Sender::new(Health::Starting);
     let (recovered, registered) = (readiness.latch("recovered"), readiness.latch("registered"));
     let mounts = readiness.latch("mounter");
     let shown = http::Health { metrics: process.metrics.clone(), readiness, pulse: process.pulse.clone() };

@@ -15,7 +15,7 @@ use tracing::{Instrument, Span};
 
 use super::deadline::patience;
 use super::request::{self, POD_NAME, POD_NAMESPACE, Requests};
-use super::status;
+use super::status::{self, Refused};
 use crate::metrics::{self, Metrics};
 use crate::mode::Usage;
 use crate::volume::{Published, Volumes};
@@ -43,7 +43,9 @@ impl Node {
         let mut provider = metrics::Provider::Other;
         let outcome = self.try_publish(request, patience, &mut provider).await;
         let took = matches!(outcome, Ok(Published::Mounted)).then(|| started.elapsed());
-        self.metrics.publish(provider, status::label(&outcome), took);
+        let failure = outcome.as_ref().err().map(Refused::error_type);
+        let outcome = outcome.map_err(Status::from);
+        self.metrics.publish(provider, status::label(&outcome), failure, took);
         outcome.map(|_| NodePublishVolumeResponse {})
     }
 
@@ -52,7 +54,7 @@ impl Node {
         request: NodePublishVolumeRequest,
         patience: Duration,
         provider: &mut metrics::Provider,
-    ) -> Result<Published, Status> {
+    ) -> Result<Published, Refused> {
         let publish = self.requests.publish(request, patience)?;
         let class = publish.class.clone();
         let outcome = self.volumes.publish(publish).await;

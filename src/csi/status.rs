@@ -4,6 +4,7 @@ use provider::ErrorKind;
 use tonic::{Code, Status};
 
 use super::request::Refusal;
+use crate::metrics::ErrorType;
 use crate::{metrics, volume};
 
 /// Most bytes of a message: kubelet cuts an Event at 1 KiB, logs take more.
@@ -25,6 +26,49 @@ impl From<Refusal> for Status {
     }
 }
 
+/// Why a publish came to nothing.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The request breaks a rule.
+    Request(Refusal),
+    /// It was tried.
+    Volume(volume::Error),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Request(refusal)
+    }
+}
+
+impl From<volume::Error> for Refused {
+    fn from(error: volume::Error) -> Self {
+        Self::Volume(error)
+    }
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Request(refusal) => refusal.into(),
+            Refused::Volume(error) => error.into(),
+        }
+    }
+}
+
+impl Refused {
+    /// The kind of failure, as the upstream driver counts it.
+    pub(super) fn error_type(&self) -> ErrorType {
+        use volume::Error as E;
+        match self {
+            Self::Volume(E::ClassNotFound(_) | E::ClassNotYet(_)) => ErrorType::SecretProviderClassNotFound,
+            Self::Volume(E::Provider { .. } | E::Deadline { .. }) => ErrorType::GrpcProviderError,
+            Self::Volume(E::TooLarge(_) | E::Mount(_)) => ErrorType::FileWriteError,
+            Self::Volume(_) | Self::Request(_) => ErrorType::FailedToMount,
+        }
+    }
+}
+
 /// The code that kubelet should see.
 ///
 /// To kubelet a code is *final* (nothing is mounted: it never calls
@@ -42,7 +86,7 @@ fn code(error: &volume::Error) -> Code {
         E::Busy(_) => Code::Aborted,
         E::Deadline { .. } => Code::DeadlineExceeded,
         E::TooLarge(_) => Code::ResourceExhausted,
-        E::Stopping | E::Unfinished => Code::Unavailable,
+        E::ClassNotYet(_) | E::Stopping | E::Unfinished => Code::Unavailable,
         E::Mount(_) => Code::Internal,
         E::Provider { source, .. } => store_code(source.kind()),
     }
@@ -133,6 +177,7 @@ mod tests {
         for (error, expected) in [
             (Error::Invalid("bad".to_owned()), Code::InvalidArgument),
             (Error::ClassNotFound(class), Code::NotFound),
+            (Error::ClassNotYet("away".to_owned()), Code::Unavailable),
             (Error::NoToken("vault".to_owned()), Code::FailedPrecondition),
             (Error::Busy(id()), Code::Aborted),
             (published(true), Code::FailedPrecondition),
@@ -157,6 +202,15 @@ mod tests {
             assert_eq!(status.message(), text);
             assert!(status.details().is_empty(), "the specification wants no details");
         }
+    }
+
+    #[test]
+    fn a_missing_class_is_told_in_words_that_the_upstream_drivers_users_search_for() {
+        let class = ClassName { namespace: "shop".to_owned(), name: "web".to_owned() };
+        let status = Status::from(Error::ClassNotFound(class));
+        assert!(
+            status.message().starts_with("failed to get secretproviderclass shop/web: not found; create it")
+        );
     }
 
     #[test]

@@ -3,4 +3,77 @@
 //! Nothing here stands between kubelet and a mount: what the mount path needs is in memory, and what is
 //! told of it is told afterwards.
 
+mod backoff;
+pub mod classes;
 pub mod connection;
+#[cfg(test)]
+mod fake_api;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::admin::http::Latch;
+use crate::class::Classes;
+use crate::process::Process;
+use classes::ApiClasses;
+
+/// What a node has of its cluster.
+pub struct Cluster {
+    client: Client,
+    classes: Arc<ApiClasses>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// The cluster of the API server that `kubeconfig` names, or the one in which this process is a pod.
+    /// Nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no telling which API server is meant.
+    pub async fn open(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
+        let client = connection::connect(kubeconfig).await?;
+        Ok(Self { client, classes: Arc::default() })
+    }
+
+    /// The classes of the cluster, once [`attach`](Self::attach) has begun to learn of them.
+    pub fn classes(&self) -> Arc<dyn Classes> {
+        Arc::clone(&self.classes) as Arc<dyn Classes>
+    }
+
+    /// Adds to `process` what keeps the classes current. `filled` is met once they are complete.
+    pub fn attach(self, process: &mut Process, filled: Latch) {
+        let watch = classes::Watch::new(self.classes, self.client, filled, process.metrics.clone());
+        process.tasks.spawn(watch.run(process.stop.clone()));
+    }
+}
+
+/// What an API server's refusal or silence means, and what to do. `wish` says what was asked of it.
+fn told(error: &kube::Error, wish: &str) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("it forbids us to {wish}; grant that in the driver's ClusterRole ({})", status.message)
+        }
+        kube::Error::Api(status) if status.code == 404 => {
+            format!("it knows no such resource as we need to {wish}; install the CRDs ({})", status.message)
+        }
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => innermost(other),
+    }
+}
+
+/// The cause that says most: outer errors repeat that a request failed.
+fn innermost(error: &kube::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -395,12 +395,14 @@ impl Mounter for FakeMounter {
 #[derive(Debug)]
 pub(super) struct FakeClasses {
     classes: Mutex<BTreeMap<ClassName, Arc<Class>>>,
+    /// Whether nobody can tell what classes there are.
+    away: AtomicBool,
     changes: watch::Sender<u64>,
 }
 
 impl Default for FakeClasses {
     fn default() -> Self {
-        Self { classes: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { classes: Mutex::default(), away: AtomicBool::new(false), changes: watch::Sender::new(0) }
     }
 }
 
@@ -415,11 +417,29 @@ impl FakeClasses {
         self.classes.lock().unwrap().remove(name);
         self.changes.send_modify(|count| *count += 1);
     }
+
+    pub(super) fn go_away(&self) {
+        self.away.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn return_again(&self) {
+        self.away.store(false, Ordering::SeqCst);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// There are classes no more, and that is known.
+    pub(super) fn lose_all(&self) {
+        self.classes.lock().unwrap().clear();
+        self.return_again();
+    }
 }
 
 #[async_trait]
 impl Classes for FakeClasses {
     async fn get(&self, name: &ClassName) -> std::result::Result<Arc<Class>, class::Error> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(class::Error::NotYet("away".to_owned()));
+        }
         let found = self.classes.lock().unwrap().get(name).cloned();
         found.ok_or_else(|| class::Error::NotFound(name.clone()))
     }

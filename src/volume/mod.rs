@@ -94,11 +94,16 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
 
-    /// The class does not exist.
+    /// The class does not exist. People and their tools know the first words from the upstream driver.
     #[error(
-        "SecretProviderClass {0} does not exist; create it, or correct secretProviderClass in the pod's volume"
+        "failed to get secretproviderclass {0}: not found; create it in the pod's namespace, \
+         or correct secretProviderClass in the pod's volume"
     )]
     ClassNotFound(ClassName),
+
+    /// Whether there is such a class is not known yet.
+    #[error("{0}; the call will be repeated")]
+    ClassNotYet(String),
 
     /// Kubelet hands over no token for the audience that the class needs.
     #[error(
@@ -186,6 +191,7 @@ impl From<class::Error> for Error {
         match error {
             class::Error::NotFound(name) => Self::ClassNotFound(name),
             class::Error::Invalid(reason) => Self::Invalid(reason),
+            class::Error::NotYet(reason) => Self::ClassNotYet(reason),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use manifest::Class;
 use provider::{Invalid, Source};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::class::Classes;
 use crate::mode::Mode;
@@ -89,17 +89,13 @@ impl Parts {
         attributes: &BTreeMap<String, String>,
     ) -> Result<Arc<Class>, Error> {
         let mut changes = self.classes.changes();
-        let arrival = async {
-            loop {
-                match self.effective_class(name, attributes).await {
-                    Err(Error::ClassNotFound(_)) if changes.changed().await.is_ok() => {}
-                    found => return found,
-                }
+        let deadline = Instant::now() + CLASS_ARRIVES;
+        loop {
+            let found = self.effective_class(name, attributes).await;
+            let may_arrive = matches!(found, Err(Error::ClassNotFound(_) | Error::ClassNotYet(_)));
+            if !may_arrive || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+                return found;
             }
-        };
-        match timeout(CLASS_ARRIVES, arrival).await {
-            Ok(found) => found,
-            Err(_) => Err(Error::ClassNotFound(name.clone())),
         }
     }
 

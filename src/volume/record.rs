@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use manifest::Class;
 use provider::{FileMode, Pod, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,10 @@ pub struct VolumeRecord {
     pub had_credentials: bool,
     /// The pod author's volume attributes.
     pub attributes: BTreeMap<String, String>,
+    /// The manifest of the class as this volume saw it last: what it is refreshed by if the next process cannot
+    /// learn of the class, or learns of none. Records of earlier versions have none.
+    #[serde(default)]
+    pub manifest: Option<String>,
     /// Group of the files.
     pub fs_group: Option<u32>,
     /// SELinux label of the mount.
@@ -52,8 +57,8 @@ pub struct RecordedFile {
 }
 
 impl VolumeRecord {
-    /// The record of `publish` showing `snapshot`.
-    pub fn new(publish: &Publish, snapshot: &Snapshot) -> Self {
+    /// The record of `publish` showing `snapshot` of `class`, if the class is known.
+    pub fn new(publish: &Publish, class: Option<&Class>, snapshot: &Snapshot) -> Self {
         let workload = &publish.workload;
         Self {
             id: publish.id.clone(),
@@ -64,10 +69,16 @@ impl VolumeRecord {
             pod: workload.pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone())),
             had_credentials: !(workload.tokens.is_empty() && workload.credentials.is_empty()),
             attributes: publish.attributes.clone(),
+            manifest: class.map(Class::manifest),
             fs_group: publish.appearance.fs_group,
             selinux_context: publish.appearance.selinux_context.clone(),
             files: files(snapshot),
         }
+    }
+
+    /// The class as the volume saw it last.
+    pub fn last_class(&self) -> Option<Class> {
+        Class::read(self.manifest.as_ref()?).ok()?.pop()
     }
 
     /// The wish that made the volume, without tokens and credentials.
@@ -186,6 +197,12 @@ mod tests {
     use super::*;
     use crate::snapshot::FingerprintKey;
 
+    fn class() -> Class {
+        let class = "{apiVersion: secrets-store.csi.x-k8s.io/v1, kind: SecretProviderClass, \
+            metadata: {name: c, namespace: ns}, spec: {provider: fake, parameters: {a: b}}}";
+        Class::read(class).unwrap().remove(0)
+    }
+
     fn record(id: &str) -> VolumeRecord {
         let key = FingerprintKey::new(&[7; 32]);
         let path = ObjectPath::try_from("db/pass").unwrap();
@@ -200,13 +217,14 @@ mod tests {
             pod: Some(("p".to_owned(), "u".to_owned())),
             had_credentials: true,
             attributes: BTreeMap::new(),
+            manifest: None,
             fs_group: Some(7),
             selinux_context: None,
             files: BTreeMap::new(),
         }
         .publish();
         publish.workload.tokens.insert("vault".to_owned(), b"token-canary".to_vec().into());
-        VolumeRecord::new(&publish, &[(path, file)].into_iter().collect())
+        VolumeRecord::new(&publish, Some(&class()), &[(path, file)].into_iter().collect())
     }
 
     #[test]
@@ -216,6 +234,7 @@ mod tests {
         records.save(&record("csi-1")).unwrap();
 
         assert_eq!(records.load().unwrap(), [record("csi-1")]);
+        assert_eq!(record("csi-1").last_class(), Some(class()));
         let file = std::fs::read_dir(dir.path().join("volumes")).unwrap().next().unwrap().unwrap();
         let text = std::fs::read_to_string(file.path()).unwrap();
         assert!(!text.contains("hunter2") && !text.contains("token-canary"), "{text}");
@@ -229,6 +248,14 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         records.remove(&VolumeId("../../escaped".to_owned())).unwrap();
         assert!(records.load().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_is_one_without_its_class() {
+        let mut text = serde_json::to_value(record("csi-1")).unwrap();
+        text.as_object_mut().unwrap().remove("manifest");
+
+        assert_eq!(serde_json::from_value::<VolumeRecord>(text).unwrap().last_class(), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use provider::{ErrorKind, ObjectPath};
 use tokio::sync::broadcast;
@@ -97,6 +98,11 @@ impl Reporter {
         }
         self.metrics.refresh(metrics::Provider::of(provider), Refresh::Rotated);
         changed
+    }
+
+    /// How long a refresh took, whatever came of it.
+    pub fn refresh_took(&self, took: Duration) {
+        self.metrics.refresh_took(took);
     }
 
     /// A refresh found nothing new.

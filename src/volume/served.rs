@@ -53,6 +53,8 @@ pub struct Served {
     failed: Option<Error>,
     /// Why the class cannot be followed, if it cannot. What was served goes on being served.
     class_error: Option<String>,
+    /// The class that an earlier process followed, until there is a newer one.
+    last_class: Option<Class>,
     /// Whether tokens and credentials were lost with an earlier process.
     lost_credentials: bool,
     state: watch::Sender<VolumeState>,
@@ -82,16 +84,17 @@ impl Served {
         served
     }
 
-    /// A volume that an earlier process mounted. It is read as soon as its class, and credentials if it had some, are there.
+    /// A volume that an earlier process mounted. It is read as soon as its class, if only as it was then, and
+    /// credentials if it had some, are there.
     pub fn adopted(
         parts: Arc<Parts>,
-        publish: Publish,
+        record: &VolumeRecord,
         mounted: Arc<dyn Mounted>,
         shown: Snapshot,
-        lost_credentials: bool,
     ) -> Self {
-        let mut served = Self::bare(parts, publish, mounted, shown);
-        served.lost_credentials = lost_credentials;
+        let mut served = Self::bare(parts, record.publish(), mounted, shown);
+        served.lost_credentials = record.had_credentials;
+        served.last_class = record.last_class();
         served.describe();
         served
     }
@@ -108,6 +111,7 @@ impl Served {
             retry_at: None,
             failed: None,
             class_error: None,
+            last_class: None,
             lost_credentials: false,
             state,
         }
@@ -191,29 +195,52 @@ impl Served {
         self.lost_credentials && self.content.as_ref().is_some_and(needed)
     }
 
-    /// Follows an edit of the class. One that is gone or broken leaves the volume as it is.
+    /// Follows an edit of the class. One that is gone, broken or not known yet leaves the volume as it is.
     async fn on_class(&mut self) {
         let found = self.parts.effective_class(&self.publish.class, &self.publish.attributes).await;
-        match found.and_then(|class| self.take_class(class)) {
+        let changed = match found.and_then(|class| self.take_class(class)) {
             Ok(changed) => {
-                self.class_error = None;
-                if changed {
-                    drop(self.refresh(None, Notice::Polled).await);
-                }
+                (self.class_error, self.last_class) = (None, None);
+                changed
             }
-            Err(error) => self.note_class(error.to_string()),
+            Err(error) => {
+                self.note_class(&error);
+                self.take_last_class()
+            }
+        };
+        if changed {
+            drop(self.refresh(None, Notice::Polled).await);
+            self.save().await;
         }
     }
 
-    fn note_class(&mut self, error: String) {
-        if self.class_error.as_ref() != Some(&error) {
-            let told = Error::new(ErrorKind::Invalid, error.clone());
+    fn note_class(&mut self, error: &volume::Error) {
+        let text = error.to_string();
+        let told = self.class_error.as_ref() == Some(&text);
+        if !told && !matches!(error, volume::Error::ClassNotYet(_)) {
+            let error = Error::new(ErrorKind::Invalid, text.clone());
             let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
-            self.parts.reporter.failed(&self.publish, provider, &told, false);
+            self.parts.reporter.failed(&self.publish, provider, &error, false);
         }
-        self.class_error = Some(error);
+        self.class_error = Some(text);
         if self.content.is_none() {
             self.retry_at = Some(Instant::now() + LONGEST_PAUSE);
+        }
+    }
+
+    /// Serves what an earlier process served, where nothing newer can be had. Tells whether it does.
+    fn take_last_class(&mut self) -> bool {
+        let last = self.last_class.take().filter(|_| self.content.is_none());
+        last.is_some_and(|class| self.take_class(Arc::new(class)).unwrap_or(false))
+    }
+
+    /// Writes down how the volume is served now.
+    async fn save(&self) {
+        let class = self.content.as_ref().map(|content| &**content.class());
+        let record = VolumeRecord::new(&self.publish, class, &self.shown);
+        let records = self.parts.records.clone();
+        if let Ok(saved) = volume::blocking(move || Ok(records.save(&record))).await {
+            tell_if_unsaved(saved);
         }
     }
 
@@ -252,12 +279,14 @@ impl Served {
         let Some(content) = &mut self.content else {
             return Err(volume::Error::ClassNotFound(self.publish.class.clone()));
         };
-        content.reader.tenancy.tend(Instant::now()).await;
+        let begun = Instant::now();
+        content.reader.tenancy.tend(begun).await;
         let demand = Demand { refresh: content.refresh(), not_before, attempt };
         let error = content.read(&self.publish.workload, demand, notice).await;
         let provider = content.class().provider.clone();
         let shown = self.show().await;
         let outcome = error.map_or(shown, |source| Err(volume::Error::Provider { provider, source }));
+        self.parts.reporter.refresh_took(begun.elapsed());
         self.note(outcome.as_ref().err().map(as_provider_error).as_ref());
         outcome
     }
@@ -289,7 +318,8 @@ impl Served {
     async fn replace(&self, assembled: &Assembled) -> Result<(), volume::Error> {
         crate::failpoint::hit("refresh.read");
         let snapshot = assembled.snapshot.clone();
-        let record = VolumeRecord::new(&self.publish, &snapshot);
+        let class = self.content.as_ref().map(|content| &**content.class());
+        let record = VolumeRecord::new(&self.publish, class, &snapshot);
         let (mounted, records, withdrawn) =
             (Arc::clone(&self.mounted), self.parts.records.clone(), assembled.withdrawn.clone());
         let recorded = volume::blocking(move || {
@@ -298,7 +328,7 @@ impl Served {
             Ok(records.save(&record))
         })
         .await?;
-        recorded.unwrap_or_else(|error| tracing::warn!(%error, "a volume record could not be written"));
+        tell_if_unsaved(recorded);
         Ok(())
     }
 
@@ -369,6 +399,10 @@ impl Served {
             ..state
         });
     }
+}
+
+fn tell_if_unsaved(saved: std::io::Result<()>) {
+    saved.unwrap_or_else(|error| tracing::warn!(%error, "a volume record could not be written"));
 }
 
 async fn announced(content: &mut Option<Content>) -> std::time::Instant {

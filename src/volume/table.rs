@@ -206,7 +206,7 @@ impl Volumes {
         let provider = content.class().provider.clone();
         let wrap = |source| Error::Provider { provider, source };
         let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
-        let record = VolumeRecord::new(publish, &snapshot);
+        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot);
         let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
         let mounted = blocking(move || {
             let recorded = parts.records.save(&record).map_err(|source| crate::mounter::Error {
@@ -352,9 +352,7 @@ impl Volumes {
             return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
         };
         let shown = self.shown(&record, files);
-        let served =
-            Served::adopted(Arc::clone(&self.parts), publish, mounted, shown, record.had_credentials);
-        self.serve(served);
+        self.serve(Served::adopted(Arc::clone(&self.parts), &record, mounted, shown));
         Ok(())
     }
 

@@ -110,6 +110,7 @@ impl Node {
             provider: "fake".to_owned(),
             parameters: BTreeMap::from([("objects".to_owned(), objects.to_owned())]),
             settings,
+            own: BTreeMap::new(),
             secret_objects: Vec::new(),
         });
     }
@@ -527,6 +528,55 @@ async fn a_volume_taken_over_is_refreshed_without_a_spurious_rotation() {
     assert!(happenings.try_recv().is_err());
     node.store.say("a", Say::Value("2"));
     node.file_becomes("a", Some("2")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_taken_over_goes_on_rotating_by_the_class_it_had_where_none_can_be_learnt() {
+    let mut node = Node::serving("a").await;
+    node.class("b", |_| {});
+    node.store.say("b", Say::Value("1"));
+    node.file_becomes("b", Some("1")).await;
+
+    for (nothing_learnt, value) in [(FakeClasses::go_away as fn(&_), "2"), (FakeClasses::lose_all, "3")] {
+        nothing_learnt(&node.classes);
+        node = node.restart();
+        node.volumes.restore().await.unwrap();
+        node.store.say("b", Say::Value(value));
+        node.file_becomes("b", Some(value)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_that_is_learnt_late_is_followed_by_a_volume_taken_over() {
+    let node = Node::serving("a").await;
+    node.classes.go_away();
+    let node = node.restart();
+    node.volumes.restore().await.unwrap();
+    let mut happenings = node.volumes.listen();
+    sleep(Duration::from_secs(1)).await;
+    assert!(happenings.try_recv().is_err(), "what is not known yet is no news");
+
+    node.store.say("b", Say::Value("1"));
+    node.classes.return_again();
+    node.class("b", |_| {});
+    node.file_becomes("b", Some("1")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_waits_a_little_for_classes_that_nobody_knows_yet() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.classes.go_away();
+
+    let never = node.publish("v").await;
+    let (late, ()) = tokio::join!(node.publish("w"), async {
+        sleep(Duration::from_secs(1)).await;
+        node.classes.return_again();
+    });
+
+    assert!(matches!(never, Err(Error::ClassNotYet(_))), "{never:?}");
+    assert!(late.is_ok(), "{late:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ pub struct RunningNode {
     mounter: Option<Child>,
     node: Option<Child>,
     flags: Vec<String>,
+    /// Names the API server that is asked for classes, in place of the directory.
+    kubeconfig: Option<PathBuf>,
     registers: bool,
     failpoint: Option<String>,
     log: String,
@@ -148,9 +150,9 @@ impl RunningNode {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let (mounter, node, failpoint) = (None, None, None);
+        let (mounter, node, failpoint, kubeconfig) = (None, None, None, None);
         let (log, registers) = ("debug".to_owned(), false);
-        Self { root, binary: binary.into(), mounter, node, flags, failpoint, log, registers }
+        Self { root, binary: binary.into(), mounter, node, flags, kubeconfig, failpoint, log, registers }
     }
 
     /// Starts a mounter, which the node uses from its next start.
@@ -180,6 +182,11 @@ impl RunningNode {
         let endpoint = self.path("csi.sock").display().to_string();
         self.flag("--kubelet-csi-endpoint", &endpoint);
         self.registers = true;
+    }
+
+    /// Has the next process ask the API server of `kubeconfig` for classes, in place of the directory.
+    pub fn ask(&mut self, kubeconfig: &Path) {
+        self.kubeconfig = Some(kubeconfig.to_owned());
     }
 
     /// Has the next process die at a failpoint.
@@ -238,8 +245,10 @@ impl RunningNode {
             .arg(self.path("csi.sock"))
             .arg("--kubelet-root")
             .arg(self.path("kubelet"))
-            .arg("--classes")
-            .arg(self.path("classes"))
+            .args(match &self.kubeconfig {
+                Some(file) => ["--kubeconfig".into(), file.clone()],
+                None => ["--classes".into(), self.path("classes")],
+            })
             .arg("--state-dir")
             .arg(self.path("state"))
             .arg("--admin-dir")

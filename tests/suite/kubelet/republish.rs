@@ -85,7 +85,7 @@ async fn a_class_that_was_edited_spoiled_or_deleted_does_not_fail_a_republish() 
     world.republished(&pod);
 
     fs::remove_file(world.node.path("classes/app.yaml")).unwrap();
-    new_pods_get(&mut world, "NOT_FOUND", "does not exist");
+    new_pods_get(&mut world, "NOT_FOUND", "not found; create it");
     world.republished(&pod);
 }
 

@@ -1,0 +1,4 @@
+//! A `secretfs node` that asks a real API server, and a client that calls it as kubelet would.
+
+mod classes;
+mod world;

@@ -1,0 +1,77 @@
+//! A real API server, a node that asks it, and an embedded store whose items the node's volumes show.
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use testing::{Cluster, PodVolume, RunningNode, Scope};
+
+use crate::embedded::Store;
+
+/// How long something may take that is to come.
+pub(super) const SOON: Duration = Duration::from_secs(20);
+
+/// An API server with our custom resources, for tests that leave it running. Each has a namespace of its own.
+pub(super) static SHARED: LazyLock<Cluster> = LazyLock::new(api_server);
+
+/// A new API server with our custom resources.
+pub(super) fn api_server() -> Cluster {
+    let cluster = Cluster::start(Scope::ApiServer);
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds");
+    for file in fs::read_dir(crds).unwrap() {
+        cluster.apply(&fs::read_to_string(file.unwrap().path()).unwrap());
+    }
+    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+    cluster
+}
+
+/// A node, its store, and the namespace of its pods.
+pub(super) struct World {
+    pub(super) node: RunningNode,
+    pub(super) store: Store,
+    pub(super) namespace: &'static str,
+}
+
+impl World {
+    /// A node that asks `cluster`; the store has item `api` with value `one` for `namespace`.
+    pub(super) async fn start(cluster: &Cluster, namespace: &'static str) -> Self {
+        cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"));
+        let store = Store::init();
+        store.put_json(namespace, "api", &serde_json::json!({"value": "one"}));
+        let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &["--store", store.path()]);
+        node.ask(cluster.kubeconfig());
+        node.start_node().await;
+        Self { node, store, namespace }
+    }
+
+    /// A pod of the namespace with a volume of `class`.
+    pub(super) fn pod(&self, name: &str, class: &str) -> PodVolume {
+        PodVolume { namespace: self.namespace.to_owned(), ..PodVolume::new(name, class) }
+    }
+
+    /// A class that shows item `api` as `file`.
+    pub(super) fn class(&self, version: &str, name: &str, file: &str) -> String {
+        let namespace = self.namespace;
+        format!(
+            "apiVersion: secrets-store.csi.x-k8s.io/{version}
+kind: SecretProviderClass
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  provider: secretfs
+  parameters:
+    secretfs.dev/refresh: 1s
+    objects: |
+      - {{objectName: {file}, item: api}}
+"
+        )
+    }
+
+    /// Publishes until it is served: a class that was just written may be on its way.
+    pub(super) async fn published(&self, pod: &PodVolume) {
+        let begun = Instant::now();
+        while let Err(status) = self.node.publish(pod).await {
+            assert!(begun.elapsed() < SOON, "{status}\n{}", self.node.log());
+        }
+    }
+}

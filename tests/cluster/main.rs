@@ -1,0 +1,17 @@
+//! What takes a real Kubernetes: the chart against its API server, pods and their volumes. Needs root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a test arranges has to fail it loudly"
+)]
+
+#[path = "../suite/embedded.rs"]
+mod embedded;
+
+// `hack/test` tells these tests from the others by the name of the module.
+#[path = "."]
+mod cluster {
+    mod api;
+}
