@@ -14,4 +14,5 @@ mod embedded;
 #[path = "."]
 mod cluster {
     mod api;
+    mod chart;
 }

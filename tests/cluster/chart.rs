@@ -1,0 +1,105 @@
+//! The Helm chart: an API server takes all that it renders, and the driver gets no more than is documented.
+
+mod admission;
+mod render;
+mod rights;
+mod values;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+use testing::{Cluster, Scope};
+
+/// Values beside the default ones that the chart is rendered with.
+const SETS: [&str; 5] = ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring"];
+
+/// An API server with the custom resources, those that the chart's monitoring needs, and the namespaces of [`SETS`].
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+    let cluster = Cluster::start(Scope::ApiServer);
+    for file in fs::read_dir(repository().join("deploy/crds")).unwrap() {
+        cluster.apply(&fs::read_to_string(file.unwrap().path()).unwrap());
+    }
+    cluster.apply(&stand_ins());
+    for namespace in ["secretfs-system", "shop", "billing"] {
+        cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"));
+    }
+    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+    cluster
+});
+
+/// Custom resources that take anything, in place of the Prometheus operator's: that those would take what
+/// the chart renders is not shown.
+fn stand_ins() -> String {
+    let stand_in = |kind: &str, plural: &str| {
+        format!(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+             metadata: {{name: {plural}.monitoring.coreos.com}}\n\
+             spec:\n  group: monitoring.coreos.com\n  scope: Namespaced\n\
+             \x20 names: {{kind: {kind}, plural: {plural}}}\n\
+             \x20 versions: [{{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: \
+             {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}]\n"
+        )
+    };
+    [stand_in("ServiceMonitor", "servicemonitors"), stand_in("PrometheusRule", "prometheusrules")]
+        .join("---\n")
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn chart() -> PathBuf {
+    repository().join("deploy/charts/secretfs")
+}
+
+fn chart_file(path: &str) -> String {
+    fs::read_to_string(chart().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What `helm` writes, or what it complains of.
+fn helm(arguments: &[&str]) -> Result<String, String> {
+    let helm = Command::new("helm").args(arguments).env("KUBECONFIG", CLUSTER.kubeconfig()).output();
+    let output = helm.expect("helm; run eval \"$(hack/tools helm)\"");
+    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(words(&output.stdout)) } else { Err(words(&output.stderr)) }
+}
+
+/// The arguments that choose one of [`SETS`].
+fn set(name: &str) -> Vec<String> {
+    let file = repository().join("tests/cluster/values").join(name).with_extension("yaml");
+    if name.is_empty() { Vec::new() } else { vec!["--values".to_owned(), file.display().to_string()] }
+}
+
+/// What the chart renders for a cluster of a version, as text.
+fn render_for(version: &str, values: &str, more: &[&str]) -> Result<String, String> {
+    let (chart, set) = (chart().display().to_string(), set(values));
+    let mut arguments = vec!["template", "secretfs", &chart, "--namespace", "secretfs-system"];
+    arguments.extend(["--kube-version", version]);
+    arguments.extend(set.iter().map(String::as_str));
+    arguments.extend(more);
+    helm(&arguments)
+}
+
+/// What the chart renders for the cluster of these tests, as text.
+fn render(values: &str, more: &[&str]) -> String {
+    render_for("1.35.4", values, more).unwrap_or_else(|complaint| panic!("{values}: {complaint}"))
+}
+
+/// The objects in a text of several YAML documents.
+fn objects(yaml: &str) -> Vec<Value> {
+    let documents: Vec<Value> = serde_yaml::from_multiple(yaml).unwrap();
+    documents.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+/// The objects of one kind.
+fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<&'o Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+/// Strings of an array.
+fn strings(array: &Value) -> Vec<&str> {
+    array.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}

@@ -1,0 +1,229 @@
+//! What the chart renders.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{
+    CLUSTER, SETS, chart, chart_file, helm, objects, of_kind, render, render_for, repository, set, strings,
+};
+
+/// Containers of every DaemonSet among `objects`, each with its pod's spec.
+fn containers(objects: &[Value]) -> impl Iterator<Item = (&Value, &Value)> {
+    of_kind(objects, "DaemonSet").into_iter().flat_map(|daemon_set| {
+        let pod = &daemon_set["spec"]["template"]["spec"];
+        pod["containers"].as_array().unwrap().iter().map(move |container| (pod, container))
+    })
+}
+
+#[test]
+fn helm_finds_nothing_to_say_about_any_set_of_values() {
+    for name in SETS {
+        let (chart, set) = (chart().display().to_string(), set(name));
+        let mut arguments = vec!["lint", "--strict", &chart];
+        arguments.extend(set.iter().map(String::as_str));
+        helm(&arguments).unwrap_or_else(|complaint| panic!("{name}: {complaint}"));
+    }
+}
+
+#[test]
+fn the_api_server_takes_every_object_of_every_set_of_values() {
+    for name in SETS {
+        let rendered = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(rendered.path(), render(name, &[])).unwrap();
+        let file = rendered.path().display().to_string();
+
+        let strictly = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"];
+        let taken = CLUSTER.try_kubectl(&[&["apply"], &strictly[..], &["-f", &file]].concat());
+
+        taken.unwrap_or_else(|complaint| panic!("{name}: {complaint}"));
+    }
+}
+
+#[test]
+fn the_plain_yaml_is_what_the_chart_renders() {
+    let checked = Command::new(repository().join("hack/render")).arg("--check").output().unwrap();
+
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+#[test]
+fn the_program_understands_every_argument_that_the_chart_gives_it() {
+    for name in SETS {
+        let objects = objects(&render(name, &[]));
+        for (_, container) in containers(&objects) {
+            let arguments = strings(&container["args"]);
+            // Arguments are judged one after the other; this one ends it, and well, where none before it was wrong.
+            let help = Command::new(env!("CARGO_BIN_EXE_secretfs")).args(&arguments).arg("--help").output();
+
+            let told = help.unwrap();
+            let complaint = String::from_utf8_lossy(&told.stderr).into_owned();
+            assert!(told.status.success(), "{name}: {arguments:?}: {complaint}");
+        }
+    }
+}
+
+#[test]
+fn only_the_mounter_is_privileged_and_it_has_no_token() {
+    for name in SETS {
+        let objects = objects(&render(name, &[]));
+        for (pod, container) in containers(&objects) {
+            let mounts = container["name"] == "mounter";
+            let security = &container["securityContext"];
+            assert_eq!(security["privileged"], mounts, "{name}");
+            assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
+            assert_eq!(pod["automountServiceAccountToken"], !mounts, "{name}");
+            assert!(pod.get("hostPID").is_none() && pod.get("hostIPC").is_none(), "{name}");
+            if !mounts {
+                assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
+                assert_eq!(strings(&security["capabilities"]["drop"]), ["ALL"], "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_restarts_one_half_and_never_the_mounter() {
+    let objects = objects(&render("", &[]));
+    let strategies: Vec<_> = of_kind(&objects, "DaemonSet")
+        .into_iter()
+        .map(|set| {
+            (
+                set["metadata"]["name"].as_str().unwrap(),
+                set["spec"]["updateStrategy"]["type"].as_str().unwrap(),
+            )
+        })
+        .collect();
+
+    assert_eq!(strategies, [("secretfs-mounter", "OnDelete"), ("secretfs-node", "RollingUpdate")]);
+}
+
+#[test]
+fn tokens_come_among_the_secrets_where_the_api_server_knows_the_field_and_there_are_tokens() {
+    let in_secrets = |version: &str, values: &str| {
+        let objects = objects(&render_for(version, values, &[]).unwrap());
+        of_kind(&objects, "CSIDriver")[0]["spec"].get("serviceAccountTokenInSecrets").cloned()
+    };
+
+    assert_eq!(in_secrets("1.34.9", "drop-in"), None);
+    assert_eq!(in_secrets("1.35.0", "drop-in"), Some(Value::Bool(true)));
+    assert_eq!(in_secrets("1.37.2-eks-1", "drop-in"), Some(Value::Bool(true)));
+    assert_eq!(in_secrets("1.35.0", ""), None);
+}
+
+#[test]
+fn a_cluster_that_is_too_old_is_refused() {
+    let refused = render_for("1.32.9", "", &[]).unwrap_err();
+
+    assert!(refused.contains("1.33"), "{refused}");
+}
+
+#[test]
+fn every_volume_gets_pod_info_and_new_tokens_whatever_the_values_say() {
+    for name in SETS {
+        let objects = objects(&render(name, &[]));
+        for driver in of_kind(&objects, "CSIDriver") {
+            let spec = &driver["spec"];
+            assert!(spec["podInfoOnMount"] == true && spec["requiresRepublish"] == true, "{name}: {spec}");
+            assert_eq!(spec["volumeLifecycleModes"], serde_json::json!(["Ephemeral"]), "{name}");
+            assert_eq!(driver["metadata"]["annotations"]["helm.sh/resource-policy"], "keep", "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_something_else_owns_is_left_out() {
+    let count = |more: &[&str], kind: &str| of_kind(&objects(&render("", more)), kind).len();
+
+    assert_eq!((count(&[], "CSIDriver"), count(&[], "CustomResourceDefinition")), (1, 2));
+    assert_eq!(count(&["--set", "csidriver.create=false"], "CSIDriver"), 0);
+    assert_eq!(count(&["--set", "crds.create=false"], "CustomResourceDefinition"), 0);
+    assert_eq!(count(&["--set", "linux.crds.enabled=false"], "CustomResourceDefinition"), 0);
+    assert_eq!(count(&["--set", "linux.enabled=false"], "DaemonSet"), 0);
+}
+
+#[test]
+fn custom_resources_stay_when_the_chart_goes() {
+    let objects = objects(&render("", &[]));
+
+    for resource in of_kind(&objects, "CustomResourceDefinition") {
+        assert_eq!(resource["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    }
+}
+
+#[test]
+fn an_address_that_kubelet_cannot_probe_is_refused() {
+    let refused = render_for("1.35.4", "", &["--set", "linux.metricsAddr=127.0.0.1:8095"]).unwrap_err();
+    assert!(refused.contains("linux.hostNetwork"), "{refused}");
+
+    let objects = objects(&render("monitoring", &[]));
+    let (_, node) = containers(&objects).last().unwrap();
+    assert_eq!(node["readinessProbe"]["httpGet"]["host"], "127.0.0.1");
+    assert_eq!(node["readinessProbe"]["httpGet"]["port"], 18095);
+}
+
+/// Names of metrics in `text`, without what Prometheus adds to a histogram's or a counter's.
+fn metrics_in(text: &str) -> Vec<String> {
+    let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c: char| !name(c)).filter(|word| word.starts_with("secretfs_"));
+    words.map(|word| word.trim_end_matches("_bucket").trim_end_matches("_total").to_owned()).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_speak_of_metrics_that_exist() {
+    let golden = std::fs::read_to_string(repository().join("tests/golden/metrics.txt")).unwrap();
+    let exist: Vec<_> =
+        golden.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let dashboard = chart_file("files/dashboard.json");
+    let alerts = chart_file("templates/prometheusrule.yaml");
+
+    let used = [metrics_in(&dashboard), metrics_in(&alerts)].concat();
+
+    assert!(used.len() > 20, "{used:?}");
+    for metric in used {
+        let metric = metric.trim_end_matches("_info");
+        assert!(exist.contains(&metric), "there is no metric {metric}");
+    }
+}
+
+#[test]
+fn the_dashboard_is_whole() {
+    let objects = objects(&render("monitoring", &[]));
+    let map = of_kind(&objects, "ConfigMap")[0];
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+
+    let dashboard: Value = serde_json::from_str(map["data"]["secretfs.json"].as_str().unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+
+    assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()));
+    assert_eq!(dashboard["uid"], "secretfs");
+}
+
+#[test]
+fn the_chart_has_the_programs_version() {
+    let chart: Value = serde_yaml::from_str(&chart_file("Chart.yaml")).unwrap();
+
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn values_that_do_nothing_are_named_after_an_installation() {
+    let (chart, set) = (chart().display().to_string(), set("drop-in"));
+    let mut arguments =
+        vec!["install", "secretfs", &chart, "--namespace", "secretfs-system", "--dry-run=server"];
+    arguments.extend(set.iter().map(String::as_str));
+    // Those of this cluster are not Helm's.
+    arguments.extend(["--set", "crds.create=false,admissionPolicy.create=false"]);
+
+    let told = helm(&arguments).unwrap();
+
+    let (_, notes) = told.split_once("NOTES:").unwrap();
+    for ignored in
+        ["linux.registrar:", "linux.registrarImage:", "linux.livenessProbeImage:", "livenessProbe:"]
+    {
+        assert!(notes.contains(ignored), "{ignored} in {notes}");
+    }
+    assert!(notes.contains("providerHealthCheck:") && notes.contains("linux.crds.image:"), "{notes}");
+    assert!(!notes.contains("windows:") && !notes.contains("tokenRequests is empty"), "{notes}");
+}

@@ -1,0 +1,167 @@
+//! What the driver may do in the API: what RBAC.md says, and nothing beside it.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::{CLUSTER, SETS, chart_file, objects, of_kind, render, render_for};
+
+/// A right as `kubectl auth can-i --list` shows it.
+type Right = (String, String, BTreeSet<String>);
+
+/// One row of the table in RBAC.md.
+struct Row {
+    always: bool,
+    right: Right,
+}
+
+/// The driver's name in the renders of this module.
+const DRIVER: &str = "csi.secretfs.dev";
+
+fn words(text: &str) -> BTreeSet<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn table() -> Vec<Row> {
+    let text = chart_file("RBAC.md");
+    let rows = text.lines().filter(|line| line.starts_with("| always") || line.starts_with("| syncSecret"));
+    let rows = rows.map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [rights, group, resource, names, verbs, _, reason] = cells[..] else { panic!("{line}") };
+        assert!(!reason.is_empty(), "{line} has no reason");
+        let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        let name = if names.is_empty() { String::new() } else { DRIVER.to_owned() };
+        Row { always: rights == "always", right: (resource, name, words(verbs)) }
+    });
+    rows.collect()
+}
+
+fn expected(sync: bool) -> BTreeSet<Right> {
+    table().into_iter().filter(|row| row.always || sync).map(|row| row.right).collect()
+}
+
+/// What stands in the brackets at the start of `text`, and what comes after it.
+fn bracketed(text: &str) -> (&str, &str) {
+    text.trim_start().strip_prefix('[').and_then(|text| text.split_once(']')).unwrap_or(("", ""))
+}
+
+/// Every right on objects that `account` has in `namespace`.
+fn rights(account: &str, namespace: &str) -> BTreeSet<Right> {
+    let listed = CLUSTER.kubectl(&["auth", "can-i", "--list", "--as", account, "--namespace", namespace]);
+    let lines = listed.lines().skip(1).filter(|line| !line.starts_with(' '));
+    let rights = lines.map(|line| {
+        let (resource, rest) = line.split_once(' ').unwrap();
+        let (_, rest) = bracketed(rest);
+        let (name, rest) = bracketed(rest);
+        (resource.to_owned(), name.to_owned(), words(bracketed(rest).0))
+    });
+    rights.collect()
+}
+
+/// A driver's rights, installed under names that no other test uses.
+struct Installed {
+    namespace: &'static str,
+}
+
+impl Installed {
+    /// The rights that the chart gives with `values`, in a namespace of that name.
+    fn with(namespace: &'static str, values: &str) -> Self {
+        let values = format!("rbac.namePrefix={namespace}-,{values}");
+        let rendered = objects(&render("", &["--namespace", namespace, "--set", &values]));
+        let kinds = ["ClusterRole", "ClusterRoleBinding", "RoleBinding"].map(|kind| of_kind(&rendered, kind));
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": kinds.concat()});
+        CLUSTER.apply(&list.to_string());
+        Self { namespace }
+    }
+
+    /// What the driver may in `namespace` beside what an account may that was given nothing.
+    fn rights(&self, namespace: &str) -> BTreeSet<Right> {
+        let everybody = rights(&self.account("secretfs-mounter"), namespace);
+        rights(&self.account("secretfs"), namespace).difference(&everybody).cloned().collect()
+    }
+
+    fn may(&self, verb: &str, resource: &str) -> bool {
+        let account = self.account("secretfs");
+        let asked = CLUSTER.try_kubectl(&["auth", "can-i", verb, resource, "--as", &account, "-n", "shop"]);
+        asked.is_ok_and(|answer| answer.trim() == "yes")
+    }
+
+    fn account(&self, name: &str) -> String {
+        format!("system:serviceaccount:{}:{name}", self.namespace)
+    }
+}
+
+#[test]
+fn without_sync_the_driver_has_the_rights_of_the_table_and_no_more() {
+    let driver = Installed::with("without", "syncSecret.enabled=false");
+
+    assert_eq!(driver.rights("shop"), expected(false));
+    assert!(!driver.may("get", "secrets") && !driver.may("create", "serviceaccounts/token"));
+}
+
+#[test]
+fn with_sync_it_has_more_in_the_namespaces_that_are_named_and_nowhere_else() {
+    let driver = Installed::with("named", "syncSecret.enabled=true,syncSecret.namespaces={shop}");
+
+    assert_eq!(driver.rights("shop"), expected(true));
+    assert_eq!(driver.rights("billing"), expected(false));
+    assert!(driver.may("patch", "secrets") && !driver.may("list", "secrets"));
+}
+
+#[test]
+fn with_sync_everywhere_it_has_the_same_everywhere() {
+    let driver = Installed::with("everywhere", "syncSecret.enabled=true,syncSecret.clusterWide=true");
+
+    assert_eq!(driver.rights("shop"), expected(true));
+    assert_eq!(driver.rights("kube-system"), expected(true));
+    assert!(!driver.may("watch", "secrets") && !driver.may("create", "serviceaccounts/token"));
+}
+
+#[test]
+fn sync_without_saying_where_is_refused() {
+    let refused = render_for("1.35.4", "", &["--set", "syncSecret.enabled=true"]).unwrap_err();
+
+    assert!(
+        refused.contains("syncSecret.namespaces") && refused.contains("syncSecret.clusterWide"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn roles_have_the_names_of_upstreams() {
+    let rendered = objects(&render("sync-namespaces", &[]));
+    let names = |kind: &str| -> BTreeSet<String> {
+        let names = of_kind(&rendered, kind).into_iter().map(|object| &object["metadata"]["name"]);
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+
+    let roles = "secretproviderclasses-role secretprovidersyncing-role secretproviderclasses-admin-role \
+                 secretproviderclasses-viewer-role secretproviderclasspodstatuses-viewer-role";
+    assert_eq!(names("ClusterRole"), words(roles));
+    assert_eq!(names("ClusterRoleBinding"), words("secretproviderclasses-rolebinding"));
+    assert_eq!(names("RoleBinding"), words("secretprovidersyncing-rolebinding"));
+}
+
+#[test]
+fn no_role_has_a_wildcard() {
+    for name in SETS {
+        let rendered = objects(&render(name, &[]));
+        for role in of_kind(&rendered, "ClusterRole") {
+            assert!(!role["rules"].to_string().contains('*'), "{name}: {role}");
+        }
+    }
+}
+
+#[test]
+fn each_rule_has_its_reason_above_it() {
+    for file in ["templates/rbac.yaml", "templates/rbac-sync.yaml"] {
+        let text = chart_file(file);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("- apiGroups")) {
+            // A role of one rule has its reason above itself.
+            let above = lines[..index].iter().rev().take_while(|line| **line != "---");
+            let above: Vec<_> = above.take_while(|line| !line.starts_with("- apiGroups")).collect();
+            assert!(above.iter().any(|line| line.starts_with('#')), "{file}: {line} has no reason");
+        }
+    }
+}

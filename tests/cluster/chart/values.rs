@@ -1,0 +1,100 @@
+//! The chart's values and their schema.
+
+use serde_json::{Map, Value};
+
+use super::{chart_file, render, render_for};
+
+fn schema() -> Value {
+    serde_json::from_str(&chart_file("values.schema.json")).unwrap()
+}
+
+/// Where `schema` says what may be in an object, and what that is.
+fn properties(schema: &Value) -> Option<&Map<String, Value>> {
+    schema.get("properties")?.as_object()
+}
+
+/// Calls `visit` with the path of every value in `values` that the schema has properties for, and its schema.
+fn each<'v>(
+    path: &str,
+    values: &'v Value,
+    schema: &'v Value,
+    visit: &mut dyn FnMut(&str, Option<&'v Value>),
+) {
+    let (Some(values), Some(properties)) = (values.as_object(), properties(schema)) else { return };
+    for (name, value) in values {
+        let path = format!("{path}.{name}");
+        let schema = properties.get(name);
+        visit(&path, schema);
+        each(&path, value, schema.unwrap_or(&Value::Null), visit);
+    }
+}
+
+#[test]
+fn every_value_is_in_the_schema_and_described_there() {
+    let (values, schema) = (serde_yaml::from_str(&chart_file("values.yaml")).unwrap(), schema());
+    let mut seen = 0;
+
+    each("", &values, &schema, &mut |path, schema| {
+        let schema = schema.unwrap_or_else(|| panic!("{path} is not in the schema"));
+        assert!(schema["description"].is_string() || schema["type"] == "string", "{path} is not described");
+        seen += 1;
+    });
+
+    assert!(seen > 100, "{seen}");
+}
+
+/// Every schema within `schema` that lists properties.
+fn closed<'s>(schema: &'s Value, visit: &mut dyn FnMut(&'s Value)) {
+    if properties(schema).is_some() {
+        visit(schema);
+    }
+    match schema {
+        Value::Object(inner) => inner.values().for_each(|value| closed(value, visit)),
+        Value::Array(inner) => inner.iter().for_each(|value| closed(value, visit)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_value_that_nobody_knows_is_refused_wherever_it_stands() {
+    let schema = schema();
+    closed(&schema, &mut |object| assert_eq!(object["additionalProperties"], false, "{object}"));
+
+    for value in
+        ["linux.drivers=x", "csidriver.names=x", "syncSecrets.enabled=true", "metrics.serviceMonitor.on=true"]
+    {
+        let refused = render_for("1.35.4", "", &["--set", value]).unwrap_err();
+        assert!(refused.contains("additional properties"), "{value}: {refused}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_is_refused() {
+    for value in [
+        "linux.metricsAddr=8095",
+        "linux.kubeletRootDir=kubelet",
+        "linux.image.digest=latest",
+        "linux.image.pullPolicy=Sometimes",
+        "linux.updateStrategy.rollingUpdate.maxSurge=1",
+        "csidriver.name=Secrets_Store",
+        "admissionPolicy.action=Refuse",
+        "tokenRequests[0].audience=x,tokenRequests[0].expirationSeconds=60",
+        "syncSecret.namespaces[0]=*",
+        "vault.address=vault:8200",
+    ] {
+        let refused = render_for("1.35.4", "", &["--set", value]).unwrap_err();
+        assert!(refused.contains("specifications of the schema"), "{value}: {refused}");
+    }
+}
+
+#[test]
+fn two_sources_of_certificates_are_refused() {
+    let refused = render_for("1.35.4", "", &["--set", "tls.configMap=a,tls.secret=b"]).unwrap_err();
+
+    assert!(refused.contains("not both"), "{refused}");
+}
+
+#[test]
+fn the_schema_lets_a_parent_chart_share_its_values() {
+    assert!(render("", &["--set", "global.registry=example.com"]).contains("kind: DaemonSet"));
+}
