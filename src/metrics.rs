@@ -36,6 +36,8 @@ pub enum Provider {
     Vault,
     /// The embedded store.
     Secretfs,
+    /// Native Secrets.
+    Kubernetes,
     /// One that many clusters have, from outside.
     Known(&'static str),
     /// Any other.
@@ -48,6 +50,7 @@ impl Provider {
         match name {
             "vault" | "openbao" => Self::Vault,
             "secretfs" => Self::Secretfs,
+            "kubernetes" => Self::Kubernetes,
             _ => KNOWN.iter().find(|known| **known == name).map_or(Self::Other, |known| Self::Known(known)),
         }
     }
@@ -56,6 +59,7 @@ impl Provider {
         match self {
             Self::Vault => "vault",
             Self::Secretfs => "secretfs",
+            Self::Kubernetes => "kubernetes",
             Self::Known(name) => name,
             Self::Other => "other",
         }

@@ -91,6 +91,15 @@ pub struct ProviderArgs {
     /// Root key of the embedded store; by default `root.key` in its directory
     #[arg(long, env = "SECRETFS_ROOT_KEY", value_name = "FILE", help_heading = "Providers")]
     root_key: Option<PathBuf>,
+
+    /// Kubernetes: URL of the API server, for native Secrets; by default the cluster's that this runs in
+    #[arg(long, env = "SECRETFS_KUBERNETES_API_SERVER", value_name = "URL", help_heading = "Providers")]
+    kubernetes_api_server: Option<String>,
+
+    /// Kubernetes: certificate authorities (PEM) to trust instead of the system's; by default the
+    /// cluster's that this runs in
+    #[arg(long, env = "SECRETFS_KUBERNETES_CA", value_name = "FILE", help_heading = "Providers")]
+    kubernetes_ca: Option<PathBuf>,
 }
 
 impl ProviderArgs {
@@ -105,6 +114,8 @@ impl ProviderArgs {
         let providers = providers.with(&self.vault()?);
         #[cfg(feature = "store")]
         let providers = providers.with(&self.embedded_store());
+        #[cfg(feature = "kubernetes")]
+        let providers = providers.with(&self.kubernetes()?);
         Ok(providers)
     }
 
@@ -114,6 +125,17 @@ impl ProviderArgs {
         let root =
             self.root_key.clone().map_or_else(|| RootKeySource::beside(&self.store), RootKeySource::File);
         Arc::new(EmbeddedStore::new(self.store.clone(), root))
+    }
+
+    #[cfg(feature = "kubernetes")]
+    fn kubernetes(&self) -> provider::Result<Arc<dyn Provider>> {
+        use provider_kubernetes::{Kubernetes, KubernetesConfig};
+        let config = KubernetesConfig {
+            api_server: self.kubernetes_api_server.clone(),
+            ca: self.kubernetes_ca.clone(),
+            ..KubernetesConfig::default()
+        };
+        Ok(Arc::new(Kubernetes::new(&config.or_in_cluster())?))
     }
 
     #[cfg(feature = "vault")]

@@ -5,6 +5,7 @@
 mod class;
 pub mod compose;
 mod duration;
+mod encoding;
 mod fault;
 mod file;
 mod overrides;
@@ -17,6 +18,7 @@ mod tree;
 pub mod yaml;
 
 pub use class::{Class, SecretObject, SecretObjectData};
+pub use encoding::Encoding;
 pub use fault::Fault;
 pub use file::{LocatedClass, Manifests};
 pub use pod::{Attribute, PodVolume};

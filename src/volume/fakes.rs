@@ -37,6 +37,10 @@ pub(super) enum Say {
 pub(super) struct State {
     /// Counts announcements.
     pub(super) announced: watch::Sender<u64>,
+    /// Whether each login hears them, and not whoever asks the source.
+    pub(super) logins_hear: bool,
+    /// The newest tokens that logins were handed.
+    pub(super) handed: Vec<String>,
     pub(super) answers: HashMap<String, Say>,
     pub(super) reads: Vec<String>,
     pub(super) logins: usize,
@@ -168,11 +172,18 @@ impl Source for FakeSource {
     }
 
     fn changes(&self) -> Option<Box<dyn Changes>> {
-        Some(Box::new(FakeChanges(self.store.0.lock().unwrap().announced.subscribe())))
+        let state = self.store.0.lock().unwrap();
+        (!state.logins_hear).then(|| state.changes())
     }
 
     fn extract(&self, _index: usize, reading: &Reading) -> Result<Object> {
         Ok(Object { contents: reading.body.clone(), significant: None, version: None })
+    }
+}
+
+impl State {
+    fn changes(&self) -> Box<dyn Changes> {
+        Box::new(FakeChanges(self.announced.subscribe()))
     }
 }
 
@@ -207,6 +218,16 @@ impl FakeSession {
 impl Session for FakeSession {
     fn identity(&self) -> &str {
         &self.identity
+    }
+
+    fn changes(&self, _requests: &[Request]) -> Option<Box<dyn Changes>> {
+        let state = self.store.0.lock().unwrap();
+        state.logins_hear.then(|| state.changes())
+    }
+
+    fn hand_over(&self, workload: &Workload) {
+        let tokens = workload.tokens.values().map(|token| token.expose_str().unwrap().to_owned());
+        self.store.0.lock().unwrap().handed.extend(tokens);
     }
 
     async fn read(&self, request: &Request) -> Result<Reading> {

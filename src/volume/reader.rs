@@ -264,14 +264,26 @@ impl Reader {
             self.tenancy.take(&session)?;
         }
         self.login = (tenure == Tenure::Shared).then(|| Arc::clone(&session));
-        self.identify(session.identity());
+        self.identify(&*session);
         Ok(session)
     }
 
-    fn identify(&mut self, identity: &str) {
-        if self.identity.as_deref() != Some(identity) {
-            self.identity = Some(Arc::from(identity));
-            self.entries.clear();
+    /// Nothing is read before who announces changes of it to this reader has been asked to.
+    fn identify(&mut self, session: &dyn Session) {
+        if self.identity.as_deref() == Some(session.identity()) {
+            return;
+        }
+        self.identity = Some(Arc::from(session.identity()));
+        self.entries.clear();
+        if let Some(own) = session.changes(&self.requests) {
+            self.announcements = Announcements(Some(own));
+        }
+    }
+
+    /// Passes on newer tokens to a login that goes on using them by itself.
+    pub fn hand_over(&self, workload: &Workload) {
+        if let Some(login) = &self.login {
+            login.hand_over(workload);
         }
     }
 

@@ -181,6 +181,9 @@ impl Served {
 
     /// New tokens are used at once where the old ones, or their absence, stood in the way.
     async fn on_credentials(&mut self) {
+        if let Some(content) = &self.content {
+            content.reader.hand_over(&self.publish.workload);
+        }
         let refused = |error: &Error| matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated);
         let waited = self.awaits_credentials();
         self.lost_credentials = false;

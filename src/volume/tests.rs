@@ -581,7 +581,17 @@ async fn a_publish_waits_a_little_for_classes_that_nobody_knows_yet() {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_that_is_announced_while_a_volume_is_first_read_is_not_missed() {
+    announced_while_first_read(false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_only_a_login_hears_of_is_not_missed_either() {
+    announced_while_first_read(true).await;
+}
+
+async fn announced_while_first_read(logins_hear: bool) {
     let node = Node::start();
+    node.store.0.lock().unwrap().logins_hear = logins_hear;
     node.class("a,b", |_| {});
     node.store.say("a", Say::Value("1"));
     node.store.say("b", Say::Error(ErrorKind::Unavailable));
@@ -596,6 +606,20 @@ async fn a_change_that_is_announced_while_a_volume_is_first_read_is_not_missed()
 
     sleep(Duration::from_secs(1)).await;
     assert_eq!(node.file("a").as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_republish_hands_its_token_to_the_login_and_asks_no_store() {
+    let node = Node::serving("a").await;
+    let reads = node.store.reads();
+    let mut again = publish("v");
+    again.workload.tokens.insert("store".to_owned(), "newer".to_owned().into());
+
+    node.volumes.publish(again).await.unwrap();
+    sleep(Duration::from_millis(10)).await;
+
+    assert_eq!(node.store.0.lock().unwrap().handed, ["newer"]);
+    assert_eq!(node.store.reads(), reads);
 }
 
 #[tokio::test(start_paused = true)]

@@ -179,6 +179,17 @@ pub trait Session: fmt::Debug + Send + Sync {
     /// by sessions of equal identity are interchangeable.
     fn identity(&self) -> &str;
 
+    /// Announcements that the answers to `requests` may have changed, for stores that tell each
+    /// reader for itself; they take the place of the [source's](Source::changes). Asked for before
+    /// the first read. Who holds the announcements need not hold the session.
+    fn changes(&self, _requests: &[Request]) -> Option<Box<dyn Changes>> {
+        None
+    }
+
+    /// Newer tokens of a workload that this session was given to, for sessions that go on using
+    /// tokens by themselves. Asks nobody.
+    fn hand_over(&self, _workload: &Workload) {}
+
     /// One call to the store.
     ///
     /// # Errors

@@ -41,7 +41,6 @@
 mod base64text;
 mod bundle;
 mod database;
-mod encoding;
 mod envelope;
 mod import;
 mod keys;

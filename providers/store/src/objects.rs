@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use manifest::Encoding;
 use manifest::paths::{self, Place};
 use manifest::yaml::{self, NumericMode, ObjectExtras, Spanned};
 use provider::{Error, ErrorKind, Invalid, ObjectRef, Ownership, Parameters, Request, SecretBytes};
 use serde::Deserialize;
 
-use crate::encoding::Encoding;
 use crate::name::{ItemName, Name};
 
 const OBJECTS: &str = "objects";

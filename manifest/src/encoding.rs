@@ -1,13 +1,15 @@
+//! How a value was written down in its store.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use provider::SecretBytes;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// How a value was written down when it was put.
+/// How a value was written down when it was put: an object's `encoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Encoding {
+pub enum Encoding {
     /// As it is.
     #[default]
     #[serde(alias = "utf-8")]
@@ -19,7 +21,8 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    pub(crate) fn name(self) -> &'static str {
+    /// What people call it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::None => "text",
             Self::Base64 => "base64",
@@ -28,7 +31,7 @@ impl Encoding {
     }
 
     /// The bytes that `stored` stands for; white space around it does not count. `None` if it is something else.
-    pub(crate) fn decode(self, stored: &SecretBytes) -> Option<SecretBytes> {
+    pub fn decode(self, stored: &SecretBytes) -> Option<SecretBytes> {
         let text = stored.expose().trim_ascii();
         match self {
             Self::None => Some(stored.clone()),

@@ -1,0 +1,208 @@
+//! The watch of one Secret: follows the API server's stream, and begins again where it ended.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use provider::{Error, ErrorKind, Result, SecretBytes};
+use reqwest::Response;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use zeroize::Zeroizing;
+
+use crate::connection::ApiServer;
+use crate::followed::{Facts, Known};
+use crate::meaning::Status;
+use crate::reader::Reader;
+
+/// How long one stream is asked for, in seconds: it goes on with the newest token after that.
+const STREAM: std::ops::Range<u64> = 240..300;
+/// A stream brings a bookmark each minute; one that is silent for longer is not trusted any more.
+const SILENCE: Duration = Duration::from_secs(150);
+/// Longest event: metadata of a Secret, its annotations among them.
+const MAX_EVENT: usize = 2 << 20;
+/// How long a deletion may be the first half of a replacement.
+const REPLACED: Duration = Duration::from_millis(200);
+/// A stream that lasted for so long did not fail.
+const LASTED: Duration = Duration::from_secs(1);
+/// First pause after a failure; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause after a failure.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often a refused watch is tried again: the right to it may have come.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// One Secret's watch.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) server: Arc<ApiServer>,
+    pub(crate) reader: Reader,
+    pub(crate) secret: String,
+    pub(crate) token: watch::Receiver<SecretBytes>,
+    pub(crate) facts: Arc<Facts>,
+    /// After which version the next stream begins.
+    since: Option<String>,
+    failures: u32,
+    /// Whether it was told that Secrets are polled.
+    told: bool,
+}
+
+/// How a stream ended.
+enum End {
+    /// As streams do.
+    Closed,
+    /// Too much has happened since the last event.
+    Missed,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    resource_version: String,
+}
+
+impl Watch {
+    pub(crate) fn new(
+        server: Arc<ApiServer>,
+        reader: Reader,
+        secret: String,
+        token: watch::Receiver<SecretBytes>,
+        facts: Arc<Facts>,
+    ) -> Self {
+        Self { server, reader, secret, token, facts, since: None, failures: 0, told: false }
+    }
+
+    /// Watches until nobody cares any more, which ends the task.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let begun = Instant::now();
+            let end = self.stream().await;
+            self.failures = if begun.elapsed() > LASTED { 0 } else { self.failures.saturating_add(1) };
+            match end {
+                Ok(End::Closed) => sleep(self.pause()).await,
+                Ok(End::Missed) => self.begin_anew().await,
+                Err(error) => self.rest(&error).await,
+            }
+        }
+    }
+
+    async fn stream(&mut self) -> Result<End> {
+        let token = self.token.borrow_and_update().clone();
+        let seconds = fastrand::u64(STREAM);
+        let opened = self.server.watch(&self.reader, &self.secret, &token, self.since.as_deref(), seconds);
+        match opened.await? {
+            Some(response) => self.follow(response).await,
+            None => Ok(End::Missed),
+        }
+    }
+
+    async fn follow(&mut self, mut response: Response) -> Result<End> {
+        let mut buffer = Zeroizing::new(Vec::new());
+        loop {
+            let Ok(chunk) = timeout(SILENCE, response.chunk()).await else { return Ok(End::Closed) };
+            let Some(chunk) = chunk.map_err(|error| self.server.unavailable(&self.secret, &error))? else {
+                return Ok(End::Closed);
+            };
+            if buffer.len() + chunk.len() > MAX_EVENT {
+                return Err(self.odd("an event that is too long"));
+            }
+            buffer.extend_from_slice(&chunk);
+            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Zeroizing<Vec<u8>> = Zeroizing::new(buffer.drain(..=end).collect());
+                if let Some(end) = self.event(&line).await? {
+                    return Ok(end);
+                }
+            }
+        }
+    }
+
+    async fn event(&mut self, line: &[u8]) -> Result<Option<End>> {
+        let odd = || self.odd("an event that makes no sense");
+        let event: Event<'_> = serde_json::from_slice(line).map_err(|_| odd())?;
+        if event.kind == "ERROR" {
+            let status: Status = serde_json::from_str(event.object.get()).map_err(|_| odd())?;
+            return if status.code == 410 { Ok(Some(End::Missed)) } else { Err(self.odd("an error")) };
+        }
+        let subject: Subject = serde_json::from_str(event.object.get()).map_err(|_| odd())?;
+        let version = subject.metadata.resource_version;
+        match &*event.kind {
+            "ADDED" | "MODIFIED" => self.learn(Known::Version(version.clone())).await,
+            "DELETED" => self.learn(Known::Deleted).await,
+            // A bookmark.
+            _ => {}
+        }
+        self.since = Some(version);
+        Ok(None)
+    }
+
+    /// A deletion is announced after a moment: what replaces the Secret may be on its way, and whoever
+    /// reads then finds it.
+    async fn learn(&self, known: Known) {
+        let deleted = known == Known::Deleted;
+        if self.facts.event(known) {
+            if deleted {
+                sleep(REPLACED).await;
+            }
+            self.facts.announce();
+        }
+    }
+
+    async fn begin_anew(&mut self) {
+        self.since = None;
+        self.facts.announce();
+        sleep(self.pause()).await;
+    }
+
+    async fn rest(&mut self, error: &Error) {
+        match error.kind() {
+            ErrorKind::Denied | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Revoked => {
+                self.tell(error);
+                sleep(REFUSED.mul_f64(1.0 + fastrand::f64())).await;
+            }
+            // A newer token comes with kubelet's next republish.
+            ErrorKind::Unauthenticated => {
+                tokio::select! {
+                    Ok(()) = self.token.changed() => {}
+                    () = sleep(REFUSED) => {}
+                }
+            }
+            ErrorKind::Unavailable => sleep(self.pause().max(error.wait().unwrap_or_default())).await,
+        }
+    }
+
+    fn tell(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(%error, "a Secret cannot be watched: changes are seen at the next refresh");
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        match self.failures {
+            0 => Duration::ZERO,
+            failures => {
+                let most = FIRST_PAUSE.saturating_mul(1 << failures.min(7)).min(LONGEST_PAUSE);
+                most.mul_f64(0.1 + 0.9 * fastrand::f64())
+            }
+        }
+    }
+
+    fn odd(&self, what: &str) -> Error {
+        let text = format!("the watch of Secret {}/{} brought {what}", self.reader.namespace, self.secret);
+        Error::new(ErrorKind::Unavailable, text)
+    }
+}

@@ -1,0 +1,13 @@
+//! The provider against a real API server.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what a test asks of its fixtures has to be so"
+)]
+
+mod faults;
+mod fixture;
+mod reading;
+mod watching;
