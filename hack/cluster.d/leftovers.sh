@@ -2,20 +2,20 @@
 # Ends a cluster, in whatever state it is, and looks whether something of it is left. Sourced by hack/cluster.
 
 down() {
-    local component namespaces
+    local component elsewhere
     [ -d "$run" ] || { say "cluster $name is not there"; return 0; }
     # One that ended of itself is the one that calls.
     ! alive owner || [ "$(pid_of owner)" = $$ ] || stop owner 0
     [ -f "$run/port" ] || { rm -rf --one-file-system "$run"; return 0; }
     names
-    namespaces=$(network_namespaces)
+    elsewhere=$(kept_elsewhere)
     stop_node
     for component in kube-scheduler kube-controller-manager kube-apiserver etcd; do
         stop $component 0
     done
-    undo_node "$namespaces"
+    undo_node "$elsewhere"
     exclusively unregister_node
-    complain_of_leftovers "$namespaces"
+    complain_of_leftovers "$elsewhere"
     rm -rf --one-file-system "$run"
     rmdir -p "$(dirname "$run")" 2>/dev/null || true
     say "cluster $name is down"
@@ -50,10 +50,11 @@ kill_pods() {
 }
 
 undo_node() {
-    local namespace
+    local file
     unmount
-    for namespace in $1; do
-        [ ! -e "$namespace" ] || { umount "$namespace"; rm -f "$namespace"; } 2>/dev/null || true
+    for file in $1; do
+        umount "$file" 2>/dev/null || true
+        rm -f "$file" || true
     done
     ! ip link show "$bridge" >/dev/null 2>&1 || ip link del "$bridge" || true
     remove_cgroups
@@ -74,9 +75,10 @@ mounts() {
     awk -v below="$run/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo
 }
 
-# Those that containerd made for pods of this cluster.
-network_namespaces() {
-    grep -rhosE '/(var/)?run/netns/cni-[0-9a-f-]+' --include=config.json "$run/containerd/state" | sort -u || true
+# Network namespaces and sockets of shims, whose folders nobody can choose; containerd notes which are whose.
+kept_elsewhere() {
+    grep -rhosE '/run/(netns/cni-[0-9a-f-]+|containerd/s/[0-9a-f]+)' \
+        --include={config.json,address,bootstrap.json} "$run/containerd/state" | sort -u || true
 }
 
 # A process that was killed leaves its cgroup a moment later.
@@ -107,12 +109,12 @@ complain_of_leftovers() {
 }
 
 leftovers() {
-    local file namespace
+    local file
     mounts | sed 's/^/mount /'
     cgroups | sed 's/^/cgroup /'
     ! ip link show "$bridge" >/dev/null 2>&1 || echo "network bridge $bridge"
-    for namespace in $1; do
-        [ ! -e "$namespace" ] || echo "network namespace $namespace"
+    for file in $1; do
+        [ ! -e "$file" ] || echo "file $file"
     done
     for file in "$run"/pid/*; do
         [ "$file" = "$run/pid/owner" ] || ! alive "${file##*/}" || echo "process $(pid_of "${file##*/}"), ${file##*/}"

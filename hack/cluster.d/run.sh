@@ -22,7 +22,7 @@ directory_of() {
 # Installs what is missing.
 install_tools() {
     local exports
-    exports=$("$repository/hack/tools" kubernetes)
+    exports=$("$repository/hack/tools" kubernetes containerd)
     eval "$exports"
     find_tools
 }

@@ -16,7 +16,8 @@ on_containerd() { ctr -a "$run/containerd/containerd.sock" -n k8s.io "$@"; }
 import_images() {
     local image
     for image in pause busybox; do
-        on_containerd images import "$tools/images/$image.tar" >/dev/null
+        on_containerd images import "$tools/images/$image.tar" >>"$run/log/ctr.log" 2>&1 ||
+            { tail -n 5 "$run/log/ctr.log" >&2; return 1; }
     done
 }
 
@@ -46,6 +47,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
   SystemdCgroup = false
+  Root = "$run/containerd/runc"
 END
 }
 

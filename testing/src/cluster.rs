@@ -173,7 +173,8 @@ impl Cluster {
         self.script(&["stop", &component.to_string(), "--now"]);
     }
 
-    /// Starts a stopped component as it was, and waits until it answers.
+    /// Starts a stopped component as it was, and waits until it answers. kubelet learns of its pods from
+    /// the API server a moment later.
     pub fn start_again(&self, component: Component) {
         self.script(&["start", &component.to_string()]);
     }
