@@ -191,7 +191,8 @@ async fn follow(args: &MountArgs, mut happenings: broadcast::Receiver<Happening>
             happening = happenings.recv() => happening,
         };
         let changed = match happening {
-            Ok(Happening { what: What::Rotated(files) | What::Withdrawn(files), .. }) => files,
+            Ok(Happening { what: What::Rotated(files), .. }) => files,
+            Ok(Happening { what: What::Withdrawn(withdrawn), .. }) => withdrawn.files,
             Ok(_) => continue,
             // Some were missed: something changed for sure.
             Err(broadcast::error::RecvError::Lagged(_)) => Vec::new(),

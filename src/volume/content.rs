@@ -61,7 +61,8 @@ impl Content {
         let source = Arc::clone(self.reader.source());
         for (ObjectRef { path, file, .. }, state) in source.objects().iter().zip(&mut self.objects) {
             if let Some(file) = shown.get(path).filter(|_| *file) {
-                let object = Object { contents: file.contents.clone(), significant: None, version: None };
+                let (contents, version) = (file.contents.clone(), file.version.clone());
+                let object = Object { contents, significant: None, version };
                 *state = Freshness::carried(object, confirmed);
                 self.carried.insert(path.clone(), file.fingerprint.clone());
             }

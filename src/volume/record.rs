@@ -54,6 +54,9 @@ pub struct RecordedFile {
     pub fingerprint: Fingerprint,
     /// Permission bits, where the class gives them.
     pub mode: Option<u32>,
+    /// The store's name for it, where it has one.
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 impl VolumeRecord {
@@ -107,6 +110,7 @@ fn files(snapshot: &Snapshot) -> BTreeMap<String, RecordedFile> {
     let recorded = |file: &File| RecordedFile {
         fingerprint: file.fingerprint.clone(),
         mode: file.mode.map(FileMode::bits),
+        version: file.version.clone(),
     };
     snapshot.iter().map(|(path, file)| (path.to_string(), recorded(file))).collect()
 }

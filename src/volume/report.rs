@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use provider::{ErrorKind, ObjectPath};
+use provider::{ErrorKind, ObjectPath, Pod};
 use tokio::sync::broadcast;
 
 use crate::audit::{Actor, Audit, Operation, Record, Resource};
 use crate::metrics::{self, Metrics, Refresh, Withdrawal};
 use crate::snapshot::Snapshot;
-use crate::volume::{Publish, VolumeId};
+use crate::volume::{ClassName, Publish, VolumeId};
 
 /// Happenings that a slow listener may lag behind before it misses some.
 const LAG: usize = 1024;
@@ -22,6 +22,12 @@ pub struct Happening {
     pub volume: VolumeId,
     /// Where it is mounted.
     pub target: PathBuf,
+    /// What it shows.
+    pub class: ClassName,
+    /// Namespace of the workload.
+    pub namespace: String,
+    /// The pod that mounts it, where one does.
+    pub pod: Option<Pod>,
     /// What.
     pub what: What,
 }
@@ -31,16 +37,36 @@ pub struct Happening {
 pub enum What {
     /// It is mounted.
     Published,
+    /// It was mounted with what this node had read before, for the store did not give it.
+    StartedCached(Cached),
     /// It shows other versions of these files.
     Rotated(Vec<ObjectPath>),
-    /// These files were taken back.
-    Withdrawn(Vec<ObjectPath>),
+    /// Files were taken back.
+    Withdrawn(Withdrawn),
     /// It could not be refreshed. What it shows stays.
     Failed(ErrorKind, String),
     /// It is fresh again.
     Recovered,
     /// It is gone.
     Unpublished,
+}
+
+/// What a volume started on whose store did not answer.
+#[derive(Debug, Clone)]
+pub struct Cached {
+    /// How long ago the store last confirmed the oldest of it.
+    pub age: Duration,
+    /// Why it could not be read anew.
+    pub reason: String,
+}
+
+/// Files that were taken back.
+#[derive(Debug, Clone)]
+pub struct Withdrawn {
+    /// Which.
+    pub files: Vec<ObjectPath>,
+    /// Why.
+    pub reason: Withdrawal,
 }
 
 /// Tells the audit trail, the log, the metrics and whoever listens.
@@ -69,6 +95,13 @@ impl Reporter {
         self.audit.record(&record);
         tracing::info!(volume = %publish.id, target = %publish.target.display(), files = snapshot.len(), "published");
         self.tell(publish, What::Published);
+    }
+
+    /// The volume that was just mounted shows what was read before.
+    pub fn started_cached(&self, publish: &Publish, cached: Cached) {
+        let seconds = cached.age.as_secs();
+        tracing::warn!(volume = %publish.id, seconds, reason = cached.reason, "started on what was read before");
+        self.tell(publish, What::StartedCached(cached));
     }
 
     /// A publish did not come about.
@@ -123,10 +156,10 @@ impl Reporter {
             return;
         }
         self.metrics.withdrawn(reason, paths.len());
-        let paths: Vec<_> = paths.iter().cloned().collect();
-        self.audit.record(&record(Operation::Withdraw, publish).resources(resources(provider, old, &paths)));
-        tracing::warn!(volume = %publish.id, files = ?names(&paths), "withdrawn");
-        self.tell(publish, What::Withdrawn(paths));
+        let files: Vec<_> = paths.iter().cloned().collect();
+        self.audit.record(&record(Operation::Withdraw, publish).resources(resources(provider, old, &files)));
+        tracing::warn!(volume = %publish.id, files = ?names(&files), "withdrawn");
+        self.tell(publish, What::Withdrawn(Withdrawn { files, reason }));
     }
 
     /// A refresh failed. Told once, until it fails in another way; counted each time.
@@ -161,6 +194,9 @@ impl Reporter {
         let _ = self.listeners.send(Happening {
             volume: publish.id.clone(),
             target: publish.target.clone(),
+            class: publish.class.clone(),
+            namespace: publish.workload.namespace.clone(),
+            pod: publish.workload.pod.clone(),
             what,
         });
     }

@@ -25,6 +25,8 @@ pub struct VolumeState {
     pub service_account: String,
     /// Name of the pod.
     pub pod: Option<String>,
+    /// Uid of the pod.
+    pub pod_uid: Option<String>,
     /// The provider, once the class is known.
     pub provider: Option<String>,
     /// The store, once the class is known.
@@ -80,6 +82,7 @@ impl VolumeState {
             namespace: publish.workload.namespace.clone(),
             service_account: publish.workload.service_account.clone(),
             pod: publish.workload.pod.as_ref().map(|pod| pod.name.clone()),
+            pod_uid: publish.workload.pod.as_ref().map(|pod| pod.uid.clone()),
             provider: None,
             store: None,
             identity: None,

@@ -22,7 +22,7 @@ use crate::volume::freshness::Notice;
 use crate::volume::parts::Parts;
 use crate::volume::reader::Demand;
 use crate::volume::record::VolumeRecord;
-use crate::volume::report::Happening;
+use crate::volume::report::{Cached, Happening};
 use crate::volume::served::{Order, Served};
 use crate::volume::status::VolumeState;
 use crate::volume::store_health::Attempt;
@@ -178,12 +178,15 @@ impl Volumes {
         };
         let mut content = self.parts.content(publish, class, source);
         let mounted = match read_first(&mut content, publish, deadline).await {
-            Ok(()) => self.mount(publish, &mut content).await,
+            Ok(cached) => self.mount(publish, &mut content).await.map(|mounted| (mounted, cached)),
             Err(error) => Err(error),
         };
         match mounted {
-            Ok((mounted, snapshot)) => {
+            Ok(((mounted, snapshot), cached)) => {
                 self.parts.reporter.published(publish, provider, &snapshot);
+                if let Some(cached) = cached {
+                    self.parts.reporter.started_cached(publish, cached);
+                }
                 let served =
                     Served::new(Arc::clone(&self.parts), publish.clone(), content, mounted, snapshot);
                 self.serve(served);
@@ -363,7 +366,8 @@ impl Volumes {
             let computed = || self.parts.key.fingerprint(&shown.path, shown.contents.expose());
             let fingerprint = recorded.map_or_else(computed, |file| file.fingerprint.clone());
             let mode = recorded.and_then(|file| FileMode::try_from(u64::from(file.mode?)).ok());
-            (shown.path, File { contents: shown.contents, mode, fingerprint, version: None })
+            let version = recorded.and_then(|file| file.version.clone());
+            (shown.path, File { contents: shown.contents, mode, fingerprint, version })
         };
         files.into_iter().map(file).collect()
     }
@@ -438,16 +442,23 @@ fn show(
     }
 }
 
-/// Reads until everything is there, the store refuses, or the time is over.
-async fn read_first(content: &mut Content, publish: &Publish, deadline: Instant) -> Result<(), Error> {
+/// Reads until everything is there, the store refuses, or the time is over. Tells whether it took what was read before.
+async fn read_first(
+    content: &mut Content,
+    publish: &Publish,
+    deadline: Instant,
+) -> Result<Option<Cached>, Error> {
     let started = Instant::now();
     let provider = content.class().provider.clone();
     let outcome = timeout_at(deadline, read_with_retries(content, publish)).await;
-    if content.complete().is_err() && content.class().settings.start == Start::Cached {
+    let lacking = content.complete().err().filter(|_| content.class().settings.start == Start::Cached);
+    let cached = lacking.map(|lacking| {
         content.read_cached();
-    }
+        let age = content.confirmed_at().map_or(Duration::ZERO, |at| at.elapsed());
+        Cached { age, reason: lacking.to_string() }
+    });
     match (content.complete(), outcome) {
-        (Ok(()), _) => Ok(()),
+        (Ok(()), _) => Ok(cached),
         (Err(source), Ok(())) => Err(Error::Provider { provider, source }),
         (Err(source), Err(_)) => {
             Err(Error::Deadline { provider, waited: started.elapsed(), waiting_for: source.to_string() })

@@ -18,7 +18,7 @@ use crate::volume::fakes::{FakeClasses, FakeMode, FakeMounter, FakeStore, LEASE,
 use crate::volume::parts::{Limits, Parts};
 use crate::volume::reader::Stores;
 use crate::volume::record::Records;
-use crate::volume::report::Reporter;
+use crate::volume::report::{Reporter, What};
 use crate::volume::revocations::Revocations;
 use crate::volume::{ClassName, Error, Publish, RefreshOutcome, VolumeId, Volumes};
 
@@ -671,8 +671,16 @@ async fn start_cached_starts_a_second_volume_of_one_identity_while_the_store_is_
     node.store.say("a", Say::Error(ErrorKind::Unavailable));
     sleep(ROUND * 2).await;
 
+    let mut happenings = node.volumes.listen();
     node.publish("w").await.unwrap();
     assert_eq!(node.mode.file("/w", "a").as_deref(), Some("1"));
+    let told = std::iter::from_fn(|| happenings.try_recv().ok().map(|happening| happening.what));
+    let cached = told.filter_map(|what| match what {
+        What::StartedCached(cached) => Some(cached),
+        _ => None,
+    });
+    let cached: Vec<_> = cached.collect();
+    assert!(cached.len() == 1 && cached[0].age >= ROUND && cached[0].reason.contains("store"), "{cached:?}");
 
     let mut stranger = publish("x");
     stranger.workload.service_account = "other".to_owned();
