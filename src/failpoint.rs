@@ -19,6 +19,15 @@ pub const MOUNT_PATH: &[(&str, &str)] = &[
     ("detach.removed", "the target directory is gone; the caller does not know"),
 ];
 
+/// Every place where a directory is lent to a store on the node, and what is true when the process dies there.
+pub const LENDING: &[(&str, &str)] = &[
+    ("lend.directory", "the directory to lend exists; nothing is mounted on it"),
+    ("lend.mounted", "the directory is lent; the caller does not know"),
+    ("site.lent", "the directory is lent; the store was not asked"),
+    ("site.answered", "the store has answered, and perhaps written; nothing of it is shown"),
+    ("lend.unmounted", "nothing is mounted on the directory; it is still there, if it was"),
+];
+
 /// Every place of the volume table, and what is true when the process dies there.
 pub const VOLUME_TABLE: &[(&str, &str)] = &[
     ("publish.fetched", "everything was read; nothing is recorded or mounted"),

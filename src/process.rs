@@ -107,6 +107,7 @@ impl Process {
         let limits = Limits {
             min_refresh: Duration::from_secs(args.min_refresh),
             legacy_overrides,
+            lent_bytes: args.max_volume_bytes,
             ..Limits::default()
         };
         let volumes = Volumes::new(Parts {

@@ -8,9 +8,19 @@ use std::sync::Arc;
 
 use provider::Provider;
 
+/// Where external providers listen on a node.
+const PROVIDERS_DIR: &str = "/var/run/secrets-store-csi-providers";
+/// The same, searched first.
+const ADDITIONAL_PROVIDERS_DIR: &str = "/etc/kubernetes/secrets-store-csi-providers";
+
 /// The providers by the names a class may give.
 #[derive(Clone, Default)]
-pub struct Providers(BTreeMap<&'static str, Arc<dyn Provider>>);
+pub struct Providers {
+    built_in: BTreeMap<&'static str, Arc<dyn Provider>>,
+    /// Where those listen that are not built in.
+    #[cfg(feature = "external")]
+    sockets: Option<Arc<provider_external::Sockets>>,
+}
 
 impl Providers {
     /// Every provider of this binary, to understand classes with and not to read. What a class leaves to
@@ -25,19 +35,31 @@ impl Providers {
     #[must_use]
     pub fn with(mut self, provider: &Arc<dyn Provider>) -> Self {
         for name in provider.names() {
-            self.0.insert(name, Arc::clone(provider));
+            self.built_in.insert(name, Arc::clone(provider));
         }
         self
     }
 
-    /// The provider of that name.
-    pub fn get(&self, name: &str) -> Option<&Arc<dyn Provider>> {
-        self.0.get(name)
+    /// The provider of that name: one that is built in, else an external one where those are allowed,
+    /// whether or not it is there.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Provider>> {
+        self.built_in.get(name).cloned().or_else(|| self.external(name))
     }
 
-    /// Every name, in order.
+    #[cfg(feature = "external")]
+    fn external(&self, name: &str) -> Option<Arc<dyn Provider>> {
+        let external = provider_external::External::named(name, self.sockets.as_ref()?)?;
+        Some(Arc::new(external))
+    }
+
+    #[cfg(not(feature = "external"))]
+    fn external(&self, _name: &str) -> Option<Arc<dyn Provider>> {
+        None
+    }
+
+    /// The names of those that are built in, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.0.keys().copied()
+        self.built_in.keys().copied()
     }
 }
 
@@ -100,6 +122,26 @@ pub struct ProviderArgs {
     /// cluster's that this runs in
     #[arg(long, env = "SECRETFS_KUBERNETES_CA", value_name = "FILE", help_heading = "Providers")]
     kubernetes_ca: Option<PathBuf>,
+
+    /// External: directory of the sockets of providers that are not built in; by default
+    /// /var/run/secrets-store-csi-providers for `node`, and none elsewhere
+    #[arg(long, env = "SECRETFS_PROVIDERS_DIR", value_name = "DIR", help_heading = "Providers")]
+    providers_dir: Option<PathBuf>,
+
+    /// External: directories that are searched before it, separated by commas; by default
+    /// /etc/kubernetes/secrets-store-csi-providers for `node`
+    #[arg(
+        long,
+        env = "SECRETFS_ADDITIONAL_PROVIDERS_DIRS",
+        value_delimiter = ',',
+        value_name = "DIRS",
+        help_heading = "Providers"
+    )]
+    additional_providers_dirs: Vec<PathBuf>,
+
+    /// External: most bytes of a provider's answer
+    #[arg(long, env = "SECRETFS_MAX_CALL_RECV_MSG_SIZE", default_value_t = 4 << 20, value_name = "BYTES", help_heading = "Providers")]
+    max_call_recv_msg_size: usize,
 }
 
 impl ProviderArgs {
@@ -116,7 +158,32 @@ impl ProviderArgs {
         let providers = providers.with(&self.embedded_store());
         #[cfg(feature = "kubernetes")]
         let providers = providers.with(&self.kubernetes()?);
+        #[cfg(feature = "external")]
+        let providers = Providers { sockets: self.sockets(&providers), ..providers };
         Ok(providers)
+    }
+
+    /// The same and, unless a setting says otherwise, those that listen where a node's external providers do.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_for_node(mut self) -> provider::Result<Providers> {
+        if self.additional_providers_dirs.is_empty() {
+            self.additional_providers_dirs = vec![ADDITIONAL_PROVIDERS_DIR.into()];
+        }
+        self.providers_dir.get_or_insert_with(|| PROVIDERS_DIR.into());
+        self.build()
+    }
+
+    #[cfg(feature = "external")]
+    fn sockets(&self, built_in: &Providers) -> Option<Arc<provider_external::Sockets>> {
+        let directories: Vec<_> =
+            self.additional_providers_dirs.iter().chain(&self.providers_dir).cloned().collect();
+        let built_in = built_in.names().map(str::to_owned).collect();
+        let sockets =
+            provider_external::Sockets { directories, max_answer: self.max_call_recv_msg_size, built_in };
+        (!sockets.directories.is_empty()).then(|| Arc::new(sockets))
     }
 
     #[cfg(feature = "store")]

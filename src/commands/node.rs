@@ -122,7 +122,7 @@ pub async fn run(args: NodeArgs) -> Outcome {
     let http = TcpListener::bind(args.http).await.with_context(|| format!("listen at {}", args.http))?;
     tracing::info!(address = %http.local_addr()?, "/livez, /readyz and /metrics");
     let origin = Origin::open(&args).await?;
-    let providers = args.process.providers.build()?;
+    let providers = args.process.providers.clone().build_for_node()?;
     let mut process = Process::start(
         &args.process,
         providers,

@@ -12,6 +12,7 @@ use rustix::mount::{
 };
 
 use super::blobs::Blobs;
+use super::lent;
 use super::place::{Place, Roots, is_mount_root};
 use super::sockets::Sockets;
 use super::{Error, Mounter, Tmpfs};
@@ -23,6 +24,10 @@ const BUSY: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 /// What `/proc/mounts` calls our file systems.
 pub(super) const SOURCE: &str = "secretfs";
+/// The same for a directory that is lent: it is no volume.
+const LENT_SOURCE: &str = "secretfs-lent";
+/// Mode of a directory that is lent: root's alone, on a host where others may enter what is above.
+const LENT_MODE: u32 = 0o700;
 /// `f_type` of a tmpfs.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
@@ -63,7 +68,10 @@ impl LocalMounter {
     ///
     /// The kernel refuses; calling again is safe.
     pub fn unmount(&self, target: &Path) -> Result<(), Error> {
-        let unmounted = self.roots.for_mount(target).and_then(|place| unmount_all(&place));
+        let unmounted = self.roots.for_mount(target).and_then(|place| {
+            unmount_all(&place)?;
+            take_back(&place)
+        });
         unmounted.map_err(Error::of("unmount", target))
     }
 
@@ -91,7 +99,7 @@ impl LocalMounter {
 
 impl Mounter for LocalMounter {
     fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error> {
-        make(tmpfs, self.swap_allowed).map_err(Error::of("make", Path::new("a tmpfs")))
+        make(tmpfs, SOURCE, self.swap_allowed).map_err(Error::of("make", Path::new("a tmpfs")))
     }
 
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error> {
@@ -118,10 +126,22 @@ impl Mounter for LocalMounter {
         reconfigure(root, size, inodes).map_err(Error::of("resize", Path::new("a tmpfs")))
     }
 
+    fn lend(&self, tmpfs: &Tmpfs, target: &Path) -> Result<OwnedFd, Error> {
+        let tmpfs = Tmpfs { mode: LENT_MODE, gid: 0, ..tmpfs.clone() };
+        let lent = self.roots.for_mount(target).and_then(|place| lend(&tmpfs, self.swap_allowed, &place));
+        lent.map_err(Error::of("lend a directory beside", target))
+    }
+
+    fn take_back(&self, target: &Path) -> Result<(), Error> {
+        absent(self.roots.for_mount(target))
+            .and_then(|place| place.map_or(Ok(()), |place| take_back(&place)))
+            .map_err(Error::of("take back the directory beside", target))
+    }
+
     fn detach(&self, target: &Path) -> Result<(), Error> {
         let take_away = if self.targets_kept { unmount_all } else { clear };
         absent(self.roots.for_mount(target))
-            .and_then(|place| place.map_or(Ok(()), |place| take_away(&place)))
+            .and_then(|place| place.map_or(Ok(()), |place| take_away(&place).and(take_back(&place))))
             .map_err(Error::of("unmount", target))
     }
 
@@ -146,7 +166,31 @@ impl Mounter for LocalMounter {
     }
 }
 
-fn make(tmpfs: &Tmpfs, swap_allowed: bool) -> io::Result<OwnedFd> {
+/// Shows a new tmpfs beside `place`, in the stead of what lay there.
+fn lend(tmpfs: &Tmpfs, swap_allowed: bool, place: &Place) -> io::Result<OwnedFd> {
+    take_back(place)?;
+    let root = make(tmpfs, LENT_SOURCE, swap_allowed)?;
+    let beside = place.beside()?;
+    beside.make_directory()?;
+    failpoint::hit("lend.directory");
+    let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    let mounted = beside.open().and_then(|at| Ok(rustix::mount::move_mount(&root, "", &at, "", both)?));
+    mounted.inspect_err(|_| {
+        let _ = beside.remove_directory();
+    })?;
+    failpoint::hit("lend.mounted");
+    Ok(root)
+}
+
+/// What was put there by who did not see the mount lies on the node's disk: it is removed as well.
+fn take_back(place: &Place) -> io::Result<()> {
+    let beside = place.beside()?;
+    unmount_all(&beside)?;
+    failpoint::hit("lend.unmounted");
+    lent::remove(&beside)
+}
+
+fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     if !keep_out_of_swap(context.as_fd())? && !swap_allowed && swap_is_on()? {
         return Err(io::Error::new(
@@ -157,7 +201,7 @@ fn make(tmpfs: &Tmpfs, swap_allowed: bool) -> io::Result<OwnedFd> {
     }
     set_limits(context.as_fd(), tmpfs.size, tmpfs.inodes)?;
     let set = |key, value: &str| rustix::mount::fsconfig_set_string(context.as_fd(), key, value);
-    set("source", SOURCE)?;
+    set("source", source)?;
     set("mode", &format!("{:o}", tmpfs.mode))?;
     set("gid", &tmpfs.gid.to_string())?;
     if let Some(label) = &tmpfs.selinux_context {

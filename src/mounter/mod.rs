@@ -4,6 +4,7 @@
 //! Calls block; none waits for a store, a pod or the caller.
 
 mod blobs;
+mod lent;
 mod local;
 mod packet;
 mod place;
@@ -19,6 +20,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+pub use lent::beside;
 pub use local::LocalMounter;
 pub use place::Roots;
 pub use remote::RemoteMounter;
@@ -102,8 +104,25 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     /// The limits are as before.
     fn resize(&self, root: BorrowedFd<'_>, size: u64, inodes: u64) -> Result<(), Error>;
 
-    /// Unmounts whatever is mounted at `target`, however often, and removes the empty directory.
-    /// Nothing mounted and no directory are both fine.
+    /// Shows a new tmpfs at the path [`beside`] `target`, writable, for a store on this node to put files
+    /// into. What lay there is [taken back](Self::take_back) first. Root alone can enter it, whatever
+    /// `tmpfs` says of mode and group. Held open, the directory returned keeps it from being taken back at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create), or the kernel refuses the mount; nothing lies there.
+    fn lend(&self, tmpfs: &Tmpfs, target: &Path) -> Result<OwnedFd, Error>;
+
+    /// Unmounts what lies [`beside`] `target`, and removes the directory with whatever was put into it
+    /// by who did not see the mount. Nothing there is fine.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses; calling again is safe.
+    fn take_back(&self, target: &Path) -> Result<(), Error>;
+
+    /// Unmounts whatever is mounted at `target`, however often, and removes the empty directory; takes back
+    /// what was [lent](Self::lend) beside it. Nothing mounted and no directory are both fine.
     ///
     /// # Errors
     ///

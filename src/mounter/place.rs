@@ -62,6 +62,11 @@ impl Place {
         open_beneath(&self.parent, &self.name, ResolveFlags::empty())
     }
 
+    /// The place in the same directory where one is lent.
+    pub(super) fn beside(&self) -> io::Result<Self> {
+        Ok(Self { parent: self.parent.try_clone()?, name: super::lent::name_for(&self.name) })
+    }
+
     /// Makes the directory; `false` if it was there.
     pub(super) fn make_directory(&self) -> io::Result<bool> {
         match rustix::fs::mkdirat(&self.parent, &self.name, Mode::from_raw_mode(TARGET_MODE)) {

@@ -45,6 +45,8 @@ pub(super) enum Request {
         after: String,
     },
     Forget(String),
+    Lend(Tmpfs, PathBuf),
+    TakeBack(PathBuf),
 }
 
 /// What the mounter answers.
@@ -85,13 +87,7 @@ const KINDS: [io::ErrorKind; 9] = [
 impl Request {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Create(tmpfs) => Packet::new(1)
-                .u64(tmpfs.size)
-                .u64(tmpfs.inodes)
-                .u32(tmpfs.mode)
-                .u32(tmpfs.gid)
-                // A label is never empty.
-                .bytes(tmpfs.selinux_context.as_deref().unwrap_or_default().as_bytes()),
+            Self::Create(tmpfs) => Packet::new(1).tmpfs(tmpfs),
             Self::Attach(target) => Packet::new(2).path(target),
             Self::Enter(target) => Packet::new(3).path(target),
             Self::Resize { size, inodes } => Packet::new(4).u64(*size).u64(*inodes),
@@ -100,6 +96,8 @@ impl Request {
             Self::Keep { name, blob } => Packet::new(7).bytes(name.as_bytes()).bytes(blob),
             Self::Kept { after } => Packet::new(8).bytes(after.as_bytes()),
             Self::Forget(name) => Packet::new(9).bytes(name.as_bytes()),
+            Self::Lend(tmpfs, target) => Packet::new(10).tmpfs(tmpfs).path(target),
+            Self::TakeBack(target) => Packet::new(11).path(target),
         }
         .0
     }
@@ -116,6 +114,8 @@ impl Request {
             7 => Self::Keep { name: fields.text(MAX_NAME)?, blob: fields.bytes(MAX_BLOB)?.to_vec() },
             8 => Self::Kept { after: fields.text(MAX_NAME)? },
             9 => Self::Forget(fields.text(MAX_NAME)?),
+            10 => Self::Lend(fields.tmpfs()?, fields.path()?),
+            11 => Self::TakeBack(fields.path()?),
             _ => return Err(Malformed),
         };
         fields.end(request)
@@ -205,6 +205,12 @@ impl Packet {
         packet
     }
 
+    fn tmpfs(self, tmpfs: &Tmpfs) -> Self {
+        let packet = self.u64(tmpfs.size).u64(tmpfs.inodes).u32(tmpfs.mode).u32(tmpfs.gid);
+        // A label is never empty.
+        packet.bytes(tmpfs.selinux_context.as_deref().unwrap_or_default().as_bytes())
+    }
+
     fn path(self, path: &Path) -> Self {
         self.bytes(path.as_os_str().as_bytes())
     }
@@ -288,13 +294,23 @@ mod tests {
             .prop_map(|bytes| PathBuf::from(OsStr::from_bytes(&bytes)))
     }
 
-    fn requests() -> impl Strategy<Value = Request> {
-        let tmpfs =
+    fn tmpfses() -> impl Strategy<Value = Tmpfs> {
+        let fields =
             (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>(), proptest::option::of("[a-z:]{1,40}"));
+        fields.prop_map(|(size, inodes, mode, gid, selinux_context)| Tmpfs {
+            size,
+            inodes,
+            mode,
+            gid,
+            selinux_context,
+        })
+    }
+
+    fn requests() -> impl Strategy<Value = Request> {
         prop_oneof![
-            tmpfs.prop_map(|(size, inodes, mode, gid, selinux_context)| {
-                Request::Create(Tmpfs { size, inodes, mode, gid, selinux_context })
-            }),
+            tmpfses().prop_map(Request::Create),
+            (tmpfses(), paths()).prop_map(|(tmpfs, target)| Request::Lend(tmpfs, target)),
+            paths().prop_map(Request::TakeBack),
             paths().prop_map(Request::Attach),
             paths().prop_map(Request::Enter),
             any::<(u64, u64)>().prop_map(|(size, inodes)| Request::Resize { size, inodes }),
@@ -329,7 +345,7 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_or_understood_and_never_more(
-            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..12u8, framed in any::<bool>()
+            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..14u8, framed in any::<bool>()
         ) {
             if let (true, [version, said, ..]) = (framed, packet.as_mut_slice()) {
                 (*version, *said) = (VERSION, verb);

@@ -144,6 +144,17 @@ impl Mounter for RemoteMounter {
         self.ask(&Request::Detach(target.to_owned()), None).map(drop).map_err(Error::of("unmount", target))
     }
 
+    fn lend(&self, tmpfs: &Tmpfs, target: &Path) -> Result<OwnedFd, Error> {
+        let lent = self.ask(&Request::Lend(tmpfs.clone(), target.to_owned()), None).and_then(opened);
+        lent.map_err(Error::of("lend a directory beside", target))
+    }
+
+    fn take_back(&self, target: &Path) -> Result<(), Error> {
+        self.ask(&Request::TakeBack(target.to_owned()), None)
+            .map(drop)
+            .map_err(Error::of("take back the directory beside", target))
+    }
+
     fn listen(&self, path: &Path) -> Result<UnixListener, Error> {
         let listening = self.ask(&Request::Listen(path.to_owned()), None).and_then(opened);
         listening.map(UnixListener::from).map_err(Error::of("listen at", path))

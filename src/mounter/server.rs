@@ -132,6 +132,8 @@ impl Server {
                 self.mounter.resize(root, *size, *inodes).map(|()| done(None))
             }
             Request::Detach(target) => self.mounter.detach(target).map(|()| done(None)),
+            Request::Lend(tmpfs, target) => self.mounter.lend(tmpfs, target).map(Some).map(done),
+            Request::TakeBack(target) => self.mounter.take_back(target).map(|()| done(None)),
             Request::Listen(path) => self.mounter.listen(path).map(|socket| done(Some(socket.into()))),
             Request::Keep { name, blob } => self.mounter.keep(name, blob).map(|()| done(None)),
             Request::Kept { after } => {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::metrics::Withdrawal;
 use crate::readings::Held;
 use crate::snapshot::{File, Fingerprint, FingerprintKey, Snapshot};
+use crate::volume::extent::Extent;
 use crate::volume::freshness::{Condition, Freshness, Notice, Policy};
 use crate::volume::reader::{Demand, Reader, Readout};
 
@@ -21,7 +22,10 @@ pub struct Content {
     policy: Policy,
     /// Its way to the store.
     pub reader: Reader,
+    extent: Extent,
     objects: Vec<Freshness>,
+    /// Why the store's last answer told nothing, where only an answer tells which objects there are.
+    untold: Option<Error>,
     /// Older versions, newest first, of the files that keep some.
     previous: BTreeMap<ObjectPath, VecDeque<File>>,
     /// Versions of files that were taken over and not read again yet.
@@ -42,13 +46,16 @@ pub struct Assembled {
 impl Content {
     /// The content of `class`, of which nothing is read yet.
     pub fn new(class: Arc<Class>, reader: Reader, refresh: Duration, key: Arc<FingerprintKey>) -> Self {
-        let objects = reader.source().objects().iter().map(|_| Freshness::default()).collect();
+        let extent = Extent::Known(Arc::clone(reader.source()));
+        let objects = extent.objects().iter().map(|_| Freshness::default()).collect();
         let policy = Policy::from(&class.settings);
         Self {
             class,
             policy,
             reader,
+            extent,
             objects,
+            untold: None,
             previous: BTreeMap::new(),
             carried: BTreeMap::new(),
             key,
@@ -58,8 +65,11 @@ impl Content {
 
     /// Takes over files that an earlier process or an earlier form of the class showed.
     pub fn carry(&mut self, shown: &Snapshot, confirmed: Instant) {
-        let source = Arc::clone(self.reader.source());
-        for (ObjectRef { path, file, .. }, state) in source.objects().iter().zip(&mut self.objects) {
+        if let Some(whole) = self.reader.source().whole() {
+            self.extent = Extent::shown(shown, whole, |path| is_made(&self.class, path));
+            self.objects = self.extent.objects().iter().map(|_| Freshness::default()).collect();
+        }
+        for (ObjectRef { path, file, .. }, state) in self.extent.objects().iter().zip(&mut self.objects) {
             if let Some(file) = shown.get(path).filter(|_| *file) {
                 let (contents, version) = (file.contents.clone(), file.version.clone());
                 let object = Object { contents, significant: None, version };
@@ -71,19 +81,24 @@ impl Content {
 
     /// Follows an edit of the class. Objects that are asked for as before keep their contents until they are read again.
     pub fn edit(&mut self, class: Arc<Class>, source: Arc<dyn Source>, refresh: Duration) {
-        let old = Arc::clone(self.reader.source());
-        let states = std::mem::take(&mut self.objects);
-        let mut kept: BTreeMap<String, Freshness> =
-            old.objects().iter().map(identity_of).zip(states).collect();
-        self.objects = source
-            .objects()
-            .iter()
-            .map(|object| kept.remove(&identity_of(object)).unwrap_or_default())
-            .collect();
+        // Where only an answer tells which objects there are, they are the same until there is one.
+        if source.whole().is_none() {
+            self.extend_to(Arc::clone(&source));
+        }
         self.reader.set_source(source);
         self.policy = Policy::from(&class.settings);
         self.class = class;
         self.refresh = refresh;
+    }
+
+    /// Has the objects of `source` from now on. Those that were there already are doing as they were.
+    fn extend_to(&mut self, source: Arc<dyn Source>) {
+        let states = std::mem::take(&mut self.objects);
+        let mut kept: BTreeMap<String, Freshness> =
+            self.extent.objects().iter().map(identity_of).zip(states).collect();
+        let kept_or_new = |object: &ObjectRef| kept.remove(&identity_of(object)).unwrap_or_default();
+        self.objects = source.objects().iter().map(kept_or_new).collect();
+        self.extent = Extent::Known(source);
     }
 
     /// The class.
@@ -98,7 +113,7 @@ impl Content {
 
     /// Each object and how it is doing.
     pub fn objects(&self) -> impl Iterator<Item = (&ObjectRef, &Freshness)> {
-        self.reader.source().objects().iter().zip(&self.objects)
+        self.extent.objects().iter().zip(&self.objects)
     }
 
     /// Reads what is due and judges it. Tells the first thing that went wrong.
@@ -117,12 +132,14 @@ impl Content {
     }
 
     fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
-        let source = Arc::clone(self.reader.source());
-        let mut first = None;
-        for (index, object) in source.objects().iter().enumerate() {
+        self.learn(readout);
+        let mut first = self.untold.clone();
+        let extent = self.extent.clone();
+        for (index, object) in extent.objects().iter().enumerate() {
             let Some(outcome) = readout.get(&object.request) else { continue };
-            let read = outcome.as_ref().map_err(Clone::clone).and_then(|held| {
-                let extracted = extract(&*source, index, held)?;
+            let outcome = self.untold.as_ref().map_or(outcome.as_ref(), Err);
+            let read = outcome.map_err(Clone::clone).and_then(|held| {
+                let extracted = extent.extract(index, held)?;
                 Ok((extracted, held.at))
             });
             let error = match read {
@@ -138,11 +155,29 @@ impl Content {
         first
     }
 
+    /// Takes from an answer which objects there are, where only that tells.
+    fn learn(&mut self, readout: &Readout) {
+        let Some(outcome) = self.reader.source().whole().and_then(|whole| readout.get(whole)) else { return };
+        let told = outcome.as_ref().map_err(Clone::clone).and_then(|held| {
+            let told = self.reader.source().unpack(&held.reading)?;
+            let faults = manifest::compose::verify(&self.class.settings, told.objects());
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            if faults.is_empty() { Ok(told) } else { Err(Error::new(ErrorKind::Invalid, faults.join("; "))) }
+        });
+        match told {
+            Ok(told) => {
+                self.untold = None;
+                self.extend_to(told);
+            }
+            Err(error) => self.untold = Some(error),
+        }
+    }
+
     fn confirmed(&mut self, index: usize, object: Object, at: Instant) {
         let Some(state) = self.objects.get_mut(index) else { return };
         let turned = state.has_turned();
         state.confirm(object, at);
-        if let Some(object) = self.reader.source().objects().get(index) {
+        if let Some(object) = self.extent.objects().get(index) {
             self.carried.remove(&object.path);
         }
         if turned {
@@ -174,10 +209,10 @@ impl Content {
     /// Under which name the brake counts an object: one reading of one identity is one, however many volumes show it.
     fn turned_name(&self, index: usize) -> String {
         let identity = self.reader.identity().map_or("", |identity| identity);
-        let object = self.reader.source().objects().get(index);
-        object
-            .map(|object| format!("{identity}\0{}\0{}", object.request.text, object.name))
-            .unwrap_or_default()
+        let Some(object) = self.extent.objects().get(index) else { return String::new() };
+        let is_one_of_many = self.reader.source().whole().is_some();
+        let name = if is_one_of_many { "" } else { &object.name };
+        format!("{identity}\0{}\0{name}", object.request.text)
     }
 
     /// Whether every object has what the class wants of it; otherwise the first that has not.
@@ -186,6 +221,9 @@ impl Content {
     ///
     /// What the store said of it.
     pub fn complete(&self) -> Result<()> {
+        if self.objects.is_empty() && self.reader.source().whole().is_some() {
+            return Err(self.untold.clone().unwrap_or_else(|| self.unanswered()));
+        }
         for (object, state) in self.objects() {
             let lacking = state.good().is_none() && !state.is_withdrawn();
             if lacking && !object.optional && object.default.is_none() {
@@ -196,10 +234,12 @@ impl Content {
     }
 
     fn unread(&self, name: &str) -> Error {
+        self.unanswered().of(name)
+    }
+
+    fn unanswered(&self) -> Error {
         let waiting = format!("{} has not answered yet", self.reader.store());
-        Error::new(ErrorKind::Unavailable, waiting)
-            .of(name)
-            .remedy("is it up, and does the network let us there?")
+        Error::new(ErrorKind::Unavailable, waiting).remedy("is it up, and does the network let us there?")
     }
 
     /// When the last of what is shown was confirmed.
@@ -315,35 +355,16 @@ fn identity_of(object: &ObjectRef) -> String {
     format!("{}\0{text}\0{ownership:?}\0{:?}", object.name, object.jmes_path)
 }
 
+/// Whether a file is made of others, rather than an object's own.
+fn is_made(class: &Class, path: &str) -> bool {
+    let suffix = path.rsplit_once(".previous").map(|(_, suffix)| suffix);
+    let is_older =
+        |suffix: &str| suffix.strip_prefix('.').unwrap_or(suffix).bytes().all(|b| b.is_ascii_digit());
+    class.settings.files.iter().any(|composed| composed.path.as_str() == path)
+        || class.settings.keep_previous > 0 && suffix.is_some_and(is_older)
+}
+
 fn may_lack(object: &ObjectRef, error: &Error) -> bool {
     (object.optional || object.default.is_some())
         && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Revoked)
-}
-
-fn extract(source: &dyn Source, index: usize, held: &Held) -> Result<Object> {
-    let object = source.extract(index, &held.reading)?;
-    match source.objects().get(index).and_then(|object| object.jmes_path.as_deref()) {
-        Some(expression) => search(expression, object),
-        None => Ok(object),
-    }
-}
-
-/// The part of `object` that a JMESPath expression finds: text as it is, anything else as JSON.
-fn search(expression: &str, object: Object) -> Result<Object> {
-    let invalid = |what: String| Error::new(ErrorKind::Invalid, format!("jmesPath {expression:?}: {what}"));
-    let compiled =
-        jmespath::compile(expression).map_err(|_| invalid("it is not a JMESPath expression".to_owned()))?;
-    let text = object.contents.expose_str().ok_or_else(|| invalid("the object is not text".to_owned()))?;
-    let json =
-        jmespath::Variable::from_json(text).map_err(|_| invalid("the object is not JSON".to_owned()))?;
-    let found =
-        compiled.search(json).map_err(|_| invalid("it cannot be applied to the object".to_owned()))?;
-    if found.is_null() {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            format!("jmesPath {expression:?} finds nothing in the object"),
-        ));
-    }
-    let contents = found.as_string().map_or_else(|| found.to_string(), Clone::clone);
-    Ok(Object { contents: contents.into(), significant: None, version: object.version })
 }

@@ -393,6 +393,14 @@ impl Mounter for FakeMounter {
         Ok(())
     }
 
+    fn lend(&self, _: &Tmpfs, _: &Path) -> std::result::Result<OwnedFd, mounter::Error> {
+        Err(not_faked())
+    }
+
+    fn take_back(&self, _: &Path) -> std::result::Result<(), mounter::Error> {
+        Ok(())
+    }
+
     fn listen(&self, _: &Path) -> std::result::Result<UnixListener, mounter::Error> {
         Err(not_faked())
     }

@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod content;
+mod extent;
 pub mod freshness;
 pub mod parts;
 pub mod reader;
@@ -9,6 +10,7 @@ pub mod record;
 pub mod report;
 pub mod revocations;
 pub mod served;
+mod site;
 pub mod status;
 pub mod store_health;
 mod table;

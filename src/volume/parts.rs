@@ -18,6 +18,7 @@ use crate::volume::reader::{Reader, Stores};
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
+use crate::volume::site::VolumeSite;
 use crate::volume::tenancy::Tenancy;
 use crate::volume::{ClassName, Error, Publish};
 
@@ -58,11 +59,18 @@ pub struct Limits {
     pub legacy_overrides: bool,
     /// Publishes under way at one time; more wait.
     pub publishes: usize,
+    /// Most bytes that a store on this node may put into what it is lent.
+    pub lent_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min_refresh: Duration::from_secs(1), legacy_overrides: false, publishes: 64 }
+        Self {
+            min_refresh: Duration::from_secs(1),
+            legacy_overrides: false,
+            publishes: 64,
+            lent_bytes: crate::mode::Tmpfs::DEFAULT_MAX_BYTES,
+        }
     }
 }
 
@@ -115,6 +123,10 @@ impl Parts {
             Error::Invalid(format!("class {name}: {}", faults.join("; ")))
         };
         let source = provider.source(&class.parameters).map_err(invalid)?;
+        if source.whole().is_some() {
+            // Which objects there are is not known before the answer.
+            return Ok(source);
+        }
         match manifest::compose::verify(&class.settings, source.objects()) {
             faults if faults.is_empty() => Ok(source),
             faults => Err(invalid(faults)),
@@ -128,10 +140,22 @@ impl Parts {
         wanted.max(self.limits.min_refresh)
     }
 
-    /// The content of a class for one volume, of which nothing is read yet.
-    pub(super) fn content(&self, publish: &Publish, class: Arc<Class>, source: Arc<dyn Source>) -> Content {
+    /// What a store on this node is told of a volume, and lent for it.
+    pub(super) fn site(&self, publish: &Publish) -> Arc<VolumeSite> {
+        Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, self.limits.lent_bytes))
+    }
+
+    /// The content of a class for the volume at `site`, of which nothing is read yet.
+    pub(super) fn content(
+        &self,
+        publish: &Publish,
+        class: Arc<Class>,
+        source: Arc<dyn Source>,
+        site: &Arc<VolumeSite>,
+    ) -> Content {
         let tenancy = Tenancy::new(publish.id.clone(), class.provider.clone(), Arc::clone(&self.revocations));
-        let reader = Reader::new(Arc::clone(&self.stores), source, tenancy);
+        let site = Arc::<VolumeSite>::clone(site);
+        let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
         let refresh = self.refresh(&class);
         Content::new(class, reader, refresh, Arc::clone(&self.key))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use provider::{
-    Changes, Error, ErrorKind, Ownership, Reading, Request, Result, Session, Source, Tenure, Workload,
+    Changes, Error, ErrorKind, Ownership, Reading, Request, Result, Session, Site, Source, Tenure, Workload,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -148,6 +148,7 @@ pub struct Reader {
     login: Option<Arc<dyn Session>>,
     /// What the volume owns at the store.
     pub tenancy: Tenancy,
+    site: Arc<dyn Site>,
 }
 
 /// A store's announcements, if it makes any.
@@ -166,9 +167,10 @@ enum Got {
 }
 
 impl Reader {
-    /// A reader of what `source` asks for.
-    pub fn new(stores: Arc<Stores>, source: Arc<dyn Source>, tenancy: Tenancy) -> Self {
-        let mut requests: Vec<_> = source.objects().iter().map(|object| object.request.clone()).collect();
+    /// A reader of what `source` asks for, for the volume at `site`.
+    pub fn new(stores: Arc<Stores>, source: Arc<dyn Source>, tenancy: Tenancy, site: Arc<dyn Site>) -> Self {
+        let objects = source.objects().iter().map(|object| &object.request);
+        let mut requests: Vec<_> = objects.chain(source.whole()).cloned().collect();
         requests.sort();
         requests.dedup();
         let announcements = Announcements(source.changes());
@@ -184,13 +186,14 @@ impl Reader {
             announcements,
             login: None,
             tenancy,
+            site,
         }
     }
 
     /// Reads something else from now on. What the volume owns is read again.
     pub fn set_source(&mut self, source: Arc<dyn Source>) {
         let tenancy = Tenancy::clone_empty(&self.tenancy);
-        let mut next = Self::new(Arc::clone(&self.stores), source, tenancy);
+        let mut next = Self::new(Arc::clone(&self.stores), source, tenancy, Arc::clone(&self.site));
         std::mem::swap(&mut next.tenancy, &mut self.tenancy);
         next.tenancy.retain(&next.requests);
         next.tenancy.reissue();
@@ -387,8 +390,12 @@ impl Reader {
         };
         let mut readout = Readout::new();
         for request in asked {
-            let outcome =
-                self.stores.call(&self.store, demand.attempt, session.read(&request)).await.map(Held::now);
+            let site = self.lent_for(&request);
+            let outcome = self
+                .stores
+                .call(&self.store, demand.attempt, fetch(&*session, &request, site))
+                .await
+                .map(Held::now);
             if let Ok(held) = &outcome {
                 self.tenancy.hold(&request, held);
             }
@@ -409,8 +416,9 @@ impl Reader {
                 let entry = self.shared_entry(&request);
                 let (stores, store, session) =
                     (Arc::clone(&self.stores), self.store.clone(), Arc::clone(session));
+                let site = self.lent_for(&request);
                 async move {
-                    let call = stores.call(&store, demand.attempt, session.read(&request));
+                    let call = stores.call(&store, demand.attempt, fetch(&*session, &request, site));
                     let got = match entry {
                         Some(entry) => share(&entry, demand, call).await,
                         None => call.await.map(|reading| Got::Own(Held::now(reading))),
@@ -420,6 +428,11 @@ impl Reader {
             })
             .collect();
         stream::iter(calls).buffer_unordered(MOST_CALLS_OF_A_VOLUME).collect().await
+    }
+
+    /// The site, where `request` is answered by all that there is.
+    fn lent_for(&self, request: &Request) -> Option<Arc<dyn Site>> {
+        self.source.whole().filter(|whole| *whole == request).map(|_| Arc::clone(&self.site))
     }
 
     /// The entry for `request`, unless its answer is the volume's own.
@@ -467,6 +480,13 @@ impl Reader {
     /// The stores of the process.
     pub fn stores(&self) -> &Arc<Stores> {
         &self.stores
+    }
+}
+
+async fn fetch(session: &dyn Session, request: &Request, site: Option<Arc<dyn Site>>) -> Result<Reading> {
+    match site {
+        Some(site) => session.read_whole(request, &*site).await,
+        None => session.read(request).await,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::volume::freshness::Notice;
 use crate::volume::parts::Parts;
 use crate::volume::reader::Demand;
 use crate::volume::record::VolumeRecord;
+use crate::volume::site::VolumeSite;
 use crate::volume::status::{self, VolumeState};
 use crate::volume::store_health::Attempt;
 use crate::volume::{self, Publish};
@@ -46,6 +47,8 @@ pub struct Served {
     pub content: Option<Content>,
     /// Its mount.
     pub mounted: Arc<dyn Mounted>,
+    /// What a store on this node is told of it, and lent for it.
+    pub(super) site: Arc<VolumeSite>,
     parts: Arc<Parts>,
     shown: Snapshot,
     failures: u32,
@@ -70,14 +73,14 @@ enum Wake {
 
 impl Served {
     /// A volume that was just mounted and shows `shown`.
-    pub fn new(
+    pub(super) fn new(
         parts: Arc<Parts>,
         publish: Publish,
-        content: Content,
+        (content, site): (Content, Arc<VolumeSite>),
         mounted: Arc<dyn Mounted>,
         shown: Snapshot,
     ) -> Self {
-        let mut served = Self::bare(parts, publish, mounted, shown);
+        let mut served = Self::bare(parts, publish, mounted, shown, site);
         served.content = Some(content);
         served.settled();
         served.describe();
@@ -92,19 +95,28 @@ impl Served {
         mounted: Arc<dyn Mounted>,
         shown: Snapshot,
     ) -> Self {
-        let mut served = Self::bare(parts, record.publish(), mounted, shown);
+        let publish = record.publish();
+        let site = parts.site(&publish);
+        let mut served = Self::bare(parts, publish, mounted, shown, site);
         served.lost_credentials = record.had_credentials;
         served.last_class = record.last_class();
         served.describe();
         served
     }
 
-    fn bare(parts: Arc<Parts>, publish: Publish, mounted: Arc<dyn Mounted>, shown: Snapshot) -> Self {
+    fn bare(
+        parts: Arc<Parts>,
+        publish: Publish,
+        mounted: Arc<dyn Mounted>,
+        shown: Snapshot,
+        site: Arc<VolumeSite>,
+    ) -> Self {
         let state = watch::Sender::new(VolumeState::new(&publish));
         Self {
             publish,
             content: None,
             mounted,
+            site,
             parts,
             shown,
             failures: 0,
@@ -260,7 +272,7 @@ impl Served {
             }
             old => {
                 let kept = self.parts.revocations.kept_of(&self.publish.id)?;
-                let mut content = self.parts.content(&self.publish, class, source);
+                let mut content = self.parts.content(&self.publish, class, source, &self.site);
                 content.reader.tenancy.inherit(kept);
                 content.carry(&self.shown, Instant::now());
                 *old = Some(content);

@@ -24,6 +24,7 @@ use crate::volume::reader::Demand;
 use crate::volume::record::VolumeRecord;
 use crate::volume::report::{Cached, Happening};
 use crate::volume::served::{Order, Served};
+use crate::volume::site::VolumeSite;
 use crate::volume::status::VolumeState;
 use crate::volume::store_health::Attempt;
 use crate::volume::{ClassName, Error, Publish, Published, VolumeId, blocking};
@@ -57,6 +58,7 @@ pub struct Volumes {
 struct Entry {
     publish: Publish,
     mounted: Arc<dyn Mounted>,
+    site: Arc<VolumeSite>,
     orders: mpsc::Sender<Order>,
     state: watch::Receiver<VolumeState>,
     stop: CancellationToken,
@@ -176,7 +178,8 @@ impl Volumes {
             let waiting_for = "its turn among the publishes in flight".to_owned();
             return Err(Error::Deadline { provider: provider.clone(), waited: publish.timeout, waiting_for });
         };
-        let mut content = self.parts.content(publish, class, source);
+        let site = self.parts.site(publish);
+        let mut content = self.parts.content(publish, class, source, &site);
         let mounted = match read_first(&mut content, publish, deadline).await {
             Ok(cached) => self.mount(publish, &mut content).await.map(|mounted| (mounted, cached)),
             Err(error) => Err(error),
@@ -188,11 +191,12 @@ impl Volumes {
                     self.parts.reporter.started_cached(publish, cached);
                 }
                 let served =
-                    Served::new(Arc::clone(&self.parts), publish.clone(), content, mounted, snapshot);
+                    Served::new(Arc::clone(&self.parts), publish.clone(), (content, site), mounted, snapshot);
                 self.serve(served);
                 Ok(())
             }
             Err(error) => {
+                site.end().await;
                 content.reader.tenancy.end_all();
                 Err(error)
             }
@@ -235,8 +239,9 @@ impl Volumes {
         let stop = CancellationToken::new();
         let publish = served.publish.clone();
         let (mounted, state) = (Arc::clone(&served.mounted), served.state());
+        let site = Arc::clone(&served.site);
         let task = Mutex::new(Some(tokio::spawn(served.run(inbox, stop.clone()))));
-        let entry = Arc::new(Entry { publish, mounted, orders, state, stop, task });
+        let entry = Arc::new(Entry { publish, mounted, site, orders, state, stop, task });
         self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.publish.id.clone(), entry);
     }
 
@@ -255,6 +260,7 @@ impl Volumes {
         failpoint::hit("unpublish.stopped");
         if let Err(error) = self.detach(target).await {
             if let Some(served) = served {
+                served.site.resume().await;
                 self.serve(served);
             }
             return Err(error);
@@ -290,13 +296,16 @@ impl Volumes {
         let entry = self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(id)?;
         entry.stop.cancel();
         let mut task = entry.task.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        match timeout(STOP, &mut task).await {
+        let served = match timeout(STOP, &mut task).await {
             Ok(served) => served.ok(),
             Err(_) => {
                 task.abort();
                 None
             }
-        }
+        };
+        // A refresh that was broken off may have left a directory lent.
+        entry.site.end().await;
+        served
     }
 
     /// What the volume published at `path` takes.
@@ -343,6 +352,7 @@ impl Volumes {
         let publish = record.publish();
         let (parts, wish) = (Arc::clone(&self.parts), publish.clone());
         let found = blocking(move || {
+            parts.mounter.take_back(&wish.target)?;
             let Some(mounted) = parts.mode.adopt(&wish.target, &wish.appearance)? else {
                 return Ok(None);
             };

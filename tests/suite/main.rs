@@ -13,6 +13,7 @@ mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod embedded;
+mod external;
 mod hygiene;
 mod image;
 mod kill;

@@ -458,3 +458,48 @@ fn connect_raw(path: &Path) -> io::Result<OwnedFd> {
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }
+
+#[test]
+fn a_directory_is_lent_beside_its_target_and_taken_back_with_all_that_is_in_it() {
+    in_private_mounts(|| {
+        let pods = Target::new();
+        let run = Target::new();
+        let process = MounterProcess::listening_in(run.parent(), pods.parent(), &[]);
+        let mounters: [Arc<dyn Mounter>; 2] = [Arc::new(below(pods.parent())), process.connect()];
+        let limits = mounter::Tmpfs { size: 1 << 20, inodes: 64, mode: 0o777, gid: 7, selinux_context: None };
+        for mounter in mounters {
+            let beside = mounter::beside(&pods.path());
+            drop(mounter.lend(&limits, &pods.path()).unwrap());
+            let found = fs::metadata(&beside).unwrap();
+            assert_eq!((found.mode() & 0o7777, found.gid()), (0o700, 0));
+            fs::create_dir(beside.join("d")).unwrap();
+            fs::write(beside.join("d/e"), "secret").unwrap();
+
+            drop(mounter.lend(&limits, &pods.path()).unwrap());
+            assert_eq!(fs::read_dir(&beside).unwrap().count(), 0, "each is lent empty");
+            mounter.take_back(&pods.path()).unwrap();
+            mounter.take_back(&pods.path()).unwrap();
+            assert!(mounts_below(pods.parent()).is_empty() && !beside.exists());
+        }
+    });
+}
+
+#[test]
+fn what_lies_on_the_disk_where_a_directory_is_lent_is_removed_and_nothing_behind_its_links() {
+    in_private_mounts(|| {
+        let pods = Target::new();
+        let kept = Target::new();
+        fs::write(kept.path(), "kept").unwrap();
+        let beside = mounter::beside(&pods.path());
+        fs::create_dir_all(beside.join("d/e")).unwrap();
+        fs::write(beside.join("d/e/f"), "stray").unwrap();
+        symlink(kept.parent(), beside.join("link")).unwrap();
+
+        below(pods.parent()).detach(&pods.path()).unwrap();
+
+        assert!(!beside.exists());
+        assert_eq!(fs::read_to_string(kept.path()).unwrap(), "kept");
+        let refused = below(pods.parent()).take_back(&kept.path()).unwrap_err().to_string();
+        assert!(refused.contains("not below"), "{refused}");
+    });
+}

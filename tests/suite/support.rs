@@ -87,6 +87,20 @@ pub(crate) fn again(name: &str) -> Command {
     command
 }
 
+/// Builds the Go program in `tests/NAME` and tells where it is.
+pub(crate) fn go_program(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let built = Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(".")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name))
+        .output()
+        .expect("Go is installed (https://go.dev/dl)");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    program
+}
+
 /// How a command ended, and what it said.
 #[derive(Debug)]
 pub(crate) struct Told {

@@ -8,16 +8,21 @@
 //! Provider ──source(parameters)──► Source ──session(workload)──► Session ──read(request)──► Reading
 //!                                    └──────────extract(object, reading)──► Object
 //! ```
+//!
+//! A store that tells only by its answer which objects there are has one request for all of them
+//! ([`Source::whole`]), and what it answered is a source of just those ([`Source::unpack`]).
 
 mod error;
 mod object;
 mod path;
 mod secret;
+mod site;
 
 pub use error::{Error, ErrorKind, Result};
 pub use object::{LeaseId, Object, ObjectRef, Ownership, Reading, Request, Validity};
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
 pub use secret::SecretBytes;
+pub use site::{Lent, Site};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -129,6 +134,21 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// What the class reads, in its order. Paths are unique.
     fn objects(&self) -> &[ObjectRef];
 
+    /// The one request that brings everything, where only the answer tells which
+    /// [`objects`](Self::objects) there are; none are listed then.
+    fn whole(&self) -> Option<&Request> {
+        None
+    }
+
+    /// A source of the objects that a reading of [`whole`](Self::whole) holds; each has that request.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if it is no such reading.
+    fn unpack(&self, _reading: &Reading) -> Result<Arc<dyn Source>> {
+        Err(Error::new(ErrorKind::Invalid, "this store lists its objects"))
+    }
+
     /// A login for `workload`: one that its service account shares, or one of the volume alone.
     ///
     /// Logins are coalesced, shared while somebody holds their session, and made again when
@@ -196,6 +216,16 @@ pub trait Session: fmt::Debug + Send + Sync {
     ///
     /// See [`ErrorKind`]; the message names the request, the store's words and the remedy, never a value.
     async fn read(&self, request: &Request) -> Result<Reading>;
+
+    /// The call behind [`Source::whole`], to a store that may put files into what `site` lends
+    /// instead of answering with them.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read). Nothing is lent any more then.
+    async fn read_whole(&self, request: &Request, _site: &dyn Site) -> Result<Reading> {
+        self.read(request).await
+    }
 
     /// Makes this session the caller's alone: nobody else is given it from now on.
     /// `false` if somebody else has it already.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -8,32 +9,43 @@ use zeroize::Zeroizing;
 /// There is no `Display`, `Serialize` or `PartialEq`, so a secret cannot reach
 /// a log line, a status object or a variable-time comparison by accident.
 #[derive(Clone)]
-pub struct SecretBytes(Arc<Zeroizing<Vec<u8>>>);
+pub struct SecretBytes {
+    whole: Arc<Zeroizing<Vec<u8>>>,
+    range: Range<usize>,
+}
 
 impl SecretBytes {
     /// Takes ownership of `bytes`. The allocation is kept, not copied.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Zeroizing::new(bytes)))
+        let range = 0..bytes.len();
+        Self { whole: Arc::new(Zeroizing::new(bytes)), range }
+    }
+
+    /// The part in `range`, if there is one. It shares the bytes, which are wiped with the last part.
+    pub fn slice(&self, range: Range<usize>) -> Option<Self> {
+        self.expose().get(range.clone())?;
+        let range = self.range.start + range.start..self.range.start + range.end;
+        Some(Self { whole: Arc::clone(&self.whole), range })
     }
 
     /// The bytes themselves. Every use of this name is a place to review.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        self.whole.get(self.range.clone()).unwrap_or_default()
     }
 
     /// The bytes as text, if they are UTF-8. Every use of this name is a place to review.
     pub fn expose_str(&self) -> Option<&str> {
-        std::str::from_utf8(&self.0).ok()
+        std::str::from_utf8(self.expose()).ok()
     }
 
     /// Length in bytes. Not secret: it is the size `stat` reports.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.range.len()
     }
 
     /// Whether there are no bytes at all.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.range.is_empty()
     }
 }
 
@@ -63,5 +75,14 @@ mod tests {
     fn debug_shows_the_length_and_not_the_bytes() {
         let secret = SecretBytes::new(b"hunter2".to_vec());
         assert_eq!(format!("{secret:?}"), "SecretBytes(7 bytes)");
+    }
+
+    #[test]
+    fn a_part_of_a_part_is_a_part_and_nothing_is_beyond_the_end() {
+        let secret = SecretBytes::new(b"hunter2".to_vec());
+        let part = secret.slice(1..6).unwrap();
+        assert_eq!(part.slice(1..3).unwrap().expose(), b"nt");
+        assert_eq!((part.len(), part.slice(5..5).unwrap().is_empty()), (5, true));
+        assert!(part.slice(0..6).is_none() && secret.slice(8..8).is_none());
     }
 }

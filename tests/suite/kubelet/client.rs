@@ -10,6 +10,8 @@ use csi_proto::csi::volume_capability::AccessType;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::support::go_program;
+
 /// A running client.
 pub(crate) struct Kubelet {
     process: Child,
@@ -104,16 +106,5 @@ pub(crate) fn json_of(request: &NodePublishVolumeRequest) -> Value {
 /// The client, built once.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubelet");
-        let built = Command::new("go")
-            .args(["build", "-o"])
-            .arg(&program)
-            .arg(".")
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubelet"))
-            .output()
-            .expect("Go is installed (https://go.dev/dl)");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        program
-    })
+    PROGRAM.get_or_init(|| go_program("kubelet"))
 }

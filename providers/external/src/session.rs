@@ -1,0 +1,172 @@
+//! Asking a provider for one volume.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use csi_proto::provider::MountRequest;
+use provider::{Error, ErrorKind, Reading, Request, Result, Session, Site, Workload};
+use tokio::time::Instant;
+
+use crate::answer::{self, Answer};
+use crate::attributes;
+use crate::body::{self, File};
+use crate::source::Asked;
+use crate::tree;
+
+/// How long a provider may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Mode of files that a provider writes itself, as the upstream driver sends it: 0644 in decimal.
+const PERMISSION: &str = "420";
+
+/// What a provider answered last, for one volume.
+#[derive(Debug, Clone)]
+pub(crate) struct Last {
+    volume: String,
+    versions: BTreeMap<String, String>,
+    files: Vec<File>,
+}
+
+/// One volume at one provider.
+#[derive(Debug)]
+pub(crate) struct ExternalSession {
+    asked: Arc<Asked>,
+    workload: Workload,
+    identity: String,
+}
+
+/// A good answer.
+struct Good {
+    versions: BTreeMap<String, String>,
+    files: Vec<File>,
+    /// Whether the provider wrote the files itself.
+    written: bool,
+}
+
+impl ExternalSession {
+    pub(crate) fn new(asked: &Arc<Asked>, workload: Workload) -> Self {
+        let Workload { namespace, service_account, volume, .. } = &workload;
+        // The volume is part of it: what a provider judges is not known, so nothing is shared.
+        let identity = format!("{namespace}/{service_account}, volume {volume}");
+        Self { asked: Arc::clone(asked), workload, identity }
+    }
+
+    fn last(&self) -> Option<Last> {
+        let last = self.asked.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone().filter(|last| last.volume == self.workload.volume)
+    }
+
+    fn remember(&self, last: Option<Last>) {
+        *self.asked.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+    }
+
+    async fn ask(&self, site: &dyn Site) -> Result<Good> {
+        let deadline = Instant::now() + PATIENCE;
+        if let Some(last) = self.last() {
+            let (mut answer, _) = self.mount(site, Some(&last), deadline).await?;
+            if !answer.is_written_elsewhere() {
+                return self.good(&mut answer);
+            }
+            // What it left alone there cannot be told from what it wrote: ask for all of it.
+        }
+        let (mut answer, root) = self.mount(site, None, deadline).await?;
+        if !answer.is_written_elsewhere() {
+            return self.good(&mut answer);
+        }
+        let provider = &self.asked.provider;
+        let files = off_the_runtime(move || tree::read(&root)).await?;
+        let files = files.map_err(|error| unreadable(provider, &error))?;
+        if files.is_empty() {
+            return Err(wrote_elsewhere(provider));
+        }
+        let files = answer::complete(provider, files, &answer.versions)?;
+        Ok(Good { versions: answer.versions, files, written: true })
+    }
+
+    fn good(&self, answer: &mut Answer) -> Result<Good> {
+        let files = answer.files(&self.asked.provider)?;
+        Ok(Good { versions: std::mem::take(&mut answer.versions), files, written: false })
+    }
+
+    /// One call, with a directory for the provider to write into. It holds the files of `last`:
+    /// a provider that is told of versions reads there what it need not fetch again.
+    async fn mount(
+        &self,
+        site: &dyn Site,
+        last: Option<&Last>,
+        deadline: Instant,
+    ) -> Result<(Answer, OwnedFd)> {
+        let lent = site.lend().await?;
+        let mut root = lent.root;
+        if let Some(Last { files, .. }) = last.cloned() {
+            let written = off_the_runtime(move || tree::write(&root, &files).map(|()| root)).await?;
+            root = written.map_err(|error| unreadable(&self.asked.provider, &error))?;
+        }
+        let request = self.request(&lent.path, last, site)?;
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let response = self.asked.sockets.mount(&self.asked.provider, request, patience).await?;
+        Ok((Answer::of(&self.asked.provider, response)?, root))
+    }
+
+    fn request(&self, target: &Path, last: Option<&Last>, site: &dyn Site) -> Result<MountRequest> {
+        Ok(MountRequest {
+            attributes: attributes::attributes(&self.asked.parameters, &site.attributes(), &self.workload)?,
+            secrets: attributes::secrets(&self.workload)?,
+            target_path: target.display().to_string(),
+            permission: PERMISSION.to_owned(),
+            current_object_version: last.map(|last| answer::current(&last.versions)).unwrap_or_default(),
+        })
+    }
+
+    fn accept(&self, good: Good) -> Result<Reading> {
+        let strange = || Error::new(ErrorKind::Invalid, "the answer cannot be kept");
+        let body = body::pack(&good.files).ok_or_else(strange)?;
+        let last = if good.written {
+            None
+        } else {
+            // These share the body's buffer; the answer's own are let go.
+            let files = body::unpack(&body).ok_or_else(strange)?;
+            Some(Last { volume: self.workload.volume.clone(), versions: good.versions, files })
+        };
+        self.remember(last);
+        Ok(Reading { body, version: None, validity: None })
+    }
+}
+
+#[async_trait]
+impl Session for ExternalSession {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    async fn read(&self, _request: &Request) -> Result<Reading> {
+        Err(Error::new(ErrorKind::Invalid, "an external provider is asked for the whole volume"))
+    }
+
+    async fn read_whole(&self, _request: &Request, site: &dyn Site) -> Result<Reading> {
+        let answered = self.ask(site).await;
+        site.take_back().await?;
+        self.accept(answered?)
+    }
+}
+
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let failed = |_| Error::new(ErrorKind::Unavailable, "files could not be looked at");
+    tokio::task::spawn_blocking(work).await.map_err(failed)
+}
+
+fn unreadable(provider: &str, error: &std::io::Error) -> Error {
+    let said = format!("what external provider {provider} wrote is not shown: {error}");
+    Error::new(ErrorKind::Invalid, said)
+}
+
+fn wrote_elsewhere(provider: &str) -> Error {
+    let said = format!(
+        "external provider {provider} answered without files, and wrote none into the directory that it was given"
+    );
+    Error::new(ErrorKind::Unavailable, said)
+        .remedy("mount kubelet's pods directory into its pod with mountPropagation: HostToContainer")
+}

@@ -1,0 +1,147 @@
+//! What one class asks of an external provider, and what it was answered.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use provider::{
+    Error, ErrorKind, Object, ObjectRef, Ownership, Parameters, Reading, Request, Result, Session, Source,
+    Tenure, Workload,
+};
+
+use crate::body::{self, File};
+use crate::session::{ExternalSession, Last};
+use crate::socket::Sockets;
+
+/// One class at one provider.
+#[derive(Debug)]
+pub(crate) struct ExternalSource {
+    asked: Arc<Asked>,
+    store: String,
+    whole: Request,
+}
+
+/// What is asked, and by whom it was answered last.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) provider: Arc<str>,
+    pub(crate) sockets: Arc<Sockets>,
+    pub(crate) parameters: Parameters,
+    pub(crate) last: Mutex<Option<Last>>,
+}
+
+impl ExternalSource {
+    pub(crate) fn new(provider: &Arc<str>, sockets: &Arc<Sockets>, parameters: &Parameters) -> Self {
+        // Which backend answers is in the parameters, somewhere: an outage of one is not one of all.
+        let mut hasher = DefaultHasher::new();
+        parameters.hash(&mut hasher);
+        let asked = Asked {
+            provider: Arc::clone(provider),
+            sockets: Arc::clone(sockets),
+            parameters: parameters.clone(),
+            last: Mutex::default(),
+        };
+        Self {
+            asked: Arc::new(asked),
+            store: format!("external provider {provider}, parameters {:016x}", hasher.finish()),
+            whole: request(),
+        }
+    }
+}
+
+fn request() -> Request {
+    Request { text: "Mount".into(), ownership: Ownership::Shared }
+}
+
+#[async_trait]
+impl Source for ExternalSource {
+    fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// Any: which tokens it needs is between the provider and the CSIDriver object.
+    fn audience(&self) -> Option<&str> {
+        None
+    }
+
+    fn needs_credentials(&self) -> bool {
+        true
+    }
+
+    fn objects(&self) -> &[ObjectRef] {
+        &[]
+    }
+
+    fn whole(&self) -> Option<&Request> {
+        Some(&self.whole)
+    }
+
+    fn unpack(&self, reading: &Reading) -> Result<Arc<dyn Source>> {
+        let files = body::unpack(&reading.body).ok_or_else(strange)?;
+        Ok(Arc::new(Told::new(self.store.clone(), files)))
+    }
+
+    /// No call: an external provider is told at each whom it is for.
+    async fn session(&self, workload: &Workload, _tenure: Tenure) -> Result<Arc<dyn Session>> {
+        Ok(Arc::new(ExternalSession::new(&self.asked, workload.clone())))
+    }
+
+    fn extract(&self, _index: usize, _reading: &Reading) -> Result<Object> {
+        Err(strange())
+    }
+}
+
+fn strange() -> Error {
+    Error::new(ErrorKind::Invalid, "this is no answer of an external provider")
+}
+
+/// The files of one answer.
+#[derive(Debug)]
+struct Told {
+    store: String,
+    objects: Vec<ObjectRef>,
+    files: Vec<File>,
+}
+
+impl Told {
+    fn new(store: String, files: Vec<File>) -> Self {
+        Self { store, objects: files.iter().map(object).collect(), files }
+    }
+}
+
+fn object(file: &File) -> ObjectRef {
+    ObjectRef {
+        name: file.path.to_string(),
+        path: file.path.clone(),
+        mode: Some(file.mode),
+        request: request(),
+        optional: false,
+        default: None,
+        jmes_path: None,
+        file: true,
+    }
+}
+
+#[async_trait]
+impl Source for Told {
+    fn store(&self) -> &str {
+        &self.store
+    }
+
+    fn audience(&self) -> Option<&str> {
+        None
+    }
+
+    fn objects(&self) -> &[ObjectRef] {
+        &self.objects
+    }
+
+    async fn session(&self, _workload: &Workload, _tenure: Tenure) -> Result<Arc<dyn Session>> {
+        Err(Error::new(ErrorKind::Invalid, "an answer cannot be asked"))
+    }
+
+    fn extract(&self, index: usize, _reading: &Reading) -> Result<Object> {
+        let file = self.files.get(index).ok_or_else(strange)?;
+        Ok(Object { contents: file.contents.clone(), significant: None, version: file.version.clone() })
+    }
+}

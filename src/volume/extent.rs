@@ -1,0 +1,75 @@
+//! Which objects a volume has: as its class lists them, or as its store told.
+
+use std::sync::Arc;
+
+use provider::{Error, ErrorKind, Object, ObjectRef, Request, Result, Source};
+
+use crate::readings::Held;
+use crate::snapshot::Snapshot;
+
+/// Which objects a volume has.
+#[derive(Debug, Clone)]
+pub(super) enum Extent {
+    /// Those of a class, or of a store's last answer.
+    Known(Arc<dyn Source>),
+    /// What an earlier process showed, until the store answers.
+    Shown(Arc<[ObjectRef]>),
+}
+
+impl Extent {
+    /// The objects.
+    pub(super) fn objects(&self) -> &[ObjectRef] {
+        match self {
+            Self::Known(source) => source.objects(),
+            Self::Shown(objects) => objects,
+        }
+    }
+
+    /// Object `index` as `held` has it: text as it is, or what its JMESPath expression finds.
+    pub(super) fn extract(&self, index: usize, held: &Held) -> Result<Object> {
+        let Self::Known(source) = self else {
+            return Err(Error::new(ErrorKind::Unavailable, "the store has not told yet what there is"));
+        };
+        let object = source.extract(index, &held.reading)?;
+        match source.objects().get(index).and_then(|object| object.jmes_path.as_deref()) {
+            Some(expression) => search(expression, object),
+            None => Ok(object),
+        }
+    }
+
+    /// The files of `shown`, but for those that `made` says are made of others, as objects that `whole` brings.
+    pub(super) fn shown(shown: &Snapshot, whole: &Request, made: impl Fn(&str) -> bool) -> Self {
+        let files = shown.iter().filter(|(path, _)| !made(path.as_str()));
+        let object = |(path, file): (&provider::ObjectPath, &crate::snapshot::File)| ObjectRef {
+            name: path.to_string(),
+            path: path.clone(),
+            mode: file.mode,
+            request: whole.clone(),
+            optional: false,
+            default: None,
+            jmes_path: None,
+            file: true,
+        };
+        Self::Shown(files.map(object).collect())
+    }
+}
+
+/// The part of `object` that a JMESPath expression finds: text as it is, anything else as JSON.
+fn search(expression: &str, object: Object) -> Result<Object> {
+    let invalid = |what: String| Error::new(ErrorKind::Invalid, format!("jmesPath {expression:?}: {what}"));
+    let compiled =
+        jmespath::compile(expression).map_err(|_| invalid("it is not a JMESPath expression".to_owned()))?;
+    let text = object.contents.expose_str().ok_or_else(|| invalid("the object is not text".to_owned()))?;
+    let json =
+        jmespath::Variable::from_json(text).map_err(|_| invalid("the object is not JSON".to_owned()))?;
+    let found =
+        compiled.search(json).map_err(|_| invalid("it cannot be applied to the object".to_owned()))?;
+    if found.is_null() {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("jmesPath {expression:?} finds nothing in the object"),
+        ));
+    }
+    let contents = found.as_string().map_or_else(|| found.to_string(), Clone::clone);
+    Ok(Object { contents: contents.into(), significant: None, version: object.version })
+}

@@ -1,0 +1,122 @@
+//! What is told of a volume to a store that is served on this node, and lent to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use manifest::PREFIX;
+use provider::{Error, ErrorKind, Lent, Result, Site};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::failpoint;
+use crate::mounter::{self, Mounter, Tmpfs};
+use crate::volume::Publish;
+
+/// Files and directories that fit into what is lent.
+const LENT_INODES: u64 = 16_384;
+
+/// One volume, as a store on this node sees it.
+#[derive(Debug)]
+pub(super) struct VolumeSite {
+    mounter: Arc<dyn Mounter>,
+    target: std::path::PathBuf,
+    attributes: BTreeMap<String, String>,
+    tmpfs: Tmpfs,
+    /// Held from the look at it to the end of the system calls, also if who asked has gone away meanwhile:
+    /// what is lent after the end would stay.
+    lending: Arc<Mutex<Lending>>,
+}
+
+#[derive(Debug, Default)]
+struct Lending {
+    lent: bool,
+    ended: bool,
+}
+
+impl VolumeSite {
+    /// The site of the volume that `publish` wants. What is lent holds `bytes` at most.
+    pub(super) fn new(mounter: Arc<dyn Mounter>, publish: &Publish, bytes: u64) -> Self {
+        let tmpfs = Tmpfs { size: bytes, inodes: LENT_INODES, mode: 0o700, gid: 0, selinux_context: None };
+        let (target, attributes) = (publish.target.clone(), attributes(publish));
+        Self { mounter, target, attributes, tmpfs, lending: Arc::default() }
+    }
+
+    /// Takes back what is lent, and lends no more.
+    pub(super) async fn end(&self) {
+        let mut lending = Arc::clone(&self.lending).lock_owned().await;
+        lending.ended = true;
+        if let Err(error) = self.take_back_held(lending).await {
+            tracing::warn!(target = %self.target.display(), %error, "what was lent beside the volume stays for now");
+        }
+    }
+
+    /// Lends again: the volume could not be taken away.
+    pub(super) async fn resume(&self) {
+        self.lending.lock().await.ended = false;
+    }
+
+    async fn take_back_held(&self, mut lending: OwnedMutexGuard<Lending>) -> Result<()> {
+        if !lending.lent {
+            return Ok(());
+        }
+        let (mounter, target) = (Arc::clone(&self.mounter), self.target.clone());
+        blocking(move || {
+            mounter.take_back(&target)?;
+            lending.lent = false;
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Site for VolumeSite {
+    fn attributes(&self) -> BTreeMap<String, String> {
+        self.attributes.clone()
+    }
+
+    async fn lend(&self) -> Result<Lent> {
+        let mut lending = Arc::clone(&self.lending).lock_owned().await;
+        if lending.ended {
+            return Err(Error::new(ErrorKind::Unavailable, "the volume is being taken away"));
+        }
+        let (mounter, target, tmpfs) = (Arc::clone(&self.mounter), self.target.clone(), self.tmpfs.clone());
+        let root = blocking(move || {
+            lending.lent = true;
+            mounter.lend(&tmpfs, &target)
+        });
+        let lent = Lent { path: mounter::beside(&self.target), root: root.await? };
+        failpoint::hit("site.lent");
+        Ok(lent)
+    }
+
+    async fn take_back(&self) -> Result<()> {
+        failpoint::hit("site.answered");
+        let lending = Arc::clone(&self.lending).lock_owned().await;
+        self.take_back_held(lending).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, mounter::Error> + Send + 'static,
+) -> Result<T> {
+    let unavailable = |error: crate::volume::Error| Error::new(ErrorKind::Unavailable, error.to_string());
+    crate::volume::blocking(work).await.map_err(unavailable)
+}
+
+/// The attributes as kubelet sends them, the pod author's among them; keys of ours are nobody else's business.
+fn attributes(publish: &Publish) -> BTreeMap<String, String> {
+    let own = publish.attributes.iter().filter(|(key, _)| !key.starts_with(PREFIX));
+    let mut all: BTreeMap<_, _> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut told = |key: &str, value: &str| drop(all.insert(key.to_owned(), value.to_owned()));
+    told("secretProviderClass", &publish.class.name);
+    let workload = &publish.workload;
+    told("csi.storage.k8s.io/pod.namespace", &workload.namespace);
+    told("csi.storage.k8s.io/serviceAccount.name", &workload.service_account);
+    if let Some(pod) = &workload.pod {
+        told("csi.storage.k8s.io/ephemeral", "true");
+        told("csi.storage.k8s.io/pod.name", &pod.name);
+        told("csi.storage.k8s.io/pod.uid", &pod.uid);
+    }
+    all
+}
