@@ -74,14 +74,9 @@ impl Server {
             Err(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN) => return Ok(None),
             caller => caller?,
         };
-        let peer = rustix::net::sockopt::socket_peercred(&caller)?;
-        let uid = peer.uid.as_raw();
+        let uid = sys::peer_uid(caller.as_fd())?;
         if uid != 0 && !self.uids.contains(&uid) {
-            tracing::warn!(
-                uid,
-                pid = peer.pid.as_raw_nonzero().get(),
-                "refused a caller: it is not an allowed user"
-            );
+            tracing::warn!(uid, "refused a caller: it is not an allowed user");
             return Ok(None);
         }
         if self.connected.load(Ordering::Relaxed) >= MAX_CALLERS {

@@ -3,7 +3,9 @@
 #[cfg(feature = "mapping")]
 mod mapping;
 mod mounts;
+mod peers;
 
 #[cfg(feature = "mapping")]
 pub use mapping::Mapping;
 pub use mounts::{leave_mount_namespace, make_read_only, make_writable};
+pub use peers::peer_uid;

@@ -380,6 +380,27 @@ fn a_caller_finds_a_restarted_mounter_by_itself() {
     });
 }
 
+// As when each is in a container of its own: to the mounter its caller has no process id.
+#[test]
+fn a_caller_in_another_pid_namespace_is_served() {
+    in_private_mounts(|| {
+        let target = Target::new();
+        let socket = target.parent().join("mounter.sock");
+        let process = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_secretfs"), "mounter", "--socket"])
+            .arg(&socket)
+            .arg("--pods")
+            .arg(target.parent())
+            .spawn()
+            .unwrap();
+        let mounter = MounterProcess { process, socket };
+
+        attach_empty(&*mounter.connect(), &target.path()).unwrap();
+
+        assert_eq!(mounts_below(target.parent()).len(), 1);
+    });
+}
+
 #[test]
 fn a_mounter_that_is_not_there_is_named_with_the_remedy() {
     let directory = Target::new();
