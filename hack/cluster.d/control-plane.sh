@@ -45,6 +45,7 @@ await_kube_apiserver() { await 90 kube-apiserver as_admin get --raw /readyz; }
 
 as_admin() { kubectl --kubeconfig "$run/pki/admin.kubeconfig" "$@"; }
 
+# It looks so often whether a node has become ready, and takes the taint away that keeps pods off.
 start_kube_controller_manager() {
     local pki=$run/pki
     names
@@ -52,7 +53,8 @@ start_kube_controller_manager() {
         --bind-address=127.0.0.1 --secure-port="$controllers_port" --leader-elect=false \
         --use-service-account-credentials=true --root-ca-file="$pki/ca.crt" \
         --service-account-private-key-file="$pki/service-accounts.key" \
-        --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" --profiling=false
+        --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" --profiling=false \
+        --node-monitor-period=500ms
 }
 
 await_kube_controller_manager() { await 30 kube-controller-manager listens "$controllers_port"; }

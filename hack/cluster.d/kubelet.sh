@@ -34,7 +34,8 @@ node_takes_pods() {
 
 start_kubelet() {
     names
-    kubelet_config >"$run/kubelet.yaml"
+    # Started again, it is what it was.
+    [ -f "$run/kubelet.yaml" ] || kubelet_config >"$run/kubelet.yaml"
     launch kubelet kubelet --config="$run/kubelet.yaml" --kubeconfig="$run/pki/node.kubeconfig" \
         --root-dir="$run/kubelet" --cert-dir="$run/kubelet/pki" --hostname-override="$node_name" \
         --node-ip="$(node_address)" --v=2

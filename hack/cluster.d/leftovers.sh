@@ -13,6 +13,8 @@ down() {
     for component in kube-scheduler kube-controller-manager kube-apiserver etcd; do
         stop $component 0
     done
+    kill_strays
+    kill_pods
     undo_node "$elsewhere"
     exclusively unregister_node
     complain_of_leftovers "$elsewhere"
@@ -28,16 +30,15 @@ stop_node() {
         timeout 70 remove-pods "unix://$run/containerd/containerd.sock" || say "containerd did not remove its pods"
     fi
     stop containerd 10
-    kill_shims
-    kill_pods
 }
 
-# Those that outlived containerd.
-kill_shims() {
+# Shims that outlived containerd, and what no record is left of.
+kill_strays() {
     local process
     for process in /proc/[0-9]*; do
         case $({ tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null) in
-            *containerd-shim*"-address $run/containerd/"*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;;
+            *containerd-shim*"-address $run/containerd/"* | etcd*"$run/"* | kube-*"$run/"* | kubelet*"$run/"* | \
+                containerd*"$run/"*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;;
         esac
     done
 }

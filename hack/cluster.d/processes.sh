@@ -8,19 +8,22 @@ say() {
     printf 'hack/cluster: %3d.%d s  %s\n' $((elapsed / 10)) $((elapsed % 10)) "$*" >&2
 }
 
-# `launch NAME COMMAND…`: starts it apart from this shell, with a log, and records it.
+# `launch PROGRAM COMMAND…`: starts it apart from this shell, with a log, and records it.
 launch() {
-    local name=$1 pid
+    local program=$1
     shift
     mkdir -p "$run/log" "$run/pid"
-    detached "$@" >>"$run/log/$name.log" 2>&1 </dev/null &
-    pid=$!
-    echo "$pid $(start_time $pid)" >"$run/pid/$name"
+    rm -f "$run/pid/$program"
+    detached "$program" "$@" >>"$run/log/$program.log" 2>&1 </dev/null &
+    until [ -s "$run/pid/$program" ]; do sleep 0.01; done
 }
 
-# Without the files that the caller has open: a lock, or a pipe that somebody reads to its end.
+# It records itself, for this shell may be interrupted. It is without the files that the caller has open: a
+# lock, or a pipe that somebody reads to its end.
 detached() {
-    local fd
+    local program=$1 pid=$BASHPID fd
+    shift
+    echo "$pid $(start_time "$pid")" >"$run/pid/$program"
     for fd in /proc/self/fd/*; do
         fd=${fd##*/}
         [ "$fd" -le 2 ] || eval "exec $fd>&-"
@@ -48,30 +51,30 @@ alive() {
     [ "$state" != Z ] && [ "$(start_time "$pid")" = "$moment" ]
 }
 
-# `stop NAME SECONDS`: asks it to end, and kills it when it has not after that time.
+# `stop PROGRAM SECONDS`: asks it to end, and kills it when it has not after that time.
 stop() {
-    local name=$1 tenths=$(($2 * 10)) pid
-    alive "$name" || { rm -f "$run/pid/$name"; return 0; }
-    pid=$(pid_of "$name")
+    local program=$1 tenths=$(($2 * 10)) pid
+    alive "$program" || { rm -f "$run/pid/$program"; return 0; }
+    pid=$(pid_of "$program")
     if [ $tenths -gt 0 ]; then
         kill -TERM "$pid" 2>/dev/null || true
         # A stopped process takes no other signal before this one.
         kill -CONT "$pid" 2>/dev/null || true
     fi
-    while [ $((tenths--)) -gt 0 ] && alive "$name"; do sleep 0.1; done
+    while [ $((tenths--)) -gt 0 ] && alive "$program"; do sleep 0.1; done
     kill -KILL "$pid" 2>/dev/null || true
-    while alive "$name"; do sleep 0.02; done
-    rm -f "$run/pid/$name"
+    while alive "$program"; do sleep 0.02; done
+    rm -f "$run/pid/$program"
 }
 
-# `await SECONDS NAME COMMAND…`: until COMMAND succeeds. Shows NAME's log when it did not, or NAME ended.
+# `await SECONDS PROGRAM COMMAND…`: until COMMAND succeeds. Shows PROGRAM's log when it did not, or PROGRAM ended.
 await() {
-    local name=$2 deadline=$((SECONDS + $1))
+    local program=$2 deadline=$((SECONDS + $1))
     shift 2
     until "$@" >/dev/null 2>&1; do
-        if ! alive "$name" || [ $SECONDS -ge $deadline ]; then
-            say "$name is not ready; the end of $run/log/$name.log:"
-            tail -n 20 "$run/log/$name.log" >&2
+        if ! alive "$program" || [ $SECONDS -ge $deadline ]; then
+            say "$program is not ready; the end of $run/log/$program.log:"
+            tail -n 20 "$run/log/$program.log" >&2
             return 1
         fi
         sleep 0.1
