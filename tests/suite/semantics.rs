@@ -8,7 +8,7 @@ use std::path::Path;
 fn every_sentence_of_the_semantics_names_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut tests = BTreeSet::new();
-    for directory in ["src", "tests", "manifest", "providers", "authority"] {
+    for directory in ["src", "tests", "manifest", "providers", "authority", "tls-pair"] {
         collect(&root.join(directory), &mut tests);
     }
     let text = fs::read_to_string(root.join("SEMANTICS.md")).unwrap();

@@ -1,0 +1,49 @@
+//! Files of PEM blocks.
+
+use pem::{EncodeConfig, LineEnding, Pem};
+use zeroize::Zeroizing;
+
+use crate::{Unusable, key};
+
+const CERTIFICATE: &str = "CERTIFICATE";
+
+/// A block whose contents are wiped.
+struct Block {
+    label: String,
+    encrypted: bool,
+    contents: Zeroizing<Vec<u8>>,
+}
+
+impl From<Pem> for Block {
+    fn from(block: Pem) -> Self {
+        let encrypted = block.headers().get("Proc-Type").is_some_and(|kind| kind.contains("ENCRYPTED"));
+        let label = block.tag().to_owned();
+        Self { label, encrypted, contents: Zeroizing::new(block.into_contents()) }
+    }
+}
+
+pub(crate) fn certificates(file: &[u8]) -> Result<String, Unusable> {
+    let blocks = blocks(file)?;
+    let found = blocks.iter().filter(|block| block.label == CERTIFICATE);
+    let text: String = found.map(|block| certificate(&block.contents)).collect();
+    if text.is_empty() { Err(Unusable::NoCertificate) } else { Ok(text) }
+}
+
+/// A certificate as a PEM block.
+pub(crate) fn certificate(der: &[u8]) -> String {
+    pem::encode_config(&Pem::new(CERTIFICATE, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
+}
+
+pub(crate) fn private_key(file: &[u8]) -> Result<Zeroizing<String>, Unusable> {
+    let blocks = blocks(file)?;
+    let last = blocks.iter().rev().find(|block| block.label.ends_with("PRIVATE KEY"));
+    match last.ok_or(Unusable::NoKey)? {
+        block if block.encrypted => Err(Unusable::Encrypted),
+        block => key::encode(&block.label, &block.contents),
+    }
+}
+
+fn blocks(file: &[u8]) -> Result<Vec<Block>, Unusable> {
+    let blocks = pem::parse_many(file).map_err(|_| Unusable::Pem)?;
+    if blocks.is_empty() { Err(Unusable::Pem) } else { Ok(blocks.into_iter().map(Block::from).collect()) }
+}

@@ -1,0 +1,23 @@
+use crate::Unusable;
+
+/// What a file is.
+pub(crate) enum Form {
+    /// Text with PEM blocks.
+    Pem,
+    /// A PKCS#12 archive.
+    Pfx,
+}
+
+/// How every PEM block begins.
+const BEGIN: &[u8] = b"-----BEGIN ";
+/// How DER's SEQUENCE begins, which a PKCS#12 archive is.
+const SEQUENCE: u8 = 0x30;
+
+impl Form {
+    pub(crate) fn of(file: &[u8]) -> Result<Self, Unusable> {
+        if file.windows(BEGIN.len()).any(|window| window == BEGIN) {
+            return Ok(Self::Pem);
+        }
+        if file.first() == Some(&SEQUENCE) { Ok(Self::Pfx) } else { Err(Unusable::Form) }
+    }
+}

@@ -1,0 +1,48 @@
+//! PKCS#12 archives.
+
+use p12_keystore::{Certificate, Pkcs12Archive};
+use zeroize::Zeroizing;
+
+use crate::{Unusable, blocks, key};
+
+/// Longest archive that is opened, in bytes: no Secret may be larger.
+const MAX_BYTES: usize = 1 << 20;
+/// The object identifier of scrypt, in DER. It may demand a gigabyte; nobody makes such archives.
+const SCRYPT: &[u8] = &[0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x04, 0x0b];
+
+pub(crate) fn certificates(file: &[u8], password: &str) -> Result<String, Unusable> {
+    let archive = open(file, password)?;
+    let text: String = in_order(&archive).map(|own| blocks::certificate(own.as_der())).collect();
+    if text.is_empty() { Err(Unusable::NoCertificate) } else { Ok(text) }
+}
+
+pub(crate) fn private_key(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unusable> {
+    let archive = open(file, password)?;
+    key::pkcs8(archive.keys.last().ok_or(Unusable::NoKey)?.key.as_der())
+}
+
+fn open(file: &[u8], password: &str) -> Result<Pkcs12Archive, Unusable> {
+    if file.len() > MAX_BYTES || file.windows(SCRYPT.len()).any(|window| window == SCRYPT) {
+        return Err(Unusable::Pfx(": it is too large, or protected in a way that is not supported"));
+    }
+    Pkcs12Archive::from_pkcs12(file, password).map_err(|_| Unusable::Pfx(reason(password)))
+}
+
+fn reason(password: &str) -> &'static str {
+    if password.is_empty() {
+        "; if it has a password, name the file that holds it"
+    } else {
+        "; it is damaged, or the password is not its own"
+    }
+}
+
+/// The certificate of the key that is taken, then the others as they stand.
+fn in_order(archive: &Pkcs12Archive) -> impl Iterator<Item = &Certificate> {
+    let id = archive.keys.last().and_then(|own| own.local_key_id.as_ref());
+    let is_own = move |bag: &&p12_keystore::CertificateBag| {
+        bag.local_key_id.as_deref().is_some_and(|own| id.is_some_and(|id| id.as_ref() == own))
+    };
+    let own = archive.certs.iter().filter(is_own);
+    let others = archive.certs.iter().filter(move |bag| !is_own(bag));
+    own.chain(others).map(|bag| &bag.cert)
+}
