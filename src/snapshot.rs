@@ -102,9 +102,22 @@ impl FingerprintKey {
         context.update(path.as_str().as_bytes());
         context.update(&[0]);
         context.update(contents);
-        let tag = context.sign();
-        Fingerprint(tag.as_ref().iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect())
+        shown(&context.sign())
     }
+
+    /// The fingerprint of something that has several parts, in this order.
+    pub fn fingerprint_of<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        shown(&context.sign())
+    }
+}
+
+fn shown(tag: &hmac::Tag) -> Fingerprint {
+    Fingerprint(tag.as_ref().iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl fmt::Debug for FingerprintKey {

@@ -77,6 +77,15 @@ pub struct NodeArgs {
     #[arg(long, env = "SECRETFS_KUBECONFIG", value_name = "FILE", conflicts_with = "classes")]
     kubeconfig: Option<PathBuf>,
 
+    /// Make Kubernetes Secrets of mounted files, as secretObjects of classes say. Then values are kept by the
+    /// API server, and this process may write Secrets: see SECURITY.md
+    #[arg(long, env = "SECRETFS_SYNC_SECRETS", conflicts_with = "classes")]
+    sync_secrets: bool,
+
+    /// Make them in this namespace only; may be given several times
+    #[arg(long, value_name = "NAMESPACE", requires = "sync_secrets")]
+    sync_secrets_namespace: Vec<String>,
+
     /// Socket of `secretfs mounter`; without it this process mounts for itself, and what ends leased
     /// logins after a crash is lost with it
     #[arg(long, env = "SECRETFS_MOUNTER", value_name = "PATH")]
@@ -149,7 +158,13 @@ enum Origin {
 impl Origin {
     async fn open(args: &NodeArgs) -> anyhow::Result<Self> {
         let Some(directory) = &args.classes else {
-            return Ok(Self::Cluster(Cluster::open(args.kubeconfig.as_deref()).await?));
+            let cluster = Cluster::open(args.kubeconfig.as_deref()).await?;
+            let namespaces = args.sync_secrets_namespace.iter().cloned().collect();
+            return Ok(Self::Cluster(if args.sync_secrets {
+                cluster.making_secrets(namespaces)
+            } else {
+                cluster
+            }));
         };
         let (classes, watch) = WatchedClasses::directory(directory)
             .with_context(|| format!("the directory of classes {}", directory.display()))?;

@@ -8,6 +8,7 @@ pub mod classes;
 pub mod connection;
 #[cfg(test)]
 mod fake_api;
+pub mod secret_sync;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +19,14 @@ use crate::admin::http::Latch;
 use crate::class::Classes;
 use crate::process::Process;
 use classes::ApiClasses;
+use secret_sync::{SecretNamespaces, SecretSync};
 
 /// What a node has of its cluster.
 pub struct Cluster {
     client: Client,
     classes: Arc<ApiClasses>,
+    /// Where Secrets are made of mounted files, if anywhere.
+    secrets: Option<SecretNamespaces>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -40,7 +44,7 @@ impl Cluster {
     /// There is no telling which API server is meant.
     pub async fn open(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let client = connection::connect(kubeconfig).await?;
-        Ok(Self { client, classes: Arc::default() })
+        Ok(Self { client, classes: Arc::default(), secrets: None })
     }
 
     /// The classes of the cluster, once [`attach`](Self::attach) has begun to learn of them.
@@ -48,8 +52,24 @@ impl Cluster {
         Arc::clone(&self.classes) as Arc<dyn Classes>
     }
 
-    /// Adds to `process` what keeps the classes current. `filled` is met once they are complete.
+    /// Makes Secrets of mounted files too, there.
+    #[must_use]
+    pub fn making_secrets(mut self, namespaces: SecretNamespaces) -> Self {
+        self.secrets = Some(namespaces);
+        self
+    }
+
+    /// Adds to `process` what keeps the classes current, and its Secrets. `filled` is met once the classes are complete.
     pub fn attach(self, process: &mut Process, filled: Latch) {
+        if let Some(namespaces) = self.secrets {
+            let sync = SecretSync::new(
+                Arc::clone(&process.volumes),
+                self.client.clone(),
+                namespaces,
+                process.metrics.clone(),
+            );
+            process.tasks.spawn(sync.run(process.stop.clone()));
+        }
         let watch = classes::Watch::new(self.classes, self.client, filled, process.metrics.clone());
         process.tasks.spawn(watch.run(process.stop.clone()));
     }

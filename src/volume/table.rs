@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manifest::Start;
-use provider::{ErrorKind, FileMode, ObjectPath};
+use provider::{ErrorKind, FileMode, ObjectPath, Pod};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -385,6 +385,17 @@ impl Volumes {
     /// How every volume is doing, by id.
     pub fn states(&self) -> BTreeMap<VolumeId, VolumeState> {
         self.lock().iter().map(|(id, entry)| (id.clone(), entry.state.borrow().clone())).collect()
+    }
+
+    /// Reads back what a served volume shows; `None` if it is not served.
+    pub async fn contents(&self, id: &VolumeId) -> Option<Result<Vec<ShownFile>, Error>> {
+        let mounted = Arc::clone(&self.entry(id)?.mounted);
+        Some(blocking(move || mounted.contents()).await)
+    }
+
+    /// The pod that a served volume is for, where there is one.
+    pub fn pod_of(&self, id: &VolumeId) -> Option<Pod> {
+        self.entry(id)?.publish.workload.pod.clone()
     }
 
     /// Has a volume show what its store says at `ordered` or later: volumes of one order share what is

@@ -52,7 +52,8 @@ fn a_pfx_gives_its_key_and_its_certificates_the_keys_own_first() {
 #[test]
 fn certificates_keep_the_files_order_and_lose_what_stands_between() {
     let chain = format!("{}{}", text(file!("rsa.crt")), text(file!("ca.crt")));
-    let commented = format!("Bag Attributes\n    key: a\n{}", text(file!("bundle.pem")).replace('\n', "\r\n"));
+    let commented =
+        format!("Bag Attributes\n    key: a\n{}", text(file!("bundle.pem")).replace('\n', "\r\n"));
     assert_eq!(certificates(file!("bundle.pem"), "").unwrap(), chain);
     assert_eq!(certificates(commented.as_bytes(), "").unwrap(), chain);
 }

@@ -1,4 +1,5 @@
 //! A `secretfs node` that asks a real API server, and a client that calls it as kubelet would.
 
 mod classes;
+mod secret_sync;
 mod world;

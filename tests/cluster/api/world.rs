@@ -36,10 +36,18 @@ pub(super) struct World {
 impl World {
     /// A node that asks `cluster`; the store has item `api` with value `one` for `namespace`.
     pub(super) async fn start(cluster: &Cluster, namespace: &'static str) -> Self {
+        Self::start_with(cluster, namespace, &[]).await
+    }
+
+    /// The same with these flags of the node.
+    pub(super) async fn start_with(cluster: &Cluster, namespace: &'static str, flags: &[&str]) -> Self {
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"));
         let store = Store::init();
         store.put_json(namespace, "api", &serde_json::json!({"value": "one"}));
-        let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &["--store", store.path()]);
+        let mut node = RunningNode::prepare(
+            env!("CARGO_BIN_EXE_secretfs"),
+            &[&["--store", store.path()], flags].concat(),
+        );
         node.ask(cluster.kubeconfig());
         node.start_node().await;
         Self { node, store, namespace }

@@ -1,0 +1,141 @@
+//! A Secret as the API server has it, and who wrote what of it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+use provider::SecretBytes;
+use serde_json::Value;
+
+/// Label of Secrets that may be written: upstream's.
+pub(super) const MANAGED: &str = "secrets-store.csi.k8s.io/managed";
+
+/// A Secret as it is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Live {
+    /// `metadata.uid`.
+    pub(super) uid: String,
+    /// `metadata.resourceVersion`.
+    pub(super) version: String,
+    /// Whether its label says that it may be written.
+    pub(super) managed: bool,
+    /// Its `type`.
+    pub(super) kind: String,
+    /// Its labels.
+    pub(super) labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub(super) annotations: BTreeMap<String, String>,
+    /// What its keys hold.
+    pub(super) data: BTreeMap<String, SecretBytes>,
+    /// Whose it is.
+    pub(super) owners: Vec<OwnerReference>,
+    /// Who wrote it.
+    pub(super) writers: Vec<Writer>,
+}
+
+/// Somebody who wrote fields of a Secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Writer {
+    /// The field manager's name.
+    pub(super) name: String,
+    /// Whether it applies its fields: what it leaves out then goes.
+    pub(super) applies: bool,
+    /// The data keys that are its own, perhaps among others.
+    pub(super) keys: BTreeSet<String>,
+    /// The owners that are its own, by uid.
+    pub(super) owners: BTreeSet<String>,
+}
+
+impl Live {
+    /// What `manager` applied.
+    pub(super) fn applied_by(&self, manager: &str) -> Option<&Writer> {
+        self.writers.iter().find(|writer| writer.applies && writer.name == manager)
+    }
+
+    /// Whether anybody but `manager` claims that key.
+    pub(super) fn shares(&self, key: &str, manager: &str) -> bool {
+        let other = |writer: &&Writer| !(writer.applies && writer.name == manager);
+        self.writers.iter().filter(other).any(|writer| writer.keys.contains(key))
+    }
+}
+
+impl From<Secret> for Live {
+    fn from(secret: Secret) -> Self {
+        let meta = secret.metadata;
+        let labels = meta.labels.unwrap_or_default();
+        let data = secret.data.unwrap_or_default().into_iter();
+        Self {
+            uid: meta.uid.unwrap_or_default(),
+            version: meta.resource_version.unwrap_or_default(),
+            managed: labels.get(MANAGED).is_some_and(|value| value == "true"),
+            kind: secret.type_.unwrap_or_default(),
+            labels,
+            annotations: meta.annotations.unwrap_or_default(),
+            data: data.map(|(key, value)| (key, SecretBytes::new(value.0))).collect(),
+            owners: meta.owner_references.unwrap_or_default(),
+            writers: meta.managed_fields.unwrap_or_default().into_iter().map(Writer::from).collect(),
+        }
+    }
+}
+
+impl From<ManagedFieldsEntry> for Writer {
+    fn from(entry: ManagedFieldsEntry) -> Self {
+        let fields = entry.fields_v1.map(|fields| fields.0).unwrap_or_default();
+        let owners = children(&fields["f:metadata"]["f:ownerReferences"], "k:").filter_map(uid_of);
+        Self {
+            name: entry.manager.unwrap_or_default(),
+            applies: entry.operation.is_some_and(|operation| operation == "Apply"),
+            keys: children(&fields["f:data"], "f:").map(str::to_owned).collect(),
+            owners: owners.collect(),
+        }
+    }
+}
+
+/// The members of a set of fields, which `FieldsV1` writes as object keys with a prefix.
+fn children<'a>(fields: &'a Value, prefix: &'static str) -> impl Iterator<Item = &'a str> {
+    fields
+        .as_object()
+        .into_iter()
+        .flat_map(serde_json::Map::keys)
+        .filter_map(move |key| key.strip_prefix(prefix))
+}
+
+/// The uid in `{"uid":"…"}`, by which owners are told apart.
+fn uid_of(key: &str) -> Option<String> {
+    let key: Value = serde_json::from_str(key).ok()?;
+    Some(key.get("uid")?.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_tells_who_wrote_which_keys_and_owners() {
+        let secret: Secret = serde_json::from_value(json!({
+            "metadata": {
+                "uid": "u", "resourceVersion": "7", "labels": {MANAGED: "true"},
+                "managedFields": [
+                    {"manager": "secretfs/shop", "operation": "Apply", "fieldsV1": {
+                        "f:data": {"f:user": {}},
+                        "f:metadata": {"f:ownerReferences": {"k:{\"uid\":\"1\"}": {}}}}},
+                    {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:data": {".": {}, "f:x.y": {}}}},
+                    {"manager": "odd"},
+                ],
+            },
+            "type": "Opaque", "data": {"user": "YQ=="},
+        }))
+        .unwrap();
+
+        let live = Live::from(secret);
+
+        assert!(live.managed && live.uid == "u" && live.version == "7" && live.kind == "Opaque");
+        assert_eq!(live.data["user"].expose(), b"a");
+        let ours = live.applied_by("secretfs/shop").unwrap();
+        assert!(ours.keys.contains("user") && ours.owners.contains("1"));
+        assert!(live.applied_by("kubectl").is_none());
+        assert!(live.shares("x.y", "secretfs/shop") && !live.shares("user", "secretfs/shop"));
+    }
+}
