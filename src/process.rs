@@ -24,7 +24,7 @@ use crate::mounter::Mounter;
 use crate::providers::{ProviderArgs, Providers};
 use crate::snapshot::FingerprintKey;
 use crate::volume::Volumes;
-use crate::volume::parts::{Limits, Parts};
+use crate::volume::parts::{Defaults, Limits, Parts};
 use crate::volume::reader::Stores;
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
@@ -67,6 +67,17 @@ pub struct ProcessArgs {
     pub providers: ProviderArgs,
 }
 
+/// How volumes of pods differ from those of a plain host, which has the default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conduct {
+    /// Whether volume attributes may override the class, as the upstream driver lets them.
+    pub legacy_overrides: bool,
+    /// Whether what another driver mounted at a volume's target is taken over.
+    pub takes_over: bool,
+    /// What holds where a class does not say.
+    pub defaults: Defaults,
+}
+
 /// Volumes, and the tasks that go with them.
 #[derive(Debug)]
 pub struct Process {
@@ -96,7 +107,7 @@ impl Process {
         classes: Arc<dyn Classes>,
         mounter: Arc<dyn Mounter>,
         admin: &str,
-        legacy_overrides: bool,
+        conduct: Conduct,
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::default();
         let state = &args.state_dir;
@@ -106,14 +117,17 @@ impl Process {
         let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
         let limits = Limits {
             min_refresh: Duration::from_secs(args.min_refresh),
-            legacy_overrides,
             lent_bytes: args.max_volume_bytes,
+            legacy_overrides: conduct.legacy_overrides,
+            defaults: conduct.defaults,
             ..Limits::default()
         };
+        let tmpfs = Tmpfs::new(Arc::clone(&mounter), args.max_volume_bytes);
+        let tmpfs = if conduct.takes_over { tmpfs.taking_over() } else { tmpfs };
         let volumes = Volumes::new(Parts {
             providers,
             classes,
-            mode: Arc::new(Tmpfs::new(Arc::clone(&mounter), args.max_volume_bytes)),
+            mode: Arc::new(tmpfs),
             mounter,
             records: Records::open(state).with_context(|| format!("records below {}", state.display()))?,
             revocations: Arc::clone(&revocations),
@@ -190,7 +204,8 @@ impl Gauges {
         let bytes = states.values().map(|state| state.bytes).sum();
         self.metrics.set_volumes(states.len(), bytes);
         let now = Instant::now();
-        let confirmed = states.values().filter_map(|state| state.confirmed).min();
+        let confirmed =
+            states.values().filter(|state| state.is_kept_fresh).filter_map(|state| state.confirmed).min();
         self.metrics.set_staleness(confirmed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
         let (closed, open) = self.volumes.parts().stores.breakers();
         self.metrics.set_breakers(closed, open);

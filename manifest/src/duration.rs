@@ -18,6 +18,35 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     (duration <= LONGEST).then_some(duration)
 }
 
+/// A duration as Go writes it, and the upstream driver's flags: `1h30m`, `1.5s`, `2m`. No sign.
+pub fn go(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let (mut rest, mut seconds) = (text, 0.0);
+    while !rest.is_empty() || text.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (count, after) = rest.split_at_checked(number)?;
+        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at_checked(unit)?;
+        seconds += count.parse::<f64>().ok()? * go_unit(unit)?;
+        rest = after;
+    }
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= LONGEST)
+}
+
+fn go_unit(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "ns" => 1e-9,
+        "us" | "µs" | "μs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    })
+}
+
 /// A hundred years: what is added to a clock without overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -34,6 +63,18 @@ mod tests {
         assert_eq!(seconds("2d"), Some(172_800));
         assert_eq!(seconds("0"), Some(0));
         assert_eq!(parse("150ms"), Some(Duration::from_millis(150)));
+    }
+
+    #[test]
+    fn upstreams_flags_are_read_as_go_reads_them() {
+        let ms = |text| go(text).map(|duration| duration.as_millis());
+        assert_eq!(ms("2m"), Some(120_000));
+        assert_eq!(ms("1h30m"), Some(5_400_000));
+        assert_eq!(ms("1.5s"), Some(1_500));
+        assert_eq!(ms("0"), Some(0));
+        for text in ["", "30", "s", "-2m", "2m ", "2 m", "1d", ".s", "1..5s", "2m30"] {
+            assert_eq!(go(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod tree;
 pub mod yaml;
 
 pub use class::{Class, SecretObject, SecretObjectData};
+pub use duration::go as go_duration;
 pub use encoding::Encoding;
 pub use fault::Fault;
 pub use file::{LocatedClass, Manifests};

@@ -20,8 +20,8 @@ pub struct Settings {
     pub on_stale: OnStale,
     /// `on-denied`.
     pub on_denied: OnDenied,
-    /// `on-revoked`.
-    pub on_revoked: OnRevoked,
+    /// `on-revoked`, where the class says it.
+    pub on_revoked: Option<OnRevoked>,
     /// `start`.
     pub start: Start,
     /// `share`, where the class overrides what the login's answer tells.
@@ -48,7 +48,7 @@ impl Default for Settings {
             max_stale: Duration::from_secs(24 * 3600),
             on_stale: OnStale::default(),
             on_denied: OnDenied::default(),
-            on_revoked: OnRevoked::default(),
+            on_revoked: None,
             start: Start::default(),
             share: None,
             fetch: FetchWhen::default(),

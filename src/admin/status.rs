@@ -33,6 +33,9 @@ pub struct VolumeStatus {
     pub next_try_in_seconds: Option<u64>,
     /// Whether it cannot be refreshed before kubelet brings the pod's tokens again.
     pub awaits_credentials: bool,
+    /// Containers that mount single files of it by `subPath`, which no rotation reaches.
+    #[serde(default)]
+    pub sub_paths: Vec<String>,
     /// Why the volume is not as the store has it now.
     pub last_error: Option<String>,
     /// What it reads, in the class's order.
@@ -149,6 +152,7 @@ pub(crate) mod samples {
             confirmed_seconds_ago: Some(300),
             next_try_in_seconds: Some(12),
             awaits_credentials: false,
+            sub_paths: Vec::new(),
             last_error: Some("the store is away; see that it can be reached from this node".to_owned()),
             objects: vec![
                 object("db/user", ObjectState::Fresh, None),

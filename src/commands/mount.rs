@@ -19,7 +19,7 @@ use crate::exit::{Failure, Outcome};
 use crate::hygiene;
 use crate::mode::Appearance;
 use crate::mounter::{LocalMounter, Roots};
-use crate::process::{Process, ProcessArgs};
+use crate::process::{Conduct, Process, ProcessArgs};
 use crate::systemd;
 use crate::volume::report::{Happening, What};
 use crate::volume::{ClassName, Publish, VolumeId};
@@ -114,7 +114,7 @@ pub async fn run(mut args: MountArgs) -> Outcome {
     let mounter =
         LocalMounter::new(Roots::default()).allow_swap(args.allow_swap).keep_targets(target.exists());
     let mounter = Arc::new(mounter);
-    let mut process = Process::start(&args.process, providers, classes, mounter, &admin, false)?;
+    let mut process = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default())?;
     let happenings = process.volumes.listen();
     process.tasks.spawn(watch.run(process.stop.clone()));
 

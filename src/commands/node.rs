@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use manifest::OnRevoked;
 use rustix::fs::FlockOperation;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,12 +24,15 @@ use crate::hygiene;
 use crate::kubernetes::Cluster;
 use crate::metrics::Metrics;
 use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
-use crate::process::{Process, ProcessArgs};
+use crate::process::{Conduct, Process, ProcessArgs};
 use crate::systemd;
+use crate::volume::parts::{Defaults, Rotation};
 use crate::volume::revocations::Revocations;
 
 /// The driver's name where none is given.
 const DRIVER: &str = "csi.secretfs.dev";
+/// The driver whose place this one can take.
+const UPSTREAM: &str = "secrets-store.csi.k8s.io";
 /// How often the mounter is asked whether it is there.
 const MOUNTER_CHECK: Duration = Duration::from_secs(5);
 /// How long calls that were taken before the end may take: less than a pod's grace period.
@@ -41,15 +45,15 @@ const LAST_CALLS: Duration = Duration::from_secs(25);
 #[derive(Debug, clap::Args)]
 pub struct NodeArgs {
     /// Name of the CSIDriver object
-    #[arg(long, env = "DRIVER_NAME", default_value = DRIVER, value_name = "NAME")]
+    #[arg(long, alias = "drivername", env = "DRIVER_NAME", default_value = DRIVER, value_name = "NAME")]
     driver_name: String,
 
     /// Kubernetes' name of this node
-    #[arg(long, env = "KUBE_NODE_NAME", value_name = "NAME")]
+    #[arg(long, alias = "nodeid", env = "KUBE_NODE_NAME", value_name = "NAME")]
     node_name: String,
 
     /// CSI socket to listen at, as this process sees it
-    #[arg(long, env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_name = "PATH", value_parser = socket_path)]
+    #[arg(long, alias = "endpoint", env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_name = "PATH", value_parser = socket_path)]
     csi_endpoint: PathBuf,
 
     /// The same socket as kubelet sees it; by default KUBELET_ROOT/plugins/DRIVER/csi.sock
@@ -96,7 +100,7 @@ pub struct NodeArgs {
     allow_swap: bool,
 
     /// Serves /livez, /readyz and /metrics
-    #[arg(long, env = "SECRETFS_HTTP", default_value = "127.0.0.1:8095", value_name = "ADDRESS")]
+    #[arg(long, alias = "metrics-addr", env = "SECRETFS_HTTP", default_value = "127.0.0.1:8095", value_name = "ADDRESS", value_parser = address)]
     http: SocketAddr,
 
     /// Let a pod's volume attributes override its class, as the upstream driver does: whoever may
@@ -104,8 +108,58 @@ pub struct NodeArgs {
     #[arg(long, env = "SECRETFS_LEGACY_ATTRIBUTE_OVERRIDES")]
     legacy_attribute_overrides: bool,
 
+    /// Read values again after the mount, in classes that do not say how often; with `false` they stay as they were
+    /// mounted, leases aside, until a pod is new or somebody runs `secretfs refresh`
+    #[arg(
+        long,
+        env = "SECRETFS_ENABLE_SECRET_ROTATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        value_name = "BOOL"
+    )]
+    enable_secret_rotation: bool,
+
+    /// How old a value may grow in classes that do not say, as Go writes it: 2m, 1m30s; by default as suits each store
+    #[arg(long, env = "SECRETFS_ROTATION_POLL_INTERVAL", value_name = "DURATION", value_parser = interval_of)]
+    rotation_poll_interval: Option<Duration>,
+
     #[command(flatten)]
     process: ProcessArgs,
+}
+
+/// `127.0.0.1:8095`, or `:8095` for every address.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let everywhere = text.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
+    everywhere
+        .as_deref()
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| "write ADDRESS:PORT, as in 127.0.0.1:8095".to_owned())
+}
+
+fn interval_of(text: &str) -> Result<Duration, String> {
+    match manifest::go_duration(text) {
+        Some(interval) if !interval.is_zero() => Ok(interval),
+        _ => Err("write a duration such as 2m, 30s or 1h30m".to_owned()),
+    }
+}
+
+/// What the flags, and the name of the driver whose place is taken, make different.
+fn conduct(args: &NodeArgs) -> Conduct {
+    let on_revoked = if args.driver_name == UPSTREAM { OnRevoked::Keep } else { OnRevoked::default() };
+    let rotation = match args.rotation_poll_interval {
+        _ if !args.enable_secret_rotation => Rotation::Off,
+        Some(interval) => Rotation::Every(interval),
+        None => Rotation::ByProvider,
+    };
+    Conduct {
+        legacy_overrides: args.legacy_attribute_overrides,
+        takes_over: true,
+        defaults: Defaults { on_revoked, rotation },
+    }
 }
 
 /// `unix:///csi/csi.sock`, as CSI_ENDPOINT has it, or the path itself.
@@ -138,8 +192,9 @@ pub async fn run(args: NodeArgs) -> Outcome {
         origin.classes(),
         Arc::clone(&mounter),
         "node",
-        args.legacy_attribute_overrides,
+        conduct(&args),
     )?;
+    process.tasks.spawn(Arc::clone(&process.volumes).watch_sub_paths(process.stop.clone()));
     let readiness = http::Readiness::default();
     origin.attach(&mut process, &readiness);
     let outcome = serve(&args, &process, mounter, listener, http, readiness).await;

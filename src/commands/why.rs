@@ -34,6 +34,9 @@ fn text(volume: &VolumeStatus) -> String {
     if let Some(error) = &volume.last_error {
         text += &format!("\nThe last refresh failed: {error}.\n");
     }
+    if !volume.sub_paths.is_empty() {
+        text += &format!("\n{}\n", sub_paths(&volume.sub_paths));
+    }
     for object in ailing {
         text += &format!("\n{}\n", trouble(object));
     }
@@ -86,6 +89,16 @@ fn next(volume: &VolumeStatus) -> String {
     }
 }
 
+fn sub_paths(containers: &[String]) -> String {
+    let (whose, mount) =
+        if containers.len() == 1 { ("Container", "mounts") } else { ("Containers", "mount") };
+    format!(
+        "{whose} {} {mount} single files of it by subPath and see no rotation.\n  \
+         Mount the volume's directory instead, or restart the pod after each rotation.",
+        containers.join(" and ")
+    )
+}
+
 fn trouble(object: &ObjectStatus) -> String {
     let said = object.last_error.as_deref().unwrap_or("nothing more");
     format!("{} ({}) {}.\n  The store said: {said}.", object.name, object.path, shown(object))
@@ -123,6 +136,15 @@ mod tests {
     #[test]
     fn a_volume_that_is_well_is_said_to_be() {
         assert_eq!(text(&samples::well()), WELL);
+    }
+
+    #[test]
+    fn containers_that_no_rotation_reaches_are_named() {
+        let volume = VolumeStatus { sub_paths: vec!["web".to_owned(), "side".to_owned()], ..samples::well() };
+
+        let told = text(&volume);
+
+        assert!(told.contains("Containers web and side mount single files of it by subPath"), "{told}");
     }
 
     #[test]

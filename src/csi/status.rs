@@ -86,7 +86,7 @@ fn code(error: &volume::Error) -> Code {
         E::Busy(_) => Code::Aborted,
         E::Deadline { .. } => Code::DeadlineExceeded,
         E::TooLarge(_) => Code::ResourceExhausted,
-        E::ClassNotYet(_) | E::Stopping | E::Unfinished => Code::Unavailable,
+        E::ClassNotYet(_) | E::Stopping | E::Unfinished | E::NotTakenOver(_) => Code::Unavailable,
         E::Mount(_) => Code::Internal,
         E::Provider { source, .. } => store_code(source.kind()),
     }
@@ -192,6 +192,7 @@ mod tests {
             (deadline(), Code::DeadlineExceeded),
             (kernel(io::ErrorKind::FileTooLarge), Code::ResourceExhausted),
             (Error::Stopping, Code::Unavailable),
+            (Error::NotTakenOver(Box::new(store(ErrorKind::Denied))), Code::Unavailable),
             (Error::Unfinished, Code::Unavailable),
             (kernel(io::ErrorKind::StorageFull), Code::ResourceExhausted),
             (kernel(io::ErrorKind::PermissionDenied), Code::Internal),

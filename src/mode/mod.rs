@@ -22,6 +22,13 @@ pub struct Appearance {
     pub selinux_context: Option<String>,
 }
 
+impl Appearance {
+    /// Permission bits of a file whose class says none.
+    pub fn file_mode(&self) -> u32 {
+        if self.fs_group.is_some() { 0o440 } else { 0o644 }
+    }
+}
+
 /// A way of showing a [`Snapshot`] at a path.
 pub trait Mode: fmt::Debug + Send + Sync {
     /// Mounts `snapshot` at `target`, complete from the first moment that it can be seen.

@@ -29,6 +29,7 @@ use crate::snapshot::Snapshot;
 pub struct Tmpfs {
     mounter: Arc<dyn Mounter>,
     max_bytes: u64,
+    takes_over: bool,
 }
 
 /// A volume that a tmpfs shows.
@@ -49,7 +50,14 @@ impl Tmpfs {
 
     /// Volumes that take at most `max_bytes` each, the room for a rotation included.
     pub fn new(mounter: Arc<dyn Mounter>, max_bytes: u64) -> Self {
-        Self { mounter, max_bytes }
+        Self { mounter, max_bytes, takes_over: false }
+    }
+
+    /// Adopts what another driver mounted where kubelet wants a volume of ours: any tmpfs, with kubelet's layout or
+    /// with files that a provider wrote by itself. On a plain host such a mount is somebody's, and stays his.
+    #[must_use]
+    pub fn taking_over(self) -> Self {
+        Self { takes_over: true, ..self }
     }
 
     fn make(&self, snapshot: &Snapshot, appearance: &Appearance) -> Result<OwnedFd, Error> {
@@ -62,6 +70,13 @@ impl Tmpfs {
             gid: appearance.fs_group.unwrap_or(0),
             selinux_context: appearance.selinux_context.clone(),
         })
+    }
+
+    /// Sets limits where another driver set none.
+    fn bound(&self, root: &OwnedFd) -> Result<(), Error> {
+        let bounds = Room::to_bound(root.as_fd(), self.max_bytes)
+            .map_err(Error::of("look at", Path::new("a tmpfs")))?;
+        bounds.map_or(Ok(()), |room| self.mounter.resize(root.as_fd(), room.bytes, room.inodes))
     }
 
     fn shown(&self, target: &Path, appearance: &Appearance, device: u64) -> Box<dyn Mounted> {
@@ -96,10 +111,15 @@ impl Mode for Tmpfs {
     fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error> {
         let Some(root) = self.mounter.enter(target)? else { return Ok(None) };
         let tree = Tree::new(root.as_fd(), Look::of(appearance));
-        let adopted = tree.current().and_then(|current| current.map(|_| tree.tidy()).transpose());
         let failed = || Error::of("adopt the volume at", target);
-        if adopted.map_err(failed())?.is_none() {
+        if tree.has_versions().map_err(failed())? {
+            tree.tidy().map_err(failed())?;
+        } else if !self.takes_over {
             return Ok(None);
+        }
+        if self.takes_over {
+            self.bound(&root)?;
+            tree.dress().map_err(failed())?;
         }
         let device = device(&root).map_err(failed())?;
         Ok(Some(self.shown(target, appearance, device)))

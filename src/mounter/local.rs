@@ -12,10 +12,9 @@ use rustix::mount::{
 };
 
 use super::blobs::Blobs;
-use super::lent;
 use super::place::{Place, Roots, is_mount_root};
 use super::sockets::Sockets;
-use super::{Error, Mounter, Tmpfs};
+use super::{Error, Mounter, Tmpfs, removal};
 use crate::failpoint;
 
 /// How long an unmount waits for who still uses the mount, before it takes the mount out of the tree regardless.
@@ -187,7 +186,7 @@ fn take_back(place: &Place) -> io::Result<()> {
     let beside = place.beside()?;
     unmount_all(&beside)?;
     failpoint::hit("lend.unmounted");
-    lent::remove(&beside)
+    removal::remove(&beside).map(drop)
 }
 
 fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<OwnedFd> {
@@ -205,7 +204,7 @@ fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<OwnedFd> 
     set("mode", &format!("{:o}", tmpfs.mode))?;
     set("gid", &tmpfs.gid.to_string())?;
     if let Some(label) = &tmpfs.selinux_context {
-        set("context", label)?;
+        set("context", label).map_err(|error| unlabelled(label, error))?;
     }
     rustix::mount::fsconfig_create(context.as_fd())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -214,27 +213,41 @@ fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<OwnedFd> 
     Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-fn reconfigure(root: BorrowedFd<'_>, size: u64, inodes: u64) -> io::Result<()> {
-    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
-    let context = rustix::mount::fspick(root, "", flags)?;
-    // What is not said again counts as taken back, and that is refused.
-    keep_out_of_swap(context.as_fd())?;
-    set_limits(context.as_fd(), size, inodes)?;
-    Ok(rustix::mount::fsconfig_reconfigure(context.as_fd())?)
+fn unlabelled(label: &str, error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    let reason = format!("the kernel does not take the SELinux label {label} ({error}); is SELinux on?");
+    io::Error::new(error.kind(), reason)
 }
 
-fn set_limits(context: BorrowedFd<'_>, size: u64, inodes: u64) -> io::Result<()> {
+fn reconfigure(root: BorrowedFd<'_>, size: u64, inodes: u64) -> io::Result<()> {
+    // What is not said again counts as taken back, and that is refused; what was never said may not be said now.
+    match reconfigure_as(root, size, inodes, true) {
+        Err(Errno::INVAL) => Ok(reconfigure_as(root, size, inodes, false)?),
+        done => Ok(done?),
+    }
+}
+
+fn reconfigure_as(root: BorrowedFd<'_>, size: u64, inodes: u64, noswap: bool) -> rustix::io::Result<()> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = rustix::mount::fspick(root, "", flags)?;
+    if noswap {
+        keep_out_of_swap(context.as_fd())?;
+    }
+    set_limits(context.as_fd(), size, inodes)?;
+    rustix::mount::fsconfig_reconfigure(context.as_fd())
+}
+
+fn set_limits(context: BorrowedFd<'_>, size: u64, inodes: u64) -> rustix::io::Result<()> {
     rustix::mount::fsconfig_set_string(context, "size", size.to_string())?;
-    rustix::mount::fsconfig_set_string(context, "nr_inodes", inodes.to_string())?;
-    Ok(())
+    rustix::mount::fsconfig_set_string(context, "nr_inodes", inodes.to_string())
 }
 
 /// `false` where the kernel does not know how.
-fn keep_out_of_swap(context: BorrowedFd<'_>) -> io::Result<bool> {
+fn keep_out_of_swap(context: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     match rustix::mount::fsconfig_set_flag(context, "noswap") {
         Ok(()) => Ok(true),
         Err(Errno::INVAL) => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
@@ -257,7 +270,7 @@ fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
 fn clear(place: &Place) -> io::Result<()> {
     unmount_all(place)?;
     failpoint::hit("detach.unmounted");
-    place.remove_directory()?;
+    removal::remove_target(place)?;
     failpoint::hit("detach.removed");
     Ok(())
 }

@@ -10,6 +10,7 @@ mod packet;
 mod place;
 mod protocol;
 mod remote;
+mod removal;
 mod server;
 mod sockets;
 mod table;
@@ -25,7 +26,7 @@ pub use local::LocalMounter;
 pub use place::Roots;
 pub use remote::RemoteMounter;
 pub use server::Server;
-pub use table::mounted;
+pub use table::{MountTable, mounted};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -121,8 +122,9 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     /// The kernel refuses; calling again is safe.
     fn take_back(&self, target: &Path) -> Result<(), Error>;
 
-    /// Unmounts whatever is mounted at `target`, however often, and removes the empty directory; takes back
-    /// what was [lent](Self::lend) beside it. Nothing mounted and no directory are both fine.
+    /// Unmounts whatever is mounted at `target`, however often, and removes the directory, with what another
+    /// driver left in it on the node's own disk; takes back what was [lent](Self::lend) beside it. Nothing mounted
+    /// and no directory are both fine.
     ///
     /// # Errors
     ///

@@ -24,6 +24,7 @@ pub struct Roots {
 pub(super) struct Place {
     parent: OwnedFd,
     name: OsString,
+    is_csi_target: bool,
 }
 
 impl Roots {
@@ -54,7 +55,7 @@ impl Place {
         let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let parent = if parent == Path::new("") { Path::new(".") } else { parent };
         let parent = open_beneath(&root, parent.as_os_str(), also)?;
-        Ok(Self { parent, name: name.to_owned() })
+        Ok(Self { parent, name: name.to_owned(), is_csi_target: is_csi_target(below) })
     }
 
     /// The directory that is here.
@@ -64,7 +65,8 @@ impl Place {
 
     /// The place in the same directory where one is lent.
     pub(super) fn beside(&self) -> io::Result<Self> {
-        Ok(Self { parent: self.parent.try_clone()?, name: super::lent::name_for(&self.name) })
+        let name = super::lent::name_for(&self.name);
+        Ok(Self { parent: self.parent.try_clone()?, name, is_csi_target: false })
     }
 
     /// Makes the directory; `false` if it was there.
@@ -76,13 +78,24 @@ impl Place {
         }
     }
 
-    /// Removes the directory if it is empty and there.
-    pub(super) fn remove_directory(&self) -> io::Result<()> {
+    /// Removes the directory if it is there; `false` if it is not empty.
+    pub(super) fn remove_directory(&self) -> io::Result<bool> {
         match rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) {
-            // A directory that holds something was there before us, and is its owner's.
-            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether kubelet made the path for a CSI driver: then what is here is a driver's, and nobody's data.
+    pub(super) fn is_csi_target(&self) -> bool {
+        self.is_csi_target
+    }
+
+    /// The directory above, for people.
+    pub(super) fn above(&self) -> PathBuf {
+        std::fs::read_link(Path::new("/proc/self/fd").join(self.parent.as_raw_fd().to_string()))
+            .unwrap_or_default()
     }
 
     pub(super) fn parent(&self) -> &OwnedFd {
@@ -97,6 +110,13 @@ impl Place {
     pub(super) fn path(&self) -> PathBuf {
         Path::new("/proc/self/fd").join(self.parent.as_raw_fd().to_string()).join(&self.name)
     }
+}
+
+/// `<pod uid>/volumes/kubernetes.io~csi/<volume>/mount`.
+fn is_csi_target(below: &Path) -> bool {
+    let names: Vec<_> = below.iter().collect();
+    matches!(names.as_slice(), [_, volumes, csi, _, mount]
+        if *volumes == "volumes" && *csi == "kubernetes.io~csi" && *mount == "mount")
 }
 
 fn open_beneath(directory: &OwnedFd, path: &OsStr, also: ResolveFlags) -> io::Result<OwnedFd> {

@@ -63,6 +63,7 @@ fn status(state: VolumeState, now: Instant) -> VolumeStatus {
         confirmed_seconds_ago: state.confirmed.map(|at| now.saturating_duration_since(at).as_secs()),
         next_try_in_seconds: state.next_try.map(|at| at.saturating_duration_since(now).as_secs()),
         awaits_credentials: state.awaits_credentials,
+        sub_paths: state.sub_paths,
         last_error: state.failure.map(|(_, error)| error),
         objects: state.objects.into_iter().map(|object| object_status(object, now)).collect(),
     }

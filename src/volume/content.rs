@@ -13,6 +13,7 @@ use crate::readings::Held;
 use crate::snapshot::{File, Fingerprint, FingerprintKey, Snapshot};
 use crate::volume::extent::Extent;
 use crate::volume::freshness::{Condition, Freshness, Notice, Policy};
+use crate::volume::parts::Pace;
 use crate::volume::reader::{Demand, Reader, Readout};
 
 /// A class as one volume reads it.
@@ -31,7 +32,7 @@ pub struct Content {
     /// Versions of files that were taken over and not read again yet.
     carried: BTreeMap<ObjectPath, Fingerprint>,
     key: Arc<FingerprintKey>,
-    refresh: Duration,
+    pace: Pace,
 }
 
 /// What became of a set of files.
@@ -45,10 +46,15 @@ pub struct Assembled {
 
 impl Content {
     /// The content of `class`, of which nothing is read yet.
-    pub fn new(class: Arc<Class>, reader: Reader, refresh: Duration, key: Arc<FingerprintKey>) -> Self {
+    pub fn new(
+        class: Arc<Class>,
+        reader: Reader,
+        pace: Pace,
+        policy: Policy,
+        key: Arc<FingerprintKey>,
+    ) -> Self {
         let extent = Extent::Known(Arc::clone(reader.source()));
         let objects = extent.objects().iter().map(|_| Freshness::default()).collect();
-        let policy = Policy::from(&class.settings);
         Self {
             class,
             policy,
@@ -59,7 +65,7 @@ impl Content {
             previous: BTreeMap::new(),
             carried: BTreeMap::new(),
             key,
-            refresh,
+            pace,
         }
     }
 
@@ -80,15 +86,15 @@ impl Content {
     }
 
     /// Follows an edit of the class. Objects that are asked for as before keep their contents until they are read again.
-    pub fn edit(&mut self, class: Arc<Class>, source: Arc<dyn Source>, refresh: Duration) {
+    pub fn edit(&mut self, class: Arc<Class>, source: Arc<dyn Source>, pace: Pace, policy: Policy) {
         // Where only an answer tells which objects there are, they are the same until there is one.
         if source.whole().is_none() {
             self.extend_to(Arc::clone(&source));
         }
         self.reader.set_source(source);
-        self.policy = Policy::from(&class.settings);
+        self.policy = policy;
         self.class = class;
-        self.refresh = refresh;
+        self.pace = pace;
     }
 
     /// Has the objects of `source` from now on. Those that were there already are doing as they were.
@@ -108,7 +114,18 @@ impl Content {
 
     /// How old a reading may grow.
     pub fn refresh(&self) -> Duration {
-        self.refresh
+        self.pace.refresh
+    }
+
+    /// Whether what its store and its class say is followed: not where rotation is off.
+    pub fn rotates(&self) -> bool {
+        self.pace.rotates
+    }
+
+    /// Whether the store is asked again without anybody's order: not where rotation is off, save for what hangs on
+    /// a lease or ends by itself.
+    pub fn is_kept_fresh(&self) -> bool {
+        self.pace.rotates || self.reader.has_own()
     }
 
     /// Each object and how it is doing.

@@ -25,14 +25,15 @@ pub struct Policy {
     pub on_revoked: OnRevoked,
 }
 
-impl From<&Settings> for Policy {
-    fn from(settings: &Settings) -> Self {
+impl Policy {
+    /// What a class with these settings wants, and `on_revoked` where it does not say.
+    pub fn of(settings: &Settings, on_revoked: OnRevoked) -> Self {
         let max_stale = (!settings.max_stale.is_zero()).then_some(settings.max_stale);
         Self {
             max_stale,
             on_stale: settings.on_stale,
             on_denied: settings.on_denied,
-            on_revoked: settings.on_revoked,
+            on_revoked: settings.on_revoked.unwrap_or(on_revoked),
         }
     }
 }

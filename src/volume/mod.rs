@@ -13,6 +13,7 @@ pub mod served;
 mod site;
 pub mod status;
 pub mod store_health;
+mod subpath;
 mod table;
 pub mod tenancy;
 
@@ -167,6 +168,10 @@ pub enum Error {
     /// The kernel refused.
     #[error("{0}")]
     Mount(mounter::Error),
+
+    /// The same of a volume that another driver mounted, which stays mounted.
+    #[error("{0}; what is mounted there stays as it is")]
+    NotTakenOver(Box<Error>),
 }
 
 impl Error {
@@ -174,6 +179,7 @@ impl Error {
     pub fn provider_kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Provider { source, .. } => Some(source.kind()),
+            Self::NotTakenOver(error) => error.provider_kind(),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use manifest::Class;
+use manifest::{Class, OnRevoked};
 use provider::{Invalid, Source};
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +14,7 @@ use crate::mounter::Mounter;
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::volume::content::Content;
+use crate::volume::freshness::Policy;
 use crate::volume::reader::{Reader, Stores};
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
@@ -61,6 +62,38 @@ pub struct Limits {
     pub publishes: usize,
     /// Most bytes that a store on this node may put into what it is lent.
     pub lent_bytes: u64,
+    /// What holds where a class does not say.
+    pub defaults: Defaults,
+}
+
+/// What holds where a class does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Defaults {
+    /// `secretfs.dev/on-revoked`.
+    pub on_revoked: OnRevoked,
+    /// `secretfs.dev/refresh`.
+    pub rotation: Rotation,
+}
+
+/// Whether and how often values are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rotation {
+    /// As often as suits the provider.
+    #[default]
+    ByProvider,
+    /// At this interval.
+    Every(Duration),
+    /// Not after the mount, as with the upstream driver where rotation is off.
+    Off,
+}
+
+/// How values of one class are kept fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How old a reading may be.
+    pub refresh: Duration,
+    /// Whether they are read again by themselves.
+    pub rotates: bool,
 }
 
 impl Default for Limits {
@@ -70,6 +103,7 @@ impl Default for Limits {
             legacy_overrides: false,
             publishes: 64,
             lent_bytes: crate::mode::Tmpfs::DEFAULT_MAX_BYTES,
+            defaults: Defaults::default(),
         }
     }
 }
@@ -133,11 +167,23 @@ impl Parts {
         }
     }
 
-    /// How old readings of a class may grow.
-    pub(super) fn refresh(&self, class: &Class) -> Duration {
+    /// How values of a class are kept fresh. The class's word goes before the administrator's, and his before
+    /// the provider's.
+    pub(super) fn pace(&self, class: &Class) -> Pace {
         let provider = self.providers.get(&class.provider).map(|provider| provider.default_refresh());
-        let wanted = class.settings.refresh.or(provider).unwrap_or(Duration::from_secs(60));
-        wanted.max(self.limits.min_refresh)
+        let (default, rotates) = match self.limits.defaults.rotation {
+            Rotation::ByProvider => (provider, true),
+            Rotation::Every(interval) => (Some(interval), true),
+            Rotation::Off => (provider, false),
+        };
+        let wanted = class.settings.refresh.or(default).unwrap_or(Duration::from_secs(60));
+        let rotates = rotates || class.settings.refresh.is_some();
+        Pace { refresh: wanted.max(self.limits.min_refresh), rotates }
+    }
+
+    /// What becomes of the files of a class when its store does not confirm them.
+    pub(super) fn policy(&self, class: &Class) -> Policy {
+        Policy::of(&class.settings, self.limits.defaults.on_revoked)
     }
 
     /// What a store on this node is told of a volume, and lent for it.
@@ -156,7 +202,7 @@ impl Parts {
         let tenancy = Tenancy::new(publish.id.clone(), class.provider.clone(), Arc::clone(&self.revocations));
         let site = Arc::<VolumeSite>::clone(site);
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
-        let refresh = self.refresh(&class);
-        Content::new(class, reader, refresh, Arc::clone(&self.key))
+        let (pace, policy) = (self.pace(&class), self.policy(&class));
+        Content::new(class, reader, pace, policy, Arc::clone(&self.key))
     }
 }

@@ -254,6 +254,11 @@ impl Reader {
         if self.requests.iter().any(own) { Tenure::Volume } else { Tenure::Shared }
     }
 
+    /// Whether something that it reads, or read, is the volume's own.
+    pub fn has_own(&self) -> bool {
+        self.tenancy.has_own() || self.requests.iter().any(|request| request.ownership == Ownership::Volume)
+    }
+
     /// Most logins are made already and cost no call, so that the breaker does not stand before them;
     /// one that fails counts.
     async fn session(&mut self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {

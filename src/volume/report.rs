@@ -47,6 +47,8 @@ pub enum What {
     Failed(ErrorKind, String),
     /// It is fresh again.
     Recovered,
+    /// These containers mount single files of it by `subPath`, which no rotation reaches.
+    SubPath(Vec<String>),
     /// It is gone.
     Unpublished,
 }
@@ -180,6 +182,15 @@ impl Reporter {
     pub fn recovered(&self, publish: &Publish) {
         tracing::info!(volume = %publish.id, "refreshed again");
         self.tell(publish, What::Recovered);
+    }
+
+    /// Containers mount single files of a volume by `subPath`.
+    pub fn sub_paths(&self, publish: &Publish, containers: Vec<String>) {
+        tracing::warn!(
+            volume = %publish.id, ?containers,
+            "mounted by subPath, which no rotation reaches; mount the volume's directory instead"
+        );
+        self.tell(publish, What::SubPath(containers));
     }
 
     /// A volume was taken away.

@@ -26,6 +26,8 @@ use crate::volume::{self, Publish};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after a failed refresh: a store that heals is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How old a reading may grow where rotation is off.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// A volume with nothing to wait for looks around this often.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -104,6 +106,19 @@ impl Served {
         served
     }
 
+    /// A volume that another driver mounted: kubelet just brought the tokens.
+    pub fn taken_over(
+        parts: Arc<Parts>,
+        publish: Publish,
+        mounted: Arc<dyn Mounted>,
+        shown: Snapshot,
+    ) -> Self {
+        let site = parts.site(&publish);
+        let served = Self::bare(parts, publish, mounted, shown, site);
+        served.describe();
+        served
+    }
+
     fn bare(
         parts: Arc<Parts>,
         publish: Publish,
@@ -162,6 +177,7 @@ impl Served {
     async fn on(&mut self, wake: Wake) {
         match wake {
             Wake::Timer => self.on_timer().await,
+            Wake::Pushed(_) | Wake::Class if !self.rotates() => {}
             Wake::Pushed(at) => drop(self.refresh(Some(Instant::from_std(at)), Notice::Pushed).await),
             Wake::Class => self.on_class().await,
             Wake::Order(Some(Order::Credentials(tokens, credentials))) => {
@@ -170,7 +186,7 @@ impl Served {
                 self.on_credentials().await;
             }
             Wake::Order(Some(Order::Refresh(ordered, reply))) => {
-                if self.content.is_none() {
+                if self.content.is_none() || !self.rotates() {
                     self.on_class().await;
                 }
                 if let Some(content) = &mut self.content {
@@ -188,7 +204,19 @@ impl Served {
         if self.content.is_none() {
             return self.on_class().await;
         }
-        drop(self.refresh(None, Notice::Polled).await);
+        if !self.is_static() {
+            drop(self.refresh(None, Notice::Polled).await);
+        }
+    }
+
+    /// Whether what stores and classes say is followed. Until the class is known, it is.
+    fn rotates(&self) -> bool {
+        self.content.as_ref().is_none_or(Content::rotates)
+    }
+
+    /// Whether what is shown stays as it is until somebody orders otherwise.
+    fn is_static(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| !content.is_kept_fresh())
     }
 
     /// New tokens are used at once where the old ones, or their absence, stood in the way.
@@ -199,7 +227,7 @@ impl Served {
         let refused = |error: &Error| matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated);
         let waited = self.awaits_credentials();
         self.lost_credentials = false;
-        if waited || self.failed.as_ref().is_some_and(refused) {
+        if (waited || self.failed.as_ref().is_some_and(refused)) && !self.is_static() {
             drop(self.refresh(None, Notice::Polled).await);
         }
     }
@@ -224,7 +252,9 @@ impl Served {
             }
         };
         if changed {
-            drop(self.refresh(None, Notice::Polled).await);
+            if !self.is_static() {
+                drop(self.refresh(None, Notice::Polled).await);
+            }
             self.save().await;
         }
     }
@@ -265,10 +295,10 @@ impl Served {
             return Ok(false);
         }
         let source = self.parts.source(&class)?;
-        let refresh = self.parts.refresh(&class);
+        let (pace, policy) = (self.parts.pace(&class), self.parts.policy(&class));
         match &mut self.content {
             Some(content) if content.class().provider == class.provider => {
-                content.edit(class, source, refresh)
+                content.edit(class, source, pace, policy)
             }
             old => {
                 let kept = self.parts.revocations.kept_of(&self.publish.id)?;
@@ -296,7 +326,8 @@ impl Served {
         };
         let begun = Instant::now();
         content.reader.tenancy.tend(begun).await;
-        let demand = Demand { refresh: content.refresh(), not_before, attempt };
+        let refresh = if content.rotates() { content.refresh() } else { NEVER };
+        let demand = Demand { refresh, not_before, attempt };
         let error = content.read(&self.publish.workload, demand, notice).await;
         let provider = content.class().provider.clone();
         let shown = self.show().await;
@@ -397,7 +428,11 @@ impl Served {
             return idle;
         }
         let Some(content) = &self.content else { return self.retry_at.unwrap_or(now) };
-        let refresh = self.retry_at.or_else(|| content.reader.next_due(content.refresh()));
+        if self.is_static() {
+            return idle;
+        }
+        let polled = content.rotates().then(|| content.reader.next_due(content.refresh())).flatten();
+        let refresh = self.retry_at.or(polled);
         let times = [refresh, content.reader.tenancy.next_due(), content.reconsider_at()];
         // Something that is due already was tried just now: do not spin.
         let floor = now + Duration::from_millis(if self.failures > 0 { 500 } else { 1 });
@@ -409,7 +444,8 @@ impl Served {
         let class_error = self.class_error.clone().map(|error| (ErrorKind::Invalid, error));
         self.state.send_replace(VolumeState {
             failure: class_error.or(state.failure),
-            next_try: (!self.awaits_credentials()).then(|| self.next_due()),
+            next_try: (!self.awaits_credentials() && !self.is_static()).then(|| self.next_due()),
+            is_kept_fresh: !self.is_static(),
             awaits_credentials: self.awaits_credentials(),
             ..state
         });

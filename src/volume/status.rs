@@ -49,6 +49,10 @@ pub struct VolumeState {
     pub next_try: Option<Instant>,
     /// Whether it waits for kubelet to bring tokens.
     pub awaits_credentials: bool,
+    /// Whether its store is asked again by itself: not where rotation is off.
+    pub is_kept_fresh: bool,
+    /// Containers that mount single files of it by `subPath`, which no rotation reaches.
+    pub sub_paths: Vec<String>,
 }
 
 /// How an object is doing.
@@ -94,6 +98,8 @@ impl VolumeState {
             confirmed: None,
             next_try: None,
             awaits_credentials: false,
+            is_kept_fresh: true,
+            sub_paths: Vec::new(),
         }
     }
 }

@@ -55,14 +55,23 @@ pub struct Volumes {
 }
 
 #[derive(Debug)]
-struct Entry {
-    publish: Publish,
+pub(super) struct Entry {
+    pub(super) publish: Publish,
     mounted: Arc<dyn Mounted>,
     site: Arc<VolumeSite>,
     orders: mpsc::Sender<Order>,
     state: watch::Receiver<VolumeState>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<Served>>>,
+    /// Containers that mount single files of it, as far as that was told.
+    pub(super) sub_paths: Mutex<BTreeSet<String>>,
+}
+
+impl Entry {
+    fn state(&self) -> VolumeState {
+        let sub_paths = self.sub_paths.lock().unwrap_or_else(PoisonError::into_inner);
+        VolumeState { sub_paths: sub_paths.iter().cloned().collect(), ..self.state.borrow().clone() }
+    }
 }
 
 /// What came of an ordered refresh.
@@ -141,18 +150,46 @@ impl Volumes {
         if let Some(entry) = self.entry(&publish.id) {
             return self.republish(&entry, publish).await;
         }
+        // What is mounted for a pod that this process does not know, another driver mounted, or a process of
+        // ours whose record is lost. To kubelet the volume is published, so no error may be final.
+        let stands = publish.workload.pod.is_some() && self.is_mounted(&publish).await;
+        let stays = |error| if stands { Error::NotTakenOver(Box::new(error)) } else { error };
+        if stands && self.take_over(&publish).await.map_err(stays)? {
+            return Ok(Published::Already);
+        }
         let mut provider = String::new();
-        let outcome = self.first_publish(&publish, &mut provider).await;
+        let outcome = self.first_publish(&publish, &mut provider).await.map_err(stays);
         if let Err(error) = &outcome {
             self.parts.reporter.refused(&publish, &provider, error.provider_kind(), &error.to_string());
         }
         outcome.map(|()| Published::Mounted)
     }
 
+    async fn is_mounted(&self, publish: &Publish) -> bool {
+        let (mode, target) = (Arc::clone(&self.parts.mode), publish.target.clone());
+        blocking(move || mode.is_mounted(&target)).await.unwrap_or(true)
+    }
+
+    /// Serves what is mounted already, as it is until its store was read. `false` if that holds no files: nothing
+    /// that a container might start on.
+    async fn take_over(&self, publish: &Publish) -> Result<bool, Error> {
+        let Some((mounted, files)) = self.find(publish).await?.filter(|(_, files)| !files.is_empty()) else {
+            return Ok(false);
+        };
+        let shown = self.shown(publish, None, files);
+        let saved = self.parts.records.save(&VolumeRecord::new(publish, None, &shown));
+        saved.map_err(|source| unrecorded(publish, source))?;
+        let provider = self.provider_of(&publish.class).await.unwrap_or_default();
+        tracing::info!(volume = %publish.id, "taking over what another driver mounted");
+        self.parts.reporter.published(publish, &provider, &shown);
+        self.serve(Served::taken_over(Arc::clone(&self.parts), publish.clone(), mounted, shown));
+        Ok(true)
+    }
+
     /// Takes new tokens of a volume that is served. Asks no store.
     async fn republish(&self, entry: &Entry, publish: Publish) -> Result<Published, Error> {
         differences(&entry.publish, &publish)?;
-        if !self.still_mounted(entry).await {
+        if !self.is_mounted(&entry.publish).await {
             tracing::warn!(volume = %publish.id, "the mount is gone; mounting again");
             self.stop(&publish.id).await;
             return self.first_publish(&publish, &mut String::new()).await.map(|()| Published::Mounted);
@@ -161,11 +198,6 @@ impl Volumes {
         // A volume that is reading has room for some orders; the newest tokens come with the next call.
         let _ = entry.orders.try_send(Order::Credentials(workload.tokens, workload.credentials));
         Ok(Published::Already)
-    }
-
-    async fn still_mounted(&self, entry: &Entry) -> bool {
-        let (mode, target) = (Arc::clone(&self.parts.mode), entry.publish.target.clone());
-        blocking(move || mode.is_mounted(&target)).await.unwrap_or(true)
     }
 
     async fn first_publish(&self, publish: &Publish, provider: &mut String) -> Result<(), Error> {
@@ -216,12 +248,7 @@ impl Volumes {
         let record = VolumeRecord::new(publish, Some(content.class()), &snapshot);
         let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
         let mounted = blocking(move || {
-            let recorded = parts.records.save(&record).map_err(|source| crate::mounter::Error {
-                action: "record the volume at",
-                target: publish.target.clone(),
-                source,
-            });
-            recorded?;
+            parts.records.save(&record).map_err(|source| unrecorded(&publish, source))?;
             failpoint::hit("publish.recorded");
             let mounted = show(&parts, &publish, &shown);
             if mounted.is_err() {
@@ -241,7 +268,16 @@ impl Volumes {
         let (mounted, state) = (Arc::clone(&served.mounted), served.state());
         let site = Arc::clone(&served.site);
         let task = Mutex::new(Some(tokio::spawn(served.run(inbox, stop.clone()))));
-        let entry = Arc::new(Entry { publish, mounted, site, orders, state, stop, task });
+        let entry = Arc::new(Entry {
+            publish,
+            mounted,
+            site,
+            orders,
+            state,
+            stop,
+            task,
+            sub_paths: Mutex::default(),
+        });
         self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.publish.id.clone(), entry);
     }
 
@@ -350,8 +386,19 @@ impl Volumes {
             return Ok(());
         }
         let publish = record.publish();
+        let Some((mounted, files)) = self.find(&publish).await? else {
+            let dropped = self.parts.records.remove(&record.id);
+            return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
+        };
+        let shown = self.shown(&publish, Some(&record), files);
+        self.serve(Served::adopted(Arc::clone(&self.parts), &record, mounted, shown));
+        Ok(())
+    }
+
+    /// The mount of a volume, and the files that it shows.
+    async fn find(&self, publish: &Publish) -> Result<Option<(Arc<dyn Mounted>, Vec<ShownFile>)>, Error> {
         let (parts, wish) = (Arc::clone(&self.parts), publish.clone());
-        let found = blocking(move || {
+        blocking(move || {
             parts.mounter.take_back(&wish.target)?;
             let Some(mounted) = parts.mode.adopt(&wish.target, &wish.appearance)? else {
                 return Ok(None);
@@ -359,24 +406,20 @@ impl Volumes {
             let files = mounted.contents()?;
             Ok(Some((Arc::<dyn Mounted>::from(mounted), files)))
         })
-        .await?;
-        let Some((mounted, files)) = found else {
-            let dropped = self.parts.records.remove(&record.id);
-            return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
-        };
-        let shown = self.shown(&record, files);
-        self.serve(Served::adopted(Arc::clone(&self.parts), &record, mounted, shown));
-        Ok(())
+        .await
     }
 
-    /// The snapshot that an earlier process showed.
-    fn shown(&self, record: &VolumeRecord, files: Vec<ShownFile>) -> Snapshot {
+    /// The snapshot that is shown, as its record tells it, or as it looks.
+    fn shown(&self, publish: &Publish, record: Option<&VolumeRecord>, files: Vec<ShownFile>) -> Snapshot {
+        let default = publish.appearance.file_mode();
         let file = |shown: ShownFile| {
-            let recorded = record.files.get(shown.path.as_str());
+            let recorded = record.and_then(|record| record.files.get(shown.path.as_str()));
             let computed = || self.parts.key.fingerprint(&shown.path, shown.contents.expose());
             let fingerprint = recorded.map_or_else(computed, |file| file.fingerprint.clone());
-            let mode = recorded.and_then(|file| FileMode::try_from(u64::from(file.mode?)).ok());
             let version = recorded.and_then(|file| file.version.clone());
+            let looks = Some(shown.mode).filter(|mode| *mode != default);
+            let mode = recorded.map_or(looks, |file| file.mode);
+            let mode = mode.and_then(|mode| FileMode::try_from(u64::from(mode)).ok());
             (shown.path, File { contents: shown.contents, mode, fingerprint, version })
         };
         files.into_iter().map(file).collect()
@@ -384,7 +427,7 @@ impl Volumes {
 
     /// How every volume is doing, by id.
     pub fn states(&self) -> BTreeMap<VolumeId, VolumeState> {
-        self.lock().iter().map(|(id, entry)| (id.clone(), entry.state.borrow().clone())).collect()
+        self.lock().iter().map(|(id, entry)| (id.clone(), entry.state())).collect()
     }
 
     /// Reads back what a served volume shows; `None` if it is not served.
@@ -436,9 +479,13 @@ impl Volumes {
         self.lock().get(id).cloned()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeId, Arc<Entry>>> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeId, Arc<Entry>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mounter::Error {
+    crate::mounter::Error::of("record the volume at", &publish.target)(source)
 }
 
 /// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.

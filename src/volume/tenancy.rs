@@ -295,6 +295,11 @@ impl Tenancy {
         terms.chain(self.retired.iter().filter_map(|retired| retired.end_at)).min()
     }
 
+    /// Whether it owns something, or did not long ago.
+    pub fn has_own(&self) -> bool {
+        !(self.owned.is_empty() && self.retired.is_empty())
+    }
+
     /// Whether the volume holds leases.
     pub fn has_leases(&self) -> bool {
         self.owned.values().any(Owned::is_leased)

@@ -22,6 +22,8 @@ use crate::volume::report::{Reporter, What};
 use crate::volume::revocations::Revocations;
 use crate::volume::{ClassName, Error, Publish, RefreshOutcome, VolumeId, Volumes};
 
+mod defaults;
+
 const REFRESH: Duration = Duration::from_secs(60);
 /// One refresh interval with the most that jitter adds.
 const ROUND: Duration = Duration::from_secs(70);
@@ -34,10 +36,15 @@ struct Node {
     volumes: Arc<Volumes>,
     state: Arc<tempfile::TempDir>,
     stop: CancellationToken,
+    limits: Limits,
 }
 
 impl Node {
     fn start() -> Self {
+        Self::under(Limits::default())
+    }
+
+    fn under(limits: Limits) -> Self {
         let mode = FakeMode::default();
         let mounter = Arc::new(FakeMounter { mode: mode.clone(), ..FakeMounter::default() });
         Self::with(
@@ -46,6 +53,7 @@ impl Node {
             mounter,
             Arc::default(),
             Arc::new(tempfile::tempdir().unwrap()),
+            limits,
         )
     }
 
@@ -70,7 +78,7 @@ impl Node {
     /// The next process on the same node: mounts, records and kept logins stay, memory does not.
     fn restart(self) -> Self {
         self.stop.cancel();
-        Self::with(self.store, self.mode, self.mounter, self.classes, self.state)
+        Self::with(self.store, self.mode, self.mounter, self.classes, self.state, self.limits)
     }
 
     fn with(
@@ -79,6 +87,7 @@ impl Node {
         mounter: Arc<FakeMounter>,
         classes: Arc<FakeClasses>,
         state: Arc<tempfile::TempDir>,
+        limits: Limits,
     ) -> Self {
         let provider: Arc<dyn provider::Provider> = Arc::new(store.clone());
         let providers = Providers::default().with(&provider);
@@ -93,12 +102,12 @@ impl Node {
             reporter: Reporter::new(Audit::to([]).unwrap(), Metrics::default()),
             stores: Arc::new(Stores::new(Metrics::default())),
             key: Arc::new(FingerprintKey::new(&[2; 32])),
-            limits: Limits::default(),
+            limits: limits.clone(),
         });
         let stop = CancellationToken::new();
         let shutdown = stop.clone();
         drop(tokio::spawn(async move { revocations.run(shutdown).await }));
-        Self { store, mode, mounter, classes, volumes, state, stop }
+        Self { store, mode, mounter, classes, volumes, state, stop, limits }
     }
 
     fn class(&self, objects: &str, edit: impl FnOnce(&mut Settings)) {

@@ -45,6 +45,7 @@ impl Admin for OneVolume {
             confirmed_seconds_ago: Some(300),
             next_try_in_seconds: Some(5),
             awaits_credentials: false,
+            sub_paths: Vec::new(),
             last_error: None,
             objects: vec![password],
         }]

@@ -12,6 +12,7 @@ mod check;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod dropin;
 mod embedded;
 mod external;
 mod hygiene;
@@ -25,5 +26,7 @@ mod rotation;
 mod sanity;
 mod semantics;
 mod store;
+mod subpath;
 mod support;
+mod takeover;
 mod tmpfs;

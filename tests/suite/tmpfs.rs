@@ -104,6 +104,27 @@ fn with_a_group_its_members_may_read_and_nobody_else() {
     });
 }
 
+/// What a kernel without SELinux shows is that it was asked: it refuses what it cannot do.
+#[test]
+fn the_selinux_label_is_given_to_the_kernel_with_the_mount() {
+    in_private_mounts(|| {
+        let target = Target::new();
+        let label = "system_u:object_r:container_file_t:s0:c1,c2";
+        let appearance = Appearance { selinux_context: Some(label.to_owned()), ..Appearance::default() };
+
+        let mounted = tmpfs().mount(&target.path(), &snapshot(&[("token", "t1")]), &appearance);
+
+        if std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+            mounted.unwrap();
+            assert!(mounts_below(target.parent()).iter().all(|line| line.contains(label)));
+        } else {
+            let refused = mounted.unwrap_err().to_string();
+            assert!(refused.contains(label) && refused.contains("is SELinux on?"), "{refused}");
+            assert!(!target.path().exists());
+        }
+    });
+}
+
 #[test]
 fn a_rotation_shows_the_new_set_and_takes_away_what_it_lacks() {
     in_private_mounts(|| {

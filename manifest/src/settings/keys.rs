@@ -64,7 +64,8 @@ impl Settings {
                 self.on_denied = entry.choice(&[("keep", OnDenied::Keep), ("remove", OnDenied::Remove)])?
             }
             "on-revoked" => {
-                self.on_revoked = entry.choice(&[("remove", OnRevoked::Remove), ("keep", OnRevoked::Keep)])?
+                let choices = [("remove", OnRevoked::Remove), ("keep", OnRevoked::Keep)];
+                self.on_revoked = Some(entry.choice(&choices)?);
             }
             "start" => self.start = entry.choice(&[("fresh", Start::Fresh), ("cached", Start::Cached)])?,
             "share" => self.share = Some(entry.share()?),
@@ -214,7 +215,7 @@ mod tests {
             ("max-stale", "0", Settings { max_stale: Duration::ZERO, ..default() }),
             ("on-stale", "remove", Settings { on_stale: OnStale::Remove, ..default() }),
             ("on-denied", "remove", Settings { on_denied: OnDenied::Remove, ..default() }),
-            ("on-revoked", "keep", Settings { on_revoked: OnRevoked::Keep, ..default() }),
+            ("on-revoked", "keep", Settings { on_revoked: Some(OnRevoked::Keep), ..default() }),
             ("start", "cached", Settings { start: Start::Cached, ..default() }),
             ("share", "pod", Settings { share: Some(AuthShare::Pod), ..default() }),
             ("fetch", "eager", default()),

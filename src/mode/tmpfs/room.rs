@@ -58,6 +58,17 @@ impl Room {
         Ok((!fits).then_some(grown))
     }
 
+    /// The limits for a tmpfs that was made without any; `None` if it has some.
+    pub(super) fn to_bound(root: BorrowedFd<'_>, max_bytes: u64) -> io::Result<Option<Self>> {
+        let now = usage(root)?;
+        if now.used_bytes > max_bytes {
+            return Err(too_large(now.used_bytes, max_bytes));
+        }
+        let bytes = (2 * (now.used_bytes + SLACK_BYTES)).max(MIN_BYTES).min(max_bytes);
+        let is_bound = (1..=max_bytes).contains(&now.total_bytes);
+        Ok((!is_bound).then(|| Self { bytes, inodes: 2 * (now.used_inodes + SLACK_INODES) }))
+    }
+
     /// What the files of `snapshot` take, and the directories and links that show them.
     fn of(snapshot: &Snapshot) -> Self {
         let page = rustix::param::page_size() as u64;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use provider::ObjectPath;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::super::{Appearance, ShownFile};
@@ -31,10 +31,8 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn of(appearance: &Appearance) -> Self {
-        match appearance.fs_group {
-            Some(gid) => Self { gid: Some(gid), directory_mode: 0o750, file_mode: 0o440 },
-            None => Self { gid: None, directory_mode: 0o755, file_mode: 0o644 },
-        }
+        let directory_mode = if appearance.fs_group.is_some() { 0o750 } else { 0o755 };
+        Self { gid: appearance.fs_group, directory_mode, file_mode: appearance.file_mode() }
     }
 
     fn give(self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
@@ -51,6 +49,13 @@ impl Look {
 pub(super) struct Tree<'a> {
     root: BorrowedFd<'a>,
     look: Look,
+}
+
+/// The version that `..data` names.
+#[derive(Debug)]
+struct Version {
+    name: String,
+    directory: OwnedFd,
 }
 
 /// What the root holds.
@@ -76,7 +81,8 @@ impl<'a> Tree<'a> {
 
     /// Shows `snapshot` instead of the current version, and empties the files of old versions that are `withdrawn`.
     pub(super) fn rotate(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> io::Result<()> {
-        let before = self.tidy()?;
+        let Some(version) = self.current()? else { return self.begin(snapshot, withdrawn) };
+        let before = self.tidy_beside(version)?;
         self.swap(snapshot, &before).inspect_err(|_| {
             let _ = self.tidy();
         })?;
@@ -113,12 +119,46 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// The directory that is shown, if this is a volume of ours.
-    pub(super) fn current(&self) -> io::Result<Option<String>> {
-        match rustix::fs::readlinkat(self.root, DATA, Vec::new()) {
-            Ok(name) => Ok(Some(name.into_string().map_err(|_| foreign(DATA))?)),
-            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
-            Err(error) => Err(error.into()),
+    /// The first version beside, and then instead of, files that somebody wrote without our layout.
+    fn begin(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> io::Result<()> {
+        self.remove_all(&self.list()?.own)?;
+        let version = self.write(snapshot)?;
+        failpoint::hit("rotate.written");
+        self.link(&version, NEXT_DATA)?;
+        self.rename(NEXT_DATA, DATA)?;
+        failpoint::hit("rotate.swapped");
+        withdrawn.iter().for_each(|path| self.empty_plain(path));
+        self.tidy().map(drop)
+    }
+
+    /// Empties a file that stands beside our layout. It may be gone, or somebody's link.
+    fn empty_plain(&self, path: &ObjectPath) {
+        let (flags, resolve) =
+            (OFlags::WRONLY | OFlags::CLOEXEC, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
+        if let Ok(file) = rustix::fs::openat2(self.root, path.as_path(), flags, Mode::empty(), resolve) {
+            let _ = rustix::fs::ftruncate(file, 0);
+        }
+    }
+
+    /// Whether the root has our layout, or kubelet's, which is the same.
+    pub(super) fn has_versions(&self) -> io::Result<bool> {
+        Ok(self.current()?.is_some())
+    }
+
+    /// The version that is shown, if there is one. Where somebody else wrote the link it may lead anywhere.
+    fn current(&self) -> io::Result<Option<Version>> {
+        let name = match rustix::fs::readlinkat(self.root, DATA, Vec::new()) {
+            Ok(name) => name.into_string().unwrap_or_default(),
+            Err(Errno::NOENT | Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if !name.starts_with(OWN) || name == OWN || name.contains('/') {
+            return Ok(None);
+        }
+        match open_directory(self.root, &name) {
+            Ok(directory) => Ok(Some(Version { name, directory })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -126,26 +166,58 @@ impl<'a> Tree<'a> {
     ///
     /// Files that are no longer shown are emptied: whether they were withdrawn is not known any more.
     pub(super) fn tidy(&self) -> io::Result<Listing> {
-        let current = self.current()?.ok_or_else(|| foreign(DATA))?;
-        let version = open_directory(self.root, &current)?;
+        let version = self.current()?.ok_or_else(|| foreign(DATA))?;
+        self.tidy_beside(version)
+    }
+
+    fn tidy_beside(&self, version: Version) -> io::Result<Listing> {
+        let Version { name: current, directory } = version;
         let found = self.list()?;
         let (own, stale): (Vec<_>, Vec<_>) = found.own.into_iter().partition(|name| *name == current);
-        self.empty_all(&stale, &|path| !walk::exists(version.as_fd(), path))?;
+        self.empty_all(&stale, &|path| !walk::exists(directory.as_fd(), path))?;
         self.remove_all(&stale)?;
-        let shown = walk::entries(version.as_fd())?.into_iter().map(|entry| entry.name).collect();
+        let shown = walk::entries(directory.as_fd())?.into_iter().map(|entry| entry.name).collect();
         self.align(&found.shown, &shown)?;
         Ok(Listing { own, shown })
     }
 
-    fn align(&self, shown: &BTreeSet<String>, wanted: &BTreeSet<String>) -> io::Result<()> {
-        shown.difference(wanted).try_for_each(|name| self.unlink(name))?;
-        wanted.difference(shown).try_for_each(|name| self.link(&behind_data(name), name))
+    fn align(&self, found: &BTreeSet<String>, wanted: &BTreeSet<String>) -> io::Result<()> {
+        found.difference(wanted).try_for_each(|name| walk::remove(self.root, name))?;
+        wanted.difference(found).try_for_each(|name| self.link(&behind_data(name), name))?;
+        found
+            .intersection(wanted)
+            .filter(|name| !self.is_linked(name))
+            .try_for_each(|name| self.replace(name))
     }
 
-    /// Every file of the current version.
+    fn is_linked(&self, name: &str) -> bool {
+        let leads_to = rustix::fs::readlinkat(self.root, name, Vec::new());
+        leads_to.is_ok_and(|leads_to| leads_to.to_bytes() == behind_data(name).as_bytes())
+    }
+
+    /// Puts our link where something else has its name, so that there is always one of the two.
+    fn replace(&self, name: &str) -> io::Result<()> {
+        let next = next_link(0);
+        self.link(&behind_data(name), &next)?;
+        rustix::fs::renameat_with(self.root, &next, self.root, name, RenameFlags::EXCHANGE)?;
+        walk::remove(self.root, &next)
+    }
+
+    /// Every file that is shown.
     pub(super) fn read(&self) -> io::Result<Vec<ShownFile>> {
-        let current = self.current()?.ok_or_else(|| foreign(DATA))?;
-        walk::read(open_directory(self.root, &current)?.as_fd())
+        match self.current()? {
+            Some(version) => walk::read(version.directory.as_fd()),
+            None => walk::read_plain(self.root, OWN),
+        }
+    }
+
+    /// Makes the root look as it is to; somebody else may have made it.
+    pub(super) fn dress(&self) -> io::Result<()> {
+        // The root itself is only a place: it takes no change of mode.
+        let root = open_directory(self.root, ".")?;
+        let (stat, mode) = (rustix::fs::fstat(&root)?, self.look.directory_mode);
+        let is_dressed = stat.st_mode & 0o7777 == mode && self.look.gid.is_none_or(|gid| gid == stat.st_gid);
+        if is_dressed { Ok(()) } else { self.look.give(root.as_fd(), mode) }
     }
 
     fn list(&self) -> io::Result<Listing> {

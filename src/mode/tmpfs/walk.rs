@@ -10,6 +10,9 @@ use rustix::io::Errno;
 
 use super::super::ShownFile;
 
+/// Deepest directory that is gone into: no object's path is longer.
+const MOST_DIRECTORIES: usize = 16;
+
 /// A name in a directory.
 pub(super) struct Entry {
     pub(super) name: String,
@@ -40,19 +43,47 @@ pub(super) fn exists(directory: BorrowedFd<'_>, path: &str) -> bool {
 
 /// Every file below `version`.
 pub(super) fn read(version: BorrowedFd<'_>) -> io::Result<Vec<ShownFile>> {
+    read_below(version, "")
+}
+
+/// Every file below `root` but under names that begin with `own`: what somebody wrote without our layout. What is
+/// neither file nor directory, or has a name that no object can have, is passed over.
+pub(super) fn read_plain(root: BorrowedFd<'_>, own: &str) -> io::Result<Vec<ShownFile>> {
     let mut files = Vec::new();
-    each_file(version, "", &mut |directory, name, path| {
-        let path =
-            ObjectPath::try_from(path).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let file = File::from(open_file(directory, name, OFlags::RDONLY)?);
-        files.push(read_file(path, file)?);
+    for Entry { name, kind } in entries(root)?.into_iter().filter(|entry| !entry.name.starts_with(own)) {
+        let found = match kind {
+            FileType::RegularFile => read_one(root, &name, &name).map(|file| vec![file]),
+            FileType::Directory => read_below(open_directory(root, &name)?.as_fd(), &format!("{name}/")),
+            _ => continue,
+        };
+        match found {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            found => files.extend(found?),
+        }
+    }
+    Ok(files)
+}
+
+fn read_below(directory: BorrowedFd<'_>, above: &str) -> io::Result<Vec<ShownFile>> {
+    let mut files = Vec::new();
+    each_file(directory, above, &mut |directory, name, path| {
+        files.push(read_one(directory, name, path)?);
         Ok(())
     })?;
     Ok(files)
 }
 
+fn read_one(directory: BorrowedFd<'_>, name: &str, path: &str) -> io::Result<ShownFile> {
+    let path =
+        ObjectPath::try_from(path).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    read_file(path, File::from(open_file(directory, name, OFlags::RDONLY)?))
+}
+
 fn read_file(path: ObjectPath, mut file: File) -> io::Result<ShownFile> {
     let stat = rustix::fs::fstat(&file)?;
+    if stat.st_size > stat.st_blocks * 512 {
+        return Err(foreign("a file with holes"));
+    }
     // With room for all of it and the end: a buffer that grows leaves copies behind.
     let mut contents = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0) + 1);
     file.read_to_end(&mut contents)?;
@@ -93,6 +124,9 @@ fn each_file(
     above: &str,
     visit: &mut dyn FnMut(BorrowedFd<'_>, &str, &str) -> io::Result<()>,
 ) -> io::Result<()> {
+    if above.split('/').count() > MOST_DIRECTORIES {
+        return Err(foreign("a directory so deep"));
+    }
     for entry in entries(directory)? {
         let path = format!("{above}{}", entry.name);
         match entry.kind {

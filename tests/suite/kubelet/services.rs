@@ -147,7 +147,10 @@ async fn calls_are_counted_by_code_and_logged_with_whom_they_are_for() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }
-    let failure = log.lines().find(|line| line.contains("failed") && line.contains("no-such-class")).unwrap();
+    let failure = log
+        .lines()
+        .find(|line| line.contains("csi::node: failed") && line.contains("no-such-class"))
+        .unwrap();
     for word in ["NodePublishVolume", "namespace=\"shop\"", "pod=\"api\"", &strange.id(), "NotFound"] {
         assert!(failure.contains(word), "no {word} in {failure}");
     }

@@ -1,0 +1,126 @@
+//! Containers that mount single files of a volume by `subPath`, which no rotation reaches.
+//!
+//! Kubelet binds the file that the path names when a container is made to
+//! `<pods>/<uid>/volume-subpaths/<volume>/<container>/<n>`, and the container keeps that very file. Nothing but
+//! the mount table tells of it to who may not read pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::mounter::MountTable;
+use crate::volume::{Volumes, blocking};
+
+/// What kubelet calls the directory of such mounts, below a pod's.
+const DIRECTORY: &str = "volume-subpaths";
+/// How often the kernel is asked whether its mount table changed.
+const TICK: Duration = Duration::from_secs(3);
+
+impl Volumes {
+    /// Tells of each container that mounts a served volume by `subPath`, once, until `stop`.
+    pub async fn watch_sub_paths(self: Arc<Self>, stop: CancellationToken) {
+        let table = match MountTable::open() {
+            Ok(table) => table,
+            Err(error) => return tracing::warn!(%error, "subPath mounts are not looked for"),
+        };
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changed = true;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            changed |= table.changed();
+            if changed && self.note_sub_paths().await {
+                changed = false;
+            }
+        }
+    }
+
+    /// Whether it could be looked for them, and there was something to look at.
+    async fn note_sub_paths(&self) -> bool {
+        if self.lock().is_empty() {
+            return false;
+        }
+        let table = blocking(MountTable::read).await;
+        table.map(|table| self.note(&users(&table))).is_ok()
+    }
+
+    fn note(&self, users: &BTreeMap<PathBuf, BTreeSet<String>>) {
+        for entry in self.lock().values() {
+            let found = directory(&entry.publish.target).and_then(|directory| users.get(&directory));
+            let mut known = entry.sub_paths.lock().unwrap_or_else(PoisonError::into_inner);
+            let new: Vec<String> =
+                found.into_iter().flatten().filter(|it| !known.contains(*it)).cloned().collect();
+            known.extend(new.iter().cloned());
+            if !new.is_empty() {
+                self.parts().reporter.sub_paths(&entry.publish, new);
+            }
+        }
+    }
+}
+
+/// Where kubelet mounts single files of the volume at `target`, if kubelet made the target.
+fn directory(target: &Path) -> Option<PathBuf> {
+    let volume = target.parent()?;
+    let volumes = volume.parent()?.parent()?;
+    let is_kubelets = target.ends_with("mount") && volumes.ends_with("volumes");
+    is_kubelets.then(|| Some(volumes.with_file_name(DIRECTORY).join(volume.file_name()?)))?
+}
+
+/// The containers that mount single files, by the directory of each volume's mounts.
+fn users(table: &[u8]) -> BTreeMap<PathBuf, BTreeSet<String>> {
+    let mut users: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    for mount in mountinfo::mounts(table) {
+        if let Some((directory, container)) = user(&mount.point) {
+            users.entry(directory.to_owned()).or_default().insert(container.to_owned());
+        }
+    }
+    users
+}
+
+fn user(point: &Path) -> Option<(&Path, &str)> {
+    let container = point.parent()?;
+    let directory = container.parent()?;
+    let is_kubelets = directory.parent()?.ends_with(DIRECTORY);
+    is_kubelets.then(|| Some((directory, container.file_name()?.to_str()?)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = "/var/lib/kubelet/pods/77";
+
+    #[test]
+    fn containers_are_found_by_the_volume_they_mount() {
+        let line = |point: &str| format!("41 35 0:32 /..2/password {POD}/{point} ro - tmpfs secretfs rw\n");
+        let table = [
+            "volumes/kubernetes.io~csi/db/mount",
+            "volume-subpaths/db/web/0",
+            "volume-subpaths/db/web/3",
+            "volume-subpaths/db/side/1",
+            "volume-subpaths/other/web/2",
+        ]
+        .map(line)
+        .concat();
+
+        let users = users(table.as_bytes());
+        let of_db = directory(&Path::new(POD).join("volumes/kubernetes.io~csi/db/mount")).unwrap();
+
+        assert_eq!(users.len(), 2);
+        assert_eq!(users[&of_db].iter().collect::<Vec<_>>(), ["side", "web"]);
+    }
+
+    #[test]
+    fn a_target_that_kubelet_did_not_make_has_no_such_mounts() {
+        for target in ["/run/shop/secrets", "/mount", "/a/volumes/x/y/elsewhere"] {
+            assert_eq!(directory(Path::new(target)), None, "{target}");
+        }
+    }
+}
