@@ -15,6 +15,8 @@ pub mod metrics;
 pub mod mode;
 pub mod mounter;
 pub mod process;
+#[cfg(feature = "external")]
+pub mod provider_socket;
 pub mod providers;
 pub mod readings;
 pub mod snapshot;

@@ -125,13 +125,20 @@ pub struct ProviderArgs {
 
     /// External: directory of the sockets of providers that are not built in; by default
     /// /var/run/secrets-store-csi-providers for `node`, and none elsewhere
-    #[arg(long, env = "SECRETFS_PROVIDERS_DIR", value_name = "DIR", help_heading = "Providers")]
+    #[arg(
+        long,
+        alias = "provider-volume",
+        env = "SECRETFS_PROVIDERS_DIR",
+        value_name = "DIR",
+        help_heading = "Providers"
+    )]
     providers_dir: Option<PathBuf>,
 
     /// External: directories that are searched before it, separated by commas; by default
     /// /etc/kubernetes/secrets-store-csi-providers for `node`
     #[arg(
         long,
+        alias = "additional-provider-volume-paths",
         env = "SECRETFS_ADDITIONAL_PROVIDERS_DIRS",
         value_delimiter = ',',
         value_name = "DIRS",
@@ -145,12 +152,25 @@ pub struct ProviderArgs {
 }
 
 impl ProviderArgs {
-    /// Every provider that was compiled in. None connects before it is asked to.
+    /// Every provider that was compiled in, and external ones where a setting says where they listen. None connects
+    /// before it is asked to.
     ///
     /// # Errors
     ///
     /// A setting could never work.
     pub fn build(&self) -> provider::Result<Providers> {
+        let providers = self.build_in()?;
+        #[cfg(feature = "external")]
+        let providers = Providers { sockets: self.sockets(&providers), ..providers };
+        Ok(providers)
+    }
+
+    /// The same without any that listens on a socket of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_in(&self) -> provider::Result<Providers> {
         let providers = Providers::default();
         #[cfg(feature = "vault")]
         let providers = providers.with(&self.vault()?);
@@ -158,8 +178,6 @@ impl ProviderArgs {
         let providers = providers.with(&self.embedded_store());
         #[cfg(feature = "kubernetes")]
         let providers = providers.with(&self.kubernetes()?);
-        #[cfg(feature = "external")]
-        let providers = Providers { sockets: self.sockets(&providers), ..providers };
         Ok(providers)
     }
 

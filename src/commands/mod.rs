@@ -6,6 +6,8 @@ pub mod mount;
 pub mod mounter;
 pub mod node;
 pub mod output;
+#[cfg(feature = "external")]
+pub mod provider;
 pub mod refresh;
 pub mod running;
 pub mod status;
@@ -14,6 +16,7 @@ pub mod store;
 pub mod umount;
 pub mod why;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::exit::{Failure, Outcome, exit};
@@ -38,6 +41,8 @@ enum Command {
     Mount(mount::MountArgs),
     Node(node::NodeArgs),
     Mounter(mounter::MounterArgs),
+    #[cfg(feature = "external")]
+    Provider(provider::ProviderCommand),
     #[cfg(feature = "store")]
     Store(store::StoreArgs),
     Check(check::CheckArgs),
@@ -60,6 +65,8 @@ impl Cli {
             Command::Mount(args) => on_many_threads(mount::run(args)),
             Command::Node(args) => on_many_threads(node::run(args)),
             Command::Mounter(args) => on_one_thread(mounter::run(args)),
+            #[cfg(feature = "external")]
+            Command::Provider(args) => on_many_threads(provider::run(args)),
             #[cfg(feature = "store")]
             Command::Store(args) => store::run(&args),
             Command::Check(args) => check::run(&args),
@@ -81,4 +88,14 @@ fn on_many_threads(command: impl Future<Output = Outcome>) -> Outcome {
 /// For commands that ask and wait.
 fn on_one_thread(command: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// `unix:///csi/csi.sock`, as CSI_ENDPOINT has it, or the path itself.
+fn socket_path(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text.strip_prefix("unix://").unwrap_or(text));
+    if path.is_absolute() {
+        Ok(path.to_owned())
+    } else {
+        Err("write an absolute path, as in /csi/csi.sock".to_owned())
+    }
 }

@@ -53,7 +53,7 @@ pub struct NodeArgs {
     node_name: String,
 
     /// CSI socket to listen at, as this process sees it
-    #[arg(long, alias = "endpoint", env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_name = "PATH", value_parser = socket_path)]
+    #[arg(long, alias = "endpoint", env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_name = "PATH", value_parser = super::socket_path)]
     csi_endpoint: PathBuf,
 
     /// The same socket as kubelet sees it; by default KUBELET_ROOT/plugins/DRIVER/csi.sock
@@ -159,16 +159,6 @@ fn conduct(args: &NodeArgs) -> Conduct {
         legacy_overrides: args.legacy_attribute_overrides,
         takes_over: true,
         defaults: Defaults { on_revoked, rotation },
-    }
-}
-
-/// `unix:///csi/csi.sock`, as CSI_ENDPOINT has it, or the path itself.
-fn socket_path(text: &str) -> Result<PathBuf, String> {
-    let path = Path::new(text.strip_prefix("unix://").unwrap_or(text));
-    if path.is_absolute() {
-        Ok(path.to_owned())
-    } else {
-        Err("write an absolute path, as in /csi/csi.sock".to_owned())
     }
 }
 

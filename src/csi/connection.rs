@@ -19,7 +19,7 @@ const PIECE: usize = 16 * 1024;
 /// # Errors
 ///
 /// The listener cannot be used by this runtime.
-pub(super) fn incoming(listener: UnixListener) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
+pub(crate) fn incoming(listener: UnixListener) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     Ok(UnixListenerStream::new(listener).filter_map(|accepted| async {
@@ -47,7 +47,7 @@ fn trusted(client: &UnixStream) -> bool {
 
 /// A client's connection as the server reads it: with an authority that it understands.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     client: UnixStream,
     rewriter: Rewriter,
     /// What came. It may hold tokens, like what follows.

@@ -8,7 +8,7 @@ const DEFAULT: Duration = Duration::from_secs(120);
 const RESERVE: Duration = Duration::from_secs(5);
 
 /// How long the caller of a request with `metadata` waits, less what the answer itself needs.
-pub(super) fn patience(metadata: &MetadataMap) -> Duration {
+pub(crate) fn patience(metadata: &MetadataMap) -> Duration {
     let asked = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
     let given = asked.unwrap_or(DEFAULT);
     given - RESERVE.min(given / 2)

@@ -11,6 +11,13 @@ mod registration;
 mod request;
 mod status;
 
+#[cfg(feature = "external")]
+pub(crate) use connection::incoming;
+#[cfg(feature = "external")]
+pub(crate) use deadline::patience;
+#[cfg(feature = "external")]
+pub(crate) use request::tokens;
+
 pub use identity::{Health, Identity};
 pub use node::Node;
 pub use registration::{Patience, Registration, Running, State};

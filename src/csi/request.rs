@@ -3,6 +3,9 @@
 mod target;
 mod tokens;
 
+#[cfg(feature = "external")]
+pub(crate) use tokens::parse as tokens;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -3,7 +3,9 @@
 mod admin;
 pub mod content;
 mod extent;
+mod first;
 pub mod freshness;
+pub mod once;
 pub mod parts;
 pub mod reader;
 pub mod record;

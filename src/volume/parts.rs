@@ -143,28 +143,7 @@ impl Parts {
 
     /// What a class asks of its provider.
     pub(super) fn source(&self, class: &Class) -> Result<Arc<dyn Source>, Error> {
-        let name = ClassName { namespace: class.namespace.clone(), name: class.name.clone() };
-        let provider = self.providers.get(&class.provider).ok_or_else(|| {
-            let known: Vec<_> = self.providers.names().collect();
-            let provider = &class.provider;
-            Error::Invalid(format!(
-                "class {name}: provider {provider:?} is not known; known are {}",
-                known.join(", ")
-            ))
-        })?;
-        let invalid = |faults: Vec<Invalid>| {
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            Error::Invalid(format!("class {name}: {}", faults.join("; ")))
-        };
-        let source = provider.source(&class.parameters).map_err(invalid)?;
-        if source.whole().is_some() {
-            // Which objects there are is not known before the answer.
-            return Ok(source);
-        }
-        match manifest::compose::verify(&class.settings, source.objects()) {
-            faults if faults.is_empty() => Ok(source),
-            faults => Err(invalid(faults)),
-        }
+        source_of(&self.providers, class)
     }
 
     /// How values of a class are kept fresh. The class's word goes before the administrator's, and his before
@@ -204,5 +183,31 @@ impl Parts {
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
         let (pace, policy) = (self.pace(&class), self.policy(&class));
         Content::new(class, reader, pace, policy, Arc::clone(&self.key))
+    }
+}
+
+/// What a class asks of its provider.
+pub(super) fn source_of(providers: &Providers, class: &Class) -> Result<Arc<dyn Source>, Error> {
+    let name = ClassName { namespace: class.namespace.clone(), name: class.name.clone() };
+    let provider = providers.get(&class.provider).ok_or_else(|| {
+        let known: Vec<_> = providers.names().collect();
+        let provider = &class.provider;
+        Error::Invalid(format!(
+            "class {name}: provider {provider:?} is not known; known are {}",
+            known.join(", ")
+        ))
+    })?;
+    let invalid = |faults: Vec<Invalid>| {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        Error::Invalid(format!("class {name}: {}", faults.join("; ")))
+    };
+    let source = provider.source(&class.parameters).map_err(invalid)?;
+    if source.whole().is_some() {
+        // Which objects there are is not known before the answer.
+        return Ok(source);
+    }
+    match manifest::compose::verify(&class.settings, source.objects()) {
+        faults if faults.is_empty() => Ok(source),
+        faults => Err(invalid(faults)),
     }
 }

@@ -5,11 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use manifest::Start;
-use provider::{ErrorKind, FileMode, ObjectPath, Pod};
+use provider::{FileMode, ObjectPath, Pod};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -18,23 +17,17 @@ use crate::failpoint;
 use crate::mode::{Mounted, ShownFile, Usage};
 use crate::snapshot::{File, Snapshot};
 use crate::volume::content::{Assembled, Content};
-use crate::volume::freshness::Notice;
+use crate::volume::first::{read_first, require_token};
 use crate::volume::parts::Parts;
-use crate::volume::reader::Demand;
 use crate::volume::record::VolumeRecord;
-use crate::volume::report::{Cached, Happening};
+use crate::volume::report::Happening;
 use crate::volume::served::{Order, Served};
 use crate::volume::site::VolumeSite;
 use crate::volume::status::VolumeState;
-use crate::volume::store_health::Attempt;
 use crate::volume::{ClassName, Error, Publish, Published, VolumeId, blocking};
 
 /// Orders that may wait for a volume that is reading.
 const ORDERS: usize = 16;
-/// Tries of a first publish while the store is away.
-const TRIES: u32 = 3;
-/// Pause before the second of them; doubled before the third.
-const PAUSE: Duration = Duration::from_millis(200);
 /// How long a volume may take to stop.
 const STOP: Duration = Duration::from_secs(5);
 /// How long calls in flight may take when the process stops.
@@ -488,13 +481,6 @@ fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mounter::Erro
     crate::mounter::Error::of("record the volume at", &publish.target)(source)
 }
 
-/// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.
-fn require_token(publish: &Publish, audience: Option<&str>) -> Result<(), Error> {
-    let missing =
-        |audience: &&str| publish.workload.pod.is_some() && !publish.workload.tokens.contains_key(*audience);
-    audience.filter(missing).map_or(Ok(()), |audience| Err(Error::NoToken(audience.to_owned())))
-}
-
 /// Mounts `snapshot`, or shows it in what is mounted there already.
 fn show(
     parts: &Parts,
@@ -507,44 +493,6 @@ fn show(
             Ok(Arc::from(mounted))
         }
         None => Ok(Arc::from(parts.mode.mount(&publish.target, snapshot, &publish.appearance)?)),
-    }
-}
-
-/// Reads until everything is there, the store refuses, or the time is over. Tells whether it took what was read before.
-async fn read_first(
-    content: &mut Content,
-    publish: &Publish,
-    deadline: Instant,
-) -> Result<Option<Cached>, Error> {
-    let started = Instant::now();
-    let provider = content.class().provider.clone();
-    let outcome = timeout_at(deadline, read_with_retries(content, publish)).await;
-    let lacking = content.complete().err().filter(|_| content.class().settings.start == Start::Cached);
-    let cached = lacking.map(|lacking| {
-        content.read_cached();
-        let age = content.confirmed_at().map_or(Duration::ZERO, |at| at.elapsed());
-        Cached { age, reason: lacking.to_string() }
-    });
-    match (content.complete(), outcome) {
-        (Ok(()), _) => Ok(cached),
-        (Err(source), Ok(())) => Err(Error::Provider { provider, source }),
-        (Err(source), Err(_)) => {
-            Err(Error::Deadline { provider, waited: started.elapsed(), waiting_for: source.to_string() })
-        }
-    }
-}
-
-async fn read_with_retries(content: &mut Content, publish: &Publish) {
-    let mut attempt = Attempt::First;
-    for tried in 1..=TRIES {
-        let demand = Demand { refresh: content.refresh(), not_before: None, attempt };
-        let Some(error) = content.read(&publish.workload, demand, Notice::Polled).await else { return };
-        if error.kind() != ErrorKind::Unavailable || tried == TRIES {
-            return;
-        }
-        let pause = (PAUSE * 2u32.pow(tried - 1)).mul_f64(0.5 + fastrand::f64());
-        sleep(error.wait().map_or(pause, |wait| pause.max(wait))).await;
-        attempt = Attempt::Retry;
     }
 }
 

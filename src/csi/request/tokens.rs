@@ -18,7 +18,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretBytes, D::
 ///
 /// What cannot be read is no token: whoever needs one says so, and a volume that
 /// is served already is not refused for it.
-pub(super) fn parse(json: Option<String>) -> BTreeMap<String, SecretBytes> {
+pub(crate) fn parse(json: Option<String>) -> BTreeMap<String, SecretBytes> {
     let json = json.map(SecretBytes::from);
     let parsed =
         json.as_ref().map(|json| serde_json::from_slice::<BTreeMap<String, BoundToken>>(json.expose()));

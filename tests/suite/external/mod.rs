@@ -3,6 +3,7 @@
 #[cfg(feature = "failpoints")]
 mod deaths;
 mod provider;
+mod served;
 mod serving;
 mod world;
 mod writing;

@@ -1,0 +1,195 @@
+//! `secretfs provider`: one of our providers, for drivers that speak the upstream protocol.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::admin::http::{self, Pulse, Readiness};
+use crate::audit::{Audit, Destination};
+use crate::exit::{Failure, Outcome};
+use crate::hygiene;
+use crate::metrics::Metrics;
+use crate::mounter::{LocalMounter, Mounter};
+use crate::provider_socket::{self, Listening, Served};
+use crate::providers::{ProviderArgs, Providers};
+use crate::snapshot::FingerprintKey;
+use crate::systemd;
+use crate::volume::once::Once;
+use crate::volume::reader::Stores;
+use crate::volume::report::Reporter;
+use crate::volume::revocations::Revocations;
+
+/// How long calls that were taken before the end may take: less than a pod's grace period.
+const LAST_CALLS: Duration = Duration::from_secs(20);
+/// How long logins that must be ended are tried before the process ends without them.
+const LAST_REVOCATIONS: Duration = Duration::from_secs(5);
+/// How often the pulse is felt.
+const TICK: Duration = Duration::from_secs(5);
+/// Bytes of a random key.
+const KEY_BYTES: usize = 32;
+
+/// Serve one of the providers built in here to the Secrets Store CSI driver, or another that speaks its protocol
+///
+/// Listens where that driver looks for a provider, and answers each of its calls with the files of the
+/// class: read with the pod's own token, nothing mounted, nothing kept. The file of the socket is the name that
+/// classes give in `provider`. Only root on this node may call; whoever calls is told every value that the pods it
+/// names may read. Objects that hang on a lease are refused: the protocol does not tell when a volume goes.
+///
+///   secretfs provider vault --endpoint /var/run/secrets-store-csi-providers/vault.sock
+///   secretfs provider secretfs --endpoint unix:///provider/secretfs.sock --audit-log -
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct ProviderCommand {
+    /// Which provider: as a class names it
+    name: String,
+
+    /// Socket to listen at; one that is there is replaced
+    #[arg(long, value_name = "PATH", value_parser = super::socket_path)]
+    endpoint: PathBuf,
+
+    /// Serve /livez, /readyz and /metrics here; by default nowhere
+    #[arg(long, env = "SECRETFS_HTTP", value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+
+    /// Append an audit record for each call to this file, or to standard output (`-`); may be given twice
+    #[arg(long = "audit-log", env = "SECRETFS_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Vec<Destination>,
+
+    #[command(flatten)]
+    providers: ProviderArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// The provider is not built in, or a socket cannot be used; the message names it.
+pub async fn run(args: ProviderCommand) -> Outcome {
+    hygiene::seal().context("keep this process's memory to itself")?;
+    let providers = providers(&args)?;
+    let metrics = Metrics::default();
+    let (once, revocations) = once(&args, providers, &metrics)?;
+    let stop = CancellationToken::new();
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    if let Some(address) = args.http {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listen at {address}"))?;
+        tracing::info!(address = %listener.local_addr()?, "/livez, /readyz and /metrics");
+        tell(&mut tasks, listener, metrics, &stop);
+    }
+    let listening = listen(&args.endpoint)?;
+    tracing::info!(provider = args.name, socket = %args.endpoint.display(), "serving");
+    systemd::ready();
+    let (served, until) = (Served::new(&args.name, once), stop.clone());
+    let (ending, ends) = (Arc::clone(&revocations), stop.clone());
+    tasks.spawn(async move {
+        ending.run(ends).await;
+        Ok(())
+    });
+    tasks.spawn(async move {
+        provider_socket::serve(&listening, served, until).await.context("serve the provider protocol")
+    });
+    let outcome = first_end(&mut tasks).await;
+    stop.cancel();
+    drain(tasks).await;
+    if timeout(LAST_REVOCATIONS, revocations.flush()).await.is_err() {
+        tracing::warn!(logins = revocations.waiting(), "some logins last until their own end");
+    }
+    outcome
+}
+
+fn listen(endpoint: &Path) -> anyhow::Result<Listening> {
+    Listening::at(endpoint).with_context(|| format!("listen at {}", endpoint.display()))
+}
+
+fn providers(args: &ProviderCommand) -> Result<Providers, Failure> {
+    let providers = args.providers.build_in()?;
+    if !providers.names().any(|name| name == args.name) {
+        let known: Vec<_> = providers.names().collect();
+        let name = &args.name;
+        return Err(Failure::usage(format!(
+            "no provider {name:?} is built in; there are {}",
+            known.join(", ")
+        )));
+    }
+    Ok(providers)
+}
+
+/// What reads, with keys that nobody else has: nothing outlives this process.
+fn once(
+    args: &ProviderCommand,
+    providers: Providers,
+    metrics: &Metrics,
+) -> anyhow::Result<(Once, Arc<Revocations>)> {
+    let mounter: Arc<dyn Mounter> = Arc::new(LocalMounter::default());
+    let revocations = Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), &random()?)?);
+    let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
+    let once = Once {
+        providers,
+        stores: Arc::new(Stores::new(metrics.clone())),
+        revocations: Arc::clone(&revocations),
+        mounter,
+        reporter: Reporter::new(audit.counting(metrics.audit_dropped()), metrics.clone()),
+        key: Arc::new(FingerprintKey::new(&random()?)),
+    };
+    Ok((once, revocations))
+}
+
+fn random() -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; KEY_BYTES]);
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("no random bytes"))?;
+    Ok(bytes)
+}
+
+fn tell(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    listener: TcpListener,
+    metrics: Metrics,
+    stop: &CancellationToken,
+) {
+    let pulse = Pulse::default();
+    let health = http::Health { metrics, readiness: Readiness::default(), pulse: pulse.clone() };
+    let (web, beats) = (stop.clone(), stop.clone());
+    tasks.spawn(async move {
+        http::serve(listener, health, web).await;
+        Ok(())
+    });
+    tasks.spawn(async move {
+        let mut ticks = interval(TICK);
+        while beats.run_until_cancelled(ticks.tick()).await.is_some() {
+            pulse.beat();
+        }
+        Ok(())
+    });
+}
+
+/// The first signal, or the first task that ends.
+async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>) -> Outcome {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls in flight"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: finishing the calls in flight"),
+        Some(ended) = tasks.join_next() => {
+            ended??;
+            return Err(anyhow!("a part of the process ended by itself").into());
+        }
+    }
+    Ok(())
+}
+
+async fn drain(mut tasks: JoinSet<anyhow::Result<()>>) {
+    let ended = timeout(LAST_CALLS, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!("some calls did not finish; drivers repeat them");
+        tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,26 @@
+//! A snapshot as the protocol has it.
+
+use csi_proto::provider::{File, MountResponse, ObjectVersion};
+use provider::{FileMode, ObjectPath};
+
+use crate::snapshot::{self, Snapshot};
+
+/// Every file with its contents, and a version for each. `mode` is that of files whose class says none.
+pub(super) fn reply(snapshot: &Snapshot, mode: FileMode) -> MountResponse {
+    MountResponse {
+        object_version: snapshot.iter().map(version).collect(),
+        error: None,
+        files: snapshot.iter().map(|file| with_contents(file, mode)).collect(),
+    }
+}
+
+/// The store's own name for the version, or one that tells contents apart and says nothing of them.
+fn version((path, file): (&ObjectPath, &snapshot::File)) -> ObjectVersion {
+    let version = file.version.clone().unwrap_or_else(|| file.fingerprint.to_string());
+    ObjectVersion { id: path.to_string(), version }
+}
+
+fn with_contents((path, file): (&ObjectPath, &snapshot::File), mode: FileMode) -> File {
+    let mode = i32::try_from(file.mode.unwrap_or(mode).bits()).unwrap_or(0);
+    File { path: path.to_string(), mode, contents: file.contents.expose().to_vec() }
+}

@@ -1,0 +1,175 @@
+//! What a driver asks, understood.
+
+use std::collections::BTreeMap;
+
+use csi_proto::provider::MountRequest;
+use manifest::{Class, PREFIX, SHARED_WITH_PROVIDERS, Settings};
+use provider::{FileMode, Parameters, Pod, SecretBytes, Workload};
+use tonic::Status;
+
+use crate::csi;
+
+/// What begins the keys that are kubelet's.
+const KUBELET: &str = "csi.storage.k8s.io/";
+/// Attributes that are about the volume, not about the class.
+const OF_THE_VOLUME: [&str; 2] = ["secretProviderClass", "providerName"];
+
+type Strings = BTreeMap<String, String>;
+
+/// A request that can be answered.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) class: Class,
+    pub(super) workload: Workload,
+    /// Of files whose class says none.
+    pub(super) mode: FileMode,
+}
+
+/// What `request` asks of the provider `name`.
+///
+/// # Errors
+///
+/// `InvalidArgument` says what is wrong with it, and quotes nothing.
+pub(super) fn understand(name: &str, request: MountRequest) -> Result<Asked, Status> {
+    let mut attributes = strings("attributes", &request.attributes.into())?;
+    let mut credentials = strings("secrets", &request.secrets.into())?;
+    let mode = mode(&request.permission)?;
+    let mut kubelets = attributes.extract_if(.., |key, _| key.starts_with(KUBELET)).collect::<Strings>();
+    let tokens = [&mut credentials, &mut kubelets].into_iter();
+    let tokens = tokens.filter_map(|of| of.remove("csi.storage.k8s.io/serviceAccount.tokens")).next();
+    let namespace = told(&mut kubelets, "pod.namespace")?;
+    let pod = Pod { name: told(&mut kubelets, "pod.name")?, uid: told(&mut kubelets, "pod.uid")? };
+    let workload = Workload {
+        service_account: told(&mut kubelets, "serviceAccount.name")?,
+        // No id comes with the call; this names the volume as well.
+        volume: format!("{}:{}", pod.uid, request.target_path),
+        namespace: namespace.clone(),
+        pod: Some(pod),
+        tokens: csi::tokens(tokens),
+        credentials: credentials.into_iter().map(|(key, value)| (key, SecretBytes::from(value))).collect(),
+    };
+    Ok(Asked { class: class(name, namespace, attributes)?, workload, mode })
+}
+
+/// A JSON object of strings; `null` and nothing at all are an empty one.
+fn strings(field: &str, json: &SecretBytes) -> Result<Strings, Status> {
+    if json.is_empty() {
+        return Ok(Strings::new());
+    }
+    let parsed: Result<Option<Strings>, _> = serde_json::from_slice(json.expose());
+    // The parser's own words quote what it read.
+    let parsed = parsed.map_err(|_| invalid(format!("{field} is not a JSON object of strings")))?;
+    Ok(parsed.unwrap_or_default())
+}
+
+fn told(kubelets: &mut Strings, key: &str) -> Result<String, Status> {
+    let missing = || {
+        invalid(format!(
+            "attribute {KUBELET}{key} is missing; the CSIDriver object lacks podInfoOnMount: true"
+        ))
+    };
+    kubelets.remove(&format!("{KUBELET}{key}")).filter(|value| !value.is_empty()).ok_or_else(missing)
+}
+
+/// A decimal number, as JSON has it.
+fn mode(permission: &str) -> Result<FileMode, Status> {
+    let mode = permission.trim().parse().ok().and_then(|mode: u64| FileMode::try_from(mode).ok());
+    mode.ok_or_else(|| invalid(format!("permission {permission:?} is not a file mode in decimal, as in 420")))
+}
+
+fn class(provider: &str, namespace: String, mut parameters: Parameters) -> Result<Class, Status> {
+    let mut of_volume = OF_THE_VOLUME.map(|key| parameters.remove(key)).into_iter();
+    let name = of_volume.next().flatten().unwrap_or_else(|| "?".to_owned());
+    let mut settings = Settings::default();
+    for (key, value) in parameters.iter().filter(|(key, _)| key.starts_with(PREFIX)) {
+        settings.set(key, value).map_err(|faults| {
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            invalid(format!("class {namespace}/{name}: {}", faults.join("; ")))
+        })?;
+    }
+    let is_own = |key: &str| key.starts_with(PREFIX) && !SHARED_WITH_PROVIDERS.contains(&key);
+    let own = parameters.extract_if(.., |key, _| is_own(key)).collect();
+    let provider = provider.to_owned();
+    Ok(Class { namespace, name, provider, parameters, settings, own, secret_objects: Vec::new() })
+}
+
+fn invalid(message: String) -> Status {
+    Status::invalid_argument(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(attributes: &str, secrets: &str, permission: &str) -> MountRequest {
+        MountRequest {
+            attributes: attributes.to_owned(),
+            secrets: secrets.to_owned(),
+            target_path: "/t".to_owned(),
+            permission: permission.to_owned(),
+            current_object_version: Vec::new(),
+        }
+    }
+
+    fn attributes(more: &str) -> String {
+        format!(
+            r#"{{"csi.storage.k8s.io/ephemeral":"true","csi.storage.k8s.io/pod.name":"web-0",
+            "csi.storage.k8s.io/pod.namespace":"shop","csi.storage.k8s.io/pod.uid":"u",
+            "csi.storage.k8s.io/serviceAccount.name":"web","secretProviderClass":"app"{more}}}"#
+        )
+    }
+
+    fn refusal(request: MountRequest) -> String {
+        let status = understand("vault", request).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        status.message().to_owned()
+    }
+
+    #[test]
+    fn what_upstreams_driver_sends_is_a_class_and_a_workload() {
+        let tokens = r#"{\"vault\":{\"token\":\"t0\",\"expirationTimestamp\":\"2099-01-01T00:00:00Z\"}}"#;
+        let more = format!(
+            r#","roleName":"r\u003c","secretfs.dev/auth":"jwt","secretfs.dev/timeout":"7s",
+            "csi.storage.k8s.io/serviceAccount.tokens":"{tokens}""#
+        );
+
+        let asked = understand("vault", request(&attributes(&more), "null", "420")).unwrap();
+
+        assert_eq!((asked.class.namespace.as_str(), asked.class.name.as_str()), ("shop", "app"));
+        assert_eq!(asked.class.parameters["roleName"], "r<");
+        assert_eq!(asked.class.parameters.len(), 2, "secretfs.dev/auth is shared with providers");
+        assert_eq!(asked.class.settings.timeout.as_secs(), 7);
+        let Workload { namespace, service_account, pod, tokens, credentials, .. } = asked.workload;
+        assert_eq!((namespace.as_str(), service_account.as_str()), ("shop", "web"));
+        assert_eq!(pod, Some(Pod { name: "web-0".to_owned(), uid: "u".to_owned() }));
+        assert_eq!(tokens["vault"].expose(), b"t0");
+        assert!(credentials.is_empty());
+        assert_eq!(asked.mode.bits(), 0o644);
+    }
+
+    #[test]
+    fn tokens_and_credentials_may_come_among_the_secrets() {
+        let secrets =
+            r#"{"role-id":"r","csi.storage.k8s.io/serviceAccount.tokens":"{\"v\":{\"token\":\"t1\"}}"}"#;
+
+        let asked = understand("vault", request(&attributes(""), secrets, "420")).unwrap();
+
+        assert_eq!(asked.workload.tokens["v"].expose(), b"t1");
+        assert_eq!(asked.workload.credentials["role-id"].expose(), b"r");
+        assert_eq!(asked.workload.credentials.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused_without_quoting_it() {
+        let canary = r#"{"canary-77":["canary-77"]}"#;
+        for refused in
+            [refusal(request(canary, "null", "420")), refusal(request(&attributes(""), canary, "420"))]
+        {
+            assert!(!refused.contains("canary"), "{refused}");
+        }
+        assert!(refusal(request("{}", "null", "420")).contains("podInfoOnMount"));
+        assert!(refusal(request(&attributes(""), "null", "0644x")).contains("420"));
+        let key = attributes(r#","secretfs.dev/refesh":"1s""#);
+        assert!(refusal(request(&key, "null", "420")).contains("secretfs.dev/refesh"));
+    }
+}

@@ -1,0 +1,64 @@
+//! The first reading of a class for a workload.
+
+use std::time::Duration;
+
+use manifest::Start;
+use provider::ErrorKind;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::volume::content::Content;
+use crate::volume::freshness::Notice;
+use crate::volume::reader::Demand;
+use crate::volume::report::Cached;
+use crate::volume::store_health::Attempt;
+use crate::volume::{Error, Publish};
+
+/// Tries of a first publish while the store is away.
+const TRIES: u32 = 3;
+/// Pause before the second of them; doubled before the third.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.
+pub(super) fn require_token(publish: &Publish, audience: Option<&str>) -> Result<(), Error> {
+    let missing =
+        |audience: &&str| publish.workload.pod.is_some() && !publish.workload.tokens.contains_key(*audience);
+    audience.filter(missing).map_or(Ok(()), |audience| Err(Error::NoToken(audience.to_owned())))
+}
+
+/// Reads until everything is there, the store refuses, or the time is over. Tells whether it took what was read before.
+pub(super) async fn read_first(
+    content: &mut Content,
+    publish: &Publish,
+    deadline: Instant,
+) -> Result<Option<Cached>, Error> {
+    let started = Instant::now();
+    let provider = content.class().provider.clone();
+    let outcome = timeout_at(deadline, read_with_retries(content, publish)).await;
+    let lacking = content.complete().err().filter(|_| content.class().settings.start == Start::Cached);
+    let cached = lacking.map(|lacking| {
+        content.read_cached();
+        let age = content.confirmed_at().map_or(Duration::ZERO, |at| at.elapsed());
+        Cached { age, reason: lacking.to_string() }
+    });
+    match (content.complete(), outcome) {
+        (Ok(()), _) => Ok(cached),
+        (Err(source), Ok(())) => Err(Error::Provider { provider, source }),
+        (Err(source), Err(_)) => {
+            Err(Error::Deadline { provider, waited: started.elapsed(), waiting_for: source.to_string() })
+        }
+    }
+}
+
+async fn read_with_retries(content: &mut Content, publish: &Publish) {
+    let mut attempt = Attempt::First;
+    for tried in 1..=TRIES {
+        let demand = Demand { refresh: content.refresh(), not_before: None, attempt };
+        let Some(error) = content.read(&publish.workload, demand, Notice::Polled).await else { return };
+        if error.kind() != ErrorKind::Unavailable || tried == TRIES {
+            return;
+        }
+        let pause = (PAUSE * 2u32.pow(tried - 1)).mul_f64(0.5 + fastrand::f64());
+        sleep(error.wait().map_or(pause, |wait| pause.max(wait))).await;
+        attempt = Attempt::Retry;
+    }
+}

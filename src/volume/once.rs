@@ -1,0 +1,111 @@
+//! Classes read once, for somebody else to show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use manifest::{Class, OnRevoked};
+use provider::{ErrorKind, Workload};
+use tokio::time::Instant;
+
+use crate::mode::Appearance;
+use crate::mounter::Mounter;
+use crate::providers::Providers;
+use crate::snapshot::{FingerprintKey, Snapshot};
+use crate::volume::content::Content;
+use crate::volume::first::{read_first, require_token};
+use crate::volume::freshness::Policy;
+use crate::volume::parts::{Pace, source_of};
+use crate::volume::reader::{Reader, Stores};
+use crate::volume::report::Reporter;
+use crate::volume::revocations::Revocations;
+use crate::volume::site::VolumeSite;
+use crate::volume::tenancy::Tenancy;
+use crate::volume::{ClassName, Error, Publish, VolumeId};
+
+/// Reads classes. Nothing is mounted, kept or polled.
+#[derive(Debug)]
+pub struct Once {
+    /// Stores by name.
+    pub providers: Providers,
+    /// What is known of stores.
+    pub stores: Arc<Stores>,
+    /// Logins that must be ended.
+    pub revocations: Arc<Revocations>,
+    /// Where sealed logins are kept.
+    pub mounter: Arc<dyn Mounter>,
+    /// Who is told.
+    pub reporter: Reporter,
+    /// Makes fingerprints.
+    pub key: Arc<FingerprintKey>,
+}
+
+impl Once {
+    /// The files of `class` for `workload`, read within `patience`. Logins that are the volume's own are ended.
+    ///
+    /// # Errors
+    ///
+    /// As for a publish. Objects that hang on a lease are `Invalid`: nobody would end it.
+    pub async fn read(
+        &self,
+        class: Class,
+        workload: Workload,
+        patience: Duration,
+    ) -> Result<Snapshot, Error> {
+        let provider = class.provider.clone();
+        let publish = wish(&class, workload, patience.min(class.settings.timeout));
+        let read = self.try_read(class, &publish).await;
+        match &read {
+            Ok(snapshot) => self.reporter.published(&publish, &provider, snapshot),
+            Err(error) => {
+                self.reporter.refused(&publish, &provider, error.provider_kind(), &error.to_string());
+            }
+        }
+        read
+    }
+
+    async fn try_read(&self, class: Class, publish: &Publish) -> Result<Snapshot, Error> {
+        let source = source_of(&self.providers, &class)?;
+        require_token(publish, source.audience())?;
+        let tenancy = Tenancy::new(publish.id.clone(), class.provider.clone(), Arc::clone(&self.revocations));
+        let site = Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, 0));
+        let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
+        // Only calls under way at the same time share a reading.
+        let pace = Pace { refresh: Duration::ZERO, rotates: false };
+        let policy = Policy::of(&class.settings, OnRevoked::default());
+        let mut content = Content::new(Arc::new(class), reader, pace, policy, Arc::clone(&self.key));
+        let read = read_first(&mut content, publish, Instant::now() + publish.timeout).await;
+        let snapshot = read.and_then(|_| files(&mut content));
+        content.reader.tenancy.end_all();
+        snapshot
+    }
+}
+
+fn files(content: &mut Content) -> Result<Snapshot, Error> {
+    if let Some((request, _)) = content.reader.tenancy.lease_ends().first() {
+        let leased = content.objects().find(|(object, _)| object.request == *request);
+        let name = leased.map_or("?", |(object, _)| object.name.as_str());
+        return Err(Error::Invalid(format!(
+            "object {name:?} hangs on a lease, which nobody would renew or end: the provider protocol does not tell \
+             when a volume goes; mount it with secretfs's own driver"
+        )));
+    }
+    let provider = content.class().provider.clone();
+    let assembled = content.assemble(&Snapshot::default());
+    assembled.map(|assembled| assembled.snapshot).map_err(|source| match source.kind() {
+        ErrorKind::Invalid => Error::Invalid(source.to_string()),
+        _ => Error::Provider { provider, source },
+    })
+}
+
+/// What a driver that mounted the class itself would want.
+fn wish(class: &Class, workload: Workload, timeout: Duration) -> Publish {
+    Publish {
+        id: VolumeId(workload.volume.clone()),
+        target: std::path::PathBuf::new(),
+        class: ClassName { namespace: class.namespace.clone(), name: class.name.clone() },
+        workload,
+        attributes: std::collections::BTreeMap::new(),
+        appearance: Appearance::default(),
+        timeout,
+    }
+}
