@@ -3,8 +3,18 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
+use testing::until;
 
 use super::{CLUSTER, SETS, chart_file, objects, of_kind, render, render_for};
+
+/// What gives rights and what takes from them.
+const KINDS: [&str; 5] = [
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "RoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 
 /// A right as `kubectl auth can-i --list` shows it.
 type Right = (String, String, BTreeSet<String>);
@@ -66,9 +76,9 @@ struct Installed {
 impl Installed {
     /// The rights that the chart gives with `values`, in a namespace of that name.
     fn with(namespace: &'static str, values: &str) -> Self {
-        let values = format!("rbac.namePrefix={namespace}-,{values}");
+        let values = format!("admissionPolicy.create=false,rbac.namePrefix={namespace}-,{values}");
         let rendered = objects(&render("", &["--namespace", namespace, "--set", &values]));
-        let kinds = ["ClusterRole", "ClusterRoleBinding", "RoleBinding"].map(|kind| of_kind(&rendered, kind));
+        let kinds = KINDS.map(|kind| of_kind(&rendered, kind));
         let list = json!({"apiVersion": "v1", "kind": "List", "items": kinds.concat()});
         CLUSTER.apply(&list.to_string());
         Self { namespace }
@@ -115,6 +125,57 @@ fn with_sync_everywhere_it_has_the_same_everywhere() {
     assert_eq!(driver.rights("shop"), expected(true));
     assert_eq!(driver.rights("kube-system"), expected(true));
     assert!(!driver.may("watch", "secrets") && !driver.may("create", "serviceaccounts/token"));
+}
+
+/// A Secret of namespace `billing` for the driver to make.
+fn secret(name: &str, managed: bool, kind: &str) -> String {
+    let mut secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "billing"},
+        "type": kind,
+    });
+    if managed {
+        secret["metadata"]["labels"] = json!({"secrets-store.csi.k8s.io/managed": "true"});
+    }
+    if kind == "kubernetes.io/service-account-token" {
+        secret["metadata"]["annotations"] = json!({"kubernetes.io/service-account.name": "default"});
+    }
+    secret.to_string()
+}
+
+#[test]
+fn with_sync_it_writes_managed_secrets_and_no_tokens_and_leaves_those_of_others_alone() {
+    let driver = Installed::with("held", "syncSecret.enabled=true,syncSecret.namespaces={billing}");
+    let account = driver.account("secretfs");
+    let act =
+        |arguments: &[&str]| CLUSTER.try_kubectl(&[&["--as", &account, "-n", "billing"], arguments].concat());
+    let apply = |manifest: String| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), manifest).unwrap();
+        act(&["apply", "--server-side", "-f", &file.path().display().to_string()])
+    };
+    // Held from a moment after the policy was made on.
+    let probe = || apply(secret("probe", false, "Opaque")).is_err_and(|told| told.contains("labelled"));
+    until(probe, || "the policy holds nobody".to_owned());
+    CLUSTER.apply(&secret("theirs", false, "Opaque"));
+    let label = r#"{"metadata":{"labels":{"secrets-store.csi.k8s.io/managed":"true"}}}"#;
+
+    apply(secret("ours", true, "Opaque")).unwrap();
+    act(&["patch", "secret", "ours", "--type=merge", "-p", r#"{"stringData":{"a":"b"}}"#]).unwrap();
+    act(&["delete", "secret", "ours"]).unwrap();
+    let refused = [
+        apply(secret("token", true, "kubernetes.io/service-account-token")),
+        apply(secret("join", true, "bootstrap.kubernetes.io/token")),
+        act(&["patch", "secret", "theirs", "--type=merge", "-p", label]),
+        act(&["delete", "secret", "theirs"]),
+    ];
+
+    for outcome in refused {
+        let told = outcome.unwrap_err();
+        assert!(told.contains("ValidatingAdmissionPolicy 'held-secretprovidersyncing"), "{told}");
+    }
+    CLUSTER.kubectl(&["-n", "billing", "delete", "secret", "theirs"]);
 }
 
 #[test]
