@@ -186,7 +186,7 @@ pub async fn run(args: NodeArgs) -> Outcome {
     )?;
     process.tasks.spawn(Arc::clone(&process.volumes).watch_sub_paths(process.stop.clone()));
     let readiness = http::Readiness::default();
-    origin.attach(&mut process, &readiness);
+    origin.attach(&mut process, &args.node_name, &readiness);
     let outcome = serve(&args, &process, mounter, listener, http, readiness).await;
     process.stop().await;
     outcome
@@ -223,11 +223,11 @@ impl Origin {
         }
     }
 
-    /// Adds to `process` what keeps the classes current.
-    fn attach(self, process: &mut Process, readiness: &http::Readiness) {
+    /// Adds to `process`, which serves `node`, what keeps the classes current.
+    fn attach(self, process: &mut Process, node: &str, readiness: &http::Readiness) {
         match self {
             Self::Directory(_, watch) => drop(process.tasks.spawn(watch.run(process.stop.clone()))),
-            Self::Cluster(cluster) => cluster.attach(process, readiness.latch("classes")),
+            Self::Cluster(cluster) => cluster.attach(process, node, readiness.latch("classes")),
         }
     }
 }

@@ -6,8 +6,10 @@
 mod backoff;
 pub mod classes;
 pub mod connection;
+pub mod events;
 #[cfg(test)]
 mod fake_api;
+pub mod pod_status;
 pub mod secret_sync;
 
 use std::path::Path;
@@ -19,6 +21,8 @@ use crate::admin::http::Latch;
 use crate::class::Classes;
 use crate::process::Process;
 use classes::ApiClasses;
+use events::Events;
+use pod_status::PodStatuses;
 use secret_sync::{SecretNamespaces, SecretSync};
 
 /// What a node has of its cluster.
@@ -59,19 +63,21 @@ impl Cluster {
         self
     }
 
-    /// Adds to `process` what keeps the classes current, and its Secrets. `filled` is met once the classes are complete.
-    pub fn attach(self, process: &mut Process, filled: Latch) {
+    /// Adds to `process`, which serves `node`, what keeps the classes current, what tells of volumes, and what makes
+    /// Secrets of them. `filled` is met once the classes are complete.
+    pub fn attach(self, process: &mut Process, node: &str, filled: Latch) {
+        let (client, metrics, volumes) = (self.client, process.metrics.clone(), Arc::clone(&process.volumes));
+        let watch = classes::Watch::new(self.classes, client.clone(), filled, metrics.clone());
+        let (events, teller) = Events::new(client.clone(), node, volumes.listen(), metrics.clone());
         if let Some(namespaces) = self.secrets {
-            let sync = SecretSync::new(
-                Arc::clone(&process.volumes),
-                self.client.clone(),
-                namespaces,
-                process.metrics.clone(),
-            );
+            let sync =
+                SecretSync::new(Arc::clone(&volumes), client.clone(), namespaces, teller, metrics.clone());
             process.tasks.spawn(sync.run(process.stop.clone()));
         }
-        let watch = classes::Watch::new(self.classes, self.client, filled, process.metrics.clone());
+        let statuses = PodStatuses::new(volumes, client, node.to_owned(), metrics);
         process.tasks.spawn(watch.run(process.stop.clone()));
+        process.tasks.spawn(events.run(process.stop.clone()));
+        process.tasks.spawn(statuses.run(process.stop.clone()));
     }
 }
 

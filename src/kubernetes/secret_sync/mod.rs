@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use kube::Client;
 use manifest::Class;
+use provider::Pod;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -33,6 +34,7 @@ use cluster::Cluster;
 use owners::Owners;
 
 use crate::kubernetes::backoff::Backoff;
+use crate::kubernetes::events::{Notice, Reason, Teller};
 use crate::metrics::Metrics;
 use crate::volume::report::{Happening, What};
 use crate::volume::status::VolumeState;
@@ -61,6 +63,7 @@ struct Shared {
     volumes: Arc<Volumes>,
     cluster: Cluster,
     owners: Owners,
+    teller: Teller,
     metrics: Metrics,
     namespaces: SecretNamespaces,
 }
@@ -73,6 +76,13 @@ impl Shared {
     /// Tells people that something is not well: the log, and an Event on the pod whose volume it is.
     fn tell(&self, volume: &VolumeState, fault: &str, what: &str) {
         tracing::warn!(volume = %volume.id, class = %volume.class, reason = fault, "{what}");
+        let (Some(name), Some(uid)) = (volume.pod.clone(), volume.pod_uid.clone()) else { return };
+        self.teller.tell(Notice {
+            namespace: volume.namespace.clone(),
+            pod: Pod { name, uid },
+            reason: Reason::FailedToCreateSecret,
+            note: format!("class {}: {what}: {fault}", volume.class),
+        });
     }
 }
 
@@ -99,10 +109,11 @@ impl SecretSync {
         volumes: Arc<Volumes>,
         client: Client,
         namespaces: SecretNamespaces,
+        teller: Teller,
         metrics: Metrics,
     ) -> Self {
         let (cluster, owners) = (Cluster::new(client), Owners::default());
-        let shared = Shared { volumes, cluster, owners, metrics, namespaces };
+        let shared = Shared { volumes, cluster, owners, teller, metrics, namespaces };
         Self {
             shared: Arc::new(shared),
             changes: Changes::new(),

@@ -1,5 +1,7 @@
 //! A `secretfs node` that asks a real API server, and a client that calls it as kubelet would.
 
 mod classes;
+mod events;
+mod pod_status;
 mod secret_sync;
 mod world;

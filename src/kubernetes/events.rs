@@ -1,0 +1,190 @@
+//! What happens to volumes, told as Events on their pods.
+//!
+//! Needs `create` and `patch` on `events` of `events.k8s.io`. Off every path that a pod waits on: what cannot be
+//! told in time is dropped and counted. That a publish is refused, kubelet tells itself, in our words.
+
+mod allowance;
+mod notice;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use kube::Client;
+use kube::runtime::events::{Event, Recorder, Reporter};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::kubernetes::backoff::Backoff;
+use crate::kubernetes::connection::ANSWER;
+use crate::metrics::{Metrics, Telling};
+use crate::volume::report::{Happening, What};
+use allowance::Allowance;
+
+pub use notice::{Notice, Reason};
+
+/// Who tells, as `kubectl describe` shows it.
+const COMPONENT: &str = "secretfs";
+/// Events that wait to be sent.
+const WAITING: usize = 512;
+/// Events of other parts that wait to be looked at.
+const INBOX: usize = 64;
+/// Shortest time between two.
+const PACE: Duration = Duration::from_millis(50);
+/// How long one is worth telling.
+const WORTH: Duration = Duration::from_secs(300);
+/// When there is nothing to wait for.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Hands over Events that are about pods; clones hand over to the same.
+#[derive(Debug, Clone)]
+pub struct Teller(mpsc::Sender<Notice>, Metrics);
+
+impl Teller {
+    /// Tells of something, if there is room. Waits for nothing.
+    pub fn tell(&self, notice: Notice) {
+        if self.0.try_send(notice).is_err() {
+            self.1.event(Telling::Dropped);
+        }
+    }
+}
+
+/// Sends Events for as long as it runs.
+pub struct Events {
+    client: Client,
+    reporter: Reporter,
+    /// Makes one Event of those that repeat each other.
+    recorder: Recorder,
+    happenings: broadcast::Receiver<Happening>,
+    inbox: mpsc::Receiver<Notice>,
+    waiting: VecDeque<(Instant, Notice)>,
+    allowance: Allowance,
+    backoff: Backoff,
+    /// When the next may be sent.
+    next: Instant,
+    metrics: Metrics,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// Events of what happens to volumes from now on, sent by `node`; the other half is for what else is worth telling.
+    pub fn new(
+        client: Client,
+        node: &str,
+        happenings: broadcast::Receiver<Happening>,
+        metrics: Metrics,
+    ) -> (Self, Teller) {
+        let reporter = Reporter { controller: COMPONENT.to_owned(), instance: Some(node.to_owned()) };
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let events = Self {
+            recorder: Recorder::new(client.clone(), reporter.clone()),
+            client,
+            reporter,
+            happenings,
+            inbox,
+            waiting: VecDeque::new(),
+            allowance: Allowance::default(),
+            backoff: Backoff::default(),
+            next: Instant::now(),
+            metrics: metrics.clone(),
+        };
+        (events, Teller(sender, metrics))
+    }
+
+    /// Sends them until `stop`. What waits then is lost.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let due = if self.waiting.is_empty() { Instant::now() + IDLE } else { self.next };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                happening = self.happenings.recv() => match happening {
+                    Ok(happening) => self.heard(&happening),
+                    Err(RecvError::Lagged(missed)) => self.missed(missed),
+                    Err(RecvError::Closed) => return,
+                },
+                Some(notice) = self.inbox.recv() => self.accept(notice),
+                () = sleep_until(due) => tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.send_next() => {}
+                },
+            }
+        }
+    }
+
+    fn heard(&mut self, happening: &Happening) {
+        if let (What::Unpublished, Some(pod)) = (&happening.what, &happening.pod) {
+            self.allowance.forget(&pod.uid);
+        }
+        if let Some(notice) = Notice::of(happening) {
+            self.accept(notice);
+        }
+    }
+
+    fn accept(&mut self, notice: Notice) {
+        let now = Instant::now();
+        if self.waiting.len() < WAITING && self.allowance.take(&notice.pod.uid, now) {
+            self.waiting.push_back((now, notice));
+        } else {
+            self.metrics.event(Telling::Dropped);
+        }
+    }
+
+    fn missed(&self, happenings: u64) {
+        for _ in 0..happenings {
+            self.metrics.event(Telling::Dropped);
+        }
+    }
+
+    /// Sends the oldest that is still worth telling. One that fails stays the oldest.
+    async fn send_next(&mut self) {
+        let Some((since, notice)) = self.waiting.front() else { return };
+        if since.elapsed() > WORTH {
+            self.waiting.pop_front();
+            return self.metrics.event(Telling::Dropped);
+        }
+        let event: Event = notice.event();
+        let reference = notice.regarding();
+        match timeout(ANSWER, self.recorder.publish(&event, &reference)).await {
+            Ok(Ok(())) => self.sent(),
+            Ok(Err(error)) => {
+                self.failed(&crate::kubernetes::told(&error, "create and patch events"));
+                if is_final(&error) {
+                    // What was to be counted as a repetition may be gone.
+                    self.recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+                    self.waiting.pop_front();
+                }
+            }
+            Err(_) => self.failed("it does not answer"),
+        }
+    }
+
+    fn sent(&mut self) {
+        self.waiting.pop_front();
+        self.metrics.event(Telling::Told);
+        self.backoff.succeeded();
+        self.next = Instant::now() + PACE;
+    }
+
+    /// Told once, until one is taken again; counted each time.
+    fn failed(&mut self, reason: &str) {
+        self.metrics.event(Telling::Failed);
+        if !self.backoff.is_failing() {
+            tracing::warn!(reason, "the API server takes no Event");
+        }
+        self.next = Instant::now() + self.backoff.failed();
+    }
+}
+
+/// Whether the same Event would be refused again: its namespace is going, or it is not to the server's liking.
+fn is_final(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429)
+}
+
+#[cfg(test)]
+mod tests;
