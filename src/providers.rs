@@ -194,6 +194,16 @@ impl ProviderArgs {
         self.build()
     }
 
+    /// Where a node finds the sockets of external providers.
+    pub(crate) fn external_dirs(&self) -> Vec<PathBuf> {
+        let additional = match self.additional_providers_dirs.as_slice() {
+            [] => vec![ADDITIONAL_PROVIDERS_DIR.into()],
+            named => named.to_vec(),
+        };
+        let own = self.providers_dir.clone().unwrap_or_else(|| PROVIDERS_DIR.into());
+        additional.into_iter().chain([own]).collect()
+    }
+
     #[cfg(feature = "external")]
     fn sockets(&self, built_in: &Providers) -> Option<Arc<provider_external::Sockets>> {
         let directories: Vec<_> =

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod doctor;
 pub mod mount;
 pub mod mounter;
 pub mod node;
@@ -46,6 +47,7 @@ enum Command {
     #[cfg(feature = "store")]
     Store(store::StoreArgs),
     Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
     Refresh(refresh::RefreshArgs),
@@ -59,6 +61,14 @@ impl Cli {
         exit(self.outcome())
     }
 
+    /// The arguments of `secretfs node`, if that was typed.
+    fn node(self) -> Option<node::NodeArgs> {
+        match self.command {
+            Command::Node(args) => Some(args),
+            _ => None,
+        }
+    }
+
     fn outcome(self) -> Outcome {
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
@@ -70,6 +80,7 @@ impl Cli {
             #[cfg(feature = "store")]
             Command::Store(args) => store::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Doctor(args) => on_one_thread(doctor::run(args)),
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),
             Command::Refresh(args) => on_one_thread(refresh::run(args)),

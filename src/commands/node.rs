@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::http;
 use crate::class::{self, Classes, WatchedClasses};
+use crate::commands::doctor::Places;
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
 use crate::exit::Outcome;
 use crate::hygiene;
@@ -128,6 +129,25 @@ pub struct NodeArgs {
 
     #[command(flatten)]
     process: ProcessArgs,
+}
+
+impl NodeArgs {
+    /// What `secretfs doctor` looks at.
+    pub(super) fn places(self) -> Places {
+        Places {
+            told_to: None,
+            registration_dir: registration_dir(&self),
+            driver: self.driver_name,
+            kubelet_root: self.kubelet_root,
+            csi: self.csi_endpoint,
+            mounter: self.mounter,
+            state_dir: self.process.state_dir,
+            admin_dir: self.process.admin_dir,
+            provider_dirs: self.process.providers.external_dirs(),
+            sync: self.sync_secrets.then_some(self.sync_secrets_namespace),
+            kubeconfig: self.kubeconfig,
+        }
+    }
 }
 
 /// `127.0.0.1:8095`, or `:8095` for every address.

@@ -20,7 +20,7 @@ pub(crate) use request::tokens;
 
 pub use identity::{Health, Identity};
 pub use node::Node;
-pub use registration::{Patience, Registration, Running, State};
+pub use registration::{Patience, Registration, Running, State, registration_sockets};
 pub use request::Requests;
 
 use std::io;

@@ -9,7 +9,7 @@ mod keeper;
 mod sockets;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,6 +19,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::mounter::Mounter;
+
+/// The registration sockets of `driver` in kubelet's `directory`.
+///
+/// # Errors
+///
+/// The directory cannot be read.
+pub fn registration_sockets(directory: &Path, driver: &str) -> io::Result<Vec<PathBuf>> {
+    sockets::own(directory, driver)
+}
 
 /// How far the registration is.
 #[derive(Debug, Clone, PartialEq, Eq)]

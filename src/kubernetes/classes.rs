@@ -2,7 +2,7 @@
 //!
 //! Needs `list` and `watch` on `secretproviderclasses`. While the API server is away, what was known stays known.
 
-mod object;
+pub(super) mod object;
 mod watching;
 
 use std::collections::HashMap;

@@ -11,6 +11,7 @@ pub mod events;
 mod fake_api;
 pub mod pod_status;
 pub mod secret_sync;
+pub mod survey;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use kube::Client;
 
 use crate::admin::http::Latch;
 use crate::class::Classes;
+use crate::kubernetes::survey::{Survey, Wish};
 use crate::process::Process;
 use classes::ApiClasses;
 use events::Events;
@@ -61,6 +63,11 @@ impl Cluster {
     pub fn making_secrets(mut self, namespaces: SecretNamespaces) -> Self {
         self.secrets = Some(namespaces);
         self
+    }
+
+    /// What the API server tells of the objects that the driver depends on.
+    pub async fn survey(&self, wish: &Wish) -> Survey {
+        Survey::of(&self.client, wish).await
     }
 
     /// Adds to `process`, which serves `node`, what keeps the classes current, what tells of volumes, and what makes

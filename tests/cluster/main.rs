@@ -15,4 +15,6 @@ mod embedded;
 mod cluster {
     mod api;
     mod chart;
+    mod doctor;
+    mod native_secrets;
 }

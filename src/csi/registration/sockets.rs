@@ -23,6 +23,12 @@ pub(super) fn remove_own(directory: &Path, driver: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// The sockets of `driver` in `directory`, of this boot and others.
+pub(super) fn own(directory: &Path, driver: &str) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.iter().filter(|entry| is_own(entry, driver)).map(DirEntry::path).collect())
+}
+
 fn is_own(entry: &DirEntry, driver: &str) -> bool {
     let name = entry.file_name();
     let middle = name.to_str().and_then(|name| name.strip_prefix(driver)?.strip_suffix("-reg.sock"));

@@ -10,13 +10,13 @@ use super::Known;
 use crate::volume::ClassName;
 
 /// SecretProviderClass. API servers keep v1alpha1 as v1, unchanged.
-pub(super) fn resource() -> ApiResource {
+pub(in crate::kubernetes) fn resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("secrets-store.csi.x-k8s.io", "v1", "SecretProviderClass");
     ApiResource::from_gvk_with_plural(&kind, "secretproviderclasses")
 }
 
 /// The name and the class of `object`.
-pub(super) fn read(object: &DynamicObject) -> (ClassName, Known) {
+pub(in crate::kubernetes) fn read(object: &DynamicObject) -> (ClassName, Known) {
     let name = name_of(object);
     let known = class(&name, object).map(Arc::new);
     (name, known)

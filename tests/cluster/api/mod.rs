@@ -5,3 +5,5 @@ mod events;
 mod pod_status;
 mod secret_sync;
 mod world;
+
+pub(crate) use world::{SHARED, api_server};

@@ -13,10 +13,10 @@ use crate::embedded::Store;
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// An API server with our custom resources, for tests that leave it running. Each has a namespace of its own.
-pub(super) static SHARED: LazyLock<Cluster> = LazyLock::new(api_server);
+pub(crate) static SHARED: LazyLock<Cluster> = LazyLock::new(api_server);
 
 /// A new API server with our custom resources.
-pub(super) fn api_server() -> Cluster {
+pub(crate) fn api_server() -> Cluster {
     let cluster = Cluster::start(Scope::ApiServer);
     let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds");
     for file in fs::read_dir(crds).unwrap() {

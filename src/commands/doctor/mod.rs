@@ -1,0 +1,122 @@
+//! `secretfs doctor`: what is wrong with a node and with the objects in the cluster, and what to do.
+//!
+//! Looking is apart from judging: [`Host`] and [`Survey`] are facts, rules make findings of them.
+
+mod cluster_rules;
+mod finding;
+mod host;
+mod node_rules;
+mod places;
+
+use std::path::{Path, PathBuf};
+
+use super::output::OutputArgs;
+use crate::exit::{Failure, Outcome};
+use crate::kubernetes::Cluster;
+use crate::kubernetes::survey::{Account, Survey, Wish};
+use crate::providers::Providers;
+
+pub use finding::{Finding, Level, Report};
+pub use host::{Host, Kubelet, Purpose, Socket, State};
+pub use places::Places;
+
+/// Look for what keeps secretfs from working: on this node, and in the cluster
+///
+/// Looks at the kernel, kubelet's directory, sockets and the state directory of this node, and asks the API
+/// server for the CSIDriver object, the CRDs, the classes and the driver's rights. Takes its settings from
+/// the `secretfs node` that runs here, and looks at what it can where it is no node or there is no cluster.
+/// Exits with 0 if there are no errors (warnings do not count), and 1 if there are.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Name of the CSIDriver object
+    #[arg(long, value_name = "NAME")]
+    driver_name: Option<String>,
+
+    /// Kubelet's root directory
+    #[arg(long, value_name = "DIR")]
+    kubelet_root: Option<PathBuf>,
+
+    /// The CSI socket
+    #[arg(long, value_name = "PATH")]
+    csi_endpoint: Option<PathBuf>,
+
+    /// The mounter's socket
+    #[arg(long, value_name = "PATH")]
+    mounter: Option<PathBuf>,
+
+    /// The state directory
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// The directory of admin sockets
+    #[arg(long, value_name = "DIR")]
+    admin_dir: Option<PathBuf>,
+
+    /// A directory of external providers' sockets; may be given again
+    #[arg(long, value_name = "DIR")]
+    providers_dir: Vec<PathBuf>,
+
+    /// The host's /proc, where this runs in a container that sees its own
+    #[arg(long, value_name = "DIR", default_value = "/proc")]
+    proc: PathBuf,
+
+    /// Names the API server; by default that of the cluster in which this process is a pod
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The driver's service account, where somebody else asks
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    service_account: Option<Account>,
+
+    /// A namespace in which the driver is to write Secrets (`secretObjects`); may be given again
+    #[arg(long = "sync-secrets-namespace", value_name = "NAMESPACE")]
+    sync_namespaces: Vec<String>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// Something does not work.
+pub async fn run(args: DoctorArgs) -> Outcome {
+    let places = Places::of(&args)?;
+    let host = Host::look(&places, &args.proc).await;
+    let survey = survey(&args, &places).await;
+    let mut findings = vec![settings(&places)];
+    findings.extend(node_rules::findings(&host));
+    findings.extend(cluster_rules::findings(&survey, &places.driver, &Providers::offline(), &host));
+    let report = Report::from(findings);
+    args.output.print(&report, Report::text)?;
+    if report.errors > 0 { Err(Failure::Told) } else { Ok(()) }
+}
+
+fn settings(places: &Places) -> Finding {
+    let whose = match places.told_to {
+        Some(pid) => format!("those of `secretfs node` (pid {pid}) and what was typed"),
+        None => "the defaults and what was typed: no `secretfs node` runs here".to_owned(),
+    };
+    Finding::ok("settings", whose)
+}
+
+async fn survey(args: &DoctorArgs, places: &Places) -> Survey {
+    let wish = Wish {
+        driver: places.driver.clone(),
+        account: args.service_account.clone(),
+        needed: cluster_rules::needed(&places.driver, places.sync.as_deref()),
+        needless: cluster_rules::needless(),
+    };
+    // Without a cluster the connection's own remedies are not those of this command.
+    let in_cluster = Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token").exists();
+    if places.kubeconfig.is_none() && !in_cluster {
+        return Survey::none(
+            "no API server is known: give --kubeconfig FILE, or run it in a pod of the driver",
+        );
+    }
+    match Cluster::open(places.kubeconfig.as_deref()).await {
+        Ok(cluster) => cluster.survey(&wish).await,
+        Err(error) => Survey::none(&format!("{error:#}")),
+    }
+}

@@ -1,0 +1,163 @@
+use std::fmt;
+use std::str::FromStr;
+
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+    SubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, PostParams};
+
+use super::{Looked, Wish, answer};
+
+/// How service accounts are called as users.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
+/// One thing that somebody may do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// As in `get`.
+    pub verb: &'static str,
+    /// API group; empty for Kubernetes' own.
+    pub group: &'static str,
+    /// As in `secrets`, or `serviceaccounts/token`.
+    pub resource: &'static str,
+    /// Of one object only.
+    pub name: Option<String>,
+    /// In one namespace only.
+    pub namespace: Option<String>,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        if let Some(name) = &self.name {
+            write!(f, " {name}")?;
+        }
+        match &self.namespace {
+            Some(namespace) => write!(f, " in namespace {namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A service account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl FromStr for Account {
+    type Err = String;
+
+    /// `NAMESPACE/NAME`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err("write NAMESPACE/NAME".to_owned()),
+        }
+    }
+}
+
+/// What somebody may do, of what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// Whose rights.
+    pub user: String,
+    /// What is needed and missing.
+    pub missing: Vec<Right>,
+    /// What is not needed and there.
+    pub needless: Vec<Right>,
+}
+
+/// Judges the rights of the account of `wish`, or of who asks if that is a service account.
+pub(super) async fn judge(client: &Client, wish: &Wish) -> Looked<Judged> {
+    let user = match &wish.account {
+        Some(account) => format!("{SERVICE_ACCOUNT}{}:{}", account.namespace, account.name),
+        None => own_account(client).await?,
+    };
+    let mut judged = Judged { user, missing: Vec::new(), needless: Vec::new() };
+    for right in &wish.needed {
+        if !may(client, wish.account.as_ref(), right).await? {
+            judged.missing.push(right.clone());
+        }
+    }
+    for right in &wish.needless {
+        if may(client, wish.account.as_ref(), right).await? {
+            judged.needless.push(right.clone());
+        }
+    }
+    Ok(judged)
+}
+
+async fn own_account(client: &Client) -> Looked<String> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let (parameters, review) = (PostParams::default(), SelfSubjectReview::default());
+    let asked = answer("ask who we are", api.create(&parameters, &review)).await?;
+    let user = asked.status.and_then(|status| status.user_info).and_then(|user| user.username);
+    let user = user.unwrap_or_default();
+    if user.starts_with(SERVICE_ACCOUNT) {
+        return Ok(user);
+    }
+    Err(format!(
+        "{user} asks, which is not the driver; name the driver's service account with --service-account NAMESPACE/NAME"
+    ))
+}
+
+async fn may(client: &Client, account: Option<&Account>, right: &Right) -> Looked<bool> {
+    let (resource, subresource) = match right.resource.split_once('/') {
+        Some((resource, sub)) => (resource, Some(sub)),
+        None => (right.resource, None),
+    };
+    let attributes = ResourceAttributes {
+        verb: Some(right.verb.to_owned()),
+        group: Some(right.group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(str::to_owned),
+        name: right.name.clone(),
+        namespace: right.namespace.clone(),
+        ..ResourceAttributes::default()
+    };
+    match account {
+        Some(account) => account_may(client, account, attributes).await,
+        None => we_may(client, attributes).await,
+    }
+}
+
+async fn we_may(client: &Client, attributes: ResourceAttributes) -> Looked<bool> {
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let review = SelfSubjectAccessReview { spec, ..Default::default() };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let parameters = PostParams::default();
+    let asked = answer("ask what we may", api.create(&parameters, &review)).await?;
+    Ok(asked.status.is_some_and(|status| status.allowed))
+}
+
+async fn account_may(client: &Client, account: &Account, attributes: ResourceAttributes) -> Looked<bool> {
+    let Account { namespace, name } = account;
+    let groups = [
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{namespace}"),
+        "system:authenticated".to_owned(),
+    ];
+    let spec = SubjectAccessReviewSpec {
+        resource_attributes: Some(attributes),
+        user: Some(format!("{SERVICE_ACCOUNT}{namespace}:{name}")),
+        groups: Some(groups.to_vec()),
+        ..Default::default()
+    };
+    let review = SubjectAccessReview { spec, ..Default::default() };
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let parameters = PostParams::default();
+    let asked = answer("ask what the driver may", api.create(&parameters, &review)).await?;
+    Ok(asked.status.is_some_and(|status| status.allowed))
+}
