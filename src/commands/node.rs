@@ -370,6 +370,7 @@ fn register(
         endpoint: endpoint.display().to_string(),
         directory: registration_dir(args),
         boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?,
+        memory: args.process.state_dir.join("registered"),
         patience: Patience::default(),
     };
     Ok(Some(registration.start(mounter, stop.clone()).context("start the registration")?))

@@ -3,9 +3,14 @@
 //! Kubelet never repeats a registration that failed late, and waits ever longer before it dials
 //! a socket again that did not answer. A new socket file is a new plugin to it: so whatever goes
 //! wrong, the remedy is to remove the file and to make another.
+//!
+//! A socket that kubelet registered is left alone for as long as the mounter holds it: kubelet then never
+//! learns that this process was another for a while. It could not register a driver while the API server is
+//! away, and would forget the one it has.
 
 mod answers;
 mod keeper;
+mod memory;
 mod sockets;
 
 use std::io;
@@ -79,6 +84,8 @@ pub struct Registration {
     pub directory: PathBuf,
     /// What tells this boot of the node from others.
     pub boot_id: String,
+    /// File of this boot that tells which socket kubelet registered, for the next process.
+    pub memory: PathBuf,
     /// How long each step may take.
     pub patience: Patience,
 }

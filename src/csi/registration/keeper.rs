@@ -1,5 +1,6 @@
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,9 +76,10 @@ impl Keeper {
                 served?;
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            lost = self.silent() => lost,
+            lost = self.silent(&file) => lost,
             () = self.removed(&file) => Lost::Removed,
         };
+        self.registration.forget();
         file.remove();
         given_up.cancel();
         // Kubelet still hears the answer to its refusal.
@@ -87,12 +89,29 @@ impl Keeper {
 
     fn bind(&self) -> Result<(UnixListener, SocketFile), Lost> {
         let path = self.registration.socket();
+        if let Some(kept) = self.kept(&path)? {
+            return Ok(kept);
+        }
         // Ours too, if it is still there: only a file that appears is news to kubelet.
         sockets::remove_own(&self.registration.directory, &self.registration.driver)?;
         let listener = self.mounter.listen(&path)?;
         let file = SocketFile::at(&path)?;
         self.state.send_replace(State::Bound);
         Ok((listener, file))
+    }
+
+    /// The socket that kubelet registered for an earlier process, if the mounter has held it since.
+    fn kept(&self, path: &Path) -> Result<Option<(UnixListener, SocketFile)>, Lost> {
+        let Some(file) = SocketFile::at(path).ok().filter(|file| self.registration.remembers(file)) else {
+            return Ok(None);
+        };
+        let listener = self.mounter.listen(path)?;
+        if SocketFile::at(path)? != file {
+            return Ok(None);
+        }
+        tracing::info!("kubelet still has the driver registered");
+        self.state.send_replace(State::Registered);
+        Ok(Some((listener, file)))
     }
 
     async fn serve(&self, listener: UnixListener, given_up: CancellationToken) -> io::Result<()> {
@@ -105,11 +124,15 @@ impl Keeper {
     }
 
     /// Returns when kubelet refused, or has not taken the next step for too long.
-    async fn silent(&self) -> Lost {
+    async fn silent(&self, file: &SocketFile) -> Lost {
         let Patience { asked, notified, .. } = self.registration.patience;
         let mut state = self.state.subscribe();
         loop {
             let now = state.borrow_and_update().clone();
+            match now {
+                State::Registered => self.registration.remember(file),
+                _ => self.registration.forget(),
+            }
             let (patience, lost) = match now {
                 State::Refused(reason) => return Lost::Refused(reason),
                 State::Registered => (Duration::MAX, Lost::Removed),

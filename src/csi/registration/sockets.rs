@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -45,7 +46,7 @@ fn is_boot(text: &str) -> bool {
 }
 
 /// A socket file that was bound: the one, not another of the same name.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
@@ -68,6 +69,13 @@ impl SocketFile {
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the registration socket");
         }
+    }
+}
+
+impl fmt::Display for SocketFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (device, inode) = self.inode;
+        write!(f, "{device}:{inode}")
     }
 }
 

@@ -21,6 +21,10 @@ const SOCKET: &str = "csi.secretfs.dev-0fbca7e2-reg.sock";
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+fn mounter_of(directory: &TempDir) -> Arc<dyn Mounter> {
+    Arc::new(LocalMounter::new(Roots { pods: None, sockets: vec![directory.path().to_owned()] }))
+}
+
 /// Kubelet's directory, and the driver that registers there.
 struct Node {
     directory: TempDir,
@@ -40,16 +44,22 @@ impl Node {
     }
 
     fn within(directory: TempDir, patience: Patience) -> Self {
+        let mounter = mounter_of(&directory);
+        Self::holding(directory, mounter, patience)
+    }
+
+    /// The same with a mounter that another process may have used before.
+    fn holding(directory: TempDir, mounter: Arc<dyn Mounter>, patience: Patience) -> Self {
         let registration = Registration {
             driver: DRIVER.to_owned(),
             endpoint: "/var/lib/kubelet/plugins/csi.secretfs.dev/csi.sock".to_owned(),
             directory: directory.path().to_owned(),
             boot_id: "0fbca7e2-3a3f-4c0e-9d3a-5f2f8f3b7c11".to_owned(),
+            memory: directory.path().join("registered"),
             patience,
         };
-        let roots = Roots { pods: None, sockets: vec![directory.path().to_owned()] };
         let shutdown = CancellationToken::new();
-        let running = registration.start(Arc::new(LocalMounter::new(roots)), shutdown.clone()).unwrap();
+        let running = registration.start(mounter, shutdown.clone()).unwrap();
         let state = running.state();
         Self { directory, running: Some(running), state, shutdown }
     }
@@ -231,6 +241,44 @@ async fn the_socket_file_is_left_at_shutdown() {
     node.stop();
 
     assert!(node.socket().exists(), "without it kubelet would take the driver from the node");
+}
+
+#[tokio::test]
+async fn a_socket_that_kubelet_registered_is_left_alone_by_the_next_process_while_the_mounter_holds_it() {
+    let directory = TempDir::new().unwrap();
+    let mounter = mounter_of(&directory);
+    let mut node = Node::holding(directory, Arc::clone(&mounter), Patience { notified: PATIENCE, ..hasty() });
+    node.reaches(State::Bound).await;
+    register(&mut node).await;
+    let before = sockets::SocketFile::at(&node.socket()).unwrap();
+    node.stop();
+
+    let directory = std::mem::replace(&mut node.directory, TempDir::new().unwrap());
+    let mut next = Node::holding(directory, mounter, Patience { notified: PATIENCE, ..hasty() });
+    next.reaches(State::Registered).await;
+
+    assert!(sockets::SocketFile::at(&next.socket()).unwrap() == before);
+    // A kubelet that restarts asks on the same socket.
+    register(&mut next).await;
+}
+
+#[tokio::test]
+async fn a_socket_is_made_anew_where_kubelet_asked_and_did_not_say_what_became_of_it_before_the_process_ended()
+ {
+    let directory = TempDir::new().unwrap();
+    let mounter = mounter_of(&directory);
+    let mut node = Node::holding(directory, Arc::clone(&mounter), Patience { asked: PATIENCE, ..hasty() });
+    node.reaches(State::Bound).await;
+    register(&mut node).await;
+    Kubelet::dial(&node.socket()).await.asks().await;
+    node.reaches(State::Asked).await;
+    node.stop();
+
+    let directory = std::mem::replace(&mut node.directory, TempDir::new().unwrap());
+    let mut next =
+        Node::holding(directory, mounter, Patience { asked: PATIENCE, notified: PATIENCE, ..hasty() });
+
+    next.reaches(State::Bound).await;
 }
 
 #[test]

@@ -1,0 +1,37 @@
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::Registration;
+use super::sockets::SocketFile;
+
+impl Registration {
+    /// Notes that kubelet registered the driver through `file`.
+    pub(super) fn remember(&self, file: &SocketFile) {
+        warn(&self.memory, fs::write(&self.memory, self.note(file)));
+    }
+
+    /// Takes the note back: kubelet may not know the driver any more.
+    pub(super) fn forget(&self) {
+        match fs::remove_file(&self.memory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => warn(&self.memory, removed),
+        }
+    }
+
+    /// Whether kubelet registered what this process would tell it, through `file`.
+    pub(super) fn remembers(&self, file: &SocketFile) -> bool {
+        fs::read_to_string(&self.memory).is_ok_and(|note| note == self.note(file))
+    }
+
+    fn note(&self, file: &SocketFile) -> String {
+        format!("{file} {} {}\n", self.driver, self.endpoint)
+    }
+}
+
+/// Without the note the next process registers anew.
+fn warn(memory: &Path, outcome: io::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::warn!(path = %memory.display(), %error, "the note of the registration is not kept");
+    }
+}
