@@ -16,5 +16,6 @@ mod cluster {
     mod api;
     mod chart;
     mod doctor;
+    mod e2e;
     mod native_secrets;
 }

@@ -1,0 +1,11 @@
+//! The whole: real pods on a real kubelet, the driver from its chart and image, OpenBao as the store.
+
+mod crash;
+mod identity;
+mod outage;
+mod pods;
+mod registration;
+mod rights;
+mod takeover;
+mod upstream;
+mod world;

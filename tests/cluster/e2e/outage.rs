@@ -1,0 +1,234 @@
+//! What goes on while a store, or the API server, is away.
+
+use std::time::{Duration, Instant};
+
+use csi_proto::csi::node_client::NodeClient;
+use csi_proto::csi::volume_capability::access_mode::Mode;
+use csi_proto::csi::volume_capability::{AccessMode, AccessType, MountVolume};
+use csi_proto::csi::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+
+use testing::Component;
+
+use super::world::{DRIVER, Namespace, World, alone, pod, seen, until};
+
+/// `name` of service account `app`, whose one container ends when it is told to.
+fn mortal(name: &str, class: &str) -> serde_json::Value {
+    let mut web = pod(name, class);
+    web["spec"]["containers"][0]["command"] =
+        json!(["sh", "-c", "trap 'exit 1' TERM; while :; do sleep 1 & wait; done"]);
+    web
+}
+
+/// Calls of stores that the driver has counted.
+fn store_calls(world: &World) -> u64 {
+    let metrics = world.http("/metrics").expect("metrics");
+    let calls = metrics.lines().filter(|line| line.starts_with("secretfs_store_calls_total{"));
+    calls.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// Answers to kubelet's publishes that the driver has counted, by code.
+fn publishes(world: &World, code: &str) -> u64 {
+    let metrics = world.http("/metrics").expect("metrics");
+    let wanted = format!("code=\"{code}\"");
+    let lines =
+        metrics.lines().filter(|line| line.starts_with("secretfs_publish_total{") && line.contains(&wanted));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// Milliseconds that each publish for a pod took that ended after `since`, from the driver's log.
+fn answered(shop: &Namespace<'_>, pod: &str, since: Instant) -> Vec<u64> {
+    let since = format!("--since={}s", since.elapsed().as_secs() + 1);
+    let log =
+        shop.world.try_kubectl(&["-n", super::world::SYSTEM, "logs", "daemonset/secretfs-node", &since]);
+    let of_pod = |line: &&str| {
+        line.contains("NodePublishVolume")
+            && line.contains(&format!("pod=\"{pod}\""))
+            && line.contains("done")
+    };
+    let took = |line: &str| line.split("ms=").nth(1)?.split_whitespace().next()?.parse().ok();
+    log.lines().filter(of_pod).filter_map(took).collect()
+}
+
+#[test]
+fn pods_outlive_an_outage_of_the_store_and_kubelets_restart_in_it() {
+    let (world, _alone) = alone();
+    let shop = Namespace::new(world, "outage-store");
+    shop.secret("db", "before the outage");
+    // Long enough that only a republish could be what asks the store.
+    shop.vault_class("app", &["db"], &[("secretfs.dev/refresh", "1h")]);
+    shop.vault_class("cached", &["db"], &[("secretfs.dev/refresh", "1h"), ("secretfs.dev/start", "cached")]);
+    shop.apply(&mortal("web", "app"));
+    shop.apply(&mortal("first", "cached"));
+    shop.until_ready("web");
+    shop.until_ready("first");
+
+    world.bao().stop();
+    let (calls, since) = (store_calls(world), Instant::now());
+    world.cluster.stop(Component::Kubelet);
+    world.cluster.start_again(Component::Kubelet);
+    until("kubelet publishes again", || !answered(&shop, "web", since).is_empty(), || world.node_log());
+    let took = answered(&shop, "web", since);
+    println!(
+        "republishes after kubelet's restart took {took:?} ms, with {} store calls",
+        store_calls(world) - calls
+    );
+    assert_eq!(store_calls(world), calls);
+    assert_eq!(shop.read("web", "db"), "before the outage");
+
+    shop.kubectl(&["exec", "web", "--", "kill", "1"]);
+    let restarts = || shop.field("pod/web", "{.status.containerStatuses[0].restartCount}");
+    until("the container that crashed is started again", || restarts() == "1", restarts);
+    shop.until_ready("web");
+    assert_eq!(shop.read("web", "db"), "before the outage");
+
+    shop.apply(&pod("new", "app"));
+    let told = shop.until_event("new", "provider vault");
+    println!("a new pod waits: {told}");
+    shop.apply(&pod("second", "cached"));
+    shop.until_ready("second");
+    assert_eq!(shop.read("second", "db"), "before the outage");
+    shop.until_event("second", "cached");
+    let mut stranger = pod("stranger", "cached");
+    stranger["spec"]["serviceAccountName"] = json!("stranger");
+    shop.apply(&stranger);
+    shop.until_event("stranger", "FailedMount");
+    assert_ne!(shop.field("pod/stranger", "{.status.phase}"), "Running");
+
+    world.bao().start_again();
+    let back = Instant::now();
+    shop.until_ready("new");
+    println!("the pod that waited was ready {} ms after the store was back", back.elapsed().as_millis());
+    assert_eq!(shop.read("new", "db"), "before the outage");
+}
+
+#[test]
+fn pods_outlive_an_outage_of_the_api_server_and_a_death_of_the_driver_in_it() {
+    let (world, _alone) = alone();
+    let shop = Namespace::new(world, "outage-api");
+    shop.secret("db", "from vault");
+    world.put("outage-api", "item", "from the store");
+    shop.vault_class("vault", &["db"], &[("secretfs.dev/auth", "jwt"), ("vaultAuthMountPath", "jwt")]);
+    shop.store_class("store", &["item"]);
+    shop.apply(&pod("vault", "vault"));
+    shop.apply(&pod("store", "store"));
+    shop.until_ready("vault");
+    shop.until_ready("store");
+    let uid = |pod: &str| shop.field(&format!("pod/{pod}"), "{.metadata.uid}");
+    let (vault, store) = (uid("vault"), uid("store"));
+
+    world.cluster.stop(Component::ApiServer);
+    assert_eq!(seen(&vault, "db").as_deref(), Some("from vault"));
+    assert_eq!(seen(&store, "item").as_deref(), Some("from the store"));
+
+    // Kubelet knows of no new pod now: this client is the test's own.
+    let stranger = StrayVolume::new(world, "outage-api", "store");
+    stranger.publish().expect("a publish from the cache of classes");
+    assert_eq!(std::fs::read_to_string(stranger.target.join("item")).unwrap(), "from the store");
+    stranger.unpublish().expect("to unpublish it");
+
+    let answered = publishes(world, "ok");
+    until("kubelet publishes without the API server", || publishes(world, "ok") > answered, String::new);
+    shop.secret("db", "while the API server is away");
+    until(
+        "vault's file rotates",
+        || seen(&vault, "db").as_deref() == Some("while the API server is away"),
+        String::new,
+    );
+
+    let old = world.kill_node();
+    println!("node was back after {} ms", world.until_restarted(old).as_millis());
+    assert_eq!(seen(&vault, "db").as_deref(), Some("while the API server is away"));
+    shop.secret("db", "after the death");
+    world.put("outage-api", "item", "after the death");
+    until(
+        "the store's file rotates",
+        || seen(&store, "item").as_deref() == Some("after the death"),
+        String::new,
+    );
+    until("vault's file rotates", || seen(&vault, "db").as_deref() == Some("after the death"), String::new);
+
+    world.cluster.start_again(Component::ApiServer);
+    shop.delete("vault");
+    shop.delete("store");
+}
+
+/// A volume of a pod that kubelet does not know.
+struct StrayVolume {
+    runtime: tokio::runtime::Runtime,
+    socket: std::path::PathBuf,
+    request: NodePublishVolumeRequest,
+    target: std::path::PathBuf,
+}
+
+impl StrayVolume {
+    fn new(world: &World, namespace: &str, class: &str) -> Self {
+        let described = testing::PodVolume {
+            namespace: namespace.to_owned(),
+            service_account: "app".to_owned(),
+            ..testing::PodVolume::new("stray", class)
+        };
+        let volume = world.cluster.kubelet_root().join("pods").join(&described.uid).join("volumes");
+        let target = volume.join("kubernetes.io~csi/secrets/mount");
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        let kubelet = |key: &str, value: &str| (format!("csi.storage.k8s.io/{key}"), value.to_owned());
+        let capability = VolumeCapability {
+            access_mode: Some(AccessMode { mode: Mode::SingleNodeWriter.into() }),
+            access_type: Some(AccessType::Mount(MountVolume::default())),
+        };
+        let request = NodePublishVolumeRequest {
+            volume_id: described.id(),
+            target_path: target.display().to_string(),
+            volume_capability: Some(capability),
+            readonly: true,
+            volume_context: [
+                kubelet("pod.name", "stray"),
+                kubelet("pod.namespace", namespace),
+                kubelet("pod.uid", &described.uid),
+                kubelet("serviceAccount.name", "app"),
+                kubelet("ephemeral", "true"),
+                ("secretProviderClass".to_owned(), class.to_owned()),
+            ]
+            .into(),
+            ..NodePublishVolumeRequest::default()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let socket = world.cluster.kubelet_root().join("plugins").join(DRIVER).join("csi.sock");
+        Self { runtime, socket, request, target }
+    }
+
+    async fn client(&self) -> NodeClient<Channel> {
+        let socket = self.socket.clone();
+        let connect = service_fn(move |_: Uri| {
+            let socket = socket.clone();
+            async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from_static("http://localhost").timeout(Duration::from_secs(60));
+        NodeClient::new(endpoint.connect_with_connector(connect).await.unwrap())
+    }
+
+    fn publish(&self) -> Result<(), tonic::Status> {
+        self.runtime
+            .block_on(async { self.client().await.node_publish_volume(self.request.clone()).await.map(drop) })
+    }
+
+    fn unpublish(&self) -> Result<(), tonic::Status> {
+        let request = NodeUnpublishVolumeRequest {
+            volume_id: self.request.volume_id.clone(),
+            target_path: self.request.target_path.clone(),
+        };
+        self.runtime.block_on(async { self.client().await.node_unpublish_volume(request).await.map(drop) })
+    }
+}
+
+impl Drop for StrayVolume {
+    fn drop(&mut self) {
+        // Kubelet would look after a directory that it did not make.
+        for directory in self.target.ancestors().skip(1).take(4) {
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}

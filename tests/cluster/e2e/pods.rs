@@ -1,0 +1,99 @@
+//! What a pod sees of its volume, from its first moment to its last.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::world::{Namespace, pod, shared, until};
+
+#[test]
+fn a_pod_reads_a_rotated_secret_as_its_own_user_and_group_and_leaves_nothing_behind() {
+    let (world, _peace) = shared();
+    let shop = Namespace::new(world, "pods-user");
+    shop.secret("db", "first");
+    shop.vault_class("app", &["db"], &[]);
+    let mut web = pod("web", "app");
+    web["spec"]["securityContext"] = json!({"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000});
+    let applied = Instant::now();
+    shop.apply(&web);
+
+    shop.until_ready("web");
+    println!("ready {} ms after it was applied", applied.elapsed().as_millis());
+    assert_eq!(shop.read("web", "db"), "first");
+    let looks = shop.kubectl(&["exec", "web", "--", "stat", "-Lc", "%u:%g %a", "/secrets/db", "/secrets"]);
+    assert_eq!(looks, "0:2000 440\n0:2000 750\n");
+    let user = shop.kubectl(&["exec", "web", "--", "id", "-u"]);
+    assert_eq!(user.trim(), "1000");
+
+    shop.secret("db", "second");
+    let changed = Instant::now();
+    shop.until_reads("web", "db", "second");
+    println!("rotated {} ms after the change, at a refresh of one second", changed.elapsed().as_millis());
+    assert_eq!(shop.field("pod/web", "{.status.containerStatuses[0].restartCount}"), "0");
+
+    let directory = shop.target("web").ancestors().nth(4).unwrap().to_owned();
+    shop.delete("web");
+    until("kubelet's directory of the pod is gone", || !directory.exists(), || format!("{directory:?}"));
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(directory.to_str().unwrap()), "{mounts}");
+}
+
+#[test]
+fn a_user_outside_the_group_reads_a_file_of_the_default_mode() {
+    let (world, _peace) = shared();
+    let shop = Namespace::new(world, "pods-mode");
+    shop.secret("db", "open to the pod");
+    shop.vault_class("app", &["db"], &[]);
+    let mut web = pod("web", "app");
+    web["spec"]["securityContext"] = json!({"runAsUser": 1000, "runAsGroup": 1000, "runAsNonRoot": true});
+    shop.apply(&web);
+
+    shop.until_ready("web");
+    assert_eq!(shop.read("web", "db"), "open to the pod");
+}
+
+#[test]
+fn a_pods_own_secret_is_the_credential_where_the_class_says_so() {
+    let (world, _peace) = shared();
+    let shop = Namespace::new(world, "pods-approle");
+    shop.secret("db", "by role");
+    let (role, secret) = {
+        let bao = world.bao();
+        bao.write("sys/auth/approle", &json!({"type": "approle"}));
+        bao.write("auth/approle/role/shop", &json!({"token_policies": "app"}));
+        let role = bao.read("auth/approle/role/shop/role-id")["data"]["role_id"].as_str().unwrap().to_owned();
+        let secret = bao.write("auth/approle/role/shop/secret-id", &json!({}));
+        (role, secret["data"]["secret_id"].as_str().unwrap().to_owned())
+    };
+    shop.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "approle",
+        &format!("--from-literal=role-id={role}"),
+        &format!("--from-literal=secret-id={secret}"),
+    ]);
+    shop.vault_class("app", &["db"], &[("secretfs.dev/auth", "approle")]);
+    let mut web = pod("web", "app");
+    web["spec"]["volumes"][0]["csi"]["nodePublishSecretRef"] = json!({"name": "approle"});
+    shop.apply(&web);
+
+    shop.until_ready("web");
+    assert_eq!(shop.read("web", "db"), "by role");
+}
+
+#[test]
+fn an_edit_of_the_class_reaches_the_pods_that_run() {
+    let (world, _peace) = shared();
+    let shop = Namespace::new(world, "pods-edit");
+    shop.secret("one", "first of two");
+    shop.secret("two", "second of two");
+    shop.vault_class("app", &["one"], &[]);
+    shop.apply(&pod("web", "app"));
+    shop.until_ready("web");
+
+    shop.vault_class("app", &["one", "two"], &[]);
+
+    shop.until_reads("web", "two", "second of two");
+    assert_eq!(shop.read("web", "one"), "first of two");
+}

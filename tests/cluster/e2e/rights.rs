@@ -1,0 +1,160 @@
+//! Each right that the driver asks for is one it uses: what rests on it fails without it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::upstream::synced;
+use super::world::{Namespace, SYSTEM, World, alone, pod, until};
+
+/// How long something is waited for that must not come.
+const IN_VAIN: Duration = Duration::from_secs(8);
+
+/// A cluster role of the driver's without its rule for one resource, until this is dropped.
+struct Taken<'a> {
+    world: &'a World,
+    whole: Value,
+}
+
+impl<'a> Taken<'a> {
+    fn from(world: &'a World, role: &str, resource: &str) -> Self {
+        let text = world.cluster.kubectl(&["get", "clusterrole", role, "-o", "json"]);
+        let mut whole: Value = serde_json::from_str(&text).unwrap();
+        whole["metadata"] = json!({"name": role, "labels": whole["metadata"]["labels"]});
+        let mut less = whole.clone();
+        let rules = less["rules"].as_array_mut().unwrap();
+        let before = rules.len();
+        rules.retain(|rule| rule["resources"] != json!([resource]));
+        assert_eq!(rules.len() + 1, before, "{role} has one rule for {resource}");
+        world.cluster.apply(&less.to_string());
+        Self { world, whole }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.world.cluster.apply(&self.whole.to_string());
+    }
+}
+
+const CLASSES: &str = "secretproviderclasses-role";
+const SYNC: &str = "secretprovidersyncing-role";
+
+/// Asserts that `there` does not come about.
+fn never(what: &str, there: impl Fn() -> bool) {
+    let started = Instant::now();
+    while started.elapsed() < IN_VAIN {
+        assert!(!there(), "{what}, though the right was taken away");
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// Starts a pod whose class is also kept as the Secret `copy`.
+fn start<'a>(world: &'a World, namespace: &str) -> Namespace<'a> {
+    let shop = Namespace::new(world, namespace);
+    shop.secret("db", "value");
+    shop.apply(&synced(shop.vault_manifest("app", &["db"], &[]), "copy", "db"));
+    shop.apply(&pod("web", "app"));
+    shop.until_ready("web");
+    shop
+}
+
+fn events(shop: &Namespace<'_>) -> String {
+    shop.field("events", "{.items[*].reason}")
+}
+
+fn statuses(shop: &Namespace<'_>) -> String {
+    shop.try_kubectl(&["get", "secretproviderclasspodstatuses", "-o", "name"])
+}
+
+fn secret(shop: &Namespace<'_>) -> String {
+    shop.try_kubectl(&["get", "secret", "copy", "--ignore-not-found", "-o", "name"])
+}
+
+#[test]
+fn without_the_right_to_classes_no_class_is_found() {
+    let (world, _alone) = alone();
+    let taken = Taken::from(world, CLASSES, "secretproviderclasses");
+    // The watch that runs was allowed when it began: a new process has to ask.
+    let old = world.node_pid();
+    world.cluster.kubectl(&[
+        "-n",
+        SYSTEM,
+        "delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/component=node",
+        "--wait=false",
+    ]);
+    until(
+        "another process serves",
+        || world.pid_of("node").is_some_and(|pid| pid != old),
+        || world.node_log(),
+    );
+    let shop = Namespace::new(world, "rights-classes");
+    shop.secret("db", "value");
+    shop.vault_class("app", &["db"], &[]);
+    shop.apply(&pod("web", "app"));
+    never("a pod started", || shop.field("pod/web", "{.status.phase}") == "Running");
+    println!("{}", shop.until_event("web", "FailedMount"));
+    drop(taken);
+    shop.until_ready("web");
+}
+
+#[test]
+fn without_the_right_to_statuses_none_is_written() {
+    let (world, _alone) = alone();
+    let taken = Taken::from(world, CLASSES, "secretproviderclasspodstatuses");
+    let shop = start(world, "rights-statuses");
+    never("a status was written", || !statuses(&shop).is_empty());
+    drop(taken);
+    until("the status is written", || !statuses(&shop).is_empty(), || world.node_log());
+}
+
+#[test]
+fn without_the_right_to_events_none_is_told() {
+    let (world, _alone) = alone();
+    let taken = Taken::from(world, CLASSES, "events");
+    let shop = start(world, "rights-events");
+    never("an event was told", || events(&shop).contains("Mounted"));
+    drop(taken);
+    shop.apply(&pod("next", "app"));
+    shop.until_event("next", "Mounted");
+}
+
+#[test]
+fn without_the_right_to_its_csidriver_the_driver_cannot_look_at_it() {
+    let (world, _alone) = alone();
+    let doctor = || {
+        let arguments =
+            ["-n", SYSTEM, "exec", "daemonset/secretfs-node", "--", "/usr/bin/secretfs", "doctor"];
+        world.try_kubectl(&arguments)
+    };
+    let looked = |told: &str| told.lines().any(|line| line.contains("CSIDriver") && line.contains("ok"));
+    assert!(looked(&doctor()), "{}", doctor());
+    let taken = Taken::from(world, CLASSES, "csidrivers");
+    assert!(!looked(&doctor()), "{}", doctor());
+    drop(taken);
+}
+
+#[test]
+fn without_the_right_to_secrets_none_is_made_and_the_pod_is_told() {
+    let (world, _alone) = alone();
+    let taken = Taken::from(world, SYNC, "secrets");
+    let shop = start(world, "rights-secrets");
+    never("a Secret was made", || !secret(&shop).is_empty());
+    let told = shop.until_event("web", "syncSecret");
+    println!("{told}");
+    drop(taken);
+    until("the Secret is made", || !secret(&shop).is_empty(), || world.node_log());
+}
+
+#[test]
+fn without_the_right_to_pods_no_secret_is_made_for_its_owner_is_not_known() {
+    let (world, _alone) = alone();
+    let taken = Taken::from(world, SYNC, "pods");
+    let shop = start(world, "rights-pods");
+    never("a Secret was made", || !secret(&shop).is_empty());
+    drop(taken);
+    until("the Secret is made", || !secret(&shop).is_empty(), || world.node_log());
+}

@@ -1,0 +1,488 @@
+//! What every test of the whole arranges: a cluster, a store that judges its pods, the driver installed by its chart.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testing::{Cluster, OpenBao, Scope};
+
+/// The program under test.
+pub(crate) const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
+/// How long something may take that has no reason to take long.
+pub(crate) const SOON: Duration = Duration::from_secs(90);
+/// Where the driver's own objects are.
+pub(crate) const SYSTEM: &str = "secretfs-system";
+/// The driver's name: upstream's, so that upstream's manifests are served unchanged.
+pub(crate) const DRIVER: &str = "secrets-store.csi.k8s.io";
+
+/// A cluster with the driver on it.
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    bao: Mutex<OpenBao>,
+    /// Where the driver answers over HTTP.
+    port: u16,
+    /// Tests that take something away from the others hold it alone.
+    peace: RwLock<()>,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(World::start);
+
+/// The world, shared with other tests.
+pub(crate) fn shared() -> (&'static World, RwLockReadGuard<'static, ()>) {
+    let world = &*WORLD;
+    (world, world.peace.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The world, for a test that stops parts of it.
+pub(crate) fn alone() -> (&'static World, RwLockWriteGuard<'static, ()>) {
+    let world = &*WORLD;
+    (world, world.peace.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl World {
+    fn start() -> Self {
+        let cluster = Cluster::start(Scope::Whole);
+        let bao = OpenBao::durable();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let world = Self { cluster, bao: Mutex::new(bao), port, peace: RwLock::default() };
+        world.introduce();
+        world.make_store();
+        world.install();
+        world
+    }
+
+    /// OpenBao, which others may be stopping.
+    pub(crate) fn bao(&self) -> MutexGuard<'_, OpenBao> {
+        self.bao.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has OpenBao judge the pods of this cluster: by token reviews, and by the cluster's keys alone.
+    fn introduce(&self) {
+        self.cluster.apply(
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: reviewer, namespace: default}\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: reviewer}\n\
+             roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: 'system:auth-delegator'}\n\
+             subjects: [{kind: ServiceAccount, name: reviewer, namespace: default}]\n",
+        );
+        let reviewer = self.cluster.kubectl(&["create", "token", "reviewer", "--duration=24h"]);
+        let bao = self.bao();
+        bao.mount_kv2("secret");
+        bao.write("sys/auth/kubernetes", &json!({"type": "kubernetes"}));
+        bao.write(
+            "auth/kubernetes/config",
+            &json!({
+                "kubernetes_host": self.cluster.api_url(),
+                "kubernetes_ca_cert": read(&self.cluster.authority()),
+                "token_reviewer_jwt": reviewer.trim(),
+                "disable_local_ca_jwt": true,
+            }),
+        );
+        bao.write("sys/auth/jwt", &json!({"type": "jwt"}));
+        let keys = read(&self.cluster.folder().join("pki/service-accounts.pub"));
+        bao.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": [keys]}));
+        bao.policy("app", &[("secret/data/*", &["read"])]);
+    }
+
+    /// A role at both login methods for the service account `app` of `namespace`.
+    pub(crate) fn admit(&self, namespace: &str) {
+        let bao = self.bao();
+        let role = json!({
+            "bound_service_account_names": "app", "bound_service_account_namespaces": namespace,
+            "audience": "vault", "token_policies": "app", "token_ttl": "1h",
+        });
+        bao.write(&format!("auth/kubernetes/role/{namespace}"), &role);
+        let role = json!({
+            "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "token_policies": "app",
+            "bound_subject": format!("system:serviceaccount:{namespace}:app"), "token_ttl": "1h",
+        });
+        bao.write(&format!("auth/jwt/role/{namespace}"), &role);
+    }
+
+    /// A directory of the node that the driver reads its embedded store from.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.cluster.folder().join("store")
+    }
+
+    fn make_store(&self) {
+        self.secretfs(&["store", "init"], "");
+    }
+
+    /// Runs the program on the node, with the embedded store.
+    pub(crate) fn secretfs(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = Command::new(SECRETFS);
+        command.args(arguments).env("SECRETFS_STORE", self.store());
+        run(&mut command, input)
+    }
+
+    /// Puts a value into the embedded store.
+    pub(crate) fn put(&self, namespace: &str, item: &str, value: &str) {
+        self.secretfs(&["store", "put", "--namespace", namespace, item], value);
+    }
+
+    fn install(&self) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut image = Command::new(root.join("hack/image"));
+        image
+            .args(["--binary", SECRETFS, "--name", "localhost/secretfs:test", "--import"])
+            .arg(self.cluster.containerd_address());
+        run(&mut image, "");
+        self.cluster.kubectl(&["create", "namespace", SYSTEM]);
+        self.helm(&[]);
+        self.until_ready();
+    }
+
+    /// Installs or upgrades the chart with the values of the tests and these.
+    pub(crate) fn helm(&self, more: &[&str]) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let values = self.cluster.folder().join("values.yaml");
+        std::fs::write(&values, self.values()).unwrap();
+        let mut helm = Command::new("helm");
+        helm.args(["upgrade", "--install", "secretfs", "--namespace", SYSTEM, "--values"])
+            .arg(values)
+            .args(more)
+            .arg(root.join("deploy/charts/secretfs"))
+            .env("KUBECONFIG", self.cluster.kubeconfig());
+        run(&mut helm, "");
+    }
+
+    /// Nothing routes a service's address in this cluster, so that the driver is on the node's network
+    /// and told where the API server is.
+    fn values(&self) -> String {
+        let api = self.cluster.api_url().replace("https://", "");
+        let (host, port) = api.split_once(':').unwrap();
+        let store = self.store();
+        json!({
+            "csidriver": {"name": DRIVER},
+            "logVerbosity": 4,
+            "store": {"hostPath": store},
+            "vault": {"address": self.bao().address()},
+            "syncSecret": {"enabled": true, "clusterWide": true},
+            "tokenRequests": [{"audience": "vault"}, {"audience": ""}],
+            "linux": {
+                "image": {"repository": "localhost/secretfs", "tag": "test", "pullPolicy": "Never"},
+                "hostNetwork": true,
+                "kubeletRootDir": self.cluster.kubelet_root(),
+                "stateDir": self.state(),
+                "providersDir": self.providers(),
+                "metricsAddr": format!("127.0.0.1:{}", self.port),
+                "env": [
+                    {"name": "KUBERNETES_SERVICE_HOST", "value": host},
+                    {"name": "KUBERNETES_SERVICE_PORT", "value": port},
+                ],
+            },
+        })
+        .to_string()
+    }
+
+    /// What the driver keeps on the node: on a tmpfs, as it wants it.
+    pub(crate) fn state(&self) -> PathBuf {
+        PathBuf::from(format!("/run/secretfs-test-{}", std::process::id()))
+    }
+
+    /// Where external providers have their sockets.
+    pub(crate) fn providers(&self) -> PathBuf {
+        self.cluster.folder().join("providers")
+    }
+
+    /// Waits until kubelet knows the driver.
+    pub(crate) fn until_ready(&self) {
+        let registered = || self.try_kubectl(&["get", "csinode", "-o", "yaml"]).contains(DRIVER);
+        until("the driver is registered", registered, || self.node_log());
+        self.cluster.kubectl(&[
+            "-n",
+            SYSTEM,
+            "rollout",
+            "status",
+            "daemonset/secretfs-node",
+            "--timeout=120s",
+        ]);
+    }
+
+    /// Pid of `secretfs node` on this machine.
+    pub(crate) fn node_pid(&self) -> u32 {
+        self.pid_of("node").expect("a running node")
+    }
+
+    /// Pid of the process of this cluster's pods that runs `secretfs COMMAND`.
+    pub(crate) fn pid_of(&self, command: &str) -> Option<u32> {
+        let root = self.cluster.kubelet_root().display().to_string();
+        let pids = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.find(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let mut words = line.split('\0');
+            let program = words.next().unwrap_or_default();
+            program.ends_with("secretfs")
+                && line.contains(&root)
+                && line.split('\0').any(|word| word == command)
+        })
+    }
+
+    /// kill -9 of `secretfs node`; the pod's container is started again by kubelet.
+    pub(crate) fn kill_node(&self) -> u32 {
+        let pid = self.node_pid();
+        let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        pid
+    }
+
+    /// Waits until another process than `old` is `secretfs node`, and is registered.
+    pub(crate) fn until_restarted(&self, old: u32) -> Duration {
+        let started = Instant::now();
+        let is_new = || self.pid_of("node").is_some_and(|pid| pid != old) && self.has_recovered();
+        until("node is back", is_new, || self.node_log());
+        started.elapsed()
+    }
+
+    /// Whether the driver serves what it took over; that may be so before it is ready for new pods.
+    fn has_recovered(&self) -> bool {
+        let missing = self.answer("/readyz").map(|(_, body)| body);
+        missing.is_some_and(|missing| !missing.contains("recovered") && !missing.contains("registered"))
+    }
+
+    /// What the driver answers at a path over HTTP, if well.
+    pub(crate) fn http(&self, path: &str) -> Option<String> {
+        self.answer(path).and_then(|(well, body)| well.then_some(body))
+    }
+
+    /// The same, whether well or not.
+    fn answer(&self, path: &str) -> Option<(bool, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.lines().next()?.contains(" 200 "), body.to_owned()))
+    }
+
+    /// The log of `secretfs node`, its last lines.
+    pub(crate) fn node_log(&self) -> String {
+        self.try_kubectl(&["-n", SYSTEM, "logs", "daemonset/secretfs-node", "--tail=60"])
+    }
+
+    /// kubectl, whatever comes of it.
+    pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> String {
+        self.cluster.try_kubectl(arguments).unwrap_or_default()
+    }
+}
+
+/// A namespace of one test, which goes with its value.
+pub(crate) struct Namespace<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) name: String,
+}
+
+impl<'a> Namespace<'a> {
+    /// A namespace with a service account `app`, which OpenBao lets in as the role of the namespace's name.
+    pub(crate) fn new(world: &'a World, name: &str) -> Self {
+        world.cluster.apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n\
+             apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: app, namespace: {name}}}\n---\n\
+             apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: stranger, namespace: {name}}}\n"
+        ));
+        world.admit(name);
+        Self { world, name: name.to_owned() }
+    }
+
+    /// kubectl in this namespace.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        self.world.cluster.kubectl(&[&["-n", &self.name], arguments].concat())
+    }
+
+    /// The same, whatever comes of it.
+    pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> String {
+        self.world.try_kubectl(&[&["-n", &self.name], arguments].concat())
+    }
+
+    /// One field of an object; empty where it is not.
+    pub(crate) fn field(&self, object: &str, path: &str) -> String {
+        self.try_kubectl(&["get", object, "-o", &format!("jsonpath={path}")])
+    }
+
+    /// A secret of OpenBao's that this namespace's classes read.
+    pub(crate) fn secret(&self, name: &str, value: &str) {
+        self.world.bao().put("secret", &format!("{}/{name}", self.name), &json!({"value": value}));
+    }
+
+    /// Applies manifests to this namespace.
+    pub(crate) fn apply(&self, manifest: &Value) {
+        let mut manifest = manifest.clone();
+        manifest["metadata"]["namespace"] = json!(self.name);
+        self.world.cluster.apply(&manifest.to_string());
+    }
+
+    /// Applies a class of OpenBao's `objects`, each a file with the secret of its name.
+    pub(crate) fn vault_class(&self, name: &str, objects: &[&str], more: &[(&str, &str)]) {
+        self.apply(&self.vault_manifest(name, objects, more));
+    }
+
+    /// The same as a manifest.
+    pub(crate) fn vault_manifest(&self, name: &str, objects: &[&str], more: &[(&str, &str)]) -> Value {
+        let object = |object: &&str| {
+            format!(
+                "- {{objectName: {object}, secretPath: secret/data/{}/{object}, secretKey: value}}\n",
+                self.name
+            )
+        };
+        let mut parameters = json!({
+            "roleName": self.name,
+            "vaultAddress": self.world.bao().address(),
+            "objects": objects.iter().map(object).collect::<String>(),
+            "secretfs.dev/refresh": "1s",
+        });
+        for (key, value) in more {
+            parameters[*key] = json!(value);
+        }
+        json!({
+            "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+            "metadata": {"name": name}, "spec": {"provider": "vault", "parameters": parameters},
+        })
+    }
+
+    /// Applies a class of the embedded store.
+    pub(crate) fn store_class(&self, name: &str, items: &[&str]) {
+        let object = |item: &&str| format!("- {{objectName: {item}, item: {item}}}\n");
+        self.apply(&json!({
+            "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+            "metadata": {"name": name},
+            "spec": {
+                "provider": "secretfs",
+                "parameters": {"objects": items.iter().map(object).collect::<String>()},
+            },
+        }));
+    }
+
+    /// Waits until a pod is Ready.
+    pub(crate) fn until_ready(&self, pod: &str) {
+        let ready = || self.field(&format!("pod/{pod}"), READY) == "True";
+        until(&format!("pod {pod} is ready"), ready, || {
+            format!("{}\n{}", self.try_kubectl(&["describe", "pod", pod]), self.world.node_log())
+        });
+    }
+
+    /// The text of an event of a pod that has `wanted` in it.
+    pub(crate) fn until_event(&self, pod: &str, wanted: &str) -> String {
+        let selector = format!("involvedObject.name={pod}");
+        let arguments = ["get", "events", "--field-selector", &selector, "-o", EVENTS];
+        let said = || self.try_kubectl(&arguments);
+        until(
+            &format!("an event of {pod} says {wanted:?}"),
+            || said().contains(wanted),
+            || format!("{}\n{}", said(), self.world.node_log()),
+        );
+        said().lines().find(|line| line.contains(wanted)).unwrap_or_default().to_owned()
+    }
+
+    /// What a pod's container sees in a file.
+    pub(crate) fn read(&self, pod: &str, file: &str) -> String {
+        self.try_kubectl(&["exec", pod, "--", "cat", &format!("/secrets/{file}")])
+    }
+
+    /// Waits until a pod's container sees `wanted` in a file.
+    pub(crate) fn until_reads(&self, pod: &str, file: &str, wanted: &str) {
+        until(
+            &format!("{pod} reads {wanted:?}"),
+            || self.read(pod, file) == wanted,
+            || format!("it reads {:?}\n{}", self.read(pod, file), self.world.node_log()),
+        );
+    }
+
+    /// Where the volume of a pod is on the node.
+    pub(crate) fn target(&self, pod: &str) -> PathBuf {
+        let uid = self.field(&format!("pod/{pod}"), "{.metadata.uid}");
+        assert!(!uid.is_empty(), "pod {pod} has no uid");
+        let volumes = self.world.cluster.kubelet_root().join("pods").join(uid).join("volumes");
+        volumes.join("kubernetes.io~csi/secrets/mount")
+    }
+
+    /// Deletes a pod and waits until it is gone.
+    pub(crate) fn delete(&self, pod: &str) {
+        self.kubectl(&["delete", "pod", pod, "--wait", "--timeout=90s"]);
+    }
+}
+
+impl Drop for Namespace<'_> {
+    fn drop(&mut self) {
+        // Pods first: a namespace waits for them, and the next test need not.
+        self.try_kubectl(&[
+            "delete",
+            "deployments,pods",
+            "--all",
+            "--wait=true",
+            "--timeout=90s",
+            "--grace-period=1",
+        ]);
+        self.world.try_kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+    }
+}
+
+const READY: &str = "{.status.conditions[?(@.type==\"Ready\")].status}";
+const EVENTS: &str = "jsonpath={range .items[*]}{.reason}: {.message}{\"\\n\"}{end}";
+
+/// A pod whose one container mounts a volume of `class` at `/secrets`.
+pub(crate) fn pod(name: &str, class: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {
+            "serviceAccountName": "app",
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{
+                "name": "main", "image": "localhost/busybox:1", "imagePullPolicy": "Never",
+                "command": ["sleep", "100000"],
+                "volumeMounts": [{"name": "secrets", "mountPath": "/secrets", "readOnly": true}],
+            }],
+            "volumes": [{
+                "name": "secrets",
+                "csi": {"driver": DRIVER, "readOnly": true, "volumeAttributes": {"secretProviderClass": class}},
+            }],
+        },
+    })
+}
+
+/// Waits for `what`, or fails with what `why` tells.
+pub(crate) fn until(what: &str, mut there: impl FnMut() -> bool, why: impl Fn() -> String) {
+    let started = Instant::now();
+    while !there() {
+        assert!(started.elapsed() < SOON, "not within {SOON:?}: {what}\n{}", why());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What a command printed; it must succeed.
+pub(crate) fn run(command: &mut Command, input: &str) -> String {
+    use std::process::Stdio;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?} failed:\n{out}\n{err}");
+    out.into_owned()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What a container of the pod with this uid sees in a file, asked without any server.
+pub(crate) fn seen(uid: &str, file: &str) -> Option<String> {
+    let container = containers(uid).into_iter().next()?;
+    std::fs::read_to_string(format!("/proc/{container}/root/secrets/{file}")).ok()
+}
+
+/// Pids of the containers of a pod, without the one that holds its namespaces.
+pub(crate) fn containers(uid: &str) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        read("cgroup").contains(&format!("pod{uid}")) && !read("cmdline").contains("2147483647")
+    })
+    .collect()
+}
