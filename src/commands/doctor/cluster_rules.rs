@@ -258,9 +258,8 @@ fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Rig
 /// What the driver needs: the table in the chart's RBAC.md, and with the sync of Secrets what it takes in
 /// these namespaces, or everywhere if there are none.
 pub(super) fn needed(driver: &str, sync: Option<&[String]>) -> Vec<Right> {
-    let statuses = ["get", "list", "watch", "create", "update", "patch"];
-    let mut rights = all(GROUP, "secretproviderclasses", &["get", "list", "watch"]);
-    rights.extend(all(GROUP, "secretproviderclasspodstatuses", &statuses));
+    let mut rights = all(GROUP, "secretproviderclasses", &["list", "watch"]);
+    rights.extend(all(GROUP, "secretproviderclasspodstatuses", &["create", "patch"]));
     rights.extend(all("events.k8s.io", "events", &["create", "patch"]));
     let own = right("storage.k8s.io", "csidrivers", "get");
     rights.push(Right { name: Some(driver.to_owned()), ..own });
