@@ -9,8 +9,8 @@ use testing::{Cluster, PodVolume, RunningNode, Scope};
 
 use crate::embedded::Store;
 
-/// How long something may take that is to come.
-pub(super) const SOON: Duration = Duration::from_secs(20);
+/// How long something may take that is to come: an API server that is back is noticed within half a minute.
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// An API server with our custom resources, for tests that leave it running. Each has a namespace of its own.
 pub(crate) static SHARED: LazyLock<Cluster> = LazyLock::new(api_server);
