@@ -99,6 +99,8 @@ fn invalid(message: String) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn request(attributes: &str, secrets: &str, permission: &str) -> MountRequest {
@@ -171,5 +173,14 @@ mod tests {
         assert!(refusal(request(&attributes(""), "null", "0644x")).contains("420"));
         let key = attributes(r#","secretfs.dev/refesh":"1s""#);
         assert!(refusal(request(&key, "null", "420")).contains("secretfs.dev/refesh"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_of_any_form_is_understood_or_refused(
+            attributes in r#"[{}\[\]":,a-c\\]{0,40}|\PC{0,60}"#, secrets in r#"null|\{"a":"\PC{0,9}"\}|\PC{0,20}"#, permission in r"[0-9]{0,6}|\PC{0,9}"
+        ) {
+            let _ = understand("vault", request(&attributes, &secrets, &permission));
+        }
     }
 }

@@ -108,6 +108,8 @@ fn invalid(provider: &str, what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn response(files: &[(&str, i32)]) -> MountResponse {
@@ -175,6 +177,24 @@ mod tests {
         ] {
             let refusal = files(hostile).unwrap_err();
             assert!(refusal.contains(word), "{hostile:?}: {refusal}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn whatever_is_accepted_can_stand_side_by_side_below_one_root(
+            named in proptest::collection::vec((r"[ab./]{0,6}", -1..0o1001), 0..6)
+        ) {
+            let named: Vec<_> = named.iter().map(|(path, mode)| (path.as_str(), *mode)).collect();
+            if let Ok(files) = files(&named) {
+                let below = |a: &File, b: &File| b.path.as_path().starts_with(a.path.as_path());
+                let clash = files.iter().enumerate().any(|(at, file)| files.iter().skip(at + 1).any(|other| {
+                    below(file, other) || below(other, file)
+                }));
+                prop_assert!(!clash && files.iter().all(|file| !file.path.top().starts_with("..")));
+            }
         }
     }
 }

@@ -55,7 +55,7 @@ impl Ours {
         self.issuer.mint(&Claims::of("shop", service_account))
     }
 
-    fn objects(&self, path: &str) -> String {
+    fn objects(path: &str) -> String {
         format!("- {{objectName: password, secretPath: {path}, secretKey: password}}")
     }
 
@@ -74,7 +74,7 @@ impl Ours {
             "secretProviderClass": "app",
             "vaultAddress": self.bao.address(),
             "roleName": "shop",
-            "objects": self.objects("kv/data/app"),
+            "objects": Self::objects("kv/data/app"),
         });
         attributes.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!({
@@ -152,7 +152,7 @@ fn what_a_provider_of_ours_cannot_give_has_the_code_of_its_reason() {
 
     assert_eq!(code(&ours.request("stranger", &json!({}))), "Unauthenticated");
     assert_eq!(
-        code(&ours.request("shop", &json!({ "objects": ours.objects("kv/data/other") }))),
+        code(&ours.request("shop", &json!({ "objects": Ours::objects("kv/data/other") }))),
         "PermissionDenied"
     );
     assert_eq!(code(&ours.request("shop", &json!({ "objects": "- nonsense" }))), "InvalidArgument");
@@ -198,7 +198,7 @@ spec:
     objects: {:?}
 ",
             ours.bao.address(),
-            ours.objects("kv/data/app"),
+            Ours::objects("kv/data/app"),
         ),
     );
     node.start_node().await;
