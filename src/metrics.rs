@@ -22,7 +22,7 @@ use prometheus_client::registry::{Registry, Unit};
 use provider::ErrorKind;
 
 use self::api::Api;
-pub use self::api::Telling;
+pub use self::api::{Syncing, Telling};
 pub use self::upstream::ErrorType;
 use self::upstream::Upstream;
 
@@ -383,6 +383,11 @@ impl Metrics {
         self.upstream.synced(provider, took);
     }
 
+    /// A Kubernetes Secret that a class wants of mounted files was looked at.
+    pub fn secret_sync(&self, syncing: Syncing) {
+        self.api.secret(syncing);
+    }
+
     /// How many classes of the cluster can be used, and how many cannot.
     pub fn set_classes(&self, whole: usize, broken: usize) {
         self.api.set_classes(whole, broken);
@@ -526,6 +531,7 @@ mod tests {
             metrics.class_watch_failed();
             metrics.pod_status(Telling::Told);
             metrics.event(Telling::Dropped);
+            metrics.secret_sync(Syncing::Refused);
             metrics.withdrawn(Withdrawal::Revoked, 2);
             metrics.set_volumes(3, 4096);
             metrics.set_staleness(Duration::from_millis(1500));

@@ -38,6 +38,9 @@ pub struct VolumeStatus {
     pub sub_paths: Vec<String>,
     /// Why the volume is not as the store has it now.
     pub last_error: Option<String>,
+    /// What else is not as its class wants it, in sentences: Kubernetes Secrets made of its files.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// What it reads, in the class's order.
     pub objects: Vec<ObjectStatus>,
 }
@@ -154,6 +157,7 @@ pub(crate) mod samples {
             awaits_credentials: false,
             sub_paths: Vec::new(),
             last_error: Some("the store is away; see that it can be reached from this node".to_owned()),
+            remarks: vec!["Secret db is not made, for there is one that is not managed".to_owned()],
             objects: vec![
                 object("db/user", ObjectState::Fresh, None),
                 object("db/password", ObjectState::Stale, Some("connection refused")),
@@ -172,6 +176,7 @@ pub(crate) mod samples {
         volume.store = None;
         volume.identity = None;
         volume.last_error = None;
+        volume.remarks = Vec::new();
         volume.confirmed_seconds_ago = Some(3);
         volume.objects.truncate(1);
         volume
@@ -187,6 +192,7 @@ pub(crate) mod samples {
             next_try_in_seconds: None,
             awaits_credentials: true,
             last_error: None,
+            remarks: Vec::new(),
             objects: Vec::new(),
             ..ailing()
         }

@@ -40,6 +40,9 @@ fn text(volume: &VolumeStatus) -> String {
     for object in ailing {
         text += &format!("\n{}\n", trouble(object));
     }
+    for remark in &volume.remarks {
+        text += &format!("\n{remark}.\n");
+    }
     text
 }
 

@@ -29,6 +29,27 @@ impl Telling {
     }
 }
 
+/// What became of a Kubernetes Secret that a class wants of mounted files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Syncing {
+    /// It is as wanted.
+    Synced,
+    /// It is not, and somebody must do something: its pods' Events say what.
+    Refused,
+    /// The API server does not answer, or forbids it; that is tried again.
+    Failed,
+}
+
+impl Syncing {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Synced => "ok",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByOutcome {
     outcome: &'static str,
@@ -45,6 +66,7 @@ pub(super) struct Api {
     watch_up: Family<Unlabelled, Gauge>,
     pod_statuses: Family<ByOutcome, Counter>,
     events: Family<ByOutcome, Counter>,
+    secrets: Family<ByOutcome, Counter>,
 }
 
 impl Api {
@@ -70,6 +92,11 @@ impl Api {
             self.pod_statuses.clone(),
         );
         registry.register("events", "Events on pods, by what came of them", self.events.clone());
+        registry.register(
+            "secret_sync",
+            "Looks at Kubernetes Secrets made of mounted files, by what came of them",
+            self.secrets.clone(),
+        );
     }
 
     pub(super) fn set_classes(&self, whole: usize, broken: usize) {
@@ -87,6 +114,10 @@ impl Api {
 
     pub(super) fn pod_status(&self, telling: Telling) {
         self.pod_statuses.get_or_create(&ByOutcome { outcome: telling.label() }).inc();
+    }
+
+    pub(super) fn secret(&self, syncing: Syncing) {
+        self.secrets.get_or_create(&ByOutcome { outcome: syncing.label() }).inc();
     }
 
     pub(super) fn event(&self, telling: Telling) {

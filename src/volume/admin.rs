@@ -12,7 +12,11 @@ use crate::volume::{RefreshOutcome, Volumes};
 impl Admin for Volumes {
     async fn status(&self) -> Vec<VolumeStatus> {
         let now = Instant::now();
-        self.states().into_values().map(|state| status(state, now)).collect()
+        let remarked = |state: VolumeState| {
+            let remarks = self.remarks(&state.id);
+            VolumeStatus { remarks, ..status(state, now) }
+        };
+        self.states().into_values().map(remarked).collect()
     }
 
     async fn refresh(&self, which: &Which) -> Vec<Refreshed> {
@@ -65,6 +69,7 @@ fn status(state: VolumeState, now: Instant) -> VolumeStatus {
         awaits_credentials: state.awaits_credentials,
         sub_paths: state.sub_paths,
         last_error: state.failure.map(|(_, error)| error),
+        remarks: Vec::new(),
         objects: state.objects.into_iter().map(|object| object_status(object, now)).collect(),
     }
 }

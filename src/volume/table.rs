@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use provider::{FileMode, ObjectPath, Pod};
+use provider::{FileMode, ObjectPath};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -54,6 +54,8 @@ pub(super) struct Entry {
     site: Arc<VolumeSite>,
     orders: mpsc::Sender<Order>,
     state: watch::Receiver<VolumeState>,
+    /// What other parts found not to be as the class wants it.
+    remarks: Mutex<Vec<String>>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<Served>>>,
     /// Containers that mount single files of it, as far as that was told.
@@ -269,6 +271,7 @@ impl Volumes {
             state,
             stop,
             task,
+            remarks: Mutex::default(),
             sub_paths: Mutex::default(),
         });
         self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.publish.id.clone(), entry);
@@ -429,9 +432,18 @@ impl Volumes {
         Some(blocking(move || mounted.contents()).await)
     }
 
-    /// The pod that a served volume is for, where there is one.
-    pub fn pod_of(&self, id: &VolumeId) -> Option<Pod> {
-        self.entry(id)?.publish.workload.pod.clone()
+    /// Notes, for people who ask, what is not as the volume's class wants it; in place of what was noted before.
+    pub fn remark(&self, id: &VolumeId, remarks: Vec<String>) {
+        if let Some(entry) = self.entry(id) {
+            *entry.remarks.lock().unwrap_or_else(PoisonError::into_inner) = remarks;
+        }
+    }
+
+    /// What was noted.
+    pub(super) fn remarks(&self, id: &VolumeId) -> Vec<String> {
+        let remarks =
+            |entry: Arc<Entry>| entry.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.entry(id).map(remarks).unwrap_or_default()
     }
 
     /// Has a volume show what its store says at `ordered` or later: volumes of one order share what is

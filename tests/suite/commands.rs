@@ -47,6 +47,7 @@ impl Admin for OneVolume {
             awaits_credentials: false,
             sub_paths: Vec::new(),
             last_error: None,
+            remarks: Vec::new(),
             objects: vec![password],
         }]
     }

@@ -29,14 +29,14 @@ pub(crate) fn pkcs8(der: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     match info.algorithm.oid {
         RSA => rsa(info.private_key.as_bytes()),
         EC => elliptic(info.private_key.as_bytes(), info.algorithm.parameters_oid().ok()),
-        _ => pem("PRIVATE KEY", SecretDocument::try_from(der).map_err(|_| Unusable::Key("PKCS#8"))?),
+        _ => pem("PRIVATE KEY", &SecretDocument::try_from(der).map_err(|_| Unusable::Key("PKCS#8"))?),
     }
 }
 
 fn rsa(der: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     let invalid = |_| Unusable::Key("RSA");
     RsaPrivateKeyRef::from_der(der).map_err(invalid)?;
-    pem("RSA PRIVATE KEY", SecretDocument::try_from(der).map_err(|_| Unusable::Key("RSA"))?)
+    pem("RSA PRIVATE KEY", &SecretDocument::try_from(der).map_err(|_| Unusable::Key("RSA"))?)
 }
 
 /// PKCS#8 names the curve beside the key, SEC1 within.
@@ -47,9 +47,9 @@ fn elliptic(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<Zeroizing<Str
         return Err(Unusable::Curve);
     }
     let document = SecretDocument::encode_msg(&key).map_err(|_| Unusable::Key("elliptic curve"))?;
-    pem("EC PRIVATE KEY", document)
+    pem("EC PRIVATE KEY", &document)
 }
 
-fn pem(label: &'static str, document: SecretDocument) -> Result<Zeroizing<String>, Unusable> {
+fn pem(label: &'static str, document: &SecretDocument) -> Result<Zeroizing<String>, Unusable> {
     document.to_pem(label, LineEnding::LF).map_err(|_| Unusable::Key("PEM-encodable"))
 }

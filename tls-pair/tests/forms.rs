@@ -1,5 +1,7 @@
 //! What every common form of a store's answer becomes; the expectations are OpenSSL's own conversions.
 
+#![allow(clippy::unwrap_used, reason = "the files are in the repository")]
+
 use tls_pair::{Unusable, certificates, private_key};
 
 macro_rules! file {

@@ -84,6 +84,8 @@ pub struct Notice {
     pub pod: Pod,
     /// Why.
     pub reason: Reason,
+    /// The Secret that it is about too, by name: what is told of one is not taken for what was told of another.
+    pub secret: Option<String>,
     /// The words for people.
     pub note: String,
 }
@@ -94,7 +96,7 @@ impl Notice {
         let pod = happening.pod.clone()?;
         let (reason, what) = words(&happening.what)?;
         let note = format!("class {}: {what}", happening.class);
-        Some(Self { namespace: happening.namespace.clone(), pod, reason, note })
+        Some(Self { namespace: happening.namespace.clone(), pod, reason, secret: None, note })
     }
 
     pub(super) fn event(&self) -> Event {
@@ -103,17 +105,20 @@ impl Notice {
             reason: self.reason.name().to_owned(),
             note: Some(bounded(&self.note)),
             action: self.reason.action().to_owned(),
-            secondary: None,
+            secondary: self.secret.as_ref().map(|name| self.reference("Secret", name)),
         }
     }
 
     pub(super) fn regarding(&self) -> ObjectReference {
+        ObjectReference { uid: Some(self.pod.uid.clone()), ..self.reference("Pod", &self.pod.name) }
+    }
+
+    fn reference(&self, kind: &str, name: &str) -> ObjectReference {
         ObjectReference {
             api_version: Some("v1".to_owned()),
-            kind: Some("Pod".to_owned()),
+            kind: Some(kind.to_owned()),
             namespace: Some(self.namespace.clone()),
-            name: Some(self.pod.name.clone()),
-            uid: Some(self.pod.uid.clone()),
+            name: Some(name.to_owned()),
             ..ObjectReference::default()
         }
     }

@@ -172,7 +172,13 @@ async fn a_pod_that_makes_noise_is_cut_short_and_others_may_tell_what_they_have(
     until("the rest", || told_of.counted("dropped") == 15).await;
     let pod = Pod { name: "web-2".to_owned(), uid: "u2".to_owned() };
     let reason = Reason::FailedToCreateSecret;
-    told_of.teller.tell(Notice { namespace: "shop".to_owned(), pod, reason, note: "no".to_owned() });
+    told_of.teller.tell(Notice {
+        namespace: "shop".to_owned(),
+        pod,
+        reason,
+        secret: None,
+        note: "no".to_owned(),
+    });
     until("the other's", || told_of.counted("ok") == 26).await;
     told_of.stop().await;
 }

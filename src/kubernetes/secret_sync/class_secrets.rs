@@ -13,8 +13,8 @@ use super::live::Live;
 use super::memory::{Memory, fingerprint};
 use super::plan::{self, Files, Wanted};
 use super::verdict::{self, Judge, MANAGER, Manifest, Step};
-use super::{Changes, Shared};
-use crate::metrics;
+use super::{Changes, Shared, pod_of};
+use crate::metrics::{self, Syncing};
 use crate::volume::status::VolumeState;
 use crate::volume::{ClassName, VolumeId};
 
@@ -55,6 +55,7 @@ pub(super) enum Outcome {
 struct Round<'a> {
     shared: &'a Shared,
     class: &'a Class,
+    volumes: &'a [VolumeState],
     /// The volume whose files count: the one that changed last.
     newest: &'a VolumeState,
     /// Whether they were read in this process.
@@ -89,17 +90,17 @@ impl ClassSecrets {
             self.tell_of_namespace(shared, newest);
             return Outcome::Settled;
         }
-        let pods: Vec<_> = volumes.iter().filter_map(|state| shared.volumes.pod_of(&state.id)).collect();
+        let pods: Vec<_> = volumes.iter().filter_map(pod_of).collect();
         let owners = shared.owners.of(&shared.cluster, &self.name.namespace, &pods, None).await;
         let Some(files) = files_of(shared, &newest.id).await else { return Outcome::Failed };
         let news = changes.contains_key(&newest.id);
         match owners {
             Ok(owners) => {
-                let round = Round { shared, class: &class, newest, news, pods, owners };
+                let round = Round { shared, class: &class, volumes: &volumes, newest, news, pods, owners };
                 self.each(&round, &files).await
             }
             Err(trouble) => {
-                shared.tell(newest, &trouble.to_string(), "pods could not be asked after");
+                shared.tell(newest, None, &format!("whose its Secrets are cannot be told: {trouble}"));
                 Outcome::Failed
             }
         }
@@ -111,7 +112,7 @@ impl ClassSecrets {
                 "no Secrets are made in namespace {}; name it in syncSecret.namespaces of the chart",
                 self.name.namespace
             );
-            shared.tell(volume, &fault, "secretObjects are left alone");
+            shared.tell(volume, None, &fault);
         }
     }
 
@@ -124,6 +125,10 @@ impl ClassSecrets {
         }
         for secret in &wanted {
             failed |= !self.bring_up(round, secret).await;
+        }
+        let faults: Vec<_> = self.memories.values().flat_map(Memory::faults).cloned().collect();
+        for volume in round.volumes {
+            round.shared.volumes.remark(&volume.id, faults.clone());
         }
         match () {
             () if failed => Outcome::Failed,
@@ -148,8 +153,13 @@ impl ClassSecrets {
                 (vec![format!("Secret {}: {trouble}", wanted.name)], again)
             }
         };
+        round.shared.metrics.secret_sync(match (again, faults.is_empty()) {
+            (true, _) => Syncing::Failed,
+            (false, true) => Syncing::Synced,
+            (false, false) => Syncing::Refused,
+        });
         for fault in memory.news(faults) {
-            round.shared.tell(round.newest, &fault, "a Secret is not as its class wants it");
+            round.shared.tell(round.newest, Some(&wanted.name), &fault);
         }
         !again
     }
@@ -165,11 +175,7 @@ impl ClassSecrets {
         match released.await {
             Ok(()) => drop(self.memories.remove(name)),
             Err(trouble) => {
-                round.shared.tell(
-                    round.newest,
-                    &format!("Secret {name}: {trouble}"),
-                    "a Secret is not let go",
-                );
+                round.shared.tell(round.newest, Some(name), &format!("Secret {name}: {trouble}"));
                 return matches!(trouble, Trouble::Refused(_));
             }
         }

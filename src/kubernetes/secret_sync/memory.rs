@@ -61,6 +61,11 @@ impl Memory {
         self.differs_since.is_some() && !self.repaired
     }
 
+    /// What is not well with it.
+    pub(super) fn faults(&self) -> impl Iterator<Item = &String> {
+        self.told.iter()
+    }
+
     /// Which of `faults` are new.
     pub(super) fn news(&mut self, faults: Vec<String>) -> Vec<String> {
         let faults: BTreeSet<_> = faults.into_iter().collect();

@@ -73,17 +73,23 @@ impl Shared {
         self.namespaces.is_empty() || self.namespaces.contains(namespace)
     }
 
-    /// Tells people that something is not well: the log, and an Event on the pod whose volume it is.
-    fn tell(&self, volume: &VolumeState, fault: &str, what: &str) {
-        tracing::warn!(volume = %volume.id, class = %volume.class, reason = fault, "{what}");
-        let (Some(name), Some(uid)) = (volume.pod.clone(), volume.pod_uid.clone()) else { return };
+    /// Tells people that something is not well, with a Secret if it is about one: the log, and an Event on the pod
+    /// whose volume it is.
+    fn tell(&self, volume: &VolumeState, secret: Option<&str>, fault: &str) {
+        tracing::warn!(volume = %volume.id, class = %volume.class, secret, reason = fault, "a Secret is not as its class wants it");
+        let Some(pod) = pod_of(volume) else { return };
         self.teller.tell(Notice {
             namespace: volume.namespace.clone(),
-            pod: Pod { name, uid },
+            pod,
             reason: Reason::FailedToCreateSecret,
-            note: format!("class {}: {what}: {fault}", volume.class),
+            secret: secret.map(str::to_owned),
+            note: format!("class {}: {fault}", volume.class),
         });
     }
+}
+
+fn pod_of(volume: &VolumeState) -> Option<Pod> {
+    Some(Pod { name: volume.pod.clone()?, uid: volume.pod_uid.clone()? })
 }
 
 /// Makes Secrets of mounted files for as long as it runs.
@@ -151,22 +157,23 @@ impl SecretSync {
     }
 
     fn note(&mut self, happening: &Happening) {
-        if !matches!(happening.what, What::Published | What::Rotated(_) | What::Withdrawn(_)) {
-            return;
+        match &happening.what {
+            What::Published | What::Rotated(_) | What::Withdrawn(_) => {
+                let count = self.changes.values().max().map_or(1, |count| count + 1);
+                self.changes.insert(happening.volume.clone(), count);
+            }
+            // What was read before is no news: another node may have written newer values.
+            What::StartedCached(_) => drop(self.changes.remove(&happening.volume)),
+            What::SubPath(_) | What::Failed(..) | What::Recovered | What::Unpublished => return,
         }
-        let count = self.changes.values().max().map_or(1, |count| count + 1);
-        self.changes.insert(happening.volume.clone(), count);
-        if let Some(state) = self.shared.volumes.states().remove(&happening.volume) {
-            self.is_due(state.class, Instant::now() + GATHER);
-        }
+        self.is_due(happening.class.clone(), Instant::now() + GATHER);
     }
 
     /// Every class of which a volume is served is due; what is gone is forgotten.
     fn look_at_all(&mut self) {
         let states = self.shared.volumes.states();
         self.changes.retain(|volume, _| states.contains_key(volume));
-        let pods = states.keys().filter_map(|id| self.shared.volumes.pod_of(id));
-        self.shared.owners.retain(&pods.map(|pod| pod.uid).collect());
+        self.shared.owners.retain(&states.values().filter_map(|state| state.pod_uid.clone()).collect());
         for state in states.into_values() {
             self.is_due(state.class, Instant::now() + GATHER);
         }

@@ -20,6 +20,9 @@ pub(super) const MANAGER: &str = "secretfs/";
 /// Longest name of a field manager, in bytes.
 const LONGEST: usize = 128;
 
+/// Types that the API server fills with credentials: a class is no way to come by them.
+const CREDENTIALS: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
+
 /// What one field manager says a Secret is.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Manifest {
@@ -102,8 +105,13 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     /// What is to be done.
     pub(super) fn judge(&self, live: Option<&Live>) -> Verdict {
+        let (name, kind) = (&self.wanted.name, &self.wanted.kind);
+        if CREDENTIALS.contains(&kind.as_str()) {
+            return Verdict::leave(Some(format!(
+                "Secret {name} of type {kind} is never made; choose another type"
+            )));
+        }
         let Some(live) = live else { return self.absent() };
-        let name = &self.wanted.name;
         if !live.managed {
             return Verdict::leave(Some(format!(
                 "Secret {name} exists and is not managed by secretfs, so it stays as it is; delete it, \

@@ -103,11 +103,27 @@ spec:
         order.output().unwrap();
     }
 
-    async fn told(&self, text: &str) {
+    /// Waits until a pod is told of a Secret, in words that begin so.
+    async fn told(&self, pod: &PodVolume, text: &str) {
+        let query = format!("involvedObject.uid={},reason=FailedToCreateSecret", pod.uid);
+        let path = "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}";
         let begun = Instant::now();
-        while !self.node.log().contains(text) {
-            assert!(begun.elapsed() < SOON, "{text:?} is not told\n{}", self.node.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        loop {
+            let told = SHARED.kubectl(&[
+                "get",
+                "events",
+                "-n",
+                self.namespace,
+                "--field-selector",
+                &query,
+                "-o",
+                path,
+            ]);
+            if told.lines().any(|line| line.contains(text)) {
+                return;
+            }
+            assert!(begun.elapsed() < SOON, "{text:?} is not told: {told}\n{}", self.node.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }
@@ -191,14 +207,37 @@ async fn a_secret_that_is_not_managed_is_not_touched_and_the_pod_is_told_what_to
     SHARED.kubectl(&["create", "secret", "generic", "s", "-n", "foreign", "--from-literal=k=theirs"]);
     let before = world.secret("s").unwrap();
     world.syncing_class("c", &[("value", "f")], "[{secretName: s, data: [{objectName: f, key: k}]}]");
-    world.bare_pod("a", "c").await;
+    let pod = world.bare_pod("a", "c").await;
 
-    world.told("Secret s exists and is not managed by secretfs, so it stays as it is; delete it").await;
+    world.told(&pod, "Secret s exists and is not managed by secretfs, so it stays as it is; delete it").await;
     assert_eq!(world.secret("s").unwrap(), before);
 
     SHARED.kubectl(&["delete", "secret", "s", "-n", "foreign"]);
     world.store.put("foreign", "api", "two");
     world.secret_becomes("s", |secret| holds(secret, "k", "two")).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_upstreams_driver_made_is_taken_over_and_its_owners_stay() {
+    let world = World::syncing("upstream").await;
+    world.store.put("upstream", "other", "two");
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": "s", "namespace": "upstream", "labels": {MANAGED: "true"}, "ownerReferences": [replica_set("theirs")]},
+        "data": {"f": "b2xk", "g": "dHdv"},
+    });
+    let file = world.node.path("theirs.json");
+    std::fs::write(&file, theirs.to_string()).unwrap();
+    SHARED.kubectl(&["create", "-f", file.to_str().unwrap()]);
+    let object = "[{secretName: s, data: [{objectName: f, key: f}, {objectName: g, key: g}]}]";
+    world.syncing_class("c", &[("value", "f"), ("other:value", "g")], object);
+    world.bare_pod("a", "c").await;
+
+    let secret = world.secret_becomes("s", |secret| holds(secret, "f", "one")).await;
+    assert!(holds(&secret, "g", "two") && owners(&secret).len() == 2, "{secret:#}");
+
+    world.revoke("other");
+    world.secret_becomes("s", |secret| secret["data"]["g"].is_null()).await;
 }
 
 #[tokio::test]
@@ -217,16 +256,16 @@ async fn tls_secrets_are_made_of_pem_and_the_api_server_judges_every_type() {
   - {secretName: own, type: example.com/own, data: [{objectName: value, key: v}]}
   - {secretName: no-cert, type: kubernetes.io/tls, data: [{objectName: value, key: tls.crt}, {objectName: web.pem, key: tls.key}]}";
     world.syncing_class("c", files, objects);
-    world.bare_pod("a", "c").await;
+    let pod = world.bare_pod("a", "c").await;
 
     let web = world.secret_becomes("web", Value::is_object).await;
     let chain = &BUNDLE[..BUNDLE.find("-----BEGIN PRIVATE KEY").unwrap()];
     assert!(web["type"] == "kubernetes.io/tls" && holds(&web, "tls.crt", chain), "{web:#}");
     assert!(world.secret_becomes("pull", Value::is_object).await["type"] == "kubernetes.io/dockerconfigjson");
     assert!(world.secret_becomes("own", Value::is_object).await["type"] == "example.com/own");
-    world.told("Secret bad: Secret \\\"bad\\\" is invalid").await;
+    world.told(&pod, "Secret bad: Secret \"bad\" is invalid").await;
     world
-        .told("key tls.crt of Secret no-cert: file \\\"value\\\": it is neither PEM nor PKCS#12 (PFX)")
+        .told(&pod, "key tls.crt of Secret no-cert: file \"value\": it is neither PEM nor PKCS#12 (PFX)")
         .await;
     assert!(world.secret("bad").is_none() && world.secret("no-cert").is_none());
     assert!(!world.node.log().contains("hunter2"));
@@ -245,14 +284,14 @@ async fn two_classes_share_a_secret_and_of_one_key_the_first_keeps_its_value() {
     world.syncing_class("second", &[("second", "f")], second);
     let first = world.bare_pod("a", "first").await;
     world.secret_becomes("s", |secret| holds(secret, "a", "1")).await;
-    world.bare_pod("b", "second").await;
+    let pod = world.bare_pod("b", "second").await;
 
     let secret = world.secret_becomes("s", |secret| holds(secret, "b", "2")).await;
     assert!(
         holds(&secret, "both", "1") && holds(&secret, "a", "1") && owners(&secret).len() == 2,
         "{secret:#}"
     );
-    world.told("key both of Secret s is written by class first with another value").await;
+    world.told(&pod, "key both of Secret s is written by class first with another value").await;
 
     SHARED.kubectl(&["delete", "secretproviderclass", "first", "-n", "shared"]);
     world.node.unpublish(&first).await.unwrap();
@@ -328,12 +367,12 @@ async fn only_the_namespaces_that_are_named_get_secrets() {
     world.published(&pod).await;
 
     world
-        .told("no Secrets are made in namespace unnamed; name it in syncSecret.namespaces of the chart")
+        .told(&pod, "no Secrets are made in namespace unnamed; name it in syncSecret.namespaces of the chart")
         .await;
     assert!(world.secret("s").is_none());
 }
 
-/// A user who may read classes and pods, and nothing of Secrets.
+/// A user who may read classes and pods and send Events, and nothing of Secrets.
 const READER: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -341,6 +380,7 @@ metadata: {name: forbidden-sync}
 rules:
 - {apiGroups: [secrets-store.csi.x-k8s.io], resources: [secretproviderclasses], verbs: [get, list, watch]}
 - {apiGroups: [""], resources: [pods], verbs: [get]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -358,10 +398,13 @@ async fn a_right_that_is_missing_is_told_with_the_chart_values_that_grant_it() {
     world.node.ask(&kubeconfig);
     world.node.restart_node().await;
     world.syncing_class("c", &[("value", "f")], "[{secretName: s, data: [{objectName: f, key: k}]}]");
-    world.bare_pod("a", "c").await;
+    let pod = world.bare_pod("a", "c").await;
 
     world
-        .told("set syncSecret.enabled=true and name the namespace in syncSecret.namespaces of the chart")
+        .told(
+            &pod,
+            "set syncSecret.enabled=true and name the namespace in syncSecret.namespaces of the chart",
+        )
         .await;
 }
 

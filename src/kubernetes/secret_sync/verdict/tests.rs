@@ -141,6 +141,14 @@ fn a_type_is_not_changed() {
 }
 
 #[test]
+fn types_that_the_api_server_fills_with_credentials_are_never_made() {
+    let token = Wanted { kind: "kubernetes.io/service-account-token".to_owned(), ..wanted(&[("a", "1")]) };
+    let verdict = Case { wanted: &token, entitled: true, ..Case::default() }.judge();
+
+    assert!(leaves(&verdict) && verdict.faults[0].contains("is never made"), "{:?}", verdict.faults);
+}
+
+#[test]
 fn what_is_as_wanted_is_not_written() {
     let verdict = Case { live: Some(&live(&[("a", "1")])), ..Case::default() }.judge();
 
