@@ -2,6 +2,7 @@
 
 use provider::Invalid;
 
+use crate::around::{self, DriverObject, SecretName};
 use crate::class::Class;
 use crate::fault::Fault;
 use crate::pod::{self, PodVolume};
@@ -17,6 +18,10 @@ pub struct Manifests {
     pub broken: Vec<(String, String)>,
     /// Volumes of pods, and of what makes pods, that mount classes.
     pub volumes: Vec<PodVolume>,
+    /// CSIDriver objects.
+    pub drivers: Vec<DriverObject>,
+    /// Secrets.
+    pub secrets: Vec<SecretName>,
     /// What is wrong, in the file's order.
     pub faults: Vec<Fault>,
 }
@@ -46,6 +51,10 @@ impl Manifests {
                     self.faults.extend(faults);
                 }
             }
+        } else if kind == "CSIDriver" {
+            self.drivers.extend(around::driver(document));
+        } else if kind == "Secret" {
+            self.secrets.extend(around::secret(document));
         } else {
             self.volumes.extend(pod::volumes(kind, document));
         }

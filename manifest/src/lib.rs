@@ -2,6 +2,7 @@
 //!
 //! Everything here is offline, bounded, and safe to feed with hostile input.
 
+mod around;
 mod class;
 pub mod compose;
 mod duration;
@@ -17,6 +18,7 @@ mod text;
 mod tree;
 pub mod yaml;
 
+pub use around::{DriverObject, SecretName};
 pub use class::{Class, SecretObject, SecretObjectData};
 pub use duration::go as go_duration;
 pub use encoding::Encoding;

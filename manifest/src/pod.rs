@@ -10,6 +10,18 @@ const DRIVERS: [&str; 2] = ["csi.secretfs.dev", "secrets-store.csi.k8s.io"];
 pub struct PodVolume {
     /// The manifest it is in, as in `Deployment web/shop`.
     pub owner: String,
+    /// What made the pod and others like it, as in `ReplicaSet web/shop-5d4`, where something did.
+    pub made_by: Option<String>,
+    /// The pod's own name, where the manifest is a pod's.
+    pub pod: Option<String>,
+    /// Its driver.
+    pub driver: String,
+    /// Whether the pod has an `fsGroup`.
+    pub has_fs_group: bool,
+    /// Whether the pod is for nodes that run Windows.
+    pub on_windows: bool,
+    /// Containers that mount single files of it by `subPath`.
+    pub sub_paths: Vec<String>,
     /// The namespace of the manifest; `default` where it says none.
     pub namespace: String,
     /// The volume's name.
@@ -39,16 +51,17 @@ pub struct Attribute {
 
 /// The volumes in a manifest of that kind that are mounted by a driver of ours.
 pub(crate) fn volumes(kind: &str, document: &Node) -> Vec<PodVolume> {
-    let template: &[&str] = match kind {
-        "Pod" => &["spec", "volumes"],
-        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec", "volumes"],
-        _ => &["spec", "template", "spec", "volumes"],
+    let spec: &[&str] = match kind {
+        "Pod" => &["spec"],
+        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
+        _ => &["spec", "template", "spec"],
     };
-    let volumes = document.at(template).map(Node::items).unwrap_or_default();
-    volumes.iter().filter_map(|volume| pod_volume(kind, document, volume)).collect()
+    let Some(spec) = document.at(spec) else { return Vec::new() };
+    let volumes = spec.get("volumes").map(Node::items).unwrap_or_default();
+    volumes.iter().filter_map(|volume| pod_volume(kind, document, spec, volume)).collect()
 }
 
-fn pod_volume(kind: &str, document: &Node, volume: &Node) -> Option<PodVolume> {
+fn pod_volume(kind: &str, document: &Node, spec: &Node, volume: &Node) -> Option<PodVolume> {
     let csi = volume.get("csi")?;
     let driver = csi.get("driver").and_then(Node::text)?;
     if !DRIVERS.contains(&driver) {
@@ -59,16 +72,51 @@ fn pod_volume(kind: &str, document: &Node, volume: &Node) -> Option<PodVolume> {
     let namespace = text(&["metadata", "namespace"], "default");
     let attributes = csi.get("volumeAttributes").map(Node::pairs).unwrap_or_default();
     let class = attributes.iter().find(|(key, _)| key.text == "secretProviderClass");
+    let name = volume.get("name").and_then(Node::text).unwrap_or("?");
     Some(PodVolume {
         owner: format!("{kind} {namespace}/{}", text(&["metadata", "name"], "?")),
+        made_by: maker(document).map(|(kind, name)| format!("{kind} {namespace}/{name}")),
+        pod: (kind == "Pod").then(|| text(&["metadata", "name"], "")),
+        driver: driver.to_owned(),
+        has_fs_group: spec.at(&["securityContext", "fsGroup"]).is_some_and(|group| !group.is_null()),
+        on_windows: is_for_windows(spec),
+        sub_paths: sub_paths(spec, name),
         namespace,
-        name: volume.get("name").and_then(Node::text).unwrap_or("?").to_owned(),
+        name: name.to_owned(),
         line: volume.line,
         class: class.and_then(|(_, value)| value.text()).map(str::to_owned),
         class_line: class.map_or(volume.line, |(key, _)| key.line),
         read_only: csi.get("readOnly").is_some_and(Node::is_true),
         attributes: attributes.iter().filter_map(attribute).collect(),
     })
+}
+
+/// Kind and name of the controller among the owners.
+fn maker(document: &Node) -> Option<(&str, &str)> {
+    let owners = document.at(&["metadata", "ownerReferences"])?.items();
+    let controller = owners.iter().find(|owner| owner.get("controller").is_some_and(Node::is_true))?;
+    Some((controller.get("kind")?.text()?, controller.get("name")?.text()?))
+}
+
+fn is_for_windows(spec: &Node) -> bool {
+    let named = [spec.at(&["os", "name"]), spec.at(&["nodeSelector", "kubernetes.io/os"])];
+    named.into_iter().flatten().any(|os| os.text() == Some("windows"))
+}
+
+/// The containers that mount a single file of the volume `name`.
+fn sub_paths(spec: &Node, name: &str) -> Vec<String> {
+    let containers =
+        ["containers", "initContainers"].iter().filter_map(|kind| spec.get(kind)).flat_map(Node::items);
+    let is_single = |mount: &Node| {
+        let of_it = mount.get("name").and_then(Node::text) == Some(name);
+        of_it
+            && ["subPath", "subPathExpr"].iter().any(|key| mount.get(key).is_some_and(|path| !path.is_null()))
+    };
+    let mounts = |container: &&Node| {
+        container.get("volumeMounts").map(Node::items).unwrap_or_default().iter().any(is_single)
+    };
+    let named = containers.filter(mounts).filter_map(|container| container.get("name")?.text());
+    named.map(str::to_owned).collect()
 }
 
 fn attribute((key, value): &(Key, Node)) -> Option<Attribute> {
@@ -97,6 +145,30 @@ mod tests {
             assert_eq!(volumes[0].class.as_deref(), Some("shop"));
             assert!(volumes[0].read_only && volumes[0].attributes[0].key == "roleName");
         }
+    }
+
+    #[test]
+    fn what_matters_of_the_pod_around_a_volume_is_told() {
+        let pod = r"
+kind: Pod
+metadata: {name: web-1, namespace: shop, ownerReferences: [{kind: ReplicaSet, name: web, controller: true}]}
+spec:
+  securityContext: {fsGroup: 2000}
+  nodeSelector: {kubernetes.io/os: windows}
+  containers:
+    - {name: web, volumeMounts: [{name: s, mountPath: /a, subPath: password}, {name: other, mountPath: /b, subPath: x}]}
+    - {name: side, volumeMounts: [{name: s, mountPath: /a}]}
+  volumes: [{name: s, csi: {driver: secrets-store.csi.k8s.io, readOnly: true}}]
+";
+        let volume = &Manifests::read(pod).volumes[0];
+
+        assert_eq!(volume.made_by.as_deref(), Some("ReplicaSet shop/web"));
+        assert_eq!(
+            (volume.pod.as_deref(), volume.driver.as_str()),
+            (Some("web-1"), "secrets-store.csi.k8s.io")
+        );
+        assert!(volume.has_fs_group && volume.on_windows);
+        assert_eq!(volume.sub_paths, ["web"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `secretfs check`: what is wrong with manifests, without asking anybody.
 
-mod inputs;
+pub(super) mod inputs;
 mod report;
 mod rules;
 

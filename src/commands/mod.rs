@@ -3,6 +3,7 @@
 pub mod check;
 pub mod completions;
 pub mod doctor;
+pub mod migrate;
 pub mod mount;
 pub mod mounter;
 pub mod node;
@@ -48,6 +49,7 @@ enum Command {
     Store(store::StoreArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
+    Migrate(migrate::MigrateArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
     Refresh(refresh::RefreshArgs),
@@ -81,6 +83,7 @@ impl Cli {
             Command::Store(args) => store::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Doctor(args) => on_one_thread(doctor::run(args)),
+            Command::Migrate(args) => on_one_thread(migrate::run(args)),
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),
             Command::Refresh(args) => on_one_thread(refresh::run(args)),

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod events;
 #[cfg(test)]
 mod fake_api;
+pub mod inventory;
 pub mod pod_status;
 pub mod secret_sync;
 pub mod survey;

@@ -17,5 +17,6 @@ mod cluster {
     mod chart;
     mod doctor;
     mod e2e;
+    mod migrate;
     mod native_secrets;
 }

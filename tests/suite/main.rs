@@ -19,6 +19,7 @@ mod hygiene;
 mod image;
 mod kill;
 mod kubelet;
+mod migrate;
 mod mounter;
 mod openbao;
 mod plain_host;

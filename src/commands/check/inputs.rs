@@ -21,13 +21,13 @@ pub struct Input {
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {error}", path.display())]
-pub(super) struct Unreadable {
+pub(in crate::commands) struct Unreadable {
     path: PathBuf,
     error: io::Error,
 }
 
 /// Reads `files`: all manifests of directories, `-` as standard input.
-pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Input>, Unreadable> {
+pub(in crate::commands) fn read(files: &[PathBuf]) -> Result<Vec<Input>, Unreadable> {
     let mut inputs = Vec::new();
     for path in files {
         let unreadable = |error| Unreadable { path: path.clone(), error };

@@ -216,3 +216,32 @@ async fn where_rotation_is_off_what_is_taken_over_stays_until_a_person_orders_ot
     world.stop_container();
     world.unpublish_leaves_nothing().await;
 }
+
+/// The steps of upstream's atomic writer and of its unpublish, by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_way_back_a_mount_that_is_made_writable_takes_what_upstream_does_with_it() {
+    let mut world = World::new(&[]);
+    world.put("1");
+    world.node.start_node().await;
+    world.node.publish(&world.pod).await.unwrap();
+    world.start_container();
+    world.node.stop_node();
+
+    world.make_writable();
+    let old = fs::read_link(world.target().join("..data")).unwrap();
+    world.write_version("2");
+    world.point_data_at_the_version();
+    fs::remove_dir_all(world.target().join(old)).unwrap();
+
+    assert!(world.shows("2"));
+    world.stop_container();
+    for entry in fs::read_dir(world.target()).unwrap() {
+        let entry = entry.unwrap();
+        let is_directory = entry.file_type().unwrap().is_dir();
+        let removed =
+            if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+        removed.unwrap();
+    }
+    world.unmount();
+    fs::remove_dir(world.target()).unwrap();
+}

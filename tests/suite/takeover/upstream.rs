@@ -95,6 +95,21 @@ impl World {
         write(&self.target().join(VERSION), version);
     }
 
+    /// Has `..data` lead to the version written last.
+    pub(super) fn point_data_at_the_version(&self) {
+        symlink(VERSION, self.target().join("..data_tmp")).unwrap();
+        fs::rename(self.target().join("..data_tmp"), self.target().join("..data")).unwrap();
+    }
+
+    /// `mount -o remount,bind,rw`.
+    pub(super) fn make_writable(&self) {
+        rustix::mount::mount_remount(self.target(), MountFlags::BIND, "").unwrap();
+    }
+
+    pub(super) fn unmount(&self) {
+        rustix::mount::unmount(self.target(), UnmountFlags::empty()).unwrap();
+    }
+
     /// Starts a container: its mount of the volume, which nothing done at the target reaches.
     pub(super) fn start_container(&self) {
         fs::create_dir(&self.container).unwrap();

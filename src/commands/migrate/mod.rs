@@ -1,0 +1,95 @@
+//! `secretfs migrate`: from the Secrets Store CSI driver to this one.
+
+mod inventory;
+mod rules;
+mod telling;
+
+use std::path::PathBuf;
+
+use super::check::inputs;
+use super::output::OutputArgs;
+use crate::exit::{Failure, Outcome};
+use crate::kubernetes::{connection, inventory as cluster};
+use crate::providers::Providers;
+
+pub use inventory::Inventory;
+pub use rules::{Ask, judge};
+pub use telling::{Difference, Effect, Plan};
+
+/// The driver whose place is taken, where none is named.
+const UPSTREAM: &str = "secrets-store.csi.k8s.io";
+
+/// Come from the Secrets Store CSI driver
+#[derive(Debug, clap::Args)]
+pub struct MigrateArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Plan(PlanArgs),
+}
+
+/// List every difference that will be felt: of classes, pods, Secrets and the CSIDriver object
+///
+/// Reads them from the cluster, changes nothing, and asks no store. Exits with 0 if everything will be mounted as
+/// before, 1 if something will not, and 2 if something cannot be read.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// Manifests instead of the cluster: YAML or JSON files, directories of them, or `-`; may be given often
+    #[arg(short, long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// How to reach the API server; by default as kubectl does, or as a pod
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// These namespaces only; may be given often
+    #[arg(short, long = "namespace", value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+
+    /// The driver whose place is to be taken
+    #[arg(long, default_value = UPSTREAM, value_name = "NAME")]
+    driver: String,
+
+    /// Judge for nodes that let volume attributes override classes
+    #[arg(long)]
+    legacy_attribute_overrides: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// Something will not be mounted as it was, or cannot be read.
+pub async fn run(args: MigrateArgs) -> Outcome {
+    let Command::Plan(args) = args.command;
+    let inventory = gather(&args).await.map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let ask = Ask {
+        driver: args.driver,
+        namespaces: args.namespaces,
+        legacy_overrides: args.legacy_attribute_overrides,
+    };
+    let plan = judge(&inventory, &ask, &Providers::offline());
+    args.output.print(&plan, Plan::text)?;
+    if plan.breaks() { Err(Failure::Told) } else { Ok(()) }
+}
+
+async fn gather(args: &PlanArgs) -> anyhow::Result<Inventory> {
+    if !args.files.is_empty() {
+        return Ok(Inventory::of_files(&inputs::read(&args.files)?));
+    }
+    let kubeconfig = args.kubeconfig.clone().or_else(of_this_user);
+    let client = connection::connect(kubeconfig.as_deref()).await?;
+    Ok(Inventory::of_cluster(&cluster::read(&client, &args.namespaces, &args.driver).await?))
+}
+
+/// Where kubectl looks as well.
+fn of_this_user() -> Option<PathBuf> {
+    let file = PathBuf::from(std::env::var_os("HOME")?).join(".kube/config");
+    file.exists().then_some(file)
+}
