@@ -173,7 +173,7 @@ pub enum Error {
 
     /// The same of a volume that another driver mounted, which stays mounted.
     #[error("{0}; what is mounted there stays as it is")]
-    NotTakenOver(Box<Error>),
+    NotTakenOver(Box<Self>),
 }
 
 impl Error {

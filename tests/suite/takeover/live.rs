@@ -231,17 +231,11 @@ async fn on_the_way_back_a_mount_that_is_made_writable_takes_what_upstream_does_
     let old = fs::read_link(world.target().join("..data")).unwrap();
     world.write_version("2");
     world.point_data_at_the_version();
-    fs::remove_dir_all(world.target().join(old)).unwrap();
+    world.remove(&world.target().join(old));
 
     assert!(world.shows("2"));
     world.stop_container();
-    for entry in fs::read_dir(world.target()).unwrap() {
-        let entry = entry.unwrap();
-        let is_directory = entry.file_type().unwrap().is_dir();
-        let removed =
-            if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
-        removed.unwrap();
-    }
+    fs::read_dir(world.target()).unwrap().for_each(|entry| world.remove(&entry.unwrap().path()));
     world.unmount();
     fs::remove_dir(world.target()).unwrap();
 }

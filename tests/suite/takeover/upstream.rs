@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags};
 use testing::{PodVolume, RunningNode};
@@ -104,6 +105,12 @@ impl World {
     /// `mount -o remount,bind,rw`.
     pub(super) fn make_writable(&self) {
         rustix::mount::mount_remount(self.target(), MountFlags::BIND, "").unwrap();
+    }
+
+    /// Removes a file or directory of the volume, as upstream does.
+    pub(super) fn remove(&self, path: &Path) {
+        assert!(path.starts_with(self.target()));
+        assert!(Command::new("rm").arg("-r").arg(path).status().unwrap().success());
     }
 
     pub(super) fn unmount(&self) {
