@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use serde_json::Value;
@@ -34,7 +33,7 @@ struct Image {
 // In a directory that the next run takes over, for nothing drops what is static.
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let image = Image { directory: Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/image")) };
-    let _ = fs::remove_dir_all(image.directory);
+    run(Command::new("rm").arg("-rf").arg(image.directory));
     fs::create_dir_all(image.directory).unwrap();
     let packed = pack(Path::new(PROGRAM), &image.archive());
     assert_eq!(packed.code, Some(0), "{packed:?}");
@@ -96,6 +95,10 @@ fn sha256(bytes: &[u8]) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn run(command: &mut Command) {
+    assert!(command.status().unwrap().success(), "{command:?}");
+}
+
 /// Whatever is below `directory` and is no directory itself.
 fn files_below(directory: &Path) -> BTreeSet<String> {
     let found = Command::new("find").arg(directory).args(["!", "-type", "d", "-printf", "%P\n"]).output();
@@ -107,7 +110,7 @@ fn an_image_packed_elsewhere_at_another_time_by_a_stricter_user_has_the_same_byt
     let elsewhere = tempfile::tempdir().unwrap();
     let binary = elsewhere.path().join("another-name");
     fs::copy(PROGRAM, &binary).unwrap();
-    File::options().write(true).open(&binary).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    run(Command::new("touch").args(["-d", "@0"]).arg(&binary));
     let again = elsewhere.path().join("again.tar");
 
     let hack_image = hack_image(&binary, &again);

@@ -6,6 +6,7 @@ mod outage;
 mod pods;
 mod registration;
 mod rights;
+mod stores;
 mod takeover;
 mod upstream;
 mod world;

@@ -97,3 +97,38 @@ fn an_edit_of_the_class_reaches_the_pods_that_run() {
     shop.until_reads("web", "two", "second of two");
     assert_eq!(shop.read("web", "one"), "first of two");
 }
+
+#[test]
+fn a_pod_in_a_user_namespace_of_its_own_reads_its_files() {
+    let (world, _peace) = shared();
+    let shop = Namespace::new(world, "pods-users");
+    shop.secret("db", "mapped");
+    shop.vault_class("app", &["db"], &[]);
+    let mut web = pod("web", "app");
+    web["spec"]["hostUsers"] = json!(false);
+    web["spec"]["securityContext"] = json!({"runAsUser": 1000, "fsGroup": 2000});
+    shop.apply(&web);
+
+    shop.until_ready("web");
+    assert_eq!(shop.read("web", "db"), "mapped");
+    let map = shop.kubectl(&["exec", "web", "--", "cat", "/proc/self/uid_map"]);
+    assert_ne!(map.split_whitespace().nth(1), Some("0"), "{map}");
+    let looks = shop.kubectl(&["exec", "web", "--", "stat", "-Lc", "%u:%g %a", "/secrets/db"]);
+    assert_eq!(looks, "0:2000 440\n");
+}
+
+#[test]
+fn a_container_that_mounts_by_subpath_is_told_that_it_sees_no_rotation() {
+    let (world, _peace) = shared();
+    let shop = Namespace::new(world, "pods-subpath");
+    shop.secret("db", "once");
+    shop.vault_class("app", &["db"], &[]);
+    let mut web = pod("web", "app");
+    web["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "secrets", "mountPath": "/app/db", "subPath": "db", "readOnly": true}]);
+    shop.apply(&web);
+
+    shop.until_ready("web");
+    assert_eq!(shop.kubectl(&["exec", "web", "--", "cat", "/app/db"]), "once");
+    println!("{}", shop.until_event("web", "SubPath"));
+}

@@ -16,14 +16,24 @@ fn remove_driver(world: &World) {
         || world.pid_of("node").or(world.pid_of("mounter")).is_none(),
         String::new,
     );
-    for record in std::fs::read_dir(world.state().join("node/volumes")).unwrap().flatten() {
+    for record in std::fs::read_dir(world.state().join(DRIVER).join("node/volumes")).unwrap().flatten() {
         std::fs::remove_file(record.path()).unwrap();
+    }
+}
+
+/// The time without the driver; other tests need it again, whatever comes of this one.
+struct Absent<'a>(&'a World);
+
+impl Drop for Absent<'_> {
+    fn drop(&mut self) {
+        self.0.helm(&[]);
+        self.0.until_ready();
     }
 }
 
 /// Makes the mount at `target` what the upstream driver's atomic writer leaves: see upstream's pkg/util/fileutil.
 fn make_upstreams(target: &Path, files: &[(&str, &str)]) {
-    run(Command::new("mount").args(["-o", "remount,rw,size=1g,nr_inodes=0,mode=1777"]).arg(target), "");
+    run(Command::new("mount").args(["-o", "remount,rw,size=50%,nr_inodes=500000,mode=1777"]).arg(target), "");
     for entry in std::fs::read_dir(target).unwrap().flatten() {
         let path = entry.path();
         if path.is_symlink() || path.is_file() {
@@ -52,6 +62,7 @@ fn mounts_of_the_upstream_driver_are_adopted_refreshed_and_unpublished() {
     let uid = shop.field("pod/web", "{.metadata.uid}");
     let target = shop.target("web");
 
+    let absent = Absent(world);
     remove_driver(world);
     make_upstreams(&target, &[("db", "of the old driver"), ("left", "over")]);
     let data = std::fs::read_to_string(target.with_file_name("vol_data.json")).unwrap();
@@ -61,9 +72,9 @@ fn mounts_of_the_upstream_driver_are_adopted_refreshed_and_unpublished() {
         || std::fs::read_to_string("/proc/self/mountinfo").unwrap().matches(target.to_str().unwrap()).count();
     let before = mounts();
 
-    world.helm(&[]);
-    world.until_ready();
+    drop(absent);
     shop.secret("db", "of the new driver");
+    world.cluster.sync(&shop.name, "web");
     until(
         "the running container sees the rotation",
         || seen(&uid, "db").as_deref() == Some("of the new driver"),

@@ -49,6 +49,8 @@ impl World {
         let bao = OpenBao::durable();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let world = Self { cluster, bao: Mutex::new(bao), port, peace: RwLock::default() };
+        std::fs::create_dir(world.state()).unwrap();
+        run(Command::new("mount").args(["-t", "tmpfs", "state"]).arg(world.state()), "");
         world.introduce();
         world.make_store();
         world.install();
@@ -178,9 +180,9 @@ impl World {
         .to_string()
     }
 
-    /// What the driver keeps on the node: on a tmpfs, as it wants it.
+    /// What the driver keeps on the node: on a tmpfs, as it wants it, which goes with the cluster.
     pub(crate) fn state(&self) -> PathBuf {
-        PathBuf::from(format!("/run/secretfs-test-{}", std::process::id()))
+        self.cluster.folder().join("state")
     }
 
     /// Where external providers have their sockets.
@@ -259,6 +261,16 @@ impl World {
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.lines().next()?.contains(" 200 "), body.to_owned()))
+    }
+
+    /// What `secretfs doctor` says in the driver's own container, and whether all is well.
+    pub(crate) fn doctor(&self) -> (bool, String) {
+        let mut command = Command::new("kubectl");
+        command.args(["-n", SYSTEM, "exec", "daemonset/secretfs-node", "--", "secretfs", "doctor"]);
+        command.args(["--driver-name", DRIVER, "--kubelet-root"]).arg(self.cluster.kubelet_root());
+        let output = command.env("KUBECONFIG", self.cluster.kubeconfig()).output().unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&told).into_owned())
     }
 
     /// The log of `secretfs node`, its last lines.
