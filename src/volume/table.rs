@@ -1,11 +1,11 @@
-//! The table of volumes: publish, unpublish, adopt.
+//! The table of volumes: publish, republish, unpublish.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use provider::{FileMode, ObjectPath};
+use provider::ObjectPath;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use crate::failpoint;
 use crate::mode::{Mounted, ShownFile, Usage};
-use crate::snapshot::{File, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::volume::content::{Assembled, Content};
 use crate::volume::first::{read_first, require_token};
 use crate::volume::parts::Parts;
@@ -79,7 +79,7 @@ pub enum RefreshOutcome {
 }
 
 /// Holds a volume for one call; others are told that it is busy.
-struct Hold<'a> {
+pub(super) struct Hold<'a> {
     held: &'a Mutex<BTreeSet<VolumeId>>,
     id: VolumeId,
 }
@@ -165,22 +165,6 @@ impl Volumes {
         blocking(move || mode.is_mounted(&target)).await.unwrap_or(true)
     }
 
-    /// Serves what is mounted already, as it is until its store was read. `false` if that holds no files: nothing
-    /// that a container might start on.
-    async fn take_over(&self, publish: &Publish) -> Result<bool, Error> {
-        let Some((mounted, files)) = self.find(publish).await?.filter(|(_, files)| !files.is_empty()) else {
-            return Ok(false);
-        };
-        let shown = self.shown(publish, None, files);
-        let saved = self.parts.records.save(&VolumeRecord::new(publish, None, &shown));
-        saved.map_err(|source| unrecorded(publish, source))?;
-        let provider = self.provider_of(&publish.class).await.unwrap_or_default();
-        tracing::info!(volume = %publish.id, "taking over what another driver mounted");
-        self.parts.reporter.published(publish, &provider, &shown);
-        self.serve(Served::taken_over(Arc::clone(&self.parts), publish.clone(), mounted, shown));
-        Ok(true)
-    }
-
     /// Takes new tokens of a volume that is served. Asks no store.
     async fn republish(&self, entry: &Entry, publish: Publish) -> Result<Published, Error> {
         differences(&entry.publish, &publish)?;
@@ -256,7 +240,7 @@ impl Volumes {
         Ok((mounted, snapshot))
     }
 
-    fn serve(&self, served: Served) {
+    pub(super) fn serve(&self, served: Served) {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let stop = CancellationToken::new();
         let publish = served.publish.clone();
@@ -357,70 +341,6 @@ impl Volumes {
         blocking(move || mounted.usage()).await
     }
 
-    /// Takes over the volumes that an earlier process mounted; ends the logins of those that are gone.
-    /// Tells how many were taken over.
-    ///
-    /// # Errors
-    ///
-    /// The records cannot be read, or the mounter not be asked.
-    pub async fn restore(&self) -> anyhow::Result<usize> {
-        let records = self.parts.records.load()?;
-        for record in records {
-            let id = record.id.clone();
-            if let Err(error) = self.adopt(record).await {
-                tracing::warn!(volume = %id, %error, "a volume could not be taken over; kubelet's next call mounts it anew");
-            }
-        }
-        let live: BTreeSet<_> = self.lock().keys().cloned().collect();
-        self.parts.revocations.end_orphans(&live)?;
-        Ok(live.len())
-    }
-
-    async fn adopt(&self, record: VolumeRecord) -> Result<(), Error> {
-        let _hold = self.hold(&record.id)?;
-        if self.entry(&record.id).is_some() {
-            return Ok(());
-        }
-        let publish = record.publish();
-        let Some((mounted, files)) = self.find(&publish).await? else {
-            let dropped = self.parts.records.remove(&record.id);
-            return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
-        };
-        let shown = self.shown(&publish, Some(&record), files);
-        self.serve(Served::adopted(Arc::clone(&self.parts), &record, mounted, shown));
-        Ok(())
-    }
-
-    /// The mount of a volume, and the files that it shows.
-    async fn find(&self, publish: &Publish) -> Result<Option<(Arc<dyn Mounted>, Vec<ShownFile>)>, Error> {
-        let (parts, wish) = (Arc::clone(&self.parts), publish.clone());
-        blocking(move || {
-            parts.mounter.take_back(&wish.target)?;
-            let Some(mounted) = parts.mode.adopt(&wish.target, &wish.appearance)? else {
-                return Ok(None);
-            };
-            let files = mounted.contents()?;
-            Ok(Some((Arc::<dyn Mounted>::from(mounted), files)))
-        })
-        .await
-    }
-
-    /// The snapshot that is shown, as its record tells it, or as it looks.
-    fn shown(&self, publish: &Publish, record: Option<&VolumeRecord>, files: Vec<ShownFile>) -> Snapshot {
-        let default = publish.appearance.file_mode();
-        let file = |shown: ShownFile| {
-            let recorded = record.and_then(|record| record.files.get(shown.path.as_str()));
-            let computed = || self.parts.key.fingerprint(&shown.path, shown.contents.expose());
-            let fingerprint = recorded.map_or_else(computed, |file| file.fingerprint.clone());
-            let version = recorded.and_then(|file| file.version.clone());
-            let looks = Some(shown.mode).filter(|mode| *mode != default);
-            let mode = recorded.map_or(looks, |file| file.mode);
-            let mode = mode.and_then(|mode| FileMode::try_from(u64::from(mode)).ok());
-            (shown.path, File { contents: shown.contents, mode, fingerprint, version })
-        };
-        files.into_iter().map(file).collect()
-    }
-
     /// How every volume is doing, by id.
     pub fn states(&self) -> BTreeMap<VolumeId, VolumeState> {
         self.lock().iter().map(|(id, entry)| (id.clone(), entry.state())).collect()
@@ -475,12 +395,12 @@ impl Volumes {
         futures::future::join_all(ids.iter().map(|id| self.stop(id))).await;
     }
 
-    fn hold(&self, id: &VolumeId) -> Result<Hold<'_>, Error> {
+    pub(super) fn hold(&self, id: &VolumeId) -> Result<Hold<'_>, Error> {
         let fresh = self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
         if fresh { Ok(Hold { held: &self.held, id: id.clone() }) } else { Err(Error::Busy(id.clone())) }
     }
 
-    fn entry(&self, id: &VolumeId) -> Option<Arc<Entry>> {
+    pub(super) fn entry(&self, id: &VolumeId) -> Option<Arc<Entry>> {
         self.lock().get(id).cloned()
     }
 
@@ -489,7 +409,7 @@ impl Volumes {
     }
 }
 
-fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mounter::Error {
+pub(super) fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mounter::Error {
     crate::mounter::Error::of("record the volume at", &publish.target)(source)
 }
 
