@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use crate::admin::http::Pulse;
 use crate::admin::socket::{self, AdminSocket};
 use crate::audit::{Audit, Destination};
 use crate::class::Classes;
+use crate::exit::Outcome;
 use crate::metrics::Metrics;
 use crate::mode::Tmpfs;
 use crate::mounter::Mounter;
@@ -34,6 +36,8 @@ use crate::volume::revocations::Revocations;
 const TICK: Duration = Duration::from_secs(5);
 /// How long logins that must be ended are tried before the process ends without them.
 const LAST_REVOCATIONS: Duration = Duration::from_secs(10);
+/// How long calls that were taken before the end may take: less than a pod's grace period.
+const LAST_CALLS: Duration = Duration::from_secs(25);
 /// Bytes of the key of this boot.
 const KEY_BYTES: usize = 32;
 
@@ -250,6 +254,35 @@ fn random_of_this_boot(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         Ok(()) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::fs::read(path).map(Zeroizing::new),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits for SIGTERM or SIGINT. `goodbye` is logged then: what stays as it is.
+///
+/// # Errors
+///
+/// A task has ended, which none should do by itself.
+pub async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>, goodbye: &str) -> Outcome {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls in flight{goodbye}"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: finishing the calls in flight{goodbye}"),
+        Some(ended) = tasks.join_next() => {
+            ended??;
+            return Err(anyhow!("a part of the process ended by itself").into());
+        }
+    }
+    Ok(())
+}
+
+/// Waits for tasks that were told to end, within a pod's grace period. `otherwise` says what becomes of calls
+/// that take longer.
+pub async fn drain(mut tasks: JoinSet<anyhow::Result<()>>, otherwise: &str) {
+    let ended = timeout(LAST_CALLS, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!("some calls did not finish; {otherwise}");
+        tasks.shutdown().await;
     }
 }
 

@@ -10,10 +10,9 @@ use anyhow::{Context as _, anyhow};
 use manifest::OnRevoked;
 use rustix::fs::FlockOperation;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::http;
@@ -25,7 +24,7 @@ use crate::hygiene;
 use crate::kubernetes::Cluster;
 use crate::metrics::Metrics;
 use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
-use crate::process::{Conduct, Process, ProcessArgs};
+use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
 use crate::systemd;
 use crate::volume::parts::{Defaults, Rotation};
 use crate::volume::revocations::Revocations;
@@ -36,8 +35,6 @@ const DRIVER: &str = "csi.secretfs.dev";
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
 /// How often the mounter is asked whether it is there.
 const MOUNTER_CHECK: Duration = Duration::from_secs(5);
-/// How long calls that were taken before the end may take: less than a pod's grace period.
-const LAST_CALLS: Duration = Duration::from_secs(25);
 
 /// Serve a kubelet: the CSI node plugin
 ///
@@ -296,37 +293,14 @@ async fn serve(
         }
         None => registered.set(true),
     }
-    let outcome = first_end(&mut tasks).await;
+    let outcome = first_end(&mut tasks, "; mounts stay").await;
     stop.cancel();
-    drain(tasks).await;
+    drain(tasks, "kubelet repeats them").await;
     if let Some(registration) = registration {
         // Its thread ends with the token; waiting for it takes no longer than the call it answers.
         tokio::task::spawn_blocking(move || registration.join()).await?;
     }
     outcome
-}
-
-/// The first signal, or the first task that ends.
-async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>) -> Outcome {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls in flight; mounts stay"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: finishing the calls in flight; mounts stay"),
-        Some(ended) = tasks.join_next() => {
-            ended??;
-            return Err(anyhow!("a part of the process ended by itself").into());
-        }
-    }
-    Ok(())
-}
-
-async fn drain(mut tasks: JoinSet<anyhow::Result<()>>) {
-    let ended = timeout(LAST_CALLS, async { while tasks.join_next().await.is_some() {} }).await;
-    if ended.is_err() {
-        tracing::warn!("some calls did not finish; kubelet repeats them");
-        tasks.shutdown().await;
-    }
 }
 
 /// Only one process may serve a node: two would mount over each other.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,7 @@ use crate::exit::{Failure, Outcome};
 use crate::hygiene;
 use crate::metrics::Metrics;
 use crate::mounter::{LocalMounter, Mounter};
+use crate::process::{drain, first_end};
 use crate::provider_socket::{self, Listening, Served};
 use crate::providers::{ProviderArgs, Providers};
 use crate::snapshot::FingerprintKey;
@@ -28,8 +28,6 @@ use crate::volume::reader::Stores;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
 
-/// How long calls that were taken before the end may take: less than a pod's grace period.
-const LAST_CALLS: Duration = Duration::from_secs(20);
 /// How long logins that must be ended are tried before the process ends without them.
 const LAST_REVOCATIONS: Duration = Duration::from_secs(5);
 /// How often the pulse is felt.
@@ -97,9 +95,9 @@ pub async fn run(args: ProviderCommand) -> Outcome {
     tasks.spawn(async move {
         provider_socket::serve(&listening, served, until).await.context("serve the provider protocol")
     });
-    let outcome = first_end(&mut tasks).await;
+    let outcome = first_end(&mut tasks, "").await;
     stop.cancel();
-    drain(tasks).await;
+    drain(tasks, "drivers repeat them").await;
     if timeout(LAST_REVOCATIONS, revocations.flush()).await.is_err() {
         tracing::warn!(logins = revocations.waiting(), "some logins last until their own end");
     }
@@ -169,27 +167,4 @@ fn tell(
         }
         Ok(())
     });
-}
-
-/// The first signal, or the first task that ends.
-async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>) -> Outcome {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls in flight"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: finishing the calls in flight"),
-        Some(ended) = tasks.join_next() => {
-            ended??;
-            return Err(anyhow!("a part of the process ended by itself").into());
-        }
-    }
-    Ok(())
-}
-
-async fn drain(mut tasks: JoinSet<anyhow::Result<()>>) {
-    let ended = timeout(LAST_CALLS, async { while tasks.join_next().await.is_some() {} }).await;
-    if ended.is_err() {
-        tracing::warn!("some calls did not finish; drivers repeat them");
-        tasks.shutdown().await;
-    }
 }
