@@ -57,11 +57,13 @@ impl Node {
     ) -> Result<Published, Refused> {
         let publish = self.requests.publish(request, patience)?;
         let class = publish.class.clone();
+        let pod = publish.workload.pod.as_ref().map_or("", |pod| &pod.name);
+        let pod = format!("{}/{pod}", publish.workload.namespace);
         let outcome = self.volumes.publish(publish).await;
         if let Some(name) = self.volumes.provider_of(&class).await {
             *provider = metrics::Provider::of(&name);
         }
-        Ok(outcome?)
+        outcome.map_err(|error| Refused::Volume(error, pod))
     }
 
     async fn unpublish(

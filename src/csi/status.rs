@@ -31,8 +31,8 @@ impl From<Refusal> for Status {
 pub(super) enum Refused {
     /// The request breaks a rule.
     Request(Refusal),
-    /// It was tried.
-    Volume(volume::Error),
+    /// It was tried for this pod, by namespace and name.
+    Volume(volume::Error, String),
 }
 
 impl From<Refusal> for Refused {
@@ -41,17 +41,16 @@ impl From<Refusal> for Refused {
     }
 }
 
-impl From<volume::Error> for Refused {
-    fn from(error: volume::Error) -> Self {
-        Self::Volume(error)
-    }
-}
-
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Request(refusal) => refusal.into(),
-            Refused::Volume(error) => error.into(),
+            Refused::Volume(error, pod) if is_of_store(&error) => {
+                // The words that people of the upstream driver look for in a pod's events.
+                let told = format!("failed to mount secrets store objects for pod {pod}: {error}");
+                Self::new(code(&error), bounded(told))
+            }
+            Refused::Volume(error, _) => error.into(),
         }
     }
 }
@@ -61,12 +60,19 @@ impl Refused {
     pub(super) fn error_type(&self) -> ErrorType {
         use volume::Error as E;
         match self {
-            Self::Volume(E::ClassNotFound(_) | E::ClassNotYet(_)) => ErrorType::SecretProviderClassNotFound,
-            Self::Volume(E::Provider { .. } | E::Deadline { .. }) => ErrorType::GrpcProviderError,
-            Self::Volume(E::TooLarge(_) | E::Mount(_)) => ErrorType::FileWriteError,
-            Self::Volume(_) | Self::Request(_) => ErrorType::FailedToMount,
+            Self::Volume(E::ClassNotFound(_) | E::ClassNotYet(_), _) => {
+                ErrorType::SecretProviderClassNotFound
+            }
+            Self::Volume(error, _) if is_of_store(error) => ErrorType::GrpcProviderError,
+            Self::Volume(E::TooLarge(_) | E::Mount(_), _) => ErrorType::FileWriteError,
+            Self::Volume(..) | Self::Request(_) => ErrorType::FailedToMount,
         }
     }
+}
+
+/// Whether it was the store that did not give what was asked of it.
+fn is_of_store(error: &volume::Error) -> bool {
+    matches!(error, volume::Error::Provider { .. } | volume::Error::Deadline { .. })
 }
 
 /// The code that kubelet should see.
@@ -212,6 +218,17 @@ mod tests {
         assert!(
             status.message().starts_with("failed to get secretproviderclass shop/web: not found; create it")
         );
+    }
+
+    #[test]
+    fn what_a_store_did_not_give_is_told_with_the_pod_in_the_upstream_drivers_words() {
+        let status = Status::from(Refused::Volume(store(ErrorKind::Denied), "shop/web".to_owned()));
+        let words = "failed to mount secrets store objects for pod shop/web: provider ";
+        assert!(status.message().starts_with(words), "{}", status.message());
+        assert_eq!(status.code(), Code::PermissionDenied);
+
+        let other = Refused::Volume(Error::Stopping, "shop/web".to_owned());
+        assert_eq!(Status::from(other).message(), Error::Stopping.to_string());
     }
 
     #[test]

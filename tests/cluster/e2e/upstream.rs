@@ -219,8 +219,8 @@ fn what_is_wrong_with_a_mount_is_told_in_the_pods_events() {
     shop.vault_class("app", &["missing"], &[]);
     shop.apply(&pod("web", "app"));
 
-    let told = shop.until_event("web", "missing");
-    assert!(told.starts_with("FailedMount"), "{told}");
+    let told = shop.until_event("web", "failed to mount secrets store objects for pod upstream-events/web");
+    assert!(told.starts_with("FailedMount") && told.contains("object missing"), "{told}");
     shop.secret("missing", "found");
     shop.until_ready("web");
     shop.until_event("web", "Mounted");
