@@ -100,7 +100,7 @@ async fn a_driver_that_is_stopped_leaves_its_socket_so_that_the_node_keeps_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_driver_beside_a_mounter_registers_on_sockets_that_the_mounter_binds() {
+async fn a_driver_beside_a_mounter_stays_registered_over_its_death_on_the_socket_that_the_mounter_holds() {
     let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[]);
     node.start_mounter();
     node.flag("--mounter", node.path("mounter.sock").to_str().unwrap());
@@ -111,6 +111,12 @@ async fn a_driver_beside_a_mounter_registers_on_sockets_that_the_mounter_binds()
 
     node.restart_node().await;
 
-    let again = register(&node, &json!({ "seen": first.which }));
-    assert_eq!(again.message, "");
+    testing::until(|| node.log().contains("kubelet still has the driver registered"), || node.log());
+    let asked_again = register(&node, &json!({}));
+    assert_eq!((&asked_again.socket, &asked_again.which), (&first.socket, &first.which));
+    assert_eq!(asked_again.message, "");
+
+    fs::remove_file(&first.socket).unwrap();
+    let anew = register(&node, &json!({ "seen": first.which }));
+    assert_eq!(anew.message, "");
 }
