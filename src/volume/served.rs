@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use manifest::Class;
 use provider::{Error, ErrorKind, ObjectPath, SecretBytes};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,8 @@ pub struct Served {
     /// Whether tokens and credentials were lost with an earlier process.
     lost_credentials: bool,
     state: watch::Sender<VolumeState>,
+    /// Held by what writes files and records, which goes on where whoever waits for it is stopped.
+    writing: Arc<Mutex<()>>,
 }
 
 enum Wake {
@@ -141,6 +143,7 @@ impl Served {
             last_class: None,
             lost_credentials: false,
             state,
+            writing: Arc::default(),
         }
     }
 
@@ -163,15 +166,18 @@ impl Served {
                 () = sleep_until(due) => Wake::Timer,
             };
             if matches!(wake, Wake::Stop | Wake::Order(None)) {
-                return self;
+                break;
             }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return self,
+                () = stop.cancelled() => break,
                 () = self.on(wake) => {}
             }
             self.describe();
         }
+        // A record that was written later would outlive its volume.
+        drop(self.writing.lock().await);
+        self
     }
 
     async fn on(&mut self, wake: Wake) {
@@ -284,7 +290,12 @@ impl Served {
         let class = self.content.as_ref().map(|content| &**content.class());
         let record = VolumeRecord::new(&self.publish, class, &self.shown);
         let records = self.parts.records.clone();
-        if let Ok(saved) = volume::blocking(move || Ok(records.save(&record))).await {
+        let writing = Arc::clone(&self.writing).lock_owned().await;
+        let saved = volume::blocking(move || {
+            let _writing = writing;
+            Ok(records.save(&record))
+        });
+        if let Ok(saved) = saved.await {
             tell_if_unsaved(saved);
         }
     }
@@ -368,7 +379,9 @@ impl Served {
         let record = VolumeRecord::new(&self.publish, class, &snapshot);
         let (mounted, records, withdrawn) =
             (Arc::clone(&self.mounted), self.parts.records.clone(), assembled.withdrawn.clone());
+        let writing = Arc::clone(&self.writing).lock_owned().await;
         let recorded = volume::blocking(move || {
+            let _writing = writing;
             mounted.replace(&snapshot, &withdrawn)?;
             crate::failpoint::hit("refresh.shown");
             Ok(records.save(&record))
