@@ -1,12 +1,35 @@
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that no other call in the network namespace gets until this
+/// process has ended: its server binds it later, and may be stopped and started again.
 ///
 /// Below the range that the kernel takes for outgoing connections, so that none of
 /// those takes it between here and the server's own bind.
 pub(crate) fn free() -> u16 {
     std::iter::repeat_with(|| fastrand::u16(12_000..32_000))
         .take(1_000)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .find(|port| claim(*port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
         .expect("a free port on 127.0.0.1")
+}
+
+/// An abstract name belongs to one socket at a time, and is given back by the kernel with the process.
+fn claim(port: u16) -> bool {
+    let name = format!("secretfs-test-port-{port}");
+    let address = SocketAddr::from_abstract_name(name).expect("a name shorter than 108 bytes");
+    UnixListener::bind_addr(&address).map(std::mem::forget).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_was_given_is_not_given_again() {
+        let port = free();
+
+        assert!(!claim(port));
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
+    }
 }

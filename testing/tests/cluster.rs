@@ -103,6 +103,30 @@ spec:
         until(gone, || "the cluster did not end with its owner".into());
     }
 
+    /// The path of a socket has 107 bytes at most (unix(7)), and a checkout may lie deep.
+    #[test]
+    fn wherever_clusters_are_kept_the_paths_of_their_sockets_fit() {
+        const LONGEST: &str = "/kubelet/plugins_registry/secrets-store.csi.k8s.io-00000000-reg.sock";
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/cluster.d");
+        let directory = |clusters: &str, name: &str| {
+            let mut asked = Command::new("bash");
+            asked.args(["-euc", r#"repository=unused; . "$1/run.sh"; directory_of "$2""#, "-"]);
+            asked.arg(&scripts).arg(name).env("SECRETFS_CLUSTERS", clusters);
+            String::from_utf8(asked.output().unwrap().stdout).unwrap().trim().to_owned()
+        };
+
+        for length in 5..60 {
+            let clusters = format!("/{}", "c".repeat(length));
+            for name in ["a", "sixteen-letters-"] {
+                let directory = directory(&clusters, name);
+                assert!(directory.len() + LONGEST.len() <= 107, "{directory}");
+                assert!(directory.ends_with(&format!("/{name}")), "{directory}");
+            }
+        }
+        assert_eq!(directory("/short", "web"), "/short/web");
+        assert_ne!(directory("/with a blank", "web"), directory("/with another blank", "web"));
+    }
+
     #[test]
     fn wrong_words_are_told_with_the_way_to_the_right_ones() {
         let wrong: [&[&str]; 4] =
