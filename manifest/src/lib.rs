@@ -9,6 +9,7 @@ mod duration;
 mod encoding;
 mod fault;
 mod file;
+pub mod objects;
 mod overrides;
 pub mod paths;
 mod pod;

@@ -189,35 +189,6 @@ impl Visitor<'_> for ModeVisitor {
     }
 }
 
-/// The keys of ours that every object of every provider may have; to be flattened into a provider's
-/// own object type. Anything but text for `default` and `jmesPath` is an error, never a conversion.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectExtras {
-    /// The object may be missing in the store.
-    #[serde(default)]
-    pub optional: bool,
-    /// What to show where the store has none.
-    #[serde(default)]
-    pub default: Option<String>,
-    /// A JMESPath expression applied to the contents.
-    #[serde(default)]
-    pub jmes_path: Option<String>,
-    /// Whether the object is a file of its own, not only part of composed files.
-    #[serde(default = "yes")]
-    pub file: bool,
-}
-
-impl Default for ObjectExtras {
-    fn default() -> Self {
-        Self { optional: false, default: None, jmes_path: None, file: true }
-    }
-}
-
-fn yes() -> bool {
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -226,6 +197,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::objects::ObjectExtras;
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase")]

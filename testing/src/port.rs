@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::{Mutex, PoisonError};
 
 /// A port that nobody listens on, and that no other call in the network namespace gets until this
 /// process has ended: its server binds it later, and may be stopped and started again.
@@ -14,11 +15,14 @@ pub(crate) fn free() -> u16 {
         .expect("a free port on 127.0.0.1")
 }
 
-/// An abstract name belongs to one socket at a time, and is given back by the kernel with the process.
+/// An abstract name belongs to one socket at a time, and the kernel takes it back with the process.
 fn claim(port: u16) -> bool {
+    static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let name = format!("secretfs-test-port-{port}");
     let address = SocketAddr::from_abstract_name(name).expect("a name shorter than 108 bytes");
-    UnixListener::bind_addr(&address).map(std::mem::forget).is_ok()
+    let claim = UnixListener::bind_addr(&address);
+    let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+    claim.map(|claim| claims.push(claim)).is_ok()
 }
 
 #[cfg(test)]

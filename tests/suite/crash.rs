@@ -9,22 +9,13 @@ use secretfs::failpoint::{MOUNT_PATH, VOLUME_TABLE};
 use testing::{PodVolume, RunningNode};
 
 use crate::embedded::Store;
+use crate::support::store_class;
 
 /// Deaths at each step.
 const TIMES: u64 = 50;
 
 /// How long anything may take to come right again.
 const HEALED: Duration = Duration::from_secs(30);
-
-const CLASS: &str = "
-apiVersion: secrets-store.csi.x-k8s.io/v1
-kind: SecretProviderClass
-metadata: {name: app, namespace: shop}
-spec:
-  provider: secretfs
-  parameters:
-    objects: |
-";
 
 /// A node with one class of some objects of the embedded store.
 struct Bench {
@@ -40,11 +31,11 @@ impl Bench {
         let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[]);
         node.flag("--store", store.path());
         let objects = 1 + seed % 5;
-        let lines = (0..objects).map(|n| {
+        let written = (0..objects).map(|n| {
             let directory = if n % 2 == 0 { "" } else { "nested/" };
-            format!("      - {{objectName: {directory}o{n}, item: app, key: k{n}}}\n")
+            format!("objectName: {directory}o{n}, item: app, key: k{n}")
         });
-        node.class("app", &format!("{CLASS}{}", lines.collect::<String>()));
+        node.class("app", &store_class(&written.collect::<Vec<_>>()));
         Self { node, store, objects }
     }
 

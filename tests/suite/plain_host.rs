@@ -12,18 +12,7 @@ use provider::SecretBytes;
 use provider_store::{Item, RootKeySource, ServiceAccounts, Store, Values};
 use testing::in_private_mounts;
 
-use crate::support::{Target, mounts_below};
-
-const CLASS: &str = r#"
-apiVersion: secrets-store.csi.x-k8s.io/v1
-kind: SecretProviderClass
-metadata: {name: app, namespace: shop}
-spec:
-  provider: secretfs
-  parameters:
-    objects: |
-      - {objectName: token, item: api, key: token}
-"#;
+use crate::support::{Target, mounts_below, store_class};
 
 /// A host with an embedded store that holds one token, and a class that shows it.
 struct Host {
@@ -34,7 +23,7 @@ impl Host {
     fn new() -> Self {
         let host = Self { target: Target::new() };
         Store::init(&host.store(), &RootKeySource::beside(&host.store())).unwrap();
-        fs::write(host.class(), CLASS).unwrap();
+        fs::write(host.class(), store_class(&["objectName: token, item: api, key: token"])).unwrap();
         host.put("t1");
         host
     }

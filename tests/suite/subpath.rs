@@ -7,24 +7,14 @@ use std::time::{Duration, Instant};
 use testing::{PodVolume, RunningNode};
 
 use crate::embedded::Store;
-
-const CLASS: &str = "
-apiVersion: secrets-store.csi.x-k8s.io/v1
-kind: SecretProviderClass
-metadata: {name: app, namespace: shop}
-spec:
-  provider: secretfs
-  parameters:
-    objects: |
-      - {objectName: password, item: app}
-";
+use crate::support::store_class;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_mounts_by_subpath_is_told_of_once_and_sees_no_rotation() {
     let store = Store::init();
     let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &["--store", store.path()]);
     store.put("shop", "app", "old");
-    node.class("app", CLASS);
+    node.class("app", &store_class(&["objectName: password, item: app"]));
     let (pod, other) = (PodVolume::new("web", "app"), PodVolume::new("other", "app"));
     node.start_node().await;
     node.publish(&pod).await.unwrap();

@@ -115,3 +115,19 @@ impl From<Output> for Told {
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 }
+
+/// The class `app` of namespace `shop`, with these objects of the embedded store: a line for each, as in YAML's `{…}`.
+pub(crate) fn store_class(objects: &[impl AsRef<str>]) -> String {
+    let lines = objects.iter().map(|object| format!("      - {{{}}}\n", object.as_ref()));
+    format!(
+        "apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata: {{name: app, namespace: shop}}
+spec:
+  provider: secretfs
+  parameters:
+    objects: |
+{}",
+        lines.collect::<String>()
+    )
+}

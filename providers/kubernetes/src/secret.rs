@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use crate::objects::Wish;
+use crate::objects::Part;
 
 /// The parts of a Secret that count. Its annotations may repeat its values, and are left behind.
 #[derive(Deserialize)]
@@ -41,14 +41,14 @@ pub(crate) fn reading(json: &SecretBytes) -> Option<Reading> {
     })
 }
 
-/// The file that `wish` makes of a [`reading`].
+/// The file that `part` makes of a [`reading`] of the Secret called `secret`.
 ///
 /// # Errors
 ///
 /// `NotFound` if the Secret lacks the key, `Invalid` if `encoding` is wrong, `Unavailable` if it is no
 /// data of a Secret.
-pub(crate) fn take(wish: &Wish, reading: &Reading) -> Result<Object> {
-    let (secret, key) = (&wish.object.request.text, wish.key.as_str());
+pub(crate) fn take(secret: &str, part: &Part, reading: &Reading) -> Result<Object> {
+    let key = part.key.as_str();
     let odd = || Error::new(ErrorKind::Unavailable, format!("the data of Secret {secret} make no sense"));
     let data: Option<BTreeMap<&str, &str>> =
         serde_json::from_slice(reading.body.expose()).map_err(|_| odd())?;
@@ -57,8 +57,8 @@ pub(crate) fn take(wish: &Wish, reading: &Reading) -> Result<Object> {
         let text = format!("Secret {secret} has no key {key}");
         Error::new(ErrorKind::NotFound, text).remedy("add it to the Secret, or correct `key`")
     })?;
-    let contents = wish.encoding.decode(&decode(coded).ok_or_else(odd)?).ok_or_else(|| {
-        let text = format!("key {key} of Secret {secret} is not {}", wish.encoding.name());
+    let contents = part.encoding.decode(&decode(coded).ok_or_else(odd)?).ok_or_else(|| {
+        let text = format!("key {key} of Secret {secret} is not {}", part.encoding.name());
         Error::new(ErrorKind::Invalid, text).remedy("correct `encoding`, or the value in the Secret")
     })?;
     Ok(Object { contents, significant: None, version: reading.version.clone() })
@@ -83,9 +83,8 @@ mod tests {
 
     fn take_key(object: &str, answer: &str) -> Result<Object> {
         let objects = format!("- {{objectName: f, secret: web, {object}}}");
-        let wish =
-            crate::objects::read(&Parameters::from([("objects".to_owned(), objects)])).unwrap().remove(0);
-        take(&wish, &reading(&answer.to_owned().into()).unwrap())
+        let (_, parts) = crate::objects::read(&Parameters::from([("objects".to_owned(), objects)])).unwrap();
+        take("web", &parts[0], &reading(&answer.to_owned().into()).unwrap())
     }
 
     #[test]

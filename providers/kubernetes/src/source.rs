@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::KubernetesConfig;
 use crate::connection::ApiServer;
 use crate::followed::{Facts, Followed, Settled, Subscription};
-use crate::objects::{self, Wish};
+use crate::objects::{self, Part};
 use crate::reader::{AUDIENCE, Reader};
 use crate::secret;
 use crate::watch::Watch;
@@ -152,9 +152,8 @@ impl Provider for Kubernetes {
     }
 
     fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
-        let wishes = objects::read(parameters)?;
-        let objects = wishes.iter().map(|wish| wish.object.clone()).collect();
-        Ok(Arc::new(SecretSource { shared: Arc::clone(&self.0), wishes, objects }))
+        let (objects, parts) = objects::read(parameters)?;
+        Ok(Arc::new(SecretSource { shared: Arc::clone(&self.0), objects, parts }))
     }
 
     async fn revoke(&self, _remains: &SecretBytes) -> Result<()> {
@@ -165,8 +164,8 @@ impl Provider for Kubernetes {
 #[derive(Debug)]
 struct SecretSource {
     shared: Arc<Shared>,
-    wishes: Vec<Wish>,
     objects: Vec<ObjectRef>,
+    parts: Vec<Part>,
 }
 
 #[async_trait]
@@ -190,7 +189,8 @@ impl Source for SecretSource {
 
     fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
         let unasked = || Error::new(ErrorKind::Invalid, format!("there is no object {index}"));
-        secret::take(self.wishes.get(index).ok_or_else(unasked)?, reading)
+        let (object, part) = self.objects.get(index).zip(self.parts.get(index)).ok_or_else(unasked)?;
+        secret::take(&object.request.text, part, reading)
     }
 }
 

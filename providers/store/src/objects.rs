@@ -4,24 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use manifest::Encoding;
-use manifest::paths::{self, Place};
-use manifest::yaml::{self, NumericMode, ObjectExtras, Spanned};
+use manifest::objects::{self, ObjectExtras, Position};
+use manifest::yaml::NumericMode;
 use provider::{Error, ErrorKind, Invalid, ObjectRef, Ownership, Parameters, Request, SecretBytes};
 use serde::Deserialize;
 
 use crate::name::{ItemName, Name};
 
-const OBJECTS: &str = "objects";
 /// What the database can number.
 const VERSIONS: std::ops::RangeInclusive<u64> = 1..=i64::MAX as u64;
-const EXAMPLE: &str = "write - {objectName: api-key, item: shop/api, key: token}";
-
-/// One object of a class.
-#[derive(Debug, Clone)]
-pub(crate) struct Wish {
-    pub(crate) object: ObjectRef,
-    pub(crate) encoding: Encoding,
-}
+const EXAMPLE: &str = "- {objectName: api-key, item: shop/api, key: token}";
 
 /// What a request's text says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,56 +44,31 @@ fn value() -> String {
     "value".to_owned()
 }
 
-/// The objects that `parameters` ask for.
+/// The objects that `parameters` ask for, each with how its value is written.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with them.
-pub(crate) fn read(parameters: &Parameters) -> Result<Vec<Wish>, Vec<Invalid>> {
-    let mut faults: Vec<Invalid> =
-        parameters.keys().filter(|key| *key != OBJECTS).map(|key| unknown_parameter(key)).collect();
-    let wishes = wishes(parameters.get(OBJECTS), &mut faults);
-    if faults.is_empty() { Ok(wishes) } else { Err(faults) }
+pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Encoding>), Vec<Invalid>> {
+    objects::read_only(parameters, "secretfs", EXAMPLE, understand)
 }
 
-fn wishes(text: Option<&String>, faults: &mut Vec<Invalid>) -> Vec<Wish> {
-    let Some(text) = text else {
-        faults.push(invalid(OBJECTS.to_owned(), None, "it is missing", EXAMPLE));
-        return Vec::new();
-    };
-    let written = match yaml::read_objects::<Written>(OBJECTS, text) {
-        Ok(written) => written,
-        Err(fault) => {
-            faults.push(fault);
-            return Vec::new();
-        }
-    };
-    let read = written.iter().enumerate().map(|(index, written)| (yaml::line(written), wish(index, written)));
-    let (lines, wishes): (Vec<_>, Vec<_>) = read
-        .filter_map(|(line, wish)| wish.map_err(|wrong| faults.extend(wrong)).ok().map(|wish| (line, wish)))
-        .unzip();
-    let files = wishes.iter().zip(&lines).filter(|(wish, _)| wish.object.file);
-    let places = files.map(|(wish, line)| Place { path: &wish.object.path, line: *line });
-    faults.extend(paths::conflicts(OBJECTS, places));
-    wishes
-}
-
-fn wish(index: usize, written: &Spanned<Written>) -> Result<Wish, Vec<Invalid>> {
-    let line = yaml::line(written);
-    let written = &written.value;
-    let place = |key: &str| format!("{OBJECTS}[{index}].{key}");
-    let mut faults: Vec<Invalid> = written.unknown.keys().map(|key| unknown_key(place(key), line)).collect();
-    let path = paths::object_path(&place("objectName"), line, &written.object_name);
-    let item = written.item.parse().map_err(|error| named(place("item"), line, &error));
-    let key = written.key.parse().map_err(|error| named(place("key"), line, &error));
+fn understand(at: Position, written: Written) -> Result<(ObjectRef, Encoding), Vec<Invalid>> {
+    let mut faults: Vec<_> = written.unknown.keys().map(|key| unknown_key(at, key)).collect();
+    let path = at.path("objectName", &written.object_name);
+    let named = |key: &str, error: Error| at.refuse(key, &error.to_string(), "");
+    let item = written.item.parse().map_err(|error| named("item", error));
+    let key = written.key.parse().map_err(|error| named("key", error));
     if written.version.is_some_and(|version| !VERSIONS.contains(&version)) {
         let reason = "there is no such version: they begin at 1";
-        faults.push(invalid(place("version"), line, reason, "leave it out for the newest"));
+        faults.push(at.refuse("version", reason, "leave it out for the newest"));
     }
     match (path, item, key) {
         (Ok(path), Ok(item), Ok(key)) if faults.is_empty() => {
-            let asked = Asked { item, key, version: written.version };
-            Ok(Wish { object: object(written, path, &asked), encoding: written.encoding })
+            let text = Asked { item, key, version: written.version }.text();
+            let request = Request { text, ownership: Ownership::Shared };
+            let object = written.extras.object(written.object_name, path, written.file_permission, request);
+            Ok((object, written.encoding))
         }
         (path, item, key) => {
             faults.extend([path.err(), item.err(), key.err()].into_iter().flatten());
@@ -110,35 +77,26 @@ fn wish(index: usize, written: &Spanned<Written>) -> Result<Wish, Vec<Invalid>> 
     }
 }
 
-fn object(written: &Written, path: provider::ObjectPath, asked: &Asked) -> ObjectRef {
-    ObjectRef {
-        name: written.object_name.clone(),
-        path,
-        mode: written.file_permission.map(|mode| mode.0),
-        request: Request { text: asked.text(), ownership: Ownership::Shared },
-        optional: written.extras.optional,
-        default: written.extras.default.clone(),
-        jmes_path: written.extras.jmes_path.clone(),
-        file: written.extras.file,
-    }
-}
-
-fn unknown_parameter(key: &str) -> Invalid {
-    invalid(key.to_owned(), None, "provider secretfs has no such parameter", "remove it; there is `objects`")
-}
-
-fn unknown_key(key: String, line: Option<usize>) -> Invalid {
+fn unknown_key(at: Position, key: &str) -> Invalid {
     let keys =
         "objectName, item, key, version, encoding, filePermission, optional, default, jmesPath and file";
-    invalid(key, line, "there is no such key", &format!("the keys of an object are {keys}"))
+    at.refuse(key, "there is no such key", &format!("the keys of an object are {keys}"))
 }
 
-fn named(key: String, line: Option<usize>, error: &Error) -> Invalid {
-    invalid(key, line, &error.to_string(), "")
-}
-
-fn invalid(key: String, line: Option<usize>, reason: &str, remedy: &str) -> Invalid {
-    Invalid { key, line, reason: reason.to_owned(), remedy: remedy.to_owned() }
+/// The bytes of an object's file, from what the store holds.
+///
+/// # Errors
+///
+/// `Invalid` if it is not in that encoding.
+pub(crate) fn decode(
+    object: &ObjectRef,
+    encoding: Encoding,
+    stored: &SecretBytes,
+) -> Result<SecretBytes, Error> {
+    encoding.decode(stored).ok_or_else(|| {
+        let text = format!("the value of {} is not {}", object.request.text, encoding.name());
+        Error::new(ErrorKind::Invalid, text).remedy("put it in that encoding, or correct `encoding`")
+    })
 }
 
 impl Asked {
@@ -162,22 +120,12 @@ impl Asked {
     }
 }
 
-impl Wish {
-    /// The bytes of the file, from what the store holds.
-    pub(crate) fn decode(&self, stored: &SecretBytes) -> Result<SecretBytes, Error> {
-        self.encoding.decode(stored).ok_or_else(|| {
-            let text = format!("the value of {} is not {}", self.object.request.text, self.encoding.name());
-            Error::new(ErrorKind::Invalid, text).remedy("put it in that encoding, or correct `encoding`")
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Vec<Wish>, Vec<Invalid>> {
-        read(&Parameters::from([(OBJECTS.to_owned(), text.to_owned())]))
+    fn parse(text: &str) -> Result<(Vec<ObjectRef>, Vec<Encoding>), Vec<Invalid>> {
+        read(&Parameters::from([(objects::PARAMETER.to_owned(), text.to_owned())]))
     }
 
     fn refusals(text: &str) -> Vec<String> {
@@ -186,13 +134,13 @@ mod tests {
 
     #[test]
     fn an_object_names_item_key_and_version() {
-        let wishes = parse(
+        let (objects, _) = parse(
             "- {objectName: api-key, item: shop/api, key: token, version: 3, filePermission: 0400}\n\
              - {objectName: plain, item: api, encoding: base64, optional: true, file: false}\n",
         )
         .unwrap();
 
-        let (first, second) = (&wishes[0].object, &wishes[1].object);
+        let (first, second) = (&objects[0], &objects[1]);
         assert_eq!(&*first.request.text, "shop/api#token@3");
         assert_eq!(first.mode.map(|mode| mode.bits()), Some(0o400));
         assert_eq!(&*second.request.text, "api#value");
@@ -213,14 +161,5 @@ mod tests {
         assert!(wrong[1].starts_with("parameter objects[0].item (line 1)"), "{}", wrong[1]);
         assert!(wrong[2].starts_with("parameter objects[1].verison (line 2)"), "{}", wrong[2]);
         assert!(wrong[3].starts_with("parameter objects[2].version (line 3)"), "{}", wrong[3]);
-    }
-
-    #[test]
-    fn the_same_file_twice_and_a_foreign_parameter_are_refused() {
-        let twice = refusals("- {objectName: a, item: a}\n- {objectName: a, item: b}\n");
-        let nothing = read(&Parameters::from([("vaultAddress".to_owned(), "x".to_owned())])).unwrap_err();
-
-        assert_eq!(twice.len(), 1, "{twice:?}");
-        assert_eq!(nothing.len(), 2, "{nothing:?}");
     }
 }

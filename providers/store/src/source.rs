@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use manifest::Encoding;
 use provider::{
     Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Parameters, Provider, Reading, Request, Result,
     SecretBytes, Session, Source, Tenure, Workload,
 };
 
 use crate::name::{Item, Name};
-use crate::objects::{self, Asked, Wish};
+use crate::objects::{self, Asked};
 use crate::read::{Reader, Wanted};
 use crate::root_file::RootKeySource;
 use crate::watch::Watcher;
@@ -63,9 +64,8 @@ impl Provider for EmbeddedStore {
     }
 
     fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
-        let wishes = objects::read(parameters)?;
-        let objects = wishes.iter().map(|wish| wish.object.clone()).collect();
-        Ok(Arc::new(ItemSource { shared: Arc::clone(&self.0), wishes, objects }))
+        let (objects, encodings) = objects::read(parameters)?;
+        Ok(Arc::new(ItemSource { shared: Arc::clone(&self.0), objects, encodings }))
     }
 
     async fn revoke(&self, _remains: &SecretBytes) -> Result<()> {
@@ -76,8 +76,8 @@ impl Provider for EmbeddedStore {
 #[derive(Debug)]
 struct ItemSource {
     shared: Arc<Shared>,
-    wishes: Vec<Wish>,
     objects: Vec<ObjectRef>,
+    encodings: Vec<Encoding>,
 }
 
 #[async_trait]
@@ -109,7 +109,9 @@ impl Source for ItemSource {
 
     fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
         let unasked = || Error::new(ErrorKind::Invalid, format!("there is no object {index}"));
-        let contents = self.wishes.get(index).ok_or_else(unasked)?.decode(&reading.body)?;
+        let (object, encoding) =
+            self.objects.get(index).zip(self.encodings.get(index)).ok_or_else(unasked)?;
+        let contents = objects::decode(object, *encoding, &reading.body)?;
         Ok(Object { contents, significant: None, version: reading.version.clone() })
     }
 

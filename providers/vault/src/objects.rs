@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use manifest::paths::{self, Place};
-use manifest::yaml::{self, NumericMode, Spanned};
+use manifest::objects::{self, ObjectExtras, Position};
+use manifest::yaml::NumericMode;
 use provider::{Invalid, ObjectRef};
 use serde::Deserialize;
 use serde_json::Value;
@@ -45,60 +45,32 @@ pub(crate) enum Encoding {
 
 /// Understands `objects`.
 pub(crate) fn read(text: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-    let items = yaml::read_objects::<Item>("objects", text).map_err(|error| vec![error])?;
-    let lines: Vec<_> = items.iter().map(yaml::line).collect();
-    let (mut objects, mut parts, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, item) in items.into_iter().enumerate() {
-        match understand(index, item) {
-            Ok((object, part)) => {
-                objects.push(object);
-                parts.push(part);
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    if errors.is_empty() {
-        let places = objects.iter().zip(lines).map(|(object, line)| Place { path: &object.path, line });
-        errors = paths::conflicts("objects", places);
-    }
-    if errors.is_empty() { Ok((objects, parts)) } else { Err(errors) }
+    objects::read(text, |at, item| understand(at, item).map_err(|fault| vec![fault]))
 }
 
-fn understand(index: usize, item: Spanned<Item>) -> Result<(ObjectRef, Part), Invalid> {
-    let line = yaml::line(&item);
-    let item = item.value;
-    let key = |name: &str| format!("objects[{index}].{name}");
-    let refuse = |name: &str, reason: &str, remedy: &str| Invalid {
-        key: key(name),
-        line,
-        reason: reason.to_owned(),
-        remedy: remedy.to_owned(),
-    };
+fn understand(at: Position, item: Item) -> Result<(ObjectRef, Part), Invalid> {
     let name = filled(item.object_name)
-        .ok_or_else(|| refuse("objectName", "it is missing", "name the file, such as db/password"))?;
-    let path = paths::object_path(&key("objectName"), line, &name)?;
+        .ok_or_else(|| at.refuse("objectName", "it is missing", "name the file, such as db/password"))?;
+    let path = at.path("objectName", &name)?;
     let raw = filled(item.secret_path).ok_or_else(|| {
-        refuse("secretPath", "it is missing", "write the API path, such as secret/data/app")
+        at.refuse("secretPath", "it is missing", "write the API path, such as secret/data/app")
     })?;
     let mut call = Call::new(item.method.as_deref().unwrap_or_default(), &raw).map_err(|reason| {
-        refuse("secretPath", reason, "write the API path as `vault read` takes it, such as secret/data/app")
+        let remedy = "write the API path as `vault read` takes it, such as secret/data/app";
+        at.refuse("secretPath", reason, remedy)
     })?;
     call.args = item.secret_args;
     call.wrap = filled(item.wrap_ttl);
     let encoding = encoding(item.encoding.as_deref().unwrap_or_default())
-        .ok_or_else(|| refuse("encoding", "it is none we know", "write utf-8, base64 or hex"))?;
+        .ok_or_else(|| at.refuse("encoding", "it is none we know", "write utf-8, base64 or hex"))?;
     let part = Part { key: filled(item.secret_key), encoding };
-    let object = ObjectRef {
-        name,
-        path,
-        mode: item.file_permission.map(|mode| mode.0),
-        request: call.request(),
+    let extras = ObjectExtras {
         optional: item.optional.unwrap_or(false),
         default: item.default,
         jmes_path: item.jmes_path,
         file: item.file.unwrap_or(true),
     };
-    Ok((object, part))
+    Ok((extras.object(name, path, item.file_permission, call.request()), part))
 }
 
 fn filled(text: Option<String>) -> Option<String> {

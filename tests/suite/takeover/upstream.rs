@@ -9,24 +9,13 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use testing::{PodVolume, RunningNode};
 
 use crate::embedded::Store;
+use crate::support::store_class;
 
 /// What upstream calls the directory of a version.
 const VERSION: &str = "..2026_11_23_03_55_21.3516647175";
 
 /// The names that a volume of the class has.
 const NAMES: [&str; 4] = ["..data", "..version", "db", "password"];
-
-const CLASS: &str = "
-apiVersion: secrets-store.csi.x-k8s.io/v1
-kind: SecretProviderClass
-metadata: {name: app, namespace: shop}
-spec:
-  provider: secretfs
-  parameters:
-    objects: |
-      - {objectName: password, item: app, key: password}
-      - {objectName: db/user, item: app, key: user}
-";
 
 /// A node under upstream's driver name, whose class shows two files of the embedded store.
 pub(super) struct World {
@@ -44,7 +33,9 @@ impl World {
         let flags = [flags, &["--driver-name", "secrets-store.csi.k8s.io"]].concat();
         let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &flags);
         node.flag("--store", store.path());
-        node.class("app", CLASS);
+        let objects =
+            ["objectName: password, item: app, key: password", "objectName: db/user, item: app, key: user"];
+        node.class("app", &store_class(&objects));
         let (pod, container) = (PodVolume::new("web", "app"), node.path("container"));
         let world = Self { node, store, pod, container };
         fs::create_dir_all(world.target()).unwrap();

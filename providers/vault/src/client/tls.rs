@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use provider::{Error, ErrorKind, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -38,27 +38,8 @@ pub(crate) fn config(material: &Material, skip_verify: bool) -> Result<ClientCon
 }
 
 fn authorities(material: &Material) -> Result<Arc<RootCertStore>> {
-    let Some(pem) = &material.authorities else { return Ok(of_the_system()) };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
-        added.ok_or_else(|| unusable("the file of authorities holds something that is no certificate"))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable("the file of authorities holds no certificate"));
-    }
-    Ok(Arc::new(roots))
-}
-
-/// The system's authorities, read once.
-fn of_the_system() -> Arc<RootCertStore> {
-    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let load = || {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(roots)
-    };
-    Arc::clone(SYSTEM.get_or_init(load))
+    let Some(pem) = &material.authorities else { return Ok(tls_roots::of_the_system()) };
+    tls_roots::of_pem(pem).map_err(|why| unusable(&format!("the file of authorities {why}")))
 }
 
 fn identity(pair: &ClientPair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {

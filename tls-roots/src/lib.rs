@@ -1,0 +1,74 @@
+//! Whose certificates a client of a store believes: the authorities of a file, or the system's.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// Why a text names no authorities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// There is none in it.
+    #[error("holds no certificate")]
+    None,
+    /// One of them cannot be read, or signs nothing.
+    #[error("holds something that is no certificate")]
+    NotOne,
+}
+
+/// The authorities of `pem`, one certificate or several, each of which is to be one.
+///
+/// # Errors
+///
+/// See [`Unusable`].
+pub fn of_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, Unusable> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
+        added.ok_or(Unusable::NotOne)?;
+    }
+    if roots.is_empty() { Err(Unusable::None) } else { Ok(Arc::new(roots)) }
+}
+
+/// The system's authorities, where OpenSSL would look for them (`SSL_CERT_FILE` and `SSL_CERT_DIR`
+/// included), read once in a process. Those of them that cannot be read are left out.
+pub fn of_the_system() -> Arc<RootCertStore> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let load = || {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    };
+    Arc::clone(SYSTEM.get_or_init(load))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate() -> String {
+        let issued = rcgen::generate_simple_self_signed(["a".to_owned()]);
+        issued.unwrap_or_else(|error| panic!("{error}")).cert.pem()
+    }
+
+    #[test]
+    fn every_certificate_of_a_file_is_believed() {
+        let two = certificate() + "\n# the next one\n" + &certificate();
+
+        assert_eq!(of_pem(two.as_bytes()).map(|roots| roots.len()), Ok(2));
+    }
+
+    #[test]
+    fn a_file_without_one_and_a_broken_one_are_told_apart() {
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+        assert_eq!(of_pem(b"nothing").err(), Some(Unusable::None));
+        assert_eq!(of_pem((certificate() + broken).as_bytes()).err(), Some(Unusable::NotOne));
+    }
+
+    #[test]
+    fn the_systems_are_read_once() {
+        assert!(Arc::ptr_eq(&of_the_system(), &of_the_system()));
+    }
+}
