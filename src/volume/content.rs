@@ -208,12 +208,12 @@ impl Content {
         let refused = !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Invalid);
         let (name, total) = (self.turned_name(index), self.reader.total());
         let Some(state) = self.objects.get_mut(index) else { return };
-        let turning = refused && state.good().is_some() && notice == Notice::Polled;
+        let turning = refused && state.good().is_some() && !notice.settles(&error);
         let braked = self.reader.stores().health(self.reader.store(), |health| {
             if turning { health.turned(&name, total, now) } else { health.braked() }
         });
         if may_lack(object, &error) {
-            state.absent(error, &self.policy, braked, now);
+            state.absent(error, notice, &self.policy, braked, now);
         } else {
             state.fail(error, notice, &self.policy, braked, now);
         }

@@ -47,6 +47,14 @@ pub enum Notice {
     Pushed,
 }
 
+impl Notice {
+    /// Whether `error` needs no second answer: it tells the revocation that was announced or asked about. A
+    /// refusal is told by no announcement: it is met on the way, while all objects of a volume are read again.
+    pub fn settles(self, error: &Error) -> bool {
+        self == Self::Pushed && error.kind() == ErrorKind::Revoked
+    }
+}
+
 /// How an object is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -112,11 +120,11 @@ impl Freshness {
 
     /// The store has none, and the class allows that. What it showed before is a bare
     /// *not found* like any other: it goes only if refusals take files away.
-    pub fn absent(&mut self, error: Error, policy: &Policy, braked: bool, now: Instant) {
+    pub fn absent(&mut self, error: Error, notice: Notice, policy: &Policy, braked: bool, now: Instant) {
         if self.good.is_none() {
             *self = Self { missing: true, ..Self::default() };
         } else {
-            self.fail(error, Notice::Polled, policy, braked, now);
+            self.fail(error, notice, policy, braked, now);
         }
     }
 
@@ -125,16 +133,17 @@ impl Freshness {
         let kind = turn(&error);
         let since =
             self.trouble.as_ref().filter(|trouble| trouble.kind == kind).map_or(now, |trouble| trouble.since);
-        let confirmed = notice == Notice::Pushed || now.saturating_duration_since(since) >= CONFIRM_AFTER;
+        let settled = notice.settles(&error);
+        let confirmed = settled || now.saturating_duration_since(since) >= CONFIRM_AFTER;
         self.trouble = Some(Trouble { kind, error, since, confirmed });
-        let held_back = braked && notice == Notice::Polled;
-        if self.is_to_go(policy, now) && !(held_back && kind != Turn::Away) || self.is_too_old(policy, now) {
+        let held_back = braked && !settled;
+        if self.is_to_go(policy) && !held_back || self.is_too_old(policy, now) {
             self.withdrawn = true;
             self.good = None;
         }
     }
 
-    fn is_to_go(&self, policy: &Policy, _now: Instant) -> bool {
+    fn is_to_go(&self, policy: &Policy) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| {
             let wanted = match trouble.kind {
                 Turn::Away => false,
@@ -290,6 +299,30 @@ mod tests {
         let (mut freshness, now) = served();
         freshness.fail(Error::new(ErrorKind::Revoked, "gone"), Notice::Pushed, &POLICY, true, now);
         assert!(freshness.is_withdrawn(), "the brake does not hold a pushed revocation");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denial_that_an_announcement_of_something_else_met_waits_like_any_other() {
+        let (mut freshness, now) = served();
+        let policy = Policy { on_denied: OnDenied::Remove, ..POLICY };
+        let denied = || Error::new(ErrorKind::Denied, "no");
+        freshness.fail(denied(), Notice::Pushed, &policy, false, now);
+        assert!(freshness.good().is_some());
+
+        freshness.fail(denied(), Notice::Pushed, &policy, true, now + CONFIRM_AFTER);
+        assert!(freshness.good().is_some(), "the brake holds it");
+        freshness.fail(denied(), Notice::Pushed, &policy, false, now + CONFIRM_AFTER);
+        assert!(freshness.is_withdrawn());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_may_be_missing_goes_at_once_when_its_revocation_is_announced() {
+        let (mut freshness, now) = served();
+        freshness.absent(Error::new(ErrorKind::NotFound, "no"), Notice::Pushed, &POLICY, false, now);
+        assert!(freshness.good().is_some());
+
+        freshness.absent(Error::new(ErrorKind::Revoked, "gone"), Notice::Pushed, &POLICY, false, now);
+        assert!(freshness.is_withdrawn());
     }
 
     #[tokio::test(start_paused = true)]
