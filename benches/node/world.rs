@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt};
 use provider_store::{Item, RootKeySource, Store, Values};
 use rustix::mount::MountFlags;
 use serde_json::{Value, json};
-use testing::{Claims, Issuer, OpenBao, PodVolume, RunningNode};
+use testing::{Claims, Cluster, Issuer, OpenBao, PodVolume, RunningNode, Scope};
 use tonic::transport::Channel;
 
 use crate::floor::{Asked, BareStore, Kernel};
@@ -146,11 +146,36 @@ impl World {
 
     /// The same with a mounter beside it, as it is deployed.
     pub(crate) async fn node_and_mounter(&self, refresh: &str) -> Bench<'_> {
+        self.serving(self.prepare_with_mounter(refresh)).await
+    }
+
+    /// The same, asking this API server for its classes.
+    pub(crate) async fn node_in(&self, cluster: &Cluster, refresh: &str) -> Bench<'_> {
+        let mut node = self.prepare_with_mounter(refresh);
+        node.ask(cluster.kubeconfig());
+        self.serving(node).await
+    }
+
+    fn prepare_with_mounter(&self, refresh: &str) -> RunningNode {
         let mut node = self.prepare(refresh);
         if !self.mounter {
             node.use_mounter();
         }
-        self.serving(node).await
+        node
+    }
+
+    /// An API server with so many classes of ten objects.
+    pub(crate) fn cluster_with_classes(&self, count: usize) -> Cluster {
+        let cluster = Cluster::start(Scope::ApiServer);
+        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds");
+        for file in fs::read_dir(crds).expect("the definitions").flatten() {
+            cluster.apply(&fs::read_to_string(file.path()).expect("a definition"));
+        }
+        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+        cluster.kubectl(&["create", "namespace", NAMESPACE]);
+        let classes = (0..count).map(|n| self.vault_class(&watched_class(n), "jwt", FILES, "1h"));
+        cluster.apply(&classes.collect::<Vec<_>>().join("---\n"));
+        cluster
     }
 
     async fn serving(&self, mut node: RunningNode) -> Bench<'_> {
@@ -229,6 +254,11 @@ pub(crate) fn asked<'a>(jwt: &'a str, paths: &'a [String]) -> Asked<'a> {
 /// What every file holds at `version`: 64 bytes.
 pub(crate) fn value(version: usize) -> String {
     format!("{version:064}")
+}
+
+/// The name of a class in a cluster.
+pub(crate) fn watched_class(index: usize) -> String {
+    format!("watched-{index}")
 }
 
 pub(crate) fn name(file: usize) -> String {
