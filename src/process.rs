@@ -27,10 +27,10 @@ use crate::providers::{ProviderArgs, Providers};
 use crate::snapshot::FingerprintKey;
 use crate::volume::Volumes;
 use crate::volume::parts::{Defaults, Limits, Parts};
-use crate::volume::reader::Stores;
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
+use crate::volume::stores::Stores;
 
 /// How often gauges are brought up to date and the pulse is felt.
 const TICK: Duration = Duration::from_secs(5);

@@ -24,9 +24,9 @@ use crate::providers::{ProviderArgs, Providers};
 use crate::snapshot::FingerprintKey;
 use crate::systemd;
 use crate::volume::once::Once;
-use crate::volume::reader::Stores;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
+use crate::volume::stores::Stores;
 
 /// How long logins that must be ended are tried before the process ends without them.
 const LAST_REVOCATIONS: Duration = Duration::from_secs(5);

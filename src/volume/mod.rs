@@ -16,6 +16,7 @@ pub mod served;
 mod site;
 pub mod status;
 pub mod store_health;
+pub mod stores;
 mod subpath;
 mod table;
 pub mod tenancy;

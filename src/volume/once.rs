@@ -15,10 +15,11 @@ use crate::volume::content::Content;
 use crate::volume::first::{read_first, require_token};
 use crate::volume::freshness::Policy;
 use crate::volume::parts::{Pace, source_of};
-use crate::volume::reader::{Reader, Stores};
+use crate::volume::reader::Reader;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
 use crate::volume::site::VolumeSite;
+use crate::volume::stores::Stores;
 use crate::volume::tenancy::Tenancy;
 use crate::volume::{ClassName, Error, Publish, VolumeId};
 

@@ -15,11 +15,12 @@ use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::volume::content::Content;
 use crate::volume::freshness::Policy;
-use crate::volume::reader::{Reader, Stores};
+use crate::volume::reader::Reader;
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
 use crate::volume::site::VolumeSite;
+use crate::volume::stores::Stores;
 use crate::volume::tenancy::Tenancy;
 use crate::volume::{ClassName, Error, Publish};
 

@@ -2,105 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use provider::{
-    Changes, Error, ErrorKind, Ownership, Reading, Request, Result, Session, Site, Source, Tenure, Workload,
+    Changes, ErrorKind, Ownership, Reading, Request, Result, Session, Site, Source, Tenure, Workload,
 };
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::metrics::{self, Metrics};
-use crate::readings::{Answer, Entry, Held, Key, Readings};
-use crate::volume::store_health::{Attempt, Breaker, StoreHealth};
+use crate::metrics;
+use crate::readings::{Answer, Entry, Held, Key};
+use crate::volume::store_health::Attempt;
+use crate::volume::stores::{Store, Stores};
 use crate::volume::tenancy::Tenancy;
 
-/// Store calls of this process at one time.
-const MOST_CALLS: usize = 64;
 /// Store calls of one volume at one time.
 const MOST_CALLS_OF_A_VOLUME: usize = 16;
-/// Longest a store call may take, whatever its provider thinks.
-const CALL: Duration = Duration::from_secs(35);
-
-/// The stores of this process and what is known of them.
-#[derive(Debug)]
-pub struct Stores {
-    /// What stores said.
-    pub readings: Readings,
-    health: Mutex<BTreeMap<Arc<str>, Arc<Mutex<StoreHealth>>>>,
-    calls: Semaphore,
-    metrics: Metrics,
-}
-
-impl Stores {
-    /// No stores yet; calls are counted in `metrics`.
-    pub fn new(metrics: Metrics) -> Self {
-        let calls = Semaphore::new(MOST_CALLS);
-        Self { readings: Readings::default(), health: Mutex::default(), calls, metrics }
-    }
-
-    /// How many breakers are closed and open.
-    pub fn breakers(&self) -> (usize, usize) {
-        let all = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_open = |health: &&Arc<Mutex<StoreHealth>>| {
-            health.lock().unwrap_or_else(PoisonError::into_inner).breaker() == Breaker::Open
-        };
-        let open = all.values().filter(is_open).count();
-        (all.len() - open, open)
-    }
-
-    /// Runs `look` on what is known of `store`.
-    pub fn health<T>(&self, store: &Arc<str>, look: impl FnOnce(&mut StoreHealth) -> T) -> T {
-        let health = {
-            let mut all = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(Arc::clone(store)).or_default())
-        };
-        let mut health = health.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&mut health)
-    }
-
-    fn record(&self, store: &Store, error: Option<&Error>, started: Instant) {
-        self.health(&store.name, |health| health.record(error, Instant::now()));
-        self.metrics.store_call(store.label, error.map(Error::kind), started.elapsed());
-    }
-
-    /// One call to `store`, if it may be asked now.
-    async fn call<T>(
-        &self,
-        store: &Store,
-        attempt: Attempt,
-        call: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        let admitted = self.health(&store.name, |health| health.admit(attempt, Instant::now()));
-        if attempt == Attempt::Retry {
-            match &admitted {
-                Ok(()) => self.metrics.retry(store.label),
-                Err(_) => self.metrics.budget_exhausted(store.label),
-            }
-        }
-        admitted?;
-        let _permit =
-            self.calls.acquire().await.map_err(|_| Error::new(ErrorKind::Unavailable, "stopping"))?;
-        let started = Instant::now();
-        let outcome = answer_in_time(call).await;
-        self.record(store, outcome.as_ref().err(), started);
-        outcome
-    }
-}
-
-/// Which store a volume reads, for the breaker and for the metrics.
-#[derive(Debug, Clone)]
-struct Store {
-    name: Arc<str>,
-    label: metrics::Provider,
-}
-
-async fn answer_in_time<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| Err(Error::new(ErrorKind::Unavailable, format!("no answer within {} s", CALL.as_secs())));
-    timeout(CALL, call).await.unwrap_or_else(late)
-}
 
 /// What a round of reading is to bring.
 #[derive(Debug, Clone, Copy)]
@@ -259,15 +177,8 @@ impl Reader {
         self.tenancy.has_own() || self.requests.iter().any(|request| request.ownership == Ownership::Volume)
     }
 
-    /// Most logins are made already and cost no call, so that the breaker does not stand before them;
-    /// one that fails counts.
     async fn session(&mut self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        let started = Instant::now();
-        let session = answer_in_time(self.source.session(workload, tenure)).await;
-        if let Err(error) = &session {
-            self.stores.record(&self.store, Some(error), started);
-        }
-        let session = session?;
+        let session = self.stores.log_in(&self.store, self.source.session(workload, tenure)).await?;
         if tenure == Tenure::Volume {
             self.tenancy.take(&session)?;
         }

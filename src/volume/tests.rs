@@ -16,10 +16,10 @@ use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::volume::fakes::{FakeClasses, FakeMode, FakeMounter, FakeStore, LEASE, Say, lease};
 use crate::volume::parts::{Limits, Parts};
-use crate::volume::reader::Stores;
 use crate::volume::record::Records;
 use crate::volume::report::{Reporter, What};
 use crate::volume::revocations::Revocations;
+use crate::volume::stores::Stores;
 use crate::volume::{ClassName, Error, Publish, RefreshOutcome, VolumeId, Volumes};
 
 mod defaults;
