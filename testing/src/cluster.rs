@@ -133,11 +133,11 @@ impl Cluster {
         (!found.is_empty()).then_some(found)
     }
 
-    /// Waits a minute at most for `condition` (`condition=Ready`, `delete`, `jsonpath=…`); panics with
+    /// Waits three minutes at most for `condition` (`condition=Ready`, `delete`, `jsonpath=…`); panics with
     /// what Kubernetes tells of the object.
     pub fn wait_for(&self, condition: &str, object: &[&str]) {
         let condition = format!("--for={condition}");
-        let waited = self.try_kubectl(&[&["wait", "--timeout=60s", &condition], object].concat());
+        let waited = self.try_kubectl(&[&["wait", "--timeout=180s", &condition], object].concat());
         waited.unwrap_or_else(|complaint| {
             let described = self.try_kubectl(&[&["describe"], object].concat());
             panic!("{complaint}\n{}", described.unwrap_or_default())

@@ -12,8 +12,8 @@ use testing::{Cluster, OpenBao, Scope};
 
 /// The program under test.
 pub(crate) const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
-/// How long something may take that has no reason to take long.
-pub(crate) const SOON: Duration = Duration::from_secs(90);
+/// How long something may take that has no reason to take long, on a machine that does much beside.
+pub(crate) const SOON: Duration = Duration::from_secs(180);
 /// Where the driver's own objects are.
 pub(crate) const SYSTEM: &str = "secretfs-system";
 /// The driver's name: upstream's, so that upstream's manifests are served unchanged.
@@ -415,7 +415,7 @@ impl<'a> Namespace<'a> {
 
     /// Deletes a pod and waits until it is gone.
     pub(crate) fn delete(&self, pod: &str) {
-        self.kubectl(&["delete", "pod", pod, "--wait", "--timeout=90s"]);
+        self.kubectl(&["delete", "pod", pod, "--wait", "--timeout=180s"]);
     }
 }
 
@@ -427,7 +427,7 @@ impl Drop for Namespace<'_> {
             "deployments,pods",
             "--all",
             "--wait=true",
-            "--timeout=90s",
+            "--timeout=180s",
             "--grace-period=1",
         ]);
         self.world.try_kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
