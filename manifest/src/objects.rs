@@ -117,7 +117,7 @@ pub fn read<T: DeserializeOwned, P>(
 /// # Errors
 ///
 /// As [`read`]; also another parameter, and none at all.
-pub fn read_only<T: DeserializeOwned, P>(
+pub fn read_sole<T: DeserializeOwned, P>(
     parameters: &Parameters,
     provider: &str,
     example: &str,
@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn refusals(parameters: &Parameters) -> Vec<String> {
-        let read = read_only(parameters, "shop", "- {objectName: a}", understand);
+        let read = read_sole(parameters, "shop", "- {objectName: a}", understand);
         read.unwrap_err().iter().map(ToString::to_string).collect()
     }
 

@@ -41,7 +41,7 @@ struct Written {
 ///
 /// Everything that is wrong with them.
 pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-    objects::read_only(parameters, "kubernetes", EXAMPLE, understand)
+    objects::read_sole(parameters, "kubernetes", EXAMPLE, understand)
 }
 
 fn understand(at: Position, written: Written) -> Result<(ObjectRef, Part), Vec<Invalid>> {

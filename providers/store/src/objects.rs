@@ -50,7 +50,7 @@ fn value() -> String {
 ///
 /// Everything that is wrong with them.
 pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Encoding>), Vec<Invalid>> {
-    objects::read_only(parameters, "secretfs", EXAMPLE, understand)
+    objects::read_sole(parameters, "secretfs", EXAMPLE, understand)
 }
 
 fn understand(at: Position, written: Written) -> Result<(ObjectRef, Encoding), Vec<Invalid>> {
