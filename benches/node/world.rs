@@ -171,7 +171,7 @@ impl World {
         for file in fs::read_dir(crds).expect("the definitions").flatten() {
             cluster.apply(&fs::read_to_string(file.path()).expect("a definition"));
         }
-        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
         cluster.kubectl(&["create", "namespace", NAMESPACE]);
         let classes = (0..count).map(|n| self.vault_class(&watched_class(n), "jwt", FILES, "1h"));
         cluster.apply(&classes.collect::<Vec<_>>().join("---\n"));

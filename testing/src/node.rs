@@ -20,7 +20,7 @@ use tower::service_fn;
 use crate::http_client;
 
 /// How long a process may take to serve.
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(60);
 
 /// A node's file system and the processes on it. What is mounted goes with the value.
 #[derive(Debug)]

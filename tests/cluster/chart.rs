@@ -26,7 +26,7 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     for namespace in ["secretfs-system", "shop", "billing"] {
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"));
     }
-    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
     cluster
 });
 

@@ -72,7 +72,7 @@ fn what_will_be_different_is_found_in_the_cluster_and_no_secret_is_read() {
     for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds")).unwrap() {
         cluster.apply(&fs::read_to_string(file.unwrap().path()).unwrap());
     }
-    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
     cluster.apply(OBJECTS);
 
     let (code, told) = plan(&cluster, &[]);

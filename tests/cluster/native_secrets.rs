@@ -7,7 +7,7 @@ use tonic::Code;
 
 use super::api::SHARED;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A namespace with Secret `web`, which service account `till` may get and watch, a class of it that is
 /// not polled, and a node.

@@ -22,7 +22,7 @@ pub(crate) fn api_server() -> Cluster {
     for file in fs::read_dir(crds).unwrap() {
         cluster.apply(&fs::read_to_string(file.unwrap().path()).unwrap());
     }
-    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
     cluster
 }
 

@@ -9,7 +9,7 @@ fn upstreams_resources_and_roles_are_there_under_their_names() {
     let (world, _peace) = shared();
     for resource in ["secretproviderclasses", "secretproviderclasspodstatuses"] {
         let name = format!("crd/{resource}.secrets-store.csi.x-k8s.io");
-        world.cluster.kubectl(&["wait", "--for=condition=Established", &name, "--timeout=60s"]);
+        world.cluster.kubectl(&["wait", "--for=condition=Established", &name, "--timeout=120s"]);
     }
     for role in [
         "secretproviderclasses-role",
