@@ -43,7 +43,7 @@ fn age(pid: u32) -> Duration {
 
 /// Waits until the process that is not `old` is registered; tells how old it was then.
 fn registered_at_age(world: &World, old: u32) -> Duration {
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         assert!(Instant::now() < deadline, "{}", world.node_log());
         if let Some(pid) = world.pid_of("node").filter(|pid| *pid != old)
