@@ -68,15 +68,15 @@ values "${server#https://}" "$(free_port)" >"$SECRETFS_CLUSTER/values.yaml"
 helm upgrade --install secretfs deploy/charts/secretfs --namespace $system --create-namespace \
     --values "$SECRETFS_CLUSTER/values.yaml" >"$SECRETFS_CLUSTER/notes"
 sed 's/^/  /' "$SECRETFS_CLUSTER/values.yaml"
-kubectl -n $system rollout status daemonset/secretfs-node --timeout 60s >/dev/null || fail 'the driver did not become ready'
+kubectl -n $system rollout status daemonset/secretfs-node --timeout 180s >/dev/null || fail 'the driver did not become ready'
 show kubectl -n $system get pods
 
 say 'Starting a pod that mounts examples/quickstart.yaml'
 kubectl create namespace shop --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-until_true 10 kubectl -n shop get serviceaccount default >/dev/null 2>&1 || fail 'the namespace got no service account'
+until_true 60 kubectl -n shop get serviceaccount default >/dev/null 2>&1 || fail 'the namespace got no service account'
 show kubectl apply -f examples/quickstart.yaml -f examples/quickstart-pod.yaml
 started=$(date +%s%N)
-kubectl -n shop wait --for condition=Ready pod/quickstart --timeout 60s >/dev/null || fail 'the pod did not become ready'
+kubectl -n shop wait --for condition=Ready pod/quickstart --timeout 180s >/dev/null || fail 'the pod did not become ready'
 echo "  the pod was ready $(milliseconds_since "$started") ms later"
 show kubectl -n shop exec quickstart -- id
 show kubectl -n shop exec quickstart -- ls -lL /secrets

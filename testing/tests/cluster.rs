@@ -59,16 +59,26 @@ spec:
     }
 
     #[test]
-    fn two_clusters_know_nothing_of_one_another() {
-        let [one, other] = [(); 2].map(|()| std::thread::spawn(|| Cluster::start(Scope::ApiServer)));
+    fn two_clusters_side_by_side_run_pods_of_one_name_and_know_nothing_of_one_another() {
+        let [one, other] = [(); 2].map(|()| std::thread::spawn(|| Cluster::start(Scope::Whole)));
         let (one, other) = (one.join().unwrap(), other.join().unwrap());
         one.kubectl(&["create", "namespace", "shop"]);
+        for cluster in [&one, &other] {
+            cluster.apply(POD);
+        }
+        for cluster in [&one, &other] {
+            cluster.wait_for("condition=Ready", &["pod", "web"]);
+        }
+        one.exec("default", "web", &["touch", "/here"]);
 
         let missing = other.try_kubectl(&["get", "namespace", "shop"]);
+        let untouched = other.try_kubectl(&["exec", "web", "--", "ls", "/here"]);
         drop(other);
 
         assert!(missing.is_err_and(|complaint| complaint.contains("NotFound")));
+        assert!(untouched.is_err());
         one.kubectl(&["get", "namespace", "shop"]);
+        assert_eq!(one.exec("default", "web", &["ls", "/here"]), "/here\n");
     }
 
     #[test]
