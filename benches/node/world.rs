@@ -167,11 +167,7 @@ impl World {
     /// An API server with so many classes of ten objects.
     pub(crate) fn cluster_with_classes(&self, count: usize) -> Cluster {
         let cluster = Cluster::start(Scope::ApiServer);
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds");
-        for file in fs::read_dir(crds).expect("the definitions").flatten() {
-            cluster.apply(&fs::read_to_string(file.path()).expect("a definition"));
-        }
-        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
+        cluster.define(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds"));
         cluster.kubectl(&["create", "namespace", NAMESPACE]);
         let classes = (0..count).map(|n| self.vault_class(&watched_class(n), "jwt", FILES, "1h"));
         cluster.apply(&classes.collect::<Vec<_>>().join("---\n"));

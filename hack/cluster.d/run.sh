@@ -2,8 +2,6 @@
 # Where a cluster is, and which names and ports are its own. Sourced by hack/cluster.
 
 readonly clusters=${SECRETFS_CLUSTERS:-$repository/.cache/cluster}
-short_clusters=/run/k8s-$(printf %s "$clusters" | sha256sum | cut -c1-8)
-readonly short_clusters
 # What is machine-wide: a folder for each cluster, called after the first of its ports.
 readonly claims=/run/secretfs-clusters
 # Ten ports each, apart from those that tests take for themselves and those of outgoing connections.
@@ -12,12 +10,15 @@ readonly first_port=10000 last_port=11990 ports_each=10
 # /kubelet/plugins_registry/secrets-store.csi.k8s.io-00000000-reg.sock.
 readonly longest_directory=39
 
+# Where clusters are whose directory would be too long.
+short_clusters() { echo "/run/k8s-$(printf %s "$clusters" | sha256sum | cut -c1-8)"; }
+
 # The directory of a cluster: below $SECRETFS_CLUSTERS, but where the paths of sockets would not fit
 # (or need quotes) below /run.
 directory_of() {
     local directory=$clusters/$1
     if [ ${#directory} -gt $longest_directory ] || [[ ! $directory =~ ^/[A-Za-z0-9/._-]+$ ]]; then
-        directory=$short_clusters/$1
+        directory=$(short_clusters)/$1
     fi
     echo "$directory"
 }
@@ -25,7 +26,7 @@ directory_of() {
 # The directories of those that are there, of this checkout or $SECRETFS_CLUSTERS.
 directories() {
     local directory
-    for directory in "$clusters"/*/ "$short_clusters"/*/; do
+    for directory in "$clusters"/*/ "$(short_clusters)"/*/; do
         [ ! -d "$directory" ] || echo "${directory%/}"
     done
 }

@@ -13,9 +13,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::classes::object::resource;
+use super::pages;
 
-/// Objects of one answer.
-const PAGE: u32 = 500;
 /// How long all answers of one kind may take.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -85,12 +84,8 @@ where
 
 /// Names and labels: the API server sends no value.
 async fn secret_names(client: &Client, namespace: Option<&str>) -> anyhow::Result<Vec<String>> {
-    let api: Api<Secret> = typed(client, namespace);
-    let secrets = pages(|params| {
-        let api = api.clone();
-        async move { api.list_metadata(&params).await }
-    });
-    let secrets = secrets.await?;
+    let api: &Api<Secret> = &typed(client, namespace);
+    let secrets = in_time(|params| async move { api.list_metadata(&params).await }).await?;
     Ok(secrets
         .iter()
         .map(|secret| json!({"kind": "Secret", "metadata": secret.metadata}).to_string())
@@ -98,30 +93,16 @@ async fn secret_names(client: &Client, namespace: Option<&str>) -> anyhow::Resul
 }
 
 async fn all<K: Clone + DeserializeOwned + std::fmt::Debug>(api: &Api<K>) -> anyhow::Result<Vec<K>> {
-    pages(|params| {
-        let api = api.clone();
-        async move { api.list(&params).await }
-    })
-    .await
+    in_time(|params| async move { api.list(&params).await }).await
 }
 
-/// Every page of a list, one after the other.
-async fn pages<K: Clone, F>(list: impl Fn(ListParams) -> F) -> anyhow::Result<Vec<K>>
+/// Every page of a list.
+async fn in_time<K: Clone, F>(list: impl Fn(ListParams) -> F) -> anyhow::Result<Vec<K>>
 where
     F: Future<Output = kube::Result<ObjectList<K>>>,
 {
-    let pages = async {
-        let (mut found, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
-        loop {
-            let page = list(params.clone()).await?;
-            found.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return anyhow::Ok(found),
-            }
-        }
-    };
-    timeout(DEADLINE, pages).await.map_err(|_| anyhow!("no answer within {} s", DEADLINE.as_secs()))?
+    let listed = timeout(DEADLINE, pages::all(usize::MAX, list)).await;
+    Ok(listed.map_err(|_| anyhow!("no answer within {} s", DEADLINE.as_secs()))??)
 }
 
 fn mounts(pod: &Pod, driver: &str) -> bool {

@@ -10,6 +10,7 @@ pub mod events;
 #[cfg(test)]
 mod fake_api;
 pub mod inventory;
+mod pages;
 pub mod pod_status;
 pub mod secret_sync;
 pub mod survey;

@@ -5,7 +5,7 @@ mod rights;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, Error};
 use manifest::Class;
 use serde_json::Value;
@@ -13,13 +13,11 @@ use tokio::time::timeout;
 
 use super::classes::object;
 use super::connection::ANSWER;
-use super::told;
+use super::{pages, told};
 
 pub use rights::{Account, Judged, Right};
 
-/// Most classes that are asked for at once.
-const PAGE: u32 = 500;
-/// Most pages.
+/// Most pages of classes.
 const MAX_PAGES: usize = 100;
 
 /// What was found, or why it could not be looked at.
@@ -168,15 +166,8 @@ async fn resources(client: &Client) -> Looked<BTreeSet<String>> {
 
 async fn classes(client: &Client) -> Looked<Vec<Result<Arc<Class>, String>>> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &object::resource());
-    let mut page = ListParams::default().limit(PAGE);
-    let mut found = Vec::new();
-    for _ in 0..MAX_PAGES {
-        let list = answer("list SecretProviderClasses", api.list(&page)).await?;
-        found.extend(list.items.iter().map(|item| object::read(item).1));
-        match list.metadata.continue_.filter(|more| !more.is_empty()) {
-            Some(more) => page = page.continue_token(&more),
-            None => break,
-        }
-    }
-    Ok(found)
+    let api = &api;
+    let page = |params| async move { answer("list SecretProviderClasses", api.list(&params)).await };
+    let found = pages::all(MAX_PAGES, page).await?;
+    Ok(found.iter().map(|item| object::read(item).1).collect())
 }

@@ -125,6 +125,15 @@ impl Cluster {
         outcome(&output).unwrap_or_else(|complaint| panic!("{complaint} in\n{yaml}"));
     }
 
+    /// Has it know the custom resources whose definitions are the files of a directory; returns once it serves them.
+    pub fn define(&self, definitions: &Path) {
+        for file in fs::read_dir(definitions).expect("a directory of definitions") {
+            let file = file.expect("a definition").path();
+            self.apply(&fs::read_to_string(file).expect("a definition"));
+        }
+        self.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
+    }
+
     /// A field of an object (`pod/web`, with `-n`, `NAMESPACE` before it), in the words of JSONPath; None
     /// while there is no such object, or nothing in the field.
     pub fn field(&self, object: &[&str], path: &str) -> Option<String> {

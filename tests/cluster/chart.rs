@@ -19,14 +19,11 @@ const SETS: [&str; 5] = ["", "drop-in", "sync-namespaces", "sync-cluster-wide", 
 /// An API server with the custom resources, those that the chart's monitoring needs, and the namespaces of [`SETS`].
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::start(Scope::ApiServer);
-    for file in fs::read_dir(repository().join("deploy/crds")).unwrap() {
-        cluster.apply(&fs::read_to_string(file.unwrap().path()).unwrap());
-    }
     cluster.apply(&stand_ins());
+    cluster.define(&repository().join("deploy/crds"));
     for namespace in ["secretfs-system", "shop", "billing"] {
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"));
     }
-    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
     cluster
 });
 

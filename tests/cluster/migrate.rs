@@ -1,6 +1,5 @@
 //! `secretfs migrate plan` on a real API server.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -69,10 +68,7 @@ fn plan(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn what_will_be_different_is_found_in_the_cluster_and_no_secret_is_read() {
     let cluster = Cluster::start(Scope::ApiServer);
-    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds")).unwrap() {
-        cluster.apply(&fs::read_to_string(file.unwrap().path()).unwrap());
-    }
-    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
+    cluster.define(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds"));
     cluster.apply(OBJECTS);
 
     let (code, told) = plan(&cluster, &[]);

@@ -116,18 +116,21 @@ impl From<Output> for Told {
     }
 }
 
-/// The class `app` of namespace `shop`, with these objects of the embedded store: a line for each, as in YAML's `{…}`.
-pub(crate) fn store_class(objects: &[impl AsRef<str>]) -> String {
-    let lines = objects.iter().map(|object| format!("      - {{{}}}\n", object.as_ref()));
+/// The class `app` of namespace `shop`, with these parameters: lines of YAML, indented by four.
+pub(crate) fn class(provider: &str, parameters: &str) -> String {
     format!(
         "apiVersion: secrets-store.csi.x-k8s.io/v1
 kind: SecretProviderClass
 metadata: {{name: app, namespace: shop}}
 spec:
-  provider: secretfs
+  provider: {provider}
   parameters:
-    objects: |
-{}",
-        lines.collect::<String>()
+{parameters}"
     )
+}
+
+/// The same with these objects of the embedded store: a line for each, as in YAML's `{…}`.
+pub(crate) fn store_class(objects: &[impl AsRef<str>]) -> String {
+    let lines = objects.iter().map(|object| format!("      - {{{}}}\n", object.as_ref()));
+    class("secretfs", &format!("    objects: |\n{}", lines.collect::<String>()))
 }

@@ -1,6 +1,5 @@
 //! A real API server, a node that asks it, and an embedded store whose items the node's volumes show.
 
-use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -18,11 +17,7 @@ pub(crate) static SHARED: LazyLock<Cluster> = LazyLock::new(api_server);
 /// A new API server with our custom resources.
 pub(crate) fn api_server() -> Cluster {
     let cluster = Cluster::start(Scope::ApiServer);
-    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds");
-    for file in fs::read_dir(crds).unwrap() {
-        cluster.apply(&fs::read_to_string(file.unwrap().path()).unwrap());
-    }
-    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
+    cluster.define(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/crds"));
     cluster
 }
 

@@ -35,36 +35,23 @@ fn store_calls(world: &World) -> Vec<String> {
     calls
 }
 
-/// OpenBao, away until this is dropped: other tests need it, whatever comes of this one.
-struct Away<'a>(&'a World);
+/// What is away until this is dropped: other tests need it, whatever comes of this one.
+struct Away<Back: FnMut()>(Back);
 
-impl<'a> Away<'a> {
-    fn takes(world: &'a World) -> Self {
-        world.bao().stop();
-        Self(world)
-    }
-}
-
-impl Drop for Away<'_> {
+impl<Back: FnMut()> Drop for Away<Back> {
     fn drop(&mut self) {
-        self.0.bao().start_again();
+        (self.0)();
     }
 }
 
-/// The API server, away until this is dropped.
-struct ApiServerAway<'a>(&'a World);
-
-impl<'a> ApiServerAway<'a> {
-    fn takes(world: &'a World) -> Self {
-        world.cluster.stop(Component::ApiServer);
-        Self(world)
-    }
+fn openbao_away(world: &World) -> Away<impl FnMut()> {
+    world.bao().stop();
+    Away(|| world.bao().start_again())
 }
 
-impl Drop for ApiServerAway<'_> {
-    fn drop(&mut self) {
-        self.0.cluster.start_again(Component::ApiServer);
-    }
+fn api_server_away(world: &World) -> Away<impl FnMut()> {
+    world.cluster.stop(Component::ApiServer);
+    Away(|| world.cluster.start_again(Component::ApiServer))
 }
 
 /// Waits until a pod without a volume starts: scheduler, controllers and kubelet ask an API server that was
@@ -112,7 +99,7 @@ fn a_republish_while_the_store_is_away_is_answered_at_once_and_calls_no_store() 
     shop.apply(&pod("web", "app"));
     shop.until_ready("web");
 
-    let _away = Away::takes(world);
+    let _away = openbao_away(world);
     let (calls, since) = (store_calls(world), Instant::now());
     world.cluster.stop(Component::Kubelet);
     world.cluster.start_again(Component::Kubelet);
@@ -135,7 +122,7 @@ fn pods_outlive_an_outage_of_the_store_and_new_ones_wait_for_its_end() {
     shop.until_ready("web");
     shop.until_ready("first");
 
-    let away = Away::takes(world);
+    let away = openbao_away(world);
     shop.until_event("web", "StoreUnavailable");
     shop.kubectl(&["exec", "web", "--", "kill", "1"]);
     let restarts = || shop.field("pod/web", "{.status.containerStatuses[0].restartCount}");
@@ -180,7 +167,7 @@ fn pods_outlive_an_outage_of_the_api_server_and_a_death_of_the_driver_in_it() {
     let uid = |pod: &str| shop.field(&format!("pod/{pod}"), "{.metadata.uid}");
     let (vault, store) = (uid("vault"), uid("store"));
 
-    let away = ApiServerAway::takes(world);
+    let away = api_server_away(world);
     assert_eq!(seen(&vault, "db").as_deref(), Some("from vault"));
     assert_eq!(seen(&store, "item").as_deref(), Some("from the store"));
 

@@ -11,6 +11,7 @@ use testing::{Claims, Issuer, OpenBao, PodVolume, Postgres, RunningNode, until};
 use tonic::Code;
 
 use super::provider::program;
+use crate::support::class;
 
 /// Longest time until a change is seen, on a busy machine.
 const SEEN: Duration = Duration::from_secs(30);
@@ -183,24 +184,12 @@ async fn our_driver_mounts_and_rotates_through_a_provider_of_ours_in_another_pro
     let ours = Ours::start();
     let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[]);
     node.flag("--providers-dir", ours.directory.path().to_str().unwrap());
-    node.class(
-        "app",
-        &format!(
-            "apiVersion: secrets-store.csi.x-k8s.io/v1
-kind: SecretProviderClass
-metadata: {{name: app, namespace: shop}}
-spec:
-  provider: ours
-  parameters:
-    vaultAddress: {}
-    roleName: shop
-    secretfs.dev/refresh: 1s
-    objects: {:?}
-",
-            ours.bao.address(),
-            Ours::objects("kv/data/app"),
-        ),
+    let parameters = format!(
+        "    vaultAddress: {}\n    roleName: shop\n    secretfs.dev/refresh: 1s\n    objects: {:?}\n",
+        ours.bao.address(),
+        Ours::objects("kv/data/app"),
     );
+    node.class("app", &class("ours", &parameters));
     node.start_node().await;
     let pod = PodVolume::new("web", "app").token("vault", ours.token("shop"));
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use testing::{PodVolume, RunningNode};
 
 use super::provider::Provider;
+use crate::support::class;
 
 /// Both. The class `app` is the provider's.
 pub(crate) struct World {
@@ -45,20 +46,8 @@ impl World {
 
     /// Writes the class with more parameters.
     pub(crate) fn class(&self, parameters: &str) {
-        self.node.class(
-            "app",
-            &format!(
-                "apiVersion: secrets-store.csi.x-k8s.io/v1
-kind: SecretProviderClass
-metadata: {{name: app, namespace: shop}}
-spec:
-  provider: test
-  parameters:
-    objects: all of <them>
-    secretfs.dev/refresh: 1s
-{parameters}"
-            ),
-        );
+        let parameters = format!("    objects: all of <them>\n    secretfs.dev/refresh: 1s\n{parameters}");
+        self.node.class("app", &class("test", &parameters));
     }
 
     /// A pod of the class, which has started.
