@@ -8,7 +8,7 @@ use csi_proto::csi::NodePublishVolumeRequest;
 use csi_proto::csi::NodeUnpublishVolumeRequest;
 use csi_proto::csi::node_client::NodeClient;
 use futures::stream::{self, StreamExt};
-use provider_store::{Item, RootKeySource, Store, Values};
+use provider_store::{Anchor, Item, RootKeySource, Store, Values};
 use rustix::mount::MountFlags;
 use serde_json::{Value, json};
 use testing::{Claims, Cluster, Issuer, OpenBao, PodVolume, RunningNode, Scope};
@@ -112,12 +112,12 @@ impl World {
     pub(crate) fn put_embedded(&self, version: usize) {
         let directory = self.embedded.path().join("store");
         let root = root_key(self.embedded.path());
-        let mut store = Store::open(&directory).expect("the store");
+        let mut store = Store::open(&directory, &Anchor::new(root)).expect("the store");
         let item =
             Item { namespace: NAMESPACE.parse().expect("a name"), name: "bench".parse().expect("a name") };
         let values = (0..FILES).map(|file| (name(file).parse().expect("a name"), value(version).into()));
         let values = Values::new(values.collect()).expect("values");
-        store.put(&item, None, &values, Some(&root)).expect("to put");
+        store.put(&item, None, &values).expect("to put");
     }
 
     /// A node without volumes. `refresh` is that of its classes.

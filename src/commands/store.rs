@@ -10,7 +10,7 @@ mod typed;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use provider_store::{Item, ItemName, Name, RootKeySource, Store};
+use provider_store::{Anchor, Item, ItemName, Name, RootKeySource, Store};
 
 use crate::audit::Destination;
 use crate::exit::Outcome;
@@ -62,6 +62,11 @@ struct PlaceArgs {
     #[arg(long, global = true, env = "SECRETFS_ROOT_KEY", value_name = "FILE")]
     root_key: Option<PathBuf>,
 
+    /// Public half of the root key, for a host without the root key: a bundle of `export-public`, or a copy
+    /// of the file beside the root key; by default that file (`root.key.pub`)
+    #[arg(long, global = true, env = "SECRETFS_ROOT_PUBLIC", value_name = "FILE")]
+    root_public: Option<PathBuf>,
+
     /// Append the audit record to this file, or to standard output (`-`); by default to `audit.log` in
     /// the store's directory
     #[arg(long, global = true, env = "SECRETFS_AUDIT_LOG", value_name = "FILE")]
@@ -85,7 +90,7 @@ impl PlaceArgs {
     }
 
     fn open(&self) -> provider::Result<Store> {
-        Store::open(&self.store)
+        Store::open(&self.store, &Anchor::new(self.root()).with_public(self.root_public.clone()))
     }
 }
 

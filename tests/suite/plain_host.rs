@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use provider::SecretBytes;
-use provider_store::{Item, RootKeySource, ServiceAccounts, Store, Values};
+use provider_store::{Anchor, Item, RootKeySource, ServiceAccounts, Store, Values};
 use testing::in_private_mounts;
 
 use crate::support::{Target, mounts_below, store_class};
@@ -44,7 +44,8 @@ impl Host {
         let item = Item { namespace: "shop".parse().unwrap(), name: "api".parse().unwrap() };
         let value = BTreeMap::from([("token".parse().unwrap(), SecretBytes::from(token.to_owned()))]);
         let values = Values::new(value).unwrap();
-        Store::open(&self.store()).unwrap().put(&item, Some(ServiceAccounts::Any), &values, None).unwrap();
+        let anchor = Anchor::new(RootKeySource::beside(&self.store()));
+        Store::open(&self.store(), &anchor).unwrap().put(&item, Some(ServiceAccounts::Any), &values).unwrap();
     }
 
     /// What mount(8) runs for a line of fstab.

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use provider::{Error, Parameters, Provider as _, Source, Tenure, Workload};
-use provider_store::{EmbeddedStore, Item, RootKeySource, Store};
+use provider_store::{Anchor, EmbeddedStore, Item, RootKeySource, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -101,7 +101,7 @@ impl Host {
     /// Newest first.
     fn versions(&self, name: &str) -> Vec<u64> {
         let item = Item { namespace: "default".parse().unwrap(), name: name.parse().unwrap() };
-        let history = Store::open(&self.store()).unwrap().history(&item).unwrap();
+        let history = Store::open(&self.store(), &Anchor::new(self.root())).unwrap().history(&item).unwrap();
         history.iter().map(|version| version.version).collect()
     }
 

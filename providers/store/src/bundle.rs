@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::{Binding, SealedVersion};
 use crate::keys::{NamespaceKey, Recipient, RootPublic, StoreId};
 use crate::name::{Item, Name, ServiceAccounts};
+use crate::pin::Pin;
 
 /// The public half of a store: enough to put, nothing to read with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,11 @@ impl Bundle {
             unlike("a public bundle", &error)
                 .remedy("make one with `secretfs store export-public` where the store is")
         })
+    }
+
+    /// Whose bundle it is.
+    pub(crate) fn pin(&self) -> Pin {
+        Pin { store: self.store, root: self.root }
     }
 
     /// The namespaces that have keys of their own in it. Items of others are sealed to the root key.

@@ -11,42 +11,40 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use crate::keys::{NamespaceKey, PublicKey, RootPublic, StoreId};
+use crate::limits::{Counter, Steps};
 use crate::name::Name;
+use crate::pin::Pin;
+use crate::schema;
 
 /// The database's name in the store's directory. SQLite's own files beside it begin with the same.
 pub(crate) const FILE: &str = "store.db";
 /// "SFS1": tells a store from any other SQLite file.
 const APPLICATION: i32 = 0x5346_5331;
-const SCHEMA_VERSION: i32 = 1;
-/// How long a put waits for other puts.
-pub(crate) const WRITER_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a read waits. In a write-ahead log readers and writers do not wait for each other, so
-/// somebody has locked the whole database.
-pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(3);
+/// What a connection is for, which bounds how long it waits and works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Reads for a volume. In a write-ahead log readers and writers do not wait for each other, so
+    /// where it waits somebody has locked the whole database.
+    Reader,
+    /// Runs a command.
+    Command,
+}
 
-const SCHEMA: &str = "
-CREATE TABLE store (
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    id BLOB NOT NULL, root_seal BLOB NOT NULL, root_verify BLOB NOT NULL
-) STRICT;
-CREATE TABLE namespaces (
-    name TEXT PRIMARY KEY, public BLOB NOT NULL, sealed_private BLOB NOT NULL, signature BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, last_version INTEGER NOT NULL,
-    UNIQUE (namespace, name)
-) STRICT;
-CREATE TABLE versions (
-    item INTEGER NOT NULL REFERENCES items, version INTEGER NOT NULL, created INTEGER NOT NULL,
-    accounts TEXT NOT NULL, sealed_key BLOB, deleted INTEGER,
-    PRIMARY KEY (item, version)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE contents (
-    item INTEGER NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL, sealed BLOB,
-    PRIMARY KEY (item, version, key),
-    FOREIGN KEY (item, version) REFERENCES versions
-) STRICT, WITHOUT ROWID;
-";
+impl Role {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Reader => Duration::from_secs(3),
+            Self::Command => Duration::from_secs(10),
+        }
+    }
+
+    fn steps(self) -> Steps {
+        match self {
+            Self::Reader => Steps::READ,
+            Self::Command => Steps::COMMAND,
+        }
+    }
+}
 
 /// Why something inside the database did not work: SQLite's reason, or ours.
 #[derive(Debug)]
@@ -77,67 +75,69 @@ pub(crate) struct Database {
     path: PathBuf,
     /// Device and inode, to notice that another file took its place.
     place: Option<(u64, u64)>,
+    steps: Counter,
+    /// The schema's cookie when the schema was last found to be ours.
+    schema: Option<i32>,
 }
 
 impl Database {
-    /// Opens the database of an initialised store, to wait for others no longer than `patience`.
-    pub(crate) fn open(directory: &Path, patience: Duration) -> Result<Self> {
-        let database = Self::connect(directory, patience)?;
+    /// Opens the database of an initialised store.
+    pub(crate) fn open(directory: &Path, role: Role) -> Result<Self> {
+        let database = Self::connect(directory, role)?;
         let known = database.told(|connection| Ok(pragma(connection, "application_id")?))?;
         match known {
-            APPLICATION => database.check_schema().map(|()| database),
+            APPLICATION => database.check_form().map(|()| database),
             0 => Err(uninitialised(directory)),
             _ => Err(foreign(&database.path)),
         }
     }
 
     /// Makes directory and database where they are missing, and asks `identity` who the new store is.
-    pub(crate) fn create(
-        directory: &Path,
-        identity: impl FnOnce() -> Result<(StoreId, RootPublic)>,
-    ) -> Result<Self> {
+    pub(crate) fn create(directory: &Path, identity: impl FnOnce() -> Result<Pin>) -> Result<Self> {
         make_directory(directory).map_err(|error| unwritable(directory, &error))?;
         let path = directory.join(FILE);
         make_file(&path).map_err(|error| unwritable(&path, &error))?;
-        let mut database = Self::connect(directory, WRITER_PATIENCE)?;
-        database.write(|transaction| {
+        let mut database = Self::connect(directory, Role::Command)?;
+        database.begin(TransactionBehavior::Immediate, |transaction| {
             match pragma(transaction, "application_id")? {
                 0 => {}
                 APPLICATION => return Err(Fault::Told(initialised(directory))),
                 _ => return Err(Fault::Told(foreign(&path))),
             }
-            let (store, root) = identity()?;
-            transaction.execute_batch(SCHEMA)?;
+            let Pin { store, root } = identity()?;
+            schema::create(transaction)?;
             transaction.execute(
                 "INSERT INTO store VALUES (1, ?1, ?2, ?3)",
                 (&store.0, &root.seal.0, &root.verify),
             )?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.pragma_update(None, "user_version", schema::VERSION)?;
             Ok(transaction.pragma_update(None, "application_id", APPLICATION)?)
         })?;
         Ok(database)
     }
 
-    fn connect(directory: &Path, patience: Duration) -> Result<Self> {
+    fn connect(directory: &Path, role: Role) -> Result<Self> {
         let path = directory.join(FILE);
         if !path.try_exists().map_err(|error| unreadable(&path, &error))? {
             return Err(uninitialised(directory));
         }
         let place = place(&path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|error| refused(&path, &error))?;
-        configure(&connection, patience).map_err(|error| refused(&path, &error))?;
-        Ok(Self { connection, path, place })
+        let mut connection =
+            Connection::open_with_flags(&path, flags).map_err(|error| refused(&path, &error))?;
+        let steps = configure(&mut connection, role).map_err(|error| refused(&path, &error))?;
+        Ok(Self { connection, path, place, steps, schema: None })
     }
 
-    fn check_schema(&self) -> Result<()> {
+    fn check_form(&self) -> Result<()> {
         match self.told(|connection| Ok(pragma(connection, "user_version")?))? {
-            SCHEMA_VERSION => Ok(()),
+            schema::VERSION => Ok(()),
             other => Err(Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "store {} has form {other}, this secretfs knows {SCHEMA_VERSION}",
-                    self.path.display()
+                    "store {} has form {other}, this secretfs knows {}",
+                    self.path.display(),
+                    schema::VERSION
                 ),
             )
             .remedy("use the secretfs that made it, or a newer one")),
@@ -169,6 +169,25 @@ impl Database {
         behavior: TransactionBehavior,
         work: impl FnOnce(&Transaction<'_>) -> Inside<T>,
     ) -> Result<T> {
+        let seen = self.schema;
+        let (result, cookie) = self.begin(behavior, |transaction| {
+            let cookie = schema::cookie(transaction)?;
+            if seen != Some(cookie) {
+                schema::check(transaction)?;
+            }
+            let result = work(transaction)?;
+            Ok((result, cookie))
+        })?;
+        self.schema = Some(cookie);
+        Ok(result)
+    }
+
+    fn begin<T>(
+        &mut self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> Inside<T>,
+    ) -> Result<T> {
+        self.steps.restart();
         let path = &self.path;
         let told = |fault| tell(path, fault);
         let transaction =
@@ -196,9 +215,10 @@ impl Database {
 }
 
 /// Who the store is, as its database says.
-pub(crate) fn identity(connection: &Connection) -> std::result::Result<(StoreId, RootPublic), Fault> {
+pub(crate) fn identity(connection: &Connection) -> Inside<Pin> {
     let row = connection.query_row("SELECT id, root_seal, root_verify FROM store", [], |row| {
-        Ok((StoreId(row.get(0)?), RootPublic { seal: PublicKey(row.get(1)?), verify: row.get(2)? }))
+        let root = RootPublic { seal: PublicKey(row.get(1)?), verify: row.get(2)? };
+        Ok(Pin { store: StoreId(row.get(0)?), root })
     })?;
     Ok(row)
 }
@@ -233,8 +253,10 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
     connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
 }
 
-fn configure(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
-    connection.busy_timeout(patience)?;
+fn configure(connection: &mut Connection, role: Role) -> rusqlite::Result<Counter> {
+    // Before anything of the file is parsed.
+    let steps = Counter::attach(connection, role.steps())?;
+    connection.busy_timeout(role.patience())?;
     // Removing the log at the last close would need a writable directory to make it again,
     // which a group that may put does not have.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -243,7 +265,8 @@ fn configure(connection: &Connection, patience: Duration) -> rusqlite::Result<()
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;
          PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL;",
     )?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    Ok(steps)
 }
 
 fn make_directory(directory: &Path) -> io::Result<()> {
@@ -287,6 +310,14 @@ fn refused(path: &Path, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             unavailable(format!("store {path} cannot be opened for writing, which reading needs too"))
                 .remedy("run as a member of its group, which needs read and write on all of store.db*")
+        }
+        Some(ErrorCode::TooBig | ErrorCode::OutOfMemory) => {
+            unavailable(format!("store {path} holds a row that is longer than any that secretfs writes"))
+                .remedy("find out who writes to it, and restore it from a backup")
+        }
+        Some(ErrorCode::OperationInterrupted) => {
+            unavailable(format!("store {path} takes more steps to look through than secretfs takes"))
+                .remedy("find out who filled it, and restore it from a backup")
         }
         Some(ErrorCode::DiskFull) => {
             unavailable(format!("no space left for store {path}")).remedy("make space; nothing was changed")

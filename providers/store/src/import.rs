@@ -6,8 +6,9 @@ use rusqlite::Connection;
 use crate::bundle::{Record, Values};
 use crate::database::{Fault, Inside, namespace_key};
 use crate::envelope::SealedKey;
-use crate::keys::{KeyId, RootPublic, StoreId};
+use crate::keys::{KeyId, RootPublic};
 use crate::name::Name;
+use crate::pin::Pin;
 use crate::rows::Newest;
 use crate::store::version_by_clock;
 
@@ -15,17 +16,12 @@ use crate::store::version_by_clock;
 /// but a version at the end of the numbers would end the item.
 const MAX_AHEAD: u64 = 24 * 60 * 60 * 1000;
 
-pub(crate) fn check_sealing(
-    connection: &Connection,
-    store: &StoreId,
-    root: &RootPublic,
-    record: &Record,
-) -> Inside<()> {
+pub(crate) fn check_sealing(connection: &Connection, pin: &Pin, record: &Record) -> Inside<()> {
     let refuse = |reason: &str, remedy: &str| {
         let text = format!("record of {} {reason}", record.item);
         Err(Fault::Told(Error::new(ErrorKind::Invalid, text).remedy(remedy)))
     };
-    if record.store != *store {
+    if record.store != pin.store {
         return refuse("was sealed for another store", "put it again with this store's bundle");
     }
     let Some(key) =
@@ -33,7 +29,7 @@ pub(crate) fn check_sealing(
     else {
         return refuse("is damaged", "put it again");
     };
-    if !sealed_to_present_key(connection, root, &record.item.namespace, key.id)? {
+    if !sealed_to_present_key(connection, &pin.root, &record.item.namespace, key.id)? {
         return refuse(
             "was sealed to a key that was rotated away",
             "export the bundle again (`secretfs store export-public`) and put it with that",

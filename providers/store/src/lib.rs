@@ -22,9 +22,9 @@
 //! such items to a key of their namespace.
 //!
 //! The signature is checked before sealing: who can write to the database cannot slip in a namespace
-//! key of their own to read what others put. It is checked against the root key's public half in the
-//! database or the bundle; a writer who does not trust the database uses a bundle
-//! that reached it some other way.
+//! key of their own to read what others put. It is checked against the root key's public half, which
+//! follows from the root key, or is pinned in a file beside it, or was handed over in the bundle. What
+//! the database says of it is compared with that in each transaction, and never believed.
 //!
 //! # What ciphertext is bound to
 //!
@@ -44,12 +44,16 @@ mod database;
 mod envelope;
 mod import;
 mod keys;
+mod limits;
 mod name;
 mod objects;
+mod pin;
+mod pool;
 mod read;
 mod root_file;
 mod rotation;
 mod rows;
+mod schema;
 mod source;
 mod store;
 mod watch;
@@ -57,6 +61,7 @@ mod watch;
 pub use bundle::{Bundle, Record, Values};
 pub use keys::{KeyId, NamespaceKey, PublicKey, RootKey, RootPublic, StoreId};
 pub use name::{Item, ItemName, Name, ServiceAccounts};
+pub use pin::Anchor;
 pub use root_file::RootKeySource;
 pub use rotation::Rotated;
 pub use source::EmbeddedStore;

@@ -1,15 +1,16 @@
 //! The one way a value leaves the store: for a workload, with the root key.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use provider::{Error, ErrorKind, Result, SecretBytes};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::database::{Database, Inside, NamespaceRow, READER_PATIENCE, identity, namespace_key};
+use crate::database::{Inside, NamespaceRow, identity, namespace_key};
 use crate::envelope::{Binding, SealedKey, damaged};
-use crate::keys::{RootKey, RootPublic, StoreId};
+use crate::keys::RootKey;
 use crate::name::{Item, Name, ServiceAccounts};
+use crate::pin::Pin;
+use crate::pool::Pool;
 use crate::root_file::RootKeySource;
 use crate::rows::decode_accounts;
 
@@ -29,18 +30,17 @@ pub(crate) struct Found {
     pub(crate) version: u64,
 }
 
-/// Reads values over one connection that stays open.
+/// Reads values over connections that stay open.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    directory: PathBuf,
     root: RootKeySource,
-    database: Mutex<Option<Database>>,
+    pool: Pool,
 }
 
 /// Ciphertext and everything needed to open it but the root key.
 struct Fetched {
-    store: StoreId,
-    root: RootPublic,
+    /// What the database says of itself; compared with the root key before anything is opened.
+    pin: Pin,
     namespace: Option<NamespaceRow>,
     version: u64,
     accounts: ServiceAccounts,
@@ -65,11 +65,11 @@ impl Unread {
 
 impl Reader {
     pub(crate) fn new(directory: PathBuf, root: RootKeySource) -> Self {
-        Self { directory, root, database: Mutex::new(None) }
+        Self { root, pool: Pool::new(directory) }
     }
 
     pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+        self.pool.directory()
     }
 
     /// What `wanted` is, for a pod of `account`. Blocks.
@@ -86,30 +86,17 @@ impl Reader {
     }
 
     fn read_once(&self, wanted: &Wanted, account: Option<&Name>) -> std::result::Result<Found, Unread> {
-        let fetched = self.fetch(wanted, account).map_err(Unread::Other)?;
-        let root = self.root.unlock_as(&fetched.root).map_err(Unread::Locked)?;
+        let fetched =
+            self.pool.read(|transaction| fetch(transaction, wanted, account)).map_err(Unread::Other)?;
+        let root = self.root.unlock_as(&fetched.pin.root).map_err(Unread::Locked)?;
         fetched.open(wanted, &root).map_err(Unread::Other)
-    }
-
-    fn fetch(&self, wanted: &Wanted, account: Option<&Name>) -> Result<Fetched> {
-        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut database = match slot.take() {
-            Some(open) if open.is_in_place() => open,
-            _ => Database::open(&self.directory, READER_PATIENCE)?,
-        };
-        let fetched = database.read(|transaction| fetch(transaction, wanted, account));
-        // After an error that is not the store's answer the connection is not trusted again.
-        if !matches!(&fetched, Err(error) if error.kind() == ErrorKind::Unavailable) {
-            *slot = Some(database);
-        }
-        fetched
     }
 }
 
 impl Fetched {
     fn open(&self, wanted: &Wanted, root: &RootKey) -> Result<Found> {
         let binding = Binding {
-            store: &self.store,
+            store: &self.pin.store,
             item: &wanted.item,
             version: self.version,
             accounts: &self.accounts,
@@ -120,7 +107,8 @@ impl Fetched {
             sealed_key.open(binding, root.private())
         } else {
             let row = self.namespace.as_ref().filter(|row| row.key.public.id() == sealed_key.id);
-            let private = row.and_then(|row| row.key.open_private(&self.store, &row.sealed_private, root));
+            let private =
+                row.and_then(|row| row.key.open_private(&self.pin.store, &row.sealed_private, root));
             private.and_then(|private| sealed_key.open(binding, &private))
         };
         let value = data_key.ok_or_else(about)?.decrypt(binding, &wanted.key, &self.sealed)?;
@@ -136,7 +124,7 @@ struct VersionRow {
 }
 
 fn fetch(connection: &Connection, wanted: &Wanted, account: Option<&Name>) -> Inside<Fetched> {
-    let (store, root) = identity(connection)?;
+    let pin = identity(connection)?;
     let Some((item, accounts)) = policy(connection, &wanted.item)? else {
         return Err(not_found(wanted, "is not in the store").into());
     };
@@ -152,7 +140,7 @@ fn fetch(connection: &Connection, wanted: &Wanted, account: Option<&Name>) -> In
         return Err(Error::new(ErrorKind::Revoked, text).into());
     };
     let namespace = namespace_key(connection, &wanted.item.namespace)?;
-    Ok(Fetched { store, root, namespace, version: row.version, accounts, sealed_key, sealed })
+    Ok(Fetched { pin, namespace, version: row.version, accounts, sealed_key, sealed })
 }
 
 /// The item's number, and who may read it now.

@@ -33,6 +33,11 @@ impl RootKeySource {
         Self::File(directory.join("root.key"))
     }
 
+    /// Where the public half is kept, for who may not open the root key: `.pub` after its name.
+    pub fn public_file(&self) -> PathBuf {
+        self.beside_it(".pub")
+    }
+
     /// The root key.
     ///
     /// # Errors
@@ -41,6 +46,13 @@ impl RootKeySource {
     pub fn unlock(&self) -> Result<RootKey> {
         let Self::File(path) = self;
         read(path)
+    }
+
+    /// The public halves of the root keys that this process can open: none, one, or two after a rotation
+    /// was killed.
+    pub(crate) fn public_halves(&self) -> Vec<RootPublic> {
+        let keys = [self.unlock(), self.next().and_then(|next| read(&next))];
+        keys.into_iter().flatten().map(|key| *key.public()).collect()
     }
 
     /// The root key whose public half is `expected`.
@@ -120,9 +132,15 @@ impl RootKeySource {
 
     fn next(&self) -> Result<PathBuf> {
         let Self::File(path) = self;
-        let mut name = path.file_name().ok_or_else(|| not_a_file(path))?.to_owned();
-        name.push(".next");
-        Ok(path.with_file_name(name))
+        path.file_name().ok_or_else(|| not_a_file(path))?;
+        Ok(self.beside_it(".next"))
+    }
+
+    fn beside_it(&self, ending: &str) -> PathBuf {
+        let Self::File(path) = self;
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        name.into()
     }
 
     fn other(&self, found: &RootKey, expected: &RootPublic) -> Error {

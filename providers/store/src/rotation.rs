@@ -4,11 +4,11 @@ use provider::{Error, ErrorKind, Result};
 use rusqlite::Transaction;
 use serde::Serialize;
 
-use crate::database::{Inside, identity, namespace_key};
+use crate::database::{Inside, namespace_key};
 use crate::envelope::{Binding, SealedKey};
 use crate::keys::{KeyId, PrivateKey, Recipient, RootKey, StoreId};
 use crate::name::{Item, Name};
-use crate::root_file::RootKeySource;
+use crate::pin::{Pin, write_beside};
 use crate::rows::{decode_accounts, namespace_keys};
 use crate::store::{Store, save_namespace_key};
 
@@ -40,13 +40,12 @@ impl Store {
     /// # Errors
     ///
     /// `NotFound`: there is no such namespace. The root key is not this store's. Nothing is changed then.
-    pub fn rotate_namespaces(&mut self, root: &RootKeySource, namespace: Option<&Name>) -> Result<Rotated> {
-        let rotated = self.database.write(|transaction| {
-            let (store, public) = identity(transaction)?;
-            let root = root.unlock_as(&public)?;
+    pub fn rotate_namespaces(&mut self, namespace: Option<&Name>) -> Result<Rotated> {
+        let rotated = self.write(|transaction, pin, trust| {
+            let root = trust.root().unlock_as(&pin.root)?;
             let mut rotated = Rotated::none();
             for name in wanted(transaction, namespace)? {
-                rotate_namespace(transaction, &store, &root, &name, &mut rotated)?;
+                rotate_namespace(transaction, &pin.store, &root, &name, &mut rotated)?;
                 rotated.namespaces.push(name);
             }
             Ok(rotated)
@@ -61,23 +60,27 @@ impl Store {
     /// # Errors
     ///
     /// The root key is not this store's or cannot be replaced, or another rotation runs.
-    pub fn rotate_root(&mut self, source: &RootKeySource) -> Result<Rotated> {
+    pub fn rotate_root(&mut self) -> Result<Rotated> {
+        let source = &self.trust.root().clone();
         let lock = source.lock()?;
-        let rotated = self.database.write(|transaction| {
-            let (store, public) = identity(transaction)?;
-            source.finish(&lock, &public)?;
-            let (old, new) = (source.unlock_as(&public)?, RootKey::generate()?);
+        let (rotated, pin) = self.write(|transaction, pin, _| {
+            source.finish(&lock, &pin.root)?;
+            let (old, new) = (source.unlock_as(&pin.root)?, RootKey::generate()?);
             source.prepare(&lock, &new)?;
+            let next = Pin { root: *new.public(), ..*pin };
+            // Whoever puts meanwhile finds the one or the other in the database.
+            write_beside(source, &[*pin, next])?;
             let mut rotated = Rotated::none();
-            reseal_namespaces(transaction, &store, &old, &new, &mut rotated)?;
-            reseal_unowned(transaction, &store, &old, &new, &mut rotated)?;
+            reseal_namespaces(transaction, &pin.store, &old, &new, &mut rotated)?;
+            reseal_unowned(transaction, &pin.store, &old, &new, &mut rotated)?;
             transaction.execute(
                 "UPDATE store SET root_seal = ?1, root_verify = ?2",
                 (&new.public().seal.0, &new.public().verify),
             )?;
-            Ok(Rotated { root_key: Some(new.public().id().to_string()), ..rotated })
+            Ok((Rotated { root_key: Some(new.public().id().to_string()), ..rotated }, next))
         })?;
         source.replace(&lock)?;
+        write_beside(source, &[pin])?;
         self.database.forget_old_pages();
         Ok(rotated)
     }

@@ -13,6 +13,7 @@ use provider::{
 
 use crate::name::{Item, Name};
 use crate::objects::{self, Asked};
+use crate::pool::Turns;
 use crate::read::{Reader, Wanted};
 use crate::root_file::RootKeySource;
 use crate::watch::Watcher;
@@ -28,6 +29,7 @@ struct Shared {
     /// What outages are counted by.
     name: String,
     reader: Reader,
+    turns: Turns,
     /// Lives as long as somebody listens.
     watcher: Mutex<Weak<Watcher>>,
 }
@@ -37,7 +39,8 @@ impl EmbeddedStore {
     pub fn new(directory: PathBuf, root: RootKeySource) -> Self {
         let name = format!("secretfs:{}", directory.display());
         let watcher = Mutex::new(Weak::new());
-        Self(Arc::new(Shared { name, reader: Reader::new(directory, root), watcher }))
+        let (reader, turns) = (Reader::new(directory, root), Turns::default());
+        Self(Arc::new(Shared { name, reader, turns, watcher }))
     }
 }
 
@@ -144,9 +147,13 @@ impl Session for ItemSession {
     async fn read(&self, request: &Request) -> Result<Reading> {
         let Asked { item, key, version } = Asked::parse(&request.text)?;
         let item = Item { namespace: self.namespace.clone(), name: item };
+        let turn = self.shared.turns.of(&self.namespace).await?;
         let (wanted, account, shared) =
             (Wanted { item, key, version }, self.account.clone(), Arc::clone(&self.shared));
-        let read = move || shared.reader.read(&wanted, account.as_ref());
+        let read = move || {
+            let _turn = turn;
+            shared.reader.read(&wanted, account.as_ref())
+        };
         let stopped = |_| Error::new(ErrorKind::Unavailable, "the read was stopped: secretfs is ending");
         let found = tokio::task::spawn_blocking(read).await.map_err(stopped)??;
         Ok(Reading { body: found.value, version: Some(found.version.to_string()), validity: None })

@@ -9,11 +9,12 @@ use rusqlite::{Connection, Transaction};
 use serde::Serialize;
 
 use crate::bundle::{Bundle, Record, Values};
-use crate::database::{Database, Inside, WRITER_PATIENCE, identity, namespace_key};
+use crate::database::{Database, Inside, Role, namespace_key};
 use crate::envelope::{Binding, SealedVersion};
 use crate::import::{check_accounts, check_sealing, check_version};
-use crate::keys::{PrivateKey, PublicKey, Recipient, RootKey, RootPublic, StoreId};
+use crate::keys::{PrivateKey, PublicKey, Recipient, RootKey, StoreId};
 use crate::name::{Item, Name, ServiceAccounts};
+use crate::pin::{Anchor, Pin, Trust, write_beside};
 use crate::root_file::RootKeySource;
 use crate::rows::{bury, insert, item_id, live_versions, namespace_keys, newest, summaries, versions};
 
@@ -21,6 +22,7 @@ use crate::rows::{bury, insert, item_id, live_versions, namespace_keys, newest, 
 #[derive(Debug)]
 pub struct Store {
     pub(crate) database: Database,
+    pub(crate) trust: Trust,
 }
 
 /// A version that was just put.
@@ -114,42 +116,60 @@ impl Store {
     ///
     /// There is one of them already, or they cannot be made.
     pub fn init(directory: &Path, root: &RootKeySource) -> Result<Self> {
-        let identity = || Ok((StoreId::random()?, *root.create()?.public()));
-        Database::create(directory, identity).map(|database| Self { database })
+        let identity = || {
+            let pin = Pin { store: StoreId::random()?, root: *root.create()?.public() };
+            write_beside(root, &[pin])?;
+            Ok(pin)
+        };
+        let database = Database::create(directory, identity)?;
+        Ok(Self { database, trust: Trust::establish(&Anchor::new(root.clone()))? })
     }
 
-    /// Opens the store in `directory`.
+    /// Opens the store in `directory`, if it is the one that `anchor` knows.
     ///
     /// # Errors
     ///
-    /// There is none, or it is damaged or not for this user.
-    pub fn open(directory: &Path) -> Result<Self> {
-        Database::open(directory, WRITER_PATIENCE).map(|database| Self { database })
+    /// There is none, or it is damaged or not for this user. `Denied`: it is another one, or it is not
+    /// known here which it should be.
+    pub fn open(directory: &Path, anchor: &Anchor) -> Result<Self> {
+        let database = Database::open(directory, Role::Command)?;
+        let mut store = Self { database, trust: Trust::establish(anchor)? };
+        let said = store.read(|_, said| Ok(*said))?;
+        store.trust.pin(&said);
+        Ok(store)
+    }
+
+    /// Runs `work` on a database that says who it should be.
+    fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &Pin) -> Inside<T>) -> Result<T> {
+        let trust = &self.trust;
+        self.database.read(|transaction| work(transaction, &trust.identity(transaction)?))
+    }
+
+    /// Runs `work` as the only writer of such a database.
+    pub(crate) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>, &Pin, &Trust) -> Inside<T>,
+    ) -> Result<T> {
+        let trust = &self.trust;
+        self.database.write(|transaction| work(transaction, &trust.identity(transaction)?, trust))
     }
 
     /// Adds a version to `item`, the first one if it is new.
     ///
     /// `accounts` are who may read it: by default those who could read the version before, any for
-    /// the first. A namespace that has no key of its own gets one if `root` can be unlocked here;
+    /// the first. A namespace that has no key of its own gets one if the root key can be unlocked here;
     /// otherwise its items are sealed to the root key.
     ///
     /// # Errors
     ///
-    /// The database cannot be written, or somebody tampered with the namespace's key.
-    pub fn put(
-        &mut self,
-        item: &Item,
-        accounts: Option<ServiceAccounts>,
-        values: &Values,
-        root: Option<&RootKeySource>,
-    ) -> Result<Put> {
-        self.database.write(|transaction| {
-            let (store, public) = identity(transaction)?;
-            let recipient = recipient(transaction, &store, &public, &item.namespace, root)?;
+    /// The database cannot be written. `Denied`: somebody tampered with the namespace's key or the root's.
+    pub fn put(&mut self, item: &Item, accounts: Option<ServiceAccounts>, values: &Values) -> Result<Put> {
+        self.write(|transaction, pin, trust| {
+            let recipient = recipient(transaction, pin, &item.namespace, trust)?;
             let newest = newest(transaction, item)?;
             let version = newest.as_ref().map_or(1, |newest| newest.version + 1);
             let accounts = accounts.or(newest.map(|newest| newest.accounts)).unwrap_or(ServiceAccounts::Any);
-            let binding = Binding { store: &store, item, version, accounts: &accounts };
+            let binding = Binding { store: &pin.store, item, version, accounts: &accounts };
             let sealed = SealedVersion::seal(binding, &recipient, values.as_map())?;
             insert(transaction, item, &sealed)?;
             Ok(put(item, &sealed))
@@ -163,9 +183,8 @@ impl Store {
     /// `Invalid`: it is for another store, for a key that was rotated away, older than what is
     /// there, or it would change who may read the item.
     pub fn import(&mut self, record: &Record, accounts: RecordAccounts) -> Result<Put> {
-        self.database.write(|transaction| {
-            let (store, public) = identity(transaction)?;
-            check_sealing(transaction, &store, &public, record)?;
+        self.write(|transaction, pin, _| {
+            check_sealing(transaction, pin, record)?;
             let newest = newest(transaction, &record.item)?;
             check_version(record, newest.as_ref())?;
             if accounts == RecordAccounts::MustMatch {
@@ -182,9 +201,12 @@ impl Store {
     ///
     /// The database cannot be read.
     pub fn bundle(&mut self) -> Result<Bundle> {
-        self.database.read(|transaction| {
-            let (store, root) = identity(transaction)?;
-            Ok(Bundle::new(store, root, namespace_keys(transaction)?))
+        self.read(|transaction, pin| {
+            let keys = namespace_keys(transaction)?;
+            for key in &keys {
+                key.recipient(&pin.store, &pin.root)?;
+            }
+            Ok(Bundle::new(pin.store, pin.root, keys))
         })
     }
 
@@ -194,7 +216,7 @@ impl Store {
     ///
     /// The database cannot be read.
     pub fn list(&mut self, namespace: Option<&Name>) -> Result<Vec<Summary>> {
-        self.database.read(|transaction| summaries(transaction, namespace))
+        self.read(|transaction, _| summaries(transaction, namespace))
     }
 
     /// What there is to know of `item` but its values.
@@ -231,7 +253,7 @@ impl Store {
     ///
     /// `NotFound`: there is no such item.
     pub fn history(&mut self, item: &Item) -> Result<Vec<Version>> {
-        self.database.read(|transaction| {
+        self.read(|transaction, _| {
             let Some(id) = item_id(transaction, item)? else { return Err(unknown(item).into()) };
             versions(transaction, id)
         })
@@ -243,7 +265,7 @@ impl Store {
     ///
     /// `NotFound`: there never was such a thing. `Revoked`: it was deleted before.
     pub fn delete(&mut self, item: &Item, version: Option<u64>) -> Result<Deleted> {
-        let deleted = self.database.write(|transaction| {
+        let deleted = self.write(|transaction, _, _| {
             let Some(id) = item_id(transaction, item)? else { return Err(unknown(item).into()) };
             let versions = live_versions(transaction, id, version)?;
             if versions.is_empty() {
@@ -260,21 +282,15 @@ impl Store {
 }
 
 /// Whom to seal to for `namespace`; a new key pair where it has none and the root key can vouch for one.
-fn recipient(
-    transaction: &Transaction<'_>,
-    store: &StoreId,
-    public: &RootPublic,
-    namespace: &Name,
-    root: Option<&RootKeySource>,
-) -> Inside<Recipient> {
+fn recipient(transaction: &Transaction<'_>, pin: &Pin, namespace: &Name, trust: &Trust) -> Inside<Recipient> {
     if let Some(row) = namespace_key(transaction, namespace)? {
-        return Ok(row.key.recipient(store, public)?);
+        return Ok(row.key.recipient(&pin.store, &pin.root)?);
     }
-    let Some(root) = root.and_then(|source| source.unlock_as(public).ok()) else {
-        return Ok(public.recipient());
+    let Some(root) = trust.unlock(&pin.root) else {
+        return Ok(pin.root.recipient());
     };
     let (key, private) = PrivateKey::generate()?;
-    save_namespace_key(transaction, store, namespace, key, &private, &root)?;
+    save_namespace_key(transaction, &pin.store, namespace, key, &private, &root)?;
     Ok(key.recipient())
 }
 

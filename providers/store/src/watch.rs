@@ -17,7 +17,7 @@ use provider::Changes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 
-use crate::database::{Database, FILE, READER_PATIENCE};
+use crate::database::{Database, FILE, Role};
 
 /// How often it is tried to watch a store that is not there.
 const RETRY: Duration = Duration::from_secs(1);
@@ -121,7 +121,7 @@ impl Watched {
         let inotify = Inotify::init()?;
         let files = WatchMask::MODIFY | WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE;
         inotify.watches().add(directory, files | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF)?;
-        let database = Database::open(directory, READER_PATIENCE)?;
+        let database = Database::open(directory, Role::Reader)?;
         let seen = database.data_version()?;
         Ok(Self { inotify, database, seen })
     }

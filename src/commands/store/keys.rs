@@ -59,12 +59,8 @@ pub(super) fn init(place: &PlaceArgs, args: &InitArgs) -> Outcome {
 pub(super) fn rotate(place: &PlaceArgs, args: &RotateArgs) -> Outcome {
     let rotated = place.audited(Operation::RotateKey, |touched| {
         touched.thing(if args.root { "root key" } else { "namespace keys" });
-        let (mut store, root) = (place.open()?, place.root());
-        Ok(if args.root {
-            store.rotate_root(&root)?
-        } else {
-            store.rotate_namespaces(&root, args.namespace.as_ref())?
-        })
+        let mut store = place.open()?;
+        Ok(if args.root { store.rotate_root()? } else { store.rotate_namespaces(args.namespace.as_ref())? })
     })?;
     Ok(args.output.print(&rotated, text)?)
 }

@@ -81,7 +81,7 @@ pub(super) fn run(place: &PlaceArgs, args: &PutArgs) -> Outcome {
 fn store(place: &PlaceArgs, args: &PutArgs, item: &Item) -> anyhow::Result<Put> {
     // Before anything is asked for: a store that is not there needs no value.
     let mut store = place.open()?;
-    Ok(store.put(item, accounts(args), &values(args)?, Some(&place.root()))?)
+    Ok(store.put(item, accounts(args), &values(args)?)?)
 }
 
 fn seal(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use provider::{Error, ErrorKind, Object, Parameters, Provider, SecretBytes, Source, Tenure, Workload};
 use provider_store::{
-    EmbeddedStore, Item, Name, Put, RootKey, RootKeySource, ServiceAccounts, Store, Values,
+    Anchor, EmbeddedStore, Item, Name, Put, RootKey, RootKeySource, ServiceAccounts, Store, Values,
 };
 use tempfile::TempDir;
 
@@ -39,17 +39,33 @@ impl Fixture {
         self.root().unlock().unwrap()
     }
 
+    /// The store, opened as a host does that has the root key's public half alone.
     pub(crate) fn store(&self) -> Store {
-        Store::open(self.directory()).unwrap()
+        self.open_as_writer().unwrap()
+    }
+
+    pub(crate) fn open_as_writer(&self) -> Result<Store, Error> {
+        let nowhere = RootKeySource::File("/nonexistent/root.key".into());
+        let anchor = Anchor::new(nowhere).with_public(Some(self.root().public_file()));
+        Store::open(self.directory(), &anchor)
+    }
+
+    /// The store, opened with its root key.
+    pub(crate) fn owner(&self) -> Store {
+        self.open_as_owner().unwrap()
+    }
+
+    pub(crate) fn open_as_owner(&self) -> Result<Store, Error> {
+        Store::open(self.directory(), &Anchor::new(self.root()))
     }
 
     /// Puts as a host without the root key does.
     pub(crate) fn put(&self, item: &Item, value: &str) -> Put {
-        self.store().put(item, None, &one(value), None).unwrap()
+        self.store().put(item, None, &one(value)).unwrap()
     }
 
     pub(crate) fn put_for(&self, item: &Item, value: &str, accounts: ServiceAccounts) -> Put {
-        self.store().put(item, Some(accounts), &one(value), None).unwrap()
+        self.store().put(item, Some(accounts), &one(value)).unwrap()
     }
 
     pub(crate) fn provider(&self) -> EmbeddedStore {

@@ -4,6 +4,8 @@
 
 mod changes;
 mod fixture;
+mod forged;
+mod hostile;
 mod reading;
 mod rotation;
 mod secrecy;

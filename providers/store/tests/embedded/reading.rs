@@ -28,8 +28,8 @@ fn the_newest_version_is_read_unless_another_is_named() {
 fn a_key_that_a_later_version_lacks_keeps_its_value() {
     let store = Fixture::new();
     let api = item("shop", "api");
-    store.store().put(&api, None, &values(&[("user", "u1"), ("password", "p1")]), None).unwrap();
-    store.store().put(&api, None, &values(&[("password", "p2")]), None).unwrap();
+    store.store().put(&api, None, &values(&[("user", "u1"), ("password", "p1")])).unwrap();
+    store.store().put(&api, None, &values(&[("password", "p2")])).unwrap();
 
     assert_eq!(store.read("shop", "a", "item: api, key: user").unwrap(), "u1");
     assert_eq!(store.read("shop", "a", "item: api, key: password").unwrap(), "p2");
@@ -192,8 +192,8 @@ proptest! {
     ) {
         let store = Fixture::new();
         let accounts = named.as_ref().map_or(ServiceAccounts::Any, |names| only(names));
-        let root = with_root.then(|| store.root());
-        store.store().put(&item(owner, "api"), Some(accounts), &one("value"), root.as_ref()).unwrap();
+        let mut opened = if with_root { store.owner() } else { store.store() };
+        opened.put(&item(owner, "api"), Some(accounts), &one("value")).unwrap();
 
         for namespace in NAMESPACES {
             for account in ACCOUNTS {

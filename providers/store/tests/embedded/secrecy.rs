@@ -25,15 +25,15 @@ fn no_file_of_the_store_ever_holds_a_value() {
     let api = item("shop", "api");
     let check = |when: &str| assert!(!holds(&store.bytes(), CANARY), "{when}");
 
-    store.store().put(&api, Some(only(&["web"])), &values(&[("a", CANARY), ("b", CANARY)]), None).unwrap();
+    store.store().put(&api, Some(only(&["web"])), &values(&[("a", CANARY), ("b", CANARY)])).unwrap();
     check("after a put");
     let record = store.store().bundle().unwrap().seal(&api, 9, &only(&["web"]), &one(CANARY)).unwrap();
     store.store().import(&record, RecordAccounts::MustMatch).unwrap();
     assert!(!holds(&serde_json::to_vec(&record).unwrap(), CANARY));
     assert_eq!(store.read("shop", "web", "item: api").unwrap(), CANARY);
     check("after an import and a read");
-    store.store().rotate_namespaces(&store.root(), None).unwrap();
-    store.store().rotate_root(&store.root()).unwrap();
+    store.owner().rotate_namespaces(None).unwrap();
+    store.owner().rotate_root().unwrap();
     check("after rotations");
     store.store().delete(&api, None).unwrap();
     check("after a delete");
@@ -60,7 +60,7 @@ fn after_a_delete_not_even_the_ciphertext_is_left() {
 #[test]
 fn after_a_rotation_nothing_that_was_sealed_to_the_old_keys_is_left() {
     let store = Fixture::new();
-    store.store().put(&item("shop", "api"), None, &one(CANARY), Some(&store.root())).unwrap();
+    store.owner().put(&item("shop", "api"), None, &one(CANARY)).unwrap();
     store.put(&item("bank", "db"), CANARY);
     let sealed = || -> Vec<Vec<u8>> {
         let connection = Connection::open(store.directory().join("store.db")).unwrap();
@@ -74,8 +74,8 @@ fn after_a_rotation_nothing_that_was_sealed_to_the_old_keys_is_left() {
     assert_eq!(before.len(), 3);
     assert!(before.iter().all(|sealed| found(sealed)));
 
-    store.store().rotate_root(&store.root()).unwrap();
-    store.store().rotate_namespaces(&store.root(), None).unwrap();
+    store.owner().rotate_root().unwrap();
+    store.owner().rotate_namespaces(None).unwrap();
 
     assert!(!before.iter().any(|sealed| found(sealed)));
     assert_eq!(store.read("shop", "a", "item: api").unwrap(), CANARY);
@@ -85,8 +85,8 @@ fn after_a_rotation_nothing_that_was_sealed_to_the_old_keys_is_left() {
 fn put_without_root(store: &Fixture) -> (Vec<u8>, Vec<u8>) {
     std::fs::rename(store.root_file(), store.root_file().with_extension("away")).unwrap();
     let mut writer = store.store();
-    writer.put(&item("shop", "api"), None, &one(CANARY), None).unwrap();
-    writer.put(&item("new", "api"), None, &one(CANARY), None).unwrap();
+    writer.put(&item("shop", "api"), None, &one(CANARY)).unwrap();
+    writer.put(&item("new", "api"), None, &one(CANARY)).unwrap();
     let bundle = writer.bundle().unwrap();
     let record = bundle.seal(&item("new", "other"), 1, &ServiceAccounts::Any, &one(CANARY)).unwrap();
     (serde_json::to_vec(&bundle).unwrap(), serde_json::to_vec(&record).unwrap())
@@ -95,7 +95,7 @@ fn put_without_root(store: &Fixture) -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn a_host_with_database_and_bundle_puts_and_cannot_read_even_what_it_put() {
     let store = Fixture::new();
-    store.store().put(&item("shop", "first"), None, &one("x"), Some(&store.root())).unwrap();
+    store.owner().put(&item("shop", "first"), None, &one("x")).unwrap();
 
     let (bundle, record) = put_without_root(&store);
 
@@ -140,7 +140,7 @@ fn transplant(from: &Path, to: &Path) {
 fn a_namespace_key_that_a_writer_slipped_in_is_noticed_before_anything_is_sealed_to_it() {
     let (victim, attacker) = (Fixture::new(), Fixture::new());
     for store in [&victim, &attacker] {
-        store.store().put(&item("shop", "api"), None, &one("x"), Some(&store.root())).unwrap();
+        store.owner().put(&item("shop", "api"), None, &one("x")).unwrap();
     }
     let (public, private, signature): (Vec<u8>, Vec<u8>, Vec<u8>) =
         Connection::open(attacker.directory().join("store.db"))
@@ -157,9 +157,8 @@ fn a_namespace_key_that_a_writer_slipped_in_is_noticed_before_anything_is_sealed
         )
         .unwrap();
 
-    let online = victim.store().put(&item("shop", "api"), None, &one(CANARY), None).unwrap_err();
-    let bundle = victim.store().bundle().unwrap();
-    let offline = bundle.seal(&item("shop", "api"), 2, &ServiceAccounts::Any, &one(CANARY)).unwrap_err();
+    let online = victim.store().put(&item("shop", "api"), None, &one(CANARY)).unwrap_err();
+    let offline = victim.store().bundle().unwrap_err();
 
     for error in [online, offline] {
         assert!(error.to_string().contains("not signed by the root key"), "{error}");
@@ -189,7 +188,7 @@ fn nothing_that_can_be_printed_holds_a_value() {
     let shown = [
         format!("{put:?}"),
         format!("{:?}", SecretBytes::from(CANARY.to_owned())),
-        format!("{:?}", store.store().put(&item("shop", "api"), None, &put, None).unwrap()),
+        format!("{:?}", store.store().put(&item("shop", "api"), None, &put).unwrap()),
         format!("{:?}", store.store().history(&item("shop", "api")).unwrap()),
         format!("{:?}", store.unlocked()),
         format!("{:?}", store.provider()),

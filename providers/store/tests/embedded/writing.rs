@@ -3,7 +3,8 @@ use std::os::unix::fs::MetadataExt as _;
 
 use provider::{ErrorKind, SecretBytes};
 use provider_store::{
-    Bundle, Name, Record, RecordAccounts, RootKeySource, ServiceAccounts, Store, Values, version_by_clock,
+    Anchor, Bundle, Name, Record, RecordAccounts, RootKeySource, ServiceAccounts, Store, Values,
+    version_by_clock,
 };
 
 use crate::fixture::{Fixture, item, kind, one, only, values};
@@ -53,15 +54,17 @@ fn an_init_takes_no_root_key_that_another_store_may_have_and_can_be_repeated() {
 
     assert!(error.to_string().contains("there is a root key"), "{error}");
     assert_eq!(std::fs::read(store.root_file()).unwrap(), before);
-    assert!(Store::open(directory.path()).unwrap_err().to_string().contains("there is no store in"));
+    let anchor = Anchor::new(RootKeySource::beside(directory.path()));
+    assert!(Store::open(directory.path(), &anchor).unwrap_err().to_string().contains("there is no store in"));
     assert!(Store::init(directory.path(), &RootKeySource::beside(directory.path())).is_ok());
-    assert!(Store::open(directory.path()).is_ok());
+    assert!(Store::open(directory.path(), &anchor).is_ok());
 }
 
 #[test]
 fn what_is_no_store_is_told_apart() {
     let directory = tempfile::tempdir().unwrap();
-    let missing = Store::open(&directory.path().join("nowhere")).unwrap_err().to_string();
+    let anchor = Anchor::new(RootKeySource::beside(directory.path()));
+    let missing = Store::open(&directory.path().join("nowhere"), &anchor).unwrap_err().to_string();
     assert!(missing.contains("secretfs store init"), "{missing}");
 
     std::fs::write(
@@ -69,7 +72,7 @@ fn what_is_no_store_is_told_apart() {
         "this is no database, but long enough to be read as one",
     )
     .unwrap();
-    let damaged = Store::open(directory.path()).unwrap_err().to_string();
+    let damaged = Store::open(directory.path(), &anchor).unwrap_err().to_string();
     assert!(damaged.contains("damaged") && damaged.contains("backup"), "{damaged}");
 }
 
@@ -77,9 +80,9 @@ fn what_is_no_store_is_told_apart() {
 fn listings_tell_names_versions_and_times_and_nothing_more() {
     let mut store = Fixture::new().store();
     let (api, db) = (item("shop", "api"), item("bank", "db"));
-    store.put(&api, None, &values(&[("token", "t1"), ("user", "u1")]), None).unwrap();
-    store.put(&api, Some(only(&["web"])), &values(&[("token", "t2")]), None).unwrap();
-    store.put(&db, None, &one("x"), None).unwrap();
+    store.put(&api, None, &values(&[("token", "t1"), ("user", "u1")])).unwrap();
+    store.put(&api, Some(only(&["web"])), &values(&[("token", "t2")])).unwrap();
+    store.put(&db, None, &one("x")).unwrap();
     store.delete(&db, None).unwrap();
 
     let all = store.list(None).unwrap();
@@ -128,7 +131,7 @@ fn a_record_made_with_the_bundle_alone_is_imported_and_read() {
 #[test]
 fn a_record_into_a_namespace_with_a_key_is_sealed_to_that() {
     let store = Fixture::new();
-    store.store().put(&item("shop", "api"), None, &one("here"), Some(&store.root())).unwrap();
+    store.owner().put(&item("shop", "api"), None, &one("here")).unwrap();
     let bundle = store.store().bundle().unwrap();
     assert_eq!(bundle.namespaces().map(Name::as_str).collect::<Vec<_>>(), ["shop"]);
 

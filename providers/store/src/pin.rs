@@ -1,0 +1,269 @@
+//! The public half of a store's root key, as it is known outside of the database.
+//!
+//! Who may write to the database can put a key of their own in the root key's place, and read what
+//! others encrypt to it. So nobody takes that key from the database on trust: it follows from the
+//! root key, or it is pinned in a file beside that, or its owner handed it over.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use provider::{Error, ErrorKind, Result};
+use rusqlite::Connection;
+
+use crate::bundle::Bundle;
+use crate::database::{Inside, identity};
+use crate::keys::{KEY_BYTES, PublicKey, RootKey, RootPublic, StoreId};
+use crate::root_file::RootKeySource;
+
+const PREFIX: &str = "SFSPUB1 ";
+/// Longest file that is read, in bytes: a bundle may have thousands of namespaces.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+const ABOUT: &str =
+    "# secretfs public key: of the root key beside it, to compare with what the store says.\n";
+
+/// Which store it is, and what its root key's public half is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pin {
+    pub(crate) store: StoreId,
+    pub(crate) root: RootPublic,
+}
+
+/// How a store is known from one that somebody put in its place.
+#[derive(Debug, Clone)]
+pub struct Anchor {
+    root: RootKeySource,
+    public: Option<PathBuf>,
+}
+
+/// What the database's word is compared with.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    anchor: Anchor,
+    /// Where there is no root key: one pin, or two while the root key is being rotated.
+    pins: Vec<Pin>,
+    /// Root keys that were unlocked here: one, or two if a rotation was killed.
+    roots: Vec<RootPublic>,
+}
+
+impl Anchor {
+    /// By the root key in `root`; where that cannot be opened, by the public half beside it.
+    pub fn new(root: RootKeySource) -> Self {
+        Self { root, public: None }
+    }
+
+    /// By the public half in `file` as well: a public bundle, or a copy of the file beside the root key.
+    #[must_use]
+    pub fn with_public(self, file: Option<PathBuf>) -> Self {
+        Self { public: file, ..self }
+    }
+}
+
+impl Trust {
+    /// Finds out what `anchor` knows.
+    ///
+    /// # Errors
+    ///
+    /// Nothing: neither the root key nor its public half can be read here.
+    pub(crate) fn establish(anchor: &Anchor) -> Result<Self> {
+        let roots = anchor.root.public_halves();
+        let pins = match &anchor.public {
+            Some(given) => read(given)?,
+            None => read_beside(&anchor.root, !roots.is_empty())?,
+        };
+        Ok(Self { anchor: anchor.clone(), pins, roots })
+    }
+
+    /// Whether the root key itself can be opened here.
+    pub(crate) fn holds_root(&self) -> bool {
+        !self.roots.is_empty()
+    }
+
+    pub(crate) fn root(&self) -> &RootKeySource {
+        &self.anchor.root
+    }
+
+    /// The root key, if it can be opened here and is the one of `public`.
+    pub(crate) fn unlock(&self, public: &RootPublic) -> Option<RootKey> {
+        if self.holds_root() { self.root().unlock_as(public).ok() } else { None }
+    }
+
+    /// What the database says it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub(crate) fn identity(&self, connection: &Connection) -> Inside<Pin> {
+        let said = identity(connection)?;
+        self.check(&said)?;
+        Ok(said)
+    }
+
+    /// Writes down for others what the root key has shown to be right, where it is not yet.
+    pub(crate) fn pin(&self, said: &Pin) {
+        if !self.holds_root() || self.anchor.public.is_some() || self.pins.contains(said) {
+            return;
+        }
+        if let Err(error) = write_beside(self.root(), &[*said]) {
+            tracing::debug!(%error, "hosts without the root key need its public half from elsewhere");
+        }
+    }
+
+    /// Compares what a database says of itself.
+    ///
+    /// # Errors
+    ///
+    /// `Denied`: it is another store, or one that was tampered with.
+    pub(crate) fn check(&self, said: &Pin) -> Result<()> {
+        // A root key may have been rotated since.
+        if self.accepts(said) || Self::establish(&self.anchor)?.accepts(said) {
+            return Ok(());
+        }
+        Err(self.mismatch(said))
+    }
+
+    fn accepts(&self, said: &Pin) -> bool {
+        let of_that_key: Vec<_> = self.pins.iter().filter(|pin| pin.root == said.root).collect();
+        let known_root = match self.anchor.public {
+            // Both must agree where both are there.
+            Some(_) => !of_that_key.is_empty() && (self.roots.is_empty() || self.roots.contains(&said.root)),
+            None if self.holds_root() => self.roots.contains(&said.root),
+            None => !of_that_key.is_empty(),
+        };
+        known_root && of_that_key.iter().all(|pin| pin.store == said.store)
+    }
+
+    fn mismatch(&self, said: &Pin) -> Error {
+        let known: Vec<_> = self
+            .roots
+            .iter()
+            .chain(self.pins.iter().map(|pin| &pin.root))
+            .map(|key| key.id().to_string())
+            .collect();
+        let text = format!(
+            "the database says that its root key is {} of store {}, and that is not the key that is known here ({}): \
+             somebody may have replaced it to read what is put. Nothing was encrypted to it",
+            said.root.id(),
+            said.store,
+            known.join(", ")
+        );
+        Error::new(ErrorKind::Denied, text).remedy(format!(
+            "find out who writes to the database and restore it from a backup; if it is the right one, give its root key \
+             (--root-key FILE), or its public half (--root-public FILE) instead of {}",
+            self.anchor.root.public_file().display()
+        ))
+    }
+}
+
+/// Writes `pins` beside `root`, whole or not at all.
+///
+/// # Errors
+///
+/// The directory cannot be written.
+pub(crate) fn write_beside(root: &RootKeySource, pins: &[Pin]) -> Result<()> {
+    let path = root.public_file();
+    replace(&path, text(pins).as_bytes(), 0o644)
+        .map_err(|error| unusable(&path, &format!("cannot be written: {error}")))
+}
+
+/// Puts a file in place that is whole and on the disk.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let next = path.with_file_name(name);
+    match std::fs::remove_file(&next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&next)?;
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&next, path)
+}
+
+fn text(pins: &[Pin]) -> String {
+    let mut text = ABOUT.to_owned();
+    for Pin { store, root } in pins {
+        let bytes = [store.0.as_slice(), &root.seal.0, &root.verify].concat();
+        text += &format!("{PREFIX}{}\n", STANDARD.encode(bytes));
+    }
+    text
+}
+
+fn read_beside(root: &RootKeySource, is_held: bool) -> Result<Vec<Pin>> {
+    let path = root.public_file();
+    match read(&path) {
+        Ok(pins) => Ok(pins),
+        Err(_) if is_held && !path.exists() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Pin>> {
+    let file = File::open(path).map_err(|error| missing(path, &error))?;
+    refuse_writable(path, &file)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
+    let pins = decode(&bytes);
+    if pins.is_empty() {
+        Err(unusable(path, "is no public half of a root key and no public bundle"))
+    } else {
+        Ok(pins)
+    }
+}
+
+/// What others may write says nothing against them.
+fn refuse_writable(path: &Path, file: &File) -> Result<()> {
+    let metadata =
+        file.metadata().map_err(|error| unusable(path, &format!("cannot be looked at: {error}")))?;
+    if metadata.is_file() && metadata.mode() & 0o022 != 0 {
+        let error =
+            unusable(path, &format!("may be written by others (mode {:04o})", metadata.mode() & 0o7777));
+        return Err(error.remedy(format!("chmod 0644 {}, once you know that it is right", path.display())));
+    }
+    Ok(())
+}
+
+fn decode(bytes: &[u8]) -> Vec<Pin> {
+    if bytes.len() as u64 > MAX_FILE {
+        return Vec::new();
+    }
+    if let Ok(bundle) = Bundle::from_json(bytes) {
+        return vec![bundle.pin()];
+    }
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| pin(line.strip_prefix(PREFIX.as_bytes())?))
+        .take(2)
+        .collect()
+}
+
+fn pin(line: &[u8]) -> Option<Pin> {
+    let bytes = STANDARD.decode(line.trim_ascii()).ok()?;
+    let (store, rest) = bytes.split_first_chunk::<16>()?;
+    let (seal, rest) = rest.split_first_chunk::<KEY_BYTES>()?;
+    let verify = rest.try_into().ok()?;
+    Some(Pin { store: StoreId(*store), root: RootPublic { seal: PublicKey(*seal), verify } })
+}
+
+fn missing(path: &Path, error: &io::Error) -> Error {
+    let text = format!(
+        "neither the root key nor its public half {} can be read here ({error}), and the database's own word for it \
+         is not enough: who writes to it could read what is put",
+        path.display()
+    );
+    Error::new(ErrorKind::Denied, text).remedy(
+        "give the public half (--root-public FILE): a bundle of `secretfs store export-public`, or a copy of the file that any \
+         `secretfs store` command writes beside the root key",
+    )
+}
+
+fn unusable(path: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::Denied, format!("public half of the root key {} {what}", path.display()))
+}

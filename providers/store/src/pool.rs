@@ -1,0 +1,124 @@
+//! Open connections for reads, and fair turns at them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use provider::{Error, ErrorKind, Result};
+use rusqlite::Transaction;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::database::{Database, Inside, Role};
+use crate::name::Name;
+
+/// Most reads of one namespace at once: one that is slow to read keeps itself waiting, and nobody else.
+const READS_OF_A_NAMESPACE: usize = 2;
+/// Most connections that stay open while nobody reads.
+const MOST_IDLE: usize = 4;
+
+/// Connections to one store's database. Each read has one of its own for as long as it takes.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    directory: PathBuf,
+    idle: Mutex<Vec<Database>>,
+}
+
+impl Pool {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory, idle: Mutex::default() }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Runs `work` on what the database holds at one moment. Blocks.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Inside<T>) -> Result<T> {
+        let mut database = match self.take() {
+            Some(open) if open.is_in_place() => open,
+            _ => Database::open(&self.directory, Role::Reader)?,
+        };
+        let result = database.read(work);
+        // After an error that is not the store's answer the connection is not trusted again.
+        if !matches!(&result, Err(error) if error.kind() == ErrorKind::Unavailable) {
+            self.give_back(database);
+        }
+        result
+    }
+
+    fn take(&self) -> Option<Database> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give_back(&self, database: Database) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(database);
+        }
+    }
+}
+
+/// Who may read now: each namespace by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<Name, Arc<Semaphore>>>);
+
+impl Turns {
+    /// Waits, without a thread, until fewer than two reads of `namespace` run.
+    ///
+    /// # Errors
+    ///
+    /// Never: nobody closes what is waited for.
+    pub(crate) async fn of(&self, namespace: &Name) -> Result<OwnedSemaphorePermit> {
+        let closed = |_| Error::new(ErrorKind::Unavailable, "the read was stopped: secretfs is ending");
+        self.semaphore(namespace).acquire_owned().await.map_err(closed)
+    }
+
+    fn semaphore(&self, namespace: &Name) -> Arc<Semaphore> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of those that nobody reads now nothing need be known.
+        turns.retain(|name, turns| name == namespace || Arc::strong_count(turns) > 1);
+        let new = || Arc::new(Semaphore::new(READS_OF_A_NAMESPACE));
+        Arc::clone(turns.entry(namespace.clone()).or_insert_with(new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::root_file::RootKeySource;
+    use crate::store::Store;
+
+    #[test]
+    fn a_namespace_waits_for_its_own_reads_and_for_no_others() {
+        let turns = Turns::default();
+        let (slow, quick): (Name, Name) = ("slow".parse().unwrap(), "quick".parse().unwrap());
+        let now = |name: &Name| turns.semaphore(name).try_acquire_owned().ok();
+
+        let (first, _second) = (now(&slow).unwrap(), now(&slow).unwrap());
+
+        assert!(now(&slow).is_none());
+        assert!(now(&quick).is_some());
+        drop(first);
+        assert!(now(&slow).is_some());
+        assert_eq!(turns.0.lock().unwrap().len(), 1, "what is known of those that nobody reads");
+    }
+
+    #[test]
+    fn a_read_that_takes_its_time_keeps_no_other_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        Store::init(directory.path(), &RootKeySource::beside(directory.path())).unwrap();
+        let pool = Pool::new(directory.path().to_owned());
+        let (answer, answered) = std::sync::mpsc::channel();
+
+        pool.read(|_| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| answer.send(pool.read(|_| Ok("read")).unwrap()).unwrap());
+                assert_eq!(answered.recv_timeout(Duration::from_secs(60)).unwrap(), "read");
+            });
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,86 @@
+//! The tables of a store, and the check that a database has these and nothing else.
+//!
+//! A view, a trigger or an index on an expression in place of a table would run what its author
+//! wrote inside of whoever reads. So the texts are compared before anything else is asked.
+
+use std::sync::OnceLock;
+
+use provider::{Error, ErrorKind};
+use rusqlite::Connection;
+
+use crate::database::{Fault, Inside};
+
+/// The form that this secretfs writes.
+pub(crate) const VERSION: i32 = 1;
+
+const FIRST: &str = "
+CREATE TABLE store (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    id BLOB NOT NULL, root_seal BLOB NOT NULL, root_verify BLOB NOT NULL
+) STRICT;
+CREATE TABLE namespaces (
+    name TEXT PRIMARY KEY, public BLOB NOT NULL, sealed_private BLOB NOT NULL, signature BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, last_version INTEGER NOT NULL,
+    UNIQUE (namespace, name)
+) STRICT;
+CREATE TABLE versions (
+    item INTEGER NOT NULL REFERENCES items, version INTEGER NOT NULL, created INTEGER NOT NULL,
+    accounts TEXT NOT NULL, sealed_key BLOB, deleted INTEGER,
+    PRIMARY KEY (item, version)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE contents (
+    item INTEGER NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL, sealed BLOB,
+    PRIMARY KEY (item, version, key),
+    FOREIGN KEY (item, version) REFERENCES versions
+) STRICT, WITHOUT ROWID;
+";
+
+/// Type, name, table and text of each thing in a schema, in order.
+type Schema = Vec<(String, String, String, Option<String>)>;
+
+/// More things than any form of a store has.
+const MOST: usize = 32;
+
+pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(FIRST)
+}
+
+/// Refuses a database whose schema is not that of a store of this form, to the letter.
+pub(crate) fn check(connection: &Connection) -> Inside<()> {
+    let expected = expected().map_err(Fault::Sql)?;
+    if read(connection)? == *expected { Ok(()) } else { Err(foreign().into()) }
+}
+
+/// Changes whenever somebody changes the schema by SQL; a connection that has seen one goes by that.
+pub(crate) fn cookie(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.query_row("PRAGMA schema_version", [], |row| row.get(0))
+}
+
+fn expected() -> rusqlite::Result<&'static Schema> {
+    static SCHEMA: OnceLock<Schema> = OnceLock::new();
+    if let Some(schema) = SCHEMA.get() {
+        return Ok(schema);
+    }
+    let model = Connection::open_in_memory()?;
+    create(&model)?;
+    let schema = read(&model)?;
+    Ok(SCHEMA.get_or_init(|| schema))
+}
+
+fn read(connection: &Connection) -> rusqlite::Result<Schema> {
+    let text = format!("SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT {MOST}");
+    let mut statement = connection.prepare(&text)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let mut schema = rows.collect::<rusqlite::Result<Schema>>()?;
+    schema.sort();
+    Ok(schema)
+}
+
+fn foreign() -> Error {
+    let text = "the store's database has other tables than secretfs makes: somebody changed it, perhaps to \
+                stop or mislead who reads";
+    Error::new(ErrorKind::Unavailable, text)
+        .remedy("find out who writes to it, and restore it from a backup; nothing in it was read")
+}
