@@ -7,8 +7,10 @@
 //! | 2 | typed wrong: nothing was tried |
 
 use std::fmt;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use crate::outlet;
+use crate::visible::visible;
 
 /// What a command gives back.
 pub type Outcome = Result<(), Failure>;
@@ -65,8 +67,7 @@ pub fn exit(outcome: Outcome) -> ExitCode {
 }
 
 fn tell(reason: &str) {
-    // Nobody may be reading any more; the exit code tells all the same.
-    let _ = writeln!(io::stderr(), "secretfs: {reason}");
+    outlet::complain(&format!("secretfs: {}\n", visible(reason)));
 }
 
 /// The error and its causes on one line; a cause that the error before it has told already is left out.
@@ -80,6 +81,8 @@ fn told(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,11 @@
 //! What a process that holds secrets does first.
 
-use std::io::{self, Write};
+use std::io;
 use std::panic::{self, PanicHookInfo};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+use crate::outlet;
 
 /// Keeps this process's memory to itself: no core dump, no debugger under the same user,
 /// and a panic that tells where it happened and not with what.
@@ -21,6 +23,5 @@ pub fn seal() -> io::Result<()> {
 /// A panic's message may hold what a function was called with.
 fn tell_the_place(panicked: &PanicHookInfo<'_>) {
     let place = panicked.location().map(ToString::to_string).unwrap_or_default();
-    // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "secretfs panicked at {place}");
+    outlet::complain(&format!("secretfs panicked at {place}\n"));
 }

@@ -14,6 +14,7 @@ pub mod kubernetes;
 pub mod metrics;
 pub mod mode;
 pub mod mounter;
+pub mod outlet;
 pub mod process;
 #[cfg(feature = "external")]
 pub mod provider_socket;
@@ -22,4 +23,6 @@ pub mod readings;
 pub mod snapshot;
 pub mod systemd;
 pub mod telemetry;
+pub mod unfinished;
+pub mod visible;
 pub mod volume;

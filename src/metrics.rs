@@ -82,6 +82,7 @@ pub struct Metrics {
     staleness: Gauge<f64, AtomicU64>,
     registered: Gauge,
     audit_dropped: Counter,
+    log_dropped: Counter,
     api: Api,
     upstream: Upstream,
     registry: Arc<Registry>,
@@ -111,6 +112,7 @@ impl Default for Metrics {
             staleness: Gauge::default(),
             registered: Gauge::default(),
             audit_dropped: Counter::default(),
+            log_dropped: Counter::default(),
             api: Api::default(),
             upstream: Upstream::default(),
             registry: Arc::default(),
@@ -206,6 +208,11 @@ impl Metrics {
             "audit_dropped",
             "Audit records that could not be written",
             self.audit_dropped.clone(),
+        );
+        registry.register(
+            "log_dropped",
+            "Lines of the log that nobody read, or that could not be written",
+            self.log_dropped.clone(),
         );
         registry.register(
             "build",
@@ -339,6 +346,11 @@ impl Metrics {
         self.audit_dropped.clone()
     }
 
+    /// What [`count_lost`](crate::telemetry::count_lost) counts in.
+    pub fn log_dropped(&self) -> Counter {
+        self.log_dropped.clone()
+    }
+
     /// Everything, in the text format of OpenMetrics.
     ///
     /// # Errors
@@ -413,6 +425,7 @@ mod tests {
             metrics.lease_end(Provider::Vault, None);
             metrics.set_registered(true);
             metrics.audit_dropped().inc();
+            metrics.log_dropped().inc_by(2);
         });
 
         let golden = include_str!("../tests/golden/metrics.txt");

@@ -25,6 +25,8 @@ use crate::mode::Tmpfs;
 use crate::mounter::Mounter;
 use crate::providers::{ProviderArgs, Providers};
 use crate::snapshot::FingerprintKey;
+use crate::telemetry;
+use crate::unfinished::Unfinished;
 use crate::volume::Volumes;
 use crate::volume::parts::{Defaults, Limits, Parts};
 use crate::volume::record::Records;
@@ -114,6 +116,7 @@ impl Process {
         conduct: Conduct,
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::default();
+        telemetry::count_lost(metrics.log_dropped());
         let state = &args.state_dir;
         make_private(state).with_context(|| format!("the state directory {}", state.display()))?;
         let keys = Keys::of_this_boot(&state.join("lease.key"))?;
@@ -269,7 +272,7 @@ pub async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>, goodbye: &str) -
         _ = terminate.recv() => tracing::info!("SIGTERM: finishing the calls in flight{goodbye}"),
         _ = interrupt.recv() => tracing::info!("SIGINT: finishing the calls in flight{goodbye}"),
         Some(ended) = tasks.join_next() => {
-            ended??;
+            ended.map_err(Unfinished::from)??;
             return Err(anyhow!("a part of the process ended by itself").into());
         }
     }

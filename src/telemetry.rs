@@ -1,12 +1,22 @@
 //! Logs: to standard error, as text for people or JSON for machines.
+//!
+//! One event is one line, whatever strangers wrote into it. A line of text begins with its time and one of JSON with
+//! `{"timestamp":`, which no audit record does.
+
+mod fields;
 
 use std::io::{self, IsTerminal as _};
 
+use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+use serde::Serialize;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::util::TryInitError;
+
+use crate::outlet;
 
 /// How a process logs.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,6 +53,9 @@ pub enum Error {
     /// Logging was started before.
     #[error("logging: {0}")]
     Started(#[from] TryInitError),
+    /// There is no thread or no descriptor for what writes the log.
+    #[error("logging: {0}")]
+    Outlet(#[from] io::Error),
 }
 
 /// Starts logging, once in a process.
@@ -52,19 +65,57 @@ pub enum Error {
 /// The filter is not one, or logging was started already.
 pub fn start(args: &LogArgs) -> Result<(), Error> {
     let ansi = io::stderr().is_terminal();
+    let filter = filter(&args.log)?;
+    let stderr = outlet::stderr(match args.log_format {
+        LogFormat::Json => json_gap,
+        LogFormat::Text => text_gap,
+    })?;
+    let writer = move || stderr.clone();
     match args.log_format {
-        LogFormat::Json => json(filter(&args.log)?, io::stderr).try_init()?,
-        LogFormat::Text => text(filter(&args.log)?, io::stderr, ansi).try_init()?,
+        LogFormat::Json => json(filter, writer).try_init()?,
+        LogFormat::Text => text(filter, writer, ansi).try_init()?,
     }
     Ok(())
+}
+
+/// Counts in `counter` the lines of the log that nobody took, from the beginning of the process on.
+pub fn count_lost(counter: Counter) {
+    if let Some(stderr) = outlet::stderr_of_process() {
+        stderr.count_in(counter);
+    }
+}
+
+/// What the log says where lines of it are missing.
+const MISSING: &str = "log lines are missing here, for nobody read the log or it could not be written";
+
+#[derive(Serialize)]
+struct GapLine {
+    timestamp: Timestamp,
+    level: &'static str,
+    message: &'static str,
+    lines: u64,
+    target: &'static str,
+}
+
+fn json_gap(lines: u64) -> Vec<u8> {
+    let (timestamp, target) = (Timestamp::now(), module_path!());
+    let line = GapLine { timestamp, level: "WARN", message: MISSING, lines, target };
+    let mut line = serde_json::to_vec(&line).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+fn text_gap(lines: u64) -> Vec<u8> {
+    let (time, target) = (Timestamp::now(), module_path!());
+    format!("{time:.6}  WARN {target}: {MISSING} lines={lines}\n").into_bytes()
 }
 
 fn filter(text: &str) -> Result<EnvFilter, Error> {
     EnvFilter::try_new(text).map_err(|source| Error::Filter { filter: text.to_owned(), source })
 }
 
-// In both forms, a line that cannot be written is lost in silence: to tell of it the library would write to
-// standard error again, and panic. Who reads our log may go away; what is mounted must not.
+// In both forms the library is kept from telling of a line that cannot be written: it would write to standard error
+// again, and panic. The outlet counts it. Who reads our log may go away; what is mounted must not.
 
 fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
 where
@@ -75,7 +126,7 @@ where
         .flatten_event(true)
         .with_span_list(false)
         .log_internal_errors(false)
-        .with_writer(writer)
+        .with_writer(fields::Visible(writer))
         .with_filter(filter_fn(is_ours_or_plain));
     tracing_subscriber::registry().with(filter).with(lines)
 }
@@ -86,6 +137,7 @@ where
 {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(ansi)
+        .fmt_fields(fields::Escaped)
         .log_internal_errors(false)
         .with_writer(writer)
         .with_filter(filter_fn(is_ours_or_plain));
@@ -164,6 +216,42 @@ mod tests {
         let text = written.text();
         assert!(!text.contains("canary"), "{text}");
         assert!(text.contains("closed") && text.contains("due"), "{text}");
+    }
+
+    /// What a class's author, a pod's or a store may write where a name or an error is told.
+    const HOSTILE: &str = "no\nrole\r\u{1b}[2J\u{85}\u{9b}31m\u{2028}\u{202e}\t{\"class_uid\":6003}";
+
+    fn tell_hostile_things() {
+        let _span = tracing::info_span!("publish", pod = HOSTILE, class = %HOSTILE).entered();
+        tracing::warn!(reason = HOSTILE, error = %HOSTILE, names = ?[HOSTILE], "{HOSTILE}");
+    }
+
+    #[test]
+    fn what_strangers_wrote_stays_within_its_line_in_both_forms() {
+        for form in ["text", "json"] {
+            let written = Written::default();
+            let writer = written.clone();
+            let writer = move || writer.clone();
+
+            if form == "text" {
+                let subscriber = text(filter("info").unwrap(), writer, false);
+                tracing::subscriber::with_default(subscriber, tell_hostile_things);
+            } else {
+                let subscriber = json(filter("info").unwrap(), writer);
+                tracing::subscriber::with_default(subscriber, tell_hostile_things);
+            }
+
+            let told = written.text();
+            let line = told.strip_suffix('\n').unwrap();
+            let odd = line.chars().find(|c| c.is_control() || ['\u{2028}', '\u{202e}'].contains(c));
+            assert_eq!(odd, None, "{form}: {told}");
+            assert!(!told.starts_with("{\"time\":"), "{form}: {told}");
+            if form == "json" {
+                let read: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(read["error"], HOSTILE);
+                assert_eq!(read.get("class_uid"), None);
+            }
+        }
     }
 
     struct Gone;

@@ -19,10 +19,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::peers::{Peers, Seat};
 use crate::metrics::Metrics;
 
-/// Connections that are served at a time; others wait to be accepted.
-const MOST_CONNECTIONS: usize = 32;
+/// Connections that are served at a time; others are closed at once, for a scrape that waits is worth nothing.
+const MOST_CONNECTIONS: usize = 256;
 /// How long a request's header may take to arrive.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a connection may last: longer than any scrape interval makes no sense to keep.
@@ -103,19 +104,42 @@ pub struct Health {
     pub pulse: Pulse,
 }
 
+impl Health {
+    /// Whether the process is alive, in words.
+    pub fn live(&self) -> Result<&'static str, String> {
+        let pause = self.pulse.pause();
+        if pause <= LONGEST_PAUSE {
+            return Ok("alive");
+        }
+        Err(format!("not alive: the event loop has not turned for {} s", pause.as_secs()))
+    }
+
+    /// Whether the process is ready, in words.
+    pub fn ready(&self) -> Result<&'static str, String> {
+        let missing = self.readiness.missing();
+        if missing.is_empty() {
+            return Ok("ready");
+        }
+        Err(format!("not ready, missing: {}", missing.join(", ")))
+    }
+}
+
 /// Answers on `listener` until `shutdown`; what is being answered then is answered still.
 pub async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) {
     let router = router(health);
+    let peers = Peers::default();
     let mut connections = JoinSet::new();
     loop {
-        let room = connections.len() < MOST_CONNECTIONS;
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if room => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(converse(stream, router.clone(), shutdown.clone()));
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) if connections.len() < MOST_CONNECTIONS => {
+                    if let Some(seat) = peers.seat(from.ip()) {
+                        connections.spawn(converse(stream, router.clone(), shutdown.clone(), seat));
+                    }
                 }
+                Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the HTTP listener cannot accept");
                     sleep(Duration::from_secs(1)).await;
@@ -126,8 +150,9 @@ pub async fn serve(listener: TcpListener, health: Health, shutdown: Cancellation
     while connections.join_next().await.is_some() {}
 }
 
-async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken) {
-    let mut http = Builder::new(TokioExecutor::new());
+async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken, _seat: Seat) {
+    // Told to expect HTTP/1, it does not wait without end for what would tell one version from the other.
+    let mut http = Builder::new(TokioExecutor::new()).http1_only();
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_DEADLINE);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let served = timeout(CONNECTION_DEADLINE, async {
@@ -151,20 +176,18 @@ fn router(health: Health) -> Router {
 }
 
 async fn livez(State(health): State<Health>) -> Response {
-    let pause = health.pulse.pause();
-    if pause <= LONGEST_PAUSE {
-        return "alive\n".into_response();
-    }
-    let text = format!("not alive: the event loop has not turned for {} s\n", pause.as_secs());
-    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    told(health.live())
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
-    let missing = health.readiness.missing();
-    if missing.is_empty() {
-        return "ready\n".into_response();
+    told(health.ready())
+}
+
+fn told(health: Result<&'static str, String>) -> Response {
+    match health {
+        Ok(well) => format!("{well}\n").into_response(),
+        Err(ill) => (StatusCode::SERVICE_UNAVAILABLE, format!("{ill}\n")).into_response(),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready, missing: {}\n", missing.join(", "))).into_response()
 }
 
 /// The media type of OpenMetrics' text format.
@@ -253,6 +276,67 @@ mod tests {
 
         assert!(response.contains(&format!("content-type: {OPEN_METRICS}\r\n")), "{response}");
         assert!(response.contains("secretfs_registration_state 1\n"), "{response}");
+    }
+
+    struct Listening {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        server: tokio::task::JoinHandle<()>,
+    }
+
+    async fn listening() -> Listening {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let server = tokio::spawn(serve(listener, health(), shutdown.clone()));
+        Listening { address, shutdown, server }
+    }
+
+    impl Listening {
+        async fn from(&self, local: &str) -> TcpStream {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(format!("{local}:0").parse().unwrap()).unwrap();
+            socket.connect(self.address).await.unwrap()
+        }
+
+        async fn stop(self) {
+            self.shutdown.cancel();
+            timeout(Duration::from_secs(60), self.server).await.unwrap().unwrap();
+        }
+    }
+
+    /// Reads to the end, and tells how long that took.
+    async fn closed(mut stream: TcpStream) -> Duration {
+        let (since, mut rest) = (std::time::Instant::now(), Vec::new());
+        let _ = timeout(CONNECTION_DEADLINE, stream.read_to_end(&mut rest)).await.expect("an end");
+        since.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_every_connection_it_gets_keeps_no_other_from_being_answered() {
+        let server = listening().await;
+        let mut idle = Vec::new();
+        for _ in 0..MOST_CONNECTIONS {
+            idle.push(server.from("127.0.0.2").await);
+        }
+
+        let answer = timeout(HEADER_DEADLINE / 2, scrape(server.address)).await;
+
+        assert!(answer.expect("an answer").starts_with("HTTP/1.1 200"));
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_asks_nothing_is_closed_within_seconds_whatever_version_it_pretends() {
+        let server = listening().await;
+        for beginning in ["", "G", "GET /livez HTTP/1.1\r\nx: ", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let mut stream = server.from("127.0.0.2").await;
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+
+            let took = closed(stream).await;
+
+            assert!(took < CONNECTION_DEADLINE / 2, "{beginning:?} took {took:?}");
+        }
+        server.stop().await;
     }
 
     async fn scrape(address: SocketAddr) -> String {

@@ -1,10 +1,12 @@
-//! What a running process tells and lets be done: to machines over HTTP, to its admin over a socket.
+//! What a running process tells and lets be done: to machines over HTTP, to probes and to its admin over sockets.
 //!
 //! Knows volumes by the [`Admin`] trait alone.
 
 pub mod client;
 pub mod http;
 mod line;
+mod peers;
+pub mod probe;
 pub mod socket;
 mod status;
 

@@ -42,12 +42,12 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// A bound admin socket; its file goes when it does.
 #[derive(Debug)]
 pub struct AdminSocket {
-    listener: UnixListener,
-    file: SocketFile,
+    pub(super) listener: UnixListener,
+    pub(super) file: SocketFile,
 }
 
 #[derive(Debug)]
-struct SocketFile {
+pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode, so that a successor's socket at the same path is not removed.
     identity: (u64, u64),

@@ -13,6 +13,7 @@ use provider::{Pod, Workload};
 use serde::Serialize;
 
 use crate::snapshot::Fingerprint;
+use crate::visible::visible_json;
 
 /// What was done, or tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -30,6 +31,8 @@ pub enum Operation {
     Unpublish,
     /// A process opened a file.
     Open,
+    /// Records could not be written, and are missing here.
+    Lose,
     /// An embedded store was made.
     Init,
     /// An item got a new version.
@@ -51,7 +54,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// OCSF's `activity_id`: 1 create, 2 read, 3 update, 4 delete.
+    /// OCSF's `activity_id`: 1 create, 2 read, 3 update, 4 delete, 99 other.
     fn activity(self) -> u8 {
         match self {
             Self::Init | Self::Put | Self::Import => 1,
@@ -64,6 +67,7 @@ impl Operation {
             | Self::History => 2,
             Self::Rotate | Self::RotateKey => 3,
             Self::Withdraw | Self::Unpublish | Self::Delete => 4,
+            Self::Lose => 99,
         }
     }
 }
@@ -248,7 +252,7 @@ impl Record {
 
     /// The record as one line with its line end.
     fn line(&self, time: Timestamp, uid: &str) -> serde_json::Result<Vec<u8>> {
-        let mut line = serde_json::to_vec(&Line {
+        let mut line = serde_json::to_string(&Line {
             time,
             metadata: Metadata { uid },
             class_uid: API_ACTIVITY,
@@ -261,8 +265,8 @@ impl Record {
             status: if self.failure.is_some() { Status::Failure } else { Status::Success },
             status_detail: self.failure.as_deref(),
         })?;
-        line.push(b'\n');
-        Ok(line)
+        line.push('\n');
+        Ok(visible_json(&line).into_owned().into_bytes())
     }
 }
 

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Record, uid};
+use super::{Actor, Operation, Record, uid};
+use crate::outlet::{self, Outlet};
 
 /// Where audit lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// Appended to a file, which is made with mode 0600 and made again when it was renamed or removed.
     File(PathBuf),
-    /// Standard output.
+    /// Standard output, by way of a queue: nobody waits for who reads it.
     Stdout,
 }
 
@@ -58,6 +59,11 @@ impl Audit {
     /// The same, counting in `dropped` what could not be written.
     #[must_use]
     pub fn counting(mut self, dropped: Counter) -> Self {
+        for sink in &self.sinks {
+            if let Sink::Stdout(outlet) = &*sink.lock().unwrap_or_else(PoisonError::into_inner) {
+                outlet.count_in(dropped.clone());
+            }
+        }
         self.dropped = dropped;
         self
     }
@@ -67,7 +73,7 @@ impl Audit {
         self.dropped.get()
     }
 
-    /// Writes `record` down, now.
+    /// Writes `record` down: now into files, and on standard output as soon as somebody takes it.
     pub fn record(&self, record: &Record) {
         if self.sinks.is_empty() {
             return;
@@ -79,14 +85,22 @@ impl Audit {
     }
 
     fn append(&self, sink: &Mutex<Sink>, line: &[u8]) {
-        let written = sink.lock().unwrap_or_else(PoisonError::into_inner).append(line);
-        if let Err(error) = written {
-            self.lost(&error);
+        match sink.lock().unwrap_or_else(PoisonError::into_inner).append(line) {
+            Ok(Written::Taken) => {}
+            // The outlet counts for itself, for it knows what becomes of a line later.
+            Ok(Written::Unread) => {
+                self.complain(&io::Error::other("standard output cannot be written, or nobody reads it"));
+            }
+            Err(error) => self.lost(&error),
         }
     }
 
     fn lost(&self, error: &io::Error) {
         self.dropped.inc();
+        self.complain(error);
+    }
+
+    fn complain(&self, error: &io::Error) {
         let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
         if complaint.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
             *complaint = Some(Instant::now());
@@ -105,33 +119,44 @@ fn line(record: &Record) -> io::Result<Vec<u8>> {
 #[derive(Debug)]
 enum Sink {
     File { path: PathBuf, file: File, torn: bool },
-    Stdout,
+    Stdout(Outlet),
+}
+
+/// What became of a line.
+enum Written {
+    /// It is in the file, or in the queue of a stream that flows.
+    Taken,
+    /// It was dropped, or is in the queue of a stream that took nothing the last time.
+    Unread,
 }
 
 impl Sink {
     fn open(destination: Destination) -> io::Result<Self> {
         match destination {
             Destination::File(path) => Ok(Self::File { file: open(&path)?, path, torn: false }),
-            Destination::Stdout => Ok(Self::Stdout),
+            Destination::Stdout => Ok(Self::Stdout(outlet::stdout(gap)?)),
         }
     }
 
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    fn append(&mut self, line: &[u8]) -> io::Result<Written> {
         match self {
             Self::File { path, file, torn } => {
                 if moved_away(path, file) {
                     *file = open(path)?;
                     *torn = false;
                 }
-                append(file, torn, line)
+                append(file, torn, line).map(|()| Written::Taken)
             }
-            Self::Stdout => {
-                let mut out = io::stdout().lock();
-                out.write_all(line)?;
-                out.flush()
-            }
+            Self::Stdout(outlet) => Ok(if outlet.line(line) { Written::Taken } else { Written::Unread }),
         }
     }
+}
+
+/// The record in the place of records that are missing.
+fn gap(lines: u64) -> Vec<u8> {
+    let reason =
+        format!("{lines} audit records are missing here: standard output took none, or nobody read it");
+    line(&Record::new(Operation::Lose, Actor::person()).failed(reason)).unwrap_or_default()
 }
 
 fn open(path: &Path) -> io::Result<File> {

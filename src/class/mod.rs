@@ -1,5 +1,6 @@
 //! Classes by name, wherever they are kept.
 
+mod regular;
 mod scan;
 mod watched;
 

@@ -1,13 +1,13 @@
 //! Files of classes, read once.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use manifest::Class;
 
+use super::regular;
 use super::watched::Problem;
 use crate::volume::ClassName;
 
@@ -159,7 +159,7 @@ fn name_of(class: &Class) -> ClassName {
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
+    regular::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -200,8 +200,11 @@ impl Watch {
         // The directory may be another one of the same name by now. If it is gone, the scan says so.
         self.attached = self.attach().is_ok();
         let (before, source) = (self.classes.read(|state| state.scan.clone()), self.source.clone());
-        if let Ok(scan) = tokio::task::spawn_blocking(move || before.next(&source)).await {
-            self.classes.take(scan);
+        match tokio::task::spawn_blocking(move || before.next(&source)).await {
+            Ok(scan) => self.classes.take(scan),
+            Err(_) => {
+                tracing::error!("reading the files of classes did not come to its end; they are read again")
+            }
         }
     }
 

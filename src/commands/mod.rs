@@ -3,6 +3,7 @@
 pub mod check;
 pub mod completions;
 pub mod doctor;
+pub mod healthz;
 pub mod migrate;
 pub mod mount;
 pub mod mounter;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::exit::{Failure, Outcome, exit};
+use crate::outlet;
 use crate::telemetry::{self, LogArgs};
 
 /// Threads for system calls that block: as many volumes are mounted at one time.
@@ -49,6 +51,7 @@ enum Command {
     Store(store::StoreArgs),
     Check(check::CheckArgs),
     Doctor(doctor::DoctorArgs),
+    Healthz(healthz::HealthzArgs),
     Migrate(migrate::MigrateArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -60,6 +63,7 @@ enum Command {
 impl Cli {
     /// Runs the command that was typed; [`exit`](crate::exit) says what the code means.
     pub fn run(self) -> ExitCode {
+        let _last = LastWords;
         exit(self.outcome())
     }
 
@@ -83,6 +87,7 @@ impl Cli {
             Command::Store(args) => store::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Doctor(args) => on_one_thread(doctor::run(args)),
+            Command::Healthz(args) => on_one_thread(healthz::run(args)),
             Command::Migrate(args) => on_one_thread(migrate::run(args)),
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),
@@ -90,6 +95,15 @@ impl Cli {
             Command::Umount(args) => on_one_thread(umount::run(args)),
             Command::Completions(args) => completions::run(&args),
         }
+    }
+}
+
+/// Has what was told written before the process ends, also when a panic ends it.
+struct LastWords;
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        outlet::flush(outlet::LAST_WORDS);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::exit::Outcome;
 use crate::hygiene;
 use crate::mounter::{LocalMounter, Roots, Server};
 use crate::systemd;
+use crate::unfinished::Unfinished;
 
 /// Where the mounter listens unless told otherwise.
 pub const SOCKET: &str = "/run/secretfs/mounter.sock";
@@ -73,10 +74,10 @@ async fn serve(server: Server) -> anyhow::Result<()> {
     let stop = OwnedFd::from(stop);
     let mut serving = tokio::task::spawn_blocking(move || server.run(stop.as_fd()));
     tokio::select! {
-        ended = &mut serving => return Ok(ended??),
+        ended = &mut serving => return Ok(ended.map_err(Unfinished::from)??),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     drop(running);
-    Ok(serving.await??)
+    Ok(serving.await.map_err(Unfinished::from)??)
 }

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::http;
+use crate::admin::socket::AdminSocket;
+use crate::admin::{http, probe};
 use crate::class::{self, Classes, WatchedClasses};
 use crate::commands::doctor::Places;
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
 use crate::systemd;
+use crate::unfinished::Unfinished;
 use crate::volume::parts::{Defaults, Rotation};
 use crate::volume::revocations::Revocations;
 
@@ -274,10 +276,9 @@ async fn serve(
 
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let (web, csi) = (stop.clone(), stop.clone());
-    tasks.spawn(async move {
-        http::serve(http, shown, web).await;
-        Ok(())
-    });
+    let probes = AdminSocket::bind(&args.process.state_dir.join(probe::NAME)).context("the health socket")?;
+    tasks.spawn(well(probe::serve(probes, shown.clone(), stop.clone())));
+    tasks.spawn(well(http::serve(http, shown, web)));
     tasks.spawn(async move { csi::serve(listener, identity, node, csi).await.context("serve CSI") });
     let taken = process.volumes.restore().await?;
     tracing::info!(volumes = taken, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -298,9 +299,15 @@ async fn serve(
     drain(tasks, "kubelet repeats them").await;
     if let Some(registration) = registration {
         // Its thread ends with the token; waiting for it takes no longer than the call it answers.
-        tokio::task::spawn_blocking(move || registration.join()).await?;
+        tokio::task::spawn_blocking(move || registration.join()).await.map_err(Unfinished::from)?;
     }
     outcome
+}
+
+/// A part that ends well or not at all.
+async fn well(part: impl Future<Output = ()>) -> anyhow::Result<()> {
+    part.await;
+    Ok(())
 }
 
 /// Only one process may serve a node: two would mount over each other.
@@ -382,7 +389,8 @@ async fn check_mounter(
             _ = ticks.tick() => {}
         }
         let asked = Arc::clone(&revocations);
-        let there = tokio::task::spawn_blocking(move || asked.keep_again().is_ok()).await?;
+        let there = tokio::task::spawn_blocking(move || asked.keep_again().is_ok());
+        let there = there.await.map_err(Unfinished::from)?;
         latch.set(there);
         health.send_replace(if there { Health::Serving } else { Health::MounterDead });
     }

@@ -23,6 +23,7 @@ use crate::provider_socket::{self, Listening, Served};
 use crate::providers::{ProviderArgs, Providers};
 use crate::snapshot::FingerprintKey;
 use crate::systemd;
+use crate::telemetry;
 use crate::volume::once::Once;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
@@ -75,6 +76,7 @@ pub async fn run(args: ProviderCommand) -> Outcome {
     hygiene::seal().context("keep this process's memory to itself")?;
     let providers = providers(&args)?;
     let metrics = Metrics::default();
+    telemetry::count_lost(metrics.log_dropped());
     let (once, revocations) = once(&args, providers, &metrics)?;
     let stop = CancellationToken::new();
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();

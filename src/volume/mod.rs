@@ -39,6 +39,7 @@ use provider::{ErrorKind, Workload};
 use crate::class;
 use crate::mode::Appearance;
 use crate::mounter;
+use crate::unfinished::Unfinished;
 
 /// Identifies one published volume on this node; kubelet makes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -215,7 +216,7 @@ async fn blocking<T: Send + 'static>(
     let failed = |error| mounter::Error {
         action: "run system calls for",
         target: PathBuf::from("a volume"),
-        source: io::Error::other(error),
+        source: io::Error::other(Unfinished::from(error)),
     };
     Ok(tokio::task::spawn_blocking(work).await.map_err(failed)??)
 }

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use crate::failpoint;
 use crate::mode::{Mounted, ShownFile, Usage};
 use crate::snapshot::Snapshot;
+use crate::unfinished::Unfinished;
 use crate::volume::content::{Assembled, Content};
 use crate::volume::first::{read_first, require_token};
 use crate::volume::parts::Parts;
@@ -130,7 +131,7 @@ impl Volumes {
         let call = async move { volumes.publish_held(publish).await };
         let call = self.calls.spawn(call.in_current_span());
         call.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a publish did not come to its end");
+            tracing::error!(error = %Unfinished::from(error), "a publish did not come to its end");
             Err(Error::Unfinished)
         })
     }

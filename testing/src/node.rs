@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use csi_proto::csi::identity_client::IdentityClient;
@@ -36,6 +36,8 @@ pub struct RunningNode {
     registers: bool,
     failpoint: Option<String>,
     log: String,
+    /// Whether the next node's output goes into pipes in place of the log.
+    into_pipes: bool,
 }
 
 /// A pod with one volume of ours.
@@ -151,8 +153,9 @@ impl RunningNode {
         }
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let (mounter, node, failpoint, kubeconfig) = (None, None, None, None);
-        let (log, registers) = ("debug".to_owned(), false);
-        Self { root, binary: binary.into(), mounter, node, flags, kubeconfig, failpoint, log, registers }
+        let (log, registers, into_pipes) = ("debug".to_owned(), false, false);
+        let binary = binary.into();
+        Self { root, binary, mounter, node, flags, kubeconfig, failpoint, log, registers, into_pipes }
     }
 
     /// Starts a mounter, which the node uses from its next start.
@@ -165,6 +168,17 @@ impl RunningNode {
     /// Logs `level` instead of `debug` from the next start.
     pub fn log_level(&mut self, level: &str) {
         level.clone_into(&mut self.log);
+    }
+
+    /// Has the next process write into pipes in place of the log: see [`take_pipes`](Self::take_pipes).
+    pub fn write_into_pipes(&mut self) {
+        self.into_pipes = true;
+    }
+
+    /// What the process writes on standard output and on standard error. Whoever does not read it fills the pipe.
+    pub fn take_pipes(&mut self) -> (ChildStdout, ChildStderr) {
+        let node = self.node.as_mut().unwrap();
+        (node.stdout.take().unwrap(), node.stderr.take().unwrap())
     }
 
     /// A path below the node's root.
@@ -259,6 +273,9 @@ impl RunningNode {
         if let Some(failpoint) = self.failpoint.take() {
             command.env("SECRETFS_FAILPOINT", failpoint);
         }
+        if std::mem::take(&mut self.into_pipes) {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
         self.node = Some(command.spawn().unwrap());
     }
 
@@ -279,12 +296,17 @@ impl RunningNode {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// What is behind a path of the process's HTTP address.
-    pub async fn http(&self, path: &str) -> String {
+    /// The process's HTTP address, `127.0.0.1:PORT`.
+    pub fn http_address(&self) -> String {
         let log = self.log();
         let line = log.lines().rfind(|line| line.contains("/metrics"));
         let address = line.and_then(|line| line.split("address=").nth(1)).unwrap();
-        let url = format!("http://{}{path}", address.split_whitespace().next().unwrap());
+        address.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// What is behind a path of the process's HTTP address.
+    pub async fn http(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.http_address());
         http_client().get(url).send().await.unwrap().text().await.unwrap()
     }
 
@@ -331,11 +353,9 @@ impl RunningNode {
         }
     }
 
-    /// SIGTERM, and waits.
-    pub fn stop_node(&mut self) {
-        if let Some(mut node) = self.node.take() {
-            terminate(&mut node);
-        }
+    /// SIGTERM, and waits. Tells how the process ended, if there was one.
+    pub fn stop_node(&mut self) -> Option<ExitStatus> {
+        self.node.take().map(|mut node| terminate(&mut node))
     }
 
     async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
@@ -458,11 +478,14 @@ impl Drop for RunningNode {
     }
 }
 
-fn terminate(child: &mut Child) {
+fn terminate(child: &mut Child) -> ExitStatus {
     let pid = rustix::process::Pid::from_child(child);
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     let started = Instant::now();
-    while child.try_wait().unwrap().is_none() {
+    loop {
+        if let Some(ended) = child.try_wait().unwrap() {
+            return ended;
+        }
         if started.elapsed() > Duration::from_secs(40) {
             child.kill().unwrap();
         }

@@ -63,7 +63,11 @@ fn understand(at: Position, item: Item) -> Result<(ObjectRef, Part), Invalid> {
     call.wrap = filled(item.wrap_ttl);
     let encoding = encoding(item.encoding.as_deref().unwrap_or_default())
         .ok_or_else(|| at.refuse("encoding", "it is none we know", "write utf-8, base64 or hex"))?;
-    let part = Part { key: filled(item.secret_key), encoding };
+    let key = filled(item.secret_key);
+    if key.as_ref().is_some_and(|key| key.contains(char::is_control)) {
+        return Err(at.refuse("secretKey", "it has a control character", "write a key of the secret"));
+    }
+    let part = Part { key, encoding };
     let extras = ObjectExtras {
         optional: item.optional.unwrap_or(false),
         default: item.default,

@@ -8,6 +8,8 @@ use crate::server::{self, CertificatePath, Server, Tls};
 pub const AUTH: &str = "secretfs.dev/auth";
 /// Key under which the class's `share` setting arrives.
 pub const SHARE: &str = "secretfs.dev/share";
+/// The one parameter of several lines.
+const OBJECTS: &str = manifest::objects::PARAMETER;
 
 /// A class's parameters, understood.
 #[derive(Debug)]
@@ -62,8 +64,9 @@ impl Plan {
         let auth = kept(&mut errors, class.auth());
         let objects = kept(&mut errors, class.objects());
         let audience = class.text("audience").unwrap_or("vault").to_owned();
+        errors.extend(class.odd_parameters());
         match (server, auth, objects) {
-            (Some(server), Some(auth), Some((objects, parts))) => {
+            (Some(server), Some(auth), Some((objects, parts))) if errors.is_empty() => {
                 Ok(Self { server, auth, audience, objects, parts })
             }
             _ => Err(errors),
@@ -84,6 +87,14 @@ impl<'a> Class<'a> {
     /// A parameter that is there and not empty.
     fn text(&self, key: &str) -> Option<&'a str> {
         self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// Parameters that no one could mean: what is told with them would fill lines of its own.
+    fn odd_parameters(&self) -> impl Iterator<Item = Invalid> {
+        let odd = |(key, text): &(&String, &String)| *key != OBJECTS && text.contains(char::is_control);
+        self.parameters.iter().filter(odd).map(|(key, _)| {
+            one(key, "it has a line break or another control character", "write it on one line, without `|`")
+        })
     }
 
     fn server(&self) -> Result<Server, Vec<Invalid>> {
@@ -230,9 +241,9 @@ impl<'a> Class<'a> {
     }
 
     fn objects(&self) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-        match self.text("objects") {
+        match self.text(OBJECTS) {
             Some(text) => objects::read(text),
-            None => Err(invalid("objects", "it is missing", "list at least one object")),
+            None => Err(invalid(OBJECTS, "it is missing", "list at least one object")),
         }
     }
 }
@@ -243,4 +254,35 @@ fn invalid(key: &str, reason: &str, remedy: &str) -> Vec<Invalid> {
 
 fn one(key: &str, reason: &str, remedy: &str) -> Invalid {
     Invalid { key: key.to_owned(), line: None, reason: reason.to_owned(), remedy: remedy.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(more: &[(&str, &str)]) -> Parameters {
+        let objects = "- {objectName: a, secretPath: secret/data/app, secretKey: k}\n";
+        let sound = [("vaultAddress", "https://vault:8200"), ("roleName", "web"), ("objects", objects)];
+        sound.iter().chain(more).map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_control_character_in_a_parameter_is_refused_and_the_parameter_named() {
+        let config = VaultConfig::default();
+        Plan::new(&parameters(&[]), &config).unwrap();
+
+        for key in ["roleName", "audience", "vaultAuthMountPath", "vaultTLSServerName", "whatever"] {
+            let faults = Plan::new(&parameters(&[(key, "web\n{\"class_uid\":6003}")]), &config).unwrap_err();
+            assert!(faults.iter().any(|fault| fault.key == key), "{key}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_control_character_in_an_objects_key_is_refused() {
+        let objects = "- {objectName: a, secretPath: secret/data/app, secretKey: \"k\\n\"}\n";
+
+        let faults = Plan::new(&parameters(&[("objects", objects)]), &VaultConfig::default()).unwrap_err();
+
+        assert_eq!(faults[0].key, "objects[0].secretKey");
+    }
 }

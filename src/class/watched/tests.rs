@@ -231,3 +231,21 @@ async fn a_huge_file_is_refused_like_a_broken_one() {
     assert!(watched.classes.problems()[0].reason.contains("longer than"));
     watched.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_regular_file_is_a_problem_of_its_own_and_holds_nothing_up() {
+    let watched = Watched::directory(&[("a.yaml", &class("a", "one"))]);
+
+    rustix::fs::mkfifoat(rustix::fs::CWD, watched.path("b.yaml"), rustix::fs::Mode::from_raw_mode(0o600))
+        .unwrap();
+    symlink("/dev/zero", watched.path("c.yaml")).unwrap();
+    fs::create_dir(watched.path("d.yaml")).unwrap();
+    watched.write("a.yaml", &class("a", "two"));
+    watched.until("a", Some("two")).await;
+
+    watched.until_problem("no regular file").await;
+    let problems = watched.classes.problems();
+    let named: Vec<_> = problems.iter().filter_map(|problem| problem.file.file_name()?.to_str()).collect();
+    assert_eq!(named, ["b.yaml", "c.yaml", "d.yaml"], "{problems:?}");
+    watched.stop().await;
+}

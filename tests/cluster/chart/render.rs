@@ -152,14 +152,31 @@ fn custom_resources_stay_when_the_chart_goes() {
 }
 
 #[test]
-fn an_address_that_kubelet_cannot_probe_is_refused() {
-    let refused = render_for("1.35.4", "", &["--set", "linux.metricsAddr=127.0.0.1:8095"]).unwrap_err();
-    assert!(refused.contains("linux.hostNetwork"), "{refused}");
+fn probes_run_the_program_and_ask_no_port_that_a_pod_can_reach() {
+    for name in SETS {
+        let objects = objects(&render(name, &[]));
+        let node = containers(&objects).map(|(_, container)| container).find(|it| it["name"] == "node");
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let probe = &node.unwrap()[probe];
+            assert!(
+                ["httpGet", "tcpSocket", "grpc"].iter().all(|way| probe.get(way).is_none()),
+                "{name}: {probe}"
+            );
+            let command = strings(&probe["exec"]["command"]);
+            let (program, arguments) = command.split_first().unwrap();
+            assert_eq!(*program, "secretfs", "{name}");
+            let help = Command::new(env!("CARGO_BIN_EXE_secretfs")).args(arguments).arg("--help").output();
+            assert!(help.unwrap().status.success(), "{name}: {arguments:?}");
+        }
+    }
+}
 
-    let objects = objects(&render("monitoring", &[]));
+#[test]
+fn metrics_may_be_at_an_address_that_kubelet_does_not_reach() {
+    let objects = objects(&render("", &["--set", "linux.metricsAddr=127.0.0.1:8095"]));
     let (_, node) = containers(&objects).last().unwrap();
-    assert_eq!(node["readinessProbe"]["httpGet"]["host"], "127.0.0.1");
-    assert_eq!(node["readinessProbe"]["httpGet"]["port"], 18095);
+
+    assert!(strings(&node["args"]).contains(&"--http=127.0.0.1:8095"), "{node}");
 }
 
 /// Names of metrics in `text`, without what Prometheus adds to a histogram's or a counter's.

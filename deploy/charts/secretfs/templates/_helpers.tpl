@@ -41,12 +41,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - --log={{ ternary "debug" "info" (ge (int .Values.logVerbosity) 4) }}
 {{- end -}}
 
-{{/* The host part of linux.metricsAddr; empty for every address. */}}
-{{- define "secretfs.httpHost" -}}
-{{- $host := regexReplaceAll ":[0-9]+$" .Values.linux.metricsAddr "" | trimAll "[]" -}}
-{{- if not (has $host (list "0.0.0.0" "::")) -}}{{- $host -}}{{- end -}}
-{{- end -}}
-
 {{- define "secretfs.httpPort" -}}
 {{- regexFind "[0-9]+$" .Values.linux.metricsAddr -}}
 {{- end -}}
@@ -56,25 +50,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if hasPrefix ":" .Values.linux.metricsAddr -}}0.0.0.0{{- end -}}{{- .Values.linux.metricsAddr -}}
 {{- end -}}
 
-{{/* Where kubelet probes; empty for the pod's own address. */}}
-{{- define "secretfs.probeHost" -}}
-{{- $host := include "secretfs.httpHost" . -}}
-{{- if .Values.linux.probeHost -}}
-{{- .Values.linux.probeHost -}}
-{{- else if .Values.linux.hostNetwork -}}
-{{- $host -}}
-{{- else if $host -}}
-{{- fail (printf "linux.metricsAddr %q is an address that kubelet cannot probe in a pod with a network of its own: write %q, or set linux.hostNetwork" .Values.linux.metricsAddr (printf ":%s" (include "secretfs.httpPort" .))) -}}
-{{- end -}}
-{{- end -}}
-
+{{/* Over a socket in the driver's own directory: whoever reaches the metrics has no say in whether it is restarted. */}}
 {{- define "secretfs.probe" -}}
-httpGet:
-  path: {{ .path }}
-  port: {{ include "secretfs.httpPort" .root }}
-  {{- with include "secretfs.probeHost" .root }}
-  host: {{ . | quote }}
-  {{- end }}
+exec: {command: [secretfs, healthz, {{ . }}]}
 {{- end -}}
 
 {{- define "secretfs.pluginDir" -}}

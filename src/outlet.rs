@@ -1,0 +1,279 @@
+//! Standard output and standard error for lines that nobody may wait for.
+//!
+//! Whoever reads a pipe may stop to read it, and the kernel then holds up who writes into it. So what a process tells
+//! goes into a queue of bounded size, and a thread of its own writes it. What finds no room is dropped and counted; the
+//! stream itself says how many lines are missing, at the place where they are missing.
+
+mod queue;
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use self::queue::{Item, Queue};
+
+/// How long the end of a process waits until what it told is written.
+pub const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The line, with its line end, that tells that so many lines are missing.
+pub type Gap = fn(u64) -> Vec<u8>;
+
+/// A stream that nobody waits for; clones are the same stream.
+#[derive(Debug, Clone)]
+pub struct Outlet(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something was queued, or written.
+    changed: Condvar,
+}
+
+static STDOUT: OnceLock<Outlet> = OnceLock::new();
+static STDERR: OnceLock<Outlet> = OnceLock::new();
+
+/// Standard output. `gap` is of use to the first caller alone.
+///
+/// # Errors
+///
+/// The system has no descriptor or no thread left.
+pub fn stdout(gap: Gap) -> io::Result<Outlet> {
+    of_process(&STDOUT, io::stdout().as_fd().try_clone_to_owned()?.into(), gap)
+}
+
+/// Standard error. `gap` is of use to the first caller alone.
+///
+/// # Errors
+///
+/// The system has no descriptor or no thread left.
+pub fn stderr(gap: Gap) -> io::Result<Outlet> {
+    of_process(&STDERR, io::stderr().as_fd().try_clone_to_owned()?.into(), gap)
+}
+
+/// Standard error, if something was told there by way of [`stderr`].
+pub fn stderr_of_process() -> Option<&'static Outlet> {
+    STDERR.get()
+}
+
+fn of_process(place: &OnceLock<Outlet>, file: File, gap: Gap) -> io::Result<Outlet> {
+    if let Some(outlet) = place.get() {
+        return Ok(outlet.clone());
+    }
+    let outlet = Outlet::to(file, gap)?;
+    Ok(place.get_or_init(|| outlet).clone())
+}
+
+/// Tells `line`, which has its line end, on standard error: in turn with the log where there is one.
+pub fn complain(line: &str) {
+    match STDERR.get() {
+        Some(outlet) => drop(outlet.line(line.as_bytes())),
+        // Nobody may be reading any more; then there is nobody to tell.
+        None => drop(io::stderr().write_all(line.as_bytes())),
+    }
+}
+
+/// Waits until everything told is written, `patience` at most for each stream.
+pub fn flush(patience: Duration) {
+    for outlet in [&STDOUT, &STDERR].into_iter().filter_map(OnceLock::get) {
+        outlet.flush(patience);
+    }
+}
+
+impl Outlet {
+    /// Writes to `file`, in a thread of its own that lasts as long as the process.
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread left.
+    pub fn to(file: File, gap: Gap) -> io::Result<Self> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
+        let writer = Arc::clone(&shared);
+        // Joined by nobody: it may hang in a write for as long as nobody reads. The process ends without it.
+        thread::Builder::new().name("outlet".to_owned()).spawn(move || writer.write(&file, gap))?;
+        Ok(Self(shared))
+    }
+
+    /// Queues `line`, which has its line end. False if it was dropped, or if the stream takes none at present.
+    pub fn line(&self, line: &[u8]) -> bool {
+        let mut queue = self.0.lock();
+        let taken = queue.push(line);
+        self.0.changed.notify_all();
+        taken && !queue.is_broken()
+    }
+
+    /// Counts in `counter` what is lost, and what was lost before.
+    pub fn count_in(&self, counter: Counter) {
+        self.0.lock().count_in(counter);
+    }
+
+    /// Waits until all is written, or until `patience` is over. Whether it is.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        let mut queue = self.0.lock();
+        while !queue.is_idle() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.0.changed.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl io::Write for Outlet {
+    /// One line. What is dropped is counted and is no error: who tells something cannot mend the stream.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.line(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, file: &File, gap: Gap) {
+        loop {
+            let item = self.next();
+            let written = match &item {
+                Item::Line(line) => write_whole(file, line),
+                Item::Gap(lines) => write_whole(file, &gap(*lines)),
+            };
+            self.lock().wrote(&item, written.is_ok());
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Item {
+        let mut queue = self.lock();
+        loop {
+            if let Some(item) = queue.pop() {
+                return item;
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Waits as long as it takes, also where another process made the pipe one that does not wait.
+fn write_whole(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(file, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    fn missing(lines: u64) -> Vec<u8> {
+        format!("{lines} lines are missing\n").into_bytes()
+    }
+
+    /// An outlet into a pipe, and what reads it.
+    fn pipe() -> (Outlet, io::PipeReader) {
+        let (reader, writer) = io::pipe().unwrap();
+        (Outlet::to(OwnedFd::from(writer).into(), missing).unwrap(), reader)
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Lines, until one of them has been dropped.
+    fn fill(outlet: &Outlet) -> u64 {
+        (0..).find(|number| !outlet.line(format!("{number:0>999}\n").as_bytes())).unwrap()
+    }
+
+    /// All lines from `reader` until one begins with `last`.
+    fn read_until(reader: io::PipeReader, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for line in io::BufRead::lines(io::BufReader::new(reader)) {
+            lines.push(line.unwrap());
+            if lines.last().unwrap().starts_with(last) {
+                break;
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn lines_are_written_in_their_order_and_a_flush_waits_for_them() {
+        let (outlet, mut reader) = pipe();
+
+        assert!(outlet.line(b"one\n") && outlet.line(b"two\n"));
+        assert!(outlet.flush(PATIENCE));
+        let mut text = [0; 8];
+        reader.read_exact(&mut text).unwrap();
+
+        assert_eq!(&text, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_costs_lines_and_no_waiting_and_a_flush_gives_up() {
+        let (outlet, reader) = pipe();
+        let counter = Counter::default();
+
+        let taken = fill(&outlet);
+        outlet.count_in(counter.clone());
+        (0..10).for_each(|_| assert!(!outlet.line(&[b'x'; 1000])));
+
+        assert!(taken > 64, "{taken} lines");
+        assert_eq!(counter.get(), 11);
+        assert!(!outlet.flush(Duration::from_millis(10)));
+        drop(reader);
+    }
+
+    #[test]
+    fn a_pipe_that_flows_again_says_where_how_many_lines_are_missing() {
+        let (outlet, reader) = pipe();
+        let taken = fill(&outlet);
+        outlet.line(&[b'x'; 1000]);
+        let reading = thread::spawn(move || read_until(reader, "last"));
+
+        // There is room again when the reader has taken what was queued.
+        assert!(outlet.flush(PATIENCE));
+        outlet.line(b"last\n");
+        let lines = reading.join().unwrap();
+
+        let told = lines.iter().position(|line| line == "2 lines are missing");
+        assert_eq!(told, Some(usize::try_from(taken).unwrap()), "{:?}", lines.last());
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_counts_each_line_and_says_so_to_who_writes() {
+        let outlet = Outlet::to(File::options().write(true).open("/dev/full").unwrap(), missing).unwrap();
+        let counter = Counter::default();
+        outlet.count_in(counter.clone());
+
+        assert!(outlet.line(b"first\n"));
+        assert!(outlet.flush(PATIENCE));
+        assert!(!outlet.line(b"second\n"));
+        assert!(outlet.flush(PATIENCE));
+
+        assert_eq!(counter.get(), 2);
+    }
+}
