@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
+use provider::Moment as _;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use self::queue::{Item, Queue};
@@ -114,7 +115,7 @@ impl Outlet {
 
     /// Waits until all is written, or until `patience` is over. Whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
-        let end = Instant::now() + patience;
+        let end = Instant::now().later(patience);
         let mut queue = self.0.lock();
         while !queue.is_idle() {
             let left = end.saturating_duration_since(Instant::now());

@@ -171,7 +171,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    use provider::{ErrorKind, LeaseId, Ownership, Validity};
+    use provider::{ErrorKind, LeaseId, Ownership, Span, Validity};
 
     use super::*;
 
@@ -221,11 +221,8 @@ mod tests {
     async fn a_leased_answer_is_given_to_one_caller_only() {
         let (readings, calls) = (Readings::default(), AtomicUsize::new(0));
         let entry = readings.entry(&key("a"));
-        let lease = Validity {
-            duration: Duration::from_secs(60),
-            renewable: true,
-            lease: Some(LeaseId("l".to_owned())),
-        };
+        let lease =
+            Validity { duration: Span::from_secs(60), renewable: true, lease: Some(LeaseId("l".to_owned())) };
 
         let asks = (0..3).map(|_| entry.read(|_| false, slow(&calls, Ok(reading(Some(lease.clone()))))));
         let answers = futures::future::join_all(asks).await;

@@ -8,6 +8,7 @@
 //! `$SECRETFS_BIN` is the binary that is measured; by default the one that cargo builds beside this,
 //! which has failpoints in it. Takes root, for it mounts.
 
+#![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use provider::Span;
+
 /// A duration as classes write it: a whole number and one of `ms`, `s`, `m`, `h`, `d`; `0` needs no unit.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -14,8 +16,7 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
         "d" => 86_400_000,
         _ => return None,
     };
-    let duration = Duration::from_millis(count.checked_mul(unit_ms)?);
-    (duration <= LONGEST).then_some(duration)
+    Span::exactly(Duration::from_millis(count.checked_mul(unit_ms)?)).map(Span::get)
 }
 
 /// A duration as Go writes it, and the upstream driver's flags: `1h30m`, `1.5s`, `2m`. No sign.
@@ -32,7 +33,7 @@ pub fn go(text: &str) -> Option<Duration> {
         seconds += count.parse::<f64>().ok()? * go_unit(unit)?;
         rest = after;
     }
-    Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= LONGEST)
+    Span::exactly(Duration::try_from_secs_f64(seconds).ok()?).map(Span::get)
 }
 
 fn go_unit(unit: &str) -> Option<f64> {
@@ -46,9 +47,6 @@ fn go_unit(unit: &str) -> Option<f64> {
         _ => return None,
     })
 }
-
-/// A hundred years: what is added to a clock without overflow.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[cfg(test)]
 mod tests {

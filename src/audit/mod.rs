@@ -144,8 +144,8 @@ impl From<&Workload> for Actor {
             None => Self::person(),
         };
         Self {
-            namespace: Some(workload.namespace.clone()),
-            service_account: Some(workload.service_account.clone()),
+            namespace: Some(workload.identity.namespace.clone()),
+            service_account: Some(workload.identity.name.clone()),
             ..named
         }
     }
@@ -330,12 +330,13 @@ fn uid(time: Timestamp, random: [u8; 10]) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use provider::Identity;
+
     use super::*;
 
     fn workload(pod: Option<Pod>) -> Workload {
         Workload {
-            namespace: "shop".to_owned(),
-            service_account: "web".to_owned(),
+            identity: Identity::named("shop", "web"),
             pod,
             volume: "csi-1".to_owned(),
             tokens: BTreeMap::from([("vault".to_owned(), "canary-token".to_owned().into())]),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use provider::{SecretBytes, Workload};
+use provider::{Identity, SecretBytes, Workload};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
@@ -252,8 +252,7 @@ fn choose(classes: &WatchedClasses, args: &MountArgs) -> Result<ClassName, Failu
 fn publish(args: &MountArgs, class: ClassName, target: &Path) -> anyhow::Result<Publish> {
     let id = VolumeId(format!("mount:{}", target.display()));
     let workload = Workload {
-        namespace: class.namespace.clone(),
-        service_account: args.service_account.clone(),
+        identity: Identity::named(class.namespace.clone(), args.service_account.clone()),
         pod: None,
         volume: id.0.clone(),
         tokens: read_all(&args.tokens)?,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use provider::Moment as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
@@ -101,7 +102,7 @@ async fn server_of(target: &Path, sockets: &SocketArgs) -> Result<Option<Pid>, F
 }
 
 async fn is_gone(target: &Path) -> Result<bool, Failure> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now().later(PATIENCE);
     loop {
         if !mounter::mounted().context("the mount table")?.iter().any(|mounted| mounted == target) {
             return Ok(true);

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use provider::Span;
 use tonic::metadata::MetadataMap;
 
 /// How long kubelet waits for a call, where it does not say.
@@ -11,7 +12,7 @@ const RESERVE: Duration = Duration::from_secs(5);
 pub(crate) fn patience(metadata: &MetadataMap) -> Duration {
     let asked = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
     let given = asked.unwrap_or(DEFAULT);
-    given - RESERVE.min(given / 2)
+    given.saturating_sub(RESERVE.min(Span::from(given).times(0.5).get()))
 }
 
 /// A `grpc-timeout`: up to eight digits and a unit.

@@ -16,7 +16,7 @@ pub(crate) use connection::incoming;
 #[cfg(feature = "external")]
 pub(crate) use deadline::patience;
 #[cfg(feature = "external")]
-pub(crate) use request::tokens;
+pub(crate) use request::own_tokens;
 
 pub use identity::{Health, Identity};
 pub use node::Node;

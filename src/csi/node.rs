@@ -58,7 +58,7 @@ impl Node {
         let publish = self.requests.publish(request, patience)?;
         let class = publish.class.clone();
         let pod = publish.workload.pod.as_ref().map_or("", |pod| &pod.name);
-        let pod = format!("{}/{pod}", publish.workload.namespace);
+        let pod = format!("{}/{pod}", publish.workload.identity.namespace);
         let outcome = self.volumes.publish(publish).await;
         if let Some(name) = self.volumes.provider_of(&class).await {
             *provider = metrics::Provider::of(&name);

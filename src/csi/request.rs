@@ -1,10 +1,11 @@
 //! Every rule on what kubelet asks, in one place. What passes is never looked at again.
 
+mod claims;
 mod target;
 mod tokens;
 
 #[cfg(feature = "external")]
-pub(crate) use tokens::parse as tokens;
+pub(crate) use tokens::own as own_tokens;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use csi_proto::csi::volume_capability::{AccessType, MountVolume};
 use csi_proto::csi::{NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeUnpublishVolumeRequest};
-use provider::{Pod, SecretBytes, Workload};
+use provider::{Identity, Pod, SecretBytes, Workload};
 use target::Target;
 
 use crate::mode::Appearance;
@@ -76,7 +77,7 @@ impl Requests {
         let told = PodInfo::take(&mut attributes)?;
         let target = Target::below(&self.pods, &request.target_path)?;
         target.belongs_to(&told.pod.uid, &request.volume_id)?;
-        let tokens = tokens::parse(secrets.remove(TOKENS).or(raw_tokens));
+        let tokens = secrets.remove(TOKENS).or(raw_tokens);
         Ok(Publish {
             class: ClassName { namespace: told.namespace.clone(), name: take_class(&mut attributes)? },
             target: target.path,
@@ -201,17 +202,12 @@ impl PodInfo {
     fn workload(
         self,
         volume: &str,
-        tokens: BTreeMap<String, SecretBytes>,
+        tokens: Option<String>,
         credentials: BTreeMap<String, SecretBytes>,
     ) -> Workload {
-        Workload {
-            namespace: self.namespace,
-            service_account: self.service_account,
-            pod: Some(self.pod),
-            volume: volume.to_owned(),
-            tokens,
-            credentials,
-        }
+        let identity = Identity::named(self.namespace, self.service_account);
+        let (identity, tokens) = tokens::own(tokens, identity, &self.pod);
+        Workload { identity, pod: Some(self.pod), volume: volume.to_owned(), tokens, credentials }
     }
 }
 

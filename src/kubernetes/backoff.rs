@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use provider::Span;
+
 /// First pause; doubled with each further failure.
 const FIRST: Duration = Duration::from_millis(500);
 /// Longest pause: a server that is back is noticed within it.
@@ -16,7 +18,7 @@ impl Backoff {
     pub(super) fn failed(&mut self) -> Duration {
         let most = FIRST.saturating_mul(1 << self.0.min(6)).min(LONGEST);
         self.0 = self.0.saturating_add(1);
-        most.mul_f64(0.5 + 0.5 * fastrand::f64())
+        Span::from(most).times(0.5 + 0.5 * fastrand::f64()).get()
     }
 
     /// It answered.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::runtime::events::{Event, Recorder, Reporter};
+use provider::Moment as _;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -100,7 +101,7 @@ impl Events {
     /// Sends them until `stop`. What waits then is lost.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            let due = if self.waiting.is_empty() { Instant::now() + IDLE } else { self.next };
+            let due = if self.waiting.is_empty() { Instant::now().later(IDLE) } else { self.next };
             tokio::select! {
                 () = stop.cancelled() => return,
                 happening = self.happenings.recv() => match happening {
@@ -168,7 +169,7 @@ impl Events {
         self.waiting.pop_front();
         self.metrics.event(Telling::Told);
         self.backoff.succeeded();
-        self.next = Instant::now() + PACE;
+        self.next = Instant::now().later(PACE);
     }
 
     /// Told once, until one is taken again; counted each time.
@@ -177,7 +178,7 @@ impl Events {
         if !self.backoff.is_failing() {
             tracing::warn!(reason, "the API server takes no Event");
         }
-        self.next = Instant::now() + self.backoff.failed();
+        self.next = Instant::now().later(self.backoff.failed());
     }
 }
 

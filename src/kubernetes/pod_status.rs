@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
+use provider::Moment as _;
 use serde_json::Value;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -80,7 +81,7 @@ impl PodStatuses {
         let mut happenings = self.volumes.listen();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut again = Instant::now() + IDLE;
+        let mut again = Instant::now().later(IDLE);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -92,7 +93,7 @@ impl PodStatuses {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                pause = self.write() => again = Instant::now() + pause.unwrap_or(IDLE),
+                pause = self.write() => again = Instant::now().later(pause.unwrap_or(IDLE)),
             }
         }
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use csi_proto::provider::csi_driver_provider_server::{CsiDriverProvider, CsiDriverProviderServer};
 use csi_proto::provider::{MountRequest, MountResponse, VersionRequest, VersionResponse};
+use provider::Moment as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +46,7 @@ impl Served {
     }
 
     async fn answer(&self, request: MountRequest, patience: Duration) -> Result<MountResponse, Status> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now().later(patience);
         let asked = request::understand(&self.name, request)?;
         let Ok(Ok(_permit)) = timeout_at(deadline, self.calls.acquire()).await else {
             return Err(Status::unavailable("too many volumes are being read; try again"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use csi_proto::provider::MountRequest;
 use manifest::{Class, PREFIX, SHARED_WITH_PROVIDERS, Settings};
-use provider::{FileMode, Parameters, Pod, SecretBytes, Workload};
+use provider::{FileMode, Identity, Parameters, Pod, SecretBytes, Workload};
 use tonic::Status;
 
 use crate::csi;
@@ -39,13 +39,14 @@ pub(super) fn understand(name: &str, request: MountRequest) -> Result<Asked, Sta
     let tokens = tokens.filter_map(|of| of.remove("csi.storage.k8s.io/serviceAccount.tokens")).next();
     let namespace = told(&mut kubelets, "pod.namespace")?;
     let pod = Pod { name: told(&mut kubelets, "pod.name")?, uid: told(&mut kubelets, "pod.uid")? };
+    let identity = Identity::named(namespace.clone(), told(&mut kubelets, "serviceAccount.name")?);
+    let (identity, tokens) = csi::own_tokens(tokens, identity, &pod);
     let workload = Workload {
-        service_account: told(&mut kubelets, "serviceAccount.name")?,
+        identity,
         // No id comes with the call; this names the volume as well.
         volume: format!("{}:{}", pod.uid, request.target_path),
-        namespace: namespace.clone(),
         pod: Some(pod),
-        tokens: csi::tokens(tokens),
+        tokens,
         credentials: credentials.into_iter().map(|(key, value)| (key, SecretBytes::from(value))).collect(),
     };
     Ok(Asked { class: class(name, namespace, attributes)?, workload, mode })
@@ -99,6 +100,8 @@ fn invalid(message: String) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
 
     use super::*;
@@ -121,6 +124,15 @@ mod tests {
         )
     }
 
+    /// What kubelet's token for the pod says, were its service account `account`.
+    fn token(account: &str) -> String {
+        let claims = format!(
+            r#"{{"kubernetes.io":{{"namespace":"shop","pod":{{"name":"web-0","uid":"u"}},
+            "serviceaccount":{{"name":"{account}","uid":"sa-1"}}}}}}"#
+        );
+        format!("e30.{}.s", URL_SAFE_NO_PAD.encode(claims))
+    }
+
     fn refusal(request: MountRequest) -> String {
         let status = understand("vault", request).unwrap_err();
         assert_eq!(status.code(), tonic::Code::InvalidArgument);
@@ -129,7 +141,10 @@ mod tests {
 
     #[test]
     fn what_upstreams_driver_sends_is_a_class_and_a_workload() {
-        let tokens = r#"{\"vault\":{\"token\":\"t0\",\"expirationTimestamp\":\"2099-01-01T00:00:00Z\"}}"#;
+        let tokens = format!(
+            r#"{{\"vault\":{{\"token\":\"{}\",\"expirationTimestamp\":\"2099-01-01T00:00:00Z\"}}}}"#,
+            token("web")
+        );
         let more = format!(
             r#","roleName":"r\u003c","secretfs.dev/auth":"jwt","secretfs.dev/timeout":"7s",
             "csi.storage.k8s.io/serviceAccount.tokens":"{tokens}""#
@@ -141,22 +156,27 @@ mod tests {
         assert_eq!(asked.class.parameters["roleName"], "r<");
         assert_eq!(asked.class.parameters.len(), 2, "secretfs.dev/auth is shared with providers");
         assert_eq!(asked.class.settings.timeout.as_secs(), 7);
-        let Workload { namespace, service_account, pod, tokens, credentials, .. } = asked.workload;
-        assert_eq!((namespace.as_str(), service_account.as_str()), ("shop", "web"));
+        let Workload { identity, pod, tokens, credentials, .. } = asked.workload;
+        assert_eq!((identity.namespace.as_str(), identity.name.as_str()), ("shop", "web"));
         assert_eq!(pod, Some(Pod { name: "web-0".to_owned(), uid: "u".to_owned() }));
-        assert_eq!(tokens["vault"].expose(), b"t0");
+        assert_eq!(identity.uid.as_deref(), Some("sa-1"));
+        assert_eq!(tokens["vault"].expose_str(), Some(token("web").as_str()));
         assert!(credentials.is_empty());
         assert_eq!(asked.mode.bits(), 0o644);
     }
 
     #[test]
     fn tokens_and_credentials_may_come_among_the_secrets() {
-        let secrets =
-            r#"{"role-id":"r","csi.storage.k8s.io/serviceAccount.tokens":"{\"v\":{\"token\":\"t1\"}}"}"#;
+        let secrets = |account: &str| {
+            let tokens = format!(r#"{{\"v\":{{\"token\":\"{}\"}}}}"#, token(account));
+            format!(r#"{{"role-id":"r","csi.storage.k8s.io/serviceAccount.tokens":"{tokens}"}}"#)
+        };
 
-        let asked = understand("vault", request(&attributes(""), secrets, "420")).unwrap();
+        let asked = understand("vault", request(&attributes(""), &secrets("web"), "420")).unwrap();
+        let of_another = understand("vault", request(&attributes(""), &secrets("admin"), "420")).unwrap();
 
-        assert_eq!(asked.workload.tokens["v"].expose(), b"t1");
+        assert_eq!(asked.workload.tokens["v"].expose_str(), Some(token("web").as_str()));
+        assert!(of_another.workload.tokens.is_empty());
         assert_eq!(asked.workload.credentials["role-id"].expose(), b"r");
         assert_eq!(asked.workload.credentials.len(), 1);
     }

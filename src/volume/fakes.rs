@@ -144,7 +144,7 @@ impl Source for FakeSource {
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
         let mut state = self.store.0.lock().unwrap();
-        let identity = format!("{}/{}", workload.namespace, workload.service_account);
+        let identity = workload.identity.to_string();
         let cached = match tenure {
             Tenure::Shared => state.shared.get(&identity),
             Tenure::Volume => state.own.get(&workload.volume),
@@ -243,7 +243,7 @@ impl Session for FakeSession {
             Some(Say::Leased(text, validity)) => Ok(reading(text, Some(validity))),
             Some(Say::Error(kind)) => Err(Error::new(kind, "the store said so")),
             Some(Say::Wait(wait)) => {
-                Err(Error::new(ErrorKind::Unavailable, "slow down").retry_after(Some(wait)))
+                Err(Error::new(ErrorKind::Unavailable, "slow down").retry_after(Some(wait.into())))
             }
             Some(Say::Hang) => std::future::pending().await,
             None => Err(Error::new(ErrorKind::NotFound, "no such secret")),
@@ -266,7 +266,7 @@ impl Session for FakeSession {
         let mut state = self.store.0.lock().unwrap();
         state.renewed += 1;
         let duration = state.grants.unwrap_or(LEASE);
-        Ok(Validity { duration, renewable: true, lease: Some(lease.clone()) })
+        Ok(Validity { duration: duration.into(), renewable: true, lease: Some(lease.clone()) })
     }
 
     fn remains(&self) -> Option<SecretBytes> {
@@ -279,7 +279,7 @@ pub(super) const LEASE: Duration = Duration::from_secs(300);
 
 /// A lease of [`LEASE`].
 pub(super) fn lease(name: &str) -> Validity {
-    Validity { duration: LEASE, renewable: true, lease: Some(LeaseId(name.to_owned())) }
+    Validity { duration: LEASE.into(), renewable: true, lease: Some(LeaseId(name.to_owned())) }
 }
 
 /// Mounts that are tables in memory.

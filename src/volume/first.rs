@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use manifest::Start;
-use provider::ErrorKind;
+use provider::{ErrorKind, Span};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::volume::content::Content;
@@ -57,7 +57,8 @@ async fn read_with_retries(content: &mut Content, publish: &Publish) {
         if error.kind() != ErrorKind::Unavailable || tried == TRIES {
             return;
         }
-        let pause = (PAUSE * 2u32.pow(tried - 1)).mul_f64(0.5 + fastrand::f64());
+        let pause =
+            Span::from(PAUSE).times(f64::from(2u32.pow(tried - 1))).times(0.5 + fastrand::f64()).get();
         sleep(error.wait().map_or(pause, |wait| pause.max(wait))).await;
         attempt = Attempt::Retry;
     }

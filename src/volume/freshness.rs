@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use manifest::{OnDenied, OnRevoked, OnStale, Settings};
-use provider::{Error, ErrorKind, Object};
+use provider::{Error, ErrorKind, Moment as _, Object};
 use tokio::time::Instant;
 
 /// Time between the two polled answers that make a withdrawal.
@@ -164,10 +164,10 @@ impl Freshness {
         let trouble = self.trouble.as_ref()?;
         let good = self.good.as_ref()?;
         let confirm =
-            (trouble.kind != Turn::Away && !trouble.confirmed).then(|| trouble.since + CONFIRM_AFTER);
+            (trouble.kind != Turn::Away && !trouble.confirmed).then(|| trouble.since.later(CONFIRM_AFTER));
         let stale = policy.max_stale.filter(|_| policy.on_stale == OnStale::Remove).map(|most| {
             // Just past it: at the very instant it is not yet too old.
-            good.confirmed + most + Duration::from_millis(1)
+            good.confirmed.later(most).later(Duration::from_millis(1))
         });
         [confirm, stale].into_iter().flatten().min()
     }

@@ -115,7 +115,7 @@ pub enum Error {
 
     /// Kubelet hands over no token for the audience that the class needs.
     #[error(
-        "no service account token for audience {0:?} came with the call; add it to tokenRequests of the CSIDriver object"
+        "no service account token of the pod for audience {0:?} came with the call; add it to tokenRequests of the CSIDriver object"
     )]
     NoToken(String),
 

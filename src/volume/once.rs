@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::{Class, OnRevoked};
-use provider::{ErrorKind, Workload};
+use provider::{ErrorKind, Moment as _, Workload};
 use tokio::time::Instant;
 
 use crate::mode::Appearance;
@@ -74,7 +74,7 @@ impl Once {
         let pace = Pace { refresh: Duration::ZERO, rotates: false };
         let policy = Policy::of(&class.settings, OnRevoked::default());
         let mut content = Content::new(Arc::new(class), reader, pace, policy, Arc::clone(&self.key));
-        let read = read_first(&mut content, publish, Instant::now() + publish.timeout).await;
+        let read = read_first(&mut content, publish, Instant::now().later(publish.timeout)).await;
         let snapshot = read.and_then(|_| files(&mut content));
         content.reader.tenancy.end_all();
         snapshot

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::{Class, OnRevoked};
-use provider::{Invalid, Source};
+use provider::{Invalid, Moment as _, Source, Span};
 use tokio::time::{Instant, timeout_at};
 
 use crate::class::Classes;
@@ -132,7 +132,7 @@ impl Parts {
         attributes: &BTreeMap<String, String>,
     ) -> Result<Arc<Class>, Error> {
         let mut changes = self.classes.changes();
-        let deadline = Instant::now() + CLASS_ARRIVES;
+        let deadline = Instant::now().later(CLASS_ARRIVES);
         loop {
             let found = self.effective_class(name, attributes).await;
             let may_arrive = matches!(found, Err(Error::ClassNotFound(_) | Error::ClassNotYet(_)));
@@ -158,7 +158,7 @@ impl Parts {
         };
         let wanted = class.settings.refresh.or(default).unwrap_or(Duration::from_secs(60));
         let rotates = rotates || class.settings.refresh.is_some();
-        Pace { refresh: wanted.max(self.limits.min_refresh), rotates }
+        Pace { refresh: Span::capped(wanted.max(self.limits.min_refresh)).get(), rotates }
     }
 
     /// What becomes of the files of a class when its store does not confirm them.

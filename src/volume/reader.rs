@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use provider::{
-    Changes, ErrorKind, Ownership, Reading, Request, Result, Session, Site, Source, Tenure, Workload,
+    Changes, ErrorKind, Moment as _, Ownership, Reading, Request, Result, Session, Site, Source, Span,
+    Tenure, Workload,
 };
 use tokio::time::Instant;
 
@@ -38,14 +39,14 @@ const TAKEN_ALONG: f64 = 0.3;
 impl Demand {
     /// Whether `held` will do.
     fn is_met_by(&self, held: &Held) -> bool {
-        let due = due(held, self.refresh) - self.refresh.mul_f64(TAKEN_ALONG);
+        let due = due(held, self.refresh).earlier(Span::from(self.refresh).times(TAKEN_ALONG));
         Instant::now() < due && self.not_before.is_none_or(|at| held.at >= at)
     }
 }
 
 /// When a shared reading is to be made again.
 fn due(held: &Held, refresh: Duration) -> Instant {
-    held.at + refresh.mul_f64(held.spread)
+    held.at.later(Span::from(refresh).times(held.spread))
 }
 
 /// The outcome of a round, by request.

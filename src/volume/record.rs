@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use manifest::Class;
-use provider::{FileMode, Pod, Workload};
+use provider::{FileMode, Identity, Pod, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::mode::Appearance;
@@ -29,6 +29,9 @@ pub struct VolumeRecord {
     pub namespace: String,
     /// Service account of the workload.
     pub service_account: String,
+    /// Uid of the service account, where it was known. Records of earlier versions have none.
+    #[serde(default)]
+    pub account_uid: Option<String>,
     /// Name and uid of the pod.
     pub pod: Option<(String, String)>,
     /// Whether the workload came with tokens or credentials, which are not recorded.
@@ -67,8 +70,9 @@ impl VolumeRecord {
             id: publish.id.clone(),
             target: publish.target.clone(),
             class: publish.class.clone(),
-            namespace: workload.namespace.clone(),
-            service_account: workload.service_account.clone(),
+            namespace: workload.identity.namespace.clone(),
+            service_account: workload.identity.name.clone(),
+            account_uid: workload.identity.uid.clone(),
             pod: workload.pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone())),
             had_credentials: !(workload.tokens.is_empty() && workload.credentials.is_empty()),
             attributes: publish.attributes.clone(),
@@ -92,8 +96,11 @@ impl VolumeRecord {
             target: self.target.clone(),
             class: self.class.clone(),
             workload: Workload {
-                namespace: self.namespace.clone(),
-                service_account: self.service_account.clone(),
+                identity: Identity {
+                    namespace: self.namespace.clone(),
+                    name: self.service_account.clone(),
+                    uid: self.account_uid.clone(),
+                },
                 pod,
                 volume: self.id.0.clone(),
                 tokens: BTreeMap::new(),
@@ -218,6 +225,7 @@ mod tests {
             class: ClassName { namespace: "ns".to_owned(), name: "c".to_owned() },
             namespace: "ns".to_owned(),
             service_account: "sa".to_owned(),
+            account_uid: Some("sa-uid".to_owned()),
             pod: Some(("p".to_owned(), "u".to_owned())),
             had_credentials: true,
             attributes: BTreeMap::new(),

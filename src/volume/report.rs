@@ -206,7 +206,7 @@ impl Reporter {
             volume: publish.id.clone(),
             target: publish.target.clone(),
             class: publish.class.clone(),
-            namespace: publish.workload.namespace.clone(),
+            namespace: publish.workload.identity.namespace.clone(),
             pod: publish.workload.pod.clone(),
             what,
         });

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use provider::SecretBytes;
+use provider::{Moment as _, SecretBytes, Span};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -251,8 +251,9 @@ impl Revocations {
     fn again(&self, name: &LoginName, error: &str) {
         tracing::warn!(login = name.0, error, "a login could not be ended yet; trying again");
         if let Some(pending) = self.pending.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
-            pending.due = Instant::now() + pending.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-            pending.pause = (pending.pause * 2).min(LONGEST_PAUSE);
+            let pause = Span::from(pending.pause);
+            pending.due = Instant::now().later(pause.times(0.5 + fastrand::f64() / 2.0));
+            pending.pause = pause.times(2.0).get().min(LONGEST_PAUSE);
         }
     }
 

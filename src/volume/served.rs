@@ -1,11 +1,10 @@
 //! One served volume: reads when it is time, shows what it read, until it is stopped.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::Class;
-use provider::{Error, ErrorKind, ObjectPath, SecretBytes};
+use provider::{Error, ErrorKind, Moment as _, ObjectPath, Span, Workload};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -34,8 +33,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// Something a volume is told to do.
 #[derive(Debug)]
 pub enum Order {
-    /// Kubelet handed over fresh tokens and credentials.
-    Credentials(BTreeMap<String, SecretBytes>, BTreeMap<String, SecretBytes>),
+    /// Kubelet handed over fresh tokens and credentials: the same workload with them.
+    Credentials(Box<Workload>),
     /// A person wanted it read at this moment; tells which files changed, or what went wrong.
     Refresh(Instant, oneshot::Sender<Result<Vec<ObjectPath>, String>>),
 }
@@ -186,9 +185,8 @@ impl Served {
             Wake::Pushed(_) | Wake::Class if !self.rotates() => {}
             Wake::Pushed(at) => drop(self.refresh(Some(Instant::from_std(at)), Notice::Pushed).await),
             Wake::Class => self.on_class().await,
-            Wake::Order(Some(Order::Credentials(tokens, credentials))) => {
-                self.publish.workload.tokens = tokens;
-                self.publish.workload.credentials = credentials;
+            Wake::Order(Some(Order::Credentials(workload))) => {
+                self.publish.workload = *workload;
                 self.on_credentials().await;
             }
             Wake::Order(Some(Order::Refresh(ordered, reply))) => {
@@ -275,7 +273,7 @@ impl Served {
         }
         self.class_error = Some(text);
         if self.content.is_none() {
-            self.retry_at = Some(Instant::now() + LONGEST_PAUSE);
+            self.retry_at = Some(Instant::now().later(LONGEST_PAUSE));
         }
     }
 
@@ -411,7 +409,7 @@ impl Served {
             }
             Some(error) => {
                 self.failures = self.failures.saturating_add(1);
-                self.retry_at = Some(now + self.pause(error));
+                self.retry_at = Some(now.later(self.pause(error)));
                 let again = self.failed.as_ref().is_some_and(|failed| failed.kind() == error.kind());
                 let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
                 self.parts.reporter.failed(&self.publish, provider, error, again);
@@ -421,22 +419,23 @@ impl Served {
     }
 
     /// How long to leave a failing refresh alone.
-    fn pause(&self, error: &Error) -> Duration {
-        let refresh = self.content.as_ref().map_or(LONGEST_PAUSE, Content::refresh);
+    fn pause(&self, error: &Error) -> Span {
+        let refresh = Span::from(self.content.as_ref().map_or(LONGEST_PAUSE, Content::refresh));
         let pause = match error.kind() {
             ErrorKind::Unavailable => {
                 let most = FIRST_PAUSE.saturating_mul(1 << self.failures.min(5)).min(LONGEST_PAUSE);
-                most.mul_f64(0.1 + 0.9 * fastrand::f64())
+                Span::from(most).times(0.1 + 0.9 * fastrand::f64())
             }
-            _ => refresh.mul_f64(0.85 + 0.3 * fastrand::f64()),
+            _ => refresh.times(0.85 + 0.3 * fastrand::f64()),
         };
         // A second more than asked for, spread out, so that not everybody comes back at once.
-        error.wait().map_or(pause, |wait| pause.max(wait + Duration::from_secs(1).mul_f64(fastrand::f64())))
+        let asked = error.wait().map(|wait| Span::from(wait).plus(Span::from_secs(1).times(fastrand::f64())));
+        asked.map_or(pause, |asked| pause.max(asked))
     }
 
     fn next_due(&self) -> Instant {
         let now = Instant::now();
-        let idle = now + IDLE;
+        let idle = now.later(IDLE);
         if self.awaits_credentials() {
             return idle;
         }
@@ -448,7 +447,7 @@ impl Served {
         let refresh = self.retry_at.or(polled);
         let times = [refresh, content.reader.tenancy.next_due(), content.reconsider_at()];
         // Something that is due already was tried just now: do not spin.
-        let floor = now + Duration::from_millis(if self.failures > 0 { 500 } else { 1 });
+        let floor = now.later(Duration::from_millis(if self.failures > 0 { 500 } else { 1 }));
         times.into_iter().flatten().min().map_or(idle, |at| at.max(floor))
     }
 

@@ -111,8 +111,8 @@ fn attributes(publish: &Publish) -> BTreeMap<String, String> {
     let mut told = |key: &str, value: &str| drop(all.insert(key.to_owned(), value.to_owned()));
     told("secretProviderClass", &publish.class.name);
     let workload = &publish.workload;
-    told("csi.storage.k8s.io/pod.namespace", &workload.namespace);
-    told("csi.storage.k8s.io/serviceAccount.name", &workload.service_account);
+    told("csi.storage.k8s.io/pod.namespace", &workload.identity.namespace);
+    told("csi.storage.k8s.io/serviceAccount.name", &workload.identity.name);
     if let Some(pod) = &workload.pod {
         told("csi.storage.k8s.io/ephemeral", "true");
         told("csi.storage.k8s.io/pod.name", &pod.name);

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use provider::{Error, ErrorKind};
+use provider::{Error, ErrorKind, Moment as _};
 use tokio::time::Instant;
 
 /// Failures in a row that open the breaker.
@@ -15,8 +15,6 @@ const CONSECUTIVE: u32 = 5;
 const WINDOW: usize = 20;
 /// How often an open breaker lets one call try.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
-/// Longest `Retry-After` that is obeyed.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// Retries saved up at most.
 const MOST_RETRIES: f64 = 10.0;
 /// What one ordinary call adds to the retry budget: a tenth of a retry.
@@ -94,14 +92,14 @@ impl StoreHealth {
     /// `Unavailable`, with the store's last words and the time to wait.
     pub fn admit(&mut self, attempt: Attempt, now: Instant) -> provider::Result<()> {
         if let Some(until) = self.wait_until.filter(|until| *until > now) {
-            return Err(self.refusal("the store asked us to wait", until - now));
+            return Err(self.refusal("the store asked us to wait", until.saturating_duration_since(now)));
         }
         if let Some(opened) = &mut self.open {
             if opened.next_probe > now {
-                let wait = opened.next_probe - now;
+                let wait = opened.next_probe.saturating_duration_since(now);
                 return Err(self.refusal("the store failed repeatedly and is left alone for a while", wait));
             }
-            opened.next_probe = now + PROBE_EVERY;
+            opened.next_probe = now.later(PROBE_EVERY);
             return Ok(());
         }
         self.spend(attempt, now)
@@ -124,7 +122,7 @@ impl StoreHealth {
     fn refusal(&self, why: &str, wait: Duration) -> Error {
         let last =
             self.last_error.as_deref().map(|last| format!("; it last said: {last}")).unwrap_or_default();
-        Error::new(ErrorKind::Unavailable, format!("{why}{last}")).retry_after(Some(wait))
+        Error::new(ErrorKind::Unavailable, format!("{why}{last}")).retry_after(Some(wait.into()))
     }
 
     /// Takes note of how a call ended. Refusals are answers: the store is there.
@@ -153,12 +151,12 @@ impl StoreHealth {
         self.consecutive += 1;
         self.last_error = Some(error.to_string());
         if let Some(wait) = error.wait() {
-            self.wait_until = Some(now + wait.min(LONGEST_WAIT));
+            self.wait_until = Some(now.later(wait));
         }
         let failures = self.recent.iter().filter(|failed| **failed).count();
         let half = self.recent.len() == WINDOW && failures * 2 >= WINDOW;
         if self.open.is_none() && (self.consecutive >= CONSECUTIVE || half) {
-            self.open = Some(Opened { next_probe: now + PROBE_EVERY });
+            self.open = Some(Opened { next_probe: now.later(PROBE_EVERY) });
         }
     }
 
@@ -208,6 +206,8 @@ fn many(turned: usize, total: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use provider::Span;
+
     use super::*;
 
     fn away() -> Error {
@@ -246,7 +246,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_asked_before_retry_after_has_passed() {
         let (mut health, now) = (StoreHealth::default(), Instant::now());
-        health.record(Some(&away().retry_after(Some(Duration::from_secs(7)))), now);
+        health.record(Some(&away().retry_after(Some(Span::from_secs(7)))), now);
 
         assert!(health.admit(Attempt::First, now + Duration::from_secs(6)).is_err());
         assert!(health.admit(Attempt::First, now + Duration::from_secs(7)).is_ok());

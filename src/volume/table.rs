@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use provider::ObjectPath;
+use provider::{Moment as _, ObjectPath};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -174,9 +174,8 @@ impl Volumes {
             self.stop(&publish.id).await;
             return self.first_publish(&publish, &mut String::new()).await.map(|()| Published::Mounted);
         }
-        let workload = publish.workload;
         // A volume that is reading has room for some orders; the newest tokens come with the next call.
-        let _ = entry.orders.try_send(Order::Credentials(workload.tokens, workload.credentials));
+        let _ = entry.orders.try_send(Order::Credentials(Box::new(publish.workload)));
         Ok(Published::Already)
     }
 
@@ -185,7 +184,7 @@ impl Volumes {
         provider.clone_from(&class.provider);
         let source = self.parts.source(&class)?;
         require_token(publish, source.audience())?;
-        let deadline = Instant::now() + publish.timeout.min(class.settings.timeout);
+        let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let Ok(_permit) = timeout_at(deadline, self.publishes.acquire()).await else {
             let waiting_for = "its turn among the publishes in flight".to_owned();
             return Err(Error::Deadline { provider: provider.clone(), waited: publish.timeout, waiting_for });
@@ -436,8 +435,8 @@ fn differences(old: &Publish, new: &Publish) -> Result<(), Error> {
         return Err(published(format!("at {}", old.target.display()), true));
     }
     let same_pod = old.workload.pod == new.workload.pod
-        && old.workload.namespace == new.workload.namespace
-        && old.workload.service_account == new.workload.service_account;
+        && old.workload.identity.namespace == new.workload.identity.namespace
+        && old.workload.identity.name == new.workload.identity.name;
     let differing = [
         (old.class != new.class, format!("with class {}", old.class)),
         (!same_pod, "for another pod".to_owned()),

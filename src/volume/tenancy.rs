@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use provider::{ErrorKind, Request, SecretBytes, Session, Validity};
+use provider::{ErrorKind, Moment as _, Request, SecretBytes, Session, Span, Validity};
 use tokio::time::Instant;
 
 use crate::readings::Held;
 use crate::volume::VolumeId;
 use crate::volume::revocations::{LoginName, Revocations};
 
+/// Share of its life after which what ends is prolonged or read again.
+const TENDED: f64 = 2.0 / 3.0;
 /// Pause before a renewal that failed is tried again.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
 /// Longest time that a replaced login lives on beside its successor.
@@ -68,19 +70,19 @@ struct Term {
 
 impl Term {
     fn from(validity: Validity, now: Instant) -> Self {
-        let duration = validity.duration;
-        Self { validity, tend_at: now + duration * 2 / 3, ends: now + duration }
+        let (tend_at, ends) = (now.later(validity.duration.times(TENDED)), now.later(validity.duration));
+        Self { validity, tend_at, ends }
     }
 
     /// The term after a renewal; `None` if so little was granted that the end is near.
     fn renewed(&self, granted: &Validity, now: Instant) -> Option<Self> {
-        let enough = granted.duration >= self.validity.duration * 2 / 3;
+        let enough = granted.duration >= self.validity.duration.times(TENDED);
         let full =
             Validity { duration: granted.duration.max(self.validity.duration), ..self.validity.clone() };
         enough.then(|| Self {
             validity: full,
-            tend_at: now + granted.duration * 2 / 3,
-            ends: now + granted.duration,
+            tend_at: now.later(granted.duration.times(TENDED)),
+            ends: now.later(granted.duration),
         })
     }
 }
@@ -109,7 +111,7 @@ impl Tenancy {
     /// Takes over the logins that an earlier process kept for this volume: they are ended once
     /// the volume shows what a login of this process read.
     pub fn inherit(&mut self, names: Vec<LoginName>) {
-        let ends = Instant::now() + LONGEST_OVERLAP;
+        let ends = Instant::now().later(LONGEST_OVERLAP);
         self.retired.extend(names.into_iter().map(|name| Retired { kept: (name, None), ends, end_at: None }));
     }
 
@@ -173,7 +175,7 @@ impl Tenancy {
         let Some(remains) = session.remains() else { return };
         match self.revocations.keep(&self.volume, &self.provider, &remains) {
             Ok(name) => {
-                let ends = Instant::now() + OTHERS_FINISH;
+                let ends = Instant::now().later(OTHERS_FINISH);
                 self.retired.push(Retired { kept: (name, Some(remains)), ends, end_at: Some(ends) });
             }
             Err(error) => tracing::warn!(%error, "a lease that nobody uses stays until it ends by itself"),
@@ -216,7 +218,7 @@ impl Tenancy {
         }
         for retired in self.retired.iter_mut().filter(|retired| retired.end_at.is_none()) {
             let left = retired.ends.saturating_duration_since(now);
-            retired.end_at = Some(now + (left / 2).min(LONGEST_OVERLAP));
+            retired.end_at = Some(now.later(Span::from(left).times(0.5).min(LONGEST_OVERLAP.into())));
         }
     }
 
@@ -259,7 +261,7 @@ impl Tenancy {
                 None => return false,
             },
             Err(error) if error.kind() == ErrorKind::Unavailable && now < term.ends => {
-                term.tend_at = now + RENEW_AGAIN;
+                term.tend_at = now.later(RENEW_AGAIN);
             }
             Err(_) => return false,
         }
@@ -338,7 +340,7 @@ impl Owned {
                 None => self.due = true,
             },
             Err(error) if error.kind() == ErrorKind::Unavailable && now < term.ends => {
-                term.tend_at = now + RENEW_AGAIN;
+                term.tend_at = now.later(RENEW_AGAIN);
             }
             Err(error) => {
                 tracing::info!(%error, "a lease is not prolonged any more; reading anew");

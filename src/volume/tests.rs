@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::{Class, Composed, ComposedFormat, OnDenied, Settings, Start};
-use provider::{ErrorKind, Pod, Validity, Workload};
+use provider::{ErrorKind, Identity, Pod, Span, Validity, Workload};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -151,8 +151,7 @@ fn publish(volume: &str) -> Publish {
         target: format!("/{volume}").into(),
         class: ClassName { namespace: "ns".to_owned(), name: "c".to_owned() },
         workload: Workload {
-            namespace: "ns".to_owned(),
-            service_account: "sa".to_owned(),
+            identity: Identity::named("ns", "sa"),
             pod: Some(Pod { name: volume.to_owned(), uid: format!("uid-{volume}") }),
             volume: volume.to_owned(),
             tokens: BTreeMap::new(),
@@ -264,7 +263,7 @@ async fn an_object_of_the_volumes_own_is_read_once_and_not_polled() {
 async fn an_object_of_the_volumes_own_is_issued_again_at_two_thirds_of_its_validity() {
     let node = Node::start();
     node.class("cert!", |_| {});
-    let validity = Validity { duration: Duration::from_secs(900), renewable: false, lease: None };
+    let validity = Validity { duration: Span::from_secs(900), renewable: false, lease: None };
     node.store.say("cert", Say::Leased("1", validity.clone()));
     node.publish("v").await.unwrap();
     node.store.say("cert", Say::Leased("2", validity));
@@ -310,6 +309,25 @@ async fn nothing_is_asked_before_retry_after_is_over() {
     let before = node.store.reads();
     sleep(Duration::from_secs(200)).await;
     assert_eq!(node.store.reads(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_number_of_a_store_ends_the_refresh_of_a_volume() {
+    const ABSURD: Duration = Duration::from_secs(u64::MAX);
+    let node = Node::start();
+    node.class("creds,a", |_| {});
+    let endless = Validity { duration: ABSURD.into(), renewable: true, lease: lease("l1").lease };
+    node.store.say("creds", Say::Leased("u1", endless));
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+
+    node.store.say("a", Say::Value("2"));
+    node.file_becomes("a", Some("2")).await;
+    node.store.say("a", Say::Wait(ABSURD));
+    sleep(ROUND).await;
+    node.store.say("a", Say::Value("3"));
+
+    node.file_becomes("a", Some("3")).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -692,7 +710,7 @@ async fn start_cached_starts_a_second_volume_of_one_identity_while_the_store_is_
     assert!(cached.len() == 1 && cached[0].age >= ROUND && cached[0].reason.contains("store"), "{cached:?}");
 
     let mut stranger = publish("x");
-    stranger.workload.service_account = "other".to_owned();
+    stranger.workload.identity.name = "other".to_owned();
     assert!(node.volumes.publish(stranger).await.is_err(), "another identity does not");
 }
 

@@ -51,10 +51,10 @@ impl Claims {
         }
     }
 
-    /// The same, bound to a pod, whose uid follows from its name.
+    /// The same, bound to a pod, whose uid is the one of [`PodVolume`](crate::PodVolume).
     #[must_use]
     pub fn pod(mut self, name: &str) -> Self {
-        self.pod = Some((name.to_owned(), format!("uid-of-{name}")));
+        self.pod = Some((name.to_owned(), format!("uid-{name}")));
         self
     }
 

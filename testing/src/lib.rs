@@ -5,6 +5,7 @@
 //! work in plain and in async tests alike: what serves runs on threads of its own.
 //! A fixture that cannot start panics and says what to install.
 
+#![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

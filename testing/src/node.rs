@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use csi_proto::csi::identity_client::IdentityClient;
 use csi_proto::csi::node_client::NodeClient;
 use csi_proto::csi::volume_capability::access_mode::Mode;
@@ -18,6 +20,7 @@ use tonic::{Code, Status};
 use tower::service_fn;
 
 use crate::http_client;
+use crate::issuer::Claims;
 
 /// How long a process may take to serve.
 const READY: Duration = Duration::from_secs(60);
@@ -77,6 +80,26 @@ impl PodVolume {
             tokens: BTreeMap::new(),
             secrets: BTreeMap::new(),
         }
+    }
+
+    /// What a token says that kubelet brings for this volume.
+    pub fn claims(&self) -> Claims {
+        let claims = Claims::of(&self.namespace, &self.service_account);
+        Claims { pod: Some((self.pod.clone(), self.uid.clone())), ..claims }
+    }
+
+    /// The same with a token for `audience` that says what kubelet's would, which nobody has signed.
+    pub fn unsigned_token(self, audience: &str) -> Self {
+        let claims = serde_json::json!({
+            "exp": 4_070_908_800_u64,
+            "kubernetes.io": {
+                "namespace": self.namespace,
+                "serviceaccount": {"name": self.service_account, "uid": format!("uid-of-{}", self.service_account)},
+                "pod": {"name": self.pod, "uid": self.uid},
+            },
+        });
+        let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        self.token(audience, token)
     }
 
     /// The same with a service account token for `audience`.

@@ -1,5 +1,6 @@
 //! The cluster does what the tests built on it believe.
 
+#![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 /// What `hack/test` leaves out of the quick round.

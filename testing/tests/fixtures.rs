@@ -1,5 +1,7 @@
 //! The fixtures do what the tests built on them believe.
 
+#![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
+
 use std::time::Duration;
 
 use serde_json::json;

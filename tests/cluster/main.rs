@@ -1,6 +1,7 @@
 //! What takes a real Kubernetes: the chart against its API server, pods and their volumes. Needs root.
 
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

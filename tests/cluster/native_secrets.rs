@@ -67,10 +67,28 @@ items:
 
     /// A pod of `account` with the class, as kubelet publishes its volume.
     fn pod(&self, name: &str, account: &str) -> PodVolume {
-        let token = SHARED.kubectl(&["-n", self.namespace, "create", "token", account]);
+        let namespace = self.namespace;
+        SHARED.apply(&format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{serviceAccountName: \
+             {account}, containers: [{{name: c, image: i}}]}}}}"
+        ));
+        let uid = SHARED.kubectl(&["-n", namespace, "get", "pod", name, "-o", "jsonpath={.metadata.uid}"]);
+        let (bound, uid) = (format!("--bound-object-name={name}"), uid.trim().to_owned());
+        let to_uid = format!("--bound-object-uid={uid}");
+        let token = SHARED.kubectl(&[
+            "-n",
+            namespace,
+            "create",
+            "token",
+            account,
+            "--bound-object-kind=Pod",
+            &bound,
+            &to_uid,
+        ]);
         let pod = PodVolume {
-            namespace: self.namespace.to_owned(),
+            namespace: namespace.to_owned(),
             service_account: account.to_owned(),
+            uid,
             ..PodVolume::new(name, "web")
         };
         pod.token("", token.trim().to_owned())

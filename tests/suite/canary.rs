@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testing::{Answer, Claims, FaultServer, Issuer, OpenBao, PodVolume, RunningNode, occurrences_in_memory};
+use testing::{Answer, FaultServer, Issuer, OpenBao, PodVolume, RunningNode, occurrences_in_memory};
 use tonic::Status;
 
 use crate::embedded::Store;
@@ -20,25 +21,36 @@ struct Canaries {
     value: String,
     other_value: String,
     stored: String,
-    token: String,
+    /// One for each pod.
+    tokens: Mutex<Vec<String>>,
 }
 
 impl Canaries {
-    fn new(token: String) -> Self {
+    fn new() -> Self {
         let unique =
             |kind: &str| format!("canary-{kind}-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        Self { value: unique("value"), other_value: unique("rotated"), stored: unique("stored"), token }
+        Self {
+            value: unique("value"),
+            other_value: unique("rotated"),
+            stored: unique("stored"),
+            tokens: Mutex::default(),
+        }
     }
 
-    fn all(&self) -> [(&'static str, &str); 4] {
-        // A token is looked for by its signature: header and claims are no secret.
-        let signature = self.token.rsplit('.').next().unwrap();
-        [
+    fn all(&self) -> Vec<(&'static str, String)> {
+        let values = [
             ("the value", &self.value),
             ("the rotated value", &self.other_value),
             ("the stored value", &self.stored),
-            ("the token", signature),
-        ]
+        ];
+        // A token is looked for by its signature: header and claims are no secret.
+        let signature = |token: &String| ("a token", token.rsplit('.').next().unwrap().to_owned());
+        let tokens = self.tokens.lock().unwrap();
+        values
+            .map(|(name, value)| (name, value.clone()))
+            .into_iter()
+            .chain(tokens.iter().map(signature))
+            .collect()
     }
 
     fn none_in(&self, place: &str, text: &[u8]) {
@@ -109,15 +121,19 @@ fn bad_answers(value: &str) -> Vec<(&'static str, Answer)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_and_tokens_are_nowhere_but_in_the_mounted_files() {
     let (issuer, bao, store) = (Issuer::start(), OpenBao::start(), Store::init());
-    let token = issuer.mint(&Claims::of("shop", "shop"));
-    let canaries = Canaries::new(token.clone());
+    let canaries = Canaries::new();
     arrange(&bao, &issuer, &canaries);
     store.put("shop", "api", &canaries.stored);
     let faults = FaultServer::before(&bao.address());
     let binary = env!("CARGO_BIN_EXE_secretfs");
     let node = RunningNode::with_mounter(binary, &["--store", store.path()]).await;
 
-    let pod = |name: &str, class: &str| PodVolume::new(name, class).token("vault", token.clone());
+    let pod = |name: &str, class: &str| {
+        let pod = PodVolume::new(name, class);
+        let token = issuer.mint(&pod.claims());
+        canaries.tokens.lock().unwrap().push(token.clone());
+        pod.token("vault", token)
+    };
     good_life(&node, &bao, &store, &canaries, &pod).await;
     bad_days(&node, &bao, &faults, &canaries, &pod).await;
 
@@ -224,11 +240,12 @@ async fn bad_days(
     }
     let mut wrong = pod("wrong", "good");
     wrong.tokens.insert("vault".to_owned(), format!("{}x", wrong.tokens["vault"]));
-    wrong.service_account = "other".to_owned();
     refused(canaries, "a token that is refused", node.publish(&wrong).await);
+    wrong.service_account = "other".to_owned();
+    refused(canaries, "a token of another account", node.publish(&wrong).await);
     wrong.tokens.clear();
     refused(canaries, "no token", node.publish(&wrong).await);
-    wrong.attributes.insert("roleName".to_owned(), canaries.token.clone());
+    wrong.attributes.insert("roleName".to_owned(), canaries.tokens.lock().unwrap()[0].clone());
     let status = node.publish(&wrong).await.expect_err("an attribute of the pod's author");
     assert!(status.message().contains("roleName"), "{status}");
 }

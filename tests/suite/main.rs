@@ -1,6 +1,7 @@
 //! Tests of the whole against real mounts, real servers and real processes. They need root.
 
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use provider::{Error, Parameters, Provider as _, Source, Tenure, Workload};
+use provider::{Error, Identity, Parameters, Provider as _, Source, Tenure, Workload};
 use provider_store::{Anchor, EmbeddedStore, Item, RootKeySource, Store};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -113,8 +113,7 @@ impl Host {
 
 async fn read(source: &dyn Source) -> Result<Vec<u8>, Error> {
     let workload = Workload {
-        namespace: "default".to_owned(),
-        service_account: "web".to_owned(),
+        identity: Identity::named("default", "web"),
         pod: None,
         volume: "volume".to_owned(),
         tokens: BTreeMap::new(),

@@ -1,6 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::Span;
+
+/// Longest wait that a store's word brings about, whatever it asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
 /// Result of a provider call.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -46,10 +51,10 @@ impl Error {
         self
     }
 
-    /// The same, with how long the store asked us to wait.
+    /// The same, with how long the store asked us to wait; of more than ten minutes, ten minutes are kept.
     #[must_use]
-    pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
-        self.retry_after = wait;
+    pub fn retry_after(mut self, wait: Option<Span>) -> Self {
+        self.retry_after = wait.map(|wait| wait.get().min(LONGEST_WAIT));
         self
     }
 
@@ -65,7 +70,7 @@ impl Error {
         self.kind
     }
 
-    /// How long the store asked us to wait, where it said.
+    /// How long the store asked us to wait, where it said. Ten minutes at most.
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after
     }

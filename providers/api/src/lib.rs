@@ -12,17 +12,23 @@
 //! A store that tells only by its answer which objects there are has one request for all of them
 //! ([`Source::whole`]), and what it answered is a source of just those ([`Source::unpack`]).
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
+
 mod error;
+mod identity;
 mod object;
 mod path;
 mod secret;
 mod site;
+mod span;
 
 pub use error::{Error, ErrorKind, Result};
+pub use identity::Identity;
 pub use object::{LeaseId, Object, ObjectRef, Ownership, Reading, Request, Validity};
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
 pub use secret::SecretBytes;
 pub use site::{Lent, Site};
+pub use span::{Moment, Span};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,10 +40,8 @@ use async_trait::async_trait;
 /// For whom a secret is read: what the store may judge.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// Namespace of the pod; on a plain host the class's own.
-    pub namespace: String,
-    /// Name of the pod's service account.
-    pub service_account: String,
+    /// The pod's service account.
+    pub identity: Identity,
     /// The pod, where there is one.
     pub pod: Option<Pod>,
     /// The volume read for. Leases and logins that cannot be shared are its own.

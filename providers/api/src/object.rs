@@ -1,7 +1,6 @@
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::{FileMode, ObjectPath, SecretBytes};
+use crate::{FileMode, ObjectPath, SecretBytes, Span};
 
 /// What to read and where the volume shows it.
 #[derive(Debug, Clone)]
@@ -58,7 +57,7 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validity {
     /// From when it was read or renewed.
-    pub duration: Duration,
+    pub duration: Span,
     /// Whether the store prolongs it on request.
     pub renewable: bool,
     /// The lease it hangs on. A reading with a lease belongs to the volume that read it.

@@ -96,6 +96,8 @@ fn expiry(token: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use provider::Identity;
+
     use super::*;
 
     fn strings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -107,8 +109,7 @@ mod tests {
             strings(pairs).into_iter().map(|(key, value)| (key, SecretBytes::from(value))).collect()
         };
         Workload {
-            namespace: "shop".to_owned(),
-            service_account: "web".to_owned(),
+            identity: Identity::named("shop", "web"),
             pod: None,
             volume: "csi-1".to_owned(),
             tokens: secret(tokens),

@@ -5,6 +5,8 @@
 //! One that answers with versions and no files has put the files into the directory it was given,
 //! which lies in memory and is read back here.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
+
 mod answer;
 mod attributes;
 mod body;

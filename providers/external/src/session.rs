@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use csi_proto::provider::MountRequest;
-use provider::{Error, ErrorKind, Reading, Request, Result, Session, Site, Workload};
+use provider::{Error, ErrorKind, Moment as _, Reading, Request, Result, Session, Site, Workload};
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
@@ -48,9 +48,8 @@ struct Good {
 
 impl ExternalSession {
     pub(crate) fn new(asked: &Arc<Asked>, workload: Workload) -> Self {
-        let Workload { namespace, service_account, volume, .. } = &workload;
         // The volume is part of it: what a provider judges is not known, so nothing is shared.
-        let identity = format!("{namespace}/{service_account}, volume {volume}");
+        let identity = format!("{}, volume {}", workload.identity, workload.volume);
         Self { asked: Arc::clone(asked), workload, identity }
     }
 
@@ -64,7 +63,7 @@ impl ExternalSession {
     }
 
     async fn ask(&self, site: &dyn Site) -> Result<Good> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now().later(PATIENCE);
         if let Some(last) = self.last() {
             let (mut answer, _) = self.mount(site, Some(&last), deadline).await?;
             if !answer.is_written_elsewhere() {

@@ -26,6 +26,8 @@
 //! [`KubernetesConfig::most_watches`] they are polled as well. A watch goes on with the newest token
 //! that any volume of its identity was given.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
+
 mod config;
 mod connection;
 mod followed;

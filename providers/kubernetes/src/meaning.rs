@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use provider::{Error, ErrorKind};
+use provider::{Error, ErrorKind, Span};
 use serde::Deserialize;
 
 use crate::reader::Reader;
@@ -74,9 +74,9 @@ impl Refusal<'_> {
         serde_json::from_slice(self.body).ok().filter(|status: &Status| status.kind == "Status")
     }
 
-    fn wait(&self, now: Timestamp) -> Option<Duration> {
+    fn wait(&self, now: Timestamp) -> Option<Span> {
         let told = self.said().map(|said| said.details.retry_after_seconds).filter(|seconds| *seconds > 0);
-        self.retry_after.and_then(|raw| after(raw.trim(), now)).or(told.map(Duration::from_secs))
+        self.retry_after.and_then(|raw| after(raw.trim(), now)).or(told.map(Span::from_secs))
     }
 
     fn advice(&self, reader: &Reader, secret: &str, kind: ErrorKind) -> Option<String> {
@@ -102,12 +102,12 @@ impl Refusal<'_> {
 }
 
 /// `Retry-After`, in seconds or as a date.
-fn after(raw: &str, now: Timestamp) -> Option<Duration> {
+fn after(raw: &str, now: Timestamp) -> Option<Span> {
     if let Ok(seconds) = raw.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Span::from_secs(seconds));
     }
     let at = rfc2822::DateTimeParser::new().parse_timestamp(raw).ok()?;
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+    Some(Duration::try_from(at.duration_since(now)).map_or(Span::ZERO, Span::capped))
 }
 
 /// On one line, and short.
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn reader() -> Reader {
-        Reader::of_account("shop", "till")
+        Reader::of_account(&provider::Identity::named("shop", "till"))
     }
 
     #[test]
@@ -177,11 +177,11 @@ mod tests {
     #[test]
     fn the_api_server_may_say_how_long_to_wait_in_three_ways() {
         let header = |raw| Refusal { retry_after: Some(raw), ..refusal(429, b"") }.wait(NOW);
-        assert_eq!(header("7"), Some(Duration::from_secs(7)));
-        assert_eq!(header("Thu, 01 Jan 1970 00:02:00 GMT"), Some(Duration::from_secs(120)));
+        assert_eq!(header("7"), Some(Span::from_secs(7)));
+        assert_eq!(header("Thu, 01 Jan 1970 00:02:00 GMT"), Some(Span::from_secs(120)));
         assert_eq!(header("soon"), None);
         let body = br#"{"kind":"Status","details":{"retryAfterSeconds":3}}"#;
-        assert_eq!(refusal(504, body).wait(NOW), Some(Duration::from_secs(3)));
+        assert_eq!(refusal(504, body).wait(NOW), Some(Span::from_secs(3)));
         assert_eq!(refusal(504, STATUS).wait(NOW), None);
     }
 

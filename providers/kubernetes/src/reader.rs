@@ -1,4 +1,4 @@
-use provider::{Error, ErrorKind, Result, SecretBytes, Workload};
+use provider::{Error, ErrorKind, Identity, Result, SecretBytes, Workload};
 
 /// The audience of the API server itself, as `tokenRequests` of a CSIDriver object has it.
 pub(crate) const AUDIENCE: &str = "";
@@ -10,17 +10,20 @@ const CREDENTIAL: &str = "token";
 pub(crate) struct Reader {
     pub(crate) namespace: String,
     account: Option<String>,
-    /// Readings of equal identities are shared.
+    /// Readings of equal identities are shared. It tells a service account from one of that name that was
+    /// deleted.
     pub(crate) identity: String,
 }
 
 impl Reader {
     /// Pods of a service account.
-    pub(crate) fn of_account(namespace: &str, account: &str) -> Self {
+    pub(crate) fn of_account(account: &Identity) -> Self {
+        let Identity { namespace, name, uid } = account;
+        let uid = uid.as_ref().map(|uid| format!(" ({uid})")).unwrap_or_default();
         Self {
-            namespace: namespace.to_owned(),
-            account: Some(account.to_owned()),
-            identity: format!("system:serviceaccount:{namespace}:{account}"),
+            namespace: namespace.clone(),
+            account: Some(name.clone()),
+            identity: format!("system:serviceaccount:{namespace}:{name}{uid}"),
         }
     }
 
@@ -39,10 +42,10 @@ impl Reader {
     ///
     /// `Unauthenticated` if there is no token.
     pub(crate) fn of(workload: &Workload) -> Result<(Self, SecretBytes)> {
-        let namespace = &workload.namespace;
+        let namespace = &workload.identity.namespace;
         let own = workload.tokens.get(AUDIENCE);
         if workload.pod.is_some() {
-            let reader = Self::of_account(namespace, &workload.service_account);
+            let reader = Self::of_account(&workload.identity);
             return own.map(|token| (reader.clone(), token.clone())).ok_or_else(|| no_token(&reader));
         }
         let token = workload.credentials.get(CREDENTIAL).or(own).ok_or_else(no_credential)?;
@@ -81,8 +84,7 @@ mod tests {
         let secret =
             |key: &str, text: Option<&str>| text.map(|text| (key.to_owned(), text.to_owned().into()));
         Workload {
-            namespace: "shop".to_owned(),
-            service_account: "till".to_owned(),
+            identity: Identity::named("shop", "till"),
             pod: in_pod.then(|| Pod { name: "p".to_owned(), uid: "u".to_owned() }),
             volume: "v".to_owned(),
             tokens: secret(AUDIENCE, token).into_iter().collect::<BTreeMap<_, _>>(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provider::{Error, ErrorKind, Result, SecretBytes};
+use provider::{Error, ErrorKind, Result, SecretBytes, Span};
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -172,7 +172,7 @@ impl Watch {
         match error.kind() {
             ErrorKind::Denied | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Revoked => {
                 self.tell(error);
-                sleep(REFUSED.mul_f64(1.0 + fastrand::f64())).await;
+                sleep(Span::from(REFUSED).times(1.0 + fastrand::f64()).get()).await;
             }
             // A newer token comes with kubelet's next republish.
             ErrorKind::Unauthenticated => {
@@ -196,7 +196,7 @@ impl Watch {
             0 => Duration::ZERO,
             failures => {
                 let most = FIRST_PAUSE.saturating_mul(1 << failures.min(7)).min(LONGEST_PAUSE);
-                most.mul_f64(0.1 + 0.9 * fastrand::f64())
+                Span::from(most).times(0.1 + 0.9 * fastrand::f64()).get()
             }
         }
     }

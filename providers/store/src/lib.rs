@@ -38,6 +38,8 @@
 //! Root on a host that mounts can read what it mounts. A root key kept as a file beside the database
 //! protects from a stolen database only. A lost root key is lost data: keep a copy elsewhere.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
+
 mod base64text;
 mod bundle;
 mod database;

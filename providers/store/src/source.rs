@@ -98,13 +98,13 @@ impl Source for ItemSource {
     }
 
     async fn session(&self, workload: &Workload, _tenure: Tenure) -> Result<Arc<dyn Session>> {
-        let account = match workload.service_account.as_str() {
+        let account = match workload.identity.name.as_str() {
             "" => None,
             account => Some(account.parse()?),
         };
         Ok(Arc::new(ItemSession {
-            identity: format!("{}/{}", workload.namespace, workload.service_account),
-            namespace: workload.namespace.parse()?,
+            identity: workload.identity.to_string(),
+            namespace: workload.identity.namespace.parse()?,
             account,
             shared: Arc::clone(&self.shared),
         }))

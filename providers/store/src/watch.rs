@@ -131,7 +131,9 @@ impl Watched {
         loop {
             match wait(Some(&self.inotify), stopped, look) {
                 Woken::Stopped => return End::Stopped,
-                Woken::Timeout => look = look.map(|wait| wait * 2).filter(|wait| *wait <= LAST_LOOK),
+                Woken::Timeout => {
+                    look = look.map(|wait| wait.saturating_mul(2)).filter(|wait| *wait <= LAST_LOOK)
+                }
                 Woken::Event => match self.drain() {
                     Ok(Concern::Database) => look = Some(FIRST_LOOK),
                     Ok(Concern::Nothing) => continue,

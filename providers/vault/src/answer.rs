@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use provider::{Error, ErrorKind, LeaseId, Object, Ownership, Reading, Result, SecretBytes, Validity};
+use provider::{Error, ErrorKind, LeaseId, Object, Ownership, Reading, Result, SecretBytes, Span, Validity};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
@@ -95,7 +95,7 @@ fn validity(call: &Call, fields: &Fields<'_>, now: Timestamp) -> Option<Validity
     {
         let seconds = number(fields.get("lease_duration")).unwrap_or(0);
         return Some(Validity {
-            duration: Duration::from_secs(seconds),
+            duration: Span::from_secs(seconds),
             renewable: fields.get("renewable").is_some_and(|raw| raw.get() == "true"),
             lease: Some(LeaseId(lease.into_owned())),
         });
@@ -115,13 +115,13 @@ fn ends(fields: &Fields<'_>) -> Option<Timestamp> {
     stated.or_else(|| certificate::not_after(&golang::text(data.get("certificate")?)?))
 }
 
-fn wrapped_for(fields: &Fields<'_>) -> Option<Duration> {
+fn wrapped_for(fields: &Fields<'_>) -> Option<Span> {
     let wrap = golang::fields(fields.get("wrap_info")?)?;
-    number(wrap.get("ttl")).map(Duration::from_secs)
+    number(wrap.get("ttl")).map(Span::from_secs)
 }
 
-fn left_until(end: Timestamp, now: Timestamp) -> Option<Duration> {
-    Duration::try_from(end.duration_since(now)).ok().or(Some(Duration::ZERO))
+fn left_until(end: Timestamp, now: Timestamp) -> Option<Span> {
+    Duration::try_from(end.duration_since(now)).ok().map(Span::capped).or(Some(Span::ZERO))
 }
 
 fn number(raw: Option<&&RawValue>) -> Option<u64> {
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(
             read(&get(), &leased).validity,
             Some(Validity {
-                duration: Duration::from_secs(30),
+                duration: Span::from_secs(30),
                 renewable: true,
                 lease: Some(LeaseId("db/1".to_owned()))
             })
@@ -388,7 +388,7 @@ mod tests {
     fn an_issued_certificate_ends_when_it_says_and_a_read_one_is_just_read() {
         let issue = Call::new("PUT", "pki/issue/app").unwrap();
         let body = json!({"data": {"expiration": 3_600, "certificate": "x"}});
-        assert_eq!(read(&issue, &body).validity.unwrap().duration, Duration::from_secs(3_600));
+        assert_eq!(read(&issue, &body).validity.unwrap().duration, Span::from_secs(3_600));
         assert_eq!(read(&get(), &body).validity, None);
     }
 

@@ -29,6 +29,8 @@
 //! own gets a child of it, where the token may make one (`auth/token/create`); where not, leases read
 //! with it end by their time only, as with batch tokens.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
+
 mod answer;
 mod call;
 mod certificate;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use provider::{Error, ErrorKind};
+use provider::{Error, ErrorKind, Span};
 use serde::Deserialize;
 
 use crate::answer;
@@ -76,13 +76,13 @@ impl Refusal<'_> {
     }
 
     /// `Retry-After`, in seconds or as a date.
-    fn wait(&self, now: Timestamp) -> Option<Duration> {
+    fn wait(&self, now: Timestamp) -> Option<Span> {
         let raw = self.retry_after?.trim();
         if let Ok(seconds) = raw.parse() {
-            return Some(Duration::from_secs(seconds));
+            return Some(Span::from_secs(seconds));
         }
         let at = rfc2822::DateTimeParser::new().parse_timestamp(raw).ok()?;
-        Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+        Some(Duration::try_from(at.duration_since(now)).map_or(Span::ZERO, Span::capped))
     }
 
     /// The store's own words on one line, short, and without anything we sent it in confidence.
@@ -168,9 +168,9 @@ mod tests {
     #[test]
     fn the_store_may_say_how_long_to_wait_in_either_form() {
         let wait = |raw| Refusal { retry_after: Some(raw), ..refusal(429, b"") }.wait(NOW);
-        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait("Thu, 01 Jan 1970 00:02:00 GMT"), Some(Duration::from_secs(120)));
-        assert_eq!(wait("Wed, 31 Dec 1969 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("7"), Some(Span::from_secs(7)));
+        assert_eq!(wait("Thu, 01 Jan 1970 00:02:00 GMT"), Some(Span::from_secs(120)));
+        assert_eq!(wait("Wed, 31 Dec 1969 00:00:00 GMT"), Some(Span::ZERO));
         assert_eq!(wait("soon"), None);
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use csi_proto::registration::registration_server::RegistrationServer;
+use provider::Span;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -161,6 +162,6 @@ impl Patience {
         let (shortest, longest) = self.pause;
         let most =
             shortest.saturating_mul(2_u32.saturating_pow(failures)).clamp(shortest, longest.max(shortest));
-        shortest + (most - shortest).mul_f64(fastrand::f64())
+        Span::from(most.saturating_sub(shortest)).times(fastrand::f64()).plus(shortest).get()
     }
 }

@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use csi_proto::csi::VolumeCapability;
 use csi_proto::csi::volume_capability::BlockVolume;
 
@@ -87,8 +89,8 @@ fn what_kubelet_sends_is_understood() {
     assert_eq!(publish.id, VolumeId(VOLUME.to_owned()));
     assert_eq!(publish.target, PathBuf::from(TARGET));
     assert_eq!(publish.class, ClassName { namespace: "prod".to_owned(), name: "shop".to_owned() });
-    assert_eq!(publish.workload.namespace, "prod");
-    assert_eq!(publish.workload.service_account, "web");
+    assert_eq!(publish.workload.identity.namespace, "prod");
+    assert_eq!(publish.workload.identity.name, "web");
     assert_eq!(publish.workload.pod, Some(Pod { name: "web-0".to_owned(), uid: POD.to_owned() }));
     assert_eq!(publish.workload.volume, VOLUME);
     assert_eq!(publish.attributes, strings(&[("own", "setting")]));
@@ -187,7 +189,8 @@ fn a_volume_id_that_is_not_the_hash_of_pod_and_volume_is_refused() {
 #[test]
 fn attributes_beyond_64_kib_are_refused_and_tokens_do_not_count() {
     assert!(refused(with_attribute("big", &"x".repeat(MAX_ATTRIBUTES))).contains("bytes"));
-    let tokens = format!(r#"{{"vault":{{"token":"{}"}}}}"#, "x".repeat(MAX_ATTRIBUTES));
+    let mut tokens = of_kubelet(&[("vault", &token(OWN, "old"))]);
+    tokens.push_str(&" ".repeat(MAX_ATTRIBUTES));
     assert_eq!(accepted(with_attribute(TOKENS, &tokens)).workload.tokens.len(), 1);
 }
 
@@ -233,26 +236,103 @@ fn the_selinux_label_is_the_only_mount_flag() {
     }
 }
 
+/// The audiences of the tokens that were taken, each with the signature of its token.
 fn tokens_of(publish: &Publish) -> Vec<(&str, &str)> {
-    publish.workload.tokens.iter().map(|(k, v)| (k.as_str(), v.expose_str().unwrap())).collect()
+    let tokens = publish.workload.tokens.iter();
+    tokens
+        .map(|(audience, token)| (audience.as_str(), token.expose_str().unwrap().rsplit('.').next().unwrap()))
+        .collect()
 }
 
-const OLD_PLACE: &str = r#"{"vault":{"token":"old","expirationTimestamp":"2026-01-01T00:00:00Z"}}"#;
-const NEW_PLACE: &str =
-    r#"{"vault":{"token":"new","expirationTimestamp":"2026-01-01T00:00:00Z"},"":{"token":"api"}}"#;
+/// What kubelet's token for the ordinary pod says of itself.
+const OWN: &str = r#"{"namespace":"prod","serviceaccount":{"name":"web","uid":"sa-1"},
+    "pod":{"name":"web-0","uid":"0b6c9d1e-5a31-4c0e-9d3a-5f2f8f3b7c11"},"warnafter":1}"#;
+
+/// A token that says `bound` under `kubernetes.io`.
+fn token(bound: &str, signature: &str) -> String {
+    let claims =
+        format!(r#"{{"aud":["vault"],"kubernetes.io":{bound},"sub":"system:serviceaccount:prod:web"}}"#);
+    format!("e30.{}.{signature}", URL_SAFE_NO_PAD.encode(claims))
+}
+
+/// Tokens by audience, as kubelet writes them.
+fn of_kubelet(tokens: &[(&str, &str)]) -> String {
+    let bound = |(audience, token): &(&str, &str)| {
+        format!(r#""{audience}":{{"token":"{token}","expirationTimestamp":"2026-01-01T00:00:00Z"}}"#)
+    };
+    format!("{{{}}}", tokens.iter().map(bound).collect::<Vec<_>>().join(","))
+}
 
 #[test]
 fn tokens_are_taken_from_the_secrets_and_from_the_attributes_where_kubelet_is_older() {
-    assert_eq!(tokens_of(&accepted(with_attribute(TOKENS, OLD_PLACE))), [("vault", "old")]);
+    let old_place = of_kubelet(&[("vault", &token(OWN, "old"))]);
+    assert_eq!(tokens_of(&accepted(with_attribute(TOKENS, &old_place))), [("vault", "old")]);
 
     let both = with(|request| {
-        request.volume_context.insert(TOKENS.to_owned(), OLD_PLACE.to_owned());
-        request.secrets.insert(TOKENS.to_owned(), NEW_PLACE.to_owned());
+        let new_place = of_kubelet(&[("vault", &token(OWN, "new")), ("", &token(OWN, "api"))]);
+        request.volume_context.insert(TOKENS.to_owned(), old_place);
+        request.secrets.insert(TOKENS.to_owned(), new_place);
     });
     let publish = accepted(both);
 
     assert_eq!(tokens_of(&publish), [("", "api"), ("vault", "new")]);
     assert!(publish.attributes.is_empty() && publish.workload.credentials.is_empty());
+}
+
+#[test]
+fn a_token_of_somebody_else_is_no_token_whichever_field_brings_it() {
+    for other in [
+        OWN.replace("\"prod\"", "\"kube-system\""),
+        OWN.replace("\"web\"", "\"admin\""),
+        OWN.replace("\"web-0\"", "\"web-1\""),
+        OWN.replace(POD, "11111111-5a31-4c0e-9d3a-5f2f8f3b7c11"),
+        OWN.replace("sa-1", ""),
+        OWN.replace("sa-1", "a uid\\u000a with a line of its own"),
+        OWN.replace("\"pod\"", "\"node\""),
+        "{}".to_owned(),
+        "7".to_owned(),
+    ] {
+        let tokens = of_kubelet(&[("vault", &token(&other, "stolen"))]);
+        let by_attribute = accepted(with_attribute(TOKENS, &tokens));
+        let by_secret = accepted(with(|request| drop(request.secrets.insert(TOKENS.to_owned(), tokens))));
+        for publish in [by_attribute, by_secret] {
+            assert!(publish.workload.tokens.is_empty(), "{other}");
+            assert_eq!(publish.workload.identity, Identity::named("prod", "web"), "{other}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_token_of_a_service_account_is_no_token() {
+    let long = token(&OWN.replace("sa-1", &"u".repeat(20 << 10)), "s");
+    for odd in ["", "opaque", "e30.e30.c2ln", "..", "e30.%%.s", "e30..s", &long] {
+        let tokens = of_kubelet(&[("vault", odd)]);
+        assert!(accepted(with_attribute(TOKENS, &tokens)).workload.tokens.is_empty(), "{odd}");
+    }
+}
+
+#[test]
+fn the_uid_of_the_service_account_is_what_all_tokens_tell() {
+    let own = of_kubelet(&[("", &token(OWN, "a")), ("vault", &token(OWN, "b"))]);
+    let publish = accepted(with_attribute(TOKENS, &own));
+    assert_eq!(publish.workload.identity.uid.as_deref(), Some("sa-1"));
+
+    let other = token(&OWN.replace("sa-1", "sa-2"), "b");
+    let mixed = of_kubelet(&[("", &token(OWN, "a")), ("vault", &other)]);
+    let publish = accepted(with_attribute(TOKENS, &mixed));
+    assert_eq!(publish.workload.identity.uid.as_deref(), Some("sa-1"));
+    assert_eq!(tokens_of(&publish), [("", "a")]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_token_of_any_form_is_taken_or_not(text in r#"[a-zA-Z0-9._={}"\\]{0,80}|\PC{0,60}"#, bound in r#"[{}\[\]":,a-c0-9]{0,60}"#) {
+        let identity = Identity::named("prod", "web");
+        let pod = Pod { name: "web-0".to_owned(), uid: POD.to_owned() };
+        for token in [text, token(&bound, "s")] {
+            proptest::prop_assert!(claims::account_uid(&token.into(), &identity, &pod).is_err());
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
-use provider::SecretBytes;
+use provider::{Identity, Pod, SecretBytes};
 use serde::{Deserialize, Deserializer};
+
+use super::claims;
 
 /// A service account token as kubelet hands it over.
 #[derive(Deserialize)]
@@ -14,11 +16,37 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretBytes, D::
     String::deserialize(deserializer).map(SecretBytes::from)
 }
 
-/// The tokens by audience in kubelet's JSON.
+type Tokens = BTreeMap<String, SecretBytes>;
+
+/// The tokens by audience in kubelet's JSON that are `identity`'s own for `pod`, and the identity with the
+/// uid that they tell.
 ///
-/// What cannot be read is no token: whoever needs one says so, and a volume that
-/// is served already is not refused for it.
-pub(crate) fn parse(json: Option<String>) -> BTreeMap<String, SecretBytes> {
+/// Where the CSIDriver object has no tokenRequests kubelet sends none, and the pod's author may write the same
+/// key. So what a token says of itself must be what kubelet vouches for; one that says anything else, or nothing,
+/// is no token. Whoever needs one says so, and a volume that is served already is not refused for it.
+pub(crate) fn own(json: Option<String>, mut identity: Identity, pod: &Pod) -> (Identity, Tokens) {
+    let mut tokens = parse(json);
+    tokens.retain(|audience, token| match fitting(token, &identity, pod) {
+        Ok(uid) => {
+            identity.uid = Some(uid);
+            true
+        }
+        Err(why) => {
+            tracing::warn!(%identity, pod = pod.name, ?audience, why, "a service account token is not taken");
+            false
+        }
+    });
+    (identity, tokens)
+}
+
+fn fitting(token: &SecretBytes, identity: &Identity, pod: &Pod) -> Result<String, &'static str> {
+    let uid = claims::account_uid(token, identity, pod)?;
+    let differs = identity.uid.as_ref().is_some_and(|known| *known != uid);
+    if differs { Err("it tells another uid than the tokens beside it") } else { Ok(uid) }
+}
+
+/// The tokens by audience in kubelet's JSON. What cannot be read is no token.
+fn parse(json: Option<String>) -> Tokens {
     let json = json.map(SecretBytes::from);
     let parsed =
         json.as_ref().map(|json| serde_json::from_slice::<BTreeMap<String, BoundToken>>(json.expose()));
@@ -27,8 +55,8 @@ pub(crate) fn parse(json: Option<String>) -> BTreeMap<String, SecretBytes> {
         // The parser's own words quote what it read.
         Some(Err(_)) => {
             tracing::warn!("the service account tokens that came with the call cannot be read");
-            BTreeMap::new()
+            Tokens::new()
         }
-        None => BTreeMap::new(),
+        None => Tokens::new(),
     }
 }

@@ -1,4 +1,4 @@
-use provider::{Pod, Workload};
+use provider::{Identity, Pod, Workload};
 use serde_json::json;
 
 use super::object::{resource, wanted};
@@ -16,8 +16,7 @@ fn state(id: &str, pod: &str, class: &str) -> VolumeState {
         target: format!("/pods/{id}").into(),
         class: ClassName { namespace: "shop".to_owned(), name: class.to_owned() },
         workload: Workload {
-            namespace: "shop".to_owned(),
-            service_account: "sa".to_owned(),
+            identity: Identity::named("shop", "sa"),
             pod: Some(Pod { name: pod.to_owned(), uid: format!("uid-{pod}") }),
             volume: id.to_owned(),
             tokens: BTreeMap::new(),

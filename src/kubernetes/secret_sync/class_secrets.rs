@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use manifest::Class;
-use provider::Pod;
+use provider::{Pod, Span};
 use tokio::time::{Instant, sleep};
 
 use super::cluster::Trouble;
@@ -198,7 +198,9 @@ impl Sync<'_> {
         loop {
             tried += 1;
             match self.once().await {
-                Err(Trouble::Changed) if tried < TRIES => sleep(PAUSE.mul_f64(fastrand::f64())).await,
+                Err(Trouble::Changed) if tried < TRIES => {
+                    sleep(Span::from(PAUSE).times(fastrand::f64()).get()).await
+                }
                 outcome => return outcome,
             }
         }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use kube::Client;
 use manifest::Class;
-use provider::Pod;
+use provider::{Moment as _, Pod};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -135,7 +135,7 @@ impl SecretSync {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut happenings = self.shared.volumes.listen();
         let mut classes = self.shared.volumes.parts().classes.changes();
-        let mut looks = interval_at(Instant::now() + FIRST_LOOK, LOOK);
+        let mut looks = interval_at(Instant::now().later(FIRST_LOOK), LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin_rounds();
@@ -166,7 +166,7 @@ impl SecretSync {
             What::StartedCached(_) => drop(self.changes.remove(&happening.volume)),
             What::SubPath(_) | What::Failed(..) | What::Recovered | What::Unpublished => return,
         }
-        self.is_due(happening.class.clone(), Instant::now() + GATHER);
+        self.is_due(happening.class.clone(), Instant::now().later(GATHER));
     }
 
     /// Every class of which a volume is served is due; what is gone is forgotten.
@@ -175,7 +175,7 @@ impl SecretSync {
         self.changes.retain(|volume, _| states.contains_key(volume));
         self.shared.owners.retain(&states.values().filter_map(|state| state.pod_uid.clone()).collect());
         for state in states.into_values() {
-            self.is_due(state.class, Instant::now() + GATHER);
+            self.is_due(state.class, Instant::now().later(GATHER));
         }
     }
 
@@ -188,7 +188,7 @@ impl SecretSync {
             let Ok(class) = volumes.parts().classes.get(&name).await else { continue };
             let seen = self.seen.insert(name.clone(), Arc::clone(&class));
             if seen.is_none_or(|seen| !Arc::ptr_eq(&seen, &class)) {
-                self.is_due(name, Instant::now() + GATHER);
+                self.is_due(name, Instant::now().later(GATHER));
             }
         }
     }
@@ -227,16 +227,16 @@ impl SecretSync {
         let Some(class) = self.working.remove(&id) else { return };
         let Some((secrets, mut backoff, outcome)) = round else {
             tracing::error!(%class, "a round did not come to its end; the class is looked at again");
-            return self.is_due(class, Instant::now() + LOOK);
+            return self.is_due(class, Instant::now().later(LOOK));
         };
         match outcome {
             Outcome::Unserved => return,
             Outcome::Settled => backoff.succeeded(),
             Outcome::Again(after) => {
                 backoff.succeeded();
-                self.is_due(class.clone(), Instant::now() + after);
+                self.is_due(class.clone(), Instant::now().later(after));
             }
-            Outcome::Failed => self.is_due(class.clone(), Instant::now() + backoff.failed()),
+            Outcome::Failed => self.is_due(class.clone(), Instant::now().later(backoff.failed())),
         }
         self.resting.insert(class, (secrets, backoff));
     }
@@ -244,6 +244,6 @@ impl SecretSync {
     fn next_due(&self) -> Instant {
         let free = self.rounds.len() < ROUNDS;
         let waiting = self.due.iter().filter(|(class, _)| free && !self.is_working(class));
-        waiting.map(|(_, at)| *at).min().unwrap_or_else(|| Instant::now() + IDLE)
+        waiting.map(|(_, at)| *at).min().unwrap_or_else(|| Instant::now().later(IDLE))
     }
 }

@@ -38,7 +38,7 @@ fn age(pid: u32) -> Duration {
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
     let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
     let hertz = rustix::param::clock_ticks_per_second();
-    Duration::from_secs_f64((uptime - ticks as f64 / hertz as f64).max(0.0))
+    Duration::try_from_secs_f64(uptime - ticks as f64 / hertz as f64).unwrap_or_default()
 }
 
 /// Waits until the process that is not `old` is registered; tells how old it was then.

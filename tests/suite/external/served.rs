@@ -53,7 +53,7 @@ impl Ours {
     }
 
     fn token(&self, service_account: &str) -> String {
-        self.issuer.mint(&Claims::of("shop", service_account))
+        self.issuer.mint(&Claims::of("shop", service_account).pod("web"))
     }
 
     fn objects(path: &str) -> String {
@@ -198,8 +198,10 @@ async fn our_driver_mounts_and_rotates_through_a_provider_of_ours_in_another_pro
     ours.bao.put("kv", "app", &json!({ "password": "rotated" }));
     node.text_becomes(&pod, "password", Some("rotated"), SEEN).await;
 
-    let mut stranger = PodVolume::new("other", "app").token("vault", ours.token("stranger"));
+    let mut stranger = PodVolume::new("other", "app");
     "stranger".clone_into(&mut stranger.service_account);
+    let token = ours.issuer.mint(&stranger.claims());
+    let stranger = stranger.token("vault", token);
     let refused = node.publish(&stranger).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
     assert!(refused.message().contains("shop/stranger"), "{refused}");

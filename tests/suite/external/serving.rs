@@ -25,7 +25,7 @@ async fn an_external_provider_is_told_what_upstreams_driver_tells_and_its_files_
         "tls/key": { "contents": "k", "mode": 0 },
     }});
     let world = World::new(&control).await;
-    let mut pod = PodVolume::new("web", "app").token("vault", "h.eyJleHAiOjQwNzA5MDg4MDB9.s".to_owned());
+    let mut pod = PodVolume::new("web", "app").unsigned_token("vault");
 
     world.node.publish(&pod).await.unwrap();
 

@@ -186,7 +186,7 @@ async fn a_secret_that_the_policy_forbids_is_denied_with_who_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_the_store_does_not_accept_is_unauthenticated() {
     let mut world = World::new().await;
-    let pod = PodVolume::new("web", "app").token("vault", "e30.e30.c2ln".to_owned());
+    let pod = PodVolume::new("web", "app").unsigned_token("vault");
 
     fails(&mut world, &pod, "UNAUTHENTICATED", &["role"]);
 }

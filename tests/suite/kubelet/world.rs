@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use testing::{Answer as Reply, Claims, FaultServer, Issuer, OpenBao, PodVolume, RunningNode};
+use testing::{Answer as Reply, FaultServer, Issuer, OpenBao, PodVolume, RunningNode};
 
 use super::client::{Answer, Kubelet, call, json_of};
 
@@ -93,11 +93,9 @@ spec:
 
     /// A pod with a volume of `class`.
     pub(crate) fn pod_of(&self, name: &str, class: &str) -> PodVolume {
-        PodVolume::new(name, class).token("vault", self.token())
-    }
-
-    fn token(&self) -> String {
-        self.issuer.mint(&Claims::of("shop", "shop"))
+        let pod = PodVolume::new(name, class);
+        let token = self.issuer.mint(&pod.claims());
+        pod.token("vault", token)
     }
 
     /// What kubelet sends to publish the volume of `pod`, having made its directory.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use provider::{Changes, Error, Object, Parameters, Pod, Provider, Session, Source, Tenure, Workload};
+use provider::{
+    Changes, Error, Identity, Object, Parameters, Pod, Provider, Session, Source, Tenure, Workload,
+};
 use provider_kubernetes::{Kubernetes, KubernetesConfig};
 use tempfile::TempDir;
 use testing::{Answer, Authority, Cluster, FaultServer, Scope, Seen};
@@ -92,8 +94,7 @@ items:
 
 pub(crate) fn pod(namespace: &str, account: &str, token: &str) -> Workload {
     Workload {
-        namespace: namespace.to_owned(),
-        service_account: account.to_owned(),
+        identity: Identity::named(namespace, account),
         pod: Some(Pod { name: "p".to_owned(), uid: "u".to_owned() }),
         volume: "v".to_owned(),
         tokens: BTreeMap::from([(String::new(), token.to_owned().into())]),

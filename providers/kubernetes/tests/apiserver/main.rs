@@ -1,5 +1,6 @@
 //! The provider against a real API server.
 
+#![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(
     clippy::expect_used,
     clippy::panic,

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use provider::{Error, ErrorKind, Object, Parameters, Provider, SecretBytes, Source, Tenure, Workload};
+use provider::{
+    Error, ErrorKind, Identity, Object, Parameters, Provider, SecretBytes, Source, Tenure, Workload,
+};
 use provider_store::{
     Anchor, EmbeddedStore, Item, Name, Put, RootKey, RootKeySource, ServiceAccounts, Store, Values,
 };
@@ -109,8 +111,7 @@ pub(crate) fn source(provider: &EmbeddedStore, object: &str) -> Arc<dyn Source> 
 
 pub(crate) fn workload(namespace: &str, account: &str) -> Workload {
     Workload {
-        namespace: namespace.to_owned(),
-        service_account: account.to_owned(),
+        identity: Identity::named(namespace, account),
         pod: None,
         volume: "volume".to_owned(),
         tokens: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use provider::{Error, ErrorKind, Result, SecretBytes};
+use provider::{Error, ErrorKind, Moment as _, Result, SecretBytes};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, NoProxy, Proxy, Response, redirect};
@@ -184,8 +184,8 @@ impl Connection {
         let request = self.request(message)?;
         let broken = |error: reqwest::Error| unavailable(what, &self.server, &error);
         // The client bounds the connecting by itself.
-        let first_byte = started + self.patience.connect + self.patience.first_byte;
-        let end = started + self.patience.total;
+        let first_byte = started.later(self.patience.connect).later(self.patience.first_byte);
+        let end = started.later(self.patience.total);
         let response = timeout_at(first_byte.min(end), request.send());
         let response = response.await.map_err(|_| self.late(what, "did not answer"))?.map_err(broken)?;
         let (status, retry_after) = (response.status().as_u16(), header(&response, RETRY_AFTER.as_str()));

@@ -3,12 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use provider::{Error, ErrorKind, Result, SecretBytes, Tenure, Workload};
-use serde::{Deserialize, Serialize};
+use provider::{Error, ErrorKind, Identity, Result, SecretBytes, Span, Tenure, Workload};
+use serde::Serialize;
 
 use crate::client::connection::{Connection, Message};
 use crate::client::material::ClientPair;
@@ -16,25 +13,17 @@ use crate::golang::{self, Fields};
 use crate::meaning::Asked;
 use crate::parameters::{Auth, Method};
 
-/// A service account as its token names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-pub(crate) struct Account {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) uid: String,
-}
-
 /// What a login grants.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) token: SecretBytes,
     /// `None` if it does not end.
-    pub(crate) lasts: Option<Duration>,
+    pub(crate) lasts: Option<Span>,
     pub(crate) renewable: bool,
     /// Whether the token was made for us and can be revoked, which revokes its leases.
     pub(crate) is_ours: bool,
     /// The service account that the store judged, as a kubernetes mount tells it.
-    pub(crate) account: Option<Account>,
+    pub(crate) account: Option<Identity>,
 }
 
 /// A workload on its way in.
@@ -93,15 +82,6 @@ impl Applicant<'_> {
             Method::Token => vec!["token"],
             Method::Certificate => vec!["tls.crt", "tls.key"],
         }
-    }
-
-    /// The account that the token we would show speaks of. Kubelet vouches for it.
-    pub(crate) fn account(self) -> Option<Account> {
-        let token = self.workload.tokens.get(self.audience)?.expose_str()?;
-        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-        let claims: Claims = serde_json::from_slice(&payload).ok()?;
-        let Kubernetes { namespace, serviceaccount } = claims.kubernetes;
-        Some(Account { namespace, name: serviceaccount.name, uid: serviceaccount.uid })
     }
 
     fn service_account_token(&self) -> Result<&SecretBytes> {
@@ -182,31 +162,13 @@ impl Applicant<'_> {
 /// Who logs in and where, for messages.
 impl fmt::Display for Applicant<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Workload { namespace, service_account, .. } = self.workload;
-        write!(f, "login of {namespace}/{service_account} at auth/{}", self.auth.mount)?;
+        let Identity { namespace, name, .. } = &self.workload.identity;
+        write!(f, "login of {namespace}/{name} at auth/{}", self.auth.mount)?;
         match &self.auth.role {
             Some(role) => write!(f, " as role {role}"),
             None => Ok(()),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    #[serde(rename = "kubernetes.io")]
-    kubernetes: Kubernetes,
-}
-
-#[derive(Deserialize)]
-struct Kubernetes {
-    namespace: String,
-    serviceaccount: Named,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-    uid: String,
 }
 
 /// Files end in line breaks that the value does not have.
@@ -247,7 +209,7 @@ fn granted(body: &SecretBytes) -> Option<Result<Granted>> {
     let is = |key: &str, json: &str| auth.get(key).is_some_and(|raw| raw.get() == json);
     Some(Ok(Granted {
         token: SecretBytes::new(token.into_owned().into_bytes()),
-        lasts: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        lasts: (seconds > 0).then(|| Span::from_secs(seconds)),
         renewable: is("renewable", "true"),
         is_ours: !is("token_type", "\"batch\""),
         account: auth
@@ -258,29 +220,29 @@ fn granted(body: &SecretBytes) -> Option<Result<Granted>> {
 }
 
 /// The metadata of a kubernetes login.
-fn account(metadata: &Fields<'_>) -> Option<Account> {
+fn account(metadata: &Fields<'_>) -> Option<Identity> {
     let text = |key: &str| metadata.get(key).and_then(|raw| golang::text(raw)).map(Cow::into_owned);
-    Some(Account {
+    Some(Identity {
         namespace: text("service_account_namespace")?,
         name: text("service_account_name")?,
-        uid: text("service_account_uid")?,
+        uid: Some(text("service_account_uid")?),
     })
 }
 
 /// How long a token lasts that was looked up, and whether it can be prolonged.
-fn looked_up(body: &SecretBytes) -> Option<(Option<Duration>, bool)> {
+fn looked_up(body: &SecretBytes) -> Option<(Option<Span>, bool)> {
     let fields: Fields<'_> = serde_json::from_slice(body.expose()).ok()?;
     let data = golang::fields(fields.get("data")?)?;
     let seconds: u64 = serde_json::from_str(data.get("ttl")?.get()).ok()?;
     let renewable = data.get("renewable").is_some_and(|raw| raw.get() == "true");
-    Some(((seconds > 0).then(|| Duration::from_secs(seconds)), renewable))
+    Some(((seconds > 0).then(|| Span::from_secs(seconds)), renewable))
 }
 
 /// How long a login or a lease was prolonged for, and whether it can be again.
-pub(crate) fn prolonged(body: &SecretBytes) -> Option<(Duration, bool)> {
+pub(crate) fn prolonged(body: &SecretBytes) -> Option<(Span, bool)> {
     let fields: Fields<'_> = serde_json::from_slice(body.expose()).ok()?;
     let auth = fields.get("auth").and_then(|raw| golang::fields(raw));
     let holder = auth.as_ref().unwrap_or(&fields);
     let seconds: u64 = serde_json::from_str(holder.get("lease_duration")?.get()).ok()?;
-    Some((Duration::from_secs(seconds), holder.get("renewable").is_some_and(|raw| raw.get() == "true")))
+    Some((Span::from_secs(seconds), holder.get("renewable").is_some_and(|raw| raw.get() == "true")))
 }

@@ -5,9 +5,8 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use provider::{Error, ErrorKind, Result};
+use provider::{Error, ErrorKind, Identity, Result};
 
-use crate::client::login::Account;
 use crate::client::session::VaultSession;
 use crate::parameters::Auth;
 
@@ -27,9 +26,9 @@ pub(crate) struct Key {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Whose {
     /// Service accounts.
-    Account(Account),
+    Account(Identity),
     /// Pods; where there is none, volumes.
-    Pod { namespace: String, service_account: String, pod: String },
+    Pod { account: Identity, pod: String },
 }
 
 /// What kind of login mount it is, learnt from its answers.

@@ -22,7 +22,7 @@ use provider::{
 
 use crate::answer;
 use crate::client::connection::Connections;
-use crate::client::login::{Account, Applicant};
+use crate::client::login::Applicant;
 use crate::client::logins::{Key, Kind, Logins, Seat, Whose};
 use crate::client::remains::Remains;
 use crate::client::session::{Parts, VaultSession};
@@ -157,7 +157,7 @@ impl VaultSource {
         let connection = connections.to(&self.plan.server, client.clone(), config).await?;
         let granted = applicant.log_in(&connection).await?;
         if self.plan.auth.method == Method::Kubernetes {
-            let judged = granted.account.is_some() && granted.account == applicant.account();
+            let judged = granted.account.as_ref() == Some(&applicant.workload.identity);
             let kind = if judged { Kind::Kubernetes } else { Kind::Other };
             logins.learn(&self.store, &self.plan.auth.mount, kind);
         }
@@ -181,14 +181,9 @@ impl VaultSource {
     fn key(&self, applicant: Applicant<'_>, kind: Option<Kind>) -> Key {
         let workload = applicant.workload;
         let whose = match kind {
-            Some(Kind::Kubernetes) => Whose::Account(applicant.account().unwrap_or_else(|| Account {
-                namespace: workload.namespace.clone(),
-                name: workload.service_account.clone(),
-                uid: String::new(),
-            })),
+            Some(Kind::Kubernetes) => Whose::Account(workload.identity.clone()),
             Some(Kind::Other) | None => Whose::Pod {
-                namespace: workload.namespace.clone(),
-                service_account: workload.service_account.clone(),
+                account: workload.identity.clone(),
                 pod: workload
                     .pod
                     .as_ref()
@@ -220,12 +215,11 @@ impl VaultSource {
 
 /// Whom the store judges, for people and for sharing what was read: everything in `key` but the volume.
 fn identity(key: &Key, workload: &Workload) -> String {
-    let Workload { namespace, service_account, pod, .. } = workload;
     let mut text = match &key.whose {
-        Whose::Account(Account { namespace, name, uid }) => format!("{namespace}/{name} ({uid})"),
-        Whose::Pod { pod: uid, .. } => match pod {
-            Some(pod) => format!("{namespace}/{service_account} pod {} ({uid})", pod.name),
-            None => format!("{namespace}/{service_account} {uid}"),
+        Whose::Account(account) => account.to_string(),
+        Whose::Pod { account, pod: uid } => match &workload.pod {
+            Some(pod) => format!("{account} pod {} ({uid})", pod.name),
+            None => format!("{account} {uid}"),
         },
     };
     text.push_str(&format!(" at auth/{}", key.auth.mount));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use provider::{Error, ErrorKind, LeaseId, Reading, Request, Result, SecretBytes, Session, Validity};
+use provider::{Error, ErrorKind, LeaseId, Reading, Request, Result, SecretBytes, Session, Span, Validity};
 use tokio::time::Instant;
 
 use crate::answer;
@@ -40,7 +40,7 @@ pub(crate) struct VaultSession {
 struct Term {
     since: Instant,
     /// `None` if it does not end.
-    lasts: Option<Duration>,
+    lasts: Option<Span>,
     renewable: bool,
 }
 
@@ -86,7 +86,9 @@ impl VaultSession {
 
     /// Notes that `volume` gets this login. `false` if it may not, or the login ends soon.
     pub(crate) fn give(&self, volume: &str) -> bool {
-        let ends_soon = locked(&self.term).left().is_some_and(|(left, lasts)| left < MARGIN.min(lasts / 10));
+        let ends_soon = locked(&self.term)
+            .left()
+            .is_some_and(|(left, lasts)| left < MARGIN.min(Span::from(lasts).times(0.1).get()));
         if ends_soon {
             return false;
         }
@@ -110,7 +112,7 @@ impl VaultSession {
     }
 
     /// A call that prolongs something.
-    async fn prolong(&self, what: &str, path: &str, body: Option<SecretBytes>) -> Result<(Duration, bool)> {
+    async fn prolong(&self, what: &str, path: &str, body: Option<SecretBytes>) -> Result<(Span, bool)> {
         let answer = self.send(Message { body, ..Message::post(what, path) }).await?;
         if answer.is_success() {
             let nonsense =
@@ -128,13 +130,13 @@ impl VaultSession {
 impl Term {
     /// What is left, and of how much.
     fn left(&self) -> Option<(Duration, Duration)> {
-        let lasts = self.lasts?;
+        let lasts = self.lasts?.get();
         Some((lasts.saturating_sub(self.since.elapsed()), lasts))
     }
 
     fn validity(&self) -> Option<Validity> {
         let (duration, _) = self.left()?;
-        Some(Validity { duration, renewable: self.renewable, lease: None })
+        Some(Validity { duration: duration.into(), renewable: self.renewable, lease: None })
     }
 }
 

@@ -114,7 +114,7 @@ async fn arguments_reach_the_engine_and_an_issued_certificate_ends_when_it_says(
 
     assert!(text(&files["hmac"]).starts_with("vault:v1:"));
     assert_ne!(text(&files["a.pem"]), text(&files["b.pem"]));
-    assert!((500..=600).contains(&issued.duration.as_secs()), "{issued:?}");
+    assert!((500..=600).contains(&issued.duration.get().as_secs()), "{issued:?}");
     assert_eq!((issued.renewable, issued.lease), (false, None));
 }
 
@@ -130,7 +130,7 @@ async fn a_wrapped_answer_is_a_token_for_somebody_else() {
     let reading = session.read(&source.objects()[0].request).await.unwrap();
     let token = text(&source.extract(0, &reading).unwrap());
 
-    assert_eq!(reading.validity.unwrap().duration.as_secs(), 300);
+    assert_eq!(reading.validity.unwrap().duration.get().as_secs(), 300);
     let unwrapped = bao.write("sys/wrapping/unwrap", &json!({"token": token}));
     assert_eq!(unwrapped["data"]["data"]["key"], "v");
 }

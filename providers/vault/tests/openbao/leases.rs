@@ -31,8 +31,8 @@ async fn a_lease_is_prolonged_and_ends_with_the_login_that_made_it() {
     session.revoke().await.unwrap();
 
     assert_eq!(granted.lease.as_ref(), Some(&lease));
-    assert!(granted.duration.as_secs() <= 90 && granted.renewable, "{granted:?}");
-    assert_eq!(prolonged.duration.as_secs(), 600);
+    assert!(granted.duration.get().as_secs() <= 90 && granted.renewable, "{granted:?}");
+    assert_eq!(prolonged.duration.get().as_secs(), 600);
     // The store takes its leases back a moment after the login.
     until(|| !postgres.can_login(&user, &password), || format!("{user} still gets in"));
     session.revoke().await.unwrap();

@@ -107,7 +107,7 @@ async fn another_service_account_is_another_login_and_a_forbidden_one_is_refused
     let source = class(&vault, OBJECT);
     let _web = shared(&*source, &workload(&issuer, "web-0", "v0")).await;
     let mut batch = with_token(issuer.mint(&Claims::of("shop", "batch").pod("batch-0")), "batch-0", "v1");
-    batch.service_account = "batch".to_owned();
+    batch.identity.name = "batch".to_owned();
 
     let error = source.session(&batch, Tenure::Shared).await.unwrap_err();
 
@@ -141,7 +141,7 @@ async fn a_login_that_ends_is_replaced_before() {
     let first = shared(&*source, &pod).await;
     assert!(first.validity().unwrap().renewable);
 
-    while first.validity().unwrap().duration > Duration::from_millis(150) {
+    while first.validity().unwrap().duration.get() > Duration::from_millis(150) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let second = shared(&*source, &pod).await;

@@ -1,5 +1,6 @@
 //! The provider against a real OpenBao, a real PostgreSQL, and servers that misbehave on order.
 
+#![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "what a test asks of its fixtures has to be so")]
 
 mod example;

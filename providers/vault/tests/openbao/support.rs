@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use provider::{Object, Parameters, Pod, Provider, Result, SecretBytes, Session, Source, Tenure, Workload};
+use provider::{
+    Identity, Object, Parameters, Pod, Provider, Result, SecretBytes, Session, Source, Tenure, Workload,
+};
 use provider_vault::{Vault, VaultConfig};
 use serde_json::json;
 use testing::{Claims, Issuer, OpenBao};
@@ -33,9 +35,8 @@ pub(crate) fn workload(issuer: &Issuer, pod: &str, volume: &str) -> Workload {
 pub(crate) fn with_token(token: String, pod: &str, volume: &str) -> Workload {
     let tokens = BTreeMap::from([("vault".to_owned(), SecretBytes::from(token))]);
     Workload {
-        namespace: "shop".to_owned(),
-        service_account: "web".to_owned(),
-        pod: Some(Pod { name: pod.to_owned(), uid: format!("uid-of-{pod}") }),
+        identity: Identity { uid: Some("uid-of-shop-web".to_owned()), ..Identity::named("shop", "web") },
+        pod: Some(Pod { name: pod.to_owned(), uid: format!("uid-{pod}") }),
         volume: volume.to_owned(),
         tokens,
         credentials: BTreeMap::new(),
