@@ -1,4 +1,4 @@
-//! Every sentence of SEMANTICS.md names tests that exist.
+//! Every sentence of SEMANTICS.md, and every row of SECURITY.md's table, names tests that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,23 +6,64 @@ use std::path::Path;
 
 #[test]
 fn every_sentence_of_the_semantics_names_tests_that_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut tests = BTreeSet::new();
-    for directory in ["src", "tests", "manifest", "providers", "authority", "tls-pair"] {
-        collect(&root.join(directory), &mut tests);
-    }
-    let text = fs::read_to_string(root.join("SEMANTICS.md")).unwrap();
+    let (tests, text) = (tests(), read("SEMANTICS.md"));
     let sentences: Vec<_> = text.split("\n- ").skip(1).collect();
     assert!(sentences.len() > 30);
 
     for sentence in sentences {
         let own = sentence.split("\n## ").next().unwrap();
-        let named: Vec<_> = own.split('`').skip(1).step_by(2).filter(|name| is_test(name)).collect();
-        assert!(!named.is_empty(), "no test is named behind: {own}");
-        for name in named {
-            assert!(tests.contains(name), "there is no test {name}");
-        }
+        assert_eq!(unproven(own, &tests), None);
     }
+}
+
+#[test]
+fn every_row_of_what_is_defended_names_tests_that_exist() {
+    let (tests, text) = (tests(), read("SECURITY.md"));
+    let table = text.split("\n## What is defended").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 7, "{rows:?}");
+
+    for row in rows {
+        let tried_by = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap();
+        assert_eq!(unproven(tried_by, &tests), None, "{row}");
+    }
+}
+
+#[test]
+fn a_claim_without_a_test_or_with_one_that_is_gone_is_found() {
+    let tests = BTreeSet::from(["a_pod_reads_its_own".to_owned()]);
+
+    assert_eq!(unproven("It reads. `a_pod_reads_its_own`", &tests), None);
+    assert!(unproven("It reads `on-revoked`.", &tests).unwrap().contains("no test is named"));
+    assert!(unproven("It reads. `a_pod_reads_its_owm`", &tests).unwrap().contains("a_pod_reads_its_owm"));
+}
+
+/// Why a claim does not stand: it names no test, or one that there is not.
+fn unproven(claim: &str, tests: &BTreeSet<String>) -> Option<String> {
+    let named: Vec<_> = claim.split('`').skip(1).step_by(2).filter(|name| is_test(name)).collect();
+    if named.is_empty() {
+        return Some(format!("no test is named behind: {claim}"));
+    }
+    named.iter().find(|name| !tests.contains(**name)).map(|name| format!("there is no test {name}"))
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The names of all tests of the project.
+fn tests() -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    for directory in
+        ["src", "tests", "manifest", "mountinfo", "providers", "authority", "tls-pair", "tls-roots"]
+    {
+        collect(&root().join(directory), &mut tests);
+    }
+    tests
 }
 
 /// Whether a quoted word is a test's name: a sentence, with underscores between its words.
@@ -36,10 +77,21 @@ fn collect(directory: &Path, tests: &mut BTreeSet<String>) {
         if path.is_dir() {
             collect(&path, tests);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(path).unwrap();
-            let names =
-                text.lines().filter_map(|line| line.trim_start().split("fn ").nth(1)?.split('(').next());
-            tests.extend(names.map(str::to_owned));
+            tests.extend(tests_in(&fs::read_to_string(path).unwrap()));
         }
     }
+}
+
+/// The functions of a source file that are tests: an attribute before them says so.
+fn tests_in(text: &str) -> Vec<String> {
+    let (mut names, mut is_marked) = (Vec::new(), false);
+    for line in text.lines().map(str::trim_start) {
+        if line.starts_with("#[") {
+            is_marked |= line.contains("test");
+        } else if let Some(name) = line.split("fn ").nth(1).and_then(|rest| rest.split('(').next()) {
+            names.extend(is_marked.then(|| name.to_owned()));
+            is_marked = false;
+        }
+    }
+    names
 }
