@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use secretfs::commands::Cli;
 
 /// Wipes every buffer that any library gives back, so that secrets do not outlive their use.
@@ -11,5 +10,5 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    Cli::run_typed()
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::util::TryInitError;
@@ -42,14 +42,12 @@ pub enum LogFormat {
 /// Why a process cannot log as told.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The filter is not one.
-    #[error("--log {filter:?}: {source}; write a level (`debug`) or a list (`info,secretfs::volume=debug`)")]
-    Filter {
-        /// As given.
-        filter: String,
-        /// What is wrong with it.
-        source: ParseError,
-    },
+    /// The filter is not one. It is not told, for it may be anything that was typed in its place.
+    #[error(
+        "--log takes a level (off, error, warn, info, debug, trace) or a list of them by module, \
+         as in `info,secretfs::volume=debug`"
+    )]
+    Filter,
     /// Logging was started before.
     #[error("logging: {0}")]
     Started(#[from] TryInitError),
@@ -110,8 +108,16 @@ fn text_gap(lines: u64) -> Vec<u8> {
     format!("{time:.6}  WARN {target}: {MISSING} lines={lines}\n").into_bytes()
 }
 
+/// A word alone would be taken for the name of a module, of which everything is logged: it has to be a level.
 fn filter(text: &str) -> Result<EnvFilter, Error> {
-    EnvFilter::try_new(text).map_err(|source| Error::Filter { filter: text.to_owned(), source })
+    let is_meant = |directive: &str| {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        level.trim().parse::<LevelFilter>().is_ok() && !level.trim().is_empty()
+    };
+    if !text.split(',').all(is_meant) {
+        return Err(Error::Filter);
+    }
+    EnvFilter::try_new(text).map_err(|_| Error::Filter)
 }
 
 // In both forms the library is kept from telling of a line that cannot be written: it would write to standard error
@@ -275,10 +281,21 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused_with_an_example() {
-        let error = filter("secretfs=loud").unwrap_err().to_string();
+    fn a_filter_that_is_none_is_refused_with_an_example_and_not_echoed() {
+        for none in ["secretfs=loud", "nonsense", "info,secretfs::nonsense", "", "hunter2=", "a=b=c"] {
+            let error = filter(none).unwrap_err().to_string();
 
-        assert!(error.starts_with("--log \"secretfs=loud\": "), "{error}");
-        assert!(error.contains("info,secretfs::volume=debug"), "{error}");
+            assert!(error.contains("info,secretfs::volume=debug"), "{none:?}: {error}");
+            assert!(none.is_empty() || !error.contains(none), "{none:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_level_or_a_list_of_levels_is_a_filter() {
+        for one in
+            ["info", "off", "WARN", "info,secretfs::volume=debug", "secretfs=trace,provider_vault=info"]
+        {
+            assert!(filter(one).is_ok(), "{one:?}");
+        }
     }
 }

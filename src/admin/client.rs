@@ -9,10 +9,12 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::line::{read_line, write_line};
-use super::{Refreshed, Reply, Request, VolumeStatus, Which};
+use super::{Refreshed, Reply, Request, VolumeStatus, WaitingStatus, Which};
 
-/// How long a process may take to answer: a little longer than it allows itself.
-const DEADLINE: Duration = Duration::from_secs(130);
+/// How long a process may take to tell what it knows: it asks no store for that.
+pub const TELLING: Duration = Duration::from_secs(2);
+/// How long a process may take to ask its stores: a little longer than it allows itself.
+const ASKING: Duration = Duration::from_secs(130);
 
 /// Why a process did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,16 @@ pub enum Error {
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// A process listens there and does not answer: it was stopped, or its machine is very busy.
+    #[error("admin socket {}: no answer within {} s", path.display(), waited.as_secs())]
+    Silent {
+        /// Which.
+        path: PathBuf,
+        /// Its process id, as the kernel vouches for it; none if it is in another pid namespace.
+        process: Option<i32>,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The process said no.
     #[error("admin socket {}: {reason}", path.display())]
@@ -63,14 +75,24 @@ pub fn sockets(path: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-/// Every volume of the process behind `socket`.
+/// Every volume of the process behind `socket`, which has [`TELLING`] to answer.
 ///
 /// # Errors
 ///
 /// Nobody answers there, or refuses.
 pub async fn status(socket: &Path) -> Result<Vec<VolumeStatus>, Error> {
     let volume = |reply| if let Reply::Volume(volume) = reply { Some(*volume) } else { None };
-    Ok(ask(socket, &Request::Status).await?.into_iter().filter_map(volume).collect())
+    Ok(ask(socket, &Request::Status, TELLING).await?.into_iter().filter_map(volume).collect())
+}
+
+/// Every volume that the process behind `socket` was asked for and did not mount; it has [`TELLING`] to answer.
+///
+/// # Errors
+///
+/// Nobody answers there, or refuses, as a process of an earlier version does.
+pub async fn waiting(socket: &Path) -> Result<Vec<WaitingStatus>, Error> {
+    let waiting = |reply| if let Reply::Waiting(volume) = reply { Some(volume) } else { None };
+    Ok(ask(socket, &Request::Waiting, TELLING).await?.into_iter().filter_map(waiting).collect())
 }
 
 /// Has the process behind `socket` refresh `which` of its volumes. Empty if it has none of them.
@@ -80,7 +102,7 @@ pub async fn status(socket: &Path) -> Result<Vec<VolumeStatus>, Error> {
 /// Nobody answers there, or refuses.
 pub async fn refresh(socket: &Path, which: Which) -> Result<Vec<Refreshed>, Error> {
     let refreshed = |reply| if let Reply::Refreshed(volume) = reply { Some(volume) } else { None };
-    Ok(ask(socket, &Request::Refresh(which)).await?.into_iter().filter_map(refreshed).collect())
+    Ok(ask(socket, &Request::Refresh(which), ASKING).await?.into_iter().filter_map(refreshed).collect())
 }
 
 /// Process id of who listens at `socket`, as the kernel vouches for it; `None` in another pid namespace.
@@ -94,19 +116,22 @@ pub async fn process(socket: &Path) -> Result<Option<i32>, Error> {
     Ok(peer.pid().filter(|pid| *pid > 0))
 }
 
-async fn ask(socket: &Path, request: &Request) -> Result<Vec<Reply>, Error> {
-    let answer = timeout(DEADLINE, exchange(socket, request)).await;
-    let replies = answer.map_err(io::Error::from).flatten();
-    let mut replies = replies.map_err(|source| Error::Io { path: socket.to_owned(), source })?;
+async fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Vec<Reply>, Error> {
+    let io = |source| Error::Io { path: socket.to_owned(), source };
+    let stream = UnixStream::connect(socket).await.map_err(io)?;
+    let process = stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
+    let silent = |_| Error::Silent { path: socket.to_owned(), process, waited: patience };
+    let replies = timeout(patience, exchange(stream, request)).await.map_err(silent)?;
+    let mut replies = replies.map_err(io)?;
     match replies.pop() {
         Some(Reply::End) => Ok(replies),
         Some(Reply::Error(reason)) => Err(Error::Refused { path: socket.to_owned(), reason }),
-        _ => Err(Error::Io { path: socket.to_owned(), source: io::ErrorKind::UnexpectedEof.into() }),
+        _ => Err(io(io::ErrorKind::UnexpectedEof.into())),
     }
 }
 
-async fn exchange(socket: &Path, request: &Request) -> io::Result<Vec<Reply>> {
-    let (reader, mut writer) = UnixStream::connect(socket).await?.into_split();
+async fn exchange(stream: UnixStream, request: &Request) -> io::Result<Vec<Reply>> {
+    let (reader, mut writer) = stream.into_split();
     write_line(&mut writer, request).await?;
     let mut reader = BufReader::new(reader);
     let mut replies = Vec::new();

@@ -12,7 +12,7 @@ mod status;
 
 #[cfg(test)]
 pub(crate) use status::samples;
-pub use status::{ObjectState, ObjectStatus, VolumeStatus};
+pub use status::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ use serde::{Deserialize, Serialize};
 pub trait Admin: Send + Sync {
     /// Every volume, in the order of their ids.
     async fn status(&self) -> Vec<VolumeStatus>;
+
+    /// Every volume that was asked for lately and is not mounted, in the order of their ids.
+    async fn waiting(&self) -> Vec<WaitingStatus>;
 
     /// Asks the stores again, now, for what `which` shows, and waits until the volumes show it.
     /// Objects that reading makes new (certificates, leased logins) are made anew.
@@ -65,16 +68,20 @@ pub struct Refreshed {
 pub enum Request {
     /// Tell of every volume.
     Status,
+    /// Tell of every volume that is not mounted.
+    Waiting,
     /// Refresh these.
     Refresh(Which),
 }
 
-/// One line from the admin socket. An answer is any number of `Volume` or `Refreshed`, then `End` or `Error`.
+/// One line from the admin socket. An answer is any number of `Volume`, `Waiting` or `Refreshed`, then `End` or `Error`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
     /// A volume.
     Volume(Box<VolumeStatus>),
+    /// A volume that is not mounted.
+    Waiting(WaitingStatus),
     /// A volume that was refreshed.
     Refreshed(Refreshed),
     /// That was all.

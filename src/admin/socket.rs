@@ -21,7 +21,7 @@ use super::{Admin, Reply, Request};
 pub const DIRECTORY: &str = "/run/secretfs/admin";
 
 /// How the names of sockets of `secretfs mount` begin.
-const MOUNT: &str = "mount-";
+pub const MOUNT: &str = "mount-";
 
 /// Whether `socket` is that of a `secretfs mount`, which ends with its one volume.
 pub fn is_of_mount(socket: &Path) -> bool {
@@ -30,8 +30,8 @@ pub fn is_of_mount(socket: &Path) -> bool {
 
 /// Connections that are talked to at a time; others wait to be accepted.
 const MOST_CONNECTIONS: usize = 8;
-/// How long a request may take to arrive.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a request, one line, may take to arrive: less than who asks waits, so that silent connections keep nobody out.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// How long an answer may take to make: longer than the deadlines of store calls.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
 /// How long an answer may take to be read.
@@ -163,6 +163,7 @@ async fn replies(admin: &dyn Admin, request: &Request) -> Vec<Reply> {
             Request::Status => {
                 admin.status().await.into_iter().map(|volume| Reply::Volume(Box::new(volume))).collect()
             }
+            Request::Waiting => admin.waiting().await.into_iter().map(Reply::Waiting).collect(),
             Request::Refresh(which) => admin.refresh(which).await.into_iter().map(Reply::Refreshed).collect(),
         };
         replies.push(Reply::End);
@@ -190,8 +191,8 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::admin::client::{refresh, sockets, status};
-    use crate::admin::{ObjectStatus, Refreshed, VolumeStatus, Which, samples};
+    use crate::admin::client::{refresh, sockets, status, waiting};
+    use crate::admin::{ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which, samples};
 
     struct OneVolume;
 
@@ -199,6 +200,10 @@ mod tests {
     impl Admin for OneVolume {
         async fn status(&self) -> Vec<VolumeStatus> {
             vec![volume()]
+        }
+
+        async fn waiting(&self) -> Vec<WaitingStatus> {
+            vec![samples::refused()]
         }
 
         async fn refresh(&self, which: &Which) -> Vec<Refreshed> {
@@ -251,6 +256,16 @@ mod tests {
         let volumes = status(&running.path).await.unwrap();
 
         assert_eq!(volumes, [volume()]);
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_mounted_is_told_with_the_reason() {
+        let running = running();
+
+        let waiting = waiting(&running.path).await.unwrap();
+
+        assert_eq!(waiting, [samples::refused()]);
         running.stop().await;
     }
 

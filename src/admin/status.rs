@@ -45,6 +45,41 @@ pub struct VolumeStatus {
     pub objects: Vec<ObjectStatus>,
 }
 
+/// A volume that was asked for and is not mounted: its pod waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingStatus {
+    /// Its id.
+    pub volume: String,
+    /// Its class, as `namespace/name`.
+    pub class: String,
+    /// Namespace of whom it is for.
+    pub namespace: String,
+    /// Service account of whom it is for.
+    pub service_account: String,
+    /// The pod it is for, where there is one.
+    pub pod: Option<String>,
+    /// How often it was refused.
+    pub times: u64,
+    /// Seconds since it was refused first.
+    pub first_seconds_ago: u64,
+    /// Seconds since it was refused last.
+    pub last_seconds_ago: u64,
+    /// Why, the last time.
+    pub reason: String,
+}
+
+impl WaitingStatus {
+    /// Whether `text` means this volume: its id or `namespace/pod`.
+    pub fn is(&self, text: &str) -> bool {
+        self.volume == text || self.pod_name().is_some_and(|pod| pod == text)
+    }
+
+    /// `namespace/pod`, where there is a pod.
+    pub fn pod_name(&self) -> Option<String> {
+        self.pod.as_ref().map(|pod| format!("{}/{pod}", self.namespace))
+    }
+}
+
 /// How one object of a volume is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectStatus {
@@ -180,6 +215,22 @@ pub(crate) mod samples {
         volume.confirmed_seconds_ago = Some(3);
         volume.objects.truncate(1);
         volume
+    }
+
+    /// A pod that cannot start.
+    pub(crate) fn refused() -> WaitingStatus {
+        WaitingStatus {
+            volume: "csi-77aa".to_owned(),
+            class: "shop/db".to_owned(),
+            namespace: "shop".to_owned(),
+            service_account: "web".to_owned(),
+            pod: Some("web-2".to_owned()),
+            times: 4,
+            first_seconds_ago: 185,
+            last_seconds_ago: 12,
+            reason: "object db/user: permission denied for role web; let its policy read secret/data/db"
+                .to_owned(),
+        }
     }
 
     /// A volume that was taken over by a new process before kubelet came with a token.

@@ -2,9 +2,12 @@
 
 pub mod check;
 pub mod completions;
+mod credentials;
 pub mod doctor;
 pub mod healthz;
+mod kubectl;
 pub mod migrate;
+mod mistyped;
 pub mod mount;
 pub mod mounter;
 pub mod node;
@@ -21,6 +24,8 @@ pub mod why;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use clap::Parser as _;
 
 use crate::exit::{Failure, Outcome, exit};
 use crate::outlet;
@@ -61,10 +66,18 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command that was typed; [`exit`](crate::exit) says what the code means.
-    pub fn run(self) -> ExitCode {
+    /// Reads this process's command line and runs what was typed; [`exit`](crate::exit) says what the code means.
+    ///
+    /// Under the name `kubectl-secretfs` it is a plugin of kubectl, with arguments of its own.
+    pub fn run_typed() -> ExitCode {
         let _last = LastWords;
-        exit(self.outcome())
+        if kubectl::is_called_so(std::env::args_os().next().as_deref()) {
+            return run_plugin();
+        }
+        match Self::try_parse() {
+            Ok(cli) => exit(cli.outcome()),
+            Err(error) => mistyped::tell(&error),
+        }
     }
 
     /// The arguments of `secretfs node`, if that was typed.
@@ -104,6 +117,13 @@ struct LastWords;
 impl Drop for LastWords {
     fn drop(&mut self) {
         outlet::flush(outlet::LAST_WORDS);
+    }
+}
+
+fn run_plugin() -> ExitCode {
+    match kubectl::KubectlCli::try_parse() {
+        Ok(plugin) => exit(on_one_thread(plugin.run())),
+        Err(error) => mistyped::tell(&error),
     }
 }
 

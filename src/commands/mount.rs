@@ -14,12 +14,14 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::class::WatchedClasses;
+use super::credentials;
+use crate::class::{Classes as _, WatchedClasses};
 use crate::exit::{Failure, Outcome};
 use crate::hygiene;
 use crate::mode::Appearance;
 use crate::mounter::{LocalMounter, Roots};
 use crate::process::{Conduct, Process, ProcessArgs};
+use crate::providers::Providers;
 use crate::systemd;
 use crate::volume::report::{Happening, What};
 use crate::volume::{ClassName, Publish, VolumeId};
@@ -105,12 +107,13 @@ pub async fn run(mut args: MountArgs) -> Outcome {
     let (classes, watch) = WatchedClasses::file(&args.file)
         .with_context(|| format!("the class file {}", args.file.display()))?;
     let class = choose(&classes, &args)?;
+    let providers = args.process.providers.build()?;
+    refuse_needless_credentials(&args, &classes, &class, &providers).await?;
     let target = std::path::absolute(&args.target).context("the target path")?;
     let publish = publish(&args, class, &target)?;
     let name = name_of(&target);
     args.process.state_dir = args.process.state_dir.join("mounts").join(&name);
     let admin = format!("mount-{name}");
-    let providers = args.process.providers.build()?;
     let mounter =
         LocalMounter::new(Roots::default()).allow_swap(args.allow_swap).keep_targets(target.exists());
     let mounter = Arc::new(mounter);
@@ -238,7 +241,7 @@ fn choose(classes: &WatchedClasses, args: &MountArgs) -> Result<ClassName, Failu
     let mut chosen: Vec<_> = names.iter().filter(matches).cloned().collect();
     match (chosen.pop(), chosen.is_empty()) {
         (Some(only), true) => Ok(only),
-        (None, _) => Err(Failure::usage(format!("{} has no such class", args.file.display()))),
+        (None, _) => Err(Failure::usage(none_chosen(&args.file, &names))),
         (Some(_), false) => {
             let all: Vec<_> = names.iter().map(ToString::to_string).collect();
             Err(Failure::usage(format!(
@@ -247,6 +250,31 @@ fn choose(classes: &WatchedClasses, args: &MountArgs) -> Result<ClassName, Failu
             )))
         }
     }
+}
+
+/// Why a file in which nothing is wrong gives no class.
+fn none_chosen(file: &Path, names: &[ClassName]) -> String {
+    let all: Vec<_> = names.iter().map(ToString::to_string).collect();
+    let file = file.display();
+    match all.as_slice() {
+        [] => format!(
+            "{file} holds no SecretProviderClass; write one (`apiVersion: secrets-store.csi.x-k8s.io/v1`, \
+             `kind: SecretProviderClass`), or name the file that has it"
+        ),
+        all => format!("{file} has no class that --class names; it has {}", all.join(", ")),
+    }
+}
+
+async fn refuse_needless_credentials(
+    args: &MountArgs,
+    classes: &WatchedClasses,
+    class: &ClassName,
+    providers: &Providers,
+) -> Outcome {
+    // A class or provider that is not there is told by the mount itself.
+    let Ok(class) = classes.get(class).await else { return Ok(()) };
+    let Some(provider) = providers.get(&class.provider) else { return Ok(()) };
+    credentials::check(args.credentials.iter().map(|(key, _)| key.as_str()), &*provider)
 }
 
 fn publish(args: &MountArgs, class: ClassName, target: &Path) -> anyhow::Result<Publish> {
@@ -294,7 +322,7 @@ fn read_private(file: &Path) -> anyhow::Result<SecretBytes> {
 }
 
 /// A name for files that belong to the mount at `target`.
-fn name_of(target: &Path) -> String {
+pub(super) fn name_of(target: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, target.as_os_str().as_bytes());
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()

@@ -49,6 +49,11 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// Prints `text` to standard error, as it is. Nobody may be reading it any more.
+pub(super) fn print_error(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// A time in the one unit that people would use for it.
 pub(super) fn time(seconds: u64) -> String {
     const MINUTE: u64 = 60;
@@ -68,9 +73,24 @@ pub(super) fn count(count: usize, thing: &str) -> String {
     format!("{count} {thing}{plural}")
 }
 
+/// `text` in `width` columns at most, its middle left out: names of pods differ at the end, those of paths at both.
+pub(super) fn fitting(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let (begin, end) = (kept / 2, kept - kept / 2);
+    let head: String = text.chars().take(begin).collect();
+    let tail: String = text.chars().skip(length - end).collect();
+    format!("{head}…{tail}")
+}
+
 /// Rows as columns that line up, two spaces between them.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
-    let widths = widths(rows);
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+    let widths = widths(&rows);
     rows.iter().map(|row| line(row, &widths)).collect()
 }
 
@@ -85,6 +105,12 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     widths
 }
 
+/// `text` with control characters written out: what a store or the author of a class says must not move the cursor.
+pub(super) fn plain(text: &str) -> String {
+    let written = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(written).collect()
+}
+
 fn line(row: &[String], widths: &[usize]) -> String {
     let cells: String = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
     cells.trim_end().to_owned() + "\n"
@@ -93,6 +119,21 @@ fn line(row: &[String], widths: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_loses_its_middle() {
+        assert_eq!(fitting("shop/web-1", 10), "shop/web-1");
+        assert_eq!(fitting("shop/web-5d8f6bcb9c-x2x7v", 11), "shop/…x2x7v");
+        assert_eq!(fitting("ääääää", 3), "ä…ä");
+        assert_eq!(fitting("long", 0), "…");
+    }
+
+    #[test]
+    fn what_a_stranger_says_does_not_move_the_cursor() {
+        let told = table(&[vec!["a\u{1b}[2Jb\nc".to_owned(), "é".to_owned()]]);
+
+        assert_eq!(told, "a\\u{1b}[2Jb\\nc  é\n");
+    }
 
     #[test]
     fn times_are_told_in_one_unit() {

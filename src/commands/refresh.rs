@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde::Serialize;
 
 use super::output::{OutputArgs, count};
-use super::running::{SocketArgs, select};
+use super::running::{Heard, SocketArgs};
 use crate::admin::{Refreshed, Which, client};
 use crate::exit::{Failure, Outcome};
 
@@ -61,41 +61,37 @@ struct Answer {
 ///
 /// No process answers, none has such a volume, or a volume could not be refreshed.
 pub async fn run(args: RefreshArgs) -> Outcome {
-    let orders = orders(&args).await?;
+    let heard = args.socket.volumes().await?;
+    // A volume that was found is refreshed in full, whoever else does not answer.
+    let everybody = if args.which.volume.is_some() { Ok(()) } else { heard.verdict() };
     let mut answer = Answer { refreshed: Vec::new() };
-    let mut anybody = false;
-    for refreshed in join_all(orders.into_iter().map(order)).await {
+    for refreshed in join_all(orders(&args.which, heard)?.into_iter().map(order)).await {
         match refreshed {
+            // It has ended since it was asked.
             Err(error) if error.is_nobody() => {}
-            refreshed => {
-                anybody = true;
-                answer.refreshed.extend(refreshed?);
-            }
+            refreshed => answer.refreshed.extend(refreshed?),
         }
     }
-    if !anybody {
-        return Err(args.socket.nobody());
-    }
     args.output.print(&answer, |answer| text(&answer.refreshed))?;
-    verdict(&args.which, &answer.refreshed)
+    verdict(&args.which, &answer.refreshed).and(everybody)
 }
 
 async fn order((socket, which): (PathBuf, Which)) -> Result<Vec<Refreshed>, client::Error> {
     client::refresh(&socket, which).await
 }
 
-/// Which process is told to refresh what.
-async fn orders(args: &RefreshArgs) -> Result<Vec<(PathBuf, Which)>, Failure> {
-    if let Some(volume) = &args.which.volume {
-        let served = select(args.socket.volumes().await?, volume)?;
+/// Which process is told to refresh what: those only that answered just now, for a refresh is waited for.
+fn orders(which: &WhichArgs, heard: Heard) -> Result<Vec<(PathBuf, Which)>, Failure> {
+    if let Some(volume) = &which.volume {
+        let served = heard.select(volume)?;
         return Ok(served.into_iter().map(|one| (one.socket, Which::Volume(one.volume.volume))).collect());
     }
-    let which = args
-        .which
+    heard.warn();
+    let which = which
         .class
         .clone()
         .map_or(Which::All, |class| Which::Class { namespace: class.namespace, name: class.name });
-    Ok(args.socket.sockets()?.into_iter().map(|socket| (socket, which.clone())).collect())
+    Ok(heard.answered.into_iter().map(|socket| (socket, which.clone())).collect())
 }
 
 fn verdict(which: &WhichArgs, refreshed: &[Refreshed]) -> Outcome {

@@ -1,11 +1,16 @@
 //! The processes that mount volumes on this host, found by their admin sockets.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
+use serde::Serialize;
 
-use crate::admin::{VolumeStatus, client, socket};
-use crate::exit::Failure;
+use super::mount::name_of;
+use super::output::print_error;
+use crate::admin::{VolumeStatus, WaitingStatus, client, socket};
+use crate::exit::{Failure, Outcome};
+use crate::mounter;
 
 /// Where running processes are found.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,29 +27,116 @@ pub(super) struct Served {
     pub(super) volume: VolumeStatus,
 }
 
+/// A process that listens and does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Silent {
+    /// Its process id; none if it is in another pid namespace.
+    pub(super) process: Option<i32>,
+    pub(super) socket: PathBuf,
+    /// What it mounts, where that is known.
+    pub(super) target: Option<PathBuf>,
+}
+
+/// What the processes of this host said.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) volumes: Vec<Served>,
+    /// Volumes that were asked for and are not mounted.
+    pub(super) waiting: Vec<WaitingStatus>,
+    /// The sockets of those that answered.
+    pub(super) answered: Vec<PathBuf>,
+    /// Those that did not answer.
+    pub(super) silent: Vec<Silent>,
+}
+
+impl Heard {
+    /// Tells of the processes that did not answer.
+    pub(super) fn warn(&self) {
+        for silent in &self.silent {
+            print_error(&format!("secretfs: {silent}\n"));
+        }
+    }
+
+    /// The volumes that `text` means; where none does, who might have it and does not answer.
+    pub(super) fn select(self, text: &str) -> Result<Vec<Served>, Failure> {
+        self.warn();
+        select(self.volumes, text)
+    }
+
+    /// The volumes that `text` means, mounted or not. What is not mounted goes by its whole name only.
+    pub(super) fn select_any(self, text: &str) -> Result<(Vec<Served>, Vec<WaitingStatus>), Failure> {
+        let waiting: Vec<_> = self.waiting.iter().filter(|waiting| waiting.is(text)).cloned().collect();
+        match self.select(text) {
+            Err(_) if !waiting.is_empty() => Ok((Vec::new(), waiting)),
+            served => Ok((served?, waiting)),
+        }
+    }
+
+    /// An answer is whole only if everybody gave it.
+    pub(super) fn verdict(&self) -> Outcome {
+        if self.silent.is_empty() { Ok(()) } else { Err(Failure::Told) }
+    }
+}
+
+impl fmt::Display for Silent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.process {
+            Some(process) => write!(f, "process {process}")?,
+            None => write!(f, "the process behind {}", self.socket.display())?,
+        }
+        if let Some(target) = &self.target {
+            write!(f, ", which serves {},", target.display())?;
+        }
+        write!(f, " does not answer within {} s; ", client::TELLING.as_secs())?;
+        match self.process {
+            Some(process) => write!(f, "if it was stopped, `kill -CONT {process}` lets it go on"),
+            None => f.write_str("see whether it was stopped"),
+        }
+    }
+}
+
+/// What one process tells: what it mounted, and what it could not mount. A process of an earlier version tells of the
+/// first alone.
+async fn told(socket: &Path) -> Result<(Vec<VolumeStatus>, Vec<WaitingStatus>), client::Error> {
+    let (volumes, waiting) = tokio::join!(client::status(socket), client::waiting(socket));
+    Ok((volumes?, waiting.unwrap_or_default()))
+}
+
+/// What the `secretfs mount` behind `socket` mounts, by the mount table and the name that the target gives the socket.
+fn target_of(socket: &Path) -> Option<PathBuf> {
+    let name = socket.file_stem()?.to_str()?.strip_prefix(socket::MOUNT)?;
+    mounter::mounted().ok()?.into_iter().find(|target| name_of(target) == name)
+}
+
 impl SocketArgs {
     /// The sockets behind which somebody may be.
     pub(super) fn sockets(&self) -> Result<Vec<PathBuf>, Failure> {
         Ok(client::sockets(&self.socket)?)
     }
 
-    /// Every volume of every process.
-    pub(super) async fn volumes(&self) -> Result<Vec<Served>, Failure> {
+    /// Every volume of every process that answers, asked all at once.
+    pub(super) async fn volumes(&self) -> Result<Heard, Failure> {
         let sockets = self.sockets()?;
-        let answers = join_all(sockets.iter().map(|socket| client::status(socket))).await;
-        let mut volumes = Vec::new();
+        let answers = join_all(sockets.iter().map(|socket| told(socket))).await;
+        let mut heard = Heard::default();
         let mut anybody = false;
         for (socket, answer) in sockets.into_iter().zip(answers) {
             match answer {
-                Ok(found) => {
-                    anybody = true;
-                    volumes.extend(found.into_iter().map(|volume| Served { socket: socket.clone(), volume }));
+                Ok((volumes, waiting)) => {
+                    heard.waiting.extend(waiting);
+                    let served = |volume| Served { socket: socket.clone(), volume };
+                    heard.volumes.extend(volumes.into_iter().map(served));
+                    heard.answered.push(socket);
                 }
-                Err(error) if error.is_nobody() => {}
+                Err(client::Error::Silent { process, .. }) => {
+                    heard.silent.push(Silent { process, target: target_of(&socket), socket });
+                }
+                Err(error) if error.is_nobody() => continue,
                 Err(error) => return Err(error.into()),
             }
+            anybody = true;
         }
-        if anybody { Ok(volumes) } else { Err(self.nobody()) }
+        if anybody { Ok(heard) } else { Err(self.nobody()) }
     }
 
     /// Nobody answers.
@@ -65,23 +157,24 @@ pub(super) fn select(volumes: Vec<Served>, text: &str) -> Result<Vec<Served>, Fa
     }
     let begun: Vec<_> = others.into_iter().filter(|served| served.volume.begins_with(text)).collect();
     match begun.len() {
-        0 => Err(none(text)),
+        0 => Err(none()),
         1 => Ok(begun),
-        _ => Err(several(text, &begun)),
+        _ => Err(several(&begun)),
     }
 }
 
-fn none(text: &str) -> Failure {
+/// What was typed is not told back: it may be anything.
+fn none() -> Failure {
     Failure::Failed(anyhow::anyhow!(
-        "no volume is called {text:?}; give an id, the beginning of one, a target path or namespace/pod \
+        "no volume is called so; give an id, the beginning of one, a target path or namespace/pod \
          (`secretfs status` lists them)"
     ))
 }
 
-fn several(text: &str, volumes: &[Served]) -> Failure {
+fn several(volumes: &[Served]) -> Failure {
     let ids: Vec<&str> = volumes.iter().map(|served| served.volume.volume.as_str()).collect();
     Failure::Failed(anyhow::anyhow!(
-        "{text:?} is the beginning of several volumes: {}; give more of one",
+        "that is the beginning of several volumes: {}; give more of one",
         ids.join(", ")
     ))
 }
@@ -108,6 +201,20 @@ mod tests {
     #[test]
     fn a_pod_goes_for_all_its_volumes() {
         assert_eq!(ids("shop/web-1").unwrap(), ["csi-8d2ac6f1b0a94c53", "csi-8d2ac6f1ffff"]);
+    }
+
+    #[test]
+    fn a_process_that_does_not_answer_is_named_with_what_it_serves_and_the_remedy() {
+        let silent =
+            Silent { process: Some(4711), socket: "/a.sock".into(), target: Some("/mnt/app".into()) };
+        let stranger = Silent { process: None, target: None, ..silent.clone() };
+
+        assert_eq!(
+            silent.to_string(),
+            "process 4711, which serves /mnt/app, does not answer within 2 s; \
+             if it was stopped, `kill -CONT 4711` lets it go on"
+        );
+        assert!(stranger.to_string().starts_with("the process behind /a.sock does not answer"), "{stranger}");
     }
 
     #[test]

@@ -2,50 +2,115 @@
 
 use serde::Serialize;
 
-use super::output::{OutputArgs, table, time};
-use super::running::{SocketArgs, select};
-use crate::admin::{ObjectState, ObjectStatus, VolumeStatus};
+use super::output::{fitting, print, table, time};
+use super::running::{Silent, SocketArgs};
+use crate::admin::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
 use crate::exit::Outcome;
 
 /// Show the volumes that are mounted and how they are doing
+///
+/// Lists as well the volumes of pods that wait, with what was said last; `secretfs why NAMESPACE/POD` tells all of it.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     /// Only this one, with its objects: an id, the beginning of one, a target path or namespace/pod
     volume: Option<String>,
     #[command(flatten)]
     socket: SocketArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    /// How the answer looks
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Form,
 }
 
-#[derive(Serialize)]
+/// How the answer looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// For people: a line of at most 100 columns for each volume.
+    Text,
+    /// For people: everything in one line, however long.
+    Wide,
+    /// For scripts: one JSON value.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+#[derive(Debug, Serialize)]
 struct Answer {
     volumes: Vec<VolumeStatus>,
+    /// Volumes that were asked for and are not mounted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<WaitingStatus>,
+    /// Processes that did not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silent: Vec<Silent>,
 }
 
 /// Runs it.
 ///
 /// # Errors
 ///
-/// No process answers, or none has that volume.
+/// No process answers, one does not answer in time, or none has that volume.
 pub async fn run(args: StatusArgs) -> Outcome {
-    let mut served = args.socket.volumes().await?;
-    if let Some(volume) = &args.volume {
-        served = select(served, volume)?;
-    }
-    let answer = Answer { volumes: served.into_iter().map(|served| served.volume).collect() };
+    let heard = args.socket.volumes().await?;
     let in_detail = args.volume.is_some();
-    Ok(args.output.print(&answer, |answer| text(&answer.volumes, in_detail))?)
+    let (silent, verdict) = (heard.silent.clone(), heard.verdict());
+    let (served, waiting) = match &args.volume {
+        Some(volume) => heard.select_any(volume)?,
+        None => {
+            heard.warn();
+            (heard.volumes, heard.waiting)
+        }
+    };
+    let volumes = served.into_iter().map(|served| served.volume).collect();
+    print(&Answer { volumes, waiting, silent }.told(args.output, in_detail)?)?;
+    if in_detail { Ok(()) } else { verdict }
 }
 
-fn text(volumes: &[VolumeStatus], in_detail: bool) -> String {
-    if volumes.is_empty() {
-        return "No volumes are mounted.\n".to_owned();
+impl Answer {
+    fn told(&self, form: Form, in_detail: bool) -> anyhow::Result<String> {
+        Ok(match form {
+            Form::Text => text(self, in_detail, narrow),
+            Form::Wide => text(self, in_detail, wide),
+            Form::Json => serde_json::to_string_pretty(self)? + "\n",
+            Form::Yaml => serde_yaml::to_string(self)?,
+        })
     }
-    if in_detail {
-        let details: Vec<String> = volumes.iter().map(detail).collect();
-        return details.join("\n");
-    }
+}
+
+fn text(answer: &Answer, in_detail: bool, list: fn(&[VolumeStatus]) -> String) -> String {
+    let mounted = match answer.volumes.as_slice() {
+        [] if answer.waiting.is_empty() => "No volumes are mounted.\n".to_owned(),
+        [] => String::new(),
+        volumes if in_detail => volumes.iter().map(detail).collect::<Vec<_>>().join("\n"),
+        volumes => list(volumes),
+    };
+    let between = if mounted.is_empty() || answer.waiting.is_empty() { "" } else { "\n" };
+    format!("{mounted}{between}{}", waiting(&answer.waiting))
+}
+
+/// Columns that fit 100 together, with two spaces between them.
+const WHERE: usize = 36;
+const CLASS: usize = 21;
+const STATE: usize = 17;
+const REASON: usize = 19;
+
+/// What tells volumes apart for people, in 100 columns.
+fn narrow(volumes: &[VolumeStatus]) -> String {
+    let head = ["POD OR TARGET", "CLASS", "FILES", "CONFIRMED", "STATE"].map(str::to_owned).to_vec();
+    let row = |volume: &VolumeStatus| {
+        let place = volume.pod_name().unwrap_or_else(|| volume.target.display().to_string());
+        vec![
+            fitting(&place, WHERE),
+            fitting(&volume.class, CLASS),
+            volume.files.to_string(),
+            ago(volume.confirmed_seconds_ago),
+            fitting(&state(volume), STATE),
+        ]
+    };
+    table(&std::iter::once(head).chain(volumes.iter().map(row)).collect::<Vec<_>>())
+}
+
+fn wide(volumes: &[VolumeStatus]) -> String {
     let head = ["VOLUME", "TARGET", "CLASS", "FOR", "PROVIDER", "FILES", "CONFIRMED", "NEXT TRY", "STATE"];
     let rows: Vec<Vec<String>> =
         std::iter::once(head.map(str::to_owned).to_vec()).chain(volumes.iter().map(row)).collect();
@@ -64,6 +129,32 @@ fn row(volume: &VolumeStatus) -> Vec<String> {
         ahead(volume.next_try_in_seconds),
         state(volume),
     ]
+}
+
+/// Pods that wait, in 100 columns; nothing if there are none.
+fn waiting(waiting: &[WaitingStatus]) -> String {
+    if waiting.is_empty() {
+        return String::new();
+    }
+    let head = ["NOT MOUNTED", "CLASS", "TRIES", "LAST", "REASON"].map(str::to_owned).to_vec();
+    let row = |volume: &WaitingStatus| {
+        vec![
+            fitting(&volume.pod_name().unwrap_or_else(|| shortened(&volume.volume)), WHERE),
+            fitting(&volume.class, CLASS),
+            volume.times.to_string(),
+            ago(Some(volume.last_seconds_ago)),
+            begun(&volume.reason, REASON),
+        ]
+    };
+    table(&std::iter::once(head).chain(waiting.iter().map(row)).collect::<Vec<_>>())
+}
+
+/// The beginning of a reason.
+fn begun(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width.saturating_sub(1)) {
+        Some((end, _)) if text.chars().count() > width => format!("{}…", text.get(..end).unwrap_or(text)),
+        _ => text.to_owned(),
+    }
 }
 
 /// Kubelet's ids are 68 characters long; their first 16 tell volumes apart.
@@ -146,20 +237,65 @@ mod tests {
     use crate::admin::samples;
 
     const TABLE: &str = include_str!("../../tests/golden/status-table.txt");
+    const WIDE: &str = include_str!("../../tests/golden/status-wide.txt");
     const DETAIL: &str = include_str!("../../tests/golden/status-detail.txt");
 
+    fn answer(volumes: &[VolumeStatus], waiting: &[WaitingStatus]) -> Answer {
+        Answer { volumes: volumes.to_vec(), waiting: waiting.to_vec(), silent: Vec::new() }
+    }
+
+    fn told(answer: &Answer, form: Form, in_detail: bool) -> String {
+        answer.told(form, in_detail).unwrap()
+    }
+
     #[test]
-    fn the_table_has_a_line_for_each_volume() {
-        assert_eq!(text(&[samples::ailing(), samples::well(), samples::waiting()], false), TABLE);
+    fn the_table_has_a_line_for_each_volume_and_for_each_that_is_not_mounted() {
+        let answer = answer(&[samples::ailing(), samples::well(), samples::waiting()], &[samples::refused()]);
+
+        assert_eq!(told(&answer, Form::Text, false), TABLE);
+        assert_eq!(told(&answer, Form::Wide, false), WIDE);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_100_columns_whatever_the_names() {
+        let long = "ä".repeat(300);
+        let mut volume = samples::ailing();
+        (volume.pod, volume.class, volume.files) = (Some(long.clone()), format!("{long}/{long}"), 1000);
+        volume.objects = vec![volume.objects[2].clone(); 1000];
+        volume.confirmed_seconds_ago = Some(119 * 60);
+        let host = VolumeStatus { pod: None, target: format!("/{long}").into(), ..volume.clone() };
+        let refused = WaitingStatus {
+            pod: Some(long.clone()),
+            class: volume.class.clone(),
+            reason: long,
+            times: 99_999,
+            last_seconds_ago: 7_199,
+            ..samples::refused()
+        };
+
+        let told = told(&answer(&[volume, host], &[refused]), Form::Text, false);
+
+        let widths: Vec<_> = told.lines().map(|line| line.chars().count()).collect();
+        assert!(widths.iter().all(|width| *width <= 100), "{widths:?}\n{told}");
     }
 
     #[test]
     fn a_volume_in_detail_lists_its_objects() {
-        assert_eq!(text(&[samples::ailing()], true), DETAIL);
+        assert_eq!(told(&answer(&[samples::ailing()], &[]), Form::Text, true), DETAIL);
+    }
+
+    #[test]
+    fn json_and_yaml_hold_the_same() {
+        let answer = answer(&[samples::ailing()], &[samples::refused()]);
+
+        let json: serde_json::Value = serde_json::from_str(&told(&answer, Form::Json, false)).unwrap();
+        let yaml: serde_json::Value = serde_yaml::from_str(&told(&answer, Form::Yaml, false)).unwrap();
+
+        assert_eq!(json, yaml);
     }
 
     #[test]
     fn no_volumes_are_said_to_be_none() {
-        assert_eq!(text(&[], false), "No volumes are mounted.\n");
+        assert_eq!(told(&answer(&[], &[]), Form::Text, false), "No volumes are mounted.\n");
     }
 }

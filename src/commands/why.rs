@@ -1,13 +1,21 @@
 //! `secretfs why`: what is the matter with a volume, in sentences.
 
-use super::output::{OutputArgs, count, time};
-use super::running::{SocketArgs, select};
+use serde::Serialize;
+
+use super::output::{OutputArgs, count, plain, time};
+use super::running::SocketArgs;
 use super::status::reader;
-use crate::admin::{ObjectState, ObjectStatus, VolumeStatus};
+use crate::admin::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
 use crate::exit::Outcome;
 
 /// Tell why a volume is as it is: what the store said, since when, as whom it was asked, and what comes next
+///
+/// A pod that waits in ContainerCreating has volumes that are not mounted: of those it tells what was said last.
+///
+///   secretfs why shop/web-1
+///   secretfs why /run/app/secrets
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct WhyArgs {
     /// An id, the beginning of one, a target path or namespace/pod
     volume: String,
@@ -23,16 +31,53 @@ pub struct WhyArgs {
 ///
 /// No process answers, or none has that volume.
 pub async fn run(args: WhyArgs) -> Outcome {
-    let served = select(args.socket.volumes().await?, &args.volume)?;
-    let volumes: Vec<VolumeStatus> = served.into_iter().map(|served| served.volume).collect();
-    Ok(args.output.print(&volumes, |volumes| volumes.iter().map(text).collect::<Vec<_>>().join("\n"))?)
+    let (served, waiting) = args.socket.volumes().await?.select_any(&args.volume)?;
+    let volumes = served.into_iter().map(|served| served.volume).map(Box::new).map(Told::Mounted);
+    let told: Vec<Told> = volumes.chain(waiting.into_iter().map(Told::Waiting)).collect();
+    Ok(args.output.print(&told, |told| told.iter().map(Told::text).collect::<Vec<_>>().join("\n"))?)
+}
+
+/// What is told of one volume.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Told {
+    Mounted(Box<VolumeStatus>),
+    Waiting(WaitingStatus),
+}
+
+impl Told {
+    fn text(&self) -> String {
+        match self {
+            Self::Mounted(volume) => text(volume),
+            Self::Waiting(volume) => waiting(volume),
+        }
+    }
+}
+
+fn waiting(volume: &WaitingStatus) -> String {
+    let pod = volume.pod_name().unwrap_or_else(|| format!("{}/{}", volume.namespace, volume.service_account));
+    let times = match volume.times {
+        1 => format!("was refused {} ago", time(volume.last_seconds_ago)),
+        times => format!(
+            "was refused {times} times in {}, the last time {} ago",
+            time(volume.first_seconds_ago),
+            time(volume.last_seconds_ago)
+        ),
+    };
+    format!(
+        "{pod} waits: its volume {} of class {} is not mounted. It {times}:\n\n  {}.\n\n\
+         It is tried again by itself.\n",
+        volume.volume,
+        volume.class,
+        plain(&volume.reason)
+    )
 }
 
 fn text(volume: &VolumeStatus) -> String {
     let ailing: Vec<&ObjectStatus> = volume.objects.iter().filter(|object| !object.state.is_well()).collect();
     let mut text = format!("{}\n{}\n", summary(volume, ailing.len()), reading(volume));
     if let Some(error) = &volume.last_error {
-        text += &format!("\nThe last refresh failed: {error}.\n");
+        text += &format!("\nThe last refresh failed: {}.\n", plain(error));
     }
     if !volume.sub_paths.is_empty() {
         text += &format!("\n{}\n", sub_paths(&volume.sub_paths));
@@ -41,7 +86,7 @@ fn text(volume: &VolumeStatus) -> String {
         text += &format!("\n{}\n", trouble(object));
     }
     for remark in &volume.remarks {
-        text += &format!("\n{remark}.\n");
+        text += &format!("\n{}.\n", plain(remark));
     }
     text
 }
@@ -103,7 +148,7 @@ fn sub_paths(containers: &[String]) -> String {
 }
 
 fn trouble(object: &ObjectStatus) -> String {
-    let said = object.last_error.as_deref().unwrap_or("nothing more");
+    let said = plain(object.last_error.as_deref().unwrap_or("nothing more"));
     format!("{} ({}) {}.\n  The store said: {said}.", object.name, object.path, shown(object))
 }
 
@@ -129,6 +174,7 @@ mod tests {
 
     const AILING: &str = include_str!("../../tests/golden/why-ailing.txt");
     const WELL: &str = include_str!("../../tests/golden/why-well.txt");
+    const REFUSED: &str = include_str!("../../tests/golden/why-refused.txt");
     const WAITING: &str = include_str!("../../tests/golden/why-waiting.txt");
 
     #[test]
@@ -139,6 +185,14 @@ mod tests {
     #[test]
     fn a_volume_that_is_well_is_said_to_be() {
         assert_eq!(text(&samples::well()), WELL);
+    }
+
+    #[test]
+    fn a_pod_that_waits_is_told_what_was_said_last_how_often_and_when() {
+        let once = WaitingStatus { times: 1, ..samples::refused() };
+
+        assert_eq!(waiting(&samples::refused()), REFUSED);
+        assert!(waiting(&once).contains("It was refused 12 s ago:"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod pages;
 pub mod pod_status;
 pub mod secret_sync;
 pub mod survey;
+pub mod view;
 
 use std::path::Path;
 use std::sync::Arc;

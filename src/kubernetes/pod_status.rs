@@ -3,7 +3,7 @@
 //! Needs `create` and `patch` on `secretproviderclasspodstatuses`. Nothing is read back. What is to be there follows
 //! from how volumes are doing; what was not taken is written again, so that nothing queues but volumes.
 
-mod object;
+pub(super) mod object;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::admin::{self, Admin, ObjectStatus, Refreshed, VolumeStatus, Which};
+use crate::admin::{self, Admin, ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which};
 use crate::volume::freshness::Condition;
+use crate::volume::refusals::Refusal;
 use crate::volume::status::{ObjectState, VolumeState};
 use crate::volume::{RefreshOutcome, Volumes};
 
@@ -17,6 +18,11 @@ impl Admin for Volumes {
             VolumeStatus { remarks, ..status(state, now) }
         };
         self.states().into_values().map(remarked).collect()
+    }
+
+    async fn waiting(&self) -> Vec<WaitingStatus> {
+        let now = Instant::now();
+        self.refusals().into_iter().map(|refusal| waiting(refusal, now)).collect()
     }
 
     async fn refresh(&self, which: &Which) -> Vec<Refreshed> {
@@ -71,6 +77,21 @@ fn status(state: VolumeState, now: Instant) -> VolumeStatus {
         last_error: state.failure.map(|(_, error)| error),
         remarks: Vec::new(),
         objects: state.objects.into_iter().map(|object| object_status(object, now)).collect(),
+    }
+}
+
+fn waiting(refusal: Refusal, now: Instant) -> WaitingStatus {
+    let ago = |at| now.saturating_duration_since(at).as_secs();
+    WaitingStatus {
+        volume: refusal.id.to_string(),
+        class: refusal.class.to_string(),
+        namespace: refusal.namespace,
+        service_account: refusal.service_account,
+        pod: refusal.pod,
+        times: refusal.times,
+        first_seconds_ago: ago(refusal.first),
+        last_seconds_ago: ago(refusal.last),
+        reason: refusal.reason,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod once;
 pub mod parts;
 pub mod reader;
 pub mod record;
+pub mod refusals;
 pub mod report;
 pub mod revocations;
 pub mod served;

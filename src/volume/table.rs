@@ -21,6 +21,7 @@ use crate::volume::content::{Assembled, Content};
 use crate::volume::first::{read_first, require_token};
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
+use crate::volume::refusals::{Refusal, Refusals};
 use crate::volume::report::Happening;
 use crate::volume::served::{Order, Served};
 use crate::volume::site::VolumeSite;
@@ -43,6 +44,7 @@ pub struct Volumes {
     table: Mutex<HashMap<VolumeId, Arc<Entry>>>,
     /// Volumes that a call works on.
     held: Mutex<BTreeSet<VolumeId>>,
+    refusals: Mutex<Refusals>,
     publishes: Semaphore,
     calls: TaskTracker,
     stopping: CancellationToken,
@@ -99,6 +101,7 @@ impl Volumes {
             parts: Arc::new(parts),
             table: Mutex::default(),
             held: Mutex::default(),
+            refusals: Mutex::default(),
             publishes,
             calls: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -158,7 +161,22 @@ impl Volumes {
         if let Err(error) = &outcome {
             self.parts.reporter.refused(&publish, &provider, error.provider_kind(), &error.to_string());
         }
+        self.note_refusal(&publish, outcome.as_ref().err());
         outcome.map(|()| Published::Mounted)
+    }
+
+    /// Keeps for people who ask why a volume is not mounted; forgets it once it is.
+    fn note_refusal(&self, publish: &Publish, error: Option<&Error>) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(error) => refusals.note(publish, &error.to_string(), Instant::now()),
+            None => refusals.forget(&publish.id),
+        }
+    }
+
+    /// The volumes that were asked for lately and are not mounted.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).list(Instant::now())
     }
 
     async fn is_mounted(&self, publish: &Publish) -> bool {
@@ -268,6 +286,7 @@ impl Volumes {
     /// `Busy`, or the kernel refuses; calling again is safe.
     pub async fn unpublish(&self, id: &VolumeId, target: &Path) -> Result<(), Error> {
         let _hold = self.hold(id)?;
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
         let elsewhere = self.entry(id).is_some_and(|entry| entry.publish.target != target);
         if elsewhere {
             return self.detach(target).await;

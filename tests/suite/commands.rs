@@ -8,12 +8,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use secretfs::admin::socket::AdminSocket;
-use secretfs::admin::{Admin, ObjectState, ObjectStatus, Refreshed, VolumeStatus, Which};
+use secretfs::admin::{Admin, ObjectState, ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which};
 use testing::in_private_mounts;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Target, Told, mount, mounts_below};
+use crate::support::{Target, Told, class, mount, mounts_below};
 
 /// A process with one volume, `/mnt/app`, whose store takes a password back when it is asked to refresh.
 struct OneVolume;
@@ -49,6 +49,20 @@ impl Admin for OneVolume {
             last_error: None,
             remarks: Vec::new(),
             objects: vec![password],
+        }]
+    }
+
+    async fn waiting(&self) -> Vec<WaitingStatus> {
+        vec![WaitingStatus {
+            volume: "csi-2".to_owned(),
+            class: "shop/db".to_owned(),
+            namespace: "shop".to_owned(),
+            service_account: "web".to_owned(),
+            pod: Some("web-2".to_owned()),
+            times: 3,
+            first_seconds_ago: 130,
+            last_seconds_ago: 4,
+            reason: "object db/password: permission denied".to_owned(),
         }]
     }
 
@@ -136,6 +150,37 @@ fn a_volume_is_listed_and_told_why() {
 }
 
 #[test]
+fn a_pod_that_waits_is_listed_and_told_why() {
+    let host = Host::start();
+
+    let listed = host.run(&["status"]);
+    let json = host.run(&["status", "-o", "json"]);
+    let why = host.run(&["why", "shop/web-2"]);
+
+    assert!(listed.out.contains("NOT MOUNTED") && listed.out.contains("shop/web-2"), "{listed:?}");
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["waiting"][0]["times"], 3);
+    assert!(why.out.contains("was refused 3 times in 2 min, the last time 4 s ago"), "{why:?}");
+    assert!(why.out.contains("object db/password: permission denied"), "{why:?}");
+    assert_eq!(why.code, Some(0));
+}
+
+#[test]
+fn a_status_comes_in_four_forms() {
+    let host = Host::start();
+
+    let [text, wide, json, yaml] =
+        ["text", "wide", "json", "yaml"].map(|form| host.run(&["status", "-o", form]).out);
+
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(wide.contains("mount-1") && wide.contains("vault") && wide.contains("in 5 s"), "{wide}");
+    assert!(json.starts_with('{') && yaml.starts_with("volumes:"), "{json}{yaml}");
+    let (json, yaml): (serde_json::Value, serde_json::Value) =
+        (serde_json::from_str(&json).unwrap(), serde_yaml::from_str(&yaml).unwrap());
+    assert_eq!(json, yaml);
+}
+
+#[test]
 fn a_refresh_that_failed_says_what_changed_all_the_same() {
     let host = Host::start();
 
@@ -193,10 +238,82 @@ fn what_was_typed_wrong_is_2() {
         &["refresh", "--class", "db"],
         &["umount"],
         &["status", "--log", "secretfs=loud"],
+        &["status", "--log", "nonsense"],
     ] {
         let told = secretfs(arguments);
         assert_eq!(told.code, Some(2), "{arguments:?}: {told:?}");
     }
+}
+
+#[test]
+fn what_was_typed_in_the_wrong_place_is_told_by_nobody() {
+    let host = Host::start();
+    for arguments in [
+        &["hunter2"][..],
+        &["status", "a", "hunter2"],
+        &["status", "hunter2"],
+        &["why", "hunter2"],
+        &["refresh", "hunter2"],
+        &["refresh", "--class", "hunter2"],
+        &["store", "put", "shop/api", "hunter2"],
+        &["store", "put", "hunter2!"],
+        &["mount", "class.yaml", "/target", "hunter2"],
+        &["mount", "class.yaml", "/target", "--credential", "hunter2"],
+        &["mount", "class.yaml", "/target", "--hunter2"],
+        &["status", "--log", "hunter2"],
+        &["status", "--output=hunter2"],
+        &["node", "--min-refresh", "hunter2"],
+    ] {
+        let told = host.run(arguments);
+
+        assert!(!told.out.contains("hunter2") && !told.err.contains("hunter2"), "{arguments:?}: {told:?}");
+        assert!(told.code.is_some_and(|code| code > 0) && told.err.len() > 20, "{arguments:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_file_without_a_class_is_said_to_hold_none() {
+    let directory = Target::new();
+    let file = directory.parent().join("empty.yaml");
+    for text in ["", "# nothing\n", "kind: Pod\nmetadata: {name: web}\n"] {
+        fs::write(&file, text).unwrap();
+
+        let told = secretfs(&["mount", file.to_str().unwrap(), directory.path().to_str().unwrap()]);
+
+        assert!(
+            told.err.contains("empty.yaml holds no SecretProviderClass; write one"),
+            "{text:?}: {told:?}"
+        );
+        assert_eq!(told.code, Some(2));
+    }
+}
+
+#[test]
+fn a_credential_that_no_provider_looks_at_is_refused_with_what_was_meant() {
+    let directory = Target::new();
+    let (file, secret) = (directory.parent().join("class.yaml"), directory.parent().join("role-id"));
+    let parameters = "    vaultAddress: https://127.0.0.1:1\n    secretfs.dev/auth: approle\n    \
+                      objects: '[{objectName: a, secretPath: secret/data/a, secretKey: a}]'\n";
+    fs::write(&file, class("vault", parameters)).unwrap();
+    fs::write(&secret, "id").unwrap();
+    let mount = |key: &str| {
+        let credential = format!("{key}={}", secret.display());
+        secretfs(&[
+            "mount",
+            file.to_str().unwrap(),
+            directory.path().to_str().unwrap(),
+            "--credential",
+            &credential,
+        ])
+    };
+
+    let near = mount("roleid");
+    let far = mount("password");
+
+    assert!(near.err.contains("did you mean role-id?"), "{near:?}");
+    assert!(far.err.contains("it takes role-id, secret-id, token, tls.crt, tls.key"), "{far:?}");
+    assert_eq!((near.code, far.code), (Some(2), Some(2)));
+    assert!(!directory.path().exists());
 }
 
 #[test]

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use provider::SecretBytes;
 use provider_store::{Anchor, Item, RootKeySource, ServiceAccounts, Store, Values};
+use rustix::process::{Pid, Signal, kill_process};
 use testing::in_private_mounts;
 
-use crate::support::{Target, mounts_below, store_class};
+use crate::support::{Target, Told, mounts_below, store_class};
 
 /// A host with an embedded store that holds one token, and a class that shows it.
 struct Host {
@@ -59,6 +60,31 @@ impl Host {
             .args(["-o", &format!("rw,nofail,x-systemd.automount,{},{options}", settings.join(","))])
             .output()
             .unwrap()
+    }
+
+    /// A process that serves the class, as somebody types it, with its admin socket in `admin`.
+    fn serve(&self, admin: &Path) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        command.arg("mount").args([self.class(), self.target.path()]);
+        for (option, path) in [("--store", self.store()), ("--state-dir", self.at("state"))] {
+            command.args([OsStr::new(option), path.as_os_str()]);
+        }
+        let log = fs::File::create(self.at("log")).unwrap();
+        let child = command.arg("--admin-dir").arg(admin).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        until(|| self.target.file("token").exists(), "the class to be mounted");
+        child
+    }
+
+    /// What a command that asks running processes says.
+    fn ask(&self, arguments: &[&str]) -> Told {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        Told::from(
+            command
+                .args(arguments)
+                .args([OsStr::new("--socket"), self.at("admin").as_os_str()])
+                .output()
+                .unwrap(),
+        )
     }
 
     fn umount(&self) -> Output {
@@ -137,8 +163,68 @@ fn a_volume_that_cannot_be_mounted_says_why_with_the_code_of_mount() {
         assert!(told.contains("other.yaml: No such file"), "{told}");
         assert_eq!(missing.status.code(), Some(32));
         let told = String::from_utf8_lossy(&mistyped.stderr);
-        assert!(told.contains("--grup"), "{told}");
+        assert!(told.contains("did you mean --group?"), "{told}");
         assert_eq!(mistyped.status.code(), Some(32));
         assert_eq!(mounts_below(host.target.parent()), [""; 0]);
+    });
+}
+
+#[test]
+fn a_line_of_fstab_says_what_is_run_after_a_change() {
+    in_private_mounts(|| {
+        let host = Host::new();
+        let copy = host.at("copy");
+        // As fstab has it, with \040 for the spaces between words.
+        let on_change =
+            format!("on-change=cp\\040{}\\040{}", host.target.file("token").display(), copy.display());
+
+        let mounted = host.mount(&host.class(), &on_change);
+        host.put("t2");
+        until(|| fs::read(&copy).is_ok_and(|bytes| bytes == b"t2"), "the program to run after the change");
+
+        assert!(mounted.status.success(), "{mounted:?}");
+        assert!(host.umount().status.success());
+        until(|| host.sockets() == 0, "the process to end");
+    });
+}
+
+#[test]
+fn a_stopped_process_is_named_and_makes_nobody_wait_long() {
+    in_private_mounts(|| {
+        let (host, other) = (Host::new(), Host::new());
+        let mut stopped = host.serve(&host.at("admin"));
+        let mut going = other.serve(&host.at("admin"));
+        let pid = Pid::from_raw(i32::try_from(stopped.id()).unwrap()).unwrap();
+        let (quiet, lively) = (host.target.path(), other.target.path());
+        kill_process(pid, Signal::STOP).unwrap();
+
+        let begun = Instant::now();
+        let listed = host.ask(&["status"]);
+        let json = host.ask(&["status", "-o", "json"]);
+        let why = host.ask(&["why", lively.to_str().unwrap()]);
+        let lost = host.ask(&["why", quiet.to_str().unwrap()]);
+        let refreshed = host.ask(&["refresh", "--all"]);
+        let took = begun.elapsed();
+        kill_process(pid, Signal::CONT).unwrap();
+
+        println!("five commands beside a stopped process took {took:?}");
+        // Each waits two seconds for it, and not the two minutes that a refresh may take.
+        assert!(took < Duration::from_secs(60), "{took:?}");
+        let named =
+            format!("process {}, which serves {}, does not answer within 2 s", stopped.id(), quiet.display());
+        for told in [&listed, &json, &why, &lost, &refreshed] {
+            assert!(told.err.contains(&named), "{told:?}");
+        }
+        assert!(listed.out.contains(lively.to_str().unwrap()) && listed.code == Some(1), "{listed:?}");
+        let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(json["silent"][0]["process"], stopped.id());
+        assert!(why.out.contains("shows what the store has") && why.code == Some(0), "{why:?}");
+        assert_eq!((lost.code, lost.out.as_str()), (Some(1), ""));
+        assert!(refreshed.out.contains(": unchanged") && refreshed.code == Some(1), "{refreshed:?}");
+        for (process, host) in [(&mut stopped, &host), (&mut going, &other)] {
+            kill_process(Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
+            process.wait().unwrap();
+            assert_eq!(mounts_below(host.target.parent()), [""; 0]);
+        }
     });
 }

@@ -106,6 +106,12 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// How old a reading may grow where the class does not say.
     fn default_refresh(&self) -> Duration;
 
+    /// The keys of the credentials that a workload may bring ([`Workload::credentials`]) and that some class makes this
+    /// provider look at; `None` where it hands on whatever there is.
+    fn credential_keys(&self) -> Option<&'static [&'static str]> {
+        None
+    }
+
     /// Understands a class's parameters, offline.
     ///
     /// # Errors

@@ -147,6 +147,10 @@ impl Provider for Kubernetes {
         &["kubernetes"]
     }
 
+    fn credential_keys(&self) -> Option<&'static [&'static str]> {
+        Some(&["token"])
+    }
+
     fn default_refresh(&self) -> Duration {
         REFRESH
     }

@@ -62,6 +62,10 @@ impl Provider for EmbeddedStore {
         &["secretfs"]
     }
 
+    fn credential_keys(&self) -> Option<&'static [&'static str]> {
+        Some(&[])
+    }
+
     fn default_refresh(&self) -> Duration {
         REFRESH
     }

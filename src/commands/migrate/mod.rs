@@ -89,7 +89,7 @@ async fn gather(args: &PlanArgs) -> anyhow::Result<Inventory> {
 }
 
 /// Where kubectl looks as well.
-fn of_this_user() -> Option<PathBuf> {
+pub(super) fn of_this_user() -> Option<PathBuf> {
     let file = PathBuf::from(std::env::var_os("HOME")?).join(".kube/config");
     file.exists().then_some(file)
 }

@@ -11,7 +11,7 @@ use crate::volume::VolumeId;
 use crate::volume::status::{ObjectState, VolumeState};
 
 /// Says of which node a status tells.
-const NODE_LABEL: &str = "internal.secrets-store.csi.k8s.io/node-name";
+pub(in crate::kubernetes) const NODE_LABEL: &str = "internal.secrets-store.csi.k8s.io/node-name";
 /// Longest name of an object.
 const MAX_NAME: usize = 253;
 /// Longest value of a label.
@@ -20,7 +20,7 @@ const MAX_LABEL: usize = 63;
 const TOLD_APART_BY: usize = 10;
 
 /// SecretProviderClassPodStatus.
-pub(super) fn resource() -> ApiResource {
+pub(in crate::kubernetes) fn resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("secrets-store.csi.x-k8s.io", "v1", "SecretProviderClassPodStatus");
     ApiResource::from_gvk_with_plural(&kind, "secretproviderclasspodstatuses")
 }

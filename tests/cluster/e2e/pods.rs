@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::world::{Namespace, pod, shared, until};
+use super::world::{Namespace, SECRETFS, pod, shared, until};
 
 #[test]
 fn a_pod_reads_a_rotated_secret_as_its_own_user_and_group_and_leaves_nothing_behind() {
@@ -131,4 +131,32 @@ fn a_container_that_mounts_by_subpath_is_told_that_it_sees_no_rotation() {
     shop.until_ready("web");
     assert_eq!(shop.kubectl(&["exec", "web", "--", "cat", "/app/db"]), "once");
     println!("{}", shop.until_event("web", "SubPath"));
+}
+
+#[test]
+fn kubectl_secretfs_shows_what_the_nodes_say_of_running_and_of_waiting_pods() {
+    let (world, _peace) = shared();
+    let shop = Namespace::new(world, "pods-view");
+    shop.secret("db", "seen");
+    shop.vault_class("app", &["db"], &[]);
+    shop.vault_class("lacking", &["nowhere"], &[]);
+    shop.apply(&pod("web", "app"));
+    shop.apply(&pod("waits", "lacking"));
+    shop.until_ready("web");
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = directory.path().join("kubectl-secretfs");
+    std::os::unix::fs::symlink(SECRETFS, &plugin).unwrap();
+    let told = || {
+        let mut command = std::process::Command::new(&plugin);
+        command.args(["-n", &shop.name, "-o", "wide"]).env("KUBECONFIG", world.cluster.kubeconfig());
+        let output = command.output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+
+    until("the pod that waits is shown with the reason", || told().contains("not mounted"), told);
+
+    let told = told();
+    let line = |pod: &str| told.lines().find(|line| line.contains(pod)).unwrap_or_default().to_owned();
+    assert!(line(" web ").contains("fresh") && line(" web ").contains("localhost"), "{told}");
+    assert!(line(" waits ").contains("nowhere"), "{told}");
 }

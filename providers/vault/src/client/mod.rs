@@ -61,6 +61,10 @@ impl Provider for Vault {
         &["vault", "openbao"]
     }
 
+    fn credential_keys(&self) -> Option<&'static [&'static str]> {
+        Some(&["role-id", "secret-id", "token", "tls.crt", "tls.key"])
+    }
+
     fn default_refresh(&self) -> Duration {
         Duration::from_secs(60)
     }

@@ -1,0 +1,200 @@
+//! Why volumes that are asked for are not mounted: the last refusal of each, for whoever asks about a pod that waits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::volume::{ClassName, Publish, VolumeId};
+
+/// Most refusals that are kept.
+const MOST: usize = 1024;
+/// Most of one namespace: who makes many pods that cannot start hides no other's.
+const MOST_OF_NAMESPACE: usize = 64;
+/// How long one is kept. Kubelet tries again within two minutes or three; it does not say when it gives up.
+const KEPT: Duration = Duration::from_secs(600);
+/// Most bytes of a reason.
+const LONGEST: usize = 2048;
+
+/// A volume that is asked for and not mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which volume.
+    pub id: VolumeId,
+    /// What it is to show.
+    pub class: ClassName,
+    /// Namespace of the workload.
+    pub namespace: String,
+    /// Service account of the workload.
+    pub service_account: String,
+    /// Name of the pod, where there is one.
+    pub pod: Option<String>,
+    /// How often it was refused.
+    pub times: u64,
+    /// When it was first.
+    pub first: Instant,
+    /// When it was last.
+    pub last: Instant,
+    /// Why, the last time; no value and no token.
+    pub reason: String,
+}
+
+/// The refusals of this process, bounded for each namespace and in all.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(BTreeMap<VolumeId, Refusal>);
+
+impl Refusals {
+    /// The volume of `publish` was refused.
+    pub(super) fn note(&mut self, publish: &Publish, reason: &str, now: Instant) {
+        self.forget_old(now);
+        let before = self.0.remove(&publish.id);
+        self.make_room(&publish.workload.identity.namespace);
+        let refusal = Refusal {
+            id: publish.id.clone(),
+            class: publish.class.clone(),
+            namespace: publish.workload.identity.namespace.clone(),
+            service_account: publish.workload.identity.name.clone(),
+            pod: publish.workload.pod.as_ref().map(|pod| pod.name.clone()),
+            times: before.as_ref().map_or(0, |before| before.times).saturating_add(1),
+            first: before.map_or(now, |before| before.first),
+            last: now,
+            reason: reason.get(..reason.floor_char_boundary(LONGEST)).unwrap_or(reason).to_owned(),
+        };
+        self.0.insert(publish.id.clone(), refusal);
+    }
+
+    /// The volume is mounted, or nobody wants it any more.
+    pub(super) fn forget(&mut self, id: &VolumeId) {
+        self.0.remove(id);
+    }
+
+    /// Those that are not too old, by id.
+    pub(super) fn list(&mut self, now: Instant) -> Vec<Refusal> {
+        self.forget_old(now);
+        self.0.values().cloned().collect()
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        self.0.retain(|_, refusal| now.saturating_duration_since(refusal.last) < KEPT);
+    }
+
+    /// Lets go of the oldest of `namespace` if that has its share, else of the namespace that has most.
+    fn make_room(&mut self, namespace: &str) {
+        let counts = self.counts();
+        if counts.get(namespace).is_some_and(|count| *count >= MOST_OF_NAMESPACE) {
+            self.drop_oldest_of(namespace);
+        } else if self.0.len() >= MOST {
+            let greatest = counts.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name);
+            self.drop_oldest_of(&greatest.unwrap_or_default());
+        }
+    }
+
+    fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for refusal in self.0.values() {
+            *counts.entry(refusal.namespace.clone()).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    fn drop_oldest_of(&mut self, namespace: &str) {
+        let of_it = self.0.values().filter(|refusal| refusal.namespace == namespace);
+        if let Some(oldest) = of_it.min_by_key(|refusal| refusal.last).map(|refusal| refusal.id.clone()) {
+            self.0.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mode::Appearance;
+
+    fn publish_of(namespace: &str, id: &str) -> Publish {
+        Publish {
+            id: VolumeId(id.to_owned()),
+            target: format!("/pods/{id}/mount").into(),
+            class: ClassName { namespace: namespace.to_owned(), name: "db".to_owned() },
+            workload: provider::Workload {
+                identity: provider::Identity::named(namespace, "web"),
+                pod: None,
+                volume: id.to_owned(),
+                tokens: BTreeMap::new(),
+                credentials: BTreeMap::new(),
+            },
+            attributes: BTreeMap::new(),
+            appearance: Appearance::default(),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn noted(refusals: &mut Refusals, namespace: &str, id: &str, now: Instant) {
+        refusals.note(&publish_of(namespace, id), "the store is away", now);
+    }
+
+    fn ids(refusals: &mut Refusals, now: Instant) -> Vec<String> {
+        refusals.list(now).into_iter().map(|refusal| refusal.id.0).collect()
+    }
+
+    #[test]
+    fn the_last_refusal_of_a_volume_stands_and_says_how_often_and_since_when() {
+        let (mut refusals, begun) = (Refusals::default(), Instant::now());
+        let later = begun + Duration::from_secs(90);
+
+        noted(&mut refusals, "shop", "a", begun);
+        refusals.note(&publish_of("shop", "a"), "permission denied", later);
+
+        let [refusal] = refusals.list(later).try_into().unwrap();
+        assert_eq!((refusal.times, refusal.first, refusal.last), (2, begun, later));
+        assert_eq!(refusal.reason, "permission denied");
+    }
+
+    #[test]
+    fn it_goes_when_the_volume_is_mounted_and_after_a_time() {
+        let (mut refusals, begun) = (Refusals::default(), Instant::now());
+        noted(&mut refusals, "shop", "a", begun);
+        noted(&mut refusals, "shop", "b", begun);
+
+        refusals.forget(&VolumeId("a".to_owned()));
+
+        assert_eq!(ids(&mut refusals, begun), ["b"]);
+        assert!(ids(&mut refusals, begun + KEPT).is_empty());
+    }
+
+    #[test]
+    fn a_namespace_with_many_hides_nobody_elses() {
+        let (mut refusals, begun) = (Refusals::default(), Instant::now());
+        noted(&mut refusals, "shop", "mine", begun);
+
+        for number in 0..10 * MOST {
+            noted(&mut refusals, "evil", &format!("evil-{number}"), begun + Duration::from_millis(1));
+        }
+
+        let kept = ids(&mut refusals, begun);
+        assert_eq!(kept.len(), MOST_OF_NAMESPACE + 1);
+        assert!(kept.contains(&"mine".to_owned()));
+    }
+
+    #[test]
+    fn many_namespaces_together_are_bounded_and_who_has_most_gives_way() {
+        let (mut refusals, begun) = (Refusals::default(), Instant::now());
+        noted(&mut refusals, "shop", "mine", begun);
+
+        for number in 0..3 * MOST {
+            noted(&mut refusals, &format!("evil-{}", number / 60), &format!("evil-{number}"), begun);
+        }
+
+        let kept = ids(&mut refusals, begun);
+        assert_eq!(kept.len(), MOST);
+        assert!(kept.contains(&"mine".to_owned()));
+    }
+
+    #[test]
+    fn a_reason_without_end_is_cut() {
+        let (mut refusals, begun) = (Refusals::default(), Instant::now());
+
+        refusals.note(&publish_of("shop", "a"), &"ä".repeat(1 << 20), begun);
+
+        assert!(refusals.list(begun).iter().all(|refusal| refusal.reason.len() <= LONGEST));
+    }
+}
