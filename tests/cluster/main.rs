@@ -16,6 +16,7 @@ mod embedded;
 mod cluster {
     mod api;
     mod chart;
+    mod docs;
     mod doctor;
     mod e2e;
     mod migrate;

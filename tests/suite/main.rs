@@ -13,6 +13,7 @@ mod check;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod docs;
 mod dropin;
 mod embedded;
 mod external;

@@ -265,8 +265,11 @@ impl World {
 
     /// What `secretfs doctor` says in the driver's own container, and whether all is well.
     pub(crate) fn doctor(&self) -> (bool, String) {
-        let mut command = Command::new("kubectl");
-        command.args(["-n", SYSTEM, "exec", "daemonset/secretfs-node", "--", "secretfs", "doctor"]);
+        // As docs/install.md has it; this cluster's directories and driver have other names than most.
+        let documented = "kubectl exec -n secretfs-system ds/secretfs-node -c node -- secretfs doctor";
+        let mut words = documented.split(' ');
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         command.args(["--driver-name", DRIVER, "--kubelet-root"]).arg(self.cluster.kubelet_root());
         let output = command.env("KUBECONFIG", self.cluster.kubeconfig()).output().unwrap();
         let told = [output.stdout, output.stderr].concat();

@@ -1,0 +1,57 @@
+//! The commands of README.md and docs/ that are about a cluster, word for word, against a real API server.
+
+#[path = "../suite/docs/blocks.rs"]
+mod blocks;
+
+use std::path::Path;
+use std::process::Command;
+
+use testing::{Cluster, Scope};
+
+use blocks::{Block, Place, all, top};
+
+/// An API server with what every cluster has before secretfs comes to it.
+fn cluster() -> Cluster {
+    Cluster::start(Scope::ApiServer)
+}
+
+/// Runs a block as an administrator of `cluster` types it, at the top of the repository.
+fn run(block: &Block, cluster: &Cluster) {
+    let program = Path::new(env!("CARGO_BIN_EXE_secretfs")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &block.text])
+        .current_dir(top())
+        .env("PATH", format!("{}:{path}", program.display()))
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let told = text(&output.stdout) + &text(&output.stderr);
+    println!("--- {block}\n{told}");
+    assert!(output.status.success(), "{block}: {}\n{}\n{told}", output.status, block.text);
+}
+
+#[test]
+fn every_command_block_for_a_cluster_works_word_for_word() {
+    let blocks = all();
+    let mut files: Vec<&str> = blocks.iter().map(|block| block.file.as_str()).collect();
+    files.dedup();
+    let mut ran = 0;
+
+    for file in files {
+        let of_file = || blocks.iter().filter(|block| block.file == file);
+        let shared: Vec<_> = of_file().filter(|block| block.place == Place::Cluster).collect();
+        if !shared.is_empty() {
+            let cluster = cluster();
+            shared.iter().for_each(|block| run(block, &cluster));
+            ran += shared.len();
+        }
+        for block in of_file().filter(|block| block.place == Place::NewCluster) {
+            run(block, &cluster());
+            ran += 1;
+        }
+    }
+
+    assert!(ran >= 5, "{ran}");
+}
