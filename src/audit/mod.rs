@@ -41,8 +41,12 @@ pub enum Operation {
     Import,
     /// An item, or a version of it, was deleted.
     Delete,
+    /// A deletion was taken back.
+    Undelete,
     /// The store's root key was replaced.
     RotateKey,
+    /// An older state of a store was accepted.
+    Restore,
     /// The public bundle was written.
     ExportPublic,
     /// Items' names were read.
@@ -65,7 +69,7 @@ impl Operation {
             | Self::List
             | Self::Describe
             | Self::History => 2,
-            Self::Rotate | Self::RotateKey => 3,
+            Self::Rotate | Self::RotateKey | Self::Undelete | Self::Restore => 3,
             Self::Withdraw | Self::Unpublish | Self::Delete => 4,
             Self::Lose => 99,
         }

@@ -4,6 +4,7 @@ mod audited;
 mod inspect;
 mod keys;
 mod put;
+mod restore;
 mod transfer;
 mod typed;
 
@@ -43,6 +44,7 @@ enum StoreCommand {
     History(inspect::HistoryArgs),
     Delete(inspect::DeleteArgs),
     RotateKey(keys::RotateArgs),
+    Restore(restore::RestoreArgs),
 }
 
 /// Which store.
@@ -90,7 +92,11 @@ impl PlaceArgs {
     }
 
     fn open(&self) -> provider::Result<Store> {
-        Store::open(&self.store, &Anchor::new(self.root()).with_public(self.root_public.clone()))
+        Store::open(&self.store, &self.anchor())
+    }
+
+    fn anchor(&self) -> Anchor {
+        Anchor::new(self.root()).with_public(self.root_public.clone())
     }
 }
 
@@ -118,5 +124,6 @@ pub fn run(args: &StoreArgs) -> Outcome {
         StoreCommand::History(args) => inspect::history(place, args),
         StoreCommand::Delete(args) => inspect::delete(place, args),
         StoreCommand::RotateKey(args) => keys::rotate(place, args),
+        StoreCommand::Restore(args) => restore::run(place, args),
     }
 }

@@ -26,6 +26,7 @@ mod migrate;
 mod mounter;
 mod openbao;
 mod plain_host;
+mod rollback;
 mod rotation;
 mod sanity;
 mod semantics;

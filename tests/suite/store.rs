@@ -328,6 +328,8 @@ fn what_is_typed_wrong_exits_with_2() {
         &["rotate-key", "--root", "--namespace", "shop"],
         &["show", "api"],
         &["get", "api"],
+        &["restore", "--accept"],
+        &["restore", "api"],
     ] {
         assert_eq!(host.run(arguments, "").status.code(), Some(2), "{arguments:?}");
     }
@@ -418,6 +420,42 @@ fn every_command_leaves_one_audit_record() {
     assert_eq!(fs::read_to_string(elsewhere).unwrap().lines().count(), 1);
 }
 
+#[test]
+fn an_older_state_is_refused_until_its_restore_is_said_to_be_one() {
+    let host = Host::with_store();
+    host.ok(&["put", "api"], "one");
+    let backup = fs::read_dir(host.store()).unwrap().map(|file| {
+        let path = file.unwrap().path();
+        (path.clone(), fs::read(path).unwrap())
+    });
+    let backup: Vec<_> = backup.collect();
+    host.ok(&["put", "api"], "two");
+    assert!(host.ok(&["restore"], "").contains("nothing in the store is older"));
+
+    for (path, contents) in backup {
+        fs::write(path, contents).unwrap();
+    }
+
+    for command in [&["put", "api"][..], &["restore"], &["rotate-key"], &["delete", "api"]] {
+        let told = host.refused(command, "three");
+        assert!(told.contains("secretfs store restore --accept-older"), "{command:?}: {told}");
+        assert!(
+            told.contains("item api of namespace default is at version 1, and had version 2 before")
+                || told.contains("the checkpoint of namespace default is an older one"),
+            "{command:?}: {told}"
+        );
+    }
+    let refused = host.audit();
+    assert_eq!(refused.last().unwrap()["status"], "failure");
+    assert!(refused.last().unwrap().to_string().contains("rolled back"), "{refused:?}");
+    assert!(host.read("item: api").unwrap_err().to_string().contains("rolled back"));
+
+    let accepted = host.json(&["restore", "--accept-older"], "");
+    assert_eq!(accepted["older"][0]["namespace"], "default");
+    assert_eq!(host.read("item: api").unwrap(), b"one");
+    assert_eq!(host.json(&["put", "api"], "again")["version"], 2);
+}
+
 /// Gives the store, and everything on the way there, to a group.
 fn share(host: &Host, group: u32) {
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -489,6 +527,56 @@ fn processes_that_put_at_once_lose_nothing() {
     let values: BTreeSet<Vec<u8>> =
         (1..=all).map(|version| host.read(&format!("item: api, version: {version}")).unwrap()).collect();
     assert_eq!(values.len(), WRITERS * PUTS);
+}
+
+#[test]
+fn of_many_that_put_at_once_each_has_its_turn() {
+    const WRITERS: usize = 8;
+    const PUTS: usize = 30;
+    let host = Host::with_store();
+    let began = std::time::Instant::now();
+
+    let longest = std::thread::scope(|scope| {
+        let write = |writer: usize| {
+            let host = &host;
+            scope.spawn(move || {
+                let puts = (0..PUTS).map(|round| {
+                    let began = std::time::Instant::now();
+                    host.ok(&["put", &format!("item-{writer}")], &format!("{round}"));
+                    began.elapsed()
+                });
+                puts.max().unwrap()
+            })
+        };
+        let writers: Vec<_> = (0..WRITERS).map(write).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).max().unwrap()
+    });
+
+    println!("{} puts in {:?}, the longest {longest:?}", WRITERS * PUTS, began.elapsed());
+    for writer in 0..WRITERS {
+        let newest = host.read(&format!("item: item-{writer}")).unwrap();
+        assert_eq!(newest, (PUTS - 1).to_string().as_bytes());
+    }
+}
+
+#[test]
+fn who_waits_for_a_turn_says_so_and_has_it_when_the_other_is_done() {
+    let host = Host::with_store();
+    let lock = fs::File::open(host.store().join("queue.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut put = host.command(&["put", "api"]).spawn().unwrap();
+    put.stdin.take().unwrap().write_all(b"value").unwrap();
+    let mut told = [0; 1];
+    let mut errors = put.stderr.take().unwrap();
+
+    errors.read_exact(&mut told).unwrap();
+    drop(lock);
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).unwrap();
+
+    assert!(put.wait().unwrap().success());
+    assert!(rest.contains("waiting for others that write to the store"), "{rest}");
+    assert_eq!(host.read("item: api").unwrap(), b"value");
 }
 
 /// Runs a command and kills it after `delay`, if it still runs. Whether it had ended well before.

@@ -70,6 +70,11 @@ impl Error {
         self.kind
     }
 
+    /// What happened, without what can be done about it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// How long the store asked us to wait, where it said. Ten minutes at most.
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after

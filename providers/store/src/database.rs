@@ -10,10 +10,13 @@ use provider::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
 
+use crate::checkpoint::older;
 use crate::keys::{NamespaceKey, PublicKey, RootPublic, StoreId};
 use crate::limits::{Counter, Steps};
 use crate::name::Name;
 use crate::pin::Pin;
+use crate::queue::{self, Turn};
+use crate::root_file::parent;
 use crate::schema;
 
 /// The database's name in the store's directory. SQLite's own files beside it begin with the same.
@@ -34,7 +37,8 @@ impl Role {
     fn patience(self) -> Duration {
         match self {
             Self::Reader => Duration::from_secs(3),
-            Self::Command => Duration::from_secs(10),
+            // Beside the queue there are an older secretfs and whoever else writes.
+            Self::Command => queue::PATIENCE,
         }
     }
 
@@ -76,6 +80,8 @@ pub(crate) struct Database {
     /// Device and inode, to notice that another file took its place.
     place: Option<(u64, u64)>,
     steps: Counter,
+    /// The form it has.
+    form: i32,
     /// The schema's cookie when the schema was last found to be ours.
     schema: Option<i32>,
 }
@@ -83,10 +89,13 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the database of an initialised store.
     pub(crate) fn open(directory: &Path, role: Role) -> Result<Self> {
-        let database = Self::connect(directory, role)?;
+        let mut database = Self::connect(directory, role)?;
         let known = database.told(|connection| Ok(pragma(connection, "application_id")?))?;
         match known {
-            APPLICATION => database.check_form().map(|()| database),
+            APPLICATION => {
+                database.form = database.known_form()?;
+                Ok(database)
+            }
             0 => Err(uninitialised(directory)),
             _ => Err(foreign(&database.path)),
         }
@@ -97,6 +106,7 @@ impl Database {
         make_directory(directory).map_err(|error| unwritable(directory, &error))?;
         let path = directory.join(FILE);
         make_file(&path).map_err(|error| unwritable(&path, &error))?;
+        queue::make(directory).map_err(|error| unwritable(directory, &error))?;
         let mut database = Self::connect(directory, Role::Command)?;
         database.begin(TransactionBehavior::Immediate, |transaction| {
             match pragma(transaction, "application_id")? {
@@ -110,7 +120,6 @@ impl Database {
                 "INSERT INTO store VALUES (1, ?1, ?2, ?3)",
                 (&store.0, &root.seal.0, &root.verify),
             )?;
-            transaction.pragma_update(None, "user_version", schema::VERSION)?;
             Ok(transaction.pragma_update(None, "application_id", APPLICATION)?)
         })?;
         Ok(database)
@@ -126,12 +135,12 @@ impl Database {
         let mut connection =
             Connection::open_with_flags(&path, flags).map_err(|error| refused(&path, &error))?;
         let steps = configure(&mut connection, role).map_err(|error| refused(&path, &error))?;
-        Ok(Self { connection, path, place, steps, schema: None })
+        Ok(Self { connection, path, place, steps, form: schema::VERSION, schema: None })
     }
 
-    fn check_form(&self) -> Result<()> {
-        match self.told(|connection| Ok(pragma(connection, "user_version")?))? {
-            schema::VERSION => Ok(()),
+    fn known_form(&self) -> Result<i32> {
+        match self.told(|connection| Ok(schema::form(connection)?))? {
+            form @ (schema::BEFORE | schema::VERSION) => Ok(form),
             other => Err(Error::new(
                 ErrorKind::Unavailable,
                 format!(
@@ -142,6 +151,11 @@ impl Database {
             )
             .remedy("use the secretfs that made it, or a newer one")),
         }
+    }
+
+    /// Whether an older secretfs made it, and it has yet to be brought to the present form.
+    pub(crate) fn is_of_the_past(&self) -> bool {
+        self.form < schema::VERSION
     }
 
     /// Whether the file is still the one that was opened: not restored, moved or removed meanwhile.
@@ -159,8 +173,9 @@ impl Database {
         self.transaction(TransactionBehavior::Deferred, work)
     }
 
-    /// Runs `work` as the only writer; all of it is kept, durably, or nothing.
+    /// Runs `work` as the only writer, when its turn has come; all of it is kept, durably, or nothing.
     pub(crate) fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Inside<T>) -> Result<T> {
+        let _turn = Turn::wait(parent(&self.path))?;
         self.transaction(TransactionBehavior::Immediate, work)
     }
 
@@ -169,16 +184,12 @@ impl Database {
         behavior: TransactionBehavior,
         work: impl FnOnce(&Transaction<'_>) -> Inside<T>,
     ) -> Result<T> {
-        let seen = self.schema;
-        let (result, cookie) = self.begin(behavior, |transaction| {
-            let cookie = schema::cookie(transaction)?;
-            if seen != Some(cookie) {
-                schema::check(transaction)?;
-            }
-            let result = work(transaction)?;
-            Ok((result, cookie))
+        let (seen, was) = (self.schema, self.form);
+        let (result, form, cookie) = self.begin(behavior, |transaction| {
+            let (form, cookie) = checked(transaction, seen, was)?;
+            Ok((work(transaction)?, form, cookie))
         })?;
-        self.schema = Some(cookie);
+        (self.form, self.schema) = (form, Some(cookie));
         Ok(result)
     }
 
@@ -199,9 +210,11 @@ impl Database {
 
     /// Takes what was overwritten out of the log too, unless somebody is reading it just now.
     pub(crate) fn forget_old_pages(&self) {
-        let truncated =
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i32>(0));
-        if !matches!(truncated, Ok(0)) {
+        let truncated = self.connection.busy_timeout(Role::Reader.patience()).and_then(|()| {
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i32>(0))
+        });
+        let restored = self.connection.busy_timeout(Role::Command.patience());
+        if !matches!((truncated, restored), (Ok(0), Ok(()))) {
             tracing::warn!(
                 database = %self.path.display(),
                 "the write-ahead log still holds older ciphertext: another process is reading; it goes with a later checkpoint"
@@ -212,6 +225,20 @@ impl Database {
     fn told<T>(&self, work: impl FnOnce(&Connection) -> Inside<T>) -> Result<T> {
         work(&self.connection).map_err(|fault| tell(&self.path, fault))
     }
+}
+
+/// Form and cookie of a schema that is ours, looked at anew unless the cookie is the one that was `seen`.
+fn checked(connection: &Connection, seen: Option<i32>, was: i32) -> Inside<(i32, i32)> {
+    let cookie = schema::cookie(connection)?;
+    if seen == Some(cookie) {
+        return Ok((was, cookie));
+    }
+    let form = schema::form(connection)?;
+    if form < was {
+        return Err(older("it has the form of an older secretfs again").into());
+    }
+    schema::check(connection, form)?;
+    Ok((form, cookie))
 }
 
 /// Who the store is, as its database says.

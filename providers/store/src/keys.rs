@@ -187,6 +187,11 @@ impl RootPublic {
     pub(crate) fn recipient(&self) -> Recipient {
         Recipient { id: self.id(), public: self.seal }
     }
+
+    /// Whether the private half signed `fields`.
+    pub(crate) fn signed(&self, fields: &Fields, signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.verify).verify(fields.bytes(), signature).is_ok()
+    }
 }
 
 impl RootKey {
@@ -238,9 +243,13 @@ impl RootKey {
         namespace: &Name,
         public: PublicKey,
     ) -> Result<NamespaceKey> {
-        let statement = statement(store, namespace, &public);
-        let signature = signer(&self.signing)?.sign(statement.bytes()).as_ref().to_vec();
+        let signature = self.sign(&statement(store, namespace, &public))?;
         Ok(NamespaceKey { namespace: namespace.clone(), public, signature })
+    }
+
+    /// The root's word for `fields`.
+    pub(crate) fn sign(&self, fields: &Fields) -> Result<Vec<u8>> {
+        Ok(signer(&self.signing)?.sign(fields.bytes()).as_ref().to_vec())
     }
 }
 
@@ -262,10 +271,8 @@ impl NamespaceKey {
     /// `Denied`: somebody else put the key there, who could read what is sealed to it.
     pub(crate) fn recipient(&self, store: &StoreId, root: &RootPublic) -> Result<Recipient> {
         let statement = statement(store, &self.namespace, &self.public);
-        UnparsedPublicKey::new(&ED25519, &root.verify)
-            .verify(statement.bytes(), &self.signature)
-            .map(|()| self.public.recipient())
-            .map_err(|_| forged(&self.namespace))
+        let is_signed = root.signed(&statement, &self.signature);
+        is_signed.then(|| self.public.recipient()).ok_or_else(|| forged(&self.namespace))
     }
 }
 

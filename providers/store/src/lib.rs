@@ -30,8 +30,17 @@
 //!
 //! Store, namespace, item, key, version and the service accounts it is for are authenticated with
 //! every value and data key: a row that was copied elsewhere, renumbered, or opened to another
-//! service account does not decrypt. What is *not* prevented for who may write to the database:
-//! deleting, putting something else, and undoing later versions by restoring an older database.
+//! service account does not decrypt.
+//!
+//! # What an older state is known by
+//!
+//! Whoever holds the root key signs a checkpoint of a namespace with each change: its versions, for whom
+//! they are, their ciphertext, and what is deleted. Later states must have all of it; newer versions and
+//! deletions may follow by anybody who may put. How new a namespace was is kept outside of the database
+//! too: in the memory of who reads, and in a file beside the root key. So neither older rows nor an older
+//! checkpoint come back, unless the holder of the root key says so ([`Store::accept_older`]). What is
+//! *not* prevented for who may write to the database: deleting, putting something else, and stalling.
+//! Nor does a host see a state as old that starts with nothing but the root key.
 //!
 //! # What it does not protect from
 //!
@@ -42,16 +51,24 @@
 
 mod base64text;
 mod bundle;
+mod change;
+mod checkpoint;
 mod database;
 mod envelope;
+mod fetch;
 mod import;
 mod keys;
+mod ledger;
 mod limits;
+mod mark;
+mod memory;
 mod name;
 mod objects;
 mod pin;
 mod pool;
+mod queue;
 mod read;
+mod restore;
 mod root_file;
 mod rotation;
 mod rows;
@@ -64,6 +81,7 @@ pub use bundle::{Bundle, Record, Values};
 pub use keys::{KeyId, NamespaceKey, PublicKey, RootKey, RootPublic, StoreId};
 pub use name::{Item, ItemName, Name, ServiceAccounts};
 pub use pin::Anchor;
+pub use restore::Restored;
 pub use root_file::RootKeySource;
 pub use rotation::Rotated;
 pub use source::EmbeddedStore;

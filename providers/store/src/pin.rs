@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use crate::bundle::Bundle;
 use crate::database::{Inside, identity};
 use crate::keys::{KEY_BYTES, PublicKey, RootKey, RootPublic, StoreId};
-use crate::root_file::RootKeySource;
+use crate::root_file::{RootKeySource, parent};
 
 const PREFIX: &str = "SFSPUB1 ";
 /// Longest file that is read, in bytes: a bundle may have thousands of namespaces.
@@ -59,6 +59,10 @@ impl Anchor {
     #[must_use]
     pub fn with_public(self, file: Option<PathBuf>) -> Self {
         Self { public: file, ..self }
+    }
+
+    pub(crate) fn root(&self) -> &RootKeySource {
+        &self.root
     }
 }
 
@@ -219,13 +223,23 @@ fn read(path: &Path) -> Result<Vec<Pin>> {
 }
 
 /// What others may write says nothing against them.
-fn refuse_writable(path: &Path, file: &File) -> Result<()> {
-    let metadata =
-        file.metadata().map_err(|error| unusable(path, &format!("cannot be looked at: {error}")))?;
-    if metadata.is_file() && metadata.mode() & 0o022 != 0 {
-        let error =
-            unusable(path, &format!("may be written by others (mode {:04o})", metadata.mode() & 0o7777));
-        return Err(error.remedy(format!("chmod 0644 {}, once you know that it is right", path.display())));
+///
+/// # Errors
+///
+/// `Denied`: more than its owner may write the file, or put another in its place.
+pub(crate) fn refuse_writable(path: &Path, file: &File) -> Result<()> {
+    let fault = |what: &str| Error::new(ErrorKind::Denied, format!("{} {what}", path.display()));
+    let metadata = file.metadata().map_err(|error| fault(&format!("cannot be looked at: {error}")))?;
+    let mode = metadata.mode() & 0o7777;
+    if metadata.is_file() && mode & 0o022 != 0 {
+        let remedy = format!("chmod go-w {}, once you know that it is right", path.display());
+        return Err(fault(&format!("may be written by others (mode {mode:04o})")).remedy(remedy));
+    }
+    let directory = parent(path);
+    let mode = std::fs::metadata(directory).map_or(0, |metadata| metadata.mode() & 0o7777);
+    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        let remedy = format!("chmod go-w {}", directory.display());
+        return Err(fault(&format!("lies where others may write (mode {mode:04o})")).remedy(remedy));
     }
     Ok(())
 }

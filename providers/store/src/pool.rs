@@ -8,8 +8,10 @@ use provider::{Error, ErrorKind, Result};
 use rusqlite::Transaction;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::change::migrate;
 use crate::database::{Database, Inside, Role};
 use crate::name::Name;
+use crate::root_file::RootKeySource;
 
 /// Most reads of one namespace at once: one that is slow to read keeps itself waiting, and nobody else.
 const READS_OF_A_NAMESPACE: usize = 2;
@@ -20,12 +22,14 @@ const MOST_IDLE: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Pool {
     directory: PathBuf,
+    root: RootKeySource,
     idle: Mutex<Vec<Database>>,
 }
 
 impl Pool {
-    pub(crate) fn new(directory: PathBuf) -> Self {
-        Self { directory, idle: Mutex::default() }
+    /// Of the store in `directory`, which `root` brings to the present form if that has to be.
+    pub(crate) fn new(directory: PathBuf, root: RootKeySource) -> Self {
+        Self { directory, root, idle: Mutex::default() }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -36,7 +40,7 @@ impl Pool {
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Inside<T>) -> Result<T> {
         let mut database = match self.take() {
             Some(open) if open.is_in_place() => open,
-            _ => Database::open(&self.directory, Role::Reader)?,
+            _ => self.open()?,
         };
         let result = database.read(work);
         // After an error that is not the store's answer the connection is not trusted again.
@@ -44,6 +48,15 @@ impl Pool {
             self.give_back(database);
         }
         result
+    }
+
+    fn open(&self) -> Result<Database> {
+        let database = Database::open(&self.directory, Role::Reader)?;
+        if !database.is_of_the_past() {
+            return Ok(database);
+        }
+        migrate(&mut Database::open(&self.directory, Role::Command)?, &self.root)?;
+        Database::open(&self.directory, Role::Reader)
     }
 
     fn take(&self) -> Option<Database> {
@@ -87,7 +100,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::root_file::RootKeySource;
     use crate::store::Store;
 
     #[test]
@@ -108,8 +120,9 @@ mod tests {
     #[test]
     fn a_read_that_takes_its_time_keeps_no_other_waiting() {
         let directory = tempfile::tempdir().unwrap();
-        Store::init(directory.path(), &RootKeySource::beside(directory.path())).unwrap();
-        let pool = Pool::new(directory.path().to_owned());
+        let root = RootKeySource::beside(directory.path());
+        Store::init(directory.path(), &root).unwrap();
+        let pool = Pool::new(directory.path().to_owned(), root);
         let (answer, answered) = std::sync::mpsc::channel();
 
         pool.read(|_| {

@@ -3,16 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::database::{Inside, NamespaceRow, identity, namespace_key};
 use crate::envelope::{Binding, SealedKey, damaged};
+use crate::fetch::{Fetched, fetch};
 use crate::keys::RootKey;
+use crate::memory::Memory;
 use crate::name::{Item, Name, ServiceAccounts};
-use crate::pin::Pin;
 use crate::pool::Pool;
 use crate::root_file::RootKeySource;
-use crate::rows::decode_accounts;
 
 /// What to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,42 +28,37 @@ pub(crate) struct Found {
     pub(crate) version: u64,
 }
 
+/// How often a read begins that others overtake.
+const TRIES: usize = 3;
+
 /// Reads values over connections that stay open.
 #[derive(Debug)]
 pub(crate) struct Reader {
     root: RootKeySource,
     pool: Pool,
-}
-
-/// Ciphertext and everything needed to open it but the root key.
-struct Fetched {
-    /// What the database says of itself; compared with the root key before anything is opened.
-    pin: Pin,
-    namespace: Option<NamespaceRow>,
-    version: u64,
-    accounts: ServiceAccounts,
-    sealed_key: Vec<u8>,
-    sealed: Vec<u8>,
+    memory: Memory,
 }
 
 /// Why a read failed.
 enum Unread {
-    /// The root key could not be unlocked.
-    Locked(Error),
+    /// Perhaps because the database went on between two halves of the read: the root key could not be unlocked,
+    /// or the state was older than one that was seen.
+    Overtaken(Error),
     Other(Error),
 }
 
 impl Unread {
     fn into_inner(self) -> Error {
         match self {
-            Self::Locked(error) | Self::Other(error) => error,
+            Self::Overtaken(error) | Self::Other(error) => error,
         }
     }
 }
 
 impl Reader {
     pub(crate) fn new(directory: PathBuf, root: RootKeySource) -> Self {
-        Self { root, pool: Pool::new(directory) }
+        let (pool, memory) = (Pool::new(directory, root.clone()), Memory::new(root.clone()));
+        Self { root, pool, memory }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -76,33 +69,66 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Revoked`, `Denied` as the store says; `Unavailable` if it cannot be read at all.
+    /// `NotFound`, `Revoked`, `Denied` as the store says; `Denied` as well if the store was rolled back;
+    /// `Unavailable` if it cannot be read at all.
     pub(crate) fn read(&self, wanted: &Wanted, account: Option<&Name>) -> Result<Found> {
-        match self.read_once(wanted, account) {
-            // A rotation of the root key between the two halves of a read looks like a wrong or missing one.
-            Err(Unread::Locked(_)) => self.read_once(wanted, account).map_err(Unread::into_inner),
-            read => read.map_err(Unread::into_inner),
+        for _ in 1..TRIES {
+            match self.read_once(wanted, account) {
+                Err(Unread::Overtaken(_)) => {}
+                read => return read.map_err(Unread::into_inner),
+            }
         }
+        self.read_once(wanted, account).map_err(Unread::into_inner)
     }
 
     fn read_once(&self, wanted: &Wanted, account: Option<&Name>) -> std::result::Result<Found, Unread> {
+        let known = self.memory.sequence(&wanted.item.namespace);
         let fetched =
-            self.pool.read(|transaction| fetch(transaction, wanted, account)).map_err(Unread::Other)?;
-        let root = self.root.unlock_as(&fetched.pin.root).map_err(Unread::Locked)?;
-        fetched.open(wanted, &root).map_err(Unread::Other)
+            self.pool.read(|transaction| fetch(transaction, wanted, known)).map_err(Unread::Other)?;
+        let root = self.root.unlock_as(&fetched.pin.root).map_err(Unread::Overtaken)?;
+        let checkpoint = self.memory.check(wanted, &fetched).map_err(Unread::Overtaken)?;
+        let answer = fetched.answer(wanted, account, &root);
+        // A deletion is remembered as well: what was withdrawn does not come back by itself.
+        if answer.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Revoked) {
+            self.memory.observe(wanted, &fetched, checkpoint.as_deref());
+        }
+        answer.map_err(Unread::Other)
     }
 }
 
 impl Fetched {
-    fn open(&self, wanted: &Wanted, root: &RootKey) -> Result<Found> {
-        let binding = Binding {
-            store: &self.pin.store,
-            item: &wanted.item,
-            version: self.version,
-            accounts: &self.accounts,
-        };
-        let about = || damaged(&format!("version {} of {}", self.version, wanted.item));
-        let sealed_key = SealedKey::decode(&self.sealed_key).ok_or_else(about)?;
+    /// The value, if it is there and for `account`.
+    fn answer(&self, wanted: &Wanted, account: Option<&Name>, root: &RootKey) -> Result<Found> {
+        let newest = self.shown.versions.get(&self.shown.newest);
+        let Some(newest) = newest else { return Err(not_found(wanted, "is not in the store")) };
+        admit(&newest.accounts, wanted, account)?;
+        let Some((version, sealed_key, sealed)) = &self.chosen else { return Err(self.missing_part(wanted)) };
+        // What was sealed for others stays theirs, whatever the item's later versions say.
+        let Some(row) = self.shown.versions.get(version) else { return Err(self.missing_part(wanted)) };
+        admit(&row.accounts, wanted, account)?;
+        match (row.gone, sealed_key, sealed) {
+            (false, Some(sealed_key), Some(sealed)) => {
+                self.open(wanted, *version, &row.accounts, sealed_key, sealed, root)
+            }
+            _ => Err(Error::new(
+                ErrorKind::Revoked,
+                format!("version {version} of {} was deleted", wanted.item),
+            )),
+        }
+    }
+
+    fn open(
+        &self,
+        wanted: &Wanted,
+        version: u64,
+        accounts: &ServiceAccounts,
+        sealed_key: &[u8],
+        sealed: &[u8],
+        root: &RootKey,
+    ) -> Result<Found> {
+        let binding = Binding { store: &self.pin.store, item: &wanted.item, version, accounts };
+        let about = || damaged(&format!("version {version} of {}", wanted.item));
+        let sealed_key = SealedKey::decode(sealed_key).ok_or_else(about)?;
         let data_key = if sealed_key.id == root.public().id() {
             sealed_key.open(binding, root.private())
         } else {
@@ -111,49 +137,20 @@ impl Fetched {
                 row.and_then(|row| row.key.open_private(&self.pin.store, &row.sealed_private, root));
             private.and_then(|private| sealed_key.open(binding, &private))
         };
-        let value = data_key.ok_or_else(about)?.decrypt(binding, &wanted.key, &self.sealed)?;
-        Ok(Found { value, version: self.version })
+        let value = data_key.ok_or_else(about)?.decrypt(binding, &wanted.key, sealed)?;
+        Ok(Found { value, version })
     }
-}
 
-struct VersionRow {
-    version: u64,
-    accounts: String,
-    sealed_key: Option<Vec<u8>>,
-    sealed: Option<Vec<u8>>,
-}
-
-fn fetch(connection: &Connection, wanted: &Wanted, account: Option<&Name>) -> Inside<Fetched> {
-    let pin = identity(connection)?;
-    let Some((item, accounts)) = policy(connection, &wanted.item)? else {
-        return Err(not_found(wanted, "is not in the store").into());
-    };
-    admit(&accounts, wanted, account)?;
-    let Some(row) = version_row(connection, item, wanted)? else {
-        return Err(missing_part(connection, item, wanted)?.into());
-    };
-    // What was sealed for others stays theirs, whatever the item's later versions say.
-    let accounts = decode_accounts(&row.accounts)?;
-    admit(&accounts, wanted, account)?;
-    let (Some(sealed_key), Some(sealed)) = (row.sealed_key, row.sealed) else {
-        let text = format!("version {} of {} was deleted", row.version, wanted.item);
-        return Err(Error::new(ErrorKind::Revoked, text).into());
-    };
-    let namespace = namespace_key(connection, &wanted.item.namespace)?;
-    Ok(Fetched { pin, namespace, version: row.version, accounts, sealed_key, sealed })
-}
-
-/// The item's number, and who may read it now.
-fn policy(connection: &Connection, item: &Item) -> Inside<Option<(i64, ServiceAccounts)>> {
-    let row: Option<(i64, String)> = connection
-        .query_row(
-            "SELECT id, accounts FROM items JOIN versions ON item = id AND version = last_version
-             WHERE namespace = ?1 AND name = ?2",
-            (item.namespace.as_str(), item.name.as_str()),
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    row.map(|(id, accounts)| Ok((id, decode_accounts(&accounts)?))).transpose()
+    fn missing_part(&self, wanted: &Wanted) -> Error {
+        let Some(version) = wanted.version else {
+            return not_found(wanted, &format!("has no key {}", wanted.key));
+        };
+        if self.shown.versions.contains_key(&version) {
+            not_found(wanted, &format!("has no key {} in version {version}", wanted.key))
+        } else {
+            not_found(wanted, &format!("has no version {version}"))
+        }
+    }
 }
 
 fn admit(accounts: &ServiceAccounts, wanted: &Wanted, account: Option<&Name>) -> Result<()> {
@@ -166,44 +163,6 @@ fn admit(accounts: &ServiceAccounts, wanted: &Wanted, account: Option<&Name>) ->
     };
     let remedy = format!("if it should be, put it again with --service-account {name} among the others");
     Err(Error::new(ErrorKind::Denied, format!("{} is not for {whom}", wanted.item)).remedy(remedy))
-}
-
-/// The version asked for, or the newest that has the key: deleted or not, since an older value
-/// must not come back because the newer was deleted.
-fn version_row(connection: &Connection, item: i64, wanted: &Wanted) -> Inside<Option<VersionRow>> {
-    let row = connection
-        .query_row(
-            "SELECT version, accounts, sealed_key, sealed FROM contents JOIN versions USING (item, version)
-             WHERE item = ?1 AND key = ?2 AND (?3 IS NULL OR version = ?3)
-             ORDER BY version DESC LIMIT 1",
-            (item, wanted.key.as_str(), wanted.version),
-            |row| {
-                Ok(VersionRow {
-                    version: row.get(0)?,
-                    accounts: row.get(1)?,
-                    sealed_key: row.get(2)?,
-                    sealed: row.get(3)?,
-                })
-            },
-        )
-        .optional()?;
-    Ok(row)
-}
-
-fn missing_part(connection: &Connection, item: i64, wanted: &Wanted) -> Inside<Error> {
-    let Some(version) = wanted.version else {
-        return Ok(not_found(wanted, &format!("has no key {}", wanted.key)));
-    };
-    let known: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM versions WHERE item = ?1 AND version = ?2)",
-        (item, version),
-        |row| row.get(0),
-    )?;
-    Ok(if known {
-        not_found(wanted, &format!("has no key {} in version {version}", wanted.key))
-    } else {
-        not_found(wanted, &format!("has no version {version}"))
-    })
 }
 
 fn not_found(wanted: &Wanted, what: &str) -> Error {

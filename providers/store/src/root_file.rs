@@ -38,6 +38,11 @@ impl RootKeySource {
         self.beside_it(".pub")
     }
 
+    /// Where it is kept how new the store was seen to be: `.mark` after the root key's name.
+    pub fn mark_file(&self) -> PathBuf {
+        self.beside_it(".mark")
+    }
+
     /// The root key.
     ///
     /// # Errors
@@ -164,7 +169,7 @@ pub(crate) struct RotationLock {
     _directory: File,
 }
 
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -4,11 +4,15 @@ use provider::{Error, ErrorKind, Result};
 use rusqlite::Transaction;
 use serde::Serialize;
 
+use crate::checkpoint::Checkpoint;
 use crate::database::{Inside, namespace_key};
 use crate::envelope::{Binding, SealedKey};
 use crate::keys::{KeyId, PrivateKey, Recipient, RootKey, StoreId};
+use crate::ledger::{Said, namespaces, sign, verified};
+use crate::mark::Marks;
 use crate::name::{Item, Name};
 use crate::pin::{Pin, write_beside};
+use crate::root_file::RootKeySource;
 use crate::rows::{decode_accounts, namespace_keys};
 use crate::store::{Store, save_namespace_key};
 
@@ -41,15 +45,21 @@ impl Store {
     ///
     /// `NotFound`: there is no such namespace. The root key is not this store's. Nothing is changed then.
     pub fn rotate_namespaces(&mut self, namespace: Option<&Name>) -> Result<Rotated> {
-        let rotated = self.write(|transaction, pin, trust| {
+        let (rotated, signed) = self.write(|transaction, pin, trust| {
             let root = trust.root().unlock_as(&pin.root)?;
             let mut rotated = Rotated::none();
+            let marks = Marks::load(trust.root(), pin.store)?;
+            let mut signed = Marks::none(pin.store);
             for name in wanted(transaction, namespace)? {
+                let before = verified(transaction, pin, &name, &marks.of(&name))?;
                 rotate_namespace(transaction, &pin.store, &root, &name, &mut rotated)?;
+                let sequence = sign(transaction, pin, &root, &name, &before, &Said::default())?;
+                signed.raise(&name, sequence);
                 rotated.namespaces.push(name);
             }
-            Ok(rotated)
+            Ok((rotated, signed))
         })?;
+        self.remember(&signed);
         self.database.forget_old_pages();
         Ok(rotated)
     }
@@ -63,13 +73,14 @@ impl Store {
     pub fn rotate_root(&mut self) -> Result<Rotated> {
         let source = &self.trust.root().clone();
         let lock = source.lock()?;
-        let (rotated, pin) = self.write(|transaction, pin, _| {
+        let (rotated, pin, signed) = self.write(|transaction, pin, _| {
             source.finish(&lock, &pin.root)?;
             let (old, new) = (source.unlock_as(&pin.root)?, RootKey::generate()?);
             source.prepare(&lock, &new)?;
             let next = Pin { root: *new.public(), ..*pin };
             // Whoever puts meanwhile finds the one or the other in the database.
             write_beside(source, &[*pin, next])?;
+            let before = all_verified(transaction, pin, source)?;
             let mut rotated = Rotated::none();
             reseal_namespaces(transaction, &pin.store, &old, &new, &mut rotated)?;
             reseal_unowned(transaction, &pin.store, &old, &new, &mut rotated)?;
@@ -77,8 +88,13 @@ impl Store {
                 "UPDATE store SET root_seal = ?1, root_verify = ?2",
                 (&new.public().seal.0, &new.public().verify),
             )?;
-            Ok((Rotated { root_key: Some(new.public().id().to_string()), ..rotated }, next))
+            let mut signed = Marks::none(pin.store);
+            for (name, before) in before {
+                signed.raise(&name, sign(transaction, &next, &new, &name, &before, &Said::default())?);
+            }
+            Ok((Rotated { root_key: Some(new.public().id().to_string()), ..rotated }, next, signed))
         })?;
+        self.remember(&signed);
         source.replace(&lock)?;
         write_beside(source, &[pin])?;
         self.database.forget_old_pages();
@@ -90,6 +106,20 @@ impl Rotated {
     fn none() -> Self {
         Self { namespaces: Vec::new(), versions: 0, damaged: Vec::new(), root_key: None }
     }
+}
+
+/// What is signed of each namespace, once all of it was found in the database.
+fn all_verified(
+    transaction: &Transaction<'_>,
+    pin: &Pin,
+    source: &RootKeySource,
+) -> Inside<Vec<(Name, Checkpoint)>> {
+    let marks = Marks::load(source, pin.store)?;
+    let verify = |name: Name| {
+        let before = verified(transaction, pin, &name, &marks.of(&name))?;
+        Ok((name, before))
+    };
+    namespaces(transaction, &marks)?.into_iter().map(verify).collect()
 }
 
 fn wanted(transaction: &Transaction<'_>, only: Option<&Name>) -> Inside<Vec<Name>> {

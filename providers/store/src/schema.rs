@@ -11,7 +11,9 @@ use rusqlite::Connection;
 use crate::database::{Fault, Inside};
 
 /// The form that this secretfs writes.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
+/// The form before it, which has neither checkpoints nor deletions that can be undone.
+pub(crate) const BEFORE: i32 = 1;
 
 const FIRST: &str = "
 CREATE TABLE store (
@@ -37,6 +39,16 @@ CREATE TABLE contents (
 ) STRICT, WITHOUT ROWID;
 ";
 
+const SECOND: &str = "
+CREATE TABLE checkpoints (
+    namespace TEXT PRIMARY KEY, sequence INTEGER NOT NULL, statement BLOB NOT NULL, signature BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE purges (
+    item INTEGER NOT NULL, version INTEGER NOT NULL, due INTEGER NOT NULL,
+    PRIMARY KEY (item, version)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Type, name, table and text of each thing in a schema, in order.
 type Schema = Vec<(String, String, String, Option<String>)>;
 
@@ -44,12 +56,24 @@ type Schema = Vec<(String, String, String, Option<String>)>;
 const MOST: usize = 32;
 
 pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(FIRST)
+    connection.execute_batch(FIRST)?;
+    upgrade(connection)
 }
 
-/// Refuses a database whose schema is not that of a store of this form, to the letter.
-pub(crate) fn check(connection: &Connection) -> Inside<()> {
-    let expected = expected().map_err(Fault::Sql)?;
+/// Makes what the form before lacks.
+pub(crate) fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(SECOND)?;
+    connection.pragma_update(None, "user_version", VERSION)
+}
+
+/// Which form a database says it has.
+pub(crate) fn form(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Refuses a database whose schema is not that of a store of `form`, to the letter.
+pub(crate) fn check(connection: &Connection, form: i32) -> Inside<()> {
+    let expected = expected(form).map_err(Fault::Sql)?;
     if read(connection)? == *expected { Ok(()) } else { Err(foreign().into()) }
 }
 
@@ -58,15 +82,21 @@ pub(crate) fn cookie(connection: &Connection) -> rusqlite::Result<i32> {
     connection.query_row("PRAGMA schema_version", [], |row| row.get(0))
 }
 
-fn expected() -> rusqlite::Result<&'static Schema> {
-    static SCHEMA: OnceLock<Schema> = OnceLock::new();
-    if let Some(schema) = SCHEMA.get() {
+fn expected(form: i32) -> rusqlite::Result<&'static Schema> {
+    static PRESENT: OnceLock<Schema> = OnceLock::new();
+    static PAST: OnceLock<Schema> = OnceLock::new();
+    let known = if form == BEFORE { &PAST } else { &PRESENT };
+    if let Some(schema) = known.get() {
         return Ok(schema);
     }
     let model = Connection::open_in_memory()?;
-    create(&model)?;
+    if form == BEFORE {
+        model.execute_batch(FIRST)?
+    } else {
+        create(&model)?
+    }
     let schema = read(&model)?;
-    Ok(SCHEMA.get_or_init(|| schema))
+    Ok(known.get_or_init(|| schema))
 }
 
 fn read(connection: &Connection) -> rusqlite::Result<Schema> {

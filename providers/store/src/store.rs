@@ -9,10 +9,11 @@ use rusqlite::{Connection, Transaction};
 use serde::Serialize;
 
 use crate::bundle::{Bundle, Record, Values};
-use crate::database::{Database, Inside, Role, namespace_key};
+use crate::database::{Database, Inside, namespace_key};
 use crate::envelope::{Binding, SealedVersion};
 use crate::import::{check_accounts, check_sealing, check_version};
-use crate::keys::{PrivateKey, PublicKey, Recipient, RootKey, StoreId};
+use crate::keys::{NamespaceKey, PrivateKey, PublicKey, Recipient, RootKey, StoreId};
+use crate::ledger::{check_key, signed};
 use crate::name::{Item, Name, ServiceAccounts};
 use crate::pin::{Anchor, Pin, Trust, write_beside};
 use crate::root_file::RootKeySource;
@@ -125,35 +126,6 @@ impl Store {
         Ok(Self { database, trust: Trust::establish(&Anchor::new(root.clone()))? })
     }
 
-    /// Opens the store in `directory`, if it is the one that `anchor` knows.
-    ///
-    /// # Errors
-    ///
-    /// There is none, or it is damaged or not for this user. `Denied`: it is another one, or it is not
-    /// known here which it should be.
-    pub fn open(directory: &Path, anchor: &Anchor) -> Result<Self> {
-        let database = Database::open(directory, Role::Command)?;
-        let mut store = Self { database, trust: Trust::establish(anchor)? };
-        let said = store.read(|_, said| Ok(*said))?;
-        store.trust.pin(&said);
-        Ok(store)
-    }
-
-    /// Runs `work` on a database that says who it should be.
-    fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &Pin) -> Inside<T>) -> Result<T> {
-        let trust = &self.trust;
-        self.database.read(|transaction| work(transaction, &trust.identity(transaction)?))
-    }
-
-    /// Runs `work` as the only writer of such a database.
-    pub(crate) fn write<T>(
-        &mut self,
-        work: impl FnOnce(&Transaction<'_>, &Pin, &Trust) -> Inside<T>,
-    ) -> Result<T> {
-        let trust = &self.trust;
-        self.database.write(|transaction| work(transaction, &trust.identity(transaction)?, trust))
-    }
-
     /// Adds a version to `item`, the first one if it is new.
     ///
     /// `accounts` are who may read it: by default those who could read the version before, any for
@@ -164,7 +136,7 @@ impl Store {
     ///
     /// The database cannot be written. `Denied`: somebody tampered with the namespace's key or the root's.
     pub fn put(&mut self, item: &Item, accounts: Option<ServiceAccounts>, values: &Values) -> Result<Put> {
-        self.write(|transaction, pin, trust| {
+        self.change(&item.namespace, |transaction, pin, trust| {
             let recipient = recipient(transaction, pin, &item.namespace, trust)?;
             let newest = newest(transaction, item)?;
             let version = newest.as_ref().map_or(1, |newest| newest.version + 1);
@@ -183,7 +155,7 @@ impl Store {
     /// `Invalid`: it is for another store, for a key that was rotated away, older than what is
     /// there, or it would change who may read the item.
     pub fn import(&mut self, record: &Record, accounts: RecordAccounts) -> Result<Put> {
-        self.write(|transaction, pin, _| {
+        self.change(&record.item.namespace, |transaction, pin, _| {
             check_sealing(transaction, pin, record)?;
             let newest = newest(transaction, &record.item)?;
             check_version(record, newest.as_ref())?;
@@ -205,6 +177,7 @@ impl Store {
             let keys = namespace_keys(transaction)?;
             for key in &keys {
                 key.recipient(&pin.store, &pin.root)?;
+                current(transaction, pin, &key.namespace, Some(key))?;
             }
             Ok(Bundle::new(pin.store, pin.root, keys))
         })
@@ -265,7 +238,7 @@ impl Store {
     ///
     /// `NotFound`: there never was such a thing. `Revoked`: it was deleted before.
     pub fn delete(&mut self, item: &Item, version: Option<u64>) -> Result<Deleted> {
-        let deleted = self.write(|transaction, _, _| {
+        let deleted = self.change(&item.namespace, |transaction, _, _| {
             let Some(id) = item_id(transaction, item)? else { return Err(unknown(item).into()) };
             let versions = live_versions(transaction, id, version)?;
             if versions.is_empty() {
@@ -283,8 +256,11 @@ impl Store {
 
 /// Whom to seal to for `namespace`; a new key pair where it has none and the root key can vouch for one.
 fn recipient(transaction: &Transaction<'_>, pin: &Pin, namespace: &Name, trust: &Trust) -> Inside<Recipient> {
-    if let Some(row) = namespace_key(transaction, namespace)? {
-        return Ok(row.key.recipient(&pin.store, &pin.root)?);
+    let row = namespace_key(transaction, namespace)?;
+    let signed = row.as_ref().map(|row| row.key.recipient(&pin.store, &pin.root)).transpose()?;
+    current(transaction, pin, namespace, row.as_ref().map(|row| &row.key))?;
+    if let Some(recipient) = signed {
+        return Ok(recipient);
     }
     let Some(root) = trust.unlock(&pin.root) else {
         return Ok(pin.root.recipient());
@@ -292,6 +268,18 @@ fn recipient(transaction: &Transaction<'_>, pin: &Pin, namespace: &Name, trust: 
     let (key, private) = PrivateKey::generate()?;
     save_namespace_key(transaction, &pin.store, namespace, key, &private, &root)?;
     Ok(key.recipient())
+}
+
+/// Refuses a key of `namespace` that a checkpoint says was replaced: who has seen its private half would
+/// read what is put.
+fn current(
+    transaction: &Transaction<'_>,
+    pin: &Pin,
+    namespace: &Name,
+    key: Option<&NamespaceKey>,
+) -> Inside<()> {
+    let Some(checkpoint) = signed(transaction, pin, namespace)? else { return Ok(()) };
+    Ok(check_key(namespace, &checkpoint, key.map(|key| key.public.id()))?)
 }
 
 /// Makes `key` the key of `namespace`, its private half sealed to `root`.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provider_store::Store;
+use provider_store::{Anchor, Store};
 
 use crate::fixture::{Fixture, fetch, item, source, workload};
 
@@ -74,6 +74,7 @@ async fn a_restored_store_is_announced_and_read() {
     for file in ["store.db-shm", "store.db-wal", "store.db"] {
         std::fs::rename(backup.directory().join(file), store.directory().join(file)).unwrap();
     }
+    Store::accept_older(store.directory(), &Anchor::new(store.root())).unwrap();
 
     loop {
         tokio::time::timeout(SOON, changes.changed()).await.unwrap();

@@ -8,6 +8,7 @@ mod fixture;
 mod forged;
 mod hostile;
 mod reading;
+mod rollback;
 mod rotation;
 mod secrecy;
 mod writing;

@@ -1,0 +1,149 @@
+//! How a store is opened, read and changed: by a database that was compared with what is known of it.
+
+use std::path::Path;
+
+use provider::{Error, ErrorKind, Result};
+use rusqlite::Transaction;
+
+use crate::checkpoint::{Checkpoint, older};
+use crate::database::{Database, Inside, Role, identity};
+use crate::ledger::{Said, namespaces, sign, verified};
+use crate::mark::Marks;
+use crate::name::Name;
+use crate::pin::{Anchor, Pin, Trust};
+use crate::root_file::RootKeySource;
+use crate::schema;
+use crate::store::Store;
+
+impl Store {
+    /// Opens the store in `directory`, if it is the one that `anchor` knows. One that an older secretfs
+    /// made is brought to the present form, where the root key can be opened.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it is damaged or not for this user. `Denied`: it is another one, or it is not
+    /// known here which it should be.
+    pub fn open(directory: &Path, anchor: &Anchor) -> Result<Self> {
+        let mut store = Self::connect(directory, anchor)?;
+        if store.database.is_of_the_past() {
+            if !store.trust.holds_root() {
+                return Err(of_the_past(directory));
+            }
+            migrate(&mut store.database, anchor.root())?;
+        }
+        Ok(store)
+    }
+
+    /// The same for a store of any form, whatever its state.
+    pub(crate) fn connect(directory: &Path, anchor: &Anchor) -> Result<Self> {
+        let database = Database::open(directory, Role::Command)?;
+        let mut store = Self { database, trust: Trust::establish(anchor)? };
+        let said = store.read(|_, said| Ok(*said))?;
+        store.trust.pin(&said);
+        Ok(store)
+    }
+
+    /// Runs `work` on a database that is the one it should be.
+    pub(crate) fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &Pin) -> Inside<T>) -> Result<T> {
+        let trust = &self.trust;
+        self.database.read(|transaction| work(transaction, &trust.identity(transaction)?))
+    }
+
+    /// Runs `work` as the only writer of such a database.
+    pub(crate) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>, &Pin, &Trust) -> Inside<T>,
+    ) -> Result<T> {
+        let trust = &self.trust;
+        self.database.write(|transaction| work(transaction, &trust.identity(transaction)?, trust))
+    }
+
+    /// Changes something in `namespace`. Where the root key can be opened, only after what was there was
+    /// found to be no older than known, and with a new checkpoint in the same transaction.
+    pub(crate) fn change<T>(
+        &mut self,
+        namespace: &Name,
+        work: impl FnOnce(&Transaction<'_>, &Pin, &Trust) -> Inside<T>,
+    ) -> Result<T> {
+        self.change_from(namespace, |transaction, pin, trust, _| {
+            Ok((work(transaction, pin, trust)?, Said::default()))
+        })
+    }
+
+    /// The same for what depends on the checkpoint before, `None` without the root key, or has something to
+    /// say in the next.
+    pub(crate) fn change_from<T>(
+        &mut self,
+        namespace: &Name,
+        work: impl FnOnce(&Transaction<'_>, &Pin, &Trust, Option<&Checkpoint>) -> Inside<(T, Said)>,
+    ) -> Result<T> {
+        let (result, signed) = self.write(|transaction, pin, trust| {
+            let mut signed = Marks::none(pin.store);
+            let Some(root) = trust.unlock(&pin.root) else {
+                let (result, _) = work(transaction, pin, trust, None)?;
+                return Ok((result, signed));
+            };
+            let marks = Marks::load(trust.root(), pin.store)?;
+            let before = verified(transaction, pin, namespace, &marks.of(namespace))?;
+            let (result, said) = work(transaction, pin, trust, Some(&before))?;
+            signed.raise(namespace, sign(transaction, pin, &root, namespace, &before, &said)?);
+            Ok((result, signed))
+        })?;
+        self.remember(&signed);
+        Ok(result)
+    }
+
+    /// Writes down how new the store is now.
+    pub(crate) fn remember(&self, signed: &Marks) {
+        if !signed.namespaces.is_empty() {
+            warn_of(self.trust.root(), signed.save(self.trust.root()));
+        }
+    }
+}
+
+/// Says that the mark could not be written.
+pub(crate) fn warn_of(root: &RootKeySource, saved: std::io::Result<()>) {
+    if let Err(error) = saved {
+        tracing::warn!(
+            file = %root.mark_file().display(), %error,
+            "cannot write down how new the store is: an older state of it would not be noticed by this host's next process"
+        );
+    }
+}
+
+/// Brings a store of the form before to the present one, with a checkpoint of each namespace, in one transaction.
+///
+/// # Errors
+///
+/// The root key cannot be opened here. `Denied`: the store had the present form before.
+pub(crate) fn migrate(database: &mut Database, root: &RootKeySource) -> Result<()> {
+    let signed = database.write(|transaction| {
+        let pin = identity(transaction)?;
+        let mut signed = Marks::none(pin.store);
+        if schema::form(transaction)? == schema::VERSION {
+            return Ok(signed);
+        }
+        let key = root.unlock_as(&pin.root)?;
+        let marks = Marks::load(root, pin.store)?;
+        if !marks.namespaces.is_empty() {
+            return Err(older("it has the form of an older secretfs again").into());
+        }
+        schema::upgrade(transaction)?;
+        for name in namespaces(transaction, &marks)? {
+            let sequence = sign(transaction, &pin, &key, &name, &Checkpoint::default(), &Said::default())?;
+            signed.raise(&name, sequence);
+        }
+        Ok(signed)
+    })?;
+    if let Err(error) = signed.save(root) {
+        tracing::debug!(%error, "what is known of the store is kept in memory only");
+    }
+    Ok(())
+}
+
+fn of_the_past(directory: &Path) -> Error {
+    let text = format!("store {} has the form of an older secretfs", directory.display());
+    Error::new(ErrorKind::Unavailable, text).remedy(
+        "run `secretfs store list` once where its root key is, or start there what mounts: that brings it to the present form",
+    )
+}

@@ -1,0 +1,223 @@
+//! What the holder of the root key once saw in a namespace, signed.
+//!
+//! Who may write to the database can put back rows of an earlier day, which are authentic. So whoever
+//! holds the root key signs what there is: versions, for whom they are, and which are deleted. What the
+//! database holds later must have all of it; newer versions and deletions may follow, by anybody who
+//! may put.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest;
+use provider::{Error, ErrorKind, Result};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use serde::{Deserialize, Serialize};
+
+use crate::base64text;
+use crate::database::Inside;
+use crate::envelope::Fields;
+use crate::keys::{KeyId, RootKey};
+use crate::name::{Item, ItemName, Name, ServiceAccounts};
+use crate::pin::Pin;
+
+/// Longest statement, in bytes: some fifty thousand versions of one namespace.
+const MAX_STATEMENT: usize = 3 * 1024 * 1024;
+
+/// SHA-256 of the ciphertext of a version's values and of their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Digest(#[serde(with = "base64text::array")] [u8; 32]);
+
+/// What is known of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) accounts: ServiceAccounts,
+    /// `None` where the ciphertext was destroyed before anybody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) contents: Option<Digest>,
+    /// Whether it was deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) gone: bool,
+    /// The checkpoint that brought it back after a deletion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) back: Option<u64>,
+}
+
+/// The versions of an item.
+pub(crate) type Versions = BTreeMap<u64, Known>;
+
+/// What a namespace held at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Checkpoint {
+    /// Larger than those of all checkpoints of the namespace before.
+    pub(crate) sequence: u64,
+    /// The checkpoint at which an older state was accepted last, with whatever it lacked.
+    #[serde(default)]
+    pub(crate) restored: u64,
+    /// The namespace's own key, if it has one.
+    pub(crate) key: Option<KeyId>,
+    pub(crate) items: BTreeMap<ItemName, Versions>,
+}
+
+/// A checkpoint as the database keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Signed {
+    pub(crate) sequence: u64,
+    statement: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Digest {
+    /// Of a version with these keys and their ciphertext, in order; `None` for what was destroyed.
+    pub(crate) fn of<'a>(contents: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Self {
+        let fields = contents.fold(Fields::new("secretfs version"), |fields, (key, sealed)| {
+            let hash = sealed.map(|sealed| digest::digest(&digest::SHA256, sealed));
+            fields.with(key.as_bytes()).with(hash.as_ref().map_or(&[], |hash| hash.as_ref()))
+        });
+        let mut bytes = [0; 32];
+        let hash = digest::digest(&digest::SHA256, fields.bytes());
+        bytes.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+        Self(bytes)
+    }
+}
+
+impl Checkpoint {
+    /// What is known of `item`.
+    pub(crate) fn of(&self, item: &ItemName) -> Option<&Versions> {
+        self.items.get(item)
+    }
+
+    /// Signs it as the one of `namespace` and writes it down.
+    pub(crate) fn save(
+        &self,
+        transaction: &Transaction<'_>,
+        pin: &Pin,
+        namespace: &Name,
+        root: &RootKey,
+    ) -> Inside<()> {
+        let statement = serde_json::to_vec(self).map_err(|_| unsigned(namespace))?;
+        if statement.len() > MAX_STATEMENT {
+            return Err(too_long(namespace).into());
+        }
+        let signature = root.sign(&fields(pin, namespace, self.sequence, &statement))?;
+        transaction.execute(
+            "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4)",
+            (namespace.as_str(), self.sequence, statement, signature),
+        )?;
+        Ok(())
+    }
+}
+
+impl Signed {
+    /// The checkpoint of `namespace`, if there is one.
+    pub(crate) fn read(connection: &Connection, namespace: &Name) -> Inside<Option<Self>> {
+        let text = "SELECT sequence, statement, signature FROM checkpoints WHERE namespace = ?1";
+        Ok(connection
+            .query_row(text, [namespace.as_str()], |row| {
+                Ok(Self { sequence: row.get(0)?, statement: row.get(1)?, signature: row.get(2)? })
+            })
+            .optional()?)
+    }
+
+    /// Its number alone.
+    pub(crate) fn sequence(connection: &Connection, namespace: &Name) -> Inside<Option<u64>> {
+        let text = "SELECT sequence FROM checkpoints WHERE namespace = ?1";
+        Ok(connection.query_row(text, [namespace.as_str()], |row| row.get(0)).optional()?)
+    }
+
+    /// What it says, if the root key of `pin` signed that for `namespace`.
+    ///
+    /// # Errors
+    ///
+    /// `Denied`: somebody else wrote it.
+    pub(crate) fn open(&self, pin: &Pin, namespace: &Name) -> Result<Checkpoint> {
+        let fields = fields(pin, namespace, self.sequence, &self.statement);
+        if !pin.root.signed(&fields, &self.signature) {
+            return Err(unsigned(namespace));
+        }
+        let checkpoint: Checkpoint =
+            serde_json::from_slice(&self.statement).map_err(|_| unsigned(namespace))?;
+        if checkpoint.sequence == self.sequence { Ok(checkpoint) } else { Err(unsigned(namespace)) }
+    }
+}
+
+fn fields(pin: &Pin, namespace: &Name, sequence: u64, statement: &[u8]) -> Fields {
+    Fields::new("secretfs checkpoint")
+        .with(&pin.store.0)
+        .with(namespace.as_str().as_bytes())
+        .with(&sequence.to_be_bytes())
+        .with(statement)
+}
+
+/// The rows of an item that decide about an answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
+    /// The newest version that the item says it has.
+    pub(crate) newest: u64,
+    /// The oldest version that decides; all from there on are in `versions` as far as they exist.
+    pub(crate) from: u64,
+    pub(crate) versions: Versions,
+}
+
+/// Refuses rows that are older than what is known, or not what they were.
+///
+/// # Errors
+///
+/// `Denied`, saying what is wrong with which version.
+pub(crate) fn compare(item: &Item, known: &Versions, shown: &Shown) -> Result<()> {
+    let Some((last, _)) = known.last_key_value() else { return Ok(()) };
+    if shown.newest < *last {
+        return Err(older(&format!("{item} is at version {}, and had version {last} before", shown.newest)));
+    }
+    for (version, known) in known.range(shown.from..) {
+        let about = format!("version {version} of {item}");
+        match shown.versions.get(version) {
+            None => return Err(older(&format!("{about} has vanished without having been deleted"))),
+            Some(row) if known.gone && !row.gone => {
+                return Err(older(&format!("{about} was deleted, and is back")));
+            }
+            Some(row) if !known.admits(row) => return Err(older(&format!("{about} is not what it was"))),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+impl Known {
+    /// Whether `row` is the same version, deleted since or not.
+    pub(crate) fn admits(&self, row: &Self) -> bool {
+        let same_contents = match (&self.contents, &row.contents) {
+            (Some(known), Some(row)) => known == row,
+            // What a deletion destroyed has no contents to compare.
+            _ => row.gone || self.gone || self.contents.is_none(),
+        };
+        self.accounts == row.accounts && (row.gone || same_contents)
+    }
+}
+
+/// Refuses an item of which nothing is left, although something is known.
+pub(crate) fn refuse_absence(item: &Item, known: &Versions) -> Result<()> {
+    if known.is_empty() {
+        return Ok(());
+    }
+    Err(older(&format!("{item} has vanished without having been deleted")))
+}
+
+/// The state of a store is older than one that was seen before.
+pub(crate) fn older(what: &str) -> Error {
+    Error::new(ErrorKind::Denied, format!("the store was rolled back: {what}")).remedy(
+        "if you restored a backup, say so with `secretfs store restore --accept-older`; otherwise find out who writes to \
+         the database, and restore a newer one",
+    )
+}
+
+fn unsigned(namespace: &Name) -> Error {
+    older(&format!("the root key did not sign the checkpoint of namespace {namespace}"))
+}
+
+fn too_long(namespace: &Name) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!("namespace {namespace} has more versions than a checkpoint of 3 MiB can list"),
+    )
+    .remedy("put what comes next into another namespace")
+}

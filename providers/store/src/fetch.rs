@@ -1,0 +1,123 @@
+//! What the database has of an item, as it stands: ciphertext, and the rows that decide about it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use provider::{Error, ErrorKind};
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::checkpoint::{Known, Shown, Signed};
+use crate::database::{Inside, NamespaceRow, identity, namespace_key};
+use crate::ledger::digest;
+use crate::name::Name;
+use crate::pin::Pin;
+use crate::read::Wanted;
+use crate::rows::decode_accounts;
+
+/// Most versions of an item that are looked at for one answer.
+const MOST_VERSIONS: usize = 10_000;
+/// How long their ciphertext is looked at for it.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Everything needed to judge and to open an answer but the root key.
+pub(crate) struct Fetched {
+    /// What the database says of itself; compared with the root key before anything is opened.
+    pub(crate) pin: Pin,
+    pub(crate) namespace: Option<NamespaceRow>,
+    /// The namespace's checkpoint, as far as it was not known.
+    pub(crate) checkpoint: Latest,
+    pub(crate) shown: Shown,
+    pub(crate) chosen: Option<Chosen>,
+}
+
+/// A namespace's checkpoint, for who knows one.
+pub(crate) enum Latest {
+    None,
+    /// The number of the one that is known.
+    Known,
+    Another(Signed),
+}
+
+/// Reads what `wanted` names; of its checkpoint the number alone if that is `known`.
+pub(crate) fn fetch(connection: &Connection, wanted: &Wanted, known: Option<u64>) -> Inside<Fetched> {
+    let namespace = &wanted.item.namespace;
+    let fetched = Fetched {
+        pin: identity(connection)?,
+        namespace: namespace_key(connection, namespace)?,
+        checkpoint: latest(connection, namespace, known)?,
+        shown: Shown::default(),
+        chosen: None,
+    };
+    let Some((item, newest)) = item(connection, wanted)? else { return Ok(fetched) };
+    let chosen = chosen(connection, item, wanted)?;
+    let from = chosen.as_ref().map(|(version, ..)| *version).or(wanted.version).unwrap_or_default();
+    let versions = versions(connection, item, from, newest, wanted.version)?;
+    // A version that the class names stands by itself: later ones decide only about who may read.
+    let from = if wanted.version.is_some() { newest.max(from) } else { from };
+    Ok(Fetched { shown: Shown { newest, from, versions }, chosen, ..fetched })
+}
+
+fn latest(connection: &Connection, namespace: &Name, known: Option<u64>) -> Inside<Latest> {
+    match Signed::sequence(connection, namespace)? {
+        None => Ok(Latest::None),
+        same if same == known => Ok(Latest::Known),
+        Some(_) => Ok(Signed::read(connection, namespace)?.map_or(Latest::None, Latest::Another)),
+    }
+}
+
+fn item(connection: &Connection, wanted: &Wanted) -> Inside<Option<(i64, u64)>> {
+    let text = "SELECT id, last_version FROM items WHERE namespace = ?1 AND name = ?2";
+    let name = (wanted.item.namespace.as_str(), wanted.item.name.as_str());
+    Ok(connection.query_row(text, name, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// A version, its sealed data key and a sealed value of it.
+type Chosen = (u64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// The version asked for, or the newest that has the key: deleted or not, since an older value
+/// must not come back because the newer was deleted.
+fn chosen(connection: &Connection, item: i64, wanted: &Wanted) -> Inside<Option<Chosen>> {
+    let row = connection
+        .query_row(
+            "SELECT version, sealed_key, sealed FROM contents JOIN versions USING (item, version)
+             WHERE item = ?1 AND key = ?2 AND (?3 IS NULL OR version = ?3)
+             ORDER BY version DESC LIMIT 1",
+            (item, wanted.key.as_str(), wanted.version),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()?;
+    Ok(row)
+}
+
+/// The versions from `from` on; of a version that the class names, that and the `newest`.
+fn versions(
+    connection: &Connection,
+    item: i64,
+    from: u64,
+    newest: u64,
+    named: Option<u64>,
+) -> Inside<BTreeMap<u64, Known>> {
+    let mut statement = connection.prepare(
+        "SELECT version, accounts, deleted IS NOT NULL FROM versions
+         WHERE item = ?1 AND version >= ?2 AND (?4 IS NULL OR version IN (?3, ?4)) ORDER BY version DESC",
+    )?;
+    let from = named.map_or(from, |named| named.min(newest));
+    let mut rows = statement.query((item, from, newest, named))?;
+    let (began, mut versions) = (Instant::now(), BTreeMap::new());
+    while let Some(row) = rows.next()? {
+        if versions.len() == MOST_VERSIONS || began.elapsed() > LONGEST {
+            return Err(too_many(item).into());
+        }
+        let (version, gone) = (row.get(0)?, row.get(2)?);
+        let accounts = decode_accounts(&row.get::<_, String>(1)?)?;
+        let contents = if gone { None } else { digest(connection, item, version)? };
+        versions.insert(version, Known { accounts, contents, gone, back: None });
+    }
+    Ok(versions)
+}
+
+fn too_many(item: i64) -> Error {
+    let text =
+        format!("item number {item} has too many or too long versions without the key that is asked for");
+    Error::new(ErrorKind::Unavailable, text).remedy("name a version in the class, or put the key again")
+}

@@ -1,0 +1,227 @@
+//! The newest that was seen of each namespace, kept where writers of the database cannot write.
+//!
+//! In memory for as long as a process runs, and in a file beside the root key (`root.key.mark`) where
+//! that directory can be written. Without either, nobody could tell an old state from the newest.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use provider::{Error, ErrorKind, Result};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{Checkpoint, Known, Versions, older};
+use crate::keys::StoreId;
+use crate::name::{Item, ItemName, Name};
+use crate::pin::{refuse_writable, replace};
+use crate::root_file::RootKeySource;
+
+/// Longest file that is read, in bytes.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+/// Most versions of an item that are kept beyond the checkpoint: the newest.
+const MOST_SEEN: usize = 64;
+/// How long others that write the file are waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How far a namespace was seen to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// The number of its newest checkpoint.
+    pub(crate) sequence: u64,
+    /// What was read since and that checkpoint does not have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) seen: BTreeMap<ItemName, Versions>,
+    /// Whether the file lacks this checkpoint's number.
+    #[serde(skip)]
+    is_unsaved: bool,
+}
+
+/// The marks of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Marks {
+    store: StoreId,
+    pub(crate) namespaces: BTreeMap<Name, Mark>,
+}
+
+impl Mark {
+    /// Follows the namespace to `checkpoint`.
+    ///
+    /// # Errors
+    ///
+    /// `Denied`: it is an older one, or lacks what was seen.
+    pub(crate) fn advance(&mut self, namespace: &Name, checkpoint: Option<&Checkpoint>) -> Result<()> {
+        let sequence = checkpoint.map_or(0, |checkpoint| checkpoint.sequence);
+        if sequence < self.sequence {
+            return Err(older(&format!("the checkpoint of namespace {namespace} is an older one, or gone")));
+        }
+        let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.sequence > self.sequence) else {
+            return Ok(());
+        };
+        if checkpoint.restored <= self.sequence {
+            self.find_all(namespace, checkpoint)?;
+        }
+        *self = Self { sequence, seen: BTreeMap::new(), is_unsaved: true };
+        Ok(())
+    }
+
+    /// A newer checkpoint was signed over all there was, so over what was seen as well.
+    fn find_all(&self, namespace: &Name, checkpoint: &Checkpoint) -> Result<()> {
+        for (name, versions) in &self.seen {
+            let item = Item { namespace: namespace.clone(), name: name.clone() };
+            let found = checkpoint.of(name);
+            for (version, seen) in versions {
+                let signed = found.and_then(|found| found.get(version));
+                self.find(seen, signed)
+                    .map_err(|what| older(&format!("version {version} of {item} {what}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, seen: &Known, signed: Option<&Known>) -> std::result::Result<(), &'static str> {
+        let signed = signed.ok_or("was seen, and is not in the next checkpoint")?;
+        if seen.gone && !signed.gone && signed.back.is_none_or(|back| back <= self.sequence) {
+            return Err("was deleted, and is back in the next checkpoint");
+        }
+        if seen.gone || seen.admits(signed) { Ok(()) } else { Err("is not what it was") }
+    }
+
+    /// Remembers versions of `item` that `checkpoint` does not have, or not so. Whether anything is new.
+    pub(crate) fn observe(&mut self, item: &ItemName, known: Option<&Versions>, rows: &Versions) -> bool {
+        let is_new = |(version, row): &(&u64, &Known)| {
+            known.and_then(|known| known.get(version)).is_none_or(|known| known.gone != row.gone)
+        };
+        let mut changed = false;
+        for (version, row) in rows.iter().filter(is_new) {
+            let seen = self.seen.entry(item.clone()).or_default();
+            changed |= seen.insert(*version, row.clone()).as_ref() != Some(row);
+            if seen.len() > MOST_SEEN {
+                seen.pop_first();
+            }
+        }
+        changed
+    }
+
+    /// Whether the file lacks the checkpoint's number; it is taken to have it from now on.
+    pub(crate) fn take_unsaved(&mut self) -> bool {
+        std::mem::take(&mut self.is_unsaved)
+    }
+
+    /// The newer of the two, or what both have seen.
+    fn merge(&mut self, other: &Self) {
+        if other.sequence > self.sequence {
+            *self = other.clone();
+        } else if other.sequence == self.sequence {
+            for (item, versions) in &other.seen {
+                self.seen.entry(item.clone()).or_default().extend(versions.clone());
+            }
+        }
+    }
+}
+
+impl Marks {
+    pub(crate) fn none(store: StoreId) -> Self {
+        Self { store, namespaces: BTreeMap::new() }
+    }
+
+    /// That of one namespace.
+    pub(crate) fn one(store: StoreId, namespace: &Name, mark: Mark) -> Self {
+        Self { store, namespaces: BTreeMap::from([(namespace.clone(), mark)]) }
+    }
+
+    /// What the file beside `root` has of `store`.
+    ///
+    /// # Errors
+    ///
+    /// `Denied`: it is damaged, of another store, or not safe from others.
+    pub(crate) fn load(root: &RootKeySource, store: StoreId) -> Result<Self> {
+        let path = root.mark_file();
+        let found = read(&path)?;
+        match found {
+            None => Ok(Self::none(store)),
+            Some(marks) if marks.store == store => Ok(marks),
+            Some(_) => Err(unusable(&path, "is of another store")),
+        }
+    }
+
+    /// `namespace` has a checkpoint of this number now.
+    pub(crate) fn raise(&mut self, namespace: &Name, sequence: u64) {
+        self.namespaces.insert(namespace.clone(), Mark { sequence, ..Mark::default() });
+    }
+
+    /// The mark of `namespace`.
+    pub(crate) fn of(&self, namespace: &Name) -> Mark {
+        self.namespaces.get(namespace).cloned().unwrap_or_default()
+    }
+
+    /// Adds these to the file beside `root`.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be written.
+    pub(crate) fn save(&self, root: &RootKeySource) -> io::Result<()> {
+        let path = root.mark_file();
+        let _lock = lock(&path)?;
+        let mut all = read(&path).ok().flatten().filter(|marks| marks.store == self.store);
+        let all = all.get_or_insert_with(|| Self::none(self.store));
+        for (namespace, mark) in &self.namespaces {
+            all.namespaces.entry(namespace.clone()).or_default().merge(mark);
+        }
+        replace(&path, &serde_json::to_vec(all)?, 0o600)
+    }
+
+    /// Puts these in the place of whatever the file had.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub(crate) fn save_alone(&self, root: &RootKeySource) -> io::Result<()> {
+        let path = root.mark_file();
+        let _lock = lock(&path)?;
+        replace(&path, &serde_json::to_vec(self)?, 0o600)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Marks>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(path, &format!("cannot be opened: {error}"))),
+    };
+    refuse_writable(path, &file)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|_| unusable(path, "is damaged"))
+}
+
+fn unusable(path: &Path, what: &str) -> Error {
+    let text = format!("the mark of how new the store is, {}, {what}", path.display());
+    Error::new(ErrorKind::Denied, text).remedy(
+        "find out who writes beside the root key; if the store is as you expect it, `secretfs store restore \
+         --accept-older` makes a new mark",
+    )
+}
+
+/// Keeps others from writing the file at `path` until dropped.
+fn lock(path: &Path) -> io::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name)?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
