@@ -145,7 +145,7 @@ async fn mount(
     if args.once {
         return leave(args, process, &id);
     }
-    tracing::info!(target = %target.display(), "mounted; SIGINT or SIGTERM unmounts");
+    tracing::info!(mounted_at = %target.display(), "mounted; SIGINT or SIGTERM unmounts");
     systemd::ready();
     follow(args, happenings, &stopped).await;
     Ok(())

@@ -85,7 +85,7 @@ async fn unmount(target: &Path, sockets: &SocketArgs) -> Outcome {
         if is_gone(target).await? {
             return Ok(());
         }
-        tracing::warn!(target = %target.display(), "its process does not unmount it, so this one does");
+        tracing::warn!(mounted_at = %target.display(), "its process does not unmount it, so this one does");
     }
     Ok(LocalMounter::default().unmount(target)?)
 }

@@ -163,14 +163,33 @@ fn shown(object: &ObjectStatus) -> String {
         ObjectState::Denied => format!("is denied: the store refuses it now, it still shows{version}, {age}"),
         ObjectState::Revoked => format!("is revoked: the store took it back, it still shows{version}, {age}"),
         ObjectState::Missing => "is missing, which the class allows".to_owned(),
-        ObjectState::Withdrawn => format!("is withdrawn: its file was taken back, {age}"),
+        ObjectState::Withdrawn => format!("is withdrawn: its file was taken back{}", last_confirmed(object)),
     }
+}
+
+/// What this process knows of it: an earlier one may have taken the file back.
+fn last_confirmed(object: &ObjectStatus) -> String {
+    let told = |seconds| format!(", last confirmed {} ago", time(seconds));
+    object.confirmed_seconds_ago.map_or_else(String::new, told)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admin::samples;
+
+    #[test]
+    fn a_withdrawn_file_is_never_said_to_be_unconfirmed() {
+        let withdrawn = |confirmed_seconds_ago| ObjectStatus {
+            state: ObjectState::Withdrawn,
+            confirmed_seconds_ago,
+            ..samples::ailing().objects.remove(0)
+        };
+
+        assert_eq!(shown(&withdrawn(None)), "is withdrawn: its file was taken back");
+        let told = "is withdrawn: its file was taken back, last confirmed 40 s ago";
+        assert_eq!(shown(&withdrawn(Some(40))), told);
+    }
 
     const AILING: &str = include_str!("../../tests/golden/why-ailing.txt");
     const WELL: &str = include_str!("../../tests/golden/why-well.txt");

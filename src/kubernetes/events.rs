@@ -4,13 +4,14 @@
 //! told in time is dropped and counted. That a publish is refused, kubelet tells itself, in our words.
 
 mod allowance;
+mod folding;
 mod notice;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use kube::Client;
-use kube::runtime::events::{Event, Recorder, Reporter};
+use kube::runtime::events::{Event, Reporter};
 use provider::Moment as _;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
@@ -22,6 +23,7 @@ use crate::kubernetes::connection::ANSWER;
 use crate::metrics::{Metrics, Telling};
 use crate::volume::report::{Happening, What};
 use allowance::Allowance;
+use folding::Folding;
 
 pub use notice::{Notice, Reason};
 
@@ -53,10 +55,7 @@ impl Teller {
 
 /// Sends Events for as long as it runs.
 pub struct Events {
-    client: Client,
-    reporter: Reporter,
-    /// Makes one Event of those that repeat each other.
-    recorder: Recorder,
+    folding: Folding,
     happenings: broadcast::Receiver<Happening>,
     inbox: mpsc::Receiver<Notice>,
     waiting: VecDeque<(Instant, Notice)>,
@@ -84,9 +83,7 @@ impl Events {
         let reporter = Reporter { controller: COMPONENT.to_owned(), instance: Some(node.to_owned()) };
         let (sender, inbox) = mpsc::channel(INBOX);
         let events = Self {
-            recorder: Recorder::new(client.clone(), reporter.clone()),
-            client,
-            reporter,
+            folding: Folding::new(client, reporter),
             happenings,
             inbox,
             waiting: VecDeque::new(),
@@ -151,14 +148,16 @@ impl Events {
         }
         let event: Event = notice.event();
         let reference = notice.regarding();
-        match timeout(ANSWER, self.recorder.publish(&event, &reference)).await {
+        let recorder = self.folding.recorder(notice);
+        match timeout(ANSWER, recorder.publish(&event, &reference)).await {
             Ok(Ok(())) => self.sent(),
             Ok(Err(error)) => {
                 self.failed(&crate::kubernetes::told(&error, "create and patch events"));
                 if is_final(&error) {
                     // What was to be counted as a repetition may be gone.
-                    self.recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-                    self.waiting.pop_front();
+                    if let Some((_, notice)) = self.waiting.pop_front() {
+                        self.folding.forget(&notice);
+                    }
                 }
             }
             Err(_) => self.failed("it does not answer"),

@@ -15,6 +15,7 @@ use crate::volume::extent::Extent;
 use crate::volume::freshness::{Condition, Freshness, Notice, Policy};
 use crate::volume::parts::Pace;
 use crate::volume::reader::{Demand, Reader, Readout};
+use crate::volume::report::Outlook;
 
 /// A class as one volume reads it.
 #[derive(Debug)]
@@ -262,6 +263,20 @@ impl Content {
     /// When the last of what is shown was confirmed.
     pub fn confirmed_at(&self) -> Option<Instant> {
         self.objects.iter().filter_map(Freshness::good).map(|good| good.confirmed).min()
+    }
+
+    /// What becomes of the files of the objects that are in trouble of this kind.
+    pub fn outlook(&self, kind: ErrorKind) -> Outlook {
+        let troubled = |state: &&Freshness| state.error().is_some_and(|error| error.kind() == kind);
+        let outlooks = self.objects.iter().filter(troubled).map(|state| state.outlook(&self.policy));
+        outlooks
+            .max_by_key(|outlook| match outlook {
+                Outlook::Gone => 0,
+                Outlook::Stay => 1,
+                Outlook::StayUntilTooOld => 2,
+                Outlook::GoWhenConfirmed => 3,
+            })
+            .unwrap_or(Outlook::Stay)
     }
 
     /// When a verdict on some object may change by itself.

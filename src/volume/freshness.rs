@@ -9,6 +9,8 @@ use manifest::{OnDenied, OnRevoked, OnStale, Settings};
 use provider::{Error, ErrorKind, Moment as _, Object};
 use tokio::time::Instant;
 
+use crate::volume::report::Outlook;
+
 /// Time between the two polled answers that make a withdrawal.
 pub const CONFIRM_AFTER: Duration = Duration::from_secs(30);
 
@@ -87,6 +89,8 @@ pub struct Freshness {
     trouble: Option<Trouble>,
     withdrawn: bool,
     missing: bool,
+    /// When the store last confirmed what was taken back since.
+    last_confirmed: Option<Instant>,
 }
 
 /// Why an object is not confirmed.
@@ -139,19 +143,24 @@ impl Freshness {
         let held_back = braked && !settled;
         if self.is_to_go(policy) && !held_back || self.is_too_old(policy, now) {
             self.withdrawn = true;
-            self.good = None;
+            self.last_confirmed = self.good.take().map(|good| good.confirmed).or(self.last_confirmed);
         }
     }
 
     fn is_to_go(&self, policy: &Policy) -> bool {
-        self.trouble.as_ref().is_some_and(|trouble| {
-            let wanted = match trouble.kind {
-                Turn::Away => false,
-                Turn::Refused => policy.on_denied == OnDenied::Remove,
-                Turn::Revoked => policy.on_revoked == OnRevoked::Remove,
-            };
-            wanted && trouble.confirmed
-        })
+        self.trouble.as_ref().is_some_and(|trouble| wants_it_gone(trouble, policy) && trouble.confirmed)
+    }
+
+    /// What becomes of the file while the store goes on saying what it said last.
+    pub fn outlook(&self, policy: &Policy) -> Outlook {
+        let Some(trouble) = self.trouble.as_ref().filter(|_| !self.withdrawn) else {
+            return if self.withdrawn { Outlook::Gone } else { Outlook::Stay };
+        };
+        if wants_it_gone(trouble, policy) {
+            return Outlook::GoWhenConfirmed;
+        }
+        let ages = policy.on_stale == OnStale::Remove && policy.max_stale.is_some();
+        if ages { Outlook::StayUntilTooOld } else { Outlook::Stay }
     }
 
     fn is_too_old(&self, policy: &Policy, now: Instant) -> bool {
@@ -175,6 +184,11 @@ impl Freshness {
     /// What is to be shown.
     pub fn good(&self) -> Option<&Good> {
         self.good.as_ref()
+    }
+
+    /// When the store last confirmed it, also if it is taken back by now.
+    pub fn last_confirmed(&self) -> Option<Instant> {
+        self.good.as_ref().map(|good| good.confirmed).or(self.last_confirmed)
     }
 
     /// Whether it was shown and is taken back.
@@ -208,6 +222,15 @@ impl Freshness {
                 Turn::Revoked => Condition::Revoked,
             },
         }
+    }
+}
+
+/// Whether the class has a file taken away over this trouble, once it is confirmed.
+fn wants_it_gone(trouble: &Trouble, policy: &Policy) -> bool {
+    match trouble.kind {
+        Turn::Away => false,
+        Turn::Refused => policy.on_denied == OnDenied::Remove,
+        Turn::Revoked => policy.on_revoked == OnRevoked::Remove,
     }
 }
 
@@ -250,6 +273,31 @@ mod tests {
         }
         assert!(freshness.good().is_some());
         assert_eq!(freshness.condition(), Condition::Stale);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_become_of_a_file_is_known_before_it_happens() {
+        let at = |seconds| Duration::from_secs(seconds);
+        let remove = Policy { on_denied: OnDenied::Remove, on_stale: OnStale::Remove, ..POLICY };
+        for (kind, policy, outlook) in [
+            (ErrorKind::Unavailable, POLICY, Outlook::Stay),
+            (ErrorKind::Denied, POLICY, Outlook::Stay),
+            (ErrorKind::Revoked, POLICY, Outlook::GoWhenConfirmed),
+            (ErrorKind::Revoked, Policy { on_revoked: OnRevoked::Keep, ..POLICY }, Outlook::Stay),
+            (ErrorKind::Unavailable, remove, Outlook::StayUntilTooOld),
+            (ErrorKind::Denied, remove, Outlook::GoWhenConfirmed),
+        ] {
+            let (mut freshness, now) = served();
+            fail(&mut freshness, kind, &policy, now);
+            assert_eq!(freshness.outlook(&policy), outlook, "{kind:?}");
+        }
+
+        let (mut freshness, now) = served();
+        fail(&mut freshness, ErrorKind::Revoked, &POLICY, now + at(1));
+        fail(&mut freshness, ErrorKind::Revoked, &POLICY, now + at(40));
+        fail(&mut freshness, ErrorKind::Revoked, &POLICY, now + at(80));
+        assert_eq!(freshness.outlook(&POLICY), Outlook::Gone);
+        assert_eq!(freshness.last_confirmed(), Some(now));
     }
 
     #[tokio::test(start_paused = true)]

@@ -43,14 +43,27 @@ pub enum What {
     Rotated(Vec<ObjectPath>),
     /// Files were taken back.
     Withdrawn(Withdrawn),
-    /// It could not be refreshed. What it shows stays.
-    Failed(ErrorKind, String),
+    /// It could not be refreshed.
+    Failed(ErrorKind, String, Outlook),
     /// It is fresh again.
     Recovered,
     /// These containers mount single files of it by `subPath`, which no rotation reaches.
     SubPath(Vec<String>),
     /// It is gone.
     Unpublished,
+}
+
+/// What becomes of files that a store did not confirm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// They stay.
+    Stay,
+    /// They stay until the store has not confirmed them for longer than the class allows.
+    StayUntilTooOld,
+    /// They go when the store says the same again, [`CONFIRM_AFTER`](super::freshness::CONFIRM_AFTER) later or more.
+    GoWhenConfirmed,
+    /// They are gone.
+    Gone,
 }
 
 /// What a volume started on whose store did not answer.
@@ -95,7 +108,7 @@ impl Reporter {
         let paths: Vec<_> = snapshot.iter().map(|(path, _)| path.clone()).collect();
         let record = record(Operation::Publish, publish).resources(resources(provider, snapshot, &paths));
         self.audit.record(&record);
-        tracing::info!(volume = %publish.id, target = %publish.target.display(), files = snapshot.len(), "published");
+        tracing::info!(volume = %publish.id, mounted_at = %publish.target.display(), files = snapshot.len(), "published");
         self.tell(publish, What::Published);
     }
 
@@ -112,7 +125,10 @@ impl Reporter {
         let operation = if denied { Operation::Deny } else { Operation::Publish };
         let resource = Resource::new(provider, publish.class.to_string());
         self.audit.record(&record(operation, publish).resource(resource).failed(reason));
-        tracing::warn!(volume = %publish.id, class = %publish.class, reason, "not published");
+        // On a plain host whoever asked for the mount is told by its command, with the same words.
+        if publish.workload.pod.is_some() {
+            tracing::warn!(volume = %publish.id, class = %publish.class, reason, "not published");
+        }
     }
 
     /// A volume shows `snapshot` where it showed `old`. Tells which files are new or differ.
@@ -165,7 +181,14 @@ impl Reporter {
     }
 
     /// A refresh failed. Told once, until it fails in another way; counted each time.
-    pub fn failed(&self, publish: &Publish, provider: &str, error: &provider::Error, again: bool) {
+    pub fn failed(
+        &self,
+        publish: &Publish,
+        provider: &str,
+        error: &provider::Error,
+        outlook: Outlook,
+        again: bool,
+    ) {
         self.metrics.refresh(metrics::Provider::of(provider), Refresh::Failed(error.kind()));
         if again {
             return;
@@ -175,7 +198,7 @@ impl Reporter {
             self.audit.record(&record(Operation::Deny, publish).resource(resource).failed(error));
         }
         tracing::warn!(volume = %publish.id, %error, "not refreshed");
-        self.tell(publish, What::Failed(error.kind(), error.to_string()));
+        self.tell(publish, What::Failed(error.kind(), error.to_string(), outlook));
     }
 
     /// A refresh that failed before succeeded.

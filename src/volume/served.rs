@@ -16,6 +16,7 @@ use crate::volume::freshness::Notice;
 use crate::volume::parts::Parts;
 use crate::volume::reader::Demand;
 use crate::volume::record::VolumeRecord;
+use crate::volume::report::Outlook;
 use crate::volume::site::VolumeSite;
 use crate::volume::status::{self, VolumeState};
 use crate::volume::store_health::Attempt;
@@ -269,7 +270,7 @@ impl Served {
         if !told && !matches!(error, volume::Error::ClassNotYet(_)) {
             let error = Error::new(ErrorKind::Invalid, text.clone());
             let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
-            self.parts.reporter.failed(&self.publish, provider, &error, false);
+            self.parts.reporter.failed(&self.publish, provider, &error, Outlook::Stay, false);
         }
         self.class_error = Some(text);
         if self.content.is_none() {
@@ -412,7 +413,9 @@ impl Served {
                 self.retry_at = Some(now.later(self.pause(error)));
                 let again = self.failed.as_ref().is_some_and(|failed| failed.kind() == error.kind());
                 let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
-                self.parts.reporter.failed(&self.publish, provider, error, again);
+                let outlook =
+                    self.content.as_ref().map_or(Outlook::Stay, |content| content.outlook(error.kind()));
+                self.parts.reporter.failed(&self.publish, provider, error, outlook, again);
                 self.failed = Some(error.clone());
             }
         }

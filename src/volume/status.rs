@@ -139,7 +139,7 @@ fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
             fingerprint: file.map(|file| file.fingerprint.clone()),
             condition: state.condition(),
             withdrawn: state.is_withdrawn(),
-            confirmed: state.good().map(|good| good.confirmed),
+            confirmed: state.last_confirmed(),
             error: state.error().map(ToString::to_string),
         }
     };

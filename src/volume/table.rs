@@ -202,10 +202,11 @@ impl Volumes {
         provider.clone_from(&class.provider);
         let source = self.parts.source(&class)?;
         require_token(publish, source.audience())?;
-        let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
+        let begun = Instant::now();
+        let deadline = begun.later(publish.timeout.min(class.settings.timeout));
         let Ok(_permit) = timeout_at(deadline, self.publishes.acquire()).await else {
             let waiting_for = "its turn among the publishes in flight".to_owned();
-            return Err(Error::Deadline { provider: provider.clone(), waited: publish.timeout, waiting_for });
+            return Err(Error::Deadline { provider: provider.clone(), waited: begun.elapsed(), waiting_for });
         };
         let site = self.parts.site(publish);
         let mut content = self.parts.content(publish, class, source, &site);

@@ -34,5 +34,6 @@ mod store;
 mod subpath;
 mod support;
 mod takeover;
+mod telling;
 mod tmpfs;
 mod unread;

@@ -113,7 +113,8 @@ async fn nobody_is_woken_for_what_is_as_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn before_the_first_list_nothing_is_known_and_the_reason_is_told() {
-    let api = FakeApi::new(|_| refusal(403, "Forbidden", "you may not"));
+    let api =
+        FakeApi::new(|_| refusal(403, "Forbidden", "x is forbidden: User \"u\" cannot list resource \"x\""));
     let watched = Watched::start(&api);
     until("a second try", || api.asked().len() == 2).await;
 

@@ -7,7 +7,8 @@ use kube::runtime::events::{Event, EventType};
 use provider::{ErrorKind, ObjectPath, Pod};
 
 use crate::metrics::Withdrawal;
-use crate::volume::report::{Happening, What};
+use crate::visible::visible;
+use crate::volume::report::{Happening, Outlook, What};
 
 /// Most bytes of the words: Kubernetes takes no more.
 const MAX_NOTE: usize = 1024;
@@ -42,7 +43,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Mounted => "Mounted",
             Self::StartedCached => "StartedCached",
@@ -103,7 +104,7 @@ impl Notice {
         Event {
             type_: self.reason.severity(),
             reason: self.reason.name().to_owned(),
-            note: Some(bounded(&self.note)),
+            note: Some(bounded(&visible(&self.note))),
             action: self.reason.action().to_owned(),
             secondary: self.secret.as_ref().map(|name| self.reference("Secret", name)),
         }
@@ -139,8 +140,8 @@ fn words(what: &What) -> Option<(Reason, String)> {
         What::Withdrawn(withdrawn) => {
             (withdrawal(withdrawn.reason), format!("taken away: {}", names(&withdrawn.files)))
         }
-        What::Failed(kind, error) => {
-            (failure(*kind), format!("not refreshed, what is mounted stays: {error}"))
+        What::Failed(kind, error, outlook) => {
+            (failure(*kind), format!("{}: {error}", what_becomes(*outlook)))
         }
         What::SubPath(containers) => (
             Reason::SubPath,
@@ -152,6 +153,19 @@ fn words(what: &What) -> Option<(Reason, String)> {
         What::Recovered => (Reason::Recovered, "refreshed again".to_owned()),
         What::Unpublished => return None,
     })
+}
+
+fn what_becomes(outlook: Outlook) -> &'static str {
+    match outlook {
+        Outlook::Stay => "not refreshed, what is mounted stays",
+        Outlook::StayUntilTooOld => {
+            "not refreshed, what is mounted stays until the class's max-stale is over"
+        }
+        Outlook::GoWhenConfirmed => {
+            "not refreshed, and taken away when the store says so again, after half a minute at the earliest"
+        }
+        Outlook::Gone => "not refreshed, and taken away already",
+    }
 }
 
 fn withdrawal(reason: Withdrawal) -> Reason {

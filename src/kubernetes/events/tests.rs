@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::kubernetes::fake_api::{FakeApi, Say, refusal, until};
 use crate::metrics::Withdrawal;
-use crate::volume::report::{Cached, Withdrawn};
+use crate::volume::report::{Cached, Outlook, Withdrawn};
 use crate::volume::{ClassName, VolumeId};
 
 struct Told {
@@ -73,7 +73,7 @@ fn told(what: What) -> (String, String) {
 #[test]
 fn each_happening_has_its_stable_reason() {
     let withdrawn = |reason| What::Withdrawn(Withdrawn { files: paths(1), reason });
-    let failed = |kind| What::Failed(kind, "it said so".to_owned());
+    let failed = |kind| What::Failed(kind, "it said so".to_owned(), Outlook::Stay);
     let cached = Cached { age: Duration::from_secs(90), reason: "vault is away".to_owned() };
     for (what, reason) in [
         (What::Published, "Mounted"),
@@ -105,7 +105,45 @@ fn the_words_tell_class_age_and_files_and_are_never_longer_than_may_be() {
         "{note}"
     );
     assert!(told(What::Rotated(paths(12))).1.ends_with("f9 and 2 more"));
-    assert!(told(What::Failed(ErrorKind::Invalid, "é".repeat(2000))).1.len() <= 1024);
+    assert!(told(What::Failed(ErrorKind::Invalid, "é".repeat(2000), Outlook::Stay)).1.len() <= 1024);
+}
+
+#[test]
+fn what_is_told_of_a_revocation_says_what_becomes_of_the_files() {
+    let note =
+        |outlook| told(What::Failed(ErrorKind::Revoked, "version 4 was destroyed".to_owned(), outlook)).1;
+
+    let going = note(Outlook::GoWhenConfirmed);
+    assert!(going.contains("taken away when the store says so again") && !going.contains("stays"), "{going}");
+    assert!(note(Outlook::Stay).contains("what is mounted stays: version 4"), "{}", note(Outlook::Stay));
+}
+
+#[test]
+fn what_a_store_said_stays_on_the_line_of_its_event() {
+    let note = told(What::Failed(ErrorKind::Invalid, "no\n\u{1b}[2Jyes".to_owned(), Outlook::Stay)).1;
+
+    assert!(note.ends_with(r"no\n\u{1b}[2Jyes"), "{note}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_says_something_else_is_not_folded_into_one_that_came_before() {
+    let api = willing();
+    let told_of = Told::start(&api);
+    let other = vec!["other".try_into().unwrap()];
+    for files in [paths(1), other.clone(), paths(1), other] {
+        told_of.happens(What::Rotated(files));
+    }
+    until("four calls", || api.asked().len() == 4).await;
+
+    let said: Vec<_> = api
+        .asked()
+        .iter()
+        .map(|asked| (asked.method.clone(), asked.body["note"].as_str().unwrap().to_owned()))
+        .collect();
+    let [f0, other] = ["class shop/db: new versions of f0", "class shop/db: new versions of other"];
+    let expected = [("POST", f0), ("POST", other), ("PATCH", f0), ("PATCH", other)];
+    assert_eq!(said, expected.map(|(method, note)| (method.to_owned(), note.to_owned())));
+    told_of.stop().await;
 }
 
 #[test]

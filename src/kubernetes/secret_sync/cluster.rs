@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::live::Live;
 use super::verdict::Manifest;
 use crate::kubernetes::connection::ANSWER;
+use crate::kubernetes::{is_ending_namespace, lacks_a_right};
 
 /// What is said instead of the library's words where those might repeat what was answered.
 const UNREADABLE: &str = "the API server's answer makes no sense";
@@ -35,6 +36,8 @@ pub(super) enum Trouble {
     Forbidden(String),
     /// It refuses what is asked for.
     Refused(String),
+    /// It refuses it for now: by a quota, or a rule of admission that somebody may change.
+    Held(String),
 }
 
 impl fmt::Display for Trouble {
@@ -46,7 +49,7 @@ impl fmt::Display for Trouble {
                 f,
                 "{reason}; set syncSecret.enabled=true and name the namespace in syncSecret.namespaces of the chart"
             ),
-            Self::Refused(reason) => f.write_str(reason),
+            Self::Refused(reason) | Self::Held(reason) => f.write_str(reason),
         }
     }
 }
@@ -188,10 +191,14 @@ fn read<T: DeserializeOwned>((status, body): (u16, Vec<u8>)) -> Result<T, Troubl
     if (200..300).contains(&status) {
         return serde_json::from_slice(&body).map_err(|_| Trouble::Away(UNREADABLE.to_owned()));
     }
-    let reason = serde_json::from_slice::<Status>(&body).map(|status| status.message);
-    let reason = reason.unwrap_or_else(|_| format!("HTTP status {status}"));
+    let said = serde_json::from_slice::<Status>(&body).ok();
+    let (ends, lacks) =
+        (said.as_ref().is_some_and(is_ending_namespace), said.as_ref().is_none_or(lacks_a_right));
+    let reason = said.map_or_else(|| format!("HTTP status {status}"), |said| said.message);
     Err(match status {
         409 => Trouble::Changed,
+        403 if ends => Trouble::Refused(reason),
+        403 if !lacks => Trouble::Held(reason),
         401 | 403 => Trouble::Forbidden(reason),
         429 | 500.. => Trouble::Away(reason),
         _ => Trouble::Refused(reason),
