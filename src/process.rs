@@ -28,7 +28,7 @@ use crate::snapshot::FingerprintKey;
 use crate::telemetry;
 use crate::unfinished::Unfinished;
 use crate::volume::Volumes;
-use crate::volume::parts::{Defaults, Limits, Parts};
+use crate::volume::parts::{Defaults, Limits, Parts, Targets};
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
@@ -82,6 +82,8 @@ pub struct Conduct {
     pub takes_over: bool,
     /// What holds where a class does not say.
     pub defaults: Defaults,
+    /// Whose the target paths are.
+    pub targets: Targets,
 }
 
 /// Volumes, and the tasks that go with them.
@@ -127,6 +129,7 @@ impl Process {
             lent_bytes: args.max_volume_bytes,
             legacy_overrides: conduct.legacy_overrides,
             defaults: conduct.defaults,
+            targets: conduct.targets,
             ..Limits::default()
         };
         let tmpfs = Tmpfs::new(Arc::clone(&mounter), args.max_volume_bytes);

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// The mount's number, which the kernel gives to another one when this is gone.
+    pub id: u64,
+    /// The number of the mount that it is mounted on.
+    pub parent: u64,
     /// Which directory or file of its file system it shows.
     pub root: PathBuf,
     /// Where, as the process sees it whose table it is.
@@ -26,11 +30,17 @@ pub fn mounts(table: &[u8]) -> impl Iterator<Item = Mount> {
 
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let (root, point) = (path(fields.nth(3)?)?, path(fields.next()?)?);
+    let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
+    let (root, point) = (path(fields.nth(1)?)?, path(fields.next()?)?);
     // Optional fields follow, ended by a dash; then the type and the source.
     fields.by_ref().find(|field| *field == b"-")?;
     let kind = String::from_utf8(fields.next()?.to_vec()).ok()?;
-    Some(Mount { root, point, kind, source: PathBuf::from(OsString::from_vec(unescape(fields.next()?))) })
+    let source = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
+    Some(Mount { id, parent, root, point, kind, source })
+}
+
+fn number(field: &[u8]) -> Option<u64> {
+    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 fn path(field: &[u8]) -> Option<PathBuf> {
@@ -77,6 +87,8 @@ mod tests {
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].point, Path::new("/run"));
         let odd = Mount {
+            id: 41,
+            parent: 35,
             root: "/..data/x y".into(),
             point: r"/mnt/a b\c".into(),
             kind: "tmpfs".to_owned(),
@@ -87,9 +99,14 @@ mod tests {
 
     #[test]
     fn lines_that_make_no_sense_are_passed_over() {
-        for line in
-            ["", "36 35 0:30 /", "36 35 0:30 / relative rw - tmpfs t rw", "36 35 0:30 / /a rw tmpfs t"]
-        {
+        for line in [
+            "",
+            "36 35 0:30 /",
+            "x 35 0:30 / /a rw - tmpfs t rw",
+            "36 - 0:30 / /a rw - tmpfs t rw",
+            "36 35 0:30 / relative rw - tmpfs t rw",
+            "36 35 0:30 / /a rw tmpfs t",
+        ] {
             assert_eq!(mounts(line.as_bytes()).count(), 0, "{line}");
         }
     }

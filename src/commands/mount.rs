@@ -114,9 +114,7 @@ pub async fn run(mut args: MountArgs) -> Outcome {
     let name = name_of(&target);
     args.process.state_dir = args.process.state_dir.join("mounts").join(&name);
     let admin = format!("mount-{name}");
-    let mounter =
-        LocalMounter::new(Roots::default()).allow_swap(args.allow_swap).keep_targets(target.exists());
-    let mounter = Arc::new(mounter);
+    let mounter = Arc::new(LocalMounter::new(Roots::default()).allow_swap(args.allow_swap));
     let mut process = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default())?;
     let happenings = process.volumes.listen();
     process.tasks.spawn(watch.run(process.stop.clone()));

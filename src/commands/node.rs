@@ -28,7 +28,7 @@ use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
 use crate::systemd;
 use crate::unfinished::Unfinished;
-use crate::volume::parts::{Defaults, Rotation};
+use crate::volume::parts::{Defaults, Rotation, Targets};
 use crate::volume::revocations::Revocations;
 
 /// The driver's name where none is given.
@@ -178,6 +178,7 @@ fn conduct(args: &NodeArgs) -> Conduct {
         legacy_overrides: args.legacy_attribute_overrides,
         takes_over: true,
         defaults: Defaults { on_revoked, rotation },
+        targets: Targets::Driver,
     }
 }
 

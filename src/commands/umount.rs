@@ -12,7 +12,7 @@ use super::output::print;
 use super::running::SocketArgs;
 use crate::admin::{client, socket};
 use crate::exit::{Failure, Outcome};
-use crate::mounter::{self, LocalMounter};
+use crate::mounter::{self, LocalMounter, Mounter as _};
 
 /// How long a process may take to end its leases and unmount.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,8 +61,7 @@ pub async fn run(args: UmountArgs) -> Outcome {
 fn one(target: &Path, mounted: &[PathBuf]) -> Result<PathBuf, Failure> {
     let target = target.canonicalize().with_context(|| target.display().to_string())?;
     if !mounted.contains(&target) {
-        let told = anyhow::anyhow!("nothing of secretfs is mounted at {}", target.display());
-        return Err(told.context("umount").into());
+        return Err(not_ours(&target));
     }
     if is_pods(&target) {
         return Err(Failure::usage(format!(
@@ -71,6 +70,11 @@ fn one(target: &Path, mounted: &[PathBuf]) -> Result<PathBuf, Failure> {
         )));
     }
     Ok(target)
+}
+
+fn not_ours(target: &Path) -> Failure {
+    let told = anyhow::anyhow!("nothing of secretfs is mounted at {}", target.display());
+    told.context("umount").into()
 }
 
 /// Whether kubelet put it there.
@@ -87,7 +91,8 @@ async fn unmount(target: &Path, sockets: &SocketArgs) -> Outcome {
         }
         tracing::warn!(mounted_at = %target.display(), "its process does not unmount it, so this one does");
     }
-    Ok(LocalMounter::default().unmount(target)?)
+    let Some(mount) = mounter::ours_at(target)? else { return Err(not_ours(target)) };
+    Ok(LocalMounter::default().unmount(target, &mount)?)
 }
 
 /// The `secretfs mount` that serves `target`.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use provider::ObjectPath;
 
-use crate::mounter::{self, Error};
+use crate::mounter::{self, Error, MountId};
 use crate::snapshot::Snapshot;
 
 pub use tmpfs::Tmpfs;
@@ -31,18 +31,31 @@ impl Appearance {
 
 /// A way of showing a [`Snapshot`] at a path.
 pub trait Mode: fmt::Debug + Send + Sync {
-    /// Mounts `snapshot` at `target`, complete from the first moment that it can be seen.
-    /// `target` is made if it is missing (its parent is not).
+    /// Makes what is to be shown at `target`, where nobody sees it yet.
     ///
     /// # Errors
     ///
-    /// Leaves nothing mounted at `target` and no `target` that was not there before.
+    /// The set is too large, or the kernel refuses.
+    fn prepare(
+        &self,
+        target: &Path,
+        snapshot: &Snapshot,
+        appearance: &Appearance,
+    ) -> Result<Box<dyn Prepared>, Error>;
+
+    /// Mounts `snapshot` at `target`, complete from the first moment that it can be seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prepared::show`].
     fn mount(
         &self,
         target: &Path,
         snapshot: &Snapshot,
         appearance: &Appearance,
-    ) -> Result<Box<dyn Mounted>, Error>;
+    ) -> Result<Box<dyn Mounted>, Error> {
+        self.prepare(target, snapshot, appearance)?.show()
+    }
 
     /// Takes over what an earlier process mounted at `target`, and finishes or undoes what it died in the middle
     /// of; `None` if nothing of ours is mounted there.
@@ -62,9 +75,26 @@ pub trait Mode: fmt::Debug + Send + Sync {
     }
 }
 
+/// A volume that nobody sees yet. Dropping it leaves nothing.
+pub trait Prepared: fmt::Debug + Send {
+    /// The mount that it will be seen through, from before anybody sees it; `None` where the kernel does not tell.
+    fn mount_id(&self) -> Option<MountId>;
+
+    /// Shows it at its target, which is made if it is missing (its parent is not).
+    ///
+    /// # Errors
+    ///
+    /// What is at the target stays as it is: nothing new is mounted there, and there is no directory that was
+    /// not there before.
+    fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, Error>;
+}
+
 /// A mounted volume. Dropping it leaves the mount in place, so that a restart
 /// does not take secrets from running pods.
 pub trait Mounted: fmt::Debug + Send + Sync {
+    /// The mount that it is seen through, as this process sees the mount table; `None` where that is not known.
+    fn mount_id(&self) -> Option<MountId>;
+
     /// Shows `snapshot` from now on. Readers see all of the old one or all of the new.
     /// Files in `withdrawn` are taken back: handles that are held on them read end of file.
     ///

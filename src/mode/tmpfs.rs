@@ -19,9 +19,9 @@ use provider::ObjectPath;
 
 use self::room::Room;
 use self::tree::{Look, Tree};
-use super::{Appearance, Mode, Mounted, ShownFile, Usage};
+use super::{Appearance, Mode, Mounted, Prepared, ShownFile, Usage};
 use crate::failpoint;
-use crate::mounter::{self, Error, Mounter};
+use crate::mounter::{self, Error, MountId, Mounter};
 use crate::snapshot::Snapshot;
 
 /// A tmpfs for each volume.
@@ -32,6 +32,13 @@ pub struct Tmpfs {
     takes_over: bool,
 }
 
+/// A filled tmpfs that is mounted nowhere, and what becomes of it.
+#[derive(Debug)]
+struct Filled {
+    root: OwnedFd,
+    shown: Shown,
+}
+
 /// A volume that a tmpfs shows.
 struct Shown {
     mounter: Arc<dyn Mounter>,
@@ -40,6 +47,7 @@ struct Shown {
     look: Look,
     /// Tells our file system from one that somebody mounts over it.
     device: u64,
+    mount: Option<MountId>,
     /// Held while the files change.
     changing: Mutex<()>,
 }
@@ -79,33 +87,41 @@ impl Tmpfs {
         bounds.map_or(Ok(()), |room| self.mounter.resize(root.as_fd(), room.bytes, room.inodes))
     }
 
-    fn shown(&self, target: &Path, appearance: &Appearance, device: u64) -> Box<dyn Mounted> {
-        Box::new(Shown {
+    fn shown(
+        &self,
+        target: &Path,
+        appearance: &Appearance,
+        root: &OwnedFd,
+        mount: Option<MountId>,
+    ) -> io::Result<Shown> {
+        Ok(Shown {
             mounter: Arc::clone(&self.mounter),
             max_bytes: self.max_bytes,
             target: target.to_owned(),
             look: Look::of(appearance),
-            device,
+            device: device(root)?,
+            mount,
             changing: Mutex::new(()),
         })
     }
 }
 
 impl Mode for Tmpfs {
-    fn mount(
+    fn prepare(
         &self,
         target: &Path,
         snapshot: &Snapshot,
         appearance: &Appearance,
-    ) -> Result<Box<dyn Mounted>, Error> {
+    ) -> Result<Box<dyn Prepared>, Error> {
         let root = self.make(snapshot, appearance)?;
         failpoint::hit("mount.created");
         let look = Look::of(appearance);
         Tree::new(root.as_fd(), look).fill(snapshot).map_err(Error::of("write the files of", target))?;
         failpoint::hit("mount.written");
-        let device = device(&root).map_err(Error::of("mount", target))?;
-        self.mounter.attach(root.as_fd(), target)?;
-        Ok(self.shown(target, appearance, device))
+        // A mount keeps its number when it is moved onto its target.
+        let mount = MountId::of(&root).ok();
+        let shown = self.shown(target, appearance, &root, mount).map_err(Error::of("mount", target))?;
+        Ok(Box::new(Filled { root, shown }))
     }
 
     fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error> {
@@ -121,8 +137,20 @@ impl Mode for Tmpfs {
             self.bound(&root)?;
             tree.dress().map_err(failed())?;
         }
-        let device = device(&root).map_err(failed())?;
-        Ok(Some(self.shown(target, appearance, device)))
+        let mount = MountId::at(target).ok().flatten();
+        let shown = self.shown(target, appearance, &root, mount).map_err(failed())?;
+        Ok(Some(Box::new(shown)))
+    }
+}
+
+impl Prepared for Filled {
+    fn mount_id(&self) -> Option<MountId> {
+        self.shown.mount.clone()
+    }
+
+    fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, Error> {
+        self.shown.mounter.attach(self.root.as_fd(), &self.shown.target)?;
+        Ok(Box::new(self.shown))
     }
 }
 
@@ -155,6 +183,10 @@ impl Shown {
 }
 
 impl Mounted for Shown {
+    fn mount_id(&self) -> Option<MountId> {
+        self.mount.clone()
+    }
+
     fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), Error> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let root = self.enter()?;

@@ -12,9 +12,11 @@ use rustix::mount::{
 };
 
 use super::blobs::Blobs;
+use super::host::{self, Made};
+use super::identity::MountId;
 use super::place::{Place, Roots, is_mount_root};
 use super::sockets::Sockets;
-use super::{Error, Mounter, Tmpfs, removal};
+use super::{Error, Mounter, Tmpfs, lent, removal};
 use crate::failpoint;
 
 /// How long an unmount waits for who still uses the mount, before it takes the mount out of the tree regardless.
@@ -35,9 +37,9 @@ const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub struct LocalMounter {
     roots: Roots,
     swap_allowed: bool,
-    targets_kept: bool,
     /// Held from the look at a target to the mount on it, so that two calls never stack their mounts.
     attaching: Mutex<()>,
+    made: Made,
     sockets: Mutex<Sockets>,
     blobs: Mutex<Blobs>,
 }
@@ -48,30 +50,69 @@ impl LocalMounter {
         Self { roots, ..Self::default() }
     }
 
-    /// Leaves the directories that were mounted on: on a host they are somebody's, who made them.
-    #[must_use]
-    pub fn keep_targets(self, kept: bool) -> Self {
-        Self { targets_kept: kept, ..self }
-    }
-
     /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
     #[must_use]
     pub fn allow_swap(self, allowed: bool) -> Self {
         Self { swap_allowed: allowed, ..self }
     }
 
-    /// Unmounts whatever is mounted at `target`, however often, and leaves the directory: on a plain
-    /// host it is the administrator's.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses; calling again is safe.
-    pub fn unmount(&self, target: &Path) -> Result<(), Error> {
-        let unmounted = self.roots.for_mount(target).and_then(|place| {
-            unmount_all(&place)?;
-            take_back(&place)
-        });
-        unmounted.map_err(Error::of("unmount", target))
+    /// Whether it acts on a plain host, where no kubelet owns the paths.
+    fn is_on_a_host(&self) -> bool {
+        self.roots.pods.is_none()
+    }
+
+    fn make(&self, tmpfs: &Tmpfs, source: &str) -> io::Result<OwnedFd> {
+        let root = make(tmpfs, source, self.swap_allowed)?;
+        if self.is_on_a_host() {
+            // A tmpfs may be built without attributes: then the record in the state directory tells.
+            let _ = MountId::of(&root).and_then(|mount| mount.mark(&root));
+        }
+        Ok(root)
+    }
+
+    /// Shows a new tmpfs beside `place`, in the stead of what lay there.
+    fn lend_at(&self, tmpfs: &Tmpfs, target: &Path, place: &Place) -> io::Result<OwnedFd> {
+        self.take_back_at(target, place)?;
+        let root = self.make(tmpfs, LENT_SOURCE)?;
+        let beside = place.beside()?;
+        if self.is_on_a_host() {
+            host::make_beside(&beside, &lent::beside(target), &self.made)?;
+        } else {
+            beside.make_directory()?;
+        }
+        failpoint::hit("lend.directory");
+        let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        let mounted = beside.open().and_then(|at| Ok(rustix::mount::move_mount(&root, "", &at, "", both)?));
+        mounted.inspect_err(|_| {
+            let _ = beside.remove_directory();
+        })?;
+        failpoint::hit("lend.mounted");
+        Ok(root)
+    }
+
+    fn take_back_at(&self, target: &Path, place: &Place) -> io::Result<()> {
+        let beside = place.beside()?;
+        if self.is_on_a_host() {
+            return host::take_back(&beside, &lent::beside(target), &self.made);
+        }
+        take_back(&beside)
+    }
+
+    fn detach_at(&self, target: &Path, place: &Place) -> io::Result<()> {
+        if self.is_on_a_host() {
+            detach_ours(place)?
+        } else {
+            clear(place)?
+        }
+        self.take_back_at(target, place)
+    }
+
+    fn unmount_at(&self, target: &Path, place: &Place, mount: &MountId) -> io::Result<()> {
+        host::unmount(place, target, mount)?;
+        failpoint::hit("detach.unmounted");
+        self.made.remove(target, place)?;
+        failpoint::hit("detach.removed");
+        self.take_back_at(target, place)
     }
 
     /// What `read` makes of all that is kept under names after `name`.
@@ -90,7 +131,7 @@ impl LocalMounter {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "something is mounted there already"));
         }
         // A process that this one forks holds our descriptors until it executes something else.
-        when_free(|| sys::make_read_only(root))?;
+        when_free(BUSY, || sys::make_read_only(root))?;
         let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         Ok(rustix::mount::move_mount(root, "", &directory, "", both)?)
     }
@@ -98,13 +139,16 @@ impl LocalMounter {
 
 impl Mounter for LocalMounter {
     fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error> {
-        make(tmpfs, SOURCE, self.swap_allowed).map_err(Error::of("make", Path::new("a tmpfs")))
+        self.make(tmpfs, SOURCE).map_err(Error::of("make", Path::new("a tmpfs")))
     }
 
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error> {
         let failed = || Error::of("mount", target);
         let place = self.roots.for_mount(target).map_err(failed())?;
         let made = place.make_directory().map_err(failed())?;
+        if made && self.is_on_a_host() {
+            self.made.note(target, &place).map_err(failed())?;
+        }
         failpoint::hit("attach.directory");
         let shown = self.show(root, &place).inspect_err(|_| {
             if made {
@@ -127,20 +171,28 @@ impl Mounter for LocalMounter {
 
     fn lend(&self, tmpfs: &Tmpfs, target: &Path) -> Result<OwnedFd, Error> {
         let tmpfs = Tmpfs { mode: LENT_MODE, gid: 0, ..tmpfs.clone() };
-        let lent = self.roots.for_mount(target).and_then(|place| lend(&tmpfs, self.swap_allowed, &place));
+        let lent = self.roots.for_mount(target).and_then(|place| self.lend_at(&tmpfs, target, &place));
         lent.map_err(Error::of("lend a directory beside", target))
     }
 
     fn take_back(&self, target: &Path) -> Result<(), Error> {
         absent(self.roots.for_mount(target))
-            .and_then(|place| place.map_or(Ok(()), |place| take_back(&place)))
+            .and_then(|place| place.map_or(Ok(()), |place| self.take_back_at(target, &place)))
             .map_err(Error::of("take back the directory beside", target))
     }
 
     fn detach(&self, target: &Path) -> Result<(), Error> {
-        let take_away = if self.targets_kept { unmount_all } else { clear };
         absent(self.roots.for_mount(target))
-            .and_then(|place| place.map_or(Ok(()), |place| take_away(&place).and(take_back(&place))))
+            .and_then(|place| place.map_or(Ok(()), |place| self.detach_at(target, &place)))
+            .map_err(Error::of("unmount", target))
+    }
+
+    fn unmount(&self, target: &Path, mount: &MountId) -> Result<(), Error> {
+        absent(self.roots.for_mount(target))
+            .and_then(|place| match place {
+                Some(place) => self.unmount_at(target, &place, mount),
+                None => host::not_hidden(target, mount),
+            })
             .map_err(Error::of("unmount", target))
     }
 
@@ -165,28 +217,11 @@ impl Mounter for LocalMounter {
     }
 }
 
-/// Shows a new tmpfs beside `place`, in the stead of what lay there.
-fn lend(tmpfs: &Tmpfs, swap_allowed: bool, place: &Place) -> io::Result<OwnedFd> {
-    take_back(place)?;
-    let root = make(tmpfs, LENT_SOURCE, swap_allowed)?;
-    let beside = place.beside()?;
-    beside.make_directory()?;
-    failpoint::hit("lend.directory");
-    let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    let mounted = beside.open().and_then(|at| Ok(rustix::mount::move_mount(&root, "", &at, "", both)?));
-    mounted.inspect_err(|_| {
-        let _ = beside.remove_directory();
-    })?;
-    failpoint::hit("lend.mounted");
-    Ok(root)
-}
-
 /// What was put there by who did not see the mount lies on the node's disk: it is removed as well.
-fn take_back(place: &Place) -> io::Result<()> {
-    let beside = place.beside()?;
-    unmount_all(&beside)?;
+fn take_back(beside: &Place) -> io::Result<()> {
+    unmount_all(beside)?;
     failpoint::hit("lend.unmounted");
-    removal::remove(&beside).map(drop)
+    removal::remove(beside).map(drop)
 }
 
 fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<OwnedFd> {
@@ -266,6 +301,19 @@ fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     Ok(Some(clone))
 }
 
+/// Unmounts what secretfs mounted at `place`, then removes the directory if that leaves it free.
+fn detach_ours(place: &Place) -> io::Result<()> {
+    if host::unmount_ours(place)? == 0 {
+        return Ok(());
+    }
+    failpoint::hit("detach.unmounted");
+    if !place.open().and_then(|directory| is_mount_root(&directory))? {
+        place.remove_directory()?;
+    }
+    failpoint::hit("detach.removed");
+    Ok(())
+}
+
 /// Unmounts all that is stacked at `place`, then removes the directory.
 fn clear(place: &Place) -> io::Result<()> {
     unmount_all(place)?;
@@ -284,7 +332,7 @@ fn unmount_all(place: &Place) -> io::Result<()> {
 fn unmount_one(place: &Place) -> io::Result<bool> {
     let path = place.path();
     let unmount = |flags| Ok(rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | flags)?);
-    let unmounted = when_free(|| unmount(UnmountFlags::empty()))
+    let unmounted = when_free(BUSY, || unmount(UnmountFlags::empty()))
         .or_else(|error: io::Error| if is_busy(&error) { unmount(UnmountFlags::DETACH) } else { Err(error) });
     match unmounted {
         Ok(()) => Ok(true),
@@ -294,22 +342,22 @@ fn unmount_one(place: &Place) -> io::Result<bool> {
     }
 }
 
-/// Does `attempt` again while the kernel answers that something is busy, for a bounded time.
-fn when_free(attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
+/// Does `attempt` again while the kernel answers that something is busy, as long as `patience`.
+pub(super) fn when_free(patience: Duration, attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let start = Instant::now();
     loop {
         match attempt() {
-            Err(error) if is_busy(&error) && start.elapsed() < BUSY => thread::sleep(PAUSE),
+            Err(error) if is_busy(&error) && start.elapsed() < patience => thread::sleep(PAUSE),
             done => return done,
         }
     }
 }
 
-fn is_busy(error: &io::Error) -> bool {
+pub(super) fn is_busy(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::BUSY)
 }
 
-fn absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

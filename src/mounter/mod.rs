@@ -4,6 +4,8 @@
 //! Calls block; none waits for a store, a pod or the caller.
 
 mod blobs;
+mod host;
+mod identity;
 mod lent;
 mod local;
 mod packet;
@@ -21,12 +23,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+pub use identity::MountId;
 pub use lent::beside;
 pub use local::LocalMounter;
 pub use place::Roots;
 pub use remote::RemoteMounter;
 pub use server::Server;
-pub use table::{MountTable, mounted};
+pub use table::{MountTable, mounted, mounted_below};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -131,6 +134,20 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     /// The kernel refuses; calling again is safe.
     fn detach(&self, target: &Path) -> Result<(), Error>;
 
+    /// Unmounts `mount`, which this program made, if it is mounted at `target`, and removes the directory if this
+    /// process made it for that. Nothing else is touched. That it is gone already is fine.
+    ///
+    /// Where kubelet owns the paths, whole targets are [taken away](Self::detach) instead: a mounter process sees
+    /// other mounts than its caller, and others again after each of its restarts.
+    ///
+    /// # Errors
+    ///
+    /// Something else is mounted over it or below it, or the kernel refuses; calling again is safe.
+    fn unmount(&self, target: &Path, mount: &MountId) -> Result<(), Error> {
+        let _ = mount;
+        Err(Error::of("unmount", target)(io::ErrorKind::Unsupported.into()))
+    }
+
     /// Listens at `path`, open to root alone, in place of any stale socket. The same socket again,
     /// if it was asked for before and its file is still there.
     ///
@@ -161,6 +178,16 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     ///
     /// The mounter cannot be reached.
     fn forget(&self, name: &str) -> Result<(), Error>;
+}
+
+/// The mount that is seen at `target`, if a secretfs on this host made that very mount: not one that shows
+/// the same file system again, and none that is only called like ours.
+///
+/// # Errors
+///
+/// The path cannot be asked.
+pub fn ours_at(target: &Path) -> Result<Option<MountId>, Error> {
+    identity::ours_at(target).map_err(Error::of("look at", target))
 }
 
 /// Whether something is mounted with its root at `target`. A target that is missing has nothing mounted.

@@ -42,6 +42,11 @@ pub(super) fn remove(place: &Place) -> io::Result<usize> {
     Ok(removed)
 }
 
+/// Whether the directory at `place` holds nothing.
+pub(super) fn is_empty(place: &Place) -> io::Result<bool> {
+    Ok(entries(open(place.parent().as_fd(), place.name())?.as_fd())?.is_empty())
+}
+
 /// Removes all that `directory` holds, and tells how many files that was.
 fn empty(directory: BorrowedFd<'_>, depth: usize) -> io::Result<usize> {
     let depth = depth.checked_sub(1).ok_or_else(|| refused("directories are nested too deeply in it"))?;

@@ -8,8 +8,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::Error;
 use super::local::SOURCE;
 
-/// The mount table of this process.
-const TABLE: &str = "/proc/self/mountinfo";
+/// The mount table as the calling thread sees it.
+const TABLE: &str = "/proc/thread-self/mountinfo";
 
 /// Where file systems that we made are mounted, as this process sees the mount table; one mounted
 /// on another counts twice.
@@ -18,7 +18,27 @@ const TABLE: &str = "/proc/self/mountinfo";
 ///
 /// The mount table cannot be read.
 pub fn mounted() -> io::Result<Vec<PathBuf>> {
-    Ok(mountinfo::mounts(&fs::read(TABLE)?).filter(is_ours).map(|mount| mount.point).collect())
+    Ok(ours()?.into_iter().map(|mount| mount.point).collect())
+}
+
+/// The same, with all that the table says of them.
+pub(super) fn ours() -> io::Result<Vec<Mount>> {
+    Ok(mountinfo::mounts(&fs::read(TABLE)?).filter(is_ours).collect())
+}
+
+/// Where something is mounted below `directory`, but not at it, if anywhere.
+///
+/// # Errors
+///
+/// The mount table cannot be read.
+pub fn mounted_below(directory: &Path) -> io::Result<Option<PathBuf>> {
+    let below = |mount: &Mount| mount.point.starts_with(directory) && mount.point != directory;
+    Ok(mountinfo::mounts(&fs::read(TABLE)?).find(below).map(|mount| mount.point))
+}
+
+/// Where something is mounted on the mount of this number, if anywhere.
+pub(super) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
+    Ok(mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.parent == number).map(|mount| mount.point))
 }
 
 fn is_ours(mount: &Mount) -> bool {

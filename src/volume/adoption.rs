@@ -6,6 +6,7 @@ use std::sync::Arc;
 use provider::FileMode;
 
 use crate::mode::{Mounted, ShownFile};
+use crate::mounter::MountId;
 use crate::snapshot::{File, Snapshot};
 use crate::volume::record::VolumeRecord;
 use crate::volume::served::Served;
@@ -38,7 +39,7 @@ impl Volumes {
             return Ok(());
         }
         let publish = record.publish();
-        let Some((mounted, files)) = self.find(&publish).await? else {
+        let Some((mounted, files)) = self.find(&publish, record.mount.clone()).await? else {
             let dropped = self.parts().records.remove(&record.id);
             return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
         };
@@ -48,11 +49,15 @@ impl Volumes {
     }
 
     /// The mount of a volume, and the files that it shows.
-    async fn find(&self, publish: &Publish) -> Result<Option<(Arc<dyn Mounted>, Vec<ShownFile>)>, Error> {
+    async fn find(
+        &self,
+        publish: &Publish,
+        made: Option<MountId>,
+    ) -> Result<Option<(Arc<dyn Mounted>, Vec<ShownFile>)>, Error> {
         let (parts, wish) = (Arc::clone(self.parts()), publish.clone());
         blocking(move || {
             parts.mounter.take_back(&wish.target)?;
-            let Some(mounted) = parts.mode.adopt(&wish.target, &wish.appearance)? else {
+            let Some(mounted) = parts.adopt(&wish, made.as_ref())? else {
                 return Ok(None);
             };
             let files = mounted.contents()?;
@@ -80,11 +85,12 @@ impl Volumes {
     /// Serves what is mounted already, as it is until its store was read. `false` if that holds no files: nothing
     /// that a container might start on.
     pub(super) async fn take_over(&self, publish: &Publish) -> Result<bool, Error> {
-        let Some((mounted, files)) = self.find(publish).await?.filter(|(_, files)| !files.is_empty()) else {
+        let Some((mounted, files)) = self.find(publish, None).await?.filter(|(_, files)| !files.is_empty())
+        else {
             return Ok(false);
         };
         let shown = self.shown(publish, None, files);
-        let saved = self.parts().records.save(&VolumeRecord::new(publish, None, &shown));
+        let saved = self.parts().records.save(&VolumeRecord::new(publish, None, &shown, mounted.mount_id()));
         saved.map_err(|source| unrecorded(publish, source))?;
         let provider = self.provider_of(&publish.class).await.unwrap_or_default();
         tracing::info!(volume = %publish.id, "taking over what another driver mounted");

@@ -18,8 +18,8 @@ use provider::{
 use tokio::sync::watch;
 
 use crate::class::{self, Classes};
-use crate::mode::{Appearance, Mode, Mounted, ShownFile, Usage};
-use crate::mounter::{self, Mounter, Tmpfs};
+use crate::mode::{Appearance, Mode, Mounted, Prepared, ShownFile, Usage};
+use crate::mounter::{self, MountId, Mounter, Tmpfs};
 use crate::snapshot::Snapshot;
 use crate::volume::ClassName;
 
@@ -299,6 +299,9 @@ impl FakeMode {
 #[derive(Debug)]
 struct FakeMount(FakeMode, PathBuf);
 
+#[derive(Debug)]
+struct FakeMounting(FakeMount, Snapshot);
+
 impl FakeMount {
     fn set(&self, snapshot: &Snapshot) {
         let text = |bytes: &SecretBytes| bytes.expose_str().unwrap().to_owned();
@@ -307,7 +310,22 @@ impl FakeMount {
     }
 }
 
+impl Prepared for FakeMounting {
+    fn mount_id(&self) -> Option<MountId> {
+        None
+    }
+
+    fn show(self: Box<Self>) -> std::result::Result<Box<dyn Mounted>, mounter::Error> {
+        self.0.set(&self.1);
+        Ok(Box::new(self.0))
+    }
+}
+
 impl Mounted for FakeMount {
+    fn mount_id(&self) -> Option<MountId> {
+        None
+    }
+
     fn replace(
         &self,
         snapshot: &Snapshot,
@@ -333,15 +351,14 @@ impl Mounted for FakeMount {
 }
 
 impl Mode for FakeMode {
-    fn mount(
+    fn prepare(
         &self,
         target: &Path,
         snapshot: &Snapshot,
         _: &Appearance,
-    ) -> std::result::Result<Box<dyn Mounted>, mounter::Error> {
+    ) -> std::result::Result<Box<dyn Prepared>, mounter::Error> {
         let mount = FakeMount(self.clone(), target.to_owned());
-        mount.set(snapshot);
-        Ok(Box::new(mount))
+        Ok(Box::new(FakeMounting(mount, snapshot.clone())))
     }
 
     fn adopt(

@@ -1,6 +1,7 @@
 //! What every volume of the process works with.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use provider::{Invalid, Moment as _, Source, Span};
 use tokio::time::{Instant, timeout_at};
 
 use crate::class::Classes;
-use crate::mode::Mode;
-use crate::mounter::Mounter;
+use crate::mode::{Mode, Mounted};
+use crate::mounter::{self, MountId, Mounter};
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::volume::content::Content;
@@ -65,6 +66,18 @@ pub struct Limits {
     pub lent_bytes: u64,
     /// What holds where a class does not say.
     pub defaults: Defaults,
+    /// Whose the target paths are.
+    pub targets: Targets,
+}
+
+/// Whose the target paths are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Targets {
+    /// People's: what is mounted there is taken over or away only if it is the very mount that this program made.
+    #[default]
+    People,
+    /// The driver's: kubelet made them for it, and whatever is mounted there is its to take over and away.
+    Driver,
 }
 
 /// What holds where a class does not say.
@@ -105,6 +118,7 @@ impl Default for Limits {
             publishes: 64,
             lent_bytes: crate::mode::Tmpfs::DEFAULT_MAX_BYTES,
             defaults: Defaults::default(),
+            targets: Targets::Driver,
         }
     }
 }
@@ -164,6 +178,30 @@ impl Parts {
     /// What becomes of the files of a class when its store does not confirm them.
     pub(super) fn policy(&self, class: &Class) -> Policy {
         Policy::of(&class.settings, self.limits.defaults.on_revoked)
+    }
+
+    /// What is mounted already where `publish` wants its volume. On people's paths that is `made` or nothing.
+    pub(super) fn adopt(
+        &self,
+        publish: &Publish,
+        made: Option<&MountId>,
+    ) -> Result<Option<Box<dyn Mounted>>, mounter::Error> {
+        let failed = || mounter::Error::of("look at", &publish.target);
+        if self.limits.targets == Targets::People
+            && (made.is_none() || MountId::at(&publish.target).map_err(failed())?.as_ref() != made)
+        {
+            return Ok(None);
+        }
+        self.mode.adopt(&publish.target, &publish.appearance)
+    }
+
+    /// Takes away what is mounted at `target`: on people's paths `made` alone.
+    pub(super) fn take_away(&self, target: &Path, made: Option<&MountId>) -> Result<(), mounter::Error> {
+        match (self.limits.targets, made) {
+            (Targets::Driver, _) => self.mounter.detach(target),
+            (Targets::People, Some(made)) => self.mounter.unmount(target, made),
+            (Targets::People, None) => Ok(()),
+        }
     }
 
     /// What a store on this node is told of a volume, and lent for it.

@@ -13,6 +13,7 @@ use provider::{FileMode, Identity, Pod, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::mode::Appearance;
+use crate::mounter::MountId;
 use crate::snapshot::{File, Fingerprint, Snapshot};
 use crate::volume::{ClassName, Publish, VolumeId};
 
@@ -23,6 +24,9 @@ pub struct VolumeRecord {
     pub id: VolumeId,
     /// Where it is mounted.
     pub target: PathBuf,
+    /// The mount that it is seen through, as the process saw it that made it. Records of earlier versions have none.
+    #[serde(default)]
+    pub mount: Option<MountId>,
     /// What it shows.
     pub class: ClassName,
     /// Namespace of the workload.
@@ -63,12 +67,18 @@ pub struct RecordedFile {
 }
 
 impl VolumeRecord {
-    /// The record of `publish` showing `snapshot` of `class`, if the class is known.
-    pub fn new(publish: &Publish, class: Option<&Class>, snapshot: &Snapshot) -> Self {
+    /// The record of `publish` showing `snapshot` of `class`, if the class is known, through `mount`.
+    pub fn new(
+        publish: &Publish,
+        class: Option<&Class>,
+        snapshot: &Snapshot,
+        mount: Option<MountId>,
+    ) -> Self {
         let workload = &publish.workload;
         Self {
             id: publish.id.clone(),
             target: publish.target.clone(),
+            mount,
             class: publish.class.clone(),
             namespace: workload.identity.namespace.clone(),
             service_account: workload.identity.name.clone(),
@@ -222,6 +232,7 @@ mod tests {
         let mut publish = VolumeRecord {
             id: VolumeId(id.to_owned()),
             target: "/t".into(),
+            mount: None,
             class: ClassName { namespace: "ns".to_owned(), name: "c".to_owned() },
             namespace: "ns".to_owned(),
             service_account: "sa".to_owned(),
@@ -236,7 +247,7 @@ mod tests {
         }
         .publish();
         publish.workload.tokens.insert("vault".to_owned(), b"token-canary".to_vec().into());
-        VolumeRecord::new(&publish, Some(&class()), &[(path, file)].into_iter().collect())
+        VolumeRecord::new(&publish, Some(&class()), &[(path, file)].into_iter().collect(), None)
     }
 
     #[test]
@@ -263,11 +274,15 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_an_earlier_version_is_one_without_its_class() {
+    fn a_record_of_an_earlier_version_is_one_without_its_class_and_its_mount() {
         let mut text = serde_json::to_value(record("csi-1")).unwrap();
-        text.as_object_mut().unwrap().remove("manifest");
+        for later in ["manifest", "mount"] {
+            text.as_object_mut().unwrap().remove(later);
+        }
 
-        assert_eq!(serde_json::from_value::<VolumeRecord>(text).unwrap().last_class(), None);
+        let record = serde_json::from_value::<VolumeRecord>(text).unwrap();
+
+        assert_eq!((record.last_class(), record.mount), (None, None));
     }
 
     #[test]

@@ -287,7 +287,7 @@ impl Served {
     /// Writes down how the volume is served now.
     async fn save(&self) {
         let class = self.content.as_ref().map(|content| &**content.class());
-        let record = VolumeRecord::new(&self.publish, class, &self.shown);
+        let record = VolumeRecord::new(&self.publish, class, &self.shown, self.mounted.mount_id());
         let records = self.parts.records.clone();
         let writing = Arc::clone(&self.writing).lock_owned().await;
         let saved = volume::blocking(move || {
@@ -375,7 +375,7 @@ impl Served {
         crate::failpoint::hit("refresh.read");
         let snapshot = assembled.snapshot.clone();
         let class = self.content.as_ref().map(|content| &**content.class());
-        let record = VolumeRecord::new(&self.publish, class, &snapshot);
+        let record = VolumeRecord::new(&self.publish, class, &snapshot, self.mounted.mount_id());
         let (mounted, records, withdrawn) =
             (Arc::clone(&self.mounted), self.parts.records.clone(), assembled.withdrawn.clone());
         let writing = Arc::clone(&self.writing).lock_owned().await;

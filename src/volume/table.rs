@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use crate::failpoint;
 use crate::mode::{Mounted, ShownFile, Usage};
+use crate::mounter::MountId;
 use crate::snapshot::Snapshot;
 use crate::unfinished::Unfinished;
 use crate::volume::content::{Assembled, Content};
@@ -243,16 +244,11 @@ impl Volumes {
         let provider = content.class().provider.clone();
         let wrap = |source| Error::Provider { provider, source };
         let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
-        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot);
+        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, None);
         let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
         let mounted = blocking(move || {
-            parts.records.save(&record).map_err(|source| unrecorded(&publish, source))?;
-            failpoint::hit("publish.recorded");
-            let mounted = show(&parts, &publish, &shown);
-            if mounted.is_err() {
-                let _ = parts.records.remove(&publish.id);
-            }
-            mounted
+            let mounted = show(&parts, &publish, &shown, record);
+            mounted.inspect_err(|_| drop(parts.records.remove(&publish.id)))
         })
         .await?;
         failpoint::hit("publish.mounted");
@@ -290,11 +286,12 @@ impl Volumes {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
         let elsewhere = self.entry(id).is_some_and(|entry| entry.publish.target != target);
         if elsewhere {
-            return self.detach(target).await;
+            return self.take_away(target, None).await;
         }
+        let made = self.entry(id).and_then(|entry| entry.mounted.mount_id());
         let served = self.stop(id).await;
         failpoint::hit("unpublish.stopped");
-        if let Err(error) = self.detach(target).await {
+        if let Err(error) = self.take_away(target, made).await {
             if let Some(served) = served {
                 served.site.resume().await;
                 self.serve(served);
@@ -322,9 +319,9 @@ impl Volumes {
         }
     }
 
-    async fn detach(&self, target: &Path) -> Result<(), Error> {
-        let (mounter, target) = (Arc::clone(&self.parts.mounter), target.to_owned());
-        blocking(move || mounter.detach(&target)).await
+    async fn take_away(&self, target: &Path, made: Option<MountId>) -> Result<(), Error> {
+        let (parts, target) = (Arc::clone(&self.parts), target.to_owned());
+        blocking(move || parts.take_away(&target, made.as_ref())).await
     }
 
     /// Stops serving a volume and gives back what it was. The mount stays.
@@ -433,19 +430,27 @@ pub(super) fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mo
     crate::mounter::Error::of("record the volume at", &publish.target)(source)
 }
 
-/// Mounts `snapshot`, or shows it in what is mounted there already.
+/// Mounts `snapshot`, or shows it in what is mounted there already; writes `record` down before anybody can see it.
 fn show(
     parts: &Parts,
     publish: &Publish,
     snapshot: &Snapshot,
+    record: VolumeRecord,
 ) -> Result<Arc<dyn Mounted>, crate::mounter::Error> {
-    match parts.mode.adopt(&publish.target, &publish.appearance)? {
-        Some(mounted) => {
-            mounted.replace(snapshot, &BTreeSet::new())?;
-            Ok(Arc::from(mounted))
-        }
-        None => Ok(Arc::from(parts.mode.mount(&publish.target, snapshot, &publish.appearance)?)),
+    if let Some(mounted) = parts.adopt(publish, None)? {
+        save(parts, publish, &VolumeRecord { mount: mounted.mount_id(), ..record })?;
+        mounted.replace(snapshot, &BTreeSet::new())?;
+        return Ok(Arc::from(mounted));
     }
+    let prepared = parts.mode.prepare(&publish.target, snapshot, &publish.appearance)?;
+    save(parts, publish, &VolumeRecord { mount: prepared.mount_id(), ..record })?;
+    Ok(Arc::from(prepared.show()?))
+}
+
+fn save(parts: &Parts, publish: &Publish, record: &VolumeRecord) -> Result<(), crate::mounter::Error> {
+    parts.records.save(record).map_err(|source| unrecorded(publish, source))?;
+    failpoint::hit("publish.recorded");
+    Ok(())
 }
 
 /// Whether a repeated publish asks for the same volume. Tokens and credentials may differ.

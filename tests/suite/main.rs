@@ -23,6 +23,7 @@ mod image;
 mod kill;
 mod kubelet;
 mod migrate;
+mod mount_identity;
 mod mounter;
 mod openbao;
 mod plain_host;

@@ -60,6 +60,20 @@ impl Target {
     }
 }
 
+impl Drop for Target {
+    /// The directory is removed with all below it: nothing may be mounted there then that shows what is elsewhere.
+    fn drop(&mut self) {
+        for at in mount_points_below(self.parent()).iter().rev() {
+            let detach = rustix::mount::UnmountFlags::DETACH | rustix::mount::UnmountFlags::NOFOLLOW;
+            if let Err(error) = rustix::mount::unmount(at, detach) {
+                // Better a directory that stays than one that is emptied through a mount.
+                eprintln!("{}: {error}; {} stays", at.display(), self.parent().display());
+                self.parent.disable_cleanup(true);
+            }
+        }
+    }
+}
+
 pub(crate) fn local() -> Arc<dyn Mounter> {
     Arc::new(LocalMounter::default())
 }
@@ -78,6 +92,12 @@ pub(crate) fn mounts_below(directory: &Path) -> Vec<String> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let below = |line: &&str| line.split(' ').nth(4).is_some_and(|at| Path::new(at).starts_with(directory));
     table.lines().filter(below).map(str::to_owned).collect()
+}
+
+/// Where something is mounted at or below `directory`, in the order of the table.
+pub(crate) fn mount_points_below(directory: &Path) -> Vec<PathBuf> {
+    let table = fs::read("/proc/thread-self/mountinfo").unwrap();
+    mountinfo::mounts(&table).map(|mount| mount.point).filter(|at| at.starts_with(directory)).collect()
 }
 
 /// This very test program again, to run the test called `name` alone.

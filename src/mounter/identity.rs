@@ -1,0 +1,114 @@
+//! Which mount is which. A path is whoever's mount came last; a mount has a number of its own.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, XattrFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::{place, table};
+
+/// Asks for a number that no other mount of this boot ever gets (since Linux 6.8).
+const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+/// Where a file system of ours says by which mount it was made. Only root can write, read or list the name.
+const MARK: &str = "trusted.secretfs.mount";
+/// Longest mark, in bytes.
+const MAX_MARK: usize = 256;
+
+/// One mount of this boot, whatever path leads to it, and however many others show the same file system.
+///
+/// Before Linux 6.8 the kernel gives a mount's number to another one later: then it is compared together with
+/// the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountId {
+    boot: String,
+    /// As the mount table has it.
+    number: u64,
+    unique: Option<u64>,
+}
+
+impl MountId {
+    /// The mount that the open `file` lies on. The path may lead elsewhere meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSYS` before Linux 5.8, or the kernel does not tell which boot this is.
+    pub fn of(file: impl AsFd) -> io::Result<Self> {
+        let number = asked(&file, StatxFlags::MNT_ID)?.ok_or(io::ErrorKind::Unsupported)?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(Self { boot, number, unique: asked(&file, MNT_ID_UNIQUE)? })
+    }
+
+    /// What is mounted at `target` and seen there; `None` if nothing is.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be asked.
+    pub fn at(target: &Path) -> io::Result<Option<Self>> {
+        root_at(target)?.map(Self::of).transpose()
+    }
+
+    /// Its number in the mount table, which another mount may have had or get.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether the number alone tells it from all others.
+    pub(super) fn is_unique(&self) -> bool {
+        self.unique.is_some()
+    }
+
+    /// Has the file system below `root`, of a mount that was just made, say by which mount that was.
+    pub(super) fn mark(&self, root: impl AsFd) -> io::Result<()> {
+        // The root itself is only a place: it takes no attributes.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(root, ".", flags, Mode::empty())?;
+        let text = serde_json::to_vec(self)?;
+        Ok(rustix::fs::fsetxattr(directory, MARK, &text, XattrFlags::CREATE)?)
+    }
+
+    /// The mount by which the file system below `root` says it was made. A mount that shows it a second time
+    /// is another one.
+    fn marked(root: impl AsFd) -> Option<Self> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_fd().as_raw_fd()));
+        let mut text = vec![0; MAX_MARK];
+        let len = rustix::fs::getxattr(&path, MARK, &mut text[..]).ok()?;
+        serde_json::from_slice(text.get(..len)?).ok()
+    }
+
+    /// The mount that the open `root` lies on, if that very mount was made by a secretfs on a host.
+    pub(super) fn of_ours(root: impl AsFd) -> io::Result<Option<Self>> {
+        let itself = Self::of(&root)?;
+        Ok(Self::marked(&root).filter(|marked| *marked == itself))
+    }
+}
+
+/// The mount that is seen at `target`, if it was made by a secretfs on a host. File systems of earlier versions are
+/// not marked: those go by their source.
+pub(super) fn ours_at(target: &Path) -> io::Result<Option<MountId>> {
+    let Some(root) = root_at(target)? else { return Ok(None) };
+    let mount = MountId::of(&root)?;
+    let is_ours = match MountId::marked(&root) {
+        Some(marked) => marked == mount,
+        None => table::ours()?.iter().any(|found| found.id == mount.number()),
+    };
+    Ok(is_ours.then_some(mount))
+}
+
+/// The root of what is mounted at `target`.
+fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(target, flags, Mode::empty()) {
+        Ok(root) => Ok(place::is_mount_root(&root)?.then_some(root)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn asked(file: impl AsFd, number: StatxFlags) -> io::Result<Option<u64>> {
+    let told = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, number)?;
+    Ok((told.stx_mask & number.bits() != 0).then_some(told.stx_mnt_id))
+}
