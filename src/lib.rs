@@ -8,6 +8,7 @@ pub mod admin;
 pub mod audit;
 pub mod class;
 pub mod commands;
+pub mod confinement;
 pub mod csi;
 pub mod exit;
 pub mod failpoint;

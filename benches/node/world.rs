@@ -1,6 +1,5 @@
 //! The servers, the node and the pods that the rows work with.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -293,7 +292,7 @@ impl Bench<'_> {
     /// A request for `pod`, whose directory is made as kubelet makes it.
     pub(crate) fn request(&self, pod: &PodVolume) -> NodePublishVolumeRequest {
         let target = self.node.target(pod);
-        fs::create_dir_all(target.parent().expect("a parent")).expect("kubelet's directory");
+        testing::prepare_target(&target, testing::DRIVER);
         self.node.request(pod)
     }
 

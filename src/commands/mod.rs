@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::confinement;
 use crate::exit::{Failure, Outcome, exit};
 use crate::outlet;
 use crate::telemetry::{self, LogArgs};
@@ -89,6 +90,10 @@ impl Cli {
     }
 
     fn outcome(self) -> Outcome {
+        if let Command::Mounter(_) = &self.command {
+            // Before there is a second thread, which would keep its own.
+            confinement::drop_capabilities()?;
+        }
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
             Command::Mount(args) => on_many_threads(mount::run(args)),

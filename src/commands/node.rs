@@ -32,7 +32,7 @@ use crate::volume::parts::{Defaults, Rotation, Targets};
 use crate::volume::revocations::Revocations;
 
 /// The driver's name where none is given.
-const DRIVER: &str = "csi.secretfs.dev";
+pub(super) const DRIVER: &str = "csi.secretfs.dev";
 /// The driver whose place this one can take.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
 /// How often the mounter is asked whether it is there.
@@ -329,6 +329,7 @@ fn mounter(args: &NodeArgs) -> Arc<dyn Mounter> {
     let roots = Roots {
         pods: Some(args.kubelet_root.join("pods")),
         sockets: sockets.into_iter().flatten().collect(),
+        ..Roots::default()
     };
     Arc::new(LocalMounter::new(roots).allow_swap(args.allow_swap))
 }
@@ -351,7 +352,7 @@ fn register(
         driver: args.driver_name.clone(),
         endpoint: endpoint.display().to_string(),
         directory: registration_dir(args),
-        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot id")?,
+        boot_id: std::fs::read_to_string(csi::BOOT_ID).context("the boot id")?,
         memory: args.process.state_dir.join("registered"),
         patience: Patience::default(),
     };

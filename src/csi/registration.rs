@@ -25,6 +25,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::mounter::Mounter;
 
+/// Where the kernel tells which boot this is.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// What the registration socket of `driver` is called in the boot that the kernel calls `boot_id`.
+pub fn registration_socket(driver: &str, boot_id: &str) -> String {
+    sockets::name(driver, boot_id)
+}
+
 /// The registration sockets of `driver` in kubelet's `directory`.
 ///
 /// # Errors

@@ -64,7 +64,7 @@ impl Refused {
                 ErrorType::SecretProviderClassNotFound
             }
             Self::Volume(error, _) if is_of_store(error) => ErrorType::GrpcProviderError,
-            Self::Volume(E::TooLarge(_) | E::Mount(_), _) => ErrorType::FileWriteError,
+            Self::Volume(E::TooLarge(_) | E::Mount(_) | E::MounterAway(_), _) => ErrorType::FileWriteError,
             Self::Volume(..) | Self::Request(_) => ErrorType::FailedToMount,
         }
     }
@@ -92,7 +92,9 @@ fn code(error: &volume::Error) -> Code {
         E::Busy(_) => Code::Aborted,
         E::Deadline { .. } => Code::DeadlineExceeded,
         E::TooLarge(_) => Code::ResourceExhausted,
-        E::ClassNotYet(_) | E::Stopping | E::Unfinished | E::NotTakenOver(_) => Code::Unavailable,
+        E::ClassNotYet(_) | E::Stopping | E::Unfinished | E::NotTakenOver(_) | E::MounterAway(_) => {
+            Code::Unavailable
+        }
         E::Mount(_) => Code::Internal,
         E::Provider { source, .. } => store_code(source.kind()),
     }
@@ -151,7 +153,7 @@ mod tests {
     use volume::{ClassName, Error, VolumeId};
 
     use super::*;
-    use crate::mounter;
+    use crate::mounter::{self, Mounter as _};
 
     fn store(kind: ErrorKind) -> Error {
         Error::Provider { provider: "vault".to_owned(), source: provider::Error::new(kind, "it said so") }
@@ -167,6 +169,12 @@ mod tests {
 
     fn kernel(kind: io::ErrorKind) -> Error {
         mounter::Error { action: "mount", target: PathBuf::from("/target"), source: kind.into() }.into()
+    }
+
+    /// What a call comes to while no mounter listens: by then five seconds have gone.
+    fn mounter_away() -> Error {
+        let socket = tempfile::tempdir().unwrap().path().join("mounter.sock");
+        mounter::RemoteMounter::new(socket).kept().unwrap_err().into()
     }
 
     fn deadline() -> Error {
@@ -200,6 +208,7 @@ mod tests {
             (Error::Stopping, Code::Unavailable),
             (Error::NotTakenOver(Box::new(store(ErrorKind::Denied))), Code::Unavailable),
             (Error::Unfinished, Code::Unavailable),
+            (mounter_away(), Code::Unavailable),
             (kernel(io::ErrorKind::StorageFull), Code::ResourceExhausted),
             (kernel(io::ErrorKind::PermissionDenied), Code::Internal),
             (kernel(io::ErrorKind::Other), Code::Internal),

@@ -4,22 +4,24 @@
 //! A rotation writes every file anew, also those that have not changed: a hard link to a published
 //! inode would save a page and change what watchers see of it.
 
+mod retired;
 mod room;
+mod shown;
+mod sweeper;
 mod tree;
 mod walk;
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use provider::ObjectPath;
-
+use self::retired::GRACE;
 use self::room::Room;
+use self::shown::Shown;
+use self::sweeper::Sweeper;
 use self::tree::{Look, Tree};
-use super::{Appearance, Mode, Mounted, Prepared, ShownFile, Usage};
+use super::{Appearance, Mode, Mounted, Prepared};
 use crate::failpoint;
 use crate::mounter::{self, Error, MountId, Mounter};
 use crate::snapshot::Snapshot;
@@ -30,6 +32,7 @@ pub struct Tmpfs {
     mounter: Arc<dyn Mounter>,
     max_bytes: u64,
     takes_over: bool,
+    sweeper: Arc<Sweeper>,
 }
 
 /// A filled tmpfs that is mounted nowhere, and what becomes of it.
@@ -39,26 +42,13 @@ struct Filled {
     shown: Shown,
 }
 
-/// A volume that a tmpfs shows.
-struct Shown {
-    mounter: Arc<dyn Mounter>,
-    max_bytes: u64,
-    target: PathBuf,
-    look: Look,
-    /// Tells our file system from one that somebody mounts over it.
-    device: u64,
-    mount: Option<MountId>,
-    /// Held while the files change.
-    changing: Mutex<()>,
-}
-
 impl Tmpfs {
     /// What a volume may take where nobody says otherwise, in bytes.
     pub const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 
     /// Volumes that take at most `max_bytes` each, the room for a rotation included.
     pub fn new(mounter: Arc<dyn Mounter>, max_bytes: u64) -> Self {
-        Self { mounter, max_bytes, takes_over: false }
+        Self { mounter, max_bytes, takes_over: false, sweeper: Arc::default() }
     }
 
     /// Adopts what another driver mounted where kubelet wants a volume of ours: any tmpfs, with kubelet's layout or
@@ -97,11 +87,13 @@ impl Tmpfs {
         Ok(Shown {
             mounter: Arc::clone(&self.mounter),
             max_bytes: self.max_bytes,
+            takes_over: self.takes_over,
+            sweeper: Arc::clone(&self.sweeper),
             target: target.to_owned(),
             look: Look::of(appearance),
             device: device(root)?,
             mount,
-            changing: Mutex::new(()),
+            changing: Mutex::default(),
         })
     }
 }
@@ -125,11 +117,11 @@ impl Mode for Tmpfs {
     }
 
     fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error> {
-        let Some(root) = self.mounter.enter(target)? else { return Ok(None) };
+        let Some(root) = enter(&self.mounter, target, self.takes_over)? else { return Ok(None) };
         let tree = Tree::new(root.as_fd(), Look::of(appearance));
         let failed = || Error::of("adopt the volume at", target);
         if tree.has_versions().map_err(failed())? {
-            tree.tidy().map_err(failed())?;
+            tidy(&tree).map_err(failed())?;
         } else if !self.takes_over {
             return Ok(None);
         }
@@ -138,9 +130,27 @@ impl Mode for Tmpfs {
             tree.dress().map_err(failed())?;
         }
         let mount = MountId::at(target).ok().flatten();
-        let shown = self.shown(target, appearance, &root, mount).map_err(failed())?;
+        let shown = Arc::new(self.shown(target, appearance, &root, mount).map_err(failed())?);
+        shown.retire(&tree, &mut shown.lock());
         Ok(Some(Box::new(shown)))
     }
+}
+
+/// The writable root of what is mounted at `target`, by another driver where that is taken over.
+fn enter(mounter: &Arc<dyn Mounter>, target: &Path, takes_over: bool) -> Result<Option<OwnedFd>, Error> {
+    match mounter.enter(target)? {
+        None if takes_over && mounter::is_mount_root(target)? => mounter.take_over(target),
+        entered => Ok(entered),
+    }
+}
+
+/// Mends what an earlier process left. A version that it may have shown a moment ago stays for now.
+fn tidy(tree: &Tree<'_>) -> io::Result<()> {
+    let is_fresh = tree.was_swapped_within(GRACE)?;
+    if is_fresh {
+        tree.empty_what_is_hidden()?;
+    }
+    tree.tidy(&|_| is_fresh).map(drop)
 }
 
 impl Prepared for Filled {
@@ -150,68 +160,7 @@ impl Prepared for Filled {
 
     fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, Error> {
         self.shown.mounter.attach(self.root.as_fd(), &self.shown.target)?;
-        Ok(Box::new(self.shown))
-    }
-}
-
-impl Shown {
-    fn enter(&self) -> Result<OwnedFd, Error> {
-        let entered = self.mounter.enter(&self.target)?;
-        let gone = |reason: &str| Err(io::Error::new(io::ErrorKind::NotFound, reason.to_owned()));
-        let ours = match entered {
-            None => gone("the volume is not mounted there any more"),
-            Some(root) => match device(&root) {
-                Ok(device) if device == self.device => Ok(root),
-                Ok(_) => gone("something else is mounted there now"),
-                Err(error) => Err(error),
-            },
-        };
-        ours.map_err(Error::of("enter the volume at", &self.target))
-    }
-
-    fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error {
-        Error::of(action, &self.target)
-    }
-
-    fn make_room(&self, root: &OwnedFd, snapshot: &Snapshot) -> Result<(), Error> {
-        let grown = Room::to_grow(root.as_fd(), snapshot, self.max_bytes);
-        match grown.map_err(self.failed("write the files of"))? {
-            Some(room) => self.mounter.resize(root.as_fd(), room.bytes, room.inodes),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Mounted for Shown {
-    fn mount_id(&self) -> Option<MountId> {
-        self.mount.clone()
-    }
-
-    fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), Error> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let root = self.enter()?;
-        self.make_room(&root, snapshot)?;
-        Tree::new(root.as_fd(), self.look).rotate(snapshot, withdrawn).map_err(self.failed("rotate"))
-    }
-
-    fn contents(&self) -> Result<Vec<ShownFile>, Error> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let root = self.enter()?;
-        Tree::new(root.as_fd(), self.look).read().map_err(self.failed("read back"))
-    }
-
-    fn usage(&self) -> Result<Usage, Error> {
-        let root = self.enter()?;
-        room::usage(root.as_fd()).map_err(self.failed("ask for the usage of"))
-    }
-}
-
-impl fmt::Debug for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shown")
-            .field("target", &self.target)
-            .field("device", &self.device)
-            .finish_non_exhaustive()
+        Ok(Box::new(Arc::new(self.shown)))
     }
 }
 

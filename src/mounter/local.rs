@@ -14,7 +14,8 @@ use rustix::mount::{
 use super::blobs::Blobs;
 use super::host::{self, Made};
 use super::identity::MountId;
-use super::place::{Place, Roots, is_mount_root};
+use super::place::{Place, Reach, Roots, is_mount_root};
+use super::reach::{given, is_ours, unmount_in_reach};
 use super::sockets::Sockets;
 use super::{Error, Mounter, Tmpfs, lent, removal};
 use crate::failpoint;
@@ -124,6 +125,11 @@ impl LocalMounter {
         read(&mut self.blobs.lock().unwrap_or_else(PoisonError::into_inner).after(name))
     }
 
+    /// Whether a caller that is not trusted to choose may change what is mounted at `directory` as its own.
+    fn may_enter(&self, directory: &OwnedFd) -> io::Result<bool> {
+        if self.roots.driver.is_none() { Ok(true) } else { is_ours(directory, SOURCE) }
+    }
+
     fn show(&self, root: BorrowedFd<'_>, place: &Place) -> io::Result<()> {
         let directory = place.open()?;
         let _attaching = self.attaching.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,13 +166,24 @@ impl Mounter for LocalMounter {
     }
 
     fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
-        absent(self.roots.for_mount(target).and_then(|place| place.open()))
-            .and_then(|directory| directory.map_or(Ok(None), |directory| writable_clone(&directory)))
+        absent(self.roots.for_removal(target).and_then(|place| place.open()))
+            .and_then(|directory| match directory {
+                Some(directory) if self.may_enter(&directory)? => writable_clone(&directory),
+                _ => Ok(None),
+            })
             .map_err(Error::of("enter the mount at", target))
     }
 
+    fn take_over(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        absent(self.roots.for_mount(target).and_then(|place| place.open()))
+            .and_then(|directory| directory.map_or(Ok(None), |directory| writable_clone(&directory)))
+            .map_err(Error::of("take over the mount at", target))
+    }
+
     fn resize(&self, root: BorrowedFd<'_>, size: u64, inodes: u64) -> Result<(), Error> {
-        reconfigure(root, size, inodes).map_err(Error::of("resize", Path::new("a tmpfs")))
+        given(root)
+            .and_then(|()| reconfigure(root, size, inodes))
+            .map_err(Error::of("resize", Path::new("a tmpfs")))
     }
 
     fn lend(&self, tmpfs: &Tmpfs, target: &Path) -> Result<OwnedFd, Error> {
@@ -176,13 +193,13 @@ impl Mounter for LocalMounter {
     }
 
     fn take_back(&self, target: &Path) -> Result<(), Error> {
-        absent(self.roots.for_mount(target))
+        absent(self.roots.for_removal(target))
             .and_then(|place| place.map_or(Ok(()), |place| self.take_back_at(target, &place)))
             .map_err(Error::of("take back the directory beside", target))
     }
 
     fn detach(&self, target: &Path) -> Result<(), Error> {
-        absent(self.roots.for_mount(target))
+        absent(self.roots.for_removal(target))
             .and_then(|place| place.map_or(Ok(()), |place| self.detach_at(target, &place)))
             .map_err(Error::of("unmount", target))
     }
@@ -219,9 +236,12 @@ impl Mounter for LocalMounter {
 
 /// What was put there by who did not see the mount lies on the node's disk: it is removed as well.
 fn take_back(beside: &Place) -> io::Result<()> {
-    unmount_all(beside)?;
+    unmount_in_reach(beside, LENT_SOURCE)?;
     failpoint::hit("lend.unmounted");
-    removal::remove(beside).map(drop)
+    match beside.reach() {
+        Reach::All => removal::remove(beside).map(drop),
+        Reach::Ours => beside.remove_directory().map(drop),
+    }
 }
 
 fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<OwnedFd> {
@@ -316,20 +336,20 @@ fn detach_ours(place: &Place) -> io::Result<()> {
 
 /// Unmounts all that is stacked at `place`, then removes the directory.
 fn clear(place: &Place) -> io::Result<()> {
-    unmount_all(place)?;
+    unmount_in_reach(place, SOURCE)?;
     failpoint::hit("detach.unmounted");
     removal::remove_target(place)?;
     failpoint::hit("detach.removed");
     Ok(())
 }
 
-fn unmount_all(place: &Place) -> io::Result<()> {
+pub(super) fn unmount_all(place: &Place) -> io::Result<()> {
     while unmount_one(place)? {}
     Ok(())
 }
 
 /// `false` if nothing was mounted.
-fn unmount_one(place: &Place) -> io::Result<bool> {
+pub(super) fn unmount_one(place: &Place) -> io::Result<bool> {
     let path = place.path();
     let unmount = |flags| Ok(rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | flags)?);
     let unmounted = when_free(BUSY, || unmount(UnmountFlags::empty()))

@@ -6,11 +6,13 @@
 mod blobs;
 mod host;
 mod identity;
+mod kubelet;
 mod lent;
 mod local;
 mod packet;
 mod place;
 mod protocol;
+mod reach;
 mod remote;
 mod removal;
 mod server;
@@ -26,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub use identity::MountId;
 pub use lent::beside;
 pub use local::LocalMounter;
-pub use place::Roots;
+pub use place::{Driver, Roots};
 pub use remote::RemoteMounter;
 pub use server::Server;
 pub use table::{MountTable, mounted, mounted_below};
@@ -51,6 +53,11 @@ impl Error {
     /// Makes what the kernel said into an error of this operation.
     pub fn of(action: &'static str, target: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { action, target: target.to_owned(), source }
+    }
+
+    /// Whether it is the mounter that could not be asked: nothing is known to have been done.
+    pub fn is_mounter_away(&self) -> bool {
+        self.source.get_ref().is_some_and(|inner| inner.is::<remote::Away>())
     }
 
     /// Whether a set of files is larger than its volume may be.
@@ -94,12 +101,20 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error>;
 
     /// The root of what is mounted at `target`, writable through the directory returned and nowhere else;
-    /// `None` if no tmpfs is mounted there.
+    /// `None` if no tmpfs is mounted there. A `secretfs mounter` enters those that secretfs made, and no others.
     ///
     /// # Errors
     ///
     /// The kernel refuses.
     fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error>;
+
+    /// The same as [`enter`](Self::enter), of a tmpfs that another driver mounted where kubelet wants a volume of
+    /// ours.
+    ///
+    /// # Errors
+    ///
+    /// The target is another driver's, or the kernel refuses.
+    fn take_over(&self, target: &Path) -> Result<Option<OwnedFd>, Error>;
 
     /// Lets the tmpfs below `root` hold `size` bytes and `inodes` inodes.
     ///

@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::kubelet;
+
 /// Mode of a target directory that we make: what kubelet gives its parent.
 const TARGET_MODE: u32 = 0o750;
 
@@ -16,6 +18,26 @@ pub struct Roots {
     pub pods: Option<PathBuf>,
     /// Below which directories it makes sockets.
     pub sockets: Vec<PathBuf>,
+    /// Whose targets and sockets it acts on, where its callers are not trusted to choose: anybody's if there is none.
+    pub driver: Option<Driver>,
+}
+
+/// The one CSI driver that a mounter serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Driver {
+    /// As the CSIDriver object is called, and as kubelet writes it beside each target.
+    pub name: String,
+    /// The only sockets that are made.
+    pub sockets: Vec<PathBuf>,
+}
+
+/// What may be done at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Anything: the caller chose the path for itself, or kubelet made it for our driver.
+    All,
+    /// Kubelet has not said whose it is: only what is known to be ours by itself may go.
+    Ours,
 }
 
 /// A name in a directory that is held open, so that nobody who swaps the directories above it
@@ -25,17 +47,32 @@ pub(super) struct Place {
     parent: OwnedFd,
     name: OsString,
     is_csi_target: bool,
+    reach: Reach,
 }
 
 impl Roots {
+    /// A place to mount at, where all may be done.
     pub(super) fn for_mount(&self, target: &Path) -> io::Result<Place> {
-        match &self.pods {
-            Some(pods) => Place::below(pods, target, ResolveFlags::NO_XDEV),
-            None => Place::below(Path::new("/"), target, ResolveFlags::empty()),
+        let place = self.for_removal(target)?;
+        if place.reach == Reach::All { Ok(place) } else { Err(kubelet::unnamed()) }
+    }
+
+    /// A place to take something away from, as far as its [`Reach`] goes.
+    pub(super) fn for_removal(&self, target: &Path) -> io::Result<Place> {
+        let place = match &self.pods {
+            Some(pods) => Place::below(pods, target, ResolveFlags::NO_XDEV)?,
+            None => Place::below(Path::new("/"), target, ResolveFlags::empty())?,
+        };
+        match &self.driver {
+            Some(driver) => place.within_reach_of(driver),
+            None => Ok(place),
         }
     }
 
     pub(super) fn for_socket(&self, path: &Path) -> io::Result<Place> {
+        if let Some(driver) = &self.driver {
+            return driver.socket(path);
+        }
         let root = self.sockets.iter().find(|root| path.starts_with(root));
         let root =
             root.ok_or_else(|| refused("it is below none of the directories that sockets may be in"))?;
@@ -43,7 +80,31 @@ impl Roots {
     }
 }
 
+impl Driver {
+    fn socket(&self, path: &Path) -> io::Result<Place> {
+        match path.parent() {
+            Some(directory) if self.sockets.iter().any(|own| own == path) => {
+                Place::below(directory, path, ResolveFlags::empty())
+            }
+            _ => Err(refused(&format!(
+                "it is none of the sockets of this driver, {} (--driver-name, --csi-endpoint, --registration-dir)",
+                self.name
+            ))),
+        }
+    }
+}
+
 impl Place {
+    fn within_reach_of(self, driver: &Driver) -> io::Result<Self> {
+        if !self.is_csi_target {
+            return Err(refused(
+                "it is no target of a CSI volume, POD/volumes/kubernetes.io~csi/VOLUME/mount",
+            ));
+        }
+        let reach = if kubelet::made_for(&driver.name, &self.parent)? { Reach::All } else { Reach::Ours };
+        Ok(Self { reach, ..self })
+    }
+
     fn below(root: &Path, path: &Path, also: ResolveFlags) -> io::Result<Self> {
         let below =
             path.strip_prefix(root).map_err(|_| refused(&format!("it is not below {}", root.display())))?;
@@ -55,7 +116,8 @@ impl Place {
         let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let parent = if parent == Path::new("") { Path::new(".") } else { parent };
         let parent = open_beneath(&root, parent.as_os_str(), also)?;
-        Ok(Self { parent, name: name.to_owned(), is_csi_target: is_csi_target(below) })
+        let is_csi_target = is_csi_target(below);
+        Ok(Self { parent, name: name.to_owned(), is_csi_target, reach: Reach::All })
     }
 
     /// The directory that is here.
@@ -66,7 +128,7 @@ impl Place {
     /// The place in the same directory where one is lent.
     pub(super) fn beside(&self) -> io::Result<Self> {
         let name = super::lent::name_for(&self.name);
-        Ok(Self { parent: self.parent.try_clone()?, name, is_csi_target: false })
+        Ok(Self { parent: self.parent.try_clone()?, name, is_csi_target: false, reach: self.reach })
     }
 
     /// Makes the directory; `false` if it was there.
@@ -90,6 +152,10 @@ impl Place {
     /// Whether kubelet made the path for a CSI driver: then what is here is a driver's, and nobody's data.
     pub(super) fn is_csi_target(&self) -> bool {
         self.is_csi_target
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// The directory above, for people.

@@ -47,6 +47,8 @@ pub(super) enum Request {
     Forget(String),
     Lend(Tmpfs, PathBuf),
     TakeBack(PathBuf),
+    /// A mounter from before this verb calls it malformed.
+    TakeOver(PathBuf),
 }
 
 /// What the mounter answers.
@@ -98,6 +100,7 @@ impl Request {
             Self::Forget(name) => Packet::new(9).bytes(name.as_bytes()),
             Self::Lend(tmpfs, target) => Packet::new(10).tmpfs(tmpfs).path(target),
             Self::TakeBack(target) => Packet::new(11).path(target),
+            Self::TakeOver(target) => Packet::new(12).path(target),
         }
         .0
     }
@@ -116,6 +119,7 @@ impl Request {
             9 => Self::Forget(fields.text(MAX_NAME)?),
             10 => Self::Lend(fields.tmpfs()?, fields.path()?),
             11 => Self::TakeBack(fields.path()?),
+            12 => Self::TakeOver(fields.path()?),
             _ => return Err(Malformed),
         };
         fields.end(request)
@@ -159,6 +163,13 @@ impl Reply {
             _ => return Err(Malformed),
         };
         fields.end(reply)
+    }
+}
+
+impl Reply {
+    /// Whether the other side did not understand the request: its version lacks the verb.
+    pub(super) fn is_not_understood(&self) -> bool {
+        matches!(self, Self::Failed(Failure::Said(io::ErrorKind::InvalidInput, said)) if *said == Malformed.to_string())
     }
 }
 
@@ -311,6 +322,7 @@ mod tests {
             tmpfses().prop_map(Request::Create),
             (tmpfses(), paths()).prop_map(|(tmpfs, target)| Request::Lend(tmpfs, target)),
             paths().prop_map(Request::TakeBack),
+            paths().prop_map(Request::TakeOver),
             paths().prop_map(Request::Attach),
             paths().prop_map(Request::Enter),
             any::<(u64, u64)>().prop_map(|(size, inodes)| Request::Resize { size, inodes }),
@@ -345,7 +357,7 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_or_understood_and_never_more(
-            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..14u8, framed in any::<bool>()
+            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..15u8, framed in any::<bool>()
         ) {
             if let (true, [version, said, ..]) = (framed, packet.as_mut_slice()) {
                 (*version, *said) = (VERSION, verb);

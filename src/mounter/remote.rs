@@ -20,6 +20,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Most connections that are kept while nobody uses them.
 const MAX_IDLE: usize = 8;
 
+/// The mounter could not be asked, or its answer did not come.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Away(String);
+
 /// The privileged verbs, done by a `secretfs mounter`.
 #[derive(Debug)]
 pub struct RemoteMounter {
@@ -36,11 +41,7 @@ impl RemoteMounter {
 
     /// Sends `request` and gives what comes back beside a reply that says it was done.
     fn ask(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> io::Result<Option<OwnedFd>> {
-        match self.call(request, file)? {
-            (Reply::Done, file) => Ok(file),
-            (Reply::Failed(failure), _) => Err(failure.into()),
-            (Reply::Kept(_), _) => Err(strange("an answer to another question")),
-        }
+        self.call(request, file).and_then(|(reply, file)| done(reply, file))
     }
 
     fn call(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> io::Result<(Reply, Option<OwnedFd>)> {
@@ -95,18 +96,16 @@ impl RemoteMounter {
 
     fn unreachable(&self, error: Errno) -> io::Error {
         let said = io::Error::from(error);
-        io::Error::new(
-            said.kind(),
-            format!(
-                "the mounter does not answer at {}: {said}; is `secretfs mounter` running?",
-                self.socket.display()
-            ),
-        )
+        let reason = format!(
+            "the mounter does not answer at {}: {said}; is `secretfs mounter` running?",
+            self.socket.display()
+        );
+        io::Error::new(said.kind(), Away(reason))
     }
 
     fn silent(&self) -> io::Error {
         let reason = format!("the mounter at {} has not answered in {DEADLINE:?}", self.socket.display());
-        io::Error::new(io::ErrorKind::TimedOut, reason)
+        io::Error::new(io::ErrorKind::TimedOut, Away(reason))
     }
 
     fn lost(&self) -> io::Error {
@@ -115,7 +114,7 @@ impl RemoteMounter {
              only with --allow-uid",
             self.socket.display()
         );
-        io::Error::new(io::ErrorKind::ConnectionReset, reason)
+        io::Error::new(io::ErrorKind::ConnectionReset, Away(reason))
     }
 }
 
@@ -133,6 +132,16 @@ impl Mounter for RemoteMounter {
 
     fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
         self.ask(&Request::Enter(target.to_owned()), None).map_err(Error::of("enter the mount at", target))
+    }
+
+    fn take_over(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        let taken = match self.call(&Request::TakeOver(target.to_owned()), None) {
+            // An earlier mounter enters whatever tmpfs is there.
+            Ok((reply, _)) if reply.is_not_understood() => return self.enter(target),
+            Ok((reply, file)) => done(reply, file),
+            Err(error) => Err(error),
+        };
+        taken.map_err(Error::of("take over the mount at", target))
     }
 
     fn resize(&self, root: BorrowedFd<'_>, size: u64, inodes: u64) -> Result<(), Error> {
@@ -187,6 +196,15 @@ impl Mounter for RemoteMounter {
         self.ask(&Request::Forget(name.to_owned()), None)
             .map(drop)
             .map_err(Error::of("forget", Path::new(name)))
+    }
+}
+
+/// What came beside a reply that says it was done.
+fn done(reply: Reply, file: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    match reply {
+        Reply::Done => Ok(file),
+        Reply::Failed(failure) => Err(failure.into()),
+        Reply::Kept(_) => Err(strange("an answer to another question")),
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::place::Place;
+use super::place::{Place, Reach};
 
 /// Deepest directory below a target: no provider writes deeper.
 const MAX_DEPTH: usize = 32;
@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 32;
 /// By the CSI specification the target is the driver's to make and to remove; kubelet removes no directory that
 /// holds something, and the pod would never end.
 pub(super) fn remove_target(place: &Place) -> io::Result<()> {
-    if place.remove_directory()? || !place.is_csi_target() {
+    if place.remove_directory()? || !place.is_csi_target() || place.reach() == Reach::Ours {
         return Ok(());
     }
     let files = remove(place)?;

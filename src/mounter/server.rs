@@ -21,6 +21,8 @@ use super::{Error, LocalMounter, Mounter, packet, sockets};
 const MAX_CALLERS: usize = 64;
 /// How long a reply waits for a caller that does not read it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a caller waits to be let in while there is nothing left to hold one more with.
+const FULL: Duration = Duration::from_millis(50);
 
 /// Answers the requests of other processes.
 #[derive(Debug)]
@@ -30,6 +32,18 @@ pub struct Server {
     /// Who may ask, beside root.
     uids: BTreeSet<u32>,
     connected: AtomicUsize,
+}
+
+/// A caller, counted while it is connected.
+struct Caller<'a> {
+    socket: OwnedFd,
+    connected: &'a AtomicUsize,
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        self.connected.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a request leads to: the reply, and the open file beside it.
@@ -68,10 +82,16 @@ impl Server {
     }
 
     /// The next caller, if it is one to be served.
-    fn accept(&self) -> io::Result<Option<OwnedFd>> {
+    fn accept(&self) -> io::Result<Option<Caller<'_>>> {
         let caller = match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
             // It has gone away again.
             Err(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN) => return Ok(None),
+            // It waits in the socket's queue until somebody else has gone.
+            Err(full @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                tracing::warn!(error = %full, "no room for another caller; it waits");
+                thread::sleep(FULL);
+                return Ok(None);
+            }
             caller => caller?,
         };
         let uid = match sys::peer_uid(caller.as_fd()) {
@@ -90,14 +110,13 @@ impl Server {
             return Ok(None);
         }
         self.connected.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(caller))
+        Ok(Some(Caller { socket: caller, connected: &self.connected }))
     }
 
-    fn serve(&self, caller: &OwnedFd, stop: BorrowedFd<'_>) {
-        if let Err(error) = self.answer_all(caller, stop) {
+    fn serve(&self, caller: &Caller<'_>, stop: BorrowedFd<'_>) {
+        if let Err(error) = self.answer_all(&caller.socket, stop) {
             tracing::debug!(%error, "lost a caller");
         }
-        self.connected.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn answer_all(&self, caller: &OwnedFd, stop: BorrowedFd<'_>) -> io::Result<()> {
@@ -128,6 +147,7 @@ impl Server {
             Request::Create(tmpfs) => self.mounter.create(tmpfs).map(Some).map(done),
             Request::Attach(target) => self.mounter.attach(given(root, target)?, target).map(|()| done(None)),
             Request::Enter(target) => self.mounter.enter(target).map(done),
+            Request::TakeOver(target) => self.mounter.take_over(target).map(done),
             Request::Resize { size, inodes } => {
                 let root = given(root, Path::new("a tmpfs"))?;
                 self.mounter.resize(root, *size, *inodes).map(|()| done(None))

@@ -36,6 +36,11 @@ pub fn mounted_below(directory: &Path) -> io::Result<Option<PathBuf>> {
     Ok(mountinfo::mounts(&fs::read(TABLE)?).find(below).map(|mount| mount.point))
 }
 
+/// The mount of this number, if it is in the table.
+pub(super) fn by_number(number: u64) -> io::Result<Option<Mount>> {
+    Ok(mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.id == number))
+}
+
 /// Where something is mounted on the mount of this number, if anywhere.
 pub(super) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
     Ok(mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.parent == number).map(|mount| mount.point))

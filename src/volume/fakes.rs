@@ -400,6 +400,10 @@ impl Mounter for FakeMounter {
         Err(not_faked())
     }
 
+    fn take_over(&self, _: &Path) -> std::result::Result<Option<OwnedFd>, mounter::Error> {
+        Err(not_faked())
+    }
+
     fn resize(&self, _: BorrowedFd<'_>, _: u64, _: u64) -> std::result::Result<(), mounter::Error> {
         Err(not_faked())
     }

@@ -175,6 +175,10 @@ pub enum Error {
     #[error("{0}")]
     Mount(mounter::Error),
 
+    /// The mounter could not be asked, or did not answer: what became of the mount is not known.
+    #[error("{0}")]
+    MounterAway(mounter::Error),
+
     /// The same of a volume that another driver mounted, which stays mounted.
     #[error("{0}; what is mounted there stays as it is")]
     NotTakenOver(Box<Self>),
@@ -194,6 +198,7 @@ impl Error {
 impl From<mounter::Error> for Error {
     fn from(error: mounter::Error) -> Self {
         match error.source.kind() {
+            _ if error.is_mounter_away() => Self::MounterAway(error),
             io::ErrorKind::FileTooLarge | io::ErrorKind::StorageFull => Self::TooLarge(error),
             _ => Self::Mount(error),
         }

@@ -33,7 +33,7 @@ pub use http::http_client;
 pub use issuer::{Claims, Issuer};
 pub use memory::occurrences_in_memory;
 pub use namespace::in_private_mounts;
-pub use node::{PodVolume, RunningNode};
+pub use node::{DRIVER, PodVolume, RunningNode, VOLUME_DATA, prepare_target};
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
 pub use process::until;

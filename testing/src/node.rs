@@ -152,6 +152,23 @@ impl PodVolume {
 /// The volume's name in the pod.
 const VOLUME: &str = "secrets";
 
+/// The name of the driver where nobody says otherwise.
+pub const DRIVER: &str = "csi.secretfs.dev";
+
+/// The file that kubelet keeps beside each CSI target.
+pub const VOLUME_DATA: &str = "vol_data.json";
+
+/// Makes the directory of `target` and in it what kubelet writes there before it calls `driver`.
+pub fn prepare_target(target: &Path, driver: &str) {
+    let directory = target.parent().unwrap();
+    fs::create_dir_all(directory).unwrap();
+    let data = serde_json::json!({
+        "attachmentID": "csi-0", "driverName": driver, "nodeName": "test-node", "seLinuxMountContext": "",
+        "specVolID": VOLUME, "volumeHandle": "csi-0", "volumeLifecycleMode": "Ephemeral",
+    });
+    fs::write(directory.join(VOLUME_DATA), data.to_string()).unwrap();
+}
+
 impl RunningNode {
     /// A node whose `secretfs node` mounts for itself. `flags` are added to its own.
     pub async fn start(binary: &str, flags: &[&str]) -> Self {
@@ -241,16 +258,15 @@ impl RunningNode {
     /// Starts `secretfs mounter` and waits for its socket.
     pub fn start_mounter(&mut self) {
         let socket = self.path("mounter.sock");
-        let child = self
-            .command("mounter")
-            .arg("--socket")
-            .arg(&socket)
-            .arg("--pods")
-            .arg(self.path("kubelet/pods"))
-            .arg("--sockets")
-            .arg(self.root.path())
-            .spawn()
-            .unwrap();
+        let mut command = self.command("mounter");
+        command.arg("--socket").arg(&socket).arg("--pods").arg(self.path("kubelet/pods"));
+        command.arg("--sockets").arg(self.root.path());
+        command.arg("--sockets").arg(self.path("kubelet/plugins_registry"));
+        // An earlier version's mounter does not know the flag, and serves every driver.
+        if self.driver() != DRIVER {
+            command.args(["--driver-name", self.driver()]);
+        }
+        let child = command.spawn().unwrap();
         self.mounter = Some(child);
         wait_for("the mounter's socket", || socket.exists());
     }
@@ -353,6 +369,18 @@ impl RunningNode {
         self.mounter.as_ref().unwrap().id()
     }
 
+    /// kill -9 of the mounter.
+    pub fn kill_mounter(&mut self) {
+        let mut mounter = self.mounter.take().unwrap();
+        mounter.kill().unwrap();
+        mounter.wait().unwrap();
+    }
+
+    /// Starts its processes from `binary` from now on.
+    pub fn use_binary(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
+    }
+
     /// kill -9.
     pub fn kill_node(&mut self) {
         let mut node = self.node.take().unwrap();
@@ -427,9 +455,9 @@ impl RunningNode {
         }
     }
 
-    /// Publishes as kubelet does, which makes the parent directory first.
+    /// Publishes as kubelet does, which makes the parent directory first and writes beside the target whose it is.
     pub async fn publish(&self, pod: &PodVolume) -> Result<(), Status> {
-        fs::create_dir_all(self.target(pod).parent().unwrap()).unwrap();
+        prepare_target(&self.target(pod), self.driver());
         let mut client = self.client().await;
         client.node_publish_volume(self.request(pod)).await.map(drop)
     }
@@ -480,12 +508,17 @@ impl RunningNode {
         points.filter(|point| point.starts_with(root)).map(PathBuf::from).collect()
     }
 
-    /// What is left of `pod` in kubelet's directory.
+    /// What is left of `pod` in kubelet's directory, but for the file that kubelet removes itself.
     pub fn left_behind(&self, pod: &PodVolume) -> Vec<PathBuf> {
         let parent = self.target(pod).parent().unwrap().to_owned();
-        fs::read_dir(parent)
-            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
-            .unwrap_or_default()
+        let entries = fs::read_dir(parent).into_iter().flatten().map(|entry| entry.unwrap().path());
+        entries.filter(|path| !path.ends_with(VOLUME_DATA)).collect()
+    }
+
+    /// The name that its driver goes by.
+    fn driver(&self) -> &str {
+        let mut flags = self.flags.iter().skip_while(|flag| *flag != "--driver-name");
+        flags.nth(1).map_or(DRIVER, String::as_str)
     }
 }
 

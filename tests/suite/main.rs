@@ -11,6 +11,7 @@
 mod canary;
 mod check;
 mod commands;
+mod confined;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod docs;
@@ -25,8 +26,10 @@ mod kubelet;
 mod migrate;
 mod mount_identity;
 mod mounter;
+mod mounter_away;
 mod openbao;
 mod plain_host;
+mod retired;
 mod rollback;
 mod rotation;
 mod sanity;

@@ -57,6 +57,10 @@ impl MounterProcess {
         &self.socket
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     fn signal(&mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.process), signal).unwrap();
         self.process.wait().unwrap()
@@ -71,7 +75,11 @@ impl Drop for MounterProcess {
 }
 
 fn below(directory: &Path) -> LocalMounter {
-    LocalMounter::new(Roots { pods: Some(directory.to_owned()), sockets: vec![directory.to_owned()] })
+    LocalMounter::new(Roots {
+        pods: Some(directory.to_owned()),
+        sockets: vec![directory.to_owned()],
+        ..Roots::default()
+    })
 }
 
 fn empty(mounter: &dyn Mounter) -> OwnedFd {
@@ -301,7 +309,7 @@ fn a_stale_socket_is_replaced_and_nothing_else_is() {
 #[test]
 fn a_volume_lives_its_life_through_a_mounter_process() {
     in_private_mounts(|| {
-        let target = Target::new();
+        let target = Target::of_kubelet();
         let process = MounterProcess::start(target.parent(), &[]);
         let mounter: Arc<dyn Mounter> = process.connect();
         let mode = Tmpfs::new(Arc::clone(&mounter), Tmpfs::DEFAULT_MAX_BYTES);
@@ -323,12 +331,13 @@ fn a_volume_lives_its_life_through_a_mounter_process() {
 #[test]
 fn a_mounter_process_refuses_with_the_reason_that_one_in_this_process_gives() {
     in_private_mounts(|| {
-        let target = Target::new();
+        let target = Target::of_kubelet();
         let process = MounterProcess::start(target.parent(), &[]);
         let mounter = process.connect();
 
+        let no_pod = target.parent().join("no-pod/volumes/kubernetes.io~csi/secrets/mount");
         let outside = attach_empty(mounter.as_ref(), Path::new("/tmp/elsewhere")).unwrap_err();
-        let missing = attach_empty(mounter.as_ref(), &target.parent().join("no/parent")).unwrap_err();
+        let missing = attach_empty(mounter.as_ref(), &no_pod).unwrap_err();
 
         let local = below(target.parent());
         let said = attach_empty(&local, Path::new("/tmp/elsewhere")).unwrap_err();
@@ -367,7 +376,7 @@ fn what_is_kept_and_listened_on_outlives_the_caller() {
 #[test]
 fn a_caller_finds_a_restarted_mounter_by_itself() {
     in_private_mounts(|| {
-        let target = Target::new();
+        let target = Target::of_kubelet();
         let mut first = MounterProcess::start(target.parent(), &[]);
         let mounter = first.connect();
         attach_empty(mounter.as_ref(), &target.path()).unwrap();
@@ -384,7 +393,7 @@ fn a_caller_finds_a_restarted_mounter_by_itself() {
 #[test]
 fn a_caller_in_another_pid_namespace_is_served() {
     in_private_mounts(|| {
-        let target = Target::new();
+        let target = Target::of_kubelet();
         let socket = target.parent().join("mounter.sock");
         let process = Command::new("unshare")
             .args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_secretfs"), "mounter", "--socket"])
@@ -461,7 +470,7 @@ fn garbage_is_answered_and_survived() {
         let mut packet: Vec<u8> = (0..random.usize(1..400)).map(|_| random.u8(..)).collect();
         if round % 2 == 0 {
             // A version and a verb that exist.
-            packet.splice(0..packet.len().min(2), [1, random.u8(1..10)]);
+            packet.splice(0..packet.len().min(2), [1, random.u8(1..13)]);
         }
         rustix::net::send(&socket, &packet, SendFlags::NOSIGNAL).unwrap();
         let mut reply = vec![0; 4096];
@@ -473,7 +482,7 @@ fn garbage_is_answered_and_survived() {
     assert!(honest.kept().unwrap().contains(&("a".to_owned(), b"blob".to_vec())));
 }
 
-fn connect_raw(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn connect_raw(path: &Path) -> io::Result<OwnedFd> {
     let kind = (AddressFamily::UNIX, SocketType::SEQPACKET);
     let socket = rustix::net::socket_with(kind.0, kind.1, SocketFlags::CLOEXEC, None)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
@@ -483,7 +492,7 @@ fn connect_raw(path: &Path) -> io::Result<OwnedFd> {
 #[test]
 fn a_directory_is_lent_beside_its_target_and_taken_back_with_all_that_is_in_it() {
     in_private_mounts(|| {
-        let pods = Target::new();
+        let pods = Target::of_kubelet();
         let run = Target::new();
         let process = MounterProcess::listening_in(run.parent(), pods.parent(), &[]);
         let mounters: [Arc<dyn Mounter>; 2] = [Arc::new(below(pods.parent())), process.connect()];

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use inotify::{EventMask, Inotify, WatchMask};
@@ -45,6 +46,43 @@ fn a_reader_that_resolves_data_once_never_sees_two_versions() {
 
         assert_eq!(rounds, ROUNDS, "rounds that saw one version");
         assert!(rotations > ROUNDS / 1000, "only {rotations} rotations happened meanwhile");
+    });
+}
+
+#[test]
+fn of_a_million_opens_by_path_none_fails_while_the_volume_rotates() {
+    const OPENS: u64 = 1_000_000;
+    in_private_mounts(|| {
+        let target = Target::new();
+        let set = |n: usize| {
+            let contents = format!("version {n}");
+            snapshot(&["token", "db/user", "db/more/deep"].map(|path| (path, contents.as_str())))
+        };
+        let volume = mount(&target, &[]);
+        volume.replace(&set(0), &BTreeSet::new()).unwrap();
+        let (opened, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+        let goes_on = &|| opened.load(Ordering::Relaxed) < OPENS;
+
+        let rotations = thread::scope(|scope| {
+            for path in ["token", "db/user", "db/more/deep"] {
+                let (file, opened, failed) = (target.file(path), &opened, &failed);
+                scope.spawn(move || {
+                    while goes_on() {
+                        if let Err(error) = File::open(&file) {
+                            failed.lock().unwrap().push(format!("{path}: {error}"));
+                        }
+                        opened.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let rotations = (1..).take_while(|_| goes_on());
+            rotations.map(|n| volume.replace(&set(n), &BTreeSet::new()).unwrap()).count()
+        });
+
+        let failed = failed.into_inner().unwrap();
+        println!("{} opens, {rotations} rotations, {} opens failed", opened.into_inner(), failed.len());
+        assert_eq!(failed.first(), None, "of {} that failed", failed.len());
+        assert!(rotations > 100, "only {rotations} rotations happened meanwhile");
     });
 }
 
@@ -135,11 +173,18 @@ fn a_watcher_sees_what_kubelets_own_writer_gives_it() {
 
         volume.replace(&snapshot(&[("key", "2"), ("new", "2")]), &BTreeSet::new()).unwrap();
 
-        let mut buffer = [0; 8192];
-        let events = inotify.read_events(&mut buffer).unwrap();
-        let seen: Vec<(EventMask, String)> = events
-            .map(|event| (event.mask, event.name.unwrap_or_default().to_string_lossy().into_owned()))
-            .collect();
+        // The old file goes last, when its version does.
+        let (mut buffer, mut seen) = ([0; 8192], Vec::<(EventMask, String)>::new());
+        testing::until(
+            || {
+                let events = inotify.read_events(&mut buffer).into_iter().flatten();
+                seen.extend(events.map(|event| {
+                    (event.mask, event.name.unwrap_or_default().to_string_lossy().into_owned())
+                }));
+                seen.iter().any(|(mask, _)| mask.contains(EventMask::DELETE_SELF))
+            },
+            || "the old file stays".to_owned(),
+        );
         let position = |mask: EventMask, name: &str| {
             let found = seen.iter().position(|(seen, of)| seen.contains(mask) && of == name);
             found.unwrap_or_else(|| panic!("{mask:?} {name} in {seen:?}"))

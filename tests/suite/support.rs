@@ -33,6 +33,8 @@ pub(crate) fn file(path: &str, contents: &[u8], mode: Option<u64>) -> File {
 /// A place to mount at, below a directory that everyone may enter.
 pub(crate) struct Target {
     parent: TempDir,
+    /// Where it is below that.
+    below: PathBuf,
 }
 
 impl Target {
@@ -40,7 +42,23 @@ impl Target {
         let parent = tempfile::Builder::new().prefix("secretfs-").tempdir().unwrap();
         let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(parent.path(), everyone).unwrap();
-        Self { parent }
+        Self { parent, below: PathBuf::from("mount") }
+    }
+
+    /// One that kubelet made for a volume of ours; the directory is its `pods`.
+    pub(crate) fn of_kubelet() -> Self {
+        let below = PathBuf::from("pod-uid/volumes/kubernetes.io~csi/secrets/mount");
+        let mut target = Self::new();
+        target.below = below;
+        testing::prepare_target(&target.path(), testing::DRIVER);
+        target
+    }
+
+    /// What lies in the directory of the target, but for kubelet's own file.
+    pub(crate) fn beside(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path().parent().unwrap()).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| !path.ends_with(testing::VOLUME_DATA)).collect()
     }
 
     pub(crate) fn parent(&self) -> &Path {
@@ -48,7 +66,7 @@ impl Target {
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.parent.path().join("mount")
+        self.parent.path().join(&self.below)
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -85,6 +103,15 @@ pub(crate) fn tmpfs() -> Tmpfs {
 /// Mounts `files` at `target`, with nothing said of their looks.
 pub(crate) fn mount(target: &Target, files: &[(&str, &str)]) -> Box<dyn Mounted> {
     tmpfs().mount(&target.path(), &snapshot(files), &Appearance::default()).unwrap()
+}
+
+/// Waits until the volume holds `..data`, the directory that it names, and no other name that is not a file's.
+pub(crate) fn settle(target: &Target) {
+    let own = || {
+        let names = fs::read_dir(target.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().is_some_and(|name| name.starts_with(".."))).collect::<Vec<_>>()
+    };
+    testing::until(|| own().len() == 2, || format!("old versions stay: {:?}", own()));
 }
 
 /// Lines of this thread's mount table for mounts at or below `directory`.

@@ -8,7 +8,7 @@ use std::process::Command;
 use secretfs::mode::{Appearance, Mode, Tmpfs};
 use testing::in_private_mounts;
 
-use crate::support::{Target, file, local, mount, mounts_below, object_path, snapshot, tmpfs};
+use crate::support::{Target, file, local, mount, mounts_below, object_path, settle, snapshot, tmpfs};
 
 #[test]
 fn a_volume_has_the_layout_of_kubelets_own() {
@@ -138,6 +138,7 @@ fn a_rotation_shows_the_new_set_and_takes_away_what_it_lacks() {
         assert_eq!(target.read("token"), "t2");
         assert_eq!(target.read("db/password"), "p2");
         assert_eq!(target.read("new"), "n2");
+        settle(&target);
         assert_eq!(names(&target, ""), ["..data", "..version", "db", "new", "token"]);
         assert_eq!(names(&target, "db"), ["password"]);
     });
@@ -158,6 +159,7 @@ fn a_set_that_outgrows_its_volume_gets_more_room() {
 
         assert_eq!(target.read("key"), large);
         assert_eq!(target.read("dir99/file999"), "v");
+        settle(&target);
         let usage = volume.usage().unwrap();
         assert!(usage.used_bytes >= 12_000_000 && usage.total_bytes >= 2 * usage.used_bytes, "{usage:?}");
         assert!(mounts_below(target.parent()).iter().all(|line| line.contains("noswap")));
@@ -213,6 +215,7 @@ fn an_adopted_volume_tells_what_it_shows_and_rotates_on() {
         told.sort_unstable();
         assert_eq!(told, [("db/user", b"u1".as_slice(), 0o644), ("token", b"t1".as_slice(), 0o644)]);
         assert_eq!(target.read("token"), "t2");
+        settle(&target);
         assert_eq!(names(&target, ""), ["..data", "..version", "token"]);
     });
 }

@@ -22,7 +22,7 @@ const SOCKET: &str = "csi.secretfs.dev-0fbca7e2-reg.sock";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn mounter_of(directory: &TempDir) -> Arc<dyn Mounter> {
-    Arc::new(LocalMounter::new(Roots { pods: None, sockets: vec![directory.path().to_owned()] }))
+    Arc::new(LocalMounter::new(Roots { sockets: vec![directory.path().to_owned()], ..Roots::default() }))
 }
 
 /// Kubelet's directory, and the driver that registers there.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use provider::ObjectPath;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, ResolveFlags};
@@ -18,8 +19,13 @@ use crate::snapshot::{self, Snapshot};
 const DATA: &str = "..data";
 /// The next `..data`, until it is renamed.
 const NEXT_DATA: &str = "..data_tmp";
+/// What the name of a directory begins with that stood where a link of ours stands now.
+const REPLACED: &str = "..replaced-";
 /// What every name begins with that is not a file's own.
 const OWN: &str = "..";
+
+/// Which names of ours have to stay though they lead nobody to a file.
+pub(super) type Spared<'a> = &'a dyn Fn(&str) -> bool;
 
 /// Owner group and default modes of a volume's files.
 #[derive(Debug, Clone, Copy)]
@@ -80,18 +86,48 @@ impl<'a> Tree<'a> {
     }
 
     /// Shows `snapshot` instead of the current version, and empties the files of old versions that are `withdrawn`.
-    pub(super) fn rotate(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> io::Result<()> {
-        let Some(version) = self.current()? else { return self.begin(snapshot, withdrawn) };
-        let before = self.tidy_beside(version)?;
+    /// The version that was shown stays as a [stale](Self::stale) one, and so do others that are `spared`.
+    pub(super) fn rotate(
+        &self,
+        snapshot: &Snapshot,
+        withdrawn: &BTreeSet<ObjectPath>,
+        spared: Spared<'_>,
+    ) -> io::Result<()> {
+        let Some(version) = self.current()? else { return self.begin(snapshot, withdrawn, spared) };
+        let before = self.tidy_beside(version, spared)?;
         self.swap(snapshot, &before).inspect_err(|_| {
-            let _ = self.tidy();
+            let _ = self.tidy(spared);
         })?;
         if !withdrawn.is_empty() {
             let withdrawn: BTreeSet<&str> = withdrawn.iter().map(ObjectPath::as_str).collect();
             self.empty_all(&before.own, &|path| withdrawn.contains(path))?;
         }
         failpoint::hit("rotate.truncated");
-        self.remove_all(&before.own)
+        Ok(())
+    }
+
+    /// Names of ours that lead nobody to a file: versions that were shown, and what a rotation left that ended in
+    /// its middle.
+    pub(super) fn stale(&self) -> io::Result<Vec<String>> {
+        let current = self.current()?.map(|version| version.name);
+        Ok(self.list()?.own.into_iter().filter(|name| Some(name) != current.as_ref()).collect())
+    }
+
+    /// Removes stale names that are there, with what they hold.
+    pub(super) fn remove_stale(&self, names: &[String]) -> io::Result<()> {
+        names.iter().try_for_each(|name| match walk::remove(self.root, name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        })
+    }
+
+    /// Whether another version may have been shown within `time`. That goes by the clock on the wall, which
+    /// somebody may have set back.
+    pub(super) fn was_swapped_within(&self, time: Duration) -> io::Result<bool> {
+        let stat = rustix::fs::statat(self.root, DATA, AtFlags::SYMLINK_NOFOLLOW)?;
+        let swapped = jiff::Timestamp::new(stat.st_ctime, i32::try_from(stat.st_ctime_nsec).unwrap_or(0));
+        let age = swapped.map(|swapped| jiff::Timestamp::now().duration_since(swapped));
+        Ok(age.is_ok_and(|age| age.is_negative() || age.unsigned_abs() < time))
     }
 
     /// Whatever can fail is done before anything that a reader sees changes.
@@ -120,7 +156,12 @@ impl<'a> Tree<'a> {
     }
 
     /// The first version beside, and then instead of, files that somebody wrote without our layout.
-    fn begin(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> io::Result<()> {
+    fn begin(
+        &self,
+        snapshot: &Snapshot,
+        withdrawn: &BTreeSet<ObjectPath>,
+        spared: Spared<'_>,
+    ) -> io::Result<()> {
         self.remove_all(&self.list()?.own)?;
         let version = self.write(snapshot)?;
         failpoint::hit("rotate.written");
@@ -128,7 +169,7 @@ impl<'a> Tree<'a> {
         self.rename(NEXT_DATA, DATA)?;
         failpoint::hit("rotate.swapped");
         withdrawn.iter().for_each(|path| self.empty_plain(path));
-        self.tidy().map(drop)
+        self.tidy(spared).map(drop)
     }
 
     /// Empties a file that stands beside our layout. It may be gone, or somebody's link.
@@ -165,15 +206,24 @@ impl<'a> Tree<'a> {
     /// Brings the root back in line with `..data`, whatever a rotation that ended in its middle left.
     ///
     /// Files that are no longer shown are emptied: whether they were withdrawn is not known any more.
-    pub(super) fn tidy(&self) -> io::Result<Listing> {
+    /// Directories that are `spared` stay.
+    pub(super) fn tidy(&self, spared: Spared<'_>) -> io::Result<Listing> {
         let version = self.current()?.ok_or_else(|| foreign(DATA))?;
-        self.tidy_beside(version)
+        self.tidy_beside(version, spared)
     }
 
-    fn tidy_beside(&self, version: Version) -> io::Result<Listing> {
+    /// Empties what is not shown any more, in the versions that will be spared as well: for a process that does not
+    /// know what was withdrawn.
+    pub(super) fn empty_what_is_hidden(&self) -> io::Result<()> {
+        let version = self.current()?.ok_or_else(|| foreign(DATA))?;
+        self.empty_all(&self.stale()?, &|path| !walk::exists(version.directory.as_fd(), path))
+    }
+
+    fn tidy_beside(&self, version: Version, spared: Spared<'_>) -> io::Result<Listing> {
         let Version { name: current, directory } = version;
         let found = self.list()?;
-        let (own, stale): (Vec<_>, Vec<_>) = found.own.into_iter().partition(|name| *name == current);
+        let stays = |name: &String| *name == current || (spared(name) && walk::is_directory(self.root, name));
+        let (own, stale): (Vec<_>, Vec<_>) = found.own.into_iter().partition(stays);
         self.empty_all(&stale, &|path| !walk::exists(directory.as_fd(), path))?;
         self.remove_all(&stale)?;
         let shown = walk::entries(directory.as_fd())?.into_iter().map(|entry| entry.name).collect();
@@ -195,12 +245,13 @@ impl<'a> Tree<'a> {
         leads_to.is_ok_and(|leads_to| leads_to.to_bytes() == behind_data(name).as_bytes())
     }
 
-    /// Puts our link where something else has its name, so that there is always one of the two.
+    /// Puts our link where something else has its name, so that there is always one of the two. A directory becomes
+    /// a stale one: somebody may be on the way into it.
     fn replace(&self, name: &str) -> io::Result<()> {
-        let next = next_link(0);
+        let next = format!("{REPLACED}{}", fastrand::u64(..));
         self.link(&behind_data(name), &next)?;
         rustix::fs::renameat_with(self.root, &next, self.root, name, RenameFlags::EXCHANGE)?;
-        walk::remove(self.root, &next)
+        if walk::is_directory(self.root, &next) { Ok(()) } else { walk::remove(self.root, &next) }
     }
 
     /// Every file that is shown.

@@ -41,6 +41,11 @@ pub(super) fn exists(directory: BorrowedFd<'_>, path: &str) -> bool {
     rustix::fs::statat(directory, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
+/// Whether `name` is a directory, and no link to one.
+pub(super) fn is_directory(parent: BorrowedFd<'_>, name: &str) -> bool {
+    kind(parent, name).is_ok_and(|kind| kind == FileType::Directory)
+}
+
 /// Every file below `version`.
 pub(super) fn read(version: BorrowedFd<'_>) -> io::Result<Vec<ShownFile>> {
     read_below(version, "")

@@ -11,14 +11,14 @@ use super::world::World;
 async fn an_unpublished_volume_leaves_nothing_of_ours_beside_kubelets_own_file() {
     let mut world = World::new().await;
     let pod = world.pod("web");
-    let beside = world.node.target(&pod).with_file_name("vol_data.json");
-    world.request(&pod);
-    fs::write(&beside, "{}").unwrap();
+    let beside = world.node.target(&pod).with_file_name(testing::VOLUME_DATA);
+    testing::prepare_target(&world.node.target(&pod), testing::DRIVER);
     world.served(&pod);
 
     world.unpublish(&pod).is("OK", &[]);
 
-    assert_eq!(world.node.left_behind(&pod), [beside]);
+    assert!(beside.exists());
+    assert_eq!(world.node.left_behind(&pod), Vec::<std::path::PathBuf>::new());
     assert_eq!(world.node.mounts(), Vec::<std::path::PathBuf>::new());
 }
 

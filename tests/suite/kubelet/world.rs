@@ -1,6 +1,5 @@
 //! A node, a store with one secret, and kubelet.
 
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -100,7 +99,7 @@ spec:
 
     /// What kubelet sends to publish the volume of `pod`, having made its directory.
     pub(crate) fn request(&self, pod: &PodVolume) -> Value {
-        fs::create_dir_all(self.node.target(pod).parent().unwrap()).unwrap();
+        testing::prepare_target(&self.node.target(pod), testing::DRIVER);
         json_of(&self.node.request(pod))
     }
 

@@ -11,6 +11,9 @@ use testing::{PodVolume, RunningNode};
 use crate::embedded::Store;
 use crate::support::store_class;
 
+/// The name that upstream's driver goes by.
+const UPSTREAM: &str = "secrets-store.csi.k8s.io";
+
 /// What upstream calls the directory of a version.
 const VERSION: &str = "..2026_11_23_03_55_21.3516647175";
 
@@ -30,7 +33,7 @@ impl World {
     /// The node does not run yet.
     pub(super) fn new(flags: &[&str]) -> Self {
         let store = Store::init();
-        let flags = [flags, &["--driver-name", "secrets-store.csi.k8s.io"]].concat();
+        let flags = [flags, &["--driver-name", UPSTREAM]].concat();
         let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &flags);
         node.flag("--store", store.path());
         let objects =
@@ -40,7 +43,7 @@ impl World {
         let world = Self { node, store, pod, container };
         fs::create_dir_all(world.target()).unwrap();
         fs::set_permissions(world.target(), fs::Permissions::from_mode(0o750)).unwrap();
-        fs::write(world.beside(), r#"{"driverName":"secrets-store.csi.k8s.io"}"#).unwrap();
+        testing::prepare_target(&world.target(), UPSTREAM);
         world
     }
 
@@ -53,11 +56,6 @@ impl World {
 
     pub(super) fn target(&self) -> PathBuf {
         self.node.target(&self.pod)
-    }
-
-    /// The file that kubelet keeps beside the target.
-    pub(super) fn beside(&self) -> PathBuf {
-        self.target().with_file_name("vol_data.json")
     }
 
     /// Mounts as upstream does: with no option at all.
@@ -163,7 +161,7 @@ impl World {
     /// Unpublishes, and fails unless nothing is left but kubelet's own file.
     pub(super) async fn unpublish_leaves_nothing(&self) {
         self.node.unpublish(&self.pod).await.unwrap();
-        assert_eq!(self.node.left_behind(&self.pod), [self.beside()]);
+        assert_eq!(self.node.left_behind(&self.pod), Vec::<PathBuf>::new());
         assert!(!self.node.mounts().contains(&self.target()));
     }
 }

@@ -1,0 +1,162 @@
+//! What the mounter gives up once it runs: capabilities that no mount needs, and system calls that it never makes.
+//!
+//! Its caller is taken to be hostile: whoever finds a fault in how it is answered has no network, no programs, no
+//! other namespace and no other process to go on with.
+
+mod calls;
+
+use std::io;
+
+use rustix::io::Errno;
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+/// What mounts need: the mounting itself, kubelet's directories whatever their modes, and what lies below a target in
+/// directories where only owners may remove.
+pub const NEEDED: CapabilitySet =
+    CapabilitySet::SYS_ADMIN.union(CapabilitySet::DAC_OVERRIDE).union(CapabilitySet::FOWNER);
+
+/// The call could not be given up.
+#[derive(Debug, thiserror::Error)]
+#[error("the system calls of this process cannot be limited: {0}")]
+pub struct Unfiltered(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+/// Gives up every capability of the calling thread but the [`NEEDED`], and new ones by programs, for itself and for
+/// every thread that it starts from now on: to be called while it is the only one.
+///
+/// # Errors
+///
+/// The kernel refuses, which it has no reason to.
+pub fn drop_capabilities() -> io::Result<()> {
+    thread::set_no_new_privs(true)?;
+    thread::clear_ambient_capability_set()?;
+    let held = thread::capabilities(None)?;
+    if held.effective.contains(CapabilitySet::SETPCAP) {
+        drop_from_bounding_set()?;
+    }
+    let kept = held.permitted & NEEDED;
+    Ok(thread::set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
+    )?)
+}
+
+/// Those that this kernel does not know have no place in the set.
+fn drop_from_bounding_set() -> io::Result<()> {
+    for capability in (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)) {
+        match thread::capability_is_in_bounding_set(capability) {
+            Ok(true) if !NEEDED.contains(capability) => {
+                thread::remove_capability_from_bounding_set(capability)?;
+            }
+            Ok(_) => {}
+            Err(Errno::INVAL) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Leaves all threads of this process, and those to come, the system calls of a mounter. Others fail as if the kernel
+/// did not know them.
+///
+/// # Errors
+///
+/// A kernel without seccomp, or a processor that nobody wrote the filter for.
+pub fn filter_calls() -> Result<(), Unfiltered> {
+    let program = program()?;
+    seccompiler::apply_filter_all_threads(&program).map_err(|error| Unfiltered(error.into()))
+}
+
+fn program() -> Result<BpfProgram, Unfiltered> {
+    let own = std::process::id();
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| Unfiltered(error.into()))?;
+    // glibc tries older calls when it hears that the kernel does not know a new one, and does not for a refusal.
+    let unknown = SeccompAction::Errno(Errno::NOSYS.raw_os_error().unsigned_abs());
+    let rules = calls::of_a_mounter(own).map_err(|error| Unfiltered(error.into()))?;
+    SeccompFilter::new(rules, unknown, SeccompAction::Allow, arch)
+        .and_then(BpfProgram::try_from)
+        .map_err(|error| Unfiltered(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+
+    use super::*;
+
+    /// On a thread of its own, for a filter stays with its thread.
+    fn filtered<T: Send>(attempt: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                seccompiler::apply_filter(&program().unwrap()).unwrap();
+                attempt()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn what_no_mounter_calls_fails_and_what_it_calls_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "text").unwrap();
+
+        let outcomes = filtered(|| {
+            vec![
+                ("a network socket", TcpListener::bind("127.0.0.1:0").err()),
+                ("a program", Command::new("/bin/true").status().err()),
+                ("a file opened for writing", fs::write(&path, "more").err()),
+                ("a link", std::os::unix::fs::symlink("a", directory.path().join("link")).err()),
+                ("a rename", fs::rename(&path, directory.path().join("other")).err()),
+                ("another root", rustix::process::chroot("/").err().map(Into::into)),
+                ("a device", {
+                    let node = rustix::fs::mknodat(
+                        rustix::fs::CWD,
+                        directory.path().join("null"),
+                        rustix::fs::FileType::CharacterDevice,
+                        rustix::fs::Mode::RUSR,
+                        rustix::fs::makedev(1, 3),
+                    );
+                    node.err().map(Into::into)
+                }),
+                ("the old mount call", {
+                    let flags = rustix::mount::MountFlags::empty();
+                    rustix::mount::mount("none", directory.path(), "tmpfs", flags, None).err().map(Into::into)
+                }),
+                ("a signal to another", {
+                    rustix::process::test_kill_process(rustix::process::Pid::INIT).err().map(Into::into)
+                }),
+            ]
+        });
+        let done = filtered(|| {
+            drop(UnixStream::pair().unwrap());
+            let thread = std::thread::spawn(|| vec![0_u8; 1 << 20].len());
+            (thread.join().unwrap(), fs::read_to_string(&path).unwrap())
+        });
+
+        for (what, error) in outcomes {
+            let errno = error.as_ref().and_then(io::Error::raw_os_error);
+            println!("{what}: {error:?}");
+            assert_eq!(errno, Some(Errno::NOSYS.raw_os_error()), "{what}");
+        }
+        assert_eq!(done, (1 << 20, "text".to_owned()));
+    }
+
+    #[test]
+    fn a_thread_without_capabilities_keeps_those_that_mounts_need_and_gets_no_other() {
+        let held = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                drop_capabilities().unwrap();
+                (thread::capabilities(None).unwrap(), thread::no_new_privs().unwrap())
+            });
+            thread.join().unwrap()
+        });
+
+        assert_eq!(held.0.effective - NEEDED, CapabilitySet::empty());
+        assert_eq!(held.0.permitted - NEEDED, CapabilitySet::empty());
+        assert!(held.0.inheritable.is_empty() && held.1);
+    }
+}

@@ -1,0 +1,144 @@
+//! Whose a CSI target is, by the file that kubelet writes beside it before it calls the driver.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde::Deserialize;
+
+/// Kubelet's name for the file.
+pub(super) const VOLUME_DATA: &str = "vol_data.json";
+/// Most bytes of it that are read. Kubelet's own has some hundred.
+const MOST_BYTES: u64 = 4 << 10;
+/// Most characters of a driver's name that are told.
+const MOST_TOLD: usize = 100;
+
+/// What is read of the file; there is more in it.
+#[derive(Deserialize)]
+struct VolumeData {
+    #[serde(rename = "driverName")]
+    driver: String,
+}
+
+/// Whether kubelet made the target in `directory` for `driver`; `false` if it has not said for whom.
+/// The directory is open and nothing below it is followed: a caller of the mounter cannot write there.
+///
+/// # Errors
+///
+/// The target is another driver's, or the file is none that kubelet writes.
+pub(super) fn made_for(driver: &str, directory: &OwnedFd) -> io::Result<bool> {
+    let Some(file) = open(directory)? else { return Ok(false) };
+    let named = read(file)?;
+    if named == driver {
+        return Ok(true);
+    }
+    let named: String = named.escape_default().take(MOST_TOLD).collect();
+    Err(refused(&format!(
+        "kubelet made it for the driver {named}, and this mounter serves {driver} alone (--driver-name)"
+    )))
+}
+
+fn open(directory: &OwnedFd) -> io::Result<Option<File>> {
+    // Whatever is there instead, a pipe too, is opened without waiting for anybody.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    match rustix::fs::openat2(directory, VOLUME_DATA, flags, Mode::empty(), resolve) {
+        Ok(file) => Ok(Some(File::from(file))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::LOOP | Errno::XDEV | Errno::NXIO) => Err(unclear("it is no plain file")),
+        Err(error) => Err(unclear(&io::Error::from(error).to_string())),
+    }
+}
+
+fn read(file: File) -> io::Result<String> {
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(unclear("it is no plain file"));
+    }
+    let mut text = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(unclear(&format!("it is larger than {MOST_BYTES} bytes")));
+    }
+    // What the parser says may hold some of the text.
+    let data: VolumeData =
+        serde_json::from_slice(&text).map_err(|_| unclear("it is not what kubelet writes"))?;
+    Ok(data.driver)
+}
+
+/// The same refusal for all that kubelet has not said.
+pub(super) fn unnamed() -> io::Error {
+    refused(&format!(
+        "kubelet has not written {VOLUME_DATA} beside it, which tells whose it is; nothing but a volume of this \
+         driver is touched there"
+    ))
+}
+
+fn unclear(reason: &str) -> io::Error {
+    refused(&format!(
+        "{VOLUME_DATA} beside it does not tell whose it is: {reason}; look at that file, and remove it and \
+         what it is about by hand if nothing uses them"
+    ))
+}
+
+fn refused(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::CWD;
+
+    use super::*;
+
+    const OURS: &str = "csi.secretfs.dev";
+
+    fn said(text: &[u8]) -> io::Result<bool> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(VOLUME_DATA), text).unwrap();
+        made_for(OURS, &open_directory(directory.path()))
+    }
+
+    fn open_directory(path: &std::path::Path) -> OwnedFd {
+        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap()
+    }
+
+    #[test]
+    fn what_kubelet_writes_tells_whose_a_target_is() {
+        let ours =
+            br#"{"attachmentID":"csi-1","driverName":"csi.secretfs.dev","nodeName":"n","specVolID":"s"}"#;
+
+        assert!(said(ours).unwrap());
+        let other = said(br#"{"driverName":"ebs.csi.aws.com"}"#).unwrap_err().to_string();
+        assert!(other.contains("ebs.csi.aws.com") && other.contains("--driver-name"), "{other}");
+    }
+
+    #[test]
+    fn a_directory_without_the_file_tells_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+
+        assert!(!made_for(OURS, &open_directory(directory.path())).unwrap());
+    }
+
+    #[test]
+    fn a_name_from_the_file_is_told_escaped_and_cut() {
+        let long = format!(r#"{{"driverName":"a\nlevel=ERROR {}"}}"#, "x".repeat(3000));
+
+        let told = said(long.as_bytes()).unwrap_err().to_string();
+
+        assert!(told.contains(r"a\nlevel=ERROR xxx") && !told.contains('\n'), "{told}");
+        assert!(told.len() < 300, "{told}");
+    }
+
+    #[test]
+    fn a_file_of_just_the_bound_is_read_and_one_byte_more_is_refused() {
+        let named = format!(r#"{{"driverName":"{OURS}"}}"#);
+        let padded = |len: usize| format!("{named}{}", " ".repeat(len - named.len()));
+
+        assert!(said(padded(4096).as_bytes()).unwrap());
+        let refused = said(padded(4097).as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("4096 bytes"), "{refused}");
+    }
+}
