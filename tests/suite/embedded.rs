@@ -1,22 +1,33 @@
 //! An embedded store of a test's own, used through its commands.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// A store in a temporary directory.
-pub(crate) struct Store(tempfile::TempDir);
+pub(crate) struct Store {
+    directory: tempfile::TempDir,
+    /// Whose commands are used.
+    pub(crate) binary: PathBuf,
+}
 
 impl Store {
     /// A new, empty store.
     pub(crate) fn init() -> Self {
-        let store = Self(tempfile::Builder::new().prefix("secretfs-store").tempdir().unwrap());
+        Self::init_with(env!("CARGO_BIN_EXE_secretfs").as_ref())
+    }
+
+    /// The same, made and written by the commands of `binary`.
+    pub(crate) fn init_with(binary: &Path) -> Self {
+        let directory = tempfile::Builder::new().prefix("secretfs-store").tempdir().unwrap();
+        let store = Self { directory, binary: binary.to_owned() };
         store.run(&["init"], b"");
         store
     }
 
     /// Its directory.
     pub(crate) fn path(&self) -> &str {
-        self.0.path().to_str().unwrap()
+        self.directory.path().to_str().unwrap()
     }
 
     /// A new version of an item with one key, `value`.
@@ -41,7 +52,7 @@ impl Store {
 
     /// A `secretfs store` command, whatever comes of it.
     pub(crate) fn try_run(&self, words: &[&str], stdin: &[u8]) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_secretfs"))
+        let mut child = Command::new(&self.binary)
             .arg("store")
             .args(words)
             .args(["--store", self.path()])

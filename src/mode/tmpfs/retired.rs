@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use provider::Moment as _;
+
 /// How long a version stays after the next one is shown: who opens a file by its path may have read `..data` just
 /// before, and is on the way into the directory that it named.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
@@ -26,7 +28,7 @@ impl Retired {
     /// since that moment.
     pub(super) fn are(&mut self, names: Vec<String>, now: Instant) {
         let known = std::mem::take(&mut self.due);
-        let due = |name: String| (name.clone(), known.get(&name).copied().unwrap_or(now + GRACE));
+        let due = |name: String| (name.clone(), known.get(&name).copied().unwrap_or(now.later(GRACE)));
         self.due = names.into_iter().map(due).collect();
     }
 
@@ -37,7 +39,7 @@ impl Retired {
 
     /// Has `names` stay known, to be tried again later than `now`.
     pub(super) fn put_back(&mut self, names: Vec<String>, now: Instant) {
-        self.due.extend(names.into_iter().map(|name| (name, now + GRACE)));
+        self.due.extend(names.into_iter().map(|name| (name, now.later(GRACE))));
     }
 
     /// When the next of them may go.

@@ -91,7 +91,7 @@ impl Shared {
             queue = match queue.waiting.first_key_value().map(|((due, _), _)| *due) {
                 Some(due) if due <= now => return queue.waiting.pop_first().map(|(_, swept)| swept),
                 Some(due) => {
-                    let waited = self.changed.wait_timeout(queue, due - now);
+                    let waited = self.changed.wait_timeout(queue, due.saturating_duration_since(now));
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),

@@ -6,10 +6,11 @@ use testing::{PodVolume, Postgres, RunningNode};
 
 use super::support::{Class, SECRETFS, Shop, until};
 
-const LOGIN: &str = "
+pub(super) const LOGIN: &str = "
 - {objectName: user, secretPath: database/creds/shop, secretKey: username, file: false}
 - {objectName: password, secretPath: database/creds/shop, secretKey: password, file: false}";
-const FILES: &str = "[{path: db.env, format: dotenv, from: {DB_USER: user, DB_PASSWORD: password}}]";
+pub(super) const FILES: &str =
+    "[{path: db.env, format: dotenv, from: {DB_USER: user, DB_PASSWORD: password}}]";
 
 /// A class `app` that composes `db.env` from one login.
 fn class(shop: &Shop) -> Class {
@@ -37,7 +38,7 @@ fn login(node: &RunningNode, pod: &PodVolume) -> (String, String) {
 }
 
 /// How many logins that OpenBao made PostgreSQL has.
-fn logins(postgres: &Postgres) -> usize {
+pub(super) fn logins(postgres: &Postgres) -> usize {
     postgres.query("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'v-%'").parse().unwrap()
 }
 

@@ -7,3 +7,4 @@ mod host;
 mod leases;
 mod restarts;
 mod support;
+mod upgrade;
