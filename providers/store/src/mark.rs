@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use provider::{Error, ErrorKind, Result};
+use provider::{Error, ErrorKind, Moment as _, Result};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
@@ -214,7 +214,7 @@ fn lock(path: &Path) -> io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name)?;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now().later(PATIENCE);
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
