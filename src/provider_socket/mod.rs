@@ -15,19 +15,19 @@ use std::time::Duration;
 use csi_proto::provider::csi_driver_provider_server::{CsiDriverProvider, CsiDriverProviderServer};
 use csi_proto::provider::{MountRequest, MountResponse, VersionRequest, VersionResponse};
 use provider::Moment as _;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::csi;
+use crate::volume::admission::{Admission, Bounds};
 use crate::volume::once::Once;
 
 /// The version of the protocol.
 const PROTOCOL: &str = "v1alpha1";
-/// Volumes that are read at one time; more wait.
-const MOST_CALLS: usize = 64;
+/// Volumes that are read at one time; more wait, and no namespace for another.
+const CALLS: Bounds = Bounds { process: 1024, namespace: 128, place: 128, waiting: 1024 };
 /// Largest request that is read, in bytes.
 const MAX_REQUEST: usize = 4 << 20;
 
@@ -36,20 +36,21 @@ const MAX_REQUEST: usize = 4 << 20;
 pub struct Served {
     name: Arc<str>,
     once: Arc<Once>,
-    calls: Arc<Semaphore>,
+    calls: Arc<Admission>,
 }
 
 impl Served {
     /// The provider `name`, which is asked through `once`.
     pub fn new(name: &str, once: Once) -> Self {
-        Self { name: name.into(), once: Arc::new(once), calls: Arc::new(Semaphore::new(MOST_CALLS)) }
+        Self { name: name.into(), once: Arc::new(once), calls: Admission::new(CALLS) }
     }
 
     async fn answer(&self, request: MountRequest, patience: Duration) -> Result<MountResponse, Status> {
         let deadline = Instant::now().later(patience);
         let asked = request::understand(&self.name, request)?;
-        let Ok(Ok(_permit)) = timeout_at(deadline, self.calls.acquire()).await else {
-            return Err(Status::unavailable("too many volumes are being read; try again"));
+        let entered = timeout_at(deadline, self.calls.enter(&asked.workload.namespace, &asked.class.name));
+        let Ok(Ok(_turn)) = entered.await else {
+            return Err(Status::unavailable("too many volumes of this namespace are being read; try again"));
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let snapshot = self.once.read(asked.class, asked.workload, left).await?;

@@ -1,6 +1,7 @@
 //! Published volumes: the node's table of who is served what.
 
 mod admin;
+pub mod admission;
 mod adoption;
 pub mod content;
 mod extent;

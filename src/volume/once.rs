@@ -67,7 +67,7 @@ impl Once {
     async fn try_read(&self, class: Class, publish: &Publish) -> Result<Snapshot, Error> {
         let source = source_of(&self.providers, &class)?;
         require_token(publish, source.audience())?;
-        let tenancy = Tenancy::new(publish.id.clone(), class.provider.clone(), Arc::clone(&self.revocations));
+        let tenancy = Tenancy::new(publish, class.provider.clone(), Arc::clone(&self.revocations));
         let site = Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, 0));
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
         // Only calls under way at the same time share a reading.

@@ -60,8 +60,8 @@ pub struct Limits {
     pub min_refresh: Duration,
     /// Whether a pod's volume attributes may override its class, as the upstream driver lets them.
     pub legacy_overrides: bool,
-    /// Publishes under way at one time; more wait.
-    pub publishes: usize,
+    /// Volumes that are mounted at one time; more wait, with what they read.
+    pub mounts: usize,
     /// Most bytes that a store on this node may put into what it is lent.
     pub lent_bytes: u64,
     /// What holds where a class does not say.
@@ -115,7 +115,7 @@ impl Default for Limits {
         Self {
             min_refresh: Duration::from_secs(1),
             legacy_overrides: false,
-            publishes: 64,
+            mounts: 32,
             lent_bytes: crate::mode::Tmpfs::DEFAULT_MAX_BYTES,
             defaults: Defaults::default(),
             targets: Targets::Driver,
@@ -217,7 +217,7 @@ impl Parts {
         source: Arc<dyn Source>,
         site: &Arc<VolumeSite>,
     ) -> Content {
-        let tenancy = Tenancy::new(publish.id.clone(), class.provider.clone(), Arc::clone(&self.revocations));
+        let tenancy = Tenancy::new(publish, class.provider.clone(), Arc::clone(&self.revocations));
         let site = Arc::<VolumeSite>::clone(site);
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
         let (pace, policy) = (self.pace(&class), self.policy(&class));

@@ -94,7 +94,8 @@ impl Reader {
         requests.dedup();
         let announcements = Announcements(source.changes());
         let label = metrics::Provider::of(tenancy.provider());
-        let store = Store { name: Arc::from(source.store()), label };
+        let namespace = Arc::from(tenancy.namespace());
+        let store = Store { name: Arc::from(source.store()), namespace, label };
         Self {
             stores,
             source,

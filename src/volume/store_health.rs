@@ -55,7 +55,6 @@ pub struct StoreHealth {
     wait_until: Option<Instant>,
     retries: f64,
     earned_at: Option<Instant>,
-    last_error: Option<String>,
     /// Readings that polling found refused or revoked, and when each turned.
     turned: HashMap<String, Instant>,
     braked: bool,
@@ -76,7 +75,6 @@ impl Default for StoreHealth {
             wait_until: None,
             retries: MOST_RETRIES,
             earned_at: None,
-            last_error: None,
             turned: HashMap::new(),
             braked: false,
             logins: HashMap::new(),
@@ -85,20 +83,32 @@ impl Default for StoreHealth {
 }
 
 impl StoreHealth {
-    /// Lets a call through, or says why not and for how long.
+    /// Whether a call would be let through now, retries aside.
     ///
     /// # Errors
     ///
-    /// `Unavailable`, with the store's last words and the time to wait.
-    pub fn admit(&mut self, attempt: Attempt, now: Instant) -> provider::Result<()> {
+    /// As [`admit`](Self::admit).
+    pub fn look(&self, now: Instant) -> provider::Result<()> {
         if let Some(until) = self.wait_until.filter(|until| *until > now) {
-            return Err(self.refusal("the store asked us to wait", until.saturating_duration_since(now)));
+            return Err(refusal("the store asked to be left alone for a while", until.saturating_duration_since(now)));
         }
+        match self.open.as_ref().filter(|opened| opened.next_probe > now) {
+            Some(opened) => Err(refusal(
+                "the store is away: calls to it failed repeatedly, and it is left alone for a while",
+                opened.next_probe.saturating_duration_since(now),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets a call through, or says why not and for how long: never what other callers were told.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, with the time to wait.
+    pub fn admit(&mut self, attempt: Attempt, now: Instant) -> provider::Result<()> {
+        self.look(now)?;
         if let Some(opened) = &mut self.open {
-            if opened.next_probe > now {
-                let wait = opened.next_probe.saturating_duration_since(now);
-                return Err(self.refusal("the store failed repeatedly and is left alone for a while", wait));
-            }
             opened.next_probe = now.later(PROBE_EVERY);
             return Ok(());
         }
@@ -114,15 +124,14 @@ impl StoreHealth {
         match attempt {
             Attempt::First => self.retries = (self.retries + EARNED).min(MOST_RETRIES),
             Attempt::Retry if self.retries >= 1.0 => self.retries -= 1.0,
-            Attempt::Retry => return Err(self.refusal("too many retries at once", Duration::from_secs(1))),
+            Attempt::Retry => {
+                return Err(refusal(
+                    "the store fails, and is not asked again so soon",
+                    Duration::from_secs(1),
+                ));
+            }
         }
         Ok(())
-    }
-
-    fn refusal(&self, why: &str, wait: Duration) -> Error {
-        let last =
-            self.last_error.as_deref().map(|last| format!("; it last said: {last}")).unwrap_or_default();
-        Error::new(ErrorKind::Unavailable, format!("{why}{last}")).retry_after(Some(wait.into()))
     }
 
     /// Takes note of how a call ended. Refusals are answers: the store is there.
@@ -144,12 +153,10 @@ impl StoreHealth {
         }
         self.consecutive = 0;
         self.wait_until = None;
-        self.last_error = None;
     }
 
     fn failed(&mut self, error: &Error, now: Instant) {
         self.consecutive += 1;
-        self.last_error = Some(error.to_string());
         if let Some(wait) = error.wait() {
             self.wait_until = Some(now.later(wait));
         }
@@ -200,6 +207,11 @@ impl StoreHealth {
     }
 }
 
+/// Said to whoever asks, so it tells nothing of those who asked before.
+fn refusal(why: &str, wait: Duration) -> Error {
+    Error::new(ErrorKind::Unavailable, why).retry_after(Some(wait.into()))
+}
+
 fn many(turned: usize, total: usize) -> bool {
     turned >= BRAKE_OBJECTS && turned * BRAKE_SHARE > total
 }
@@ -223,7 +235,8 @@ mod tests {
         }
 
         let refused = health.admit(Attempt::First, now).unwrap_err();
-        assert!(refused.to_string().contains("connection refused"), "{refused}");
+        assert!(refused.to_string().contains("is away"), "{refused}");
+        assert!(!refused.to_string().contains("connection refused"), "what another caller met: {refused}");
         assert_eq!(refused.wait(), Some(PROBE_EVERY));
 
         let later = now + PROBE_EVERY;

@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use provider::{Error, ErrorKind, Result};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::metrics::{self, Metrics};
 use crate::readings::Readings;
+use crate::volume::admission::{Admission, Bounds, Turn};
 use crate::volume::store_health::{Attempt, Breaker, StoreHealth};
 
-/// Store calls of this process at one time.
-const MOST_CALLS: usize = 64;
+/// Calls and logins under way at one time. What a turn of the process costs is a connection; who shares them out
+/// sees to it that those who hang leave some.
+const CALLS: Bounds = Bounds { process: 1024, namespace: 64, place: 64, waiting: 4096 };
+/// Longest wait for a turn.
+const TURN: Duration = Duration::from_secs(35);
 /// Longest a store call may take, whatever its provider thinks.
 const CALL: Duration = Duration::from_secs(35);
 
@@ -23,14 +26,14 @@ pub struct Stores {
     /// What stores said.
     pub readings: Readings,
     health: Mutex<BTreeMap<Arc<str>, Arc<Mutex<StoreHealth>>>>,
-    calls: Semaphore,
+    calls: Arc<Admission>,
     metrics: Metrics,
 }
 
 impl Stores {
     /// No stores yet; calls are counted in `metrics`.
     pub fn new(metrics: Metrics) -> Self {
-        let calls = Semaphore::new(MOST_CALLS);
+        let calls = Admission::new(CALLS);
         Self { readings: Readings::default(), health: Mutex::default(), calls, metrics }
     }
 
@@ -66,6 +69,7 @@ impl Stores {
     ///
     /// What the login says; `Unavailable` where it does not come in time.
     pub(super) async fn log_in<T>(&self, store: &Store, login: impl Future<Output = Result<T>>) -> Result<T> {
+        let _turn = self.turn(store).await?;
         let started = Instant::now();
         let outcome = answer_in_time(login).await;
         if let Err(error) = &outcome {
@@ -85,6 +89,17 @@ impl Stores {
         attempt: Attempt,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        // Who would be refused does not wait in line for it.
+        self.health(&store.name, |health| health.look(Instant::now()))?;
+        let _turn = self.turn(store).await?;
+        self.admit(store, attempt)?;
+        let started = Instant::now();
+        let outcome = answer_in_time(call).await;
+        self.record(store, outcome.as_ref().err(), started);
+        outcome
+    }
+
+    fn admit(&self, store: &Store, attempt: Attempt) -> Result<()> {
         let admitted = self.health(&store.name, |health| health.admit(attempt, Instant::now()));
         if attempt == Attempt::Retry {
             match &admitted {
@@ -92,20 +107,34 @@ impl Stores {
                 Err(_) => self.metrics.budget_exhausted(store.label),
             }
         }
-        admitted?;
-        let _permit =
-            self.calls.acquire().await.map_err(|_| Error::new(ErrorKind::Unavailable, "stopping"))?;
-        let started = Instant::now();
-        let outcome = answer_in_time(call).await;
-        self.record(store, outcome.as_ref().err(), started);
-        outcome
+        admitted
+    }
+
+    /// A turn for a call that waits for the store.
+    async fn turn(&self, store: &Store) -> Result<Turn> {
+        let Store { namespace, name, .. } = store;
+        let unavailable = |message: String| Error::new(ErrorKind::Unavailable, message);
+        match timeout(TURN, self.calls.enter(namespace, name)).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(crowded)) => Err(unavailable(format!(
+                "{} calls of namespace {namespace} wait for their stores already",
+                crowded.waiting
+            ))),
+            Err(_) => Err(unavailable(format!(
+                "the calls of namespace {namespace} to this store have not been answered for {} s, and no more are made \
+                 meanwhile",
+                TURN.as_secs()
+            ))),
+        }
     }
 }
 
-/// Which store a volume reads, for the breaker and for the metrics.
+/// Which store a volume reads, for whom, for the breaker and for the metrics.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     pub(super) name: Arc<str>,
+    /// Of the workload.
+    pub(super) namespace: Arc<str>,
     pub(super) label: metrics::Provider,
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use provider::{Moment as _, ObjectPath};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::mode::{Mounted, ShownFile, Usage};
 use crate::mounter::MountId;
 use crate::snapshot::Snapshot;
 use crate::unfinished::Unfinished;
+use crate::volume::admission::{Admission, Bounds, Turn};
 use crate::volume::content::{Assembled, Content};
 use crate::volume::first::{read_first, require_token};
 use crate::volume::parts::Parts;
@@ -35,6 +36,8 @@ const ORDERS: usize = 16;
 const STOP: Duration = Duration::from_secs(5);
 /// How long calls in flight may take when the process stops.
 const DRAIN: Duration = Duration::from_secs(20);
+/// Volumes of one namespace that may wait for their turn to be mounted.
+const MOST_WAITING: usize = 4096;
 /// How long somebody waits for an ordered refresh.
 const REFRESH: Duration = Duration::from_secs(60);
 
@@ -46,7 +49,8 @@ pub struct Volumes {
     /// Volumes that a call works on.
     held: Mutex<BTreeSet<VolumeId>>,
     refusals: Mutex<Refusals>,
-    publishes: Semaphore,
+    /// Taken when there is something to mount, never while a store is waited for.
+    mounting: Arc<Admission>,
     calls: TaskTracker,
     stopping: CancellationToken,
 }
@@ -97,13 +101,14 @@ impl Drop for Hold<'_> {
 impl Volumes {
     /// No volumes yet.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let publishes = Semaphore::new(parts.limits.publishes);
+        let mounts = parts.limits.mounts;
+        let bounds = Bounds { process: mounts, namespace: mounts, place: mounts, waiting: MOST_WAITING };
         Arc::new(Self {
             parts: Arc::new(parts),
             table: Mutex::default(),
             held: Mutex::default(),
             refusals: Mutex::default(),
-            publishes,
+            mounting: Admission::new(bounds),
             calls: TaskTracker::new(),
             stopping: CancellationToken::new(),
         })
@@ -203,16 +208,11 @@ impl Volumes {
         provider.clone_from(&class.provider);
         let source = self.parts.source(&class)?;
         require_token(publish, source.audience())?;
-        let begun = Instant::now();
-        let deadline = begun.later(publish.timeout.min(class.settings.timeout));
-        let Ok(_permit) = timeout_at(deadline, self.publishes.acquire()).await else {
-            let waiting_for = "its turn among the publishes in flight".to_owned();
-            return Err(Error::Deadline { provider: provider.clone(), waited: begun.elapsed(), waiting_for });
-        };
+        let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let site = self.parts.site(publish);
         let mut content = self.parts.content(publish, class, source, &site);
         let mounted = match read_first(&mut content, publish, deadline).await {
-            Ok(cached) => self.mount(publish, &mut content).await.map(|mounted| (mounted, cached)),
+            Ok(cached) => self.mount(publish, &mut content, deadline).await.map(|mounted| (mounted, cached)),
             Err(error) => Err(error),
         };
         match mounted {
@@ -239,20 +239,41 @@ impl Volumes {
         &self,
         publish: &Publish,
         content: &mut Content,
+        deadline: Instant,
     ) -> Result<(Arc<dyn Mounted>, Snapshot), Error> {
         failpoint::hit("publish.fetched");
         let provider = content.class().provider.clone();
-        let wrap = |source| Error::Provider { provider, source };
+        let wrap = |source| Error::Provider { provider: provider.clone(), source };
         let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
         let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, None);
+        let turn = self.turn_to_mount(publish, &provider, deadline).await?;
         let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
         let mounted = blocking(move || {
+            let _turn = turn;
             let mounted = show(&parts, &publish, &shown, record);
             mounted.inspect_err(|_| drop(parts.records.remove(&publish.id)))
         })
         .await?;
         failpoint::hit("publish.mounted");
         Ok((mounted, snapshot))
+    }
+
+    async fn turn_to_mount(
+        &self,
+        publish: &Publish,
+        provider: &str,
+        deadline: Instant,
+    ) -> Result<Turn, Error> {
+        let begun = Instant::now();
+        let entered = timeout_at(deadline, self.mounting.enter(&publish.workload.namespace, "mounts"));
+        match entered.await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(Error::Deadline {
+                provider: provider.to_owned(),
+                waited: begun.elapsed(),
+                waiting_for: "its turn among the volumes that are being mounted".to_owned(),
+            }),
+        }
     }
 
     pub(super) fn serve(&self, served: Served) {

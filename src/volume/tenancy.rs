@@ -9,8 +9,8 @@ use provider::{ErrorKind, Moment as _, Request, SecretBytes, Session, Span, Vali
 use tokio::time::Instant;
 
 use crate::readings::Held;
-use crate::volume::VolumeId;
 use crate::volume::revocations::{LoginName, Revocations};
+use crate::volume::{Publish, VolumeId};
 
 /// Share of its life after which what ends is prolonged or read again.
 const TENDED: f64 = 2.0 / 3.0;
@@ -26,6 +26,7 @@ const OTHERS_FINISH: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Tenancy {
     volume: VolumeId,
+    namespace: String,
     provider: String,
     revocations: Arc<Revocations>,
     login: Option<Login>,
@@ -89,18 +90,34 @@ impl Term {
 
 impl Tenancy {
     /// Owns nothing yet.
-    pub fn new(volume: VolumeId, provider: String, revocations: Arc<Revocations>) -> Self {
-        Self { volume, provider, revocations, login: None, owned: BTreeMap::new(), retired: Vec::new() }
+    pub fn new(publish: &Publish, provider: String, revocations: Arc<Revocations>) -> Self {
+        let (volume, namespace) = (publish.id.clone(), publish.workload.namespace.clone());
+        let (owned, retired) = (BTreeMap::new(), Vec::new());
+        Self { volume, namespace, provider, revocations, login: None, owned, retired }
     }
 
     /// A tenancy of the same volume that owns nothing.
     pub fn clone_empty(of: &Self) -> Self {
-        Self::new(of.volume.clone(), of.provider.clone(), Arc::clone(&of.revocations))
+        let (owned, retired) = (BTreeMap::new(), Vec::new());
+        Self {
+            volume: of.volume.clone(),
+            namespace: of.namespace.clone(),
+            provider: of.provider.clone(),
+            revocations: Arc::clone(&of.revocations),
+            login: None,
+            owned,
+            retired,
+        }
     }
 
     /// Whose it is.
     pub fn volume(&self) -> &str {
         &self.volume.0
+    }
+
+    /// The namespace of its workload.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// The provider, as the class names it.

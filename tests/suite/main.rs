@@ -39,5 +39,6 @@ mod subpath;
 mod support;
 mod takeover;
 mod telling;
+mod tenants;
 mod tmpfs;
 mod unread;
