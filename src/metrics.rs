@@ -1,9 +1,11 @@
 //! Every metric: its name, its meaning, its unit and the closed sets of its labels.
 //!
-//! Names of pods, classes, objects and stores are never labels: they have no bound, and
+//! Names of pods, classes and objects are never labels: they have no bound, and
 //! they are nobody's business who may read metrics. They are fields of log lines.
+//! A store is named while it is left alone, so that who is called for it finds it: few at a time.
 
 mod api;
+mod breakers;
 mod labels;
 mod upstream;
 
@@ -24,6 +26,7 @@ use provider::ErrorKind;
 
 use self::api::Api;
 pub use self::api::{Syncing, Telling};
+use self::breakers::Breakers;
 use self::labels::kind_label;
 pub use self::labels::{Code, Provider, Refresh, Withdrawal};
 pub use self::upstream::ErrorType;
@@ -74,7 +77,7 @@ pub struct Metrics {
     store_call_time: Timings,
     retries: Family<ByProvider, Counter>,
     budget_exhausted: Family<ByProvider, Counter>,
-    breakers: Family<ByState, Gauge>,
+    breakers: Breakers,
     withdrawals: Family<ByReason, Counter>,
     lease_ends: Family<ByProviderAndOutcome, Counter>,
     volumes: Gauge,
@@ -104,7 +107,7 @@ impl Default for Metrics {
             store_call_time: Family::new_with_constructor(timing),
             retries: Family::default(),
             budget_exhausted: Family::default(),
-            breakers: Family::default(),
+            breakers: Breakers::default(),
             withdrawals: Family::default(),
             lease_ends: Family::default(),
             volumes: Gauge::default(),
@@ -186,11 +189,7 @@ impl Metrics {
             "Retries that were not made because the store's retry budget was spent",
             self.budget_exhausted.clone(),
         );
-        registry.register(
-            "breaker_state",
-            "Stores by the state of their circuit breaker",
-            self.breakers.clone(),
-        );
+        self.breakers.register(registry);
         registry.register(
             "lease_ends",
             "Attempts to end the login and leases of an unpublished volume, by what came of them",
@@ -308,10 +307,10 @@ impl Metrics {
         self.budget_exhausted.get_or_create(&ByProvider { provider: provider.label() }).inc();
     }
 
-    /// How many stores have a closed and an open breaker now.
-    pub fn set_breakers(&self, closed: usize, open: usize) {
-        self.breakers.get_or_create(&ByState { state: "closed" }).set(gauge(closed));
-        self.breakers.get_or_create(&ByState { state: "open" }).set(gauge(open));
+    /// How many stores have a closed breaker now, and which an open one: by name, with the namespace that alone
+    /// reads from each, if one does.
+    pub fn set_breakers(&self, closed: usize, open: &[(String, Option<String>)]) {
+        self.breakers.set(closed, open);
     }
 
     /// `files` were taken back from a mounted volume.
@@ -421,7 +420,9 @@ mod tests {
             metrics.store_call(Provider::Vault, Some(ErrorKind::Denied), Duration::from_millis(250));
             metrics.retry(Provider::Vault);
             metrics.budget_exhausted(Provider::Vault);
-            metrics.set_breakers(2, 1);
+            let of = |store: &str, namespace: Option<&str>| (store.to_owned(), namespace.map(str::to_owned));
+            metrics.set_breakers(2, &[of("https://gone", None), of("https://vault", Some("shop"))]);
+            metrics.set_breakers(2, &[of("https://vault", Some("shop"))]);
             metrics.lease_end(Provider::Vault, None);
             metrics.set_registered(true);
             metrics.audit_dropped().inc();

@@ -64,6 +64,11 @@ pub struct ProcessArgs {
     #[arg(long, env = "SECRETFS_MIN_REFRESH", default_value_t = 1, value_name = "SECONDS")]
     pub min_refresh: u64,
 
+    /// How old what was read for another pod of the same identity may be when a pod starts on it, as Go writes it:
+    /// 60s, 5m; 0s asks the store for each pod. Classes with `start: cached` start on older while the store is away
+    #[arg(long, env = "SECRETFS_MAX_SHARED_AGE", default_value = "60s", value_name = "DURATION", value_parser = age)]
+    pub max_shared_age: Duration,
+
     /// Most bytes a volume may hold
     #[arg(long, env = "SECRETFS_MAX_VOLUME_BYTES", default_value_t = Tmpfs::DEFAULT_MAX_BYTES, value_name = "BYTES")]
     pub max_volume_bytes: u64,
@@ -71,6 +76,10 @@ pub struct ProcessArgs {
     /// What the administrator sets for each kind of store.
     #[command(flatten)]
     pub providers: ProviderArgs,
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    manifest::go_duration(text).ok_or_else(|| "write a duration such as 60s, 5m or 0s".to_owned())
 }
 
 /// How volumes of pods differ from those of a plain host, which has the default.
@@ -126,6 +135,7 @@ impl Process {
         let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
         let limits = Limits {
             min_refresh: Duration::from_secs(args.min_refresh),
+            max_shared_age: args.max_shared_age,
             lent_bytes: args.max_volume_bytes,
             legacy_overrides: conduct.legacy_overrides,
             defaults: conduct.defaults,
@@ -217,8 +227,8 @@ impl Gauges {
         let confirmed =
             states.values().filter(|state| state.is_kept_fresh).filter_map(|state| state.confirmed).min();
         self.metrics.set_staleness(confirmed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
-        let (closed, open) = self.volumes.parts().stores.breakers();
-        self.metrics.set_breakers(closed, open);
+        let breakers = self.volumes.parts().stores.breakers();
+        self.metrics.set_breakers(breakers.closed, &breakers.open);
     }
 }
 

@@ -23,6 +23,7 @@ mod publish;
 mod report;
 mod rotation;
 mod start;
+mod tenants;
 mod world;
 
 use std::path::PathBuf;
@@ -69,7 +70,7 @@ impl std::fmt::Debug for Row {
     }
 }
 
-static ROWS: [Row; 15] = [
+static ROWS: [Row; 16] = [
     Row { name: "publish-1", measure: |world| Box::pin(publish::one_secret(world)) },
     Row { name: "publish-10", measure: |world| Box::pin(publish::ten_secrets(world)) },
     Row { name: "in-flight-many", measure: |world| Box::pin(publish::many_identities(world)) },
@@ -81,6 +82,7 @@ static ROWS: [Row; 15] = [
     Row { name: "rotation-one", measure: |world| Box::pin(rotation::one_identity(world)) },
     Row { name: "pushed", measure: |world| Box::pin(rotation::pushed(world)) },
     Row { name: "hanging", measure: |world| Box::pin(rotation::hanging(world)) },
+    Row { name: "beside-hanging", measure: |world| Box::pin(tenants::beside_hanging(world)) },
     Row { name: "memory", measure: |world| Box::pin(footprint::memory(world)) },
     Row { name: "memory-cluster", measure: |world| Box::pin(footprint::memory_in_a_cluster(world)) },
     Row { name: "start", measure: |world| Box::pin(start::start(world)) },

@@ -173,7 +173,8 @@ impl World {
         cluster
     }
 
-    async fn serving(&self, mut node: RunningNode) -> Bench<'_> {
+    /// A node that is prepared, serving.
+    pub(crate) async fn serving(&self, mut node: RunningNode) -> Bench<'_> {
         node.start_node().await;
         Bench { client: node.client().await, node, world: self }
     }

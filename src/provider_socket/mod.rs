@@ -48,7 +48,7 @@ impl Served {
     async fn answer(&self, request: MountRequest, patience: Duration) -> Result<MountResponse, Status> {
         let deadline = Instant::now().later(patience);
         let asked = request::understand(&self.name, request)?;
-        let entered = timeout_at(deadline, self.calls.enter(&asked.workload.namespace, &asked.class.name));
+        let entered = timeout_at(deadline, self.calls.enter(&asked.workload.identity.namespace, &asked.class.name));
         let Ok(Ok(_turn)) = entered.await else {
             return Err(Status::unavailable("too many volumes of this namespace are being read; try again"));
         };

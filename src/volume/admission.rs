@@ -1,7 +1,7 @@
 //! Whose turn it is: fair between namespaces, and between the places that each of them goes to.
 //!
 //! A turn is held while a store is waited for, or while a volume is mounted. Nobody can take all turns: who has
-//! some gets one more only while more than that are free. So it is for a namespace among all namespaces, for a
+//! some gets one more only while more than that are free. What is kept for namespaces is shared out the same way. So it is for a namespace among all namespaces, for a
 //! namespace among those at one place, and for a place among those of one namespace. Whoever hangs at a store that
 //! never answers leaves room for every other namespace, and for his own other stores.
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// How many turns there are.
+/// How many turns there are, or how much of what is shared.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// In the whole process.
@@ -44,25 +44,37 @@ pub struct Crowded {
     pub waiting: usize,
 }
 
-/// Callers of one namespace at one place.
+/// One namespace at one place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Lane {
+pub struct Lane {
     namespace: Arc<str>,
     place: Arc<str>,
 }
 
+impl Lane {
+    /// The lane of `namespace` at `place`.
+    pub fn new(namespace: &str, place: &str) -> Self {
+        Self { namespace: namespace.into(), place: place.into() }
+    }
+
+    /// Whose it is.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    held: Held,
+    held: Shares,
     waiting: BTreeMap<Lane, VecDeque<oneshot::Sender<Turn>>>,
     /// When each namespace had its last turn, by the count of turns.
     last: HashMap<Arc<str>, u64>,
     turns: u64,
 }
 
-/// Turns that are held now.
+/// How much of something each namespace and place has.
 #[derive(Debug, Default)]
-struct Held {
+pub struct Shares {
     all: usize,
     namespaces: HashMap<Arc<str>, usize>,
     places: HashMap<Arc<str>, usize>,
@@ -84,7 +96,15 @@ impl Admission {
     ///
     /// Too many of the namespace wait already.
     pub async fn enter(self: &Arc<Self>, namespace: &str, place: &str) -> Result<Turn, Crowded> {
-        let lane = Lane { namespace: namespace.into(), place: place.into() };
+        self.enter_lane(Lane::new(namespace, place)).await
+    }
+
+    /// The same in a lane that is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Self::enter).
+    pub async fn enter_lane(self: &Arc<Self>, lane: Lane) -> Result<Turn, Crowded> {
         let waiting = match self.ask(lane)? {
             Asked::Granted(turn) => return Ok(turn),
             Asked::Waits(waiting) => waiting,
@@ -95,7 +115,7 @@ impl Admission {
     fn ask(self: &Arc<Self>, lane: Lane) -> Result<Asked, Crowded> {
         let mut state = self.lock();
         state.forget_who_left();
-        if !state.waiting.contains_key(&lane) && state.held.fits(&lane, &self.bounds) {
+        if !state.waiting.contains_key(&lane) && state.held.fits(&lane, 1, &self.bounds) {
             return Ok(Asked::Granted(self.grant(&mut state, lane)));
         }
         if state.waiting_of(&lane.namespace) >= self.bounds.waiting {
@@ -109,7 +129,7 @@ impl Admission {
     fn grant(self: &Arc<Self>, state: &mut State, lane: Lane) -> Turn {
         state.turns += 1;
         state.last.insert(Arc::clone(&lane.namespace), state.turns);
-        state.held.take(&lane);
+        state.held.take(&lane, 1);
         Turn { admission: Arc::clone(self), lane }
     }
 
@@ -117,7 +137,7 @@ impl Admission {
     fn release(self: &Arc<Self>, lane: &Lane) {
         let mut granted = Granted::new();
         let mut state = self.lock();
-        state.held.give_back(lane);
+        state.held.give_back(lane, 1);
         state.forget_who_left();
         while let Some(next) = state.next(&self.bounds) {
             let Some(waiter) = state.waiting.get_mut(&next).and_then(VecDeque::pop_front) else { break };
@@ -151,7 +171,7 @@ impl State {
     /// Whose turn it is: of those that fit, of the namespace that holds the fewest, and among equals of the one
     /// whose last turn is longest ago.
     fn next(&self, bounds: &Bounds) -> Option<Lane> {
-        let fitting = self.waiting.keys().filter(|lane| self.held.fits(lane, bounds));
+        let fitting = self.waiting.keys().filter(|lane| self.held.fits(lane, 1, bounds));
         let order = |lane: &&Lane| {
             let last = self.last.get(&lane.namespace).copied().unwrap_or(0);
             (count(&self.held.namespaces, &lane.namespace), last, count(&self.held.lanes, *lane))
@@ -178,42 +198,45 @@ impl State {
     }
 }
 
-impl Held {
-    fn fits(&self, lane: &Lane, bounds: &Bounds) -> bool {
+impl Shares {
+    /// Whether `lane` may have `more` within `bounds`: while as much as it has already stays free for others.
+    pub fn fits(&self, lane: &Lane, more: usize, bounds: &Bounds) -> bool {
         let of_namespace = count(&self.namespaces, &lane.namespace);
         let (at_place, of_lane) = (count(&self.places, &lane.place), count(&self.lanes, lane));
-        leaves_room(of_namespace, self.all, bounds.process)
-            && leaves_room(of_lane, of_namespace, bounds.namespace)
-            && leaves_room(of_lane, at_place, bounds.place)
+        leaves_room(of_namespace, self.all, more, bounds.process)
+            && leaves_room(of_lane, of_namespace, more, bounds.namespace)
+            && leaves_room(of_lane, at_place, more, bounds.place)
     }
 
-    fn take(&mut self, lane: &Lane) {
-        self.all += 1;
-        *self.namespaces.entry(Arc::clone(&lane.namespace)).or_default() += 1;
-        *self.places.entry(Arc::clone(&lane.place)).or_default() += 1;
-        *self.lanes.entry(lane.clone()).or_default() += 1;
+    /// Notes that `lane` has `more`.
+    pub fn take(&mut self, lane: &Lane, more: usize) {
+        self.all += more;
+        *self.namespaces.entry(Arc::clone(&lane.namespace)).or_default() += more;
+        *self.places.entry(Arc::clone(&lane.place)).or_default() += more;
+        *self.lanes.entry(lane.clone()).or_default() += more;
     }
 
-    fn give_back(&mut self, lane: &Lane) {
-        self.all = self.all.saturating_sub(1);
-        one_less(&mut self.namespaces, &lane.namespace);
-        one_less(&mut self.places, &lane.place);
-        one_less(&mut self.lanes, lane);
+    /// Notes that `lane` has so much less.
+    pub fn give_back(&mut self, lane: &Lane, less: usize) {
+        self.all = self.all.saturating_sub(less);
+        give_back(&mut self.namespaces, &lane.namespace, less);
+        give_back(&mut self.places, &lane.place, less);
+        give_back(&mut self.lanes, lane, less);
     }
 }
 
-/// Whether who has `own` of the `taken` may have one more of `bound`: while more than that are free.
-pub fn leaves_room(own: usize, taken: usize, bound: usize) -> bool {
-    bound.saturating_sub(taken) > own
+/// Whether who has `own` of the `taken` may have `more` of `bound`: while at least `own` stays free.
+fn leaves_room(own: usize, taken: usize, more: usize, bound: usize) -> bool {
+    bound.saturating_sub(taken) >= own.saturating_add(more)
 }
 
 fn count<K: std::hash::Hash + Eq>(counts: &HashMap<K, usize>, key: &K) -> usize {
     counts.get(key).copied().unwrap_or(0)
 }
 
-fn one_less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+fn give_back<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K, less: usize) {
     if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
+        *count = count.saturating_sub(less);
         if *count == 0 {
             counts.remove(key);
         }

@@ -140,12 +140,20 @@ impl Content {
         self.judge(&readout, notice)
     }
 
-    /// Takes what the node serves to the same identity, however old, where the store does not answer.
+    /// Takes what the node serves to the same identity, however old, where the store does not answer; not what it
+    /// answered with a refusal.
     pub fn read_cached(&mut self) {
         let most = self.policy.max_stale;
         let young = |held: &Held| most.is_none_or(|most| held.at.elapsed() <= most);
+        let refused: BTreeSet<_> = self
+            .objects()
+            .filter(|(_, state)| state.has_turned())
+            .map(|(object, _)| object.request.clone())
+            .collect();
         let mut readout = self.reader.last_good();
-        readout.retain(|_, held| held.as_ref().is_ok_and(|held| young(held)));
+        readout.retain(|request, held| {
+            !refused.contains(request) && held.as_ref().is_ok_and(|held| young(held))
+        });
         self.judge(&readout, Notice::Polled);
     }
 
@@ -200,7 +208,7 @@ impl Content {
         }
         if turned {
             let (name, total) = (self.turned_name(index), self.reader.total());
-            self.reader.stores().health(self.reader.store(), |health| health.returned(&name, total));
+            self.reader.health(|health| health.returned(&name, total));
         }
     }
 
@@ -210,9 +218,9 @@ impl Content {
         let (name, total) = (self.turned_name(index), self.reader.total());
         let Some(state) = self.objects.get_mut(index) else { return };
         let turning = refused && state.good().is_some() && !notice.settles(&error);
-        let braked = self.reader.stores().health(self.reader.store(), |health| {
-            if turning { health.turned(&name, total, now) } else { health.braked() }
-        });
+        let braked = self
+            .reader
+            .health(|health| if turning { health.turned(&name, total, now) } else { health.braked() });
         if may_lack(object, &error) {
             state.absent(error, notice, &self.policy, braked, now);
         } else {

@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) revoked: Vec<String>,
     pub(super) login_fails: Option<ErrorKind>,
     pub(super) revoke_fails: bool,
+    /// Stores that accept a login or its end and never answer.
+    pub(super) hanging: BTreeSet<String>,
     /// What a lease renewal grants; the lease's own duration where absent.
     pub(super) grants: Option<Duration>,
     own: HashMap<String, Weak<FakeSession>>,
@@ -67,6 +69,14 @@ impl FakeStore {
     /// Announces that something may have changed.
     pub(super) fn announce(&self) {
         self.0.lock().unwrap().announced.send_modify(|count| *count += 1);
+    }
+
+    /// Waits for ever if that store hangs.
+    async fn hang_at(&self, store: Option<&str>) {
+        let hangs = store.is_some_and(|store| self.0.lock().unwrap().hanging.contains(store));
+        if hangs {
+            std::future::pending::<()>().await;
+        }
     }
 
     pub(super) fn reads(&self) -> usize {
@@ -93,10 +103,16 @@ impl Provider for FakeStore {
     fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let objects =
             parameters.get("objects").map(|text| text.split(',').map(object).collect()).unwrap_or_default();
-        Ok(Arc::new(FakeSource { store: self.clone(), objects }))
+        let name = parameters.get("store").map_or("fake", String::as_str).to_owned();
+        Ok(Arc::new(FakeSource { store: self.clone(), name, objects }))
+    }
+
+    fn store_of(&self, remains: &SecretBytes) -> Option<String> {
+        remains.expose_str()?.split_once('@').map(|(_, store)| store.to_owned())
     }
 
     async fn revoke(&self, remains: &SecretBytes) -> Result<()> {
+        self.hang_at(self.store_of(remains).as_deref()).await;
         let mut state = self.0.lock().unwrap();
         if state.revoke_fails {
             return Err(Error::new(ErrorKind::Unavailable, "away"));
@@ -125,13 +141,14 @@ fn object(text: &str) -> ObjectRef {
 #[derive(Debug)]
 struct FakeSource {
     store: FakeStore,
+    name: String,
     objects: Vec<ObjectRef>,
 }
 
 #[async_trait]
 impl Source for FakeSource {
     fn store(&self) -> &str {
-        "fake"
+        &self.name
     }
 
     fn audience(&self) -> Option<&str> {
@@ -143,6 +160,7 @@ impl Source for FakeSource {
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        self.store.hang_at(Some(&self.name)).await;
         let mut state = self.store.0.lock().unwrap();
         let identity = workload.identity.to_string();
         let cached = match tenure {
@@ -157,7 +175,8 @@ impl Source for FakeSource {
             return Err(Error::new(kind, "login refused"));
         }
         state.logins += 1;
-        let name = format!("login-{}", state.logins);
+        let place = if self.name == "fake" { String::new() } else { format!("@{}", self.name) };
+        let name = format!("login-{}{place}", state.logins);
         let session = Arc::new(FakeSession {
             store: self.store.clone(),
             identity,
@@ -241,7 +260,7 @@ impl Session for FakeSession {
         match say {
             Some(Say::Value(text)) => Ok(reading(text, None)),
             Some(Say::Leased(text, validity)) => Ok(reading(text, Some(validity))),
-            Some(Say::Error(kind)) => Err(Error::new(kind, "the store said so")),
+            Some(Say::Error(kind)) => Err(Error::new(kind, format!("{}: the store said so", request.text))),
             Some(Say::Wait(wait)) => {
                 Err(Error::new(ErrorKind::Unavailable, "slow down").retry_after(Some(wait.into())))
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use manifest::Start;
-use provider::{ErrorKind, Span};
+use provider::{ErrorKind, Moment as _, Span};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::volume::content::Content;
@@ -25,16 +25,20 @@ pub(super) fn require_token(publish: &Publish, audience: Option<&str>) -> Result
     audience.filter(missing).map_or(Ok(()), |audience| Err(Error::NoToken(audience.to_owned())))
 }
 
-/// Reads until everything is there, the store refuses, or the time is over. Tells whether it took what was read before.
+/// Reads until everything is there, the store refuses, or the time is over. What was read for others of the same
+/// identity is good enough if it is not older than `shared_age`. Tells whether it took what is older than that.
 pub(super) async fn read_first(
     content: &mut Content,
     publish: &Publish,
+    shared_age: Duration,
     deadline: Instant,
 ) -> Result<Option<Cached>, Error> {
     let started = Instant::now();
     let provider = content.class().provider.clone();
-    let outcome = timeout_at(deadline, read_with_retries(content, publish)).await;
-    let lacking = content.complete().err().filter(|_| content.class().settings.start == Start::Cached);
+    let outcome = timeout_at(deadline, read_with_retries(content, publish, shared_age)).await;
+    let lacking = content.complete().err().filter(|lacking| {
+        content.class().settings.start == Start::Cached && lacking.kind() == ErrorKind::Unavailable
+    });
     let cached = lacking.map(|lacking| {
         content.read_cached();
         let age = content.confirmed_at().map_or(Duration::ZERO, |at| at.elapsed());
@@ -49,10 +53,11 @@ pub(super) async fn read_first(
     }
 }
 
-async fn read_with_retries(content: &mut Content, publish: &Publish) {
+async fn read_with_retries(content: &mut Content, publish: &Publish, shared_age: Duration) {
     let mut attempt = Attempt::First;
     for tried in 1..=TRIES {
-        let demand = Demand { refresh: content.refresh(), not_before: None, attempt };
+        let not_before = Some(Instant::now().earlier(shared_age));
+        let demand = Demand { refresh: content.refresh(), not_before, attempt };
         let Some(error) = content.read(&publish.workload, demand, Notice::Polled).await else { return };
         if error.kind() != ErrorKind::Unavailable || tried == TRIES {
             return;

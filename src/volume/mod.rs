@@ -7,6 +7,7 @@ pub mod content;
 mod extent;
 mod first;
 pub mod freshness;
+pub mod known;
 pub mod once;
 pub mod parts;
 pub mod reader;

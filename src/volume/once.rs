@@ -74,7 +74,8 @@ impl Once {
         let pace = Pace { refresh: Duration::ZERO, rotates: false };
         let policy = Policy::of(&class.settings, OnRevoked::default());
         let mut content = Content::new(Arc::new(class), reader, pace, policy, Arc::clone(&self.key));
-        let read = read_first(&mut content, publish, Instant::now().later(publish.timeout)).await;
+        let deadline = Instant::now().later(publish.timeout);
+        let read = read_first(&mut content, publish, Duration::ZERO, deadline).await;
         let snapshot = read.and_then(|_| files(&mut content));
         content.reader.tenancy.end_all();
         snapshot

@@ -58,6 +58,9 @@ pub struct Parts {
 pub struct Limits {
     /// Shortest refresh interval, whatever a class says.
     pub min_refresh: Duration,
+    /// How old what was read for others of the same identity may be when a volume starts on it, whatever its class
+    /// says of `refresh`.
+    pub max_shared_age: Duration,
     /// Whether a pod's volume attributes may override its class, as the upstream driver lets them.
     pub legacy_overrides: bool,
     /// Volumes that are mounted at one time; more wait, with what they read.
@@ -114,6 +117,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             min_refresh: Duration::from_secs(1),
+            max_shared_age: Duration::from_secs(60),
             legacy_overrides: false,
             mounts: 32,
             lent_bytes: crate::mode::Tmpfs::DEFAULT_MAX_BYTES,

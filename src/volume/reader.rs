@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use provider::{
-    Changes, ErrorKind, Moment as _, Ownership, Reading, Request, Result, Session, Site, Source, Span,
+    Changes, Error, ErrorKind, Moment as _, Ownership, Reading, Request, Result, Session, Site, Source, Span,
     Tenure, Workload,
 };
 use tokio::time::Instant;
 
 use crate::metrics;
 use crate::readings::{Answer, Entry, Held, Key};
-use crate::volume::store_health::Attempt;
+use crate::volume::store_health::{Attempt, StoreHealth};
 use crate::volume::stores::{Store, Stores};
 use crate::volume::tenancy::Tenancy;
 
@@ -94,8 +94,7 @@ impl Reader {
         requests.dedup();
         let announcements = Announcements(source.changes());
         let label = metrics::Provider::of(tenancy.provider());
-        let namespace = Arc::from(tenancy.namespace());
-        let store = Store { name: Arc::from(source.store()), namespace, label };
+        let store = stores.store(source.store(), tenancy.namespace(), label);
         Self {
             stores,
             source,
@@ -216,7 +215,8 @@ impl Reader {
         demand: Demand,
     ) -> Readout {
         let mut session = session;
-        let mut got = self.ask(&session, asked, demand).await;
+        let got = self.ask(&session, asked, demand).await;
+        let mut got = self.ask_what_was_held_back(&session, got, demand).await;
         if let Some(again) = self.log_in_again(workload, &session, &got).await {
             session = again;
             let (refused, rest): (Vec<_>, Vec<_>) = got.into_iter().partition(|(_, got)| is_refusal(got));
@@ -235,6 +235,27 @@ impl Reader {
         readout
     }
 
+    /// Asks for what was not asked because the store was left alone, where another call of the same round, the one
+    /// that tried, found it answering again.
+    async fn ask_what_was_held_back(
+        &mut self,
+        session: &Arc<dyn Session>,
+        got: Vec<(Request, Result<Got>)>,
+        demand: Demand,
+    ) -> Vec<(Request, Result<Got>)> {
+        let held_back = |(_, got): &(Request, Result<Got>)| got.as_ref().is_err_and(Error::is_unasked);
+        let (again, mut rest): (Vec<_>, Vec<_>) = got.into_iter().partition(held_back);
+        if again.is_empty()
+            || rest.is_empty()
+            || self.store.health(|health| health.look(Instant::now()).is_err())
+        {
+            rest.extend(again);
+            return rest;
+        }
+        rest.extend(self.ask(session, again.into_iter().map(|(request, _)| request).collect(), demand).await);
+        rest
+    }
+
     /// A login that the store refuses may have ended before its time: one more is worth a try.
     async fn log_in_again(
         &mut self,
@@ -244,10 +265,7 @@ impl Reader {
     ) -> Option<Arc<dyn Session>> {
         let refused = got.iter().any(|(_, got)| is_refusal(got));
         let identity = session.identity();
-        let may = refused
-            && self
-                .stores
-                .health(&self.store.name, |health| health.may_log_in_again(identity, Instant::now()));
+        let may = refused && self.store.health(|health| health.may_log_in_again(identity, Instant::now()));
         if !may {
             return None;
         }
@@ -395,9 +413,9 @@ impl Reader {
         self.stores.readings.count(&self.store.name).max(self.requests.len())
     }
 
-    /// The stores of the process.
-    pub fn stores(&self) -> &Arc<Stores> {
-        &self.stores
+    /// Looks at, or changes, what is known of the store.
+    pub fn health<T>(&self, change: impl FnOnce(&mut StoreHealth) -> T) -> T {
+        self.store.health(change)
     }
 }
 

@@ -7,10 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use futures::StreamExt as _;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use provider::{Moment as _, SecretBytes, Span};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -19,11 +22,21 @@ use tokio_util::sync::CancellationToken;
 use crate::mounter::{self, Mounter};
 use crate::providers::Providers;
 use crate::volume::VolumeId;
+use crate::volume::admission::{Admission, Bounds, Lane, Shares};
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(15);
 /// Longest pause between two tries while the store is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Logins that are ended at one time; those of one store wait for each other only.
+const TRIES: Bounds = Bounds { process: 64, namespace: 64, place: 16, waiting: 100_000 };
+/// Bytes of logins that are kept: what the mounter has room for, less what an earlier process left there.
+const KEPT: Bounds = Bounds { process: 12 << 20, namespace: 4 << 20, place: 8 << 20, waiting: 0 };
+/// What a login costs beside its own bytes, here and in the mounter.
+const KEPT_BESIDE: usize = 1024;
+/// Largest login that is kept, in bytes.
+const MOST_BYTES: usize = 16 << 10;
 
 /// Names one login that is to be ended some day: `volume id/number`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,10 +55,23 @@ pub struct Revocations {
     providers: Providers,
     key: RandomizedNonceKey,
     next: AtomicU64,
-    /// What this process has the mounter keep, sealed: a mounter that was restarted is given it again.
-    kept: Mutex<BTreeMap<LoginName, Vec<u8>>>,
+    kept: Mutex<Kept>,
     pending: Mutex<BTreeMap<LoginName, Pending>>,
     wake: Notify,
+    turns: Arc<Admission>,
+}
+
+/// What this process has the mounter keep: a mounter that was restarted is given it again.
+#[derive(Debug, Default)]
+struct Kept {
+    logins: BTreeMap<LoginName, Sealed>,
+    shares: Shares,
+}
+
+#[derive(Debug, Clone)]
+struct Sealed {
+    bytes: Vec<u8>,
+    lane: Lane,
 }
 
 #[derive(Debug)]
@@ -53,6 +79,7 @@ struct Pending {
     login: Login,
     due: Instant,
     pause: Duration,
+    under_way: bool,
 }
 
 /// A login as it is kept.
@@ -60,6 +87,42 @@ struct Pending {
 struct Login {
     provider: String,
     remains: SecretBytes,
+}
+
+/// Why a login is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// The mounter does not keep it.
+    #[error("{0}")]
+    Mounter(#[from] mounter::Error),
+    /// What is kept already is all that the namespace may have kept at that store.
+    #[error("namespace {namespace} has as many logins at its stores as are kept for it; some must end first")]
+    Crowded {
+        /// Whose.
+        namespace: String,
+    },
+    /// The login is longer than one may be.
+    #[error("it takes {0} bytes, and at most {MOST_BYTES} are kept")]
+    TooLong(usize),
+}
+
+impl Sealed {
+    fn cost(&self) -> usize {
+        self.bytes.len() + KEPT_BESIDE
+    }
+}
+
+impl Kept {
+    fn add(&mut self, name: LoginName, sealed: Sealed) {
+        self.shares.take(&sealed.lane, sealed.cost());
+        self.logins.insert(name, sealed);
+    }
+
+    fn remove(&mut self, name: &LoginName) {
+        if let Some(sealed) = self.logins.remove(name) {
+            self.shares.give_back(&sealed.lane, sealed.cost());
+        }
+    }
 }
 
 impl Revocations {
@@ -79,31 +142,61 @@ impl Revocations {
             kept: Mutex::default(),
             pending: Mutex::default(),
             wake: Notify::new(),
+            turns: Admission::new(TRIES),
         })
     }
 
-    /// Keeps a login of `volume` until it is [ended](Self::end).
+    /// Keeps a login of `volume`, of a workload of `namespace`, until it is [ended](Self::end).
     ///
     /// # Errors
     ///
-    /// The mounter refuses. The login must not be used to read leases then.
+    /// It is not kept. It must not be used to read leases then.
     pub fn keep(
         &self,
         volume: &VolumeId,
+        namespace: &str,
         provider: &str,
         remains: &SecretBytes,
-    ) -> Result<LoginName, mounter::Error> {
+    ) -> Result<LoginName, NotKept> {
         let random = fastrand::u32(..);
         let name = LoginName(format!("{volume}/{random:08x}{}", self.next.fetch_add(1, Ordering::Relaxed)));
         let login = Login { provider: provider.to_owned(), remains: remains.clone() };
-        let sealed = self.seal(&name, &login).ok_or_else(|| mounter::Error {
+        let bytes = self.seal(&name, &login).ok_or_else(|| mounter::Error {
             action: "seal a login of",
             target: volume.0.clone().into(),
             source: std::io::Error::other("encryption failed"),
         })?;
-        self.mounter.keep(&name.0, &sealed)?;
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), sealed);
+        if bytes.len() > MOST_BYTES {
+            return Err(NotKept::TooLong(bytes.len()));
+        }
+        let sealed = Sealed { bytes, lane: Lane::new(namespace, &self.store_of(&login)) };
+        self.add(&name, sealed.clone())?;
+        if let Err(error) = self.mounter.keep(&name.0, &sealed.bytes) {
+            self.kept().remove(&name);
+            return Err(error.into());
+        }
         Ok(name)
+    }
+
+    fn add(&self, name: &LoginName, sealed: Sealed) -> Result<(), NotKept> {
+        let mut kept = self.kept();
+        if !kept.shares.fits(&sealed.lane, sealed.cost(), &KEPT) {
+            return Err(NotKept::Crowded { namespace: sealed.lane.namespace().to_owned() });
+        }
+        kept.add(name.clone(), sealed);
+        Ok(())
+    }
+
+    /// Which store ends a login, as far as that is known.
+    fn store_of(&self, login: &Login) -> String {
+        let provider = self.providers.get(&login.provider);
+        provider
+            .and_then(|provider| provider.store_of(&login.remains))
+            .unwrap_or_else(|| login.provider.clone())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sees to it that the mounter still keeps every login of this process.
@@ -113,10 +206,10 @@ impl Revocations {
     /// The mounter cannot be asked.
     pub fn keep_again(&self) -> Result<(), mounter::Error> {
         let there: BTreeSet<_> = self.mounter.kept()?.into_iter().map(|(name, _)| LoginName(name)).collect();
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self.kept().logins.clone();
         for (name, sealed) in kept.iter().filter(|(name, _)| !there.contains(name)) {
             tracing::warn!(login = name.0, "the mounter lost a login, and is given it again");
-            self.mounter.keep(&name.0, sealed)?;
+            self.mounter.keep(&name.0, &sealed.bytes)?;
         }
         Ok(())
     }
@@ -181,7 +274,8 @@ impl Revocations {
     }
 
     fn push(&self, name: LoginName, login: Login) {
-        let pending = Pending { login, due: Instant::now(), pause: Duration::from_secs(1) };
+        let pause = Duration::from_secs(1);
+        let pending = Pending { login, due: Instant::now(), pause, under_way: false };
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_insert(pending);
         self.wake.notify_one();
     }
@@ -191,18 +285,21 @@ impl Revocations {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Ends logins until `shutdown`; what is left then is kept by the mounter for the next process.
+    /// Ends logins until `shutdown`; what is left then is kept by the mounter for the next process. Those of a store
+    /// that hangs hold up no others.
     pub async fn run(&self, shutdown: CancellationToken) {
+        let mut attempts = FuturesUnordered::new();
         loop {
             let next = self.next_due();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = async { match next { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => {}
+                Some(()) = attempts.next() => {}
             }
-            for (name, login) in self.due(Instant::now()) {
-                self.attempt(name, login).await;
-            }
+            attempts.extend(
+                self.take_due(Instant::now()).into_iter().map(|(name, login)| self.attempt(name, login)),
+            );
         }
     }
 
@@ -212,23 +309,31 @@ impl Revocations {
             let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.iter().map(|(name, pending)| (name.clone(), pending.login.clone())).collect()
         };
-        for (name, login) in all {
-            self.attempt(name, login).await;
-        }
+        join_all(all.into_iter().map(|(name, login)| self.attempt(name, login))).await;
     }
 
     fn next_due(&self) -> Option<Instant> {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.values().map(|pending| pending.due).min()
+        pending.values().filter(|pending| !pending.under_way).map(|pending| pending.due).min()
     }
 
-    fn due(&self, now: Instant) -> Vec<(LoginName, Login)> {
-        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = pending.iter().filter(|(_, pending)| pending.due <= now);
-        due.map(|(name, pending)| (name.clone(), pending.login.clone())).collect()
+    fn take_due(&self, now: Instant) -> Vec<(LoginName, Login)> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = pending.iter_mut().filter(|(_, pending)| !pending.under_way && pending.due <= now);
+        due.map(|(name, pending)| {
+            pending.under_way = true;
+            (name.clone(), pending.login.clone())
+        })
+        .collect()
     }
 
     async fn attempt(&self, name: LoginName, login: Login) {
+        let lane = self.kept().logins.get(&name).map(|sealed| sealed.lane.clone());
+        // Of a login that an earlier process kept, the namespace is not known.
+        let lane = lane.unwrap_or_else(|| Lane::new("", &self.store_of(&login)));
+        let Ok(_turn) = self.turns.enter_lane(lane).await else {
+            return self.again(&name, "too many logins wait to be ended");
+        };
         let ended = match self.providers.get(&login.provider) {
             Some(provider) => timeout(TRY, provider.revoke(&login.remains)).await,
             None => Ok(Ok(())),
@@ -242,7 +347,7 @@ impl Revocations {
 
     fn ended(&self, name: &LoginName) {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.kept().remove(name);
         if let Err(error) = self.mounter.forget(&name.0) {
             tracing::warn!(login = name.0, %error, "an ended login stays kept");
         }
@@ -254,6 +359,7 @@ impl Revocations {
             let pause = Span::from(pending.pause);
             pending.due = Instant::now().later(pause.times(0.5 + fastrand::f64() / 2.0));
             pending.pause = pause.times(2.0).get().min(LONGEST_PAUSE);
+            pending.under_way = false;
         }
     }
 

@@ -25,6 +25,8 @@ const BRAKE_WINDOW: Duration = Duration::from_secs(600);
 const BRAKE_OBJECTS: usize = 10;
 /// The brake closes when more than one in this many objects has turned.
 const BRAKE_SHARE: usize = 5;
+/// Readings, and identities, that are remembered of one store.
+const MOST_REMEMBERED: usize = 10_000;
 /// Shortest time between two fresh logins of one identity after refusals.
 const RELOGIN_EVERY: Duration = Duration::from_secs(30);
 
@@ -175,7 +177,7 @@ impl StoreHealth {
     /// Whether `identity`, which was just refused, may log in once more to see if that helps.
     pub fn may_log_in_again(&mut self, identity: &str, now: Instant) -> bool {
         self.logins.retain(|_, at| now.saturating_duration_since(*at) < RELOGIN_EVERY);
-        if self.logins.contains_key(identity) {
+        if self.logins.contains_key(identity) || self.logins.len() >= MOST_REMEMBERED {
             return false;
         }
         self.logins.insert(identity.to_owned(), now);
@@ -185,7 +187,12 @@ impl StoreHealth {
     /// Polling found `reading` refused or taken back. Tells whether the brake is on: so many
     /// of the store's `total` readings turned together that the store, not the secrets, is suspect.
     pub fn turned(&mut self, reading: &str, total: usize, now: Instant) -> bool {
-        self.turned.entry(reading.to_owned()).or_insert(now);
+        if self.turned.len() >= MOST_REMEMBERED {
+            self.turned.retain(|_, at| now.saturating_duration_since(*at) < BRAKE_WINDOW);
+        }
+        if self.turned.len() < MOST_REMEMBERED {
+            self.turned.entry(reading.to_owned()).or_insert(now);
+        }
         let recent =
             self.turned.values().filter(|at| now.saturating_duration_since(**at) < BRAKE_WINDOW).count();
         if many(recent, total) {
@@ -209,7 +216,7 @@ impl StoreHealth {
 
 /// Said to whoever asks, so it tells nothing of those who asked before.
 fn refusal(why: &str, wait: Duration) -> Error {
-    Error::new(ErrorKind::Unavailable, why).retry_after(Some(wait.into()))
+    Error::new(ErrorKind::Unavailable, why).retry_after(Some(wait.into())).unasked()
 }
 
 fn many(turned: usize, total: usize) -> bool {

@@ -1,6 +1,5 @@
 //! Every store this process speaks to: what each said, how each is doing, how many calls there may be.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use crate::metrics::{self, Metrics};
 use crate::readings::Readings;
 use crate::volume::admission::{Admission, Bounds, Turn};
+use crate::volume::known::{Health, KnownStores, look};
 use crate::volume::store_health::{Attempt, Breaker, StoreHealth};
 
 /// Calls and logins under way at one time. What a turn of the process costs is a connection; who shares them out
@@ -25,7 +25,7 @@ const CALL: Duration = Duration::from_secs(35);
 pub struct Stores {
     /// What stores said.
     pub readings: Readings,
-    health: Mutex<BTreeMap<Arc<str>, Arc<Mutex<StoreHealth>>>>,
+    known: Mutex<KnownStores>,
     calls: Arc<Admission>,
     metrics: Metrics,
 }
@@ -34,31 +34,37 @@ impl Stores {
     /// No stores yet; calls are counted in `metrics`.
     pub fn new(metrics: Metrics) -> Self {
         let calls = Admission::new(CALLS);
-        Self { readings: Readings::default(), health: Mutex::default(), calls, metrics }
+        Self { readings: Readings::default(), known: Mutex::default(), calls, metrics }
     }
 
-    /// How many breakers are closed and open.
-    pub fn breakers(&self) -> (usize, usize) {
-        let all = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_open = |health: &&Arc<Mutex<StoreHealth>>| {
-            health.lock().unwrap_or_else(PoisonError::into_inner).breaker() == Breaker::Open
-        };
-        let open = all.values().filter(is_open).count();
-        (all.len() - open, open)
+    /// The store that a volume of `namespace` calls `name`.
+    pub(super) fn store(&self, name: &str, namespace: &str, label: metrics::Provider) -> Store {
+        let (name, namespace) = (Arc::from(name), Arc::from(namespace));
+        let health = self.known.lock().unwrap_or_else(PoisonError::into_inner).of(&name, &namespace);
+        Store { name, namespace, label, health }
     }
 
-    /// Runs `look` on what is known of `store`.
-    pub fn health<T>(&self, store: &Arc<str>, look: impl FnOnce(&mut StoreHealth) -> T) -> T {
-        let health = {
-            let mut all = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(Arc::clone(store)).or_default())
-        };
-        let mut health = health.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&mut health)
+    /// The stores that are left alone now, and how many others are known.
+    pub fn breakers(&self) -> Breakers {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut breakers = Breakers::default();
+        for (store, namespace, health) in known.all() {
+            match look(health, |health| health.breaker()) {
+                Breaker::Closed => breakers.closed += 1,
+                Breaker::Open => breakers.open.push((store.to_string(), namespace.map(ToString::to_string))),
+            }
+        }
+        breakers.open.sort();
+        breakers
     }
 
     fn record(&self, store: &Store, error: Option<&Error>, started: Instant) {
-        self.health(&store.name, |health| health.record(error, Instant::now()));
+        let (before, after) = store.health(|health| {
+            let before = health.breaker();
+            health.record(error, Instant::now());
+            (before, health.breaker())
+        });
+        tell(store, before, after);
         self.metrics.store_call(store.label, error.map(Error::kind), started.elapsed());
     }
 
@@ -90,7 +96,7 @@ impl Stores {
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         // Who would be refused does not wait in line for it.
-        self.health(&store.name, |health| health.look(Instant::now()))?;
+        store.health(|health| health.look(Instant::now()))?;
         let _turn = self.turn(store).await?;
         self.admit(store, attempt)?;
         let started = Instant::now();
@@ -100,7 +106,7 @@ impl Stores {
     }
 
     fn admit(&self, store: &Store, attempt: Attempt) -> Result<()> {
-        let admitted = self.health(&store.name, |health| health.admit(attempt, Instant::now()));
+        let admitted = store.health(|health| health.admit(attempt, Instant::now()));
         if attempt == Attempt::Retry {
             match &admitted {
                 Ok(()) => self.metrics.retry(store.label),
@@ -129,13 +135,47 @@ impl Stores {
     }
 }
 
-/// Which store a volume reads, for whom, for the breaker and for the metrics.
+/// How the breakers of all stores are.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Breakers {
+    /// Stores that are called.
+    pub closed: usize,
+    /// Stores that are left alone for a while, by name, with the namespace that alone reads from each, if one does.
+    pub open: Vec<(String, Option<String>)>,
+}
+
+/// Which store a volume reads, for whom, and what is known of it.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     pub(super) name: Arc<str>,
     /// Of the workload.
-    pub(super) namespace: Arc<str>,
-    pub(super) label: metrics::Provider,
+    namespace: Arc<str>,
+    label: metrics::Provider,
+    health: Health,
+}
+
+impl Store {
+    /// Looks at, or changes, what is known of it.
+    pub(super) fn health<T>(&self, change: impl FnOnce(&mut StoreHealth) -> T) -> T {
+        look(&self.health, change)
+    }
+}
+
+fn tell(store: &Store, before: Breaker, after: Breaker) {
+    let Store { name, namespace, .. } = store;
+    match (before, after) {
+        (Breaker::Closed, Breaker::Open) => {
+            tracing::warn!(
+                store = &**name,
+                namespace = &**namespace,
+                "the store fails and is left alone for a while"
+            );
+        }
+        (Breaker::Open, Breaker::Closed) => {
+            tracing::info!(store = &**name, namespace = &**namespace, "the store answers again");
+        }
+        _ => {}
+    }
 }
 
 async fn answer_in_time<T>(call: impl Future<Output = Result<T>>) -> Result<T> {

@@ -211,7 +211,8 @@ impl Volumes {
         let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let site = self.parts.site(publish);
         let mut content = self.parts.content(publish, class, source, &site);
-        let mounted = match read_first(&mut content, publish, deadline).await {
+        let shared_age = self.parts.limits.max_shared_age;
+        let mounted = match read_first(&mut content, publish, shared_age, deadline).await {
             Ok(cached) => self.mount(publish, &mut content, deadline).await.map(|mounted| (mounted, cached)),
             Err(error) => Err(error),
         };
@@ -265,7 +266,7 @@ impl Volumes {
         deadline: Instant,
     ) -> Result<Turn, Error> {
         let begun = Instant::now();
-        let entered = timeout_at(deadline, self.mounting.enter(&publish.workload.namespace, "mounts"));
+        let entered = timeout_at(deadline, self.mounting.enter(&publish.workload.identity.namespace, "mounts"));
         match entered.await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(Error::Deadline {

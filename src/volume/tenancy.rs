@@ -9,7 +9,7 @@ use provider::{ErrorKind, Moment as _, Request, SecretBytes, Session, Span, Vali
 use tokio::time::Instant;
 
 use crate::readings::Held;
-use crate::volume::revocations::{LoginName, Revocations};
+use crate::volume::revocations::{LoginName, NotKept, Revocations};
 use crate::volume::{Publish, VolumeId};
 
 /// Share of its life after which what ends is prolonged or read again.
@@ -18,6 +18,10 @@ const TENDED: f64 = 2.0 / 3.0;
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
 /// Longest time that a replaced login lives on beside its successor.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(300);
+
+/// Soonest time at which something that was just issued or prolonged is due again, however short its life: a store
+/// that grants nothing is not asked without end.
+const SOONEST: Span = Span::from_secs(5);
 
 /// How long others may go on reading through a shared login that is to end.
 const OTHERS_FINISH: Duration = Duration::from_secs(10);
@@ -71,8 +75,8 @@ struct Term {
 
 impl Term {
     fn from(validity: Validity, now: Instant) -> Self {
-        let (tend_at, ends) = (now.later(validity.duration.times(TENDED)), now.later(validity.duration));
-        Self { validity, tend_at, ends }
+        let tend_at = now.later(validity.duration.times(TENDED).max(SOONEST));
+        Self { tend_at, ends: now.later(validity.duration), validity }
     }
 
     /// The term after a renewal; `None` if so little was granted that the end is near.
@@ -82,7 +86,7 @@ impl Term {
             Validity { duration: granted.duration.max(self.validity.duration), ..self.validity.clone() };
         enough.then(|| Self {
             validity: full,
-            tend_at: now.later(granted.duration.times(TENDED)),
+            tend_at: now.later(granted.duration.times(TENDED).max(SOONEST)),
             ends: now.later(granted.duration),
         })
     }
@@ -91,7 +95,7 @@ impl Term {
 impl Tenancy {
     /// Owns nothing yet.
     pub fn new(publish: &Publish, provider: String, revocations: Arc<Revocations>) -> Self {
-        let (volume, namespace) = (publish.id.clone(), publish.workload.namespace.clone());
+        let (volume, namespace) = (publish.id.clone(), publish.workload.identity.namespace.clone());
         let (owned, retired) = (BTreeMap::new(), Vec::new());
         Self { volume, namespace, provider, revocations, login: None, owned, retired }
     }
@@ -153,14 +157,7 @@ impl Tenancy {
         }
         let kept = match session.remains() {
             Some(remains) => {
-                let kept =
-                    self.revocations.keep(&self.volume, &self.provider, &remains).map_err(|error| {
-                        provider::Error::new(
-                            ErrorKind::Unavailable,
-                            format!("a login cannot be kept safe: {error}"),
-                        )
-                        .remedy("is secretfs mounter running?")
-                    })?;
+                let kept = self.keep(&remains).map_err(|error| not_kept(&error))?;
                 Some((kept, remains))
             }
             None => None,
@@ -169,6 +166,10 @@ impl Tenancy {
         self.retire();
         self.login = Some(Login { session: Arc::clone(session), kept, term });
         Ok(())
+    }
+
+    fn keep(&self, remains: &SecretBytes) -> Result<LoginName, NotKept> {
+        self.revocations.keep(&self.volume, &self.namespace, &self.provider, remains)
     }
 
     /// Stops using the volume's login; it ends some time after [`settled`](Self::settled).
@@ -190,7 +191,7 @@ impl Tenancy {
     pub fn abandon(&mut self, session: &Arc<dyn Session>) {
         session.discard();
         let Some(remains) = session.remains() else { return };
-        match self.revocations.keep(&self.volume, &self.provider, &remains) {
+        match self.keep(&remains) {
             Ok(name) => {
                 let ends = Instant::now().later(OTHERS_FINISH);
                 self.retired.push(Retired { kept: (name, Some(remains)), ends, end_at: Some(ends) });
@@ -336,6 +337,16 @@ impl Tenancy {
         self.owned.clear();
         let retired = std::mem::take(&mut self.retired);
         self.end(retired);
+    }
+}
+
+fn not_kept(error: &NotKept) -> provider::Error {
+    let told = format!("a login cannot be kept safe: {error}");
+    let told = provider::Error::new(ErrorKind::Unavailable, told);
+    match error {
+        NotKept::Mounter(_) => told.remedy("is secretfs mounter running?"),
+        NotKept::Crowded { .. } => told.remedy("does its store end them, and are its leases long enough?"),
+        NotKept::TooLong(_) => told,
     }
 }
 

@@ -23,6 +23,8 @@ use crate::volume::stores::Stores;
 use crate::volume::{ClassName, Error, Publish, RefreshOutcome, VolumeId, Volumes};
 
 mod defaults;
+mod fairness;
+mod starting;
 
 const REFRESH: Duration = Duration::from_secs(60);
 /// One refresh interval with the most that jitter adds.

@@ -32,6 +32,52 @@ fn hanging_class(namespace: usize, address: &str) -> String {
     .to_string()
 }
 
+/// A class of `namespace` whose one object hangs on a lease.
+fn leasing_class(namespace: &str, address: &str) -> String {
+    json!({
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+        "kind": "SecretProviderClass",
+        "metadata": {"name": "lease", "namespace": namespace},
+        "spec": {"provider": "vault", "parameters": {
+            "vaultAddress": address, "roleName": "r", "secretfs.dev/auth": "jwt", "vaultAuthMountPath": "jwt",
+            "objects": "- {objectName: creds, secretPath: database/creds/r, secretKey: key}",
+        }},
+    })
+    .to_string()
+}
+
+fn leasing_pod(namespace: &str, name: &str) -> PodVolume {
+    let mut pod = PodVolume::new(name, "lease").token("vault", "a.b.c".to_owned());
+    namespace.clone_into(&mut pod.namespace);
+    pod
+}
+
+/// A store that grants leases of so many seconds by tokens of so many bytes, and does not answer who ends one.
+fn leasing_store(seconds: u64, token: usize) -> FaultServer {
+    FaultServer::http(move |seen| {
+        if seen.target.ends_with("/login") {
+            let auth = json!({
+                "client_token": "t".repeat(token), "lease_duration": 3600, "renewable": false, "token_type": "service",
+            });
+            return Answer::json(200, &json!({ "auth": auth }));
+        }
+        if seen.target.contains("revoke") {
+            return Answer::Hang;
+        }
+        let lease = json!({
+            "lease_id": "database/creds/r/1", "lease_duration": seconds, "renewable": false, "data": {"key": "v"},
+        });
+        Answer::json(200, &lease)
+    })
+}
+
+/// Resident memory of a process, in MiB.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
 fn hanging_pod(index: usize) -> PodVolume {
     let mut pod = PodVolume::new(&format!("hang-{index}"), "hang").token("vault", "a.b.c".to_owned());
     pod.namespace = format!("evil-{}", index % HOSTILE);
@@ -92,4 +138,28 @@ async fn pods_whose_store_hangs_hold_up_no_pod_no_rotation_and_no_revocation_of_
     node.text_becomes(&served, "file", None, SOON).await;
     println!("a revocation: {:?}", started.elapsed());
     assert!(!waiting.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_of_no_length_fill_no_process_and_another_namespaces_leases_are_served() {
+    let (hostile, healthy) = (leasing_store(0, 15_000), leasing_store(3600, 100));
+    let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[]);
+    node.class("evil", &leasing_class("evil", &hostile.url()));
+    node.class("shop", &leasing_class("shop", &healthy.url()));
+    node.use_mounter();
+    node.start_node().await;
+    let volumes: Vec<_> = (0..12).map(|n| leasing_pod("evil", &format!("evil-{n}"))).collect();
+    join_all(volumes.iter().map(|pod| node.publish_until_done(pod))).await;
+
+    let observed = Duration::from_secs(10);
+    tokio::time::sleep(observed).await;
+    let logins = hostile.seen().iter().filter(|seen| seen.target.ends_with("/login")).count();
+    let (mounter, process) = (resident(node.mounter_pid()), resident(node.node_pid()));
+    println!("{logins} logins of 12 volumes in {observed:?}; mounter {mounter} MiB, node {process} MiB");
+    // One for the start and one every five seconds, and as many again for a slow machine.
+    assert!(logins <= 12 * 8, "{logins}");
+
+    let pod = leasing_pod("shop", "healthy");
+    node.publish(&pod).await.unwrap();
+    assert_eq!(node.text(&pod, "creds").as_deref(), Some("v"));
 }

@@ -36,12 +36,13 @@ pub struct Error {
     message: String,
     remedy: Option<String>,
     retry_after: Option<Duration>,
+    unasked: bool,
 }
 
 impl Error {
     /// An error that says what happened.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: None, retry_after: None }
+        Self { kind, message: message.into(), remedy: None, retry_after: None, unasked: false }
     }
 
     /// The same, saying also what the reader can do about it.
@@ -55,6 +56,13 @@ impl Error {
     #[must_use]
     pub fn retry_after(mut self, wait: Option<Span>) -> Self {
         self.retry_after = wait.map(|wait| wait.get().min(LONGEST_WAIT));
+        self
+    }
+
+    /// The same, saying that the store was not asked at all.
+    #[must_use]
+    pub fn unasked(mut self) -> Self {
+        self.unasked = true;
         self
     }
 
@@ -73,6 +81,11 @@ impl Error {
     /// What happened, without what can be done about it.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Whether the store was not asked at all.
+    pub fn is_unasked(&self) -> bool {
+        self.unasked
     }
 
     /// How long the store asked us to wait, where it said. Ten minutes at most.

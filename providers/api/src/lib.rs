@@ -119,6 +119,12 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Everything that is wrong with them, in the order it stands there. Never empty.
     fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>>;
 
+    /// Which store would end a session, as [`Source::store`] names it, where `remains` tells. Sessions of one store
+    /// wait for each other while it hangs, and for no others.
+    fn store_of(&self, _remains: &SecretBytes) -> Option<String> {
+        None
+    }
+
     /// Ends a session from what [`Session::remains`] told, perhaps in a process that is gone.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ impl ExternalSession {
             return self.good(&mut answer);
         }
         let provider = &self.asked.provider;
-        let files = off_the_runtime(move || tree::read(&root)).await?;
+        let files = off_the_runtime(move || tree::read(&root, deadline.into_std())).await?;
         let files = files.map_err(|error| unreadable(provider, &error))?;
         if files.is_empty() {
             return Err(wrote_elsewhere(provider));

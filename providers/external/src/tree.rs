@@ -7,6 +7,7 @@
 use std::fs::File as Opened;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Instant;
 
 use provider::{FileMode, ObjectPath, SecretBytes};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -17,6 +18,8 @@ use crate::body::File;
 
 /// Most bytes that are read back.
 const MAX_BYTES: u64 = 64 << 20;
+/// Most names that are looked at: links to directories can lead to the same files again and again.
+const MAX_LOOKS: usize = 4 * MAX_FILES;
 /// Bits of a mode that are no permissions.
 const SPECIAL: u32 = 0o7000;
 
@@ -43,8 +46,12 @@ fn make_directories(root: &OwnedFd, path: &str) -> io::Result<()> {
 }
 
 /// Every file below `root`. Names that begin with `..` at the top are a writer's own.
-pub(crate) fn read(root: &OwnedFd) -> io::Result<Vec<File>> {
-    let mut tree = Tree { root, left: MAX_BYTES, files: Vec::new() };
+///
+/// # Errors
+///
+/// What is there is not to be shown, is too much, or took until `deadline` to be read.
+pub(crate) fn read(root: &OwnedFd, deadline: Instant) -> io::Result<Vec<File>> {
+    let mut tree = Tree { root, left: MAX_BYTES, looks: MAX_LOOKS, deadline, files: Vec::new() };
     tree.directory("")?;
     Ok(tree.files)
 }
@@ -52,6 +59,8 @@ pub(crate) fn read(root: &OwnedFd) -> io::Result<Vec<File>> {
 struct Tree<'a> {
     root: &'a OwnedFd,
     left: u64,
+    looks: usize,
+    deadline: Instant,
     files: Vec<File>,
 }
 
@@ -72,6 +81,7 @@ impl Tree<'_> {
     }
 
     fn entry(&mut self, path: &str) -> io::Result<()> {
+        self.count(path)?;
         // Checked first: it bounds the depth, which a link to a directory above would not.
         let file = ObjectPath::try_from(path).map_err(|error| refused(path, &error.to_string()))?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -83,6 +93,17 @@ impl Tree<'_> {
             FileType::RegularFile => self.file(file, Opened::from(opened), &stat),
             _ => Err(refused(path, "is neither a file nor a directory")),
         }
+    }
+
+    fn count(&mut self, path: &str) -> io::Result<()> {
+        let more = self.looks.checked_sub(1);
+        self.looks = more.ok_or_else(|| {
+            refused(
+                path,
+                &format!("is one name too many; {MAX_LOOKS} are looked at, links to directories included"),
+            )
+        })?;
+        if Instant::now() > self.deadline { Err(refused(path, "was not reached in time")) } else { Ok(()) }
     }
 
     fn file(&mut self, path: ObjectPath, mut opened: Opened, stat: &Stat) -> io::Result<()> {
@@ -126,6 +147,7 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
 
@@ -134,7 +156,8 @@ mod tests {
     }
 
     fn told(directory: &Path) -> Result<Vec<(String, Vec<u8>, u32)>, String> {
-        let files = read(&root(directory)).map_err(|error| error.to_string())?;
+        let files = read(&root(directory), Instant::now() + Duration::from_secs(60))
+            .map_err(|error| error.to_string())?;
         let mut told: Vec<_> = files
             .iter()
             .map(|file| (file.path.to_string(), file.contents.expose().to_vec(), file.mode.bits()))
@@ -205,5 +228,32 @@ mod tests {
             let refusal = told(directory.path()).unwrap_err();
             assert!(refusal.contains(word), "{word}: {refusal}");
         }
+    }
+
+    #[test]
+    fn links_that_lead_through_the_same_directories_again_and_again_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        // Seven levels of thirty links each: 30⁷ ways to one file.
+        for level in 0..7 {
+            let at = directory.path().join(format!("..l{level}"));
+            std::fs::create_dir(&at).unwrap();
+            let next = format!("../..l{}", level + 1);
+            (0..30).for_each(|n| symlink(&next, at.join(format!("{n}"))).unwrap());
+        }
+        std::fs::create_dir(directory.path().join("..l7")).unwrap();
+        symlink("..l0", directory.path().join("top")).unwrap();
+
+        let started = Instant::now();
+        let refusal = told(directory.path()).unwrap_err();
+        println!("{refusal}, after {:?}", started.elapsed());
+        assert!(refusal.contains("one name too many"), "{refusal}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_in_time_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a"), b"x").unwrap();
+        let error = read(&root(directory.path()), Instant::now() - Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().contains("in time"), "{error}");
     }
 }

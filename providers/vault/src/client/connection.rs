@@ -1,5 +1,4 @@
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::client::breakdown::unavailable;
+use crate::client::lookup::{Lookups, NotFound};
 use crate::client::material::{ClientPair, Material};
 use crate::client::tls;
 use crate::config::{Patience, VaultConfig};
@@ -25,12 +25,15 @@ use crate::server::Server;
 const IDLE: Duration = Duration::from_millis(400);
 /// Most idle connections to one server.
 const MAX_IDLE: usize = 8;
-/// Most servers whose clients are kept.
+/// Most servers whose clients are kept though no login uses them.
 const MAX_CLIENTS: usize = 64;
 
-/// The clients, one per server and set of certificates, the latest last.
+/// The clients, one per server and set of certificates, the latest used last.
 #[derive(Debug, Default)]
-pub(crate) struct Connections(Mutex<Vec<(Key, Arc<Connection>)>>);
+pub(crate) struct Connections {
+    clients: Mutex<Vec<(Key, Arc<Connection>)>>,
+    lookups: Arc<Lookups>,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 struct Key(Server, [u8; 32]);
@@ -50,24 +53,36 @@ impl Connections {
         let mut material = material(server, config).await?;
         if own.is_some() {
             material.client = own;
-            return Connection::new(server, &material, config).map(Arc::new);
+            return Connection::new(server, &material, config, &self.lookups).map(Arc::new);
         }
         let key = Key(server.clone(), material.fingerprint());
         if let Some(known) = self.get(&key) {
             return Ok(known);
         }
-        let connection = Arc::new(Connection::new(server, &material, config)?);
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if clients.len() >= MAX_CLIENTS {
-            clients.remove(0);
-        }
-        clients.push((key, Arc::clone(&connection)));
+        let connection = Arc::new(Connection::new(server, &material, config, &self.lookups)?);
+        self.keep(key, Arc::clone(&connection));
         Ok(connection)
     }
 
+    /// Whoever names many servers pushes out none that a login of somebody else uses.
+    fn keep(&self, key: Key, connection: Arc<Connection>) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_idle = |(_, connection): &(Key, Arc<Connection>)| Arc::strong_count(connection) == 1;
+        if clients.iter().filter(|client| is_idle(client)).count() >= MAX_CLIENTS
+            && let Some(longest_unused) = clients.iter().position(is_idle)
+        {
+            clients.remove(longest_unused);
+        }
+        clients.push((key, connection));
+    }
+
     fn get(&self, key: &Key) -> Option<Arc<Connection>> {
-        let clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.iter().find(|(known, _)| known == key).map(|(_, connection)| Arc::clone(connection))
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = clients.iter().position(|(known, _)| known == key)?;
+        let client = clients.remove(at);
+        let connection = Arc::clone(&client.1);
+        clients.push(client);
+        Some(connection)
     }
 }
 
@@ -160,8 +175,13 @@ impl Answer {
 }
 
 impl Connection {
-    fn new(server: &Server, material: &Material, config: &VaultConfig) -> Result<Self> {
-        let (http, base) = client(server, material, config)?;
+    fn new(
+        server: &Server,
+        material: &Material,
+        config: &VaultConfig,
+        lookups: &Arc<Lookups>,
+    ) -> Result<Self> {
+        let (http, base) = client(server, material, config, lookups)?;
         let namespace = server.namespace.as_deref().map(HeaderValue::from_str).transpose();
         Ok(Self {
             http,
@@ -256,7 +276,12 @@ fn host(location: &str) -> Option<String> {
     Url::parse(location).ok().map(|url| url.origin().ascii_serialization())
 }
 
-fn client(server: &Server, material: &Material, config: &VaultConfig) -> Result<(Client, Url)> {
+fn client(
+    server: &Server,
+    material: &Material,
+    config: &VaultConfig,
+    lookups: &Arc<Lookups>,
+) -> Result<(Client, Url)> {
     let unfit = |what: &str| Error::new(ErrorKind::Invalid, format!("{}: {what}", server.address));
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls::config(material, server.tls.skip_verify)?)
@@ -274,7 +299,7 @@ fn client(server: &Server, material: &Material, config: &VaultConfig) -> Result<
     };
     let mut base = Url::parse(address).map_err(|_| unfit("the address is no URL"))?;
     builder = through_proxy(builder, config)?;
-    builder = builder.dns_resolver(Arc::new(rename(&mut base, server)?));
+    builder = builder.dns_resolver(Arc::new(rename(&mut base, server, lookups)?));
     base.path_segments_mut().map_err(|()| unfit("the address is no URL"))?.pop_if_empty().push("v1");
     let http = builder.build().map_err(|error| unfit(&format!("{}", error.without_url())))?;
     Ok((http, base))
@@ -289,14 +314,15 @@ fn through_proxy(builder: ClientBuilder, config: &VaultConfig) -> Result<ClientB
 }
 
 /// Has `base` name the host as its certificate does. The resolver finds the addresses of the real one.
-fn rename(base: &mut Url, server: &Server) -> Result<Resolver> {
-    let Some(name) = &server.tls.server_name else { return Ok(Resolver { alias: None }) };
+fn rename(base: &mut Url, server: &Server, lookups: &Arc<Lookups>) -> Result<Resolver> {
+    let lookups = Arc::clone(lookups);
+    let Some(name) = &server.tls.server_name else { return Ok(Resolver { alias: None, lookups }) };
     let unfit = || Error::new(ErrorKind::Invalid, "vaultTLSServerName is no DNS name");
     let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     match Host::parse(name) {
         Ok(Host::Domain(name)) => {
             base.set_host(Some(&name)).map_err(|_| unfit())?;
-            Ok(Resolver { alias: Some((name, host)) })
+            Ok(Resolver { alias: Some((name, host)), lookups })
         }
         _ => Err(unfit()),
     }
@@ -305,6 +331,7 @@ fn rename(base: &mut Url, server: &Server) -> Result<Resolver> {
 /// Finds addresses by the system's means; one name stands for another host.
 struct Resolver {
     alias: Option<(String, String)>,
+    lookups: Arc<Lookups>,
 }
 
 /// A name without an address.
@@ -325,12 +352,12 @@ impl Resolve for Resolver {
             Some((alias, host)) if alias == name.as_str() => host.clone(),
             _ => name.as_str().to_owned(),
         };
+        let lookups = Arc::clone(&self.lookups);
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((host, 0)).await.map_err(|_| NameNotFound)?.collect();
-            if found.is_empty() {
-                return Err(NameNotFound.into());
-            }
+            let found = lookups.addresses(&host).await.map_err(|error| match error {
+                NotFound::Name => Box::<dyn std::error::Error + Send + Sync>::from(NameNotFound),
+                NotFound::Busy => "too many names are being looked up".into(),
+            })?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }

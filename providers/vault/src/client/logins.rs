@@ -40,13 +40,24 @@ pub(crate) enum Kind {
     Other,
 }
 
-type Mount = (String, String);
+/// A login mount as one namespace knows it: none waits for another to learn what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Mount {
+    pub(crate) namespace: String,
+    pub(crate) store: String,
+    pub(crate) path: String,
+}
+
+/// Login mounts that are known for one namespace at most; beyond it another is learnt anew.
+const MOST_KINDS: usize = 64;
+/// Login mounts that are known in all.
+const MOST_KINDS_IN_ALL: usize = 4096;
 
 /// Every login of the process. It knows logins, and does not keep them: one that nobody holds is gone.
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
-    kinds: Mutex<HashMap<Mount, Kind>>,
+    kinds: Mutex<Kinds>,
     learning: Mutex<HashMap<Mount, Arc<Turn>>>,
 }
 
@@ -63,6 +74,25 @@ pub(crate) struct Seat {
     place: Option<(Key, Weak<Logins>)>,
 }
 
+/// What login mounts are.
+#[derive(Debug, Default)]
+struct Kinds(HashMap<Mount, Kind>);
+
+impl Kinds {
+    /// Makes room for one more of `namespace`: of its own first, then of whose namespace has the most.
+    fn make_room(&mut self, namespace: &str) {
+        let mut counts = HashMap::<&str, usize>::new();
+        self.0.keys().for_each(|mount| *counts.entry(&mount.namespace).or_default() += 1);
+        let crowded = counts.get(namespace).is_some_and(|count| *count >= MOST_KINDS);
+        let most =
+            counts.iter().max_by_key(|(_, count)| **count).map(|(namespace, _)| (*namespace).to_owned());
+        let full = self.0.len() >= MOST_KINDS_IN_ALL;
+        let of = if crowded { Some(namespace.to_owned()) } else { most.filter(|_| full) };
+        let forgotten = of.and_then(|of| self.0.keys().find(|mount| mount.namespace == of).cloned());
+        forgotten.map(|mount| self.0.remove(&mount));
+    }
+}
+
 /// One caller at a time, and those who waited share its bad luck, but not its refusal.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
@@ -71,7 +101,8 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// What `ready` has, or `make` makes. An outage that `make` met while others waited is theirs too.
+    /// What `ready` has, or `make` makes. An outage that `make` met while others waited is theirs too, in the words
+    /// of `told`.
     ///
     /// # Errors
     ///
@@ -80,6 +111,7 @@ impl Turn {
         &self,
         ready: impl Fn() -> Option<T>,
         make: impl Future<Output = Result<T>>,
+        told: fn(&Error) -> Error,
     ) -> Result<T> {
         if let Some(value) = ready() {
             return Ok(value);
@@ -91,7 +123,7 @@ impl Turn {
         }
         let waited = self.attempts.load(Ordering::Acquire) > asked;
         if let Some(error) = outage.as_ref().filter(|_| waited) {
-            return Err(error.clone());
+            return Err(told(error));
         }
         let outcome = make.await;
         *outage = outcome.as_ref().err().filter(|error| error.kind() == ErrorKind::Unavailable).cloned();
@@ -112,21 +144,29 @@ impl Logins {
     }
 
     /// What is known of a login mount.
-    pub(crate) fn kind(&self, store: &str, mount: &str) -> Option<Kind> {
-        locked(&self.kinds).get(&(store.to_owned(), mount.to_owned())).copied()
+    pub(crate) fn kind(&self, mount: &Mount) -> Option<Kind> {
+        locked(&self.kinds).0.get(mount).copied()
     }
 
     /// Whose turn it is to find out about a login mount.
-    pub(crate) fn learning(&self, store: &str, mount: &str) -> Arc<Turn> {
-        Arc::clone(locked(&self.learning).entry((store.to_owned(), mount.to_owned())).or_default())
+    pub(crate) fn learning(&self, mount: &Mount) -> Arc<Turn> {
+        let mut learning = locked(&self.learning);
+        if let Some(turn) = learning.get(mount) {
+            return Arc::clone(turn);
+        }
+        // Of those that nobody learns about now, nothing is to be remembered.
+        learning.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(learning.entry(mount.clone()).or_default())
     }
 
-    /// Notes what a login told of its mount. One that ever saw more than accounts is never shared again.
-    pub(crate) fn learn(&self, store: &str, mount: &str, kind: Kind) {
-        let mount = (store.to_owned(), mount.to_owned());
-        locked(&self.learning).remove(&mount);
+    /// Notes what a login told of its mount. One that ever saw more than accounts is not shared again.
+    pub(crate) fn learn(&self, mount: &Mount, kind: Kind) {
+        locked(&self.learning).remove(mount);
         let mut kinds = locked(&self.kinds);
-        let known = kinds.entry(mount).or_insert(kind);
+        if !kinds.0.contains_key(mount) {
+            kinds.make_room(&mount.namespace);
+        }
+        let known = kinds.0.entry(mount.clone()).or_insert(kind);
         if kind == Kind::Other {
             *known = kind;
         }
@@ -180,4 +220,48 @@ impl Seat {
 
 fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(namespace: &str, n: usize) -> Mount {
+        Mount {
+            namespace: namespace.to_owned(),
+            store: format!("https://s{n}"),
+            path: "kubernetes".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_names_many_stores_forgets_its_own_and_nobody_elses() {
+        let logins = Logins::default();
+        logins.learn(&mount("shop", 0), Kind::Kubernetes);
+
+        (0..10_000).for_each(|n| logins.learn(&mount("hostile", n), Kind::Other));
+        (0..10_000).for_each(|n| drop(logins.learning(&mount("hostile", n))));
+
+        assert_eq!(logins.kind(&mount("shop", 0)), Some(Kind::Kubernetes));
+        assert_eq!(locked(&logins.kinds).0.len(), 1 + MOST_KINDS);
+        assert!(locked(&logins.learning).len() <= 1);
+    }
+
+    #[test]
+    fn however_many_namespaces_there_are_what_is_known_has_a_bound() {
+        let logins = Logins::default();
+        for namespace in 0..100 {
+            (0..MOST_KINDS).for_each(|n| logins.learn(&mount(&namespace.to_string(), n), Kind::Kubernetes));
+        }
+        assert_eq!(locked(&logins.kinds).0.len(), MOST_KINDS_IN_ALL);
+    }
+
+    #[test]
+    fn a_mount_that_ever_saw_more_than_accounts_is_not_shared_again() {
+        let logins = Logins::default();
+        for kind in [Kind::Kubernetes, Kind::Other, Kind::Kubernetes] {
+            logins.learn(&mount("shop", 0), kind);
+        }
+        assert_eq!(logins.kind(&mount("shop", 0)), Some(Kind::Other));
+    }
 }

@@ -4,6 +4,7 @@ mod breakdown;
 mod connection;
 mod login;
 mod logins;
+mod lookup;
 mod material;
 mod remains;
 mod session;
@@ -23,7 +24,7 @@ use provider::{
 use crate::answer;
 use crate::client::connection::Connections;
 use crate::client::login::Applicant;
-use crate::client::logins::{Key, Kind, Logins, Seat, Whose};
+use crate::client::logins::{Key, Kind, Logins, Mount, Seat, Whose};
 use crate::client::remains::Remains;
 use crate::client::session::{Parts, VaultSession};
 use crate::config::VaultConfig;
@@ -72,6 +73,10 @@ impl Provider for Vault {
     fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let plan = Plan::new(parameters, &self.0.config)?;
         Ok(Arc::new(VaultSource { store: plan.server.to_string(), plan, provider: Arc::clone(&self.0) }))
+    }
+
+    fn store_of(&self, remains: &SecretBytes) -> Option<String> {
+        Remains::read(remains).map(|remains| remains.server.to_string())
     }
 
     async fn revoke(&self, remains: &SecretBytes) -> Result<()> {
@@ -129,28 +134,36 @@ impl Source for VaultSource {
 
 impl VaultSource {
     async fn log_in(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
-        let (logins, mount) = (&self.provider.logins, &self.plan.auth.mount);
-        if self.kind().is_none() {
+        let (logins, mount) = (&self.provider.logins, self.mount(applicant.workload));
+        if self.kind(applicant.workload).is_none() {
             // Nobody knows yet who may share a login of this mount: the first one's answer tells.
-            let turn = logins.learning(&self.store, mount);
-            let ready = || self.kind().map(|_| Learnt::Already);
+            let turn = logins.learning(&mount);
+            let ready = || self.kind(applicant.workload).map(|_| Learnt::Already);
             let make = async { self.new_session(applicant).await.map(Learnt::By) };
-            if let Learnt::By(session) = turn.take(ready, make).await? {
+            if let Learnt::By(session) = turn.take(ready, make, met_by_another).await? {
                 return Ok(session);
             }
         }
-        let slot = logins.slot(&self.key(applicant, self.kind()));
+        let slot = logins.slot(&self.key(applicant, self.kind(applicant.workload)));
         let ready = || slot.give(&applicant.workload.volume);
-        slot.turn.take(ready, self.new_session(applicant)).await
+        slot.turn.take(ready, self.new_session(applicant), Error::clone).await
+    }
+
+    fn mount(&self, workload: &Workload) -> Mount {
+        Mount {
+            namespace: workload.identity.namespace.clone(),
+            store: self.store.clone(),
+            path: self.plan.auth.mount.clone(),
+        }
     }
 
     /// Who may share a login, as far as that is known.
-    fn kind(&self) -> Option<Kind> {
+    fn kind(&self, workload: &Workload) -> Option<Kind> {
         let auth = &self.plan.auth;
         match (auth.share, auth.method) {
             (Some(Share::ServiceAccount), _) => Some(Kind::Kubernetes),
             (Some(Share::Pod), _) => Some(Kind::Other),
-            (None, Method::Kubernetes) => self.provider.logins.kind(&self.store, &auth.mount),
+            (None, Method::Kubernetes) => self.provider.logins.kind(&self.mount(workload)),
             (None, Method::Jwt | Method::AppRole | Method::Token | Method::Certificate) => Some(Kind::Other),
         }
     }
@@ -163,9 +176,9 @@ impl VaultSource {
         if self.plan.auth.method == Method::Kubernetes {
             let judged = granted.account.as_ref() == Some(&applicant.workload.identity);
             let kind = if judged { Kind::Kubernetes } else { Kind::Other };
-            logins.learn(&self.store, &self.plan.auth.mount, kind);
+            logins.learn(&self.mount(applicant.workload), kind);
         }
-        let key = self.key(applicant, self.kind());
+        let key = self.key(applicant, self.kind(applicant.workload));
         let session = VaultSession::new(Parts {
             identity: identity(&key, applicant.workload),
             server: self.plan.server.clone(),
@@ -215,6 +228,12 @@ impl VaultSource {
         }
         context.sign().as_ref().first_chunk().copied()
     }
+}
+
+/// An outage as it is told to those who waited while another, perhaps of another account, met it.
+fn met_by_another(error: &Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the store did not answer a login that was made just before this one")
+        .retry_after(error.wait())
 }
 
 /// Whom the store judges, for people and for sharing what was read: everything in `key` but the volume.

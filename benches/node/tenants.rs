@@ -1,0 +1,98 @@
+//! What one tenant takes of another.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testing::{Answer, FaultServer, PodVolume};
+use tokio::task::JoinSet;
+
+use crate::measure::Samples;
+use crate::report::{Line, Unit};
+use crate::world::{Bench, World, value};
+
+/// Volumes whose store hangs.
+const HANGING: usize = 500;
+/// Namespaces that they are of.
+const HOSTILE: usize = 8;
+/// Publishes that are measured, alone and beside.
+const MEASURED: usize = 200;
+/// How long the store that hangs may take to be reached.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// p99 of a healthy tenant's publishes, one at a time, while others wait for a store that never answers a login.
+pub(crate) async fn beside_hanging(world: &World) -> Vec<Line> {
+    let silent = FaultServer::http(|_| Answer::Hang);
+    let node = world.prepare("1h");
+    (0..HOSTILE).for_each(|n| node.class(&format!("hang-{n}"), &hanging_class(n, &silent.url())));
+    let bench = world.serving(node).await;
+    publish(&bench, "warm", 20).await;
+    let alone = publish(&bench, "alone", MEASURED).await;
+
+    let hanging = hang(&bench, &silent).await;
+    let beside = publish(&bench, "beside", MEASURED).await;
+    let waited = hanging.len();
+    drop(hanging);
+
+    assert_eq!(waited, HANGING, "they all wait to the end");
+    let (ours, floor) = (beside.p99(), alone.p99());
+    vec![
+        Line::number("publish, 1 secret, p99 beside 500 publishes that hang at login", Unit::Ms, ours)
+            .floor(floor)
+            .at_most(2.0 * floor)
+            .more(format!(
+                "floor: alone; medians {:.2} beside, {:.2} alone",
+                beside.median(),
+                alone.median()
+            )),
+    ]
+}
+
+async fn publish(bench: &Bench<'_>, row: &str, count: usize) -> Samples {
+    let pods = bench.world().pods(row, count, "one-many");
+    let mut samples = Samples::default();
+    for pod in &pods {
+        samples.add(bench.publish(pod).await);
+    }
+    bench.verify(&pods, 1, &value(1));
+    samples
+}
+
+/// Publishes again and again, as kubelet does, until the set is dropped.
+async fn hang(bench: &Bench<'_>, silent: &FaultServer) -> JoinSet<()> {
+    let mut hanging = JoinSet::new();
+    for index in 0..HANGING {
+        let pod = hanging_pod(index);
+        let (request, mut client) = (bench.request(&pod), bench.node.client().await);
+        hanging.spawn(async move {
+            loop {
+                let _ = client.node_publish_volume(request.clone()).await;
+            }
+        });
+    }
+    let started = Instant::now();
+    while silent.open() < HOSTILE * 4 {
+        assert!(started.elapsed() < PATIENCE, "{} logins hang", silent.open());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    hanging
+}
+
+fn hanging_pod(index: usize) -> PodVolume {
+    let mut pod = PodVolume::new(&format!("hang-{index}"), "hang").token("vault", "a.b.c".to_owned());
+    pod.namespace = format!("evil-{}", index % HOSTILE);
+    pod.service_account = format!("account-{index}");
+    pod
+}
+
+fn hanging_class(namespace: usize, address: &str) -> String {
+    json!({
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+        "kind": "SecretProviderClass",
+        "metadata": {"name": "hang", "namespace": format!("evil-{namespace}")},
+        "spec": {"provider": "vault", "parameters": {
+            "vaultAddress": address, "roleName": "r", "secretfs.dev/auth": "jwt", "vaultAuthMountPath": "jwt",
+            "objects": "- {objectName: a, secretPath: secret/data/a, secretKey: key}",
+        }},
+    })
+    .to_string()
+}
