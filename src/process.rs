@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
+use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -126,6 +127,7 @@ impl Process {
         admin: &str,
         conduct: Conduct,
     ) -> anyhow::Result<Self> {
+        open_as_many_files_as_may_be();
         let metrics = Metrics::default();
         telemetry::count_lost(metrics.log_dropped());
         let state = &args.state_dir;
@@ -229,6 +231,15 @@ impl Gauges {
         self.metrics.set_staleness(confirmed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
         let breakers = self.volumes.parts().stores.breakers();
         self.metrics.set_breakers(breakers.closed, &breakers.open);
+    }
+}
+
+/// Connections that hang hold one each; container runtimes give few unless asked.
+fn open_as_many_files_as_may_be() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

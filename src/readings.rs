@@ -126,11 +126,13 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Readings {
     entries: Mutex<HashMap<Key, Weak<Entry>>>,
-    leased: Mutex<HashSet<(Arc<str>, Request)>>,
+    leased: Mutex<HashMap<Arc<str>, HashSet<Request>>>,
 }
 
-/// Requests remembered as leased: beyond it a volume finds out by asking once more.
-const MOST_LEASED: usize = 10_000;
+/// Requests of one store remembered as leased: beyond it a volume finds out by asking once more.
+const MOST_LEASED: usize = 1000;
+/// Stores of which such requests are remembered though no volume reads from them.
+const MOST_LEASING: usize = 256;
 
 impl Readings {
     /// The entry of `key`, made if no volume holds one.
@@ -154,15 +156,31 @@ impl Readings {
     /// Remembers that answers to `request` hang on leases, so that the next volume logs in for itself at once.
     pub fn remember_leased(&self, store: &Arc<str>, request: &Request) {
         let mut leased = self.leased.lock().unwrap_or_else(PoisonError::into_inner);
-        if leased.len() < MOST_LEASED {
-            leased.insert((Arc::clone(store), request.clone()));
+        if leased.len() >= MOST_LEASING && !leased.contains_key(store) {
+            let read: HashSet<Arc<str>> = self.live().map(|key| key.store).collect();
+            leased.retain(|known, _| read.contains(known));
         }
+        let requests = leased.entry(Arc::clone(store)).or_default();
+        if requests.len() < MOST_LEASED {
+            requests.insert(request.clone());
+        }
+    }
+
+    /// Keys of the entries that volumes hold.
+    fn live(&self) -> impl Iterator<Item = Key> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let live: Vec<_> = entries
+            .iter()
+            .filter(|(_, entry)| entry.strong_count() > 0)
+            .map(|(key, _)| key.clone())
+            .collect();
+        live.into_iter()
     }
 
     /// Whether answers to `request` are known to hang on leases.
     pub fn is_leased(&self, store: &Arc<str>, request: &Request) -> bool {
         let leased = self.leased.lock().unwrap_or_else(PoisonError::into_inner);
-        leased.contains(&(Arc::clone(store), request.clone()))
+        leased.get(store).is_some_and(|requests| requests.contains(request))
     }
 }
 
@@ -241,5 +259,21 @@ mod tests {
 
         drop((a, b));
         assert_eq!(readings.count("s"), 0);
+    }
+
+    #[test]
+    fn what_is_remembered_of_leases_has_a_bound_however_many_stores_and_requests_there_are() {
+        let readings = Readings::default();
+        let request = |n: usize| Request { text: format!("GET {n}").into(), ownership: Ownership::Shared };
+        let served = readings.entry(&key("a"));
+        readings.remember_leased(&"s".into(), &request(0));
+
+        (0..10_000).for_each(|n| readings.remember_leased(&"hostile".into(), &request(n)));
+        (0..10_000).for_each(|n| readings.remember_leased(&format!("hostile-{n}").into(), &request(0)));
+
+        let remembered: usize = readings.leased.lock().unwrap().values().map(HashSet::len).sum();
+        assert!(remembered <= MOST_LEASED + 2 * MOST_LEASING, "{remembered}");
+        assert!(readings.is_leased(&"s".into(), &request(0)), "a volume reads from this store");
+        drop(served);
     }
 }

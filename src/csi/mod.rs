@@ -36,6 +36,9 @@ use tonic::transport::Server;
 /// Largest message that is read, in bytes: a Secret is at most 1 MiB.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
+/// Calls of one connection at one time: those that wait for a store that hangs leave room for others on it.
+pub(crate) const MOST_STREAMS: u32 = 4096;
+
 /// Answers kubelet on `listener` until `shutdown`, then finishes the calls in flight.
 /// How long that may take is the caller's to bound: dropping the future ends them.
 ///
@@ -50,6 +53,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let incoming = connection::incoming(listener)?;
     Server::builder()
+        .max_concurrent_streams(MOST_STREAMS)
         .add_service(IdentityServer::new(identity))
         .add_service(NodeServer::new(node).max_decoding_message_size(MAX_MESSAGE))
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())

@@ -48,7 +48,8 @@ impl Served {
     async fn answer(&self, request: MountRequest, patience: Duration) -> Result<MountResponse, Status> {
         let deadline = Instant::now().later(patience);
         let asked = request::understand(&self.name, request)?;
-        let entered = timeout_at(deadline, self.calls.enter(&asked.workload.identity.namespace, &asked.class.name));
+        let entered =
+            timeout_at(deadline, self.calls.enter(&asked.workload.identity.namespace, &asked.class.name));
         let Ok(Ok(_turn)) = entered.await else {
             return Err(Status::unavailable("too many volumes of this namespace are being read; try again"));
         };
@@ -83,6 +84,7 @@ impl CsiDriverProvider for Served {
 pub async fn serve(listening: &Listening, served: Served, shutdown: CancellationToken) -> io::Result<()> {
     let incoming = csi::incoming(listening.listener()?)?;
     Server::builder()
+        .max_concurrent_streams(csi::MOST_STREAMS)
         .add_service(CsiDriverProviderServer::new(served).max_decoding_message_size(MAX_REQUEST))
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await

@@ -335,7 +335,7 @@ impl Served {
             return Err(volume::Error::ClassNotFound(self.publish.class.clone()));
         };
         let begun = Instant::now();
-        content.reader.tenancy.tend(begun).await;
+        content.reader.tend(begun).await;
         let refresh = if content.rotates() { content.refresh() } else { NEVER };
         let demand = Demand { refresh, not_before, attempt };
         let error = content.read(&self.publish.workload, demand, notice).await;

@@ -92,7 +92,10 @@ impl StoreHealth {
     /// As [`admit`](Self::admit).
     pub fn look(&self, now: Instant) -> provider::Result<()> {
         if let Some(until) = self.wait_until.filter(|until| *until > now) {
-            return Err(refusal("the store asked to be left alone for a while", until.saturating_duration_since(now)));
+            return Err(refusal(
+                "the store asked to be left alone for a while",
+                until.saturating_duration_since(now),
+            ));
         }
         match self.open.as_ref().filter(|opened| opened.next_probe > now) {
             Some(opened) => Err(refusal(

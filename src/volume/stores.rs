@@ -117,7 +117,7 @@ impl Stores {
     }
 
     /// A turn for a call that waits for the store.
-    async fn turn(&self, store: &Store) -> Result<Turn> {
+    pub(super) async fn turn(&self, store: &Store) -> Result<Turn> {
         let Store { namespace, name, .. } = store;
         let unavailable = |message: String| Error::new(ErrorKind::Unavailable, message);
         match timeout(TURN, self.calls.enter(namespace, name)).await {

@@ -266,7 +266,8 @@ impl Volumes {
         deadline: Instant,
     ) -> Result<Turn, Error> {
         let begun = Instant::now();
-        let entered = timeout_at(deadline, self.mounting.enter(&publish.workload.identity.namespace, "mounts"));
+        let entered =
+            timeout_at(deadline, self.mounting.enter(&publish.workload.identity.namespace, "mounts"));
         match entered.await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(Error::Deadline {

@@ -86,7 +86,7 @@ async fn logins_of_a_store_that_hangs_hold_up_the_end_of_no_others() {
 async fn a_lease_of_no_length_is_not_issued_again_without_end() {
     let node = Node::start();
     node.class("creds", |_| {});
-    let nothing = Validity { duration: Duration::ZERO, ..lease("l") };
+    let nothing = Validity { duration: provider::Span::ZERO, ..lease("l") };
     node.store.say("creds", Say::Leased("u", Validity { renewable: false, ..nothing }));
     node.publish("v").await.unwrap();
 

@@ -233,7 +233,7 @@ impl VaultSource {
 /// An outage as it is told to those who waited while another, perhaps of another account, met it.
 fn met_by_another(error: &Error) -> Error {
     Error::new(ErrorKind::Unavailable, "the store did not answer a login that was made just before this one")
-        .retry_after(error.wait())
+        .retry_after(error.wait().map(Into::into))
 }
 
 /// Whom the store judges, for people and for sharing what was read: everything in `key` but the volume.
