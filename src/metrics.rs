@@ -24,7 +24,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use provider::ErrorKind;
 
-use self::api::Api;
+use self::api::{Api, Unlabelled};
 pub use self::api::{Syncing, Telling};
 use self::breakers::Breakers;
 use self::labels::kind_label;
@@ -80,10 +80,13 @@ pub struct Metrics {
     breakers: Breakers,
     withdrawals: Family<ByReason, Counter>,
     lease_ends: Family<ByProviderAndOutcome, Counter>,
+    insecure_stores: Family<ByState, Counter>,
     volumes: Gauge,
     secret_bytes: Gauge,
     staleness: Gauge<f64, AtomicU64>,
     registered: Gauge,
+    /// Absent where nobody asks a mounter.
+    mounter_up: Family<Unlabelled, Gauge>,
     audit_dropped: Counter,
     log_dropped: Counter,
     api: Api,
@@ -110,10 +113,12 @@ impl Default for Metrics {
             breakers: Breakers::default(),
             withdrawals: Family::default(),
             lease_ends: Family::default(),
+            insecure_stores: Family::default(),
             volumes: Gauge::default(),
             secret_bytes: Gauge::default(),
             staleness: Gauge::default(),
             registered: Gauge::default(),
+            mounter_up: Family::default(),
             audit_dropped: Counter::default(),
             log_dropped: Counter::default(),
             api: Api::default(),
@@ -195,6 +200,11 @@ impl Metrics {
             "Attempts to end the login and leases of an unpublished volume, by what came of them",
             self.lease_ends.clone(),
         );
+        registry.register(
+            "insecure_stores",
+            "Times that a volume took up a class whose store is reached over HTTP or is not verified, by whether that is allowed",
+            self.insecure_stores.clone(),
+        );
     }
 
     fn register_process(&self, registry: &mut Registry) {
@@ -202,6 +212,11 @@ impl Metrics {
             "registration_state",
             "Whether kubelet has taken this driver's registration (1) or not (0)",
             self.registered.clone(),
+        );
+        registry.register(
+            "mounter_up",
+            "Whether the mounter answers (1) or not (0)",
+            self.mounter_up.clone(),
         );
         registry.register(
             "audit_dropped",
@@ -324,6 +339,12 @@ impl Metrics {
         self.lease_ends.get_or_create(&outcome_of(provider, failure)).inc();
     }
 
+    /// A volume took up a class that asks for an insecure way to its store.
+    pub fn insecure_store(&self, is_allowed: bool) {
+        let state = if is_allowed { "allowed" } else { "refused" };
+        self.insecure_stores.get_or_create(&ByState { state }).inc();
+    }
+
     /// How many volumes are mounted now, and how many bytes they show.
     pub fn set_volumes(&self, volumes: usize, bytes: u64) {
         self.volumes.set(gauge(volumes));
@@ -338,6 +359,11 @@ impl Metrics {
     /// Whether kubelet has taken the registration.
     pub fn set_registered(&self, registered: bool) {
         self.registered.set(i64::from(registered));
+    }
+
+    /// Whether the mounter answers.
+    pub fn set_mounter_up(&self, up: bool) {
+        self.mounter_up.get_or_create(&Unlabelled {}).set(i64::from(up));
     }
 
     /// What [`Audit::counting`](crate::audit::Audit::counting) counts in.
@@ -424,7 +450,10 @@ mod tests {
             metrics.set_breakers(2, &[of("https://gone", None), of("https://vault", Some("shop"))]);
             metrics.set_breakers(2, &[of("https://vault", Some("shop"))]);
             metrics.lease_end(Provider::Vault, None);
+            metrics.insecure_store(true);
+            metrics.insecure_store(false);
             metrics.set_registered(true);
+            metrics.set_mounter_up(true);
             metrics.audit_dropped().inc();
             metrics.log_dropped().inc_by(2);
         });

@@ -88,9 +88,29 @@ pub struct ProviderArgs {
     #[arg(long, env = "VAULT_CACERT", value_name = "FILE", help_heading = "Providers")]
     vault_ca: Option<PathBuf>,
 
-    /// Directory below which certificate paths in classes are looked up; without it a class may name none
+    /// Directory below which certificate paths in classes are looked up; without it a class may name none.
+    /// Any class may trust any authority in it; a client certificate and its key are for the classes of one
+    /// namespace: those below DIR/NAMESPACE
     #[arg(long, env = "SECRETFS_TLS_DIR", value_name = "DIR", help_heading = "Providers")]
     tls_dir: Option<PathBuf>,
+
+    /// Let classes ask for a store over http://, and for TLS that is not verified (vaultSkipTLSVerify): whoever
+    /// is on the way then reads tokens and secrets. Loopback, link-local addresses and --vault-address itself
+    /// need no leave
+    #[arg(
+        long,
+        env = "SECRETFS_ALLOW_INSECURE_STORES",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        help_heading = "Providers"
+    )]
+    allow_insecure_stores: Option<bool>,
+
+    /// Refuse stores that speak no TLS 1.3
+    #[arg(long, env = "SECRETFS_TLS13_ONLY", help_heading = "Providers")]
+    tls13_only: bool,
 
     /// Proxy for stores that are reached over HTTP
     #[arg(long, env = "HTTPS_PROXY", value_name = "URL", help_heading = "Providers")]
@@ -152,6 +172,11 @@ pub struct ProviderArgs {
 }
 
 impl ProviderArgs {
+    /// The same, with insecure stores allowed as `default` says where no setting does. Tells whether they are.
+    pub fn allow_insecure_stores_by_default(&mut self, default: bool) -> bool {
+        *self.allow_insecure_stores.get_or_insert(default)
+    }
+
     /// Every provider that was compiled in, and external ones where a setting says where they listen. None connects
     /// before it is asked to.
     ///
@@ -228,6 +253,7 @@ impl ProviderArgs {
         let config = KubernetesConfig {
             api_server: self.kubernetes_api_server.clone(),
             ca: self.kubernetes_ca.clone(),
+            tls13_only: self.tls13_only,
             ..KubernetesConfig::default()
         };
         Ok(Arc::new(Kubernetes::new(&config.or_in_cluster())?))
@@ -241,6 +267,8 @@ impl ProviderArgs {
             auth_mount: self.vault_auth_mount.clone(),
             ca: self.vault_ca.clone(),
             tls_dir: self.tls_dir.clone(),
+            allow_insecure: self.allow_insecure_stores.unwrap_or(false),
+            tls13_only: self.tls13_only,
             proxy: self.proxy.clone(),
             no_proxy: self.no_proxy.clone(),
             ..provider_vault::VaultConfig::default()

@@ -27,7 +27,7 @@ const OBJECTS: usize = 4;
 
 static PLAN: LazyLock<Plan> = LazyLock::new(|| {
     let class = Class::read(CLASS).expect("a class").remove(0);
-    Plan::new(&class.parameters, &VaultConfig::default()).expect("a plan")
+    Plan::new(&class.namespace, &class.parameters, &VaultConfig::default()).expect("a plan")
 });
 
 fuzz_target!(|body: &[u8]| {

@@ -12,9 +12,11 @@ fuzz_target!(|texts: (&str, &str, &str, &str)| {
         ("vaultAddress", address),
         ("vaultAuthMountPath", mount),
         ("vaultCACertPath", certificate),
+        ("vaultTLSClientCertPath", certificate),
+        ("vaultTLSClientKeyPath", certificate),
     ];
     let parameters = parameters.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    if let Err(faults) = Plan::new(&parameters, &VaultConfig::default()) {
+    if let Err(faults) = Plan::new(address, &parameters, &VaultConfig::default()) {
         assert!(!faults.is_empty());
     }
     if let Ok(call) = Call::new("GET", objects) {

@@ -7,6 +7,7 @@ use crate::class::Class;
 use crate::fault::Fault;
 use crate::pod::{self, PodVolume};
 use crate::read;
+use crate::text::nearest;
 use crate::tree::{self, Node, Value};
 
 /// What a file of one or many manifests says, as far as it concerns secretfs. Other kinds are passed over.
@@ -55,10 +56,41 @@ impl Manifests {
             self.drivers.extend(around::driver(document));
         } else if kind == "Secret" {
             self.secrets.extend(around::secret(document));
+        } else if let Some(fault) = misnamed(document, kind) {
+            self.faults.push(fault);
         } else {
             self.volumes.extend(pod::volumes(kind, document));
         }
     }
+}
+
+/// What begins the API versions of classes.
+const GROUP: &str = "secrets-store.csi.x-k8s.io/";
+/// The kinds of that group.
+const KINDS: [&str; 4] = [
+    "SecretProviderClass",
+    "SecretProviderClassList",
+    "SecretProviderClassPodStatus",
+    "SecretProviderClassPodStatusList",
+];
+
+/// Why a document that was meant to be a class is none.
+fn misnamed(document: &Node, kind: &str) -> Option<Fault> {
+    let of_group = document.get("apiVersion").and_then(Node::text).is_some_and(|it| it.starts_with(GROUP));
+    if KINDS.contains(&kind) || !of_group && !kind.starts_with("SecretProviderC") {
+        return None;
+    }
+    let line = document
+        .pairs()
+        .iter()
+        .find(|(key, _)| key.text == "kind")
+        .map_or(document.line, |(key, _)| key.line);
+    let reason = format!("{kind:?} is no kind of {}", GROUP.trim_end_matches('/'));
+    let remedy = match nearest(kind, KINDS) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("write {}", KINDS[0]),
+    };
+    Some(Fault::new(line, "kind", &reason, &remedy))
 }
 
 impl Class {

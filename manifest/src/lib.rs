@@ -8,6 +8,7 @@ pub mod compose;
 mod duration;
 mod encoding;
 mod fault;
+pub mod fields;
 mod file;
 pub mod objects;
 mod overrides;
@@ -30,3 +31,4 @@ pub use settings::{
     AuthShare, Composed, ComposedFormat, FetchWhen, Mode, OnDenied, OnRevoked, OnStale, PREFIX,
     SHARED_WITH_PROVIDERS, Settings, Start,
 };
+pub use text::nearest;

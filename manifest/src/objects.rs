@@ -5,7 +5,9 @@ use provider::{Invalid, ObjectPath, ObjectRef, Parameters, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::fields::{self, Field};
 use crate::paths::{self, Place};
+use crate::text::nearest;
 use crate::yaml::{self, NumericMode};
 
 /// The parameter that lists them.
@@ -87,11 +89,13 @@ fn yes() -> bool {
 /// # Errors
 ///
 /// Everything that is wrong: what [`yaml::read_objects`] or `understand` refuses, and files in each other's way.
+/// Values that are not what `fields` says they hold are told by their keys.
 pub fn read<T: DeserializeOwned, P>(
     text: &str,
+    fields: &[Field],
     understand: impl Fn(Position, T) -> Result<(ObjectRef, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
-    let written = yaml::read_objects::<T>(PARAMETER, text).map_err(|fault| vec![fault])?;
+    let written = yaml::read_objects::<T>(PARAMETER, text).map_err(|fault| nearer(fault, text, fields))?;
     let mut understood = Vec::with_capacity(written.len());
     let (mut lines, mut faults) = (Vec::new(), Vec::new());
     for (index, written) in written.into_iter().enumerate() {
@@ -111,6 +115,13 @@ pub fn read<T: DeserializeOwned, P>(
     if faults.is_empty() { Ok((objects, kept)) } else { Err(faults) }
 }
 
+/// A fault of the whole text, by the keys that are to blame where those can be found.
+fn nearer(fault: Invalid, text: &str, fields: &[Field]) -> Vec<Invalid> {
+    let misfits = fields::misfits(text, fields);
+    let blamed = if misfits.is_empty() { vec![fault] } else { misfits };
+    blamed.into_iter().chain(fields::unknown(text, fields)).collect()
+}
+
 /// As [`read`], for a `provider` that has no parameter beside `objects`. `example` is one as its author
 /// would write it.
 ///
@@ -121,15 +132,20 @@ pub fn read_sole<T: DeserializeOwned, P>(
     parameters: &Parameters,
     provider: &str,
     example: &str,
+    fields: &[Field],
     understand: impl Fn(Position, T) -> Result<(ObjectRef, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
     let unknown = |key: &String| {
         let reason = format!("provider {provider} has no such parameter");
-        invalid(key.clone(), None, &reason, "remove it; there is `objects`")
+        let remedy = match nearest(key, [PARAMETER]) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "remove it; there is `objects`".to_owned(),
+        };
+        invalid(key.clone(), None, &reason, &remedy)
     };
     let mut faults: Vec<_> = parameters.keys().filter(|key| *key != PARAMETER).map(unknown).collect();
     let read = match parameters.get(PARAMETER) {
-        Some(text) => read(text, understand),
+        Some(text) => read(text, fields, understand),
         None => {
             let remedy = format!("write {example}");
             Err(vec![invalid(PARAMETER.to_owned(), None, "it is missing", &remedy)])
@@ -153,6 +169,9 @@ mod tests {
     use provider::Ownership;
 
     use super::*;
+
+    const FIELDS: [Field; 2] =
+        [Field::new("objectName", fields::Holds::Text), Field::new("wrong", fields::Holds::Map)];
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -178,13 +197,14 @@ mod tests {
     }
 
     fn refusals(parameters: &Parameters) -> Vec<String> {
-        let read = read_sole(parameters, "shop", "- {objectName: a}", understand);
+        let read = read_sole(parameters, "shop", "- {objectName: a}", &FIELDS, understand);
         read.unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn each_object_is_read_with_what_its_provider_keeps_beside_it() {
-        let (objects, kept) = read("[{objectName: a, optional: true}, {objectName: b}]", understand).unwrap();
+        let (objects, kept) =
+            read("[{objectName: a, optional: true}, {objectName: b}]", &FIELDS, understand).unwrap();
 
         let names = objects.iter().map(|object| (object.name.as_str(), object.optional, object.file));
         assert_eq!(names.collect::<Vec<_>>(), [("a", true, true), ("b", false, true)]);
@@ -215,7 +235,7 @@ mod tests {
     fn only_files_are_in_each_others_way() {
         let text = "[{objectName: a}, {objectName: a, file: false}, {objectName: a/b, file: false}]";
 
-        assert!(read(text, understand).is_ok());
+        assert!(read(text, &FIELDS, understand).is_ok());
     }
 
     #[test]

@@ -16,27 +16,16 @@ pub(crate) fn shorten(text: &str) -> String {
     head.chain(&['…']).chain(tail).collect()
 }
 
-/// The one of `known` that somebody who typed `typed` most likely meant.
-pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, nearest) = known.into_iter().map(|known| (edits(typed, known), known)).min()?;
-    (distance <= 3.max(typed.len() / 2)).then_some(nearest)
-}
+/// Most characters of a word that is compared with others.
+const COMPARED: usize = 100;
 
-/// Levenshtein distance, capped at the longer length.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().take(100).enumerate() {
-        let mut next = vec![i + 1];
-        for ((to, pair), left) in b.iter().zip(row.windows(2)).zip(1..) {
-            let [diagonal, above] = pair else { continue };
-            let substituted = diagonal + usize::from(from != *to);
-            let inserted = next.get(left - 1).map_or(usize::MAX, |before| before + 1);
-            next.push(substituted.min(above + 1).min(inserted));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(usize::MAX)
+/// The one of `known` that somebody who typed `typed` most likely meant.
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed: String = typed.chars().take(COMPARED).collect();
+    let edits = |known: &'a str| (strsim::damerau_levenshtein(&typed, known), known);
+    let (distance, nearest) = known.into_iter().map(edits).min()?;
+    let most = if typed.len() <= 4 { 2 } else { 3.max(typed.len() / 2) };
+    (distance <= most).then_some(nearest)
 }
 
 #[cfg(test)]
@@ -53,5 +42,7 @@ mod tests {
     fn the_nearest_key_is_found_and_a_far_one_is_not() {
         assert_eq!(nearest("refesh", ["refresh", "mode"]), Some("refresh"));
         assert_eq!(nearest("banana", ["refresh", "mode"]), None);
+        assert_eq!(nearest("itme", ["file", "item", "mode"]), Some("item"));
+        assert_eq!(nearest("aws", ["kubernetes", "openbao", "secretfs", "vault"]), None);
     }
 }

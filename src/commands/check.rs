@@ -1,5 +1,6 @@
 //! `secretfs check`: what is wrong with manifests, without asking anybody.
 
+mod helm;
 pub(super) mod inputs;
 mod report;
 mod rules;
@@ -16,12 +17,16 @@ pub use rules::check;
 
 /// Check manifests offline: classes, and the pods that mount them
 ///
-/// Exits with 0 if there are no errors (warnings do not count), 1 if there are, and 2 if a file cannot be read.
+/// Exits with 0 if there are no errors (warnings do not count, unless --strict is given), 1 if there are, and 2 if
+/// a file cannot be read.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// YAML or JSON files, directories of them, or `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Take warnings for errors
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -34,6 +39,7 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> Outcome {
     let inputs = inputs::read(&args.files).map_err(Failure::usage)?;
     let report = check(&inputs, &Providers::offline());
+    let report = if args.strict { report.strictly() } else { report };
     args.output.print(&report, Report::text)?;
     if report.errors > 0 { Err(Failure::Told) } else { Ok(()) }
 }

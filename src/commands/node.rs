@@ -23,9 +23,11 @@ use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests,
 use crate::exit::Outcome;
 use crate::hygiene;
 use crate::kubernetes::Cluster;
+use crate::kubernetes::startup_taint::StartupTaint;
 use crate::metrics::Metrics;
 use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
+use crate::providers::Providers;
 use crate::systemd;
 use crate::unfinished::Unfinished;
 use crate::volume::parts::{Defaults, Rotation, Targets};
@@ -89,6 +91,10 @@ pub struct NodeArgs {
     /// Make them in this namespace only; may be given several times
     #[arg(long, value_name = "NAMESPACE", requires = "sync_secrets")]
     sync_secrets_namespace: Vec<String>,
+
+    /// Take taints with this key from this node once kubelet has registered the driver
+    #[arg(long, env = "SECRETFS_STARTUP_TAINT", value_name = "KEY", conflicts_with_all = ["classes", "no_registration"])]
+    startup_taint: Option<String>,
 
     /// Socket of `secretfs mounter`; without it this process mounts for itself, and what ends leased
     /// logins after a crash is lost with it
@@ -195,7 +201,7 @@ pub async fn run(args: NodeArgs) -> Outcome {
     let http = TcpListener::bind(args.http).await.with_context(|| format!("listen at {}", args.http))?;
     tracing::info!(address = %http.local_addr()?, "/livez, /readyz and /metrics");
     let origin = Origin::open(&args).await?;
-    let providers = args.process.providers.clone().build_for_node()?;
+    let providers = providers(&args)?;
     let mut process = Process::start(
         &args.process,
         providers,
@@ -206,10 +212,24 @@ pub async fn run(args: NodeArgs) -> Outcome {
     )?;
     process.tasks.spawn(Arc::clone(&process.volumes).watch_sub_paths(process.stop.clone()));
     let readiness = http::Readiness::default();
+    let taint = origin.startup_taint(&args);
     origin.attach(&mut process, &args.node_name, &readiness);
-    let outcome = serve(&args, &process, mounter, listener, http, readiness).await;
+    let outcome = serve(&args, &process, mounter, listener, http, readiness, taint).await;
     process.stop().await;
     outcome
+}
+
+/// The stores. In the place of the upstream driver insecure ones are allowed, unless a setting says otherwise: pods
+/// that run must not lose them by the move.
+fn providers(args: &NodeArgs) -> provider::Result<Providers> {
+    let mut providers = args.process.providers.clone();
+    if providers.allow_insecure_stores_by_default(args.driver_name == UPSTREAM) {
+        tracing::warn!(
+            "insecure stores are allowed: classes may ask for http:// and for TLS that is not verified; \
+             --allow-insecure-stores=false refuses them"
+        );
+    }
+    providers.build_for_node()
 }
 
 /// Where classes come from.
@@ -243,6 +263,13 @@ impl Origin {
         }
     }
 
+    fn startup_taint(&self, args: &NodeArgs) -> Option<StartupTaint> {
+        match (self, &args.startup_taint) {
+            (Self::Cluster(cluster), Some(key)) => Some(cluster.startup_taint(&args.node_name, key)),
+            _ => None,
+        }
+    }
+
     /// Adds to `process`, which serves `node`, what keeps the classes current.
     fn attach(self, process: &mut Process, node: &str, readiness: &http::Readiness) {
         match self {
@@ -260,6 +287,7 @@ async fn serve(
     listener: std::os::unix::net::UnixListener,
     http: TcpListener,
     readiness: http::Readiness,
+    taint: Option<StartupTaint>,
 ) -> Outcome {
     let stop = process.stop.child_token();
     let health = watch::Sender::new(Health::Starting);
@@ -287,11 +315,14 @@ async fn serve(
     health.send_replace(Health::Serving);
     systemd::ready();
     let revocations = Arc::clone(&process.volumes.parts().revocations);
-    tasks.spawn(check_mounter(revocations, health, mounts, stop.clone()));
+    tasks.spawn(check_mounter(revocations, health, (mounts, process.metrics.clone()), stop.clone()));
     let registration = register(args, mounter, &stop)?;
     match &registration {
         Some(registration) => {
             tasks.spawn(follow(registration.state(), registered, process.metrics.clone(), stop.clone()));
+            if let Some(taint) = taint {
+                tasks.spawn(untaint(taint, registration.state(), stop.clone()));
+            }
         }
         None => registered.set(true),
     }
@@ -377,11 +408,33 @@ async fn follow(
     }
 }
 
+/// Takes the startup taint away at each registration: a node that was made anew comes with it again.
+async fn untaint(
+    taint: StartupTaint,
+    mut state: watch::Receiver<State>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let registered = *state.borrow_and_update() == State::Registered;
+        let remove = async {
+            if registered {
+                taint.remove().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = state.changed() => changed.context("the registration's thread ended")?,
+            () = remove => {}
+        }
+    }
+}
+
 /// Tells probes and readiness whether the mounter is there, and gives one that was restarted what it kept.
 async fn check_mounter(
     revocations: Arc<Revocations>,
     health: watch::Sender<Health>,
-    latch: http::Latch,
+    (latch, metrics): (http::Latch, Metrics),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut ticks = interval(MOUNTER_CHECK);
@@ -394,6 +447,7 @@ async fn check_mounter(
         let there = tokio::task::spawn_blocking(move || asked.keep_again().is_ok());
         let there = there.await.map_err(Unfinished::from)?;
         latch.set(there);
+        metrics.set_mounter_up(there);
         health.send_replace(if there { Health::Serving } else { Health::MounterDead });
     }
 }

@@ -13,6 +13,7 @@ pub mod inventory;
 mod pages;
 pub mod pod_status;
 pub mod secret_sync;
+pub mod startup_taint;
 pub mod survey;
 pub mod view;
 
@@ -30,6 +31,7 @@ use classes::ApiClasses;
 use events::Events;
 use pod_status::PodStatuses;
 use secret_sync::{SecretNamespaces, SecretSync};
+use startup_taint::StartupTaint;
 
 /// What a node has of its cluster.
 pub struct Cluster {
@@ -67,6 +69,11 @@ impl Cluster {
     pub fn making_secrets(mut self, namespaces: SecretNamespaces) -> Self {
         self.secrets = Some(namespaces);
         self
+    }
+
+    /// The taint `key` of `node`.
+    pub fn startup_taint(&self, node: &str, key: &str) -> StartupTaint {
+        StartupTaint::new(self.client.clone(), node, key)
     }
 
     /// What the API server tells of the objects that the driver depends on.

@@ -56,7 +56,7 @@ struct ByOutcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Unlabelled {}
+pub(super) struct Unlabelled {}
 
 #[derive(Clone, Default)]
 pub(super) struct Api {

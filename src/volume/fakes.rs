@@ -100,7 +100,11 @@ impl Provider for FakeStore {
         Duration::from_secs(60)
     }
 
-    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+    fn source(
+        &self,
+        _namespace: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let objects =
             parameters.get("objects").map(|text| text.split(',').map(object).collect()).unwrap_or_default();
         let name = parameters.get("store").map_or("fake", String::as_str).to_owned();

@@ -162,7 +162,11 @@ impl Parts {
 
     /// What a class asks of its provider.
     pub(super) fn source(&self, class: &Class) -> Result<Arc<dyn Source>, Error> {
-        source_of(&self.providers, class)
+        let source = source_of(&self.providers, class)?;
+        if let Some(exposure) = source.exposure() {
+            self.reporter.exposed(class, exposure);
+        }
+        Ok(source)
     }
 
     /// How values of a class are kept fresh. The class's word goes before the administrator's, and his before
@@ -244,7 +248,7 @@ pub(super) fn source_of(providers: &Providers, class: &Class) -> Result<Arc<dyn 
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         Error::Invalid(format!("class {name}: {}", faults.join("; ")))
     };
-    let source = provider.source(&class.parameters).map_err(invalid)?;
+    let source = provider.source(&class.namespace, &class.parameters).map_err(invalid)?;
     if source.whole().is_some() {
         // Which objects there are is not known before the answer.
         return Ok(source);

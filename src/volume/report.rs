@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use provider::{ErrorKind, ObjectPath, Pod};
+use manifest::Class;
+use provider::{ErrorKind, Exposure, ObjectPath, Pod};
 use tokio::sync::broadcast;
 
 use crate::audit::{Actor, Audit, Operation, Record, Resource};
@@ -110,6 +111,14 @@ impl Reporter {
         self.audit.record(&record);
         tracing::info!(volume = %publish.id, mounted_at = %publish.target.display(), files = snapshot.len(), "published");
         self.tell(publish, What::Published);
+    }
+
+    /// A volume took up `class`, which asks for a way to its store that is open to others.
+    pub fn exposed(&self, class: &Class, exposure: &Exposure) {
+        let Exposure { asked, is_allowed } = exposure;
+        self.metrics.insecure_store(*is_allowed);
+        let Class { namespace, name, .. } = class;
+        tracing::info!(namespace, class = name, allowed = is_allowed, reason = %asked, "insecure store");
     }
 
     /// The volume that was just mounted shows what was read before.

@@ -14,6 +14,8 @@ use csi_proto::csi::node_client::NodeClient;
 use csi_proto::csi::volume_capability::access_mode::Mode;
 use csi_proto::csi::volume_capability::{AccessMode, AccessType, MountVolume};
 use csi_proto::csi::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, ProbeRequest, VolumeCapability};
+use csi_proto::registration::registration_client::RegistrationClient;
+use csi_proto::registration::{InfoRequest, RegistrationStatus};
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
@@ -231,6 +233,11 @@ impl RunningNode {
         self.flags.extend([flag.to_owned(), value.to_owned()]);
     }
 
+    /// Takes a flag, which has no value, from the next start.
+    pub fn drop_flag(&mut self, flag: &str) {
+        self.flags.retain(|own| own != flag);
+    }
+
     /// Has the next process register in `kubelet/plugins_registry`.
     pub fn register(&mut self) {
         let endpoint = self.path("csi.sock").display().to_string();
@@ -410,13 +417,18 @@ impl RunningNode {
     }
 
     async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
-        let socket = self.path("csi.sock");
-        Endpoint::from_static("http://localhost")
-            .connect_with_connector(service_fn(move |_: Uri| {
-                let socket = socket.clone();
-                async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
-            }))
-            .await
+        channel(self.path("csi.sock")).await
+    }
+
+    /// Takes its registration, as a kubelet that sees its socket.
+    pub async fn take_registration(&self) {
+        let directory = self.path("kubelet/plugins_registry");
+        let socket = || fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.path()).next();
+        wait_for("the registration's socket", || socket().is_some());
+        let mut client = RegistrationClient::new(channel(socket().unwrap()).await.unwrap());
+        client.get_info(InfoRequest {}).await.unwrap();
+        let taken = RegistrationStatus { plugin_registered: true, error: String::new() };
+        client.notify_registration_status(taken).await.unwrap();
     }
 
     /// A client of the Identity service.
@@ -555,4 +567,13 @@ fn wait_for(what: &str, there: impl Fn() -> bool) {
         assert!(started.elapsed() < READY, "{what} is not there after {READY:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+async fn channel(socket: PathBuf) -> Result<Channel, tonic::transport::Error> {
+    Endpoint::from_static("http://localhost")
+        .connect_with_connector(service_fn(move |_: Uri| {
+            let socket = socket.clone();
+            async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+        }))
+        .await
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod render;
 mod rights;
+mod startup_taint;
 mod values;
 
 use std::fs;
@@ -14,7 +15,8 @@ use serde_json::Value;
 use testing::{Cluster, Scope};
 
 /// Values beside the default ones that the chart is rendered with.
-const SETS: [&str; 5] = ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring"];
+const SETS: [&str; 6] =
+    ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring", "startup-taint"];
 
 /// An API server with the custom resources, those that the chart's monitoring needs, and the namespaces of [`SETS`].
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {

@@ -107,6 +107,20 @@ fn a_file_that_cannot_be_read_is_a_mistake_in_the_command() {
 }
 
 #[test]
+fn warnings_are_errors_where_that_is_asked() {
+    let warned = "tests/manifests/provider-unknown.yaml";
+    let lax = check(&[warned]);
+    assert!(lax.status.success() && stdout(&lax).contains("0 errors, 1 warning"), "{}", stdout(&lax));
+
+    let strict = check(&["--strict", warned]);
+
+    assert_eq!(strict.status.code(), Some(1));
+    assert!(stdout(&strict).contains(": error: spec.provider: "), "{}", stdout(&strict));
+    assert!(stdout(&strict).contains("1 error, 0 warnings"), "{}", stdout(&strict));
+    assert!(check(&["--strict", "examples/class-vault.yaml"]).status.success());
+}
+
+#[test]
 fn scripts_read_findings_as_json() {
     let output = check(&["-o", "json", "tests/manifests/key-unknown.yaml"]);
 

@@ -90,7 +90,7 @@ impl Host {
     fn source(&self, object: &str) -> std::sync::Arc<dyn Source> {
         let objects = format!("- {{objectName: file, {object}}}");
         let parameters = Parameters::from([("objects".to_owned(), objects)]);
-        EmbeddedStore::new(self.store(), self.root()).source(&parameters).unwrap()
+        EmbeddedStore::new(self.store(), self.root()).source("shop", &parameters).unwrap()
     }
 
     fn read(&self, object: &str) -> Result<Vec<u8>, Error> {

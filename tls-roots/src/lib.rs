@@ -1,10 +1,12 @@
-//! Whose certificates a client of a store believes: the authorities of a file, or the system's.
+//! Whose certificates a client of a store believes: the authorities of a file, or the system's. And which
+//! versions of TLS it speaks.
 
 use std::sync::{Arc, OnceLock};
 
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::version::TLS13;
+use rustls::{RootCertStore, SupportedProtocolVersion};
 
 /// Why a text names no authorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +31,12 @@ pub fn of_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, Unusable> {
         added.ok_or(Unusable::NotOne)?;
     }
     if roots.is_empty() { Err(Unusable::None) } else { Ok(Arc::new(roots)) }
+}
+
+/// The versions of TLS to speak: 1.2 and 1.3, or 1.3 alone.
+pub fn versions(tls13_only: bool) -> &'static [&'static SupportedProtocolVersion] {
+    static NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
+    if tls13_only { NEWEST } else { rustls::DEFAULT_VERSIONS }
 }
 
 /// The system's authorities, where OpenSSL would look for them (`SSL_CERT_FILE` and `SSL_CERT_DIR`

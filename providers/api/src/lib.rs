@@ -93,6 +93,15 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
+/// A way to a store that others on it can read or answer on, because the class's author asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposure {
+    /// The parameter that asks for it, what that means, and how to do without.
+    pub asked: Invalid,
+    /// Whether the administrator allows it. Where not, every session is refused as `Invalid`.
+    pub is_allowed: bool,
+}
+
 /// A kind of store.
 ///
 /// Implementations hold connections and logins, never per-volume state: one
@@ -112,17 +121,27 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Understands a class's parameters, offline.
+    /// Understands the parameters of a class of `namespace`, offline. What the administrator keeps for the
+    /// classes of one namespace is for no other's.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with them, in the order it stands there. Never empty.
-    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>>;
+    fn source(
+        &self,
+        namespace: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>>;
 
     /// Which store would end a session, as [`Source::store`] names it, where `remains` tells. Sessions of one store
     /// wait for each other while it hangs, and for no others.
     fn store_of(&self, _remains: &SecretBytes) -> Option<String> {
         None
+    }
+
+    /// What works as written and may not be what was meant, such as keys that nobody reads.
+    fn remarks(&self, _parameters: &Parameters) -> Vec<Invalid> {
+        Vec::new()
     }
 
     /// Ends a session from what [`Session::remains`] told, perhaps in a process that is gone.
@@ -183,6 +202,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// `NotFound` where the answer lacks the key, `Invalid` where it cannot be decoded.
     fn extract(&self, index: usize, reading: &Reading) -> Result<Object>;
+
+    /// Whether the class asks for a way to its store that others can read or answer on.
+    fn exposure(&self) -> Option<&Exposure> {
+        None
+    }
 
     /// Announcements that the store may hold something new, for stores that push. Asked for
     /// before the first read, so that no change falls between.

@@ -36,7 +36,11 @@ impl Provider for External {
     }
 
     /// What the parameters mean is the provider's business; it says so when it is asked.
-    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+    fn source(
+        &self,
+        _namespace: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         Ok(Arc::new(ExternalSource::new(&self.name, &self.sockets, parameters)))
     }
 

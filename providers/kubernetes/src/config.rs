@@ -12,6 +12,8 @@ pub struct KubernetesConfig {
     pub api_server: Option<String>,
     /// Certificate authorities (PEM) to trust instead of the system's. Read again when it changes.
     pub ca: Option<PathBuf>,
+    /// Whether TLS before 1.3 is refused.
+    pub tls13_only: bool,
     /// Most Secrets that are watched at one time, each over a connection of its own; more are polled.
     pub most_watches: usize,
     /// How long a connection may take.
@@ -25,6 +27,7 @@ impl Default for KubernetesConfig {
         Self {
             api_server: None,
             ca: None,
+            tls13_only: false,
             most_watches: 256,
             connect: Duration::from_secs(5),
             total: Duration::from_secs(20),

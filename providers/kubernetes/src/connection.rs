@@ -34,6 +34,7 @@ pub(crate) struct ApiServer {
     pub(crate) name: String,
     address: Option<Url>,
     ca: Option<PathBuf>,
+    tls13_only: bool,
     connect: Duration,
     total: Duration,
     /// The client, and the authorities it trusts.
@@ -57,6 +58,7 @@ impl ApiServer {
             name: format!("kubernetes:{origin}"),
             address,
             ca: config.ca.clone(),
+            tls13_only: config.tls13_only,
             connect: config.connect,
             total: config.total,
             client: Mutex::new(None),
@@ -181,7 +183,7 @@ impl ApiServer {
     /// HTTP/1.1 only: over HTTP/2 watches would take up the streams of the one connection, and reads wait for them.
     fn connect(&self, pem: Option<&[u8]>) -> Result<Client> {
         Client::builder()
-            .tls_backend_preconfigured(tls::config(pem)?)
+            .tls_backend_preconfigured(tls::config(pem, self.tls13_only)?)
             .http1_only()
             .no_proxy()
             .redirect(redirect::Policy::none())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use manifest::Encoding;
+use manifest::fields::{self, EXTRAS, Field, Holds};
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
 use provider::{Invalid, ObjectRef, Ownership, Parameters, Request};
@@ -11,6 +12,15 @@ use serde::Deserialize;
 /// Longest name of a Secret, and of a key in one.
 const MAX_NAME: usize = 253;
 const EXAMPLE: &str = "- {objectName: tls.crt, secret: web, key: tls.crt}";
+
+/// The keys of an object, beside those of every provider.
+const FIELDS: [Field; 5] = [
+    Field::new("objectName", Holds::Text),
+    Field::new("secret", Holds::Text),
+    Field::new("key", Holds::Text),
+    Field::new("encoding", Holds::Text),
+    Field::new("filePermission", Holds::Mode),
+];
 
 /// What to take of a Secret.
 #[derive(Debug, Clone)]
@@ -41,7 +51,7 @@ struct Written {
 ///
 /// Everything that is wrong with them.
 pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-    objects::read_sole(parameters, "kubernetes", EXAMPLE, understand)
+    objects::read_sole(parameters, "kubernetes", EXAMPLE, &FIELDS, understand)
 }
 
 fn understand(at: Position, written: Written) -> Result<(ObjectRef, Part), Vec<Invalid>> {
@@ -83,8 +93,8 @@ fn is_key(key: &str) -> bool {
 }
 
 fn unknown_key(at: Position, key: &str) -> Invalid {
-    let keys = "objectName, secret, key, encoding, filePermission, optional, default, jmesPath and file";
-    let remedy = format!("the keys of an object are {keys}; the namespace is always the pod's own");
+    let known = FIELDS.iter().chain(&EXTRAS).map(|field| field.name);
+    let remedy = format!("{}; the namespace is always the pod's own", fields::meant(key, known));
     at.refuse(key, "there is no such key", &remedy)
 }
 

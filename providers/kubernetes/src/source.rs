@@ -155,7 +155,11 @@ impl Provider for Kubernetes {
         REFRESH
     }
 
-    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+    fn source(
+        &self,
+        _namespace: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let (objects, parts) = objects::read(parameters)?;
         Ok(Arc::new(SecretSource { shared: Arc::clone(&self.0), objects, parts }))
     }

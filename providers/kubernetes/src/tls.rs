@@ -9,9 +9,9 @@ use rustls::crypto::aws_lc_rs;
 /// # Errors
 ///
 /// `Invalid` if `pem` holds no certificates.
-pub(crate) fn config(pem: Option<&[u8]>) -> Result<ClientConfig> {
+pub(crate) fn config(pem: Option<&[u8]>, tls13_only: bool) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(tls_roots::versions(tls13_only))
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("TLS: {error}")))?;
     let roots = match pem {
         None => tls_roots::of_the_system(),

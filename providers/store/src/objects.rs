@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use manifest::Encoding;
+use manifest::fields::{self, EXTRAS, Field, Holds};
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
 use provider::{Error, ErrorKind, Invalid, ObjectRef, Ownership, Parameters, Request, SecretBytes};
@@ -14,6 +15,16 @@ use crate::name::{ItemName, Name};
 /// What the database can number.
 const VERSIONS: std::ops::RangeInclusive<u64> = 1..=i64::MAX as u64;
 const EXAMPLE: &str = "- {objectName: api-key, item: shop/api, key: token}";
+
+/// The keys of an object, beside those of every provider.
+const FIELDS: [Field; 6] = [
+    Field::new("objectName", Holds::Text),
+    Field::new("item", Holds::Text),
+    Field::new("key", Holds::Text),
+    Field::new("version", Holds::Number),
+    Field::new("encoding", Holds::Text),
+    Field::new("filePermission", Holds::Mode),
+];
 
 /// What a request's text says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +61,7 @@ fn value() -> String {
 ///
 /// Everything that is wrong with them.
 pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Encoding>), Vec<Invalid>> {
-    objects::read_sole(parameters, "secretfs", EXAMPLE, understand)
+    objects::read_sole(parameters, "secretfs", EXAMPLE, &FIELDS, understand)
 }
 
 fn understand(at: Position, written: Written) -> Result<(ObjectRef, Encoding), Vec<Invalid>> {
@@ -78,9 +89,8 @@ fn understand(at: Position, written: Written) -> Result<(ObjectRef, Encoding), V
 }
 
 fn unknown_key(at: Position, key: &str) -> Invalid {
-    let keys =
-        "objectName, item, key, version, encoding, filePermission, optional, default, jmesPath and file";
-    at.refuse(key, "there is no such key", &format!("the keys of an object are {keys}"))
+    let known = FIELDS.iter().chain(&EXTRAS).map(|field| field.name);
+    at.refuse(key, "there is no such key", &fields::meant(key, known))
 }
 
 /// The bytes of an object's file, from what the store holds.

@@ -70,7 +70,11 @@ impl Provider for EmbeddedStore {
         REFRESH
     }
 
-    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+    fn source(
+        &self,
+        _namespace: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let (objects, encodings) = objects::read(parameters)?;
         Ok(Arc::new(ItemSource { shared: Arc::clone(&self.0), objects, encodings }))
     }

@@ -22,6 +22,10 @@ pub struct VaultConfig {
     pub client_key: Option<PathBuf>,
     /// Whether to believe any certificate. A class cannot take it back.
     pub skip_verify: bool,
+    /// Whether classes may ask for stores over HTTP, and for TLS that is not verified.
+    pub allow_insecure: bool,
+    /// Whether TLS before 1.3 is refused.
+    pub tls13_only: bool,
     /// Folder below which the certificate paths of classes are looked up. Without it a class may name none.
     pub tls_dir: Option<PathBuf>,
     /// URL of the proxy to go through.
@@ -67,6 +71,8 @@ impl Default for VaultConfig {
             client_certificate: None,
             client_key: None,
             skip_verify: false,
+            allow_insecure: false,
+            tls13_only: false,
             tls_dir: None,
             proxy: None,
             no_proxy: None,

@@ -37,6 +37,7 @@ mod certificate;
 #[cfg(feature = "client")]
 mod client;
 mod config;
+mod exposure;
 mod golang;
 mod meaning;
 mod objects;

@@ -64,7 +64,7 @@ impl Refusal<'_> {
             (None, None) => {}
         }
         let error = Error::new(kind, message).retry_after(self.wait(now));
-        match self.advice(kind) {
+        match self.advice(kind, what) {
             Some(advice) => error.remedy(advice),
             None => error,
         }
@@ -98,7 +98,7 @@ impl Refusal<'_> {
         (!short.is_empty()).then_some(short)
     }
 
-    fn advice(&self, kind: ErrorKind) -> Option<&'static str> {
+    fn advice(&self, kind: ErrorKind, what: &str) -> Option<&'static str> {
         match (kind, self.status) {
             (ErrorKind::Unavailable, 400) => Some("write vaultAddress with https://"),
             (_, 300..=399) => Some("set vaultAddress to where the store is; redirects are not followed"),
@@ -108,6 +108,9 @@ impl Refusal<'_> {
             (_, 501) => Some("initialise the store"),
             (_, 503) => Some("unseal the store, or wait until its maintenance is over"),
             (_, 429) => Some("the store sheds load: it is asked again later"),
+            (ErrorKind::Denied, _) if !what.contains("/data/") => Some(
+                "allow the read in the policies of the role, or correct secretPath, which needs `data/` in a versioned KV engine",
+            ),
             (ErrorKind::Denied, _) => Some("allow the read in the policies of the role"),
             (ErrorKind::NotFound, _) => {
                 Some("correct secretPath, which needs `data/` in a versioned KV engine, or write the secret")
@@ -187,6 +190,15 @@ mod tests {
         let split = br#"{"errors":["s.TO\u0001KEN"]}"#;
         let told = refusal(403, split).error(Asked::Read, "GET x", &["s.TOKEN"], NOW).to_string();
         assert!(told.starts_with("GET x: the store answered 403 (…)"), "{told}");
+    }
+
+    #[test]
+    fn a_refused_path_without_data_has_the_hint_that_one_not_found_has() {
+        let told = |status, what| refusal(status, b"").error(Asked::Read, what, &[], NOW).to_string();
+
+        assert!(told(404, "GET secret/app").contains("needs `data/`"));
+        assert!(told(403, "GET secret/app as x").contains("needs `data/`"));
+        assert!(!told(403, "GET secret/data/app as x").contains("needs `data/`"));
     }
 
     #[test]

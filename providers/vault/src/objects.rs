@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use manifest::fields::{self, Field, Holds};
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
 use provider::{Invalid, ObjectRef};
@@ -43,9 +44,26 @@ pub(crate) enum Encoding {
     Hex,
 }
 
+/// The keys of an object, beside those of every provider.
+const FIELDS: [Field; 8] = [
+    Field::new("objectName", Holds::Text),
+    Field::new("secretPath", Holds::Text),
+    Field::new("secretKey", Holds::Text),
+    Field::new("method", Holds::Text),
+    Field::new("secretArgs", Holds::Map),
+    Field::new("filePermission", Holds::Mode),
+    Field::new("encoding", Holds::Text),
+    Field::new("wrapTTL", Holds::Text),
+];
+
+/// Keys of objects that nobody reads. Upstream's provider passes over them, and so do we.
+pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
+    fields::unknown(text, &FIELDS)
+}
+
 /// Understands `objects`.
 pub(crate) fn read(text: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-    objects::read(text, |at, item| understand(at, item).map_err(|fault| vec![fault]))
+    objects::read(text, &FIELDS, |at, item| understand(at, item).map_err(|fault| vec![fault]))
 }
 
 fn understand(at: Position, item: Item) -> Result<(ObjectRef, Part), Invalid> {

@@ -1,6 +1,8 @@
-use provider::{Invalid, ObjectRef, Parameters};
+use manifest::fields;
+use provider::{Exposure, Invalid, ObjectRef, Parameters};
 
 use crate::config::VaultConfig;
+use crate::exposure;
 use crate::objects::{self, Part};
 use crate::server::{self, CertificatePath, Server, Tls};
 
@@ -16,6 +18,7 @@ const OBJECTS: &str = manifest::objects::PARAMETER;
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client connects"))]
 pub struct Plan {
     pub(crate) server: Server,
+    pub(crate) exposure: Option<Exposure>,
     pub(crate) auth: Auth,
     pub(crate) audience: String,
     pub(crate) objects: Vec<ObjectRef>,
@@ -52,14 +55,14 @@ pub(crate) enum Share {
 }
 
 impl Plan {
-    /// Understands `parameters`, offline.
+    /// Understands `parameters` of a class of `namespace`, offline.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with them. Never empty.
-    pub fn new(parameters: &Parameters, config: &VaultConfig) -> Result<Self, Vec<Invalid>> {
+    pub fn new(namespace: &str, parameters: &Parameters, config: &VaultConfig) -> Result<Self, Vec<Invalid>> {
         let mut errors = Vec::new();
-        let class = Class { parameters, config };
+        let class = Class { namespace, parameters, config };
         let server = kept(&mut errors, class.server());
         let auth = kept(&mut errors, class.auth());
         let objects = kept(&mut errors, class.objects());
@@ -67,11 +70,39 @@ impl Plan {
         errors.extend(class.odd_parameters());
         match (server, auth, objects) {
             (Some(server), Some(auth), Some((objects, parts))) if errors.is_empty() => {
-                Ok(Self { server, auth, audience, objects, parts })
+                let exposure = exposure::of(&server, config);
+                Ok(Self { server, exposure, auth, audience, objects, parts })
             }
             _ => Err(errors),
         }
     }
+}
+
+/// The parameters that mean something, beside those of secretfs.
+const KNOWN: [&str; 13] = [
+    "vaultAddress",
+    "vaultNamespace",
+    "vaultCACertPath",
+    "vaultCADirectory",
+    "vaultTLSServerName",
+    "vaultTLSClientCertPath",
+    "vaultTLSClientKeyPath",
+    "vaultSkipTLSVerify",
+    "vaultAuthMountPath",
+    "vaultKubernetesMountPath",
+    "roleName",
+    "audience",
+    "objects",
+];
+
+/// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
+pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
+    let unknown = parameters
+        .keys()
+        .filter(|key| !KNOWN.contains(&key.as_str()) && ![AUTH, SHARE].contains(&key.as_str()));
+    let tell = |key: &String| one(key, "provider vault has no such parameter", &fields::meant(key, KNOWN));
+    let objects = parameters.get("objects").map(|text| objects::unknown(text)).unwrap_or_default();
+    unknown.map(tell).chain(objects).collect()
 }
 
 fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Vec<Invalid>>) -> Option<T> {
@@ -79,6 +110,7 @@ fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Vec<Invalid>>) -> Optio
 }
 
 struct Class<'a> {
+    namespace: &'a str,
     parameters: &'a Parameters,
     config: &'a VaultConfig,
 }
@@ -140,35 +172,62 @@ impl<'a> Class<'a> {
         let mut errors = Vec::new();
         let mut path = |key, default: &Option<_>| {
             let own = default.clone().map(CertificatePath::Own);
-            kept(&mut errors, self.certificate(key)).flatten().or(own)
+            kept(&mut errors, self.authority(key)).flatten().or(own)
         };
+        let (ca, ca_directory) =
+            (path("vaultCACertPath", &config.ca), path("vaultCADirectory", &config.ca_directory));
+        let [client_certificate, client_key] = kept(&mut errors, self.client_pair()).unwrap_or_default();
         let tls = Tls {
-            ca: path("vaultCACertPath", &config.ca),
-            ca_directory: path("vaultCADirectory", &config.ca_directory),
-            client_certificate: path("vaultTLSClientCertPath", &config.client_certificate),
-            client_key: path("vaultTLSClientKeyPath", &config.client_key),
+            ca,
+            ca_directory,
+            client_certificate,
+            client_key,
             server_name: self
                 .text("vaultTLSServerName")
                 .map(str::to_owned)
                 .or(config.tls_server_name.clone()),
             skip_verify: kept(&mut errors, self.skip_verify()).unwrap_or(false) || config.skip_verify,
         };
-        if tls.client_certificate.is_some() != tls.client_key.is_some() {
-            errors.push(one(
-                "vaultTLSClientCertPath",
-                "a client certificate and its key come together",
-                "set vaultTLSClientCertPath and vaultTLSClientKeyPath",
-            ));
-        }
         if errors.is_empty() { Ok(tls) } else { Err(errors) }
     }
 
-    fn certificate(&self, key: &str) -> Result<Option<CertificatePath>, Vec<Invalid>> {
+    /// Files of authorities hold nothing secret: any class may name any of them.
+    fn authority(&self, key: &str) -> Result<Option<CertificatePath>, Vec<Invalid>> {
         let Some(raw) = self.text(key) else { return Ok(None) };
         match CertificatePath::of_class(raw, self.config.tls_dir.as_deref()) {
             Some(path) => Ok(Some(path)),
             None => Err(invalid(key, "it leaves the folder of certificates", "write a path below --tls-dir")),
         }
+    }
+
+    /// The client certificate and its key: the class's, or the administrator's. Never one of each.
+    fn client_pair(&self) -> Result<[Option<CertificatePath>; 2], Vec<Invalid>> {
+        let keys = ["vaultTLSClientCertPath", "vaultTLSClientKeyPath"];
+        match keys.map(|key| self.text(key)) {
+            [None, None] => {
+                let VaultConfig { client_certificate, client_key, .. } = self.config;
+                Ok([client_certificate, client_key].map(|path| path.clone().map(CertificatePath::Own)))
+            }
+            [Some(_), Some(_)] => {
+                let mut errors = Vec::new();
+                let paths = keys.map(|key| kept(&mut errors, self.own_file(key)));
+                if errors.is_empty() { Ok(paths) } else { Err(errors) }
+            }
+            _ => Err(invalid(
+                "vaultTLSClientCertPath",
+                "a client certificate and its key come together",
+                "set vaultTLSClientCertPath and vaultTLSClientKeyPath",
+            )),
+        }
+    }
+
+    fn own_file(&self, key: &str) -> Result<CertificatePath, Vec<Invalid>> {
+        let raw = self.text(key).unwrap_or_default();
+        let path = CertificatePath::of_namespace(raw, self.config.tls_dir.as_deref(), self.namespace);
+        path.ok_or_else(|| {
+            let remedy = format!("write a path below --tls-dir/{}", self.namespace);
+            invalid(key, "it leaves the folder of its namespace's client certificates", &remedy)
+        })
     }
 
     /// As Go reads a boolean.
@@ -269,10 +328,11 @@ mod tests {
     #[test]
     fn a_control_character_in_a_parameter_is_refused_and_the_parameter_named() {
         let config = VaultConfig::default();
-        Plan::new(&parameters(&[]), &config).unwrap();
+        Plan::new("shop", &parameters(&[]), &config).unwrap();
 
         for key in ["roleName", "audience", "vaultAuthMountPath", "vaultTLSServerName", "whatever"] {
-            let faults = Plan::new(&parameters(&[(key, "web\n{\"class_uid\":6003}")]), &config).unwrap_err();
+            let faults =
+                Plan::new("shop", &parameters(&[(key, "web\n{\"class_uid\":6003}")]), &config).unwrap_err();
             assert!(faults.iter().any(|fault| fault.key == key), "{key}: {faults:?}");
         }
     }
@@ -281,7 +341,8 @@ mod tests {
     fn a_control_character_in_an_objects_key_is_refused() {
         let objects = "- {objectName: a, secretPath: secret/data/app, secretKey: \"k\\n\"}\n";
 
-        let faults = Plan::new(&parameters(&[("objects", objects)]), &VaultConfig::default()).unwrap_err();
+        let faults =
+            Plan::new("shop", &parameters(&[("objects", objects)]), &VaultConfig::default()).unwrap_err();
 
         assert_eq!(faults[0].key, "objects[0].secretKey");
     }

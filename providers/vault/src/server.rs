@@ -33,31 +33,54 @@ pub(crate) enum CertificatePath {
     Own(PathBuf),
     /// As a class wrote it: plain components, to be found below the administrator's folder.
     OfClass(PathBuf),
+    /// The same below the namespace's own folder there, for what is not every class's.
+    OfNamespace { namespace: String, path: PathBuf },
 }
 
 impl CertificatePath {
     /// A class's path. A leading slash means the folder: manifests name paths of a container they were
     /// written for. A path that leads through `tls_dir` by its own name is the same file.
     pub(crate) fn of_class(raw: &str, tls_dir: Option<&Path>) -> Option<Self> {
-        let path = Path::new(raw);
-        let inner = tls_dir.and_then(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
-        let mut plain = PathBuf::new();
-        for component in inner.components() {
-            match component {
-                Component::RootDir | Component::CurDir => {}
-                Component::Normal(name) => plain.push(name),
-                Component::ParentDir | Component::Prefix(_) => return None,
-            }
-        }
-        let fits = !raw.contains('\0') && !plain.as_os_str().is_empty();
-        fits.then_some(Self::OfClass(plain))
+        plain(raw, tls_dir).map(Self::OfClass)
     }
+
+    /// A path of a class of `namespace` to what only that namespace's classes may use. It may be written with
+    /// the namespace before it or without.
+    pub(crate) fn of_namespace(raw: &str, tls_dir: Option<&Path>, namespace: &str) -> Option<Self> {
+        let path = plain(raw, tls_dir)?;
+        let inner = path.strip_prefix(namespace).unwrap_or(&path).to_owned();
+        let fits = is_namespace(namespace) && !inner.as_os_str().is_empty();
+        fits.then(|| Self::OfNamespace { namespace: namespace.to_owned(), path: inner })
+    }
+}
+
+/// The components of a class's path below the folder; `None` if it could leave it.
+fn plain(raw: &str, tls_dir: Option<&Path>) -> Option<PathBuf> {
+    let path = Path::new(raw);
+    let inner = tls_dir.and_then(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
+    let mut plain = PathBuf::new();
+    for component in inner.components() {
+        match component {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    let fits = !raw.contains('\0') && !plain.as_os_str().is_empty();
+    fits.then_some(plain)
+}
+
+/// Whether it can be a folder of one namespace: what Kubernetes allows as a name, so no dots and no slash.
+fn is_namespace(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(plain)
 }
 
 impl fmt::Display for CertificatePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own(path) | Self::OfClass(path) => write!(f, "{}", path.display()),
+            Self::OfNamespace { namespace, path } => write!(f, "{namespace}/{}", path.display()),
         }
     }
 }
@@ -103,10 +126,13 @@ impl fmt::Display for Server {
 mod tests {
     use super::*;
 
-    fn of_class(raw: &str) -> Option<PathBuf> {
-        match CertificatePath::of_class(raw, Some(Path::new("/vault/tls")))? {
-            CertificatePath::OfClass(path) | CertificatePath::Own(path) => Some(path),
-        }
+    fn of_class(raw: &str) -> Option<String> {
+        CertificatePath::of_class(raw, Some(Path::new("/vault/tls"))).map(|path| path.to_string())
+    }
+
+    fn of_namespace(raw: &str, namespace: &str) -> Option<String> {
+        let path = CertificatePath::of_namespace(raw, Some(Path::new("/vault/tls")), namespace);
+        path.map(|path| path.to_string())
     }
 
     #[test]
@@ -117,10 +143,25 @@ mod tests {
             ("/etc/ssl/ca.crt", "etc/ssl/ca.crt"),
             ("./team//ca.crt", "team/ca.crt"),
         ] {
-            assert_eq!(of_class(raw).unwrap(), Path::new(inside), "{raw}");
+            assert_eq!(of_class(raw).unwrap(), inside, "{raw}");
         }
         for raw in ["", "/", "../ca.crt", "/vault/tls/../../etc/shadow", "a/../b", "a\0b"] {
             assert_eq!(of_class(raw), None, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_of_a_class_is_below_the_folder_of_its_namespace() {
+        for raw in ["tls.crt", "/tls.crt", "shop/tls.crt", "/vault/tls/shop/tls.crt", "./shop//tls.crt"] {
+            assert_eq!(of_namespace(raw, "shop").unwrap(), "shop/tls.crt", "{raw}");
+        }
+        assert_eq!(of_namespace("other/tls.crt", "shop").unwrap(), "shop/other/tls.crt");
+        assert_eq!(of_namespace("shop/shop/tls.crt", "shop").unwrap(), "shop/shop/tls.crt");
+        for raw in ["", "/", "shop", "/shop/", "../tls.crt", "shop/../other/tls.crt", "a\0b"] {
+            assert_eq!(of_namespace(raw, "shop"), None, "{raw:?}");
+        }
+        for namespace in ["", "..", ".", "..data", "a/b", "/", "a\0", "Shop", &"a".repeat(64)] {
+            assert_eq!(of_namespace("tls.crt", namespace), None, "{namespace:?}");
         }
     }
 

@@ -59,6 +59,13 @@ impl Report {
         self.findings.push(Finding { file: file.to_owned(), line, severity, key, reason, remedy });
     }
 
+    /// The same with warnings taken for errors.
+    pub(super) fn strictly(mut self) -> Self {
+        self.findings.iter_mut().for_each(|finding| finding.severity = Severity::Error);
+        self.errors += std::mem::take(&mut self.warnings);
+        self
+    }
+
     /// A line for each finding and one for all.
     pub fn text(&self) -> String {
         let findings: String = self.findings.iter().map(|finding| format!("{finding}\n")).collect();

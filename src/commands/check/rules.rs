@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Fault, LocatedClass, Manifests, PodVolume};
 use provider::{Invalid, ObjectRef, Request, Source};
 
-use super::{Input, Report, Severity};
+use super::{Input, Report, Severity, helm};
 use crate::providers::Providers;
 use crate::volume::ClassName;
 
@@ -18,11 +18,19 @@ pub fn check(inputs: &[Input], providers: &Providers) -> Report {
     for (input, manifests) in &manifests {
         checking.file(input, manifests);
     }
-    for (input, manifests) in &manifests {
+    for (input, manifests) in manifests.iter().filter(|(input, manifests)| !is_template(input, manifests)) {
         manifests.volumes.iter().for_each(|volume| checking.volume(&input.name, volume));
     }
     checking.report.findings.sort();
     checking.report
+}
+
+fn template_line(input: &Input, manifests: &Manifests) -> Option<usize> {
+    helm::first_action(&input.text, manifests.faults.is_empty())
+}
+
+fn is_template(input: &Input, manifests: &Manifests) -> bool {
+    template_line(input, manifests).is_some()
 }
 
 struct Checking<'a> {
@@ -44,6 +52,13 @@ impl<'a> Checking<'a> {
     }
 
     fn file(&mut self, input: &'a Input, manifests: &'a Manifests) {
+        if let Some(line) = template_line(input, manifests) {
+            let (reason, remedy) = (
+                "it is a Helm template and no manifest yet",
+                "check what it becomes: helm template CHART | secretfs check -",
+            );
+            return self.error(&input.name, fault(Some(line), "document", reason, remedy));
+        }
         self.report.classes += manifests.classes.len();
         self.report.volumes += manifests.volumes.len();
         let broken = manifests.broken.iter().cloned().map(|(namespace, name)| ClassName { namespace, name });
@@ -64,7 +79,10 @@ impl<'a> Checking<'a> {
         let Some(provider) = self.providers.get(&class.provider) else {
             return self.foreign(file, located);
         };
-        match provider.source(&class.parameters) {
+        for remark in provider.remarks(&class.parameters) {
+            self.warn(file, located.fault(remark));
+        }
+        match provider.source(&class.namespace, &class.parameters) {
             Ok(source) => self.source(file, located, &*source),
             Err(faults) => faults.into_iter().for_each(|invalid| self.error(file, located.fault(invalid))),
         }
@@ -83,16 +101,25 @@ impl<'a> Checking<'a> {
     fn foreign(&mut self, file: &str, located: &LocatedClass) {
         let known: Vec<_> = self.providers.names().collect();
         let provider = &located.class.provider;
-        let reason =
-            format!("{provider:?} is none of the providers built in, so its parameters were not checked");
-        let remedy = match known.is_empty() {
-            true => "none is built in here".to_owned(),
-            false => format!("built in are {}", known.join(", ")),
+        let (reason, remedy) = match manifest::nearest(provider, known.iter().copied()) {
+            Some(meant) => (
+                format!("{provider:?} is none of the providers built in, so its parameters were not checked"),
+                format!("did you mean {meant}? If not, {}", socket_of(provider)),
+            ),
+            None => (
+                format!("{provider:?} is an external provider, so its parameters were not checked"),
+                format!("{}; built in are {}", socket_of(provider), known.join(", ")),
+            ),
         };
         self.warn(file, fault(Some(located.provider_line), "spec.provider", &reason, &remedy));
     }
 
     fn source(&mut self, file: &str, located: &LocatedClass, source: &dyn Source) {
+        if let Some(exposure) = source.exposure() {
+            let mut asked = exposure.asked.clone();
+            asked.remedy.push_str("; only nodes with --allow-insecure-stores do it");
+            self.warn(file, located.fault(asked));
+        }
         let objects = source.objects();
         for invalid in manifest::compose::verify(&located.class.settings, objects) {
             self.error(file, located.fault(invalid));
@@ -151,6 +178,11 @@ impl<'a> Checking<'a> {
 
 fn fault(line: Option<usize>, key: &str, reason: &str, remedy: &str) -> Fault {
     Fault { line, key: key.to_owned(), reason: reason.to_owned(), remedy: remedy.to_owned() }
+}
+
+/// What an external provider takes.
+fn socket_of(provider: &str) -> String {
+    format!("it must listen at {provider}.sock in the nodes' directory of providers (--providers-dir)")
 }
 
 fn name_of(located: &LocatedClass) -> ClassName {

@@ -132,6 +132,42 @@ fn every_volume_gets_pod_info_and_new_tokens_whatever_the_values_say() {
 }
 
 #[test]
+fn a_client_certificate_is_shown_below_its_namespaces_name() {
+    let values =
+        "tls.configMap=authorities,tls.clients[0].namespace=shop,tls.clients[0].secret=vault-of-shop";
+    let objects = objects(&render("", &["--set", values]));
+    let (pod, node) = containers(&objects).last().unwrap();
+
+    let volume = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "tls").unwrap();
+    let sources = &volume["projected"]["sources"];
+    assert_eq!(sources[0]["configMap"]["name"], "authorities");
+    assert_eq!(sources[1]["secret"]["name"], "vault-of-shop");
+    let paths: Vec<_> =
+        sources[1]["secret"]["items"].as_array().unwrap().iter().map(|item| item["path"].clone()).collect();
+    assert_eq!(paths, ["shop/tls.crt", "shop/tls.key"]);
+    assert!(strings(&node["args"]).contains(&"--tls-dir=/etc/secretfs/tls"));
+}
+
+#[test]
+fn insecure_stores_are_left_to_the_driver_unless_the_values_decide() {
+    let given = |set: &str| {
+        let objects = objects(&render("", &["--set", set]));
+        let (_, node) = containers(&objects).last().unwrap();
+        let arguments = strings(&node["args"]).into_iter().map(str::to_owned);
+        arguments
+            .filter(|argument| argument.contains("insecure") || argument.contains("tls13"))
+            .collect::<Vec<_>>()
+    };
+
+    assert!(given("tls.only13=false").is_empty());
+    assert_eq!(given("allowInsecureStores=false"), ["--allow-insecure-stores=false"]);
+    assert_eq!(
+        given("allowInsecureStores=true,tls.only13=true"),
+        ["--tls13-only", "--allow-insecure-stores=true"]
+    );
+}
+
+#[test]
 fn what_something_else_owns_is_left_out() {
     let count = |more: &[&str], kind: &str| of_kind(&objects(&render("", more)), kind).len();
 
@@ -236,9 +272,16 @@ fn values_that_do_nothing_are_named_after_an_installation() {
     let told = helm(&arguments).unwrap();
 
     let (_, notes) = told.split_once("NOTES:").unwrap();
-    for ignored in
-        ["linux.registrar:", "linux.registrarImage:", "linux.livenessProbeImage:", "livenessProbe:"]
-    {
+    for ignored in [
+        "linux.registrar:",
+        "linux.registrarImage:",
+        "linux.livenessProbeImage:",
+        "linux.livenessProbe:",
+        "livenessProbe:",
+        "filteredWatchSecret:",
+        "minimumProviderVersions:",
+        "csidriver.preventPodSchedulingIfMissing:",
+    ] {
         assert!(notes.contains(ignored), "{ignored} in {notes}");
     }
     assert!(notes.contains("providerHealthCheck:") && notes.contains("linux.crds.image:"), "{notes}");

@@ -21,7 +21,8 @@ type Right = (String, String, BTreeSet<String>);
 
 /// One row of the table in RBAC.md.
 struct Row {
-    always: bool,
+    /// `always`, or the value that turns it on.
+    when: String,
     right: Right,
 }
 
@@ -34,20 +35,23 @@ fn words(text: &str) -> BTreeSet<String> {
 
 fn table() -> Vec<Row> {
     let text = chart_file("RBAC.md");
-    let rows = text.lines().filter(|line| line.starts_with("| always") || line.starts_with("| syncSecret"));
+    let rights = ["| always", "| syncSecret", "| startupTaint"];
+    let rows = text.lines().filter(|line| rights.iter().any(|begin| line.starts_with(begin)));
     let rows = rows.map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [rights, group, resource, names, verbs, _, reason] = cells[..] else { panic!("{line}") };
         assert!(!reason.is_empty(), "{line} has no reason");
         let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
         let name = if names.is_empty() { String::new() } else { DRIVER.to_owned() };
-        Row { always: rights == "always", right: (resource, name, words(verbs)) }
+        Row { when: rights.to_owned(), right: (resource, name, words(verbs)) }
     });
     rows.collect()
 }
 
-fn expected(sync: bool) -> BTreeSet<Right> {
-    table().into_iter().filter(|row| row.always || sync).map(|row| row.right).collect()
+/// The rights that hold always, and those that `values` turn on.
+fn expected(values: &[&str]) -> BTreeSet<Right> {
+    let held = |row: &Row| row.when == "always" || values.contains(&row.when.as_str());
+    table().into_iter().filter(held).map(|row| row.right).collect()
 }
 
 /// What stands in the brackets at the start of `text`, and what comes after it.
@@ -105,7 +109,7 @@ impl Installed {
 fn without_sync_the_driver_has_the_rights_of_the_table_and_no_more() {
     let driver = Installed::with("without", "syncSecret.enabled=false");
 
-    assert_eq!(driver.rights("shop"), expected(false));
+    assert_eq!(driver.rights("shop"), expected(&[]));
     assert!(!driver.may("get", "secrets") && !driver.may("create", "serviceaccounts/token"));
 }
 
@@ -113,8 +117,8 @@ fn without_sync_the_driver_has_the_rights_of_the_table_and_no_more() {
 fn with_sync_it_has_more_in_the_namespaces_that_are_named_and_nowhere_else() {
     let driver = Installed::with("named", "syncSecret.enabled=true,syncSecret.namespaces={shop}");
 
-    assert_eq!(driver.rights("shop"), expected(true));
-    assert_eq!(driver.rights("billing"), expected(false));
+    assert_eq!(driver.rights("shop"), expected(&["syncSecret.enabled"]));
+    assert_eq!(driver.rights("billing"), expected(&[]));
     assert!(driver.may("patch", "secrets") && !driver.may("list", "secrets"));
 }
 
@@ -122,8 +126,8 @@ fn with_sync_it_has_more_in_the_namespaces_that_are_named_and_nowhere_else() {
 fn with_sync_everywhere_it_has_the_same_everywhere() {
     let driver = Installed::with("everywhere", "syncSecret.enabled=true,syncSecret.clusterWide=true");
 
-    assert_eq!(driver.rights("shop"), expected(true));
-    assert_eq!(driver.rights("kube-system"), expected(true));
+    assert_eq!(driver.rights("shop"), expected(&["syncSecret.enabled"]));
+    assert_eq!(driver.rights("kube-system"), expected(&["syncSecret.enabled"]));
     assert!(!driver.may("watch", "secrets") && !driver.may("create", "serviceaccounts/token"));
 }
 
@@ -215,7 +219,7 @@ fn no_role_has_a_wildcard() {
 
 #[test]
 fn each_rule_has_its_reason_above_it() {
-    for file in ["templates/rbac.yaml", "templates/rbac-sync.yaml"] {
+    for file in ["templates/rbac.yaml", "templates/rbac-sync.yaml", "templates/startup-taint.yaml"] {
         let text = chart_file(file);
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("- apiGroups")) {

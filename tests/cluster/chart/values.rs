@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{chart_file, render, render_for};
+use super::{CLUSTER, chart, chart_file, helm, render, render_for};
 
 fn schema() -> Value {
     serde_json::from_str(&chart_file("values.schema.json")).unwrap()
@@ -81,10 +81,37 @@ fn a_value_that_cannot_be_is_refused() {
         "tokenRequests[0].audience=x,tokenRequests[0].expirationSeconds=60",
         "syncSecret.namespaces[0]=*",
         "vault.address=vault:8200",
+        "allowInsecureStores=perhaps",
+        "tls.clients[0].namespace=../shop,tls.clients[0].secret=x",
+        "tls.clients[0].namespace=shop",
     ] {
         let refused = render_for("1.35.4", "", &["--set", value]).unwrap_err();
         assert!(refused.contains("specifications of the schema"), "{value}: {refused}");
     }
+}
+
+#[test]
+fn an_image_of_the_upstream_driver_is_refused() {
+    for image in ["registry.k8s.io/csi-secrets-store/driver", "example.com/oss/v2/secrets-store/driver"] {
+        let set = format!("linux.image.repository={image},linux.image.tag=v1.6.0");
+        let refused = render_for("1.35.4", "", &["--set", &set]).unwrap_err();
+        assert!(refused.contains("the upstream driver"), "{refused}");
+    }
+}
+
+#[test]
+fn the_placeholder_image_is_refused_where_there_is_a_cluster_and_can_be_rendered_without_one() {
+    let chart = chart().display().to_string();
+    let install = ["install", "placeholder", &chart, "--namespace", "secretfs-system"];
+
+    for more in [&[][..], &["--dry-run=server"]] {
+        let refused = helm(&[&install, more].concat()).unwrap_err();
+        assert!(refused.contains("hack/image") && refused.contains("linux.image.repository"), "{refused}");
+    }
+
+    assert!(render("", &[]).contains("image: localhost/secretfs:"));
+    let made = CLUSTER.kubectl(&["get", "daemonsets", "-n", "secretfs-system", "-o", "name"]);
+    assert!(!made.contains("placeholder"), "{made}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod economy;
 mod example;
 mod faults;
 mod host;
+mod insecure;
 mod leases;
 mod restarts;
 mod support;

@@ -36,6 +36,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* Refuses images that cannot be this program's. What is not published is refused where there is a cluster to
+install into: in the default values it can be rendered. */}}
+{{- define "secretfs.checkImage" -}}
+{{- with .Values.linux.image -}}
+{{- if regexMatch "(^|/)(csi-)?secrets-store(-csi)?/driver" .repository -}}
+{{- fail (printf "linux.image.repository %q is the image of the upstream driver: name one of secretfs, which hack/image builds" .repository) -}}
+{{- end -}}
+{{- if and (eq .repository "localhost/secretfs") (not .tag) (not .digest) (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- fail "linux.image.repository: images are not published yet; build one with hack/image, push it to a registry of yours, and give its name, as in --set linux.image.repository=registry.example.com/secretfs" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "secretfs.startupTaint" -}}
+{{ default (printf "%s/agent-not-ready" .Values.csidriver.name) .Values.startupTaint.key }}
+{{- end -}}
+
 {{- define "secretfs.logArgs" -}}
 - --log-format={{ ternary "json" "text" .Values.logFormatJSON }}
 - --log={{ ternary "debug" "info" (ge (int .Values.logVerbosity) 4) }}

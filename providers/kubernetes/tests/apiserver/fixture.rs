@@ -104,7 +104,7 @@ pub(crate) fn pod(namespace: &str, account: &str, token: &str) -> Workload {
 
 pub(crate) fn source(provider: &Kubernetes, secret: &str, key: &str) -> Arc<dyn Source> {
     let objects = format!("- {{objectName: file, secret: {secret}, key: {key}}}");
-    provider.source(&Parameters::from([("objects".to_owned(), objects)])).unwrap()
+    provider.source("shop", &Parameters::from([("objects".to_owned(), objects)])).unwrap()
 }
 
 pub(crate) async fn session(source: &dyn Source, workload: &Workload) -> Arc<dyn Session> {

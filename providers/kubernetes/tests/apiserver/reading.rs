@@ -101,7 +101,7 @@ async fn no_error_has_a_value_in_it() {
     let till = namespace.pod_of("till");
     let provider = namespace.provider();
     let wrong = "- {objectName: file, secret: web, key: k, encoding: hex}";
-    let encoded = provider.source(&[("objects".to_owned(), wrong.to_owned())].into()).unwrap();
+    let encoded = provider.source("shop", &[("objects".to_owned(), wrong.to_owned())].into()).unwrap();
     let denied = namespace.pod_of("stranger");
 
     for error in [

@@ -106,7 +106,7 @@ pub(crate) fn only(accounts: &[&str]) -> ServiceAccounts {
 
 pub(crate) fn source(provider: &EmbeddedStore, object: &str) -> Arc<dyn Source> {
     let objects = format!("- {{objectName: file, {object}}}");
-    provider.source(&Parameters::from([("objects".to_owned(), objects)])).unwrap()
+    provider.source("shop", &Parameters::from([("objects".to_owned(), objects)])).unwrap()
 }
 
 pub(crate) fn workload(namespace: &str, account: &str) -> Workload {

@@ -284,7 +284,7 @@ fn client(
 ) -> Result<(Client, Url)> {
     let unfit = |what: &str| Error::new(ErrorKind::Invalid, format!("{}: {what}", server.address));
     let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls::config(material, server.tls.skip_verify)?)
+        .tls_backend_preconfigured(tls::config(material, server.tls.skip_verify, config.tls13_only)?)
         .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(config.patience.connect)

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::client::connection::{Connection, Message};
 use crate::client::material::ClientPair;
+use crate::client::session;
 use crate::golang::{self, Fields};
 use crate::meaning::Asked;
 use crate::parameters::{Auth, Method};
@@ -24,6 +25,8 @@ pub(crate) struct Granted {
     pub(crate) is_ours: bool,
     /// The service account that the store judged, as a kubernetes mount tells it.
     pub(crate) account: Option<Identity>,
+    /// Whether the store judged the client certificate of the connection, as a cert mount tells it.
+    pub(crate) by_certificate: bool,
 }
 
 /// A workload on its way in.
@@ -117,7 +120,25 @@ impl Applicant<'_> {
         if !answer.is_success() {
             return Err(answer.refusal(Asked::Login, &what, secrets));
         }
-        granted(&answer.body).ok_or_else(|| nonsense(&what))?
+        let granted = granted(&answer.body).ok_or_else(|| nonsense(&what))??;
+        if granted.by_certificate && self.auth.method != Method::Certificate {
+            return Err(self.decline(&granted, connection).await);
+        }
+        Ok(granted)
+    }
+
+    /// A cert mount passes over what a login sends and judges the connection's client certificate, which is
+    /// there for the listener. Such a token is given to nobody; what cannot be ended now ends by its own time.
+    async fn decline(&self, granted: &Granted, connection: &Connection) -> Error {
+        let what = self.to_string();
+        if let Err(error) = session::revoke(connection, &granted.token, &what).await {
+            tracing::warn!(%error, "a login by certificate that nobody asked for lasts until its own end");
+        }
+        let message = format!(
+            "{what}: the mount judged the client certificate, and this class logs in by another method"
+        );
+        Error::new(ErrorKind::Invalid, message)
+            .remedy("correct vaultAuthMountPath, or log in with secretfs.dev/auth: cert")
     }
 
     /// A token is used as it is; for a volume of its own one is made from it, which can be revoked.
@@ -135,7 +156,7 @@ impl Applicant<'_> {
             return Err(answer.refusal(Asked::Login, &what, &[&given]));
         }
         let (lasts, renewable) = looked_up(&answer.body).ok_or_else(|| nonsense(&what))?;
-        Ok(Granted { token: given, lasts, renewable, is_ours: false, account: None })
+        Ok(Granted { token: given, lasts, renewable, is_ours: false, account: None, by_certificate: false })
     }
 
     async fn child_of(&self, given: &SecretBytes, connection: &Connection) -> Result<Option<Granted>> {
@@ -207,15 +228,14 @@ fn granted(body: &SecretBytes) -> Option<Result<Granted>> {
     }
     let seconds: u64 = auth.get("lease_duration").and_then(|raw| serde_json::from_str(raw.get()).ok())?;
     let is = |key: &str, json: &str| auth.get(key).is_some_and(|raw| raw.get() == json);
+    let metadata = auth.get("metadata").and_then(|raw| golang::fields(raw));
     Some(Ok(Granted {
         token: SecretBytes::new(token.into_owned().into_bytes()),
         lasts: (seconds > 0).then(|| Span::from_secs(seconds)),
         renewable: is("renewable", "true"),
         is_ours: !is("token_type", "\"batch\""),
-        account: auth
-            .get("metadata")
-            .and_then(|raw| golang::fields(raw))
-            .and_then(|metadata| account(&metadata)),
+        account: metadata.as_ref().and_then(account),
+        by_certificate: metadata.as_ref().is_some_and(is_of_certificate),
     }))
 }
 
@@ -227,6 +247,11 @@ fn account(metadata: &Fields<'_>) -> Option<Identity> {
         name: text("service_account_name")?,
         uid: Some(text("service_account_uid")?),
     })
+}
+
+/// Whether it is the metadata of a cert login, which names the role and the certificate's signer.
+fn is_of_certificate(metadata: &Fields<'_>) -> bool {
+    ["cert_name", "authority_key_id"].iter().all(|key| metadata.contains_key(*key))
 }
 
 /// How long a token lasts that was looked up, and whether it can be prolonged.

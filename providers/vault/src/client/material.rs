@@ -1,9 +1,12 @@
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use provider::{Error, ErrorKind, Result, SecretBytes};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use zeroize::Zeroizing;
 
 use crate::server::{CertificatePath, Tls};
 
@@ -43,10 +46,7 @@ impl Material {
             authorities.get_or_insert_default().extend(read_folder(&folder)?);
         }
         let client = match (&tls.client_certificate, &tls.client_key) {
-            (Some(certificate), Some(key)) => Some(ClientPair {
-                certificate: SecretBytes::new(read(&place(certificate, tls_dir)?)?),
-                key: SecretBytes::new(read(&place(key, tls_dir)?)?),
-            }),
+            (Some(certificate), Some(key)) => Some(ClientPair::load(certificate, key, tls_dir)?),
             _ => None,
         };
         Ok(Self { authorities, client })
@@ -70,19 +70,102 @@ impl Material {
     }
 }
 
+impl ClientPair {
+    /// Both of a class come out of one folder as it was opened: never one of before a renewal and one of after.
+    fn load(certificate: &CertificatePath, key: &CertificatePath, tls_dir: Option<&Path>) -> Result<Self> {
+        let folder = match certificate {
+            CertificatePath::OfNamespace { namespace, .. } => {
+                Some(NamespaceFolder::open(certificate, tls_dir, namespace)?)
+            }
+            CertificatePath::Own(_) | CertificatePath::OfClass(_) => None,
+        };
+        let read = |path| match &folder {
+            Some(folder) => folder.read(path),
+            None => read(&place(path, tls_dir)?).map(SecretBytes::new),
+        };
+        Ok(Self { certificate: read(certificate)?, key: read(key)? })
+    }
+}
+
+/// The folder of the client certificates that classes of one namespace may show. The kernel resolves every path
+/// below it, so that neither `..` nor a link leads out.
+struct NamespaceFolder {
+    opened: OwnedFd,
+    /// For messages.
+    path: PathBuf,
+    namespace: String,
+}
+
+impl NamespaceFolder {
+    fn open(path: &CertificatePath, tls_dir: Option<&Path>, namespace: &str) -> Result<Self> {
+        let folder = configured(path, tls_dir)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = folder.join(namespace);
+        let opened = rustix::fs::open(folder, flags, Mode::empty())
+            .and_then(|all| rustix::fs::openat2(all, namespace, flags, Mode::empty(), BENEATH));
+        let opened = opened.map_err(|error| outside(path, &place, error, namespace))?;
+        Ok(Self { opened, path: place, namespace: namespace.to_owned() })
+    }
+
+    fn read(&self, path: &CertificatePath) -> Result<SecretBytes> {
+        let CertificatePath::OfNamespace { namespace, path: inner } = path else {
+            return Err(invalid(
+                path,
+                "it is not below the folder of its namespace",
+                "name both files alike",
+            ));
+        };
+        let place = self.path.join(inner);
+        if *namespace != self.namespace {
+            return Err(invalid(path, "it is of another namespace", "name a file of the class's own"));
+        }
+        // Without waiting for who writes into a pipe.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat2(&self.opened, inner, flags, Mode::empty(), BENEATH);
+        let opened = opened.map_err(|error| outside(path, &place, error, namespace))?;
+        contents(fs::File::from(opened)).map_err(|error| unreadable(&place, &error))
+    }
+}
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+/// A whole file, in memory that is wiped if it cannot be read to its end.
+fn contents(file: fs::File) -> io::Result<SecretBytes> {
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    let mut contents = Zeroizing::new(Vec::new());
+    file.take(MAX_FILE).read_to_end(&mut contents)?;
+    Ok(SecretBytes::new(std::mem::take(&mut *contents)))
+}
+
+fn outside(path: &CertificatePath, place: &Path, error: rustix::io::Errno, namespace: &str) -> Error {
+    if matches!(error, rustix::io::Errno::XDEV | rustix::io::Errno::LOOP) {
+        let remedy = "put the file itself there, or a relative link to one that stays below it";
+        return invalid(path, &format!("it leads out of the folder of namespace {namespace}"), remedy);
+    }
+    Error::new(ErrorKind::Invalid, format!("certificate {}: {}", place.display(), io::Error::from(error)))
+        .remedy(format!(
+            "client certificates are bound to namespaces: put those of {namespace} into that folder, readable by secretfs"
+        ))
+}
+
+fn configured<'a>(path: &CertificatePath, tls_dir: Option<&'a Path>) -> Result<&'a Path> {
+    let none =
+        || invalid(path, "secretfs has no folder of certificates for classes", "start it with --tls-dir");
+    tls_dir.ok_or_else(none)
+}
+
 /// Where a file is. One that a class names is below the administrator's folder, links followed.
 fn place(path: &CertificatePath, tls_dir: Option<&Path>) -> Result<PathBuf> {
     let inner = match path {
         CertificatePath::Own(path) => return Ok(path.clone()),
         CertificatePath::OfClass(inner) => inner,
+        CertificatePath::OfNamespace { .. } => {
+            return Err(invalid(path, "it is no certificate for every class", "name a file of authorities"));
+        }
     };
-    let Some(folder) = tls_dir else {
-        return Err(invalid(
-            path,
-            "secretfs has no folder of certificates for classes",
-            "start it with --tls-dir",
-        ));
-    };
+    let folder = configured(path, tls_dir)?;
     let folder = fs::canonicalize(folder).map_err(|error| unreadable(folder, &error))?;
     let file = folder.join(inner);
     let real = fs::canonicalize(&file).map_err(|error| unreadable(&file, &error))?;
@@ -151,6 +234,70 @@ mod tests {
         let told = load(inside.path(), "out").unwrap_err().to_string();
         assert!(told.contains("leads out"), "{told}");
         assert!(load(inside.path(), "gone").unwrap_err().to_string().contains("gone"));
+    }
+
+    fn client(folder: &Path, namespace: &str, inner: &str) -> std::result::Result<String, String> {
+        let path = CertificatePath::of_namespace(inner, Some(folder), namespace);
+        let tls = Tls { client_certificate: path.clone(), client_key: path, ..Tls::default() };
+        let loaded = Material::load(&tls, Some(folder)).map_err(|error| error.to_string())?;
+        Ok(loaded.client.unwrap().certificate.expose_str().unwrap().to_owned())
+    }
+
+    /// A folder as kubelet lays out a projected volume, with a namespace `shop` and one `other`.
+    fn projected() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for namespace in ["shop", "other"] {
+            fs::create_dir_all(folder.path().join("..2026").join(namespace)).unwrap();
+            fs::write(folder.path().join(format!("..2026/{namespace}/tls.crt")), namespace).unwrap();
+            symlink(format!("..data/{namespace}"), folder.path().join(namespace)).unwrap();
+        }
+        symlink("..2026", folder.path().join("..data")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_client_certificate_is_read_below_the_folder_of_its_namespace() {
+        let folder = projected();
+
+        assert_eq!(client(folder.path(), "shop", "tls.crt").unwrap(), "shop");
+        assert_eq!(client(folder.path(), "shop", "shop/tls.crt").unwrap(), "shop");
+        for (namespace, inner) in
+            [("shop", "other/tls.crt"), ("shop", "..2026/other/tls.crt"), ("none", "tls.crt")]
+        {
+            let told = client(folder.path(), namespace, inner).unwrap_err();
+            assert!(told.contains("bound to namespaces") && told.contains(namespace), "{told}");
+        }
+    }
+
+    #[test]
+    fn no_link_leads_from_one_namespaces_folder_into_anothers() {
+        let folder = projected();
+        let shop = folder.path().join("..2026/shop");
+        symlink("../other/tls.crt", shop.join("beside")).unwrap();
+        symlink("../other", shop.join("folder")).unwrap();
+        symlink(folder.path().join("other/tls.crt"), shop.join("absolute")).unwrap();
+        symlink("/proc/self/cwd", shop.join("magic")).unwrap();
+        symlink("tls.crt", shop.join("within")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, shop.join("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0)
+            .unwrap();
+
+        for inner in ["beside", "folder/tls.crt", "absolute", "magic/x"] {
+            let told = client(folder.path(), "shop", inner).unwrap_err();
+            assert!(told.contains("leads out of the folder of namespace shop"), "{inner}: {told}");
+        }
+        assert_eq!(client(folder.path(), "shop", "within").unwrap(), "shop");
+        let told = client(folder.path(), "shop", "pipe").unwrap_err();
+        assert!(told.contains("it is no file"), "{told}");
+    }
+
+    #[test]
+    fn a_namespaces_folder_is_below_the_folder_of_certificates_itself() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), projected());
+        symlink(elsewhere.path().join("shop"), folder.path().join("shop")).unwrap();
+
+        let told = client(folder.path(), "shop", "tls.crt").unwrap_err();
+
+        assert!(told.contains("leads out"), "{told}");
     }
 
     #[test]

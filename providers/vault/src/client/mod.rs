@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use provider::{
-    Error, ErrorKind, Invalid, Object, ObjectRef, Parameters, Provider, Reading, Result, SecretBytes,
-    Session, Source, Tenure, Workload,
+    Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Parameters, Provider, Reading, Result,
+    SecretBytes, Session, Source, Tenure, Workload,
 };
 
 use crate::answer;
@@ -28,7 +28,7 @@ use crate::client::logins::{Key, Kind, Logins, Mount, Seat, Whose};
 use crate::client::remains::Remains;
 use crate::client::session::{Parts, VaultSession};
 use crate::config::VaultConfig;
-use crate::parameters::{Method, Plan, Share};
+use crate::parameters::{self, Method, Plan, Share};
 
 /// Secrets from HashiCorp Vault and OpenBao.
 #[derive(Debug)]
@@ -70,8 +70,12 @@ impl Provider for Vault {
         Duration::from_secs(60)
     }
 
-    fn source(&self, parameters: &Parameters) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
-        let plan = Plan::new(parameters, &self.0.config)?;
+    fn source(
+        &self,
+        namespace: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+        let plan = Plan::new(namespace, parameters, &self.0.config)?;
         Ok(Arc::new(VaultSource { store: plan.server.to_string(), plan, provider: Arc::clone(&self.0) }))
     }
 
@@ -79,10 +83,15 @@ impl Provider for Vault {
         Remains::read(remains).map(|remains| remains.server.to_string())
     }
 
+    fn remarks(&self, parameters: &Parameters) -> Vec<Invalid> {
+        parameters::unknown(parameters)
+    }
+
     async fn revoke(&self, remains: &SecretBytes) -> Result<()> {
         let remains = Remains::read(remains)
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "what remains of a login is none of ours"))?;
         let Inner { connections, config, .. } = &*self.0;
+        // Also on a way that is not allowed any more: the token has been there, and ends by this.
         let connection = connections.to(&remains.server, remains.client(), config).await?;
         session::revoke(&connection, remains.token(), "a volume that is gone").await
     }
@@ -121,7 +130,12 @@ impl Source for VaultSource {
         &self.plan.objects
     }
 
+    fn exposure(&self) -> Option<&Exposure> {
+        self.plan.exposure.as_ref()
+    }
+
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        self.refuse_exposure()?;
         let applicant = Applicant { auth: &self.plan.auth, audience: &self.plan.audience, workload, tenure };
         let session = self.log_in(applicant).await?;
         Ok(session)
@@ -133,6 +147,17 @@ impl Source for VaultSource {
 }
 
 impl VaultSource {
+    /// No token is sent on a way that the administrator does not allow. It is no word of the store's.
+    fn refuse_exposure(&self) -> Result<()> {
+        let refused = self.plan.exposure.as_ref().filter(|exposure| !exposure.is_allowed);
+        refused.map_or(Ok(()), |Exposure { asked: Invalid { key, reason, remedy, .. }, .. }| {
+            let error = Error::new(ErrorKind::Invalid, format!("{}: {key}: {reason}", self.plan.server.address));
+            Err(error.remedy(format!(
+                "{remedy}; or have the administrator start secretfs with --allow-insecure-stores (allowInsecureStores in the chart)"
+            )))
+        })
+    }
+
     async fn log_in(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
         let (logins, mount) = (&self.provider.logins, self.mount(applicant.workload));
         if self.kind(applicant.workload).is_none() {

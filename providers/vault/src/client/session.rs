@@ -68,7 +68,7 @@ pub(crate) struct Parts {
 impl VaultSession {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let Parts { identity, server, connection, client, granted, seat } = parts;
-        let Granted { token, lasts, renewable, is_ours, account: _ } = granted;
+        let Granted { token, lasts, renewable, is_ours, account: _, by_certificate: _ } = granted;
         let term = Term { since: Instant::now(), lasts, renewable };
         Arc::new_cyclic(|me| Self {
             identity,

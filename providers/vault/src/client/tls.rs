@@ -14,10 +14,10 @@ use crate::client::material::{ClientPair, Material};
 /// # Errors
 ///
 /// `Invalid` if the material is no certificate or key.
-pub(crate) fn config(material: &Material, skip_verify: bool) -> Result<ClientConfig> {
+pub(crate) fn config(material: &Material, skip_verify: bool, tls13_only: bool) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(tls_roots::versions(tls13_only))
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("TLS: {error}")))?;
     let builder = if skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
@@ -91,5 +91,50 @@ impl ServerCertVerifier for Unverified {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::generate_simple_self_signed;
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion};
+
+    use super::*;
+
+    /// How a handshake with a server of one version goes.
+    fn shake_hands(
+        tls13_only: bool,
+        version: &'static SupportedProtocolVersion,
+    ) -> std::result::Result<(), rustls::Error> {
+        let issued = generate_simple_self_signed(["h".to_owned()]).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(issued.signing_key.serialize_pem().as_bytes()).unwrap();
+        let server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key)
+            .unwrap();
+        let client = config(&Material::default(), true, tls13_only).unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), "h".try_into().unwrap()).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            wire.clear();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_server_without_tls_1_3_is_refused_where_the_administrator_wants_no_other() {
+        assert!(shake_hands(false, &TLS12).is_ok() && shake_hands(false, &TLS13).is_ok());
+        assert!(shake_hands(true, &TLS13).is_ok());
+        assert!(shake_hands(true, &TLS12).is_err());
     }
 }

@@ -1,11 +1,12 @@
 use std::fs;
+use std::sync::Arc;
 
 use provider::{Provider, Source, Tenure};
 use provider_vault::{Vault, VaultConfig};
 use serde_json::{Value, json};
 use testing::{Answer, Authority, FaultServer, OpenBao};
 
-use crate::support::{files, only, source, store, text, with_credentials, workload};
+use crate::support::{files, of_namespace, only, source, source_of, store, text, with_credentials, workload};
 
 const OBJECT: &str = "- {objectName: a, secretPath: secret/data/app, secretKey: key}";
 
@@ -15,7 +16,9 @@ fn with_certificates(bao: &OpenBao) -> (Vault, tempfile::TempDir) {
     fs::write(folder.path().join("ca.crt"), bao.authority().pem()).unwrap();
     fs::create_dir(folder.path().join("authorities")).unwrap();
     fs::copy(folder.path().join("ca.crt"), folder.path().join("authorities/one.pem")).unwrap();
-    bao.authority().client("web").save(folder.path(), "client");
+    let of_shop = folder.path().join("shop");
+    fs::create_dir(&of_shop).unwrap();
+    bao.authority().client("web").save(&of_shop, "client");
     let config = VaultConfig { tls_dir: Some(folder.path().to_owned()), ..VaultConfig::default() };
     (Vault::new(config).unwrap(), folder)
 }
@@ -54,7 +57,7 @@ async fn a_class_names_whom_it_trusts_and_the_certificate_it_shows() {
     for (source, words) in [
         (class(&tls, none, none), "name the authority's certificate in vaultCACertPath"),
         (class(&tls, ("vaultCACertPath", "gone.crt"), none), "gone.crt"),
-        (class(&tls, ("vaultCACertPath", "client.key"), none), "holds no certificate"),
+        (class(&tls, ("vaultCACertPath", "shop/client.key"), none), "holds no certificate"),
         (class(&mutual, ("vaultCACertPath", "ca.crt"), none), "client certificate"),
     ] {
         let error = only(&*source, &pod).await.unwrap_err();
@@ -92,6 +95,132 @@ async fn a_server_may_be_known_by_another_name() {
     assert_eq!(only(&*class("vault.internal"), &pod).await.unwrap(), "v");
     let error = only(&*class(""), &pod).await.unwrap_err();
     assert!(error.to_string().contains("vaultTLSServerName"), "{error}");
+}
+
+/// A server where certificate `driver` may log in at `auth/cert`, and a provider whose folder holds that
+/// certificate for namespace `platform`, and as a file that belongs to no namespace.
+fn with_a_platform() -> (OpenBao, testing::Issuer, Vault, tempfile::TempDir) {
+    let (bao, issuer) = store();
+    bao.put("secret", "app", &json!({"key": "v"}));
+    bao.write("sys/auth/cert", &json!({"type": "cert"}));
+    bao.write(
+        "auth/cert/certs/app",
+        &json!({"certificate": bao.authority().pem(), "allowed_common_names": "driver", "token_policies": "app"}),
+    );
+    let (vault, folder) = with_certificates(&bao);
+    for place in [folder.path().to_owned(), folder.path().join("platform")] {
+        fs::create_dir_all(&place).unwrap();
+        let identity = bao.authority().client("driver");
+        fs::write(place.join("driver.crt"), identity.certificate).unwrap();
+        fs::write(place.join("driver.key"), identity.key).unwrap();
+    }
+    (bao, issuer, vault, folder)
+}
+
+/// Gives the platform's certificate to `namespace`.
+fn move_certificate(folder: &tempfile::TempDir, namespace: &str) {
+    for file in ["driver.crt", "driver.key"] {
+        let place = |of: &str| folder.path().join(of).join(file);
+        fs::rename(place("platform"), place(namespace)).unwrap();
+    }
+}
+
+/// A class of `namespace` that sends its token to `mount` over a connection with that client certificate.
+fn certified(
+    vault: &Vault,
+    bao: &OpenBao,
+    namespace: &str,
+    mount: &str,
+    certificate: &str,
+) -> Arc<dyn Source> {
+    source_of(
+        namespace,
+        vault,
+        [
+            ("vaultAddress", bao.tls_address().as_str()),
+            ("vaultCACertPath", "ca.crt"),
+            ("vaultAuthMountPath", mount),
+            ("vaultTLSClientCertPath", &format!("{certificate}.crt")),
+            ("vaultTLSClientKeyPath", &format!("{certificate}.key")),
+            ("roleName", "app"),
+            ("objects", OBJECT),
+        ],
+    )
+}
+
+#[tokio::test]
+async fn a_class_shows_no_client_certificate_of_another_namespace() {
+    let (bao, issuer, vault, _folder) = with_a_platform();
+    let evil = of_namespace("evil", &issuer);
+
+    for certificate in ["driver", "/driver", "platform/driver", "evil/driver", "..data/driver"] {
+        for mount in ["cert", "kubernetes"] {
+            let class = certified(&vault, &bao, "evil", mount, certificate);
+            let told = only(&*class, &evil).await.unwrap_err().to_string();
+            assert!(told.contains("bound to namespaces") && told.contains("evil"), "{certificate}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_class_shows_a_client_certificate_of_its_own_namespace_and_logs_in_with_its_token() {
+    let (bao, issuer, vault, folder) = with_a_platform();
+    move_certificate(&folder, "shop");
+    let pod = workload(&issuer, "web-0", "v0");
+
+    let class = certified(&vault, &bao, "shop", "kubernetes", "driver");
+
+    assert_eq!(only(&*class, &pod).await.unwrap(), "v");
+}
+
+#[tokio::test]
+async fn a_class_that_logs_in_by_its_token_never_logs_in_by_its_client_certificate() {
+    let (bao, issuer, vault, folder) = with_a_platform();
+    move_certificate(&folder, "shop");
+    let pod = workload(&issuer, "web-0", "v0");
+
+    let error = only(&*certified(&vault, &bao, "shop", "cert", "driver"), &pod).await.unwrap_err();
+
+    assert!(error.to_string().contains("judged the client certificate"), "{error}");
+    assert_eq!(error.kind(), provider::ErrorKind::Invalid, "no word of the store: it withdraws nothing");
+    assert_eq!(bao.requests("update", "auth/token/revoke-self"), 1, "nobody keeps that login");
+}
+
+#[tokio::test]
+async fn a_way_to_a_store_that_others_can_answer_on_is_refused_unless_the_administrator_allows_it() {
+    let (bao, issuer) = store();
+    bao.put("secret", "app", &json!({"key": "v"}));
+    let pod = workload(&issuer, "web-0", "v0");
+    let tls = bao.tls_address().replace("localhost", "127.0.0.1");
+    for (address, skip, told) in
+        [(bao.address(), "", "vaultAddress: it is http"), (tls, "true", "vaultSkipTLSVerify: ")]
+    {
+        let class = |allow_insecure| {
+            let vault = Vault::new(VaultConfig { allow_insecure, ..VaultConfig::default() }).unwrap();
+            // Another name than loopback's, so that it is not exempt.
+            let name = ("vaultTLSServerName", "elsewhere.test");
+            source(
+                &vault,
+                [
+                    ("vaultAddress", &address),
+                    ("vaultSkipTLSVerify", skip),
+                    name,
+                    ("roleName", "app"),
+                    ("objects", OBJECT),
+                ],
+            )
+        };
+
+        let before = bao.requests("update", "auth/kubernetes/login");
+        let refused = only(&*class(false), &pod).await.unwrap_err();
+        let logins = bao.requests("update", "auth/kubernetes/login") - before;
+        let read = only(&*class(true), &pod).await.unwrap();
+
+        assert_eq!((refused.kind(), logins, read.as_str()), (provider::ErrorKind::Invalid, 0, "v"));
+        let refused = refused.to_string();
+        assert!(refused.contains(told) && refused.contains("--allow-insecure-stores"), "{refused}");
+        assert!(!class(false).exposure().unwrap().is_allowed && class(true).exposure().unwrap().is_allowed);
+    }
 }
 
 #[tokio::test]
@@ -135,7 +264,7 @@ async fn everything_that_is_wrong_with_a_class_is_told_at_once() {
     let vault = Vault::new(VaultConfig::default()).unwrap();
     let told = |pairs: &[(&str, &str)]| {
         let parameters = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let errors = vault.source(&parameters).map(|_| ()).unwrap_err();
+        let errors = vault.source("shop", &parameters).map(|_| ()).unwrap_err();
         errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
 

@@ -23,8 +23,23 @@ pub(crate) fn class(vault: &Vault, objects: &str) -> Arc<dyn Source> {
     source(vault, [("roleName", "app"), ("objects", objects)])
 }
 
+/// A class of namespace `shop`.
 pub(crate) fn source<const N: usize>(vault: &Vault, pairs: [(&str, &str); N]) -> Arc<dyn Source> {
-    vault.source(&parameters(pairs)).unwrap()
+    source_of("shop", vault, pairs)
+}
+
+pub(crate) fn source_of<const N: usize>(
+    namespace: &str,
+    vault: &Vault,
+    pairs: [(&str, &str); N],
+) -> Arc<dyn Source> {
+    vault.source(namespace, &parameters(pairs)).unwrap()
+}
+
+/// A volume of a pod of another namespace, with its token.
+pub(crate) fn of_namespace(namespace: &str, issuer: &Issuer) -> Workload {
+    let token = issuer.mint(&Claims::of(namespace, "web").pod("web-0"));
+    Workload { identity: Identity::named(namespace, "web"), ..with_token(token, "web-0", "v0") }
 }
 
 /// The volume `volume` of pod `pod` of `shop/web`, with its token.

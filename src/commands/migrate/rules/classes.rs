@@ -1,14 +1,15 @@
 //! Classes: what is wrong with them, and what reads them.
 
 use manifest::{Class, LocatedClass};
-use provider::Source;
+use provider::{Invalid, Source};
 
 use super::super::inventory::Broken;
 use super::{ClassName, Effect, Judging, name_of};
 
-/// Parameters that are paths inside the Vault provider's container.
-const VAULT_FILES: [&str; 4] =
-    ["vaultCACertPath", "vaultCADirectory", "vaultTLSClientCertPath", "vaultTLSClientKeyPath"];
+/// Parameters that are paths of authorities inside the Vault provider's container.
+const VAULT_AUTHORITIES: [&str; 2] = ["vaultCACertPath", "vaultCADirectory"];
+/// Those of client certificates.
+const VAULT_CLIENT_FILES: [&str; 2] = ["vaultTLSClientCertPath", "vaultTLSClientKeyPath"];
 
 impl<'a> Judging<'a> {
     pub(super) fn all_classes(&mut self) {
@@ -38,7 +39,7 @@ impl<'a> Judging<'a> {
         if matches!(class.provider.as_str(), "vault" | "openbao") {
             self.vault(&object, class);
         }
-        match provider.source(&class.parameters) {
+        match provider.source(&class.namespace, &class.parameters) {
             Ok(source) => self.source(&object, located, &*source),
             Err(faults) => {
                 for fault in faults {
@@ -62,6 +63,9 @@ impl<'a> Judging<'a> {
                 fault.remedy,
             );
         }
+        if let Some(exposure) = source.exposure() {
+            self.exposure(object, &exposure.asked);
+        }
         let (Some(driver), Some(audience)) = (self.driver, source.audience()) else { return };
         if !driver.audiences.iter().any(|known| known == audience) {
             let reason = format!(
@@ -77,6 +81,20 @@ impl<'a> Judging<'a> {
         }
     }
 
+    /// A way to a store that upstream's provider goes and that others can read or answer on.
+    fn exposure(&mut self, object: &str, asked: &Invalid) {
+        let Invalid { key, reason, remedy, .. } = asked;
+        let leave = "allowInsecureStores in the chart, --allow-insecure-stores of the driver";
+        if self.ask.driver == super::super::UPSTREAM {
+            let reason =
+                format!("{key}: {reason}; it is allowed under this driver name only, with a warning");
+            let remedy = format!("{remedy}; then set {leave} to false");
+            return self.tell(Effect::Note, object.to_owned(), reason, remedy);
+        }
+        let reason = format!("{key}: {reason}; secretfs refuses it by default");
+        self.tell(Effect::Breaks, object.to_owned(), reason, format!("{remedy}; or set {leave} to true"));
+    }
+
     /// What the Vault provider had from its own flags and files.
     fn vault(&mut self, object: &str, class: &Class) {
         if !class.parameters.contains_key("vaultAddress") {
@@ -89,12 +107,27 @@ impl<'a> Judging<'a> {
                 "set vault.address in the chart, or vaultAddress here",
             );
         }
-        for key in VAULT_FILES.iter().filter(|key| class.parameters.contains_key(**key)) {
+        self.vault_files(object, class);
+    }
+
+    fn vault_files(&mut self, object: &str, class: &Class) {
+        let named = |key: &&&str| class.parameters.get(**key).is_some_and(|path| !path.is_empty());
+        for key in VAULT_AUTHORITIES.iter().filter(named) {
             let reason =
                 format!("{key} is a path in the Vault provider's container; secretfs looks below --tls-dir");
             let remedy =
-                "give the file to the chart (tls.configMap or tls.secret), and name it by its path there"
-                    .to_owned();
+                "give the file to the chart (tls.configMap or tls.secret), and name it by its path there";
+            self.tell(Effect::Changes, object.to_owned(), reason, remedy);
+        }
+        let namespace = &class.namespace;
+        for key in VAULT_CLIENT_FILES.iter().filter(named) {
+            let reason = format!(
+                "{key} names a client certificate, which upstream's provider lends to every class; secretfs binds it \
+                 to a namespace and looks below --tls-dir/{namespace}"
+            );
+            let remedy = format!(
+                "give the Secret to the chart (tls.clients, namespace {namespace}), and write tls.crt and tls.key here"
+            );
             self.tell(Effect::Changes, object.to_owned(), reason, remedy);
         }
     }
