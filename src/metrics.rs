@@ -79,6 +79,7 @@ pub struct Metrics {
     budget_exhausted: Family<ByProvider, Counter>,
     breakers: Breakers,
     withdrawals: Family<ByReason, Counter>,
+    task_restarts: Counter,
     lease_ends: Family<ByProviderAndOutcome, Counter>,
     insecure_stores: Family<ByState, Counter>,
     volumes: Gauge,
@@ -112,6 +113,7 @@ impl Default for Metrics {
             budget_exhausted: Family::default(),
             breakers: Breakers::default(),
             withdrawals: Family::default(),
+            task_restarts: Counter::default(),
             lease_ends: Family::default(),
             insecure_stores: Family::default(),
             volumes: Gauge::default(),
@@ -164,6 +166,11 @@ impl Metrics {
             "withdrawn",
             "Files that were taken back from mounted volumes, by the reason",
             self.withdrawals.clone(),
+        );
+        registry.register(
+            "volume_task_restarts",
+            "Tasks of volumes that ended by themselves, and were begun anew",
+            self.task_restarts.clone(),
         );
         registry.register("volumes", "Volumes that are mounted", self.volumes.clone());
         registry.register_with_unit(
@@ -262,6 +269,11 @@ impl Metrics {
         self.upstream.refresh(provider, outcome);
         let labels = ByProviderAndOutcome { provider: provider.label(), outcome: outcome.label() };
         self.refreshes.get_or_create(&labels).inc();
+    }
+
+    /// The task of a volume ended by itself, and was begun anew.
+    pub fn task_restarted(&self) {
+        self.task_restarts.inc();
     }
 
     /// How long a refresh took, whatever came of it.
@@ -440,6 +452,7 @@ mod tests {
             metrics.event(Telling::Dropped);
             metrics.secret_sync(Syncing::Refused);
             metrics.withdrawn(Withdrawal::Revoked, 2);
+            metrics.task_restarted();
             metrics.set_volumes(3, 4096);
             metrics.set_staleness(Duration::from_millis(1500));
             metrics.store_call(Provider::Vault, None, Duration::from_millis(250));

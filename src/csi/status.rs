@@ -106,7 +106,7 @@ fn store_code(kind: ErrorKind) -> Code {
         // For a volume that was never served, taken back and never there are the same.
         ErrorKind::NotFound | ErrorKind::Revoked => Code::NotFound,
         ErrorKind::Denied => Code::PermissionDenied,
-        ErrorKind::Unauthenticated => Code::Unauthenticated,
+        ErrorKind::Unauthenticated | ErrorKind::NoCredential => Code::Unauthenticated,
         ErrorKind::Unavailable => Code::Unavailable,
     }
 }
@@ -202,6 +202,7 @@ mod tests {
             (store(ErrorKind::Revoked), Code::NotFound),
             (store(ErrorKind::Denied), Code::PermissionDenied),
             (store(ErrorKind::Unauthenticated), Code::Unauthenticated),
+            (store(ErrorKind::NoCredential), Code::Unauthenticated),
             (store(ErrorKind::Unavailable), Code::Unavailable),
             (deadline(), Code::DeadlineExceeded),
             (kernel(io::ErrorKind::FileTooLarge), Code::ResourceExhausted),

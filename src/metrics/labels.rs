@@ -131,6 +131,7 @@ pub(super) fn kind_label(kind: ErrorKind) -> &'static str {
         ErrorKind::Revoked => "revoked",
         ErrorKind::Denied => "denied",
         ErrorKind::Unauthenticated => "unauthenticated",
+        ErrorKind::NoCredential => "no_credential",
         ErrorKind::Unavailable => "unavailable",
     }
 }

@@ -8,6 +8,7 @@ use provider::FileMode;
 use crate::mode::{Mounted, ShownFile};
 use crate::mounter::MountId;
 use crate::snapshot::{File, Snapshot};
+use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
 use crate::volume::served::Served;
 use crate::volume::table::unrecorded;
@@ -43,7 +44,7 @@ impl Volumes {
             let dropped = self.parts().records.remove(&record.id);
             return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
         };
-        let shown = self.shown(&publish, Some(&record), files);
+        let shown = self.parts().shown(&publish, Some(&record), files);
         self.serve(Served::adopted(Arc::clone(self.parts()), &record, mounted, shown));
         Ok(())
     }
@@ -66,12 +67,36 @@ impl Volumes {
         .await
     }
 
+    /// Serves what is mounted already, as it is until its store was read. `false` if that holds no files: nothing
+    /// that a container might start on.
+    pub(super) async fn take_over(&self, publish: &Publish) -> Result<bool, Error> {
+        let Some((mounted, files)) = self.find(publish, None).await?.filter(|(_, files)| !files.is_empty())
+        else {
+            return Ok(false);
+        };
+        let shown = self.parts().shown(publish, None, files);
+        let saved = self.parts().records.save(&VolumeRecord::new(publish, None, &shown, mounted.mount_id()));
+        saved.map_err(|source| unrecorded(publish, source))?;
+        let provider = self.provider_of(&publish.class).await.unwrap_or_default();
+        tracing::info!(volume = %publish.id, "taking over what another driver mounted");
+        self.parts().reporter.published(publish, &provider, &shown);
+        self.serve(Served::taken_over(Arc::clone(self.parts()), publish.clone(), mounted, shown));
+        Ok(true)
+    }
+}
+
+impl Parts {
     /// The snapshot that is shown, as its record tells it, or as it looks.
-    fn shown(&self, publish: &Publish, record: Option<&VolumeRecord>, files: Vec<ShownFile>) -> Snapshot {
+    pub(super) fn shown(
+        &self,
+        publish: &Publish,
+        record: Option<&VolumeRecord>,
+        files: Vec<ShownFile>,
+    ) -> Snapshot {
         let default = publish.appearance.file_mode();
         let file = |shown: ShownFile| {
             let recorded = record.and_then(|record| record.files.get(shown.path.as_str()));
-            let computed = || self.parts().key.fingerprint(&shown.path, shown.contents.expose());
+            let computed = || self.key.fingerprint(&shown.path, shown.contents.expose());
             let fingerprint = recorded.map_or_else(computed, |file| file.fingerprint.clone());
             let version = recorded.and_then(|file| file.version.clone());
             let looks = Some(shown.mode).filter(|mode| *mode != default);
@@ -80,22 +105,5 @@ impl Volumes {
             (shown.path, File { contents: shown.contents, mode, fingerprint, version })
         };
         files.into_iter().map(file).collect()
-    }
-
-    /// Serves what is mounted already, as it is until its store was read. `false` if that holds no files: nothing
-    /// that a container might start on.
-    pub(super) async fn take_over(&self, publish: &Publish) -> Result<bool, Error> {
-        let Some((mounted, files)) = self.find(publish, None).await?.filter(|(_, files)| !files.is_empty())
-        else {
-            return Ok(false);
-        };
-        let shown = self.shown(publish, None, files);
-        let saved = self.parts().records.save(&VolumeRecord::new(publish, None, &shown, mounted.mount_id()));
-        saved.map_err(|source| unrecorded(publish, source))?;
-        let provider = self.provider_of(&publish.class).await.unwrap_or_default();
-        tracing::info!(volume = %publish.id, "taking over what another driver mounted");
-        self.parts().reporter.published(publish, &provider, &shown);
-        self.serve(Served::taken_over(Arc::clone(self.parts()), publish.clone(), mounted, shown));
-        Ok(true)
     }
 }

@@ -12,7 +12,7 @@ use crate::metrics::Withdrawal;
 use crate::readings::Held;
 use crate::snapshot::{File, Fingerprint, FingerprintKey, Snapshot};
 use crate::volume::extent::Extent;
-use crate::volume::freshness::{Condition, Freshness, Notice, Policy};
+use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
 use crate::volume::parts::Pace;
 use crate::volume::reader::{Demand, Reader, Readout};
 use crate::volume::report::Outlook;
@@ -214,7 +214,7 @@ impl Content {
 
     fn failed(&mut self, index: usize, object: &ObjectRef, error: Error, notice: Notice) {
         let now = Instant::now();
-        let refused = !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Invalid);
+        let refused = freshness::is_a_word_of_the_store(error.kind());
         let (name, total) = (self.turned_name(index), self.reader.total());
         let Some(state) = self.objects.get_mut(index) else { return };
         let turning = refused && state.good().is_some() && !notice.settles(&error);

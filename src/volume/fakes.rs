@@ -31,6 +31,7 @@ pub(super) enum Say {
     Error(ErrorKind),
     Wait(Duration),
     Hang,
+    Panic,
 }
 
 #[derive(Default)]
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) announced: watch::Sender<u64>,
     /// Whether each login hears them, and not whoever asks the source.
     pub(super) logins_hear: bool,
+    /// Whether logins take a token.
+    pub(super) wants_tokens: bool,
     /// The newest tokens that logins were handed.
     pub(super) handed: Vec<String>,
     pub(super) answers: HashMap<String, Say>,
@@ -159,6 +162,10 @@ impl Source for FakeSource {
         None
     }
 
+    fn needs_credentials(&self) -> bool {
+        self.store.0.lock().unwrap().wants_tokens
+    }
+
     fn objects(&self) -> &[ObjectRef] {
         &self.objects
     }
@@ -166,6 +173,9 @@ impl Source for FakeSource {
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
         self.store.hang_at(Some(&self.name)).await;
         let mut state = self.store.0.lock().unwrap();
+        if state.wants_tokens && workload.tokens.is_empty() {
+            return Err(Error::new(ErrorKind::NoCredential, "no token"));
+        }
         let identity = workload.identity.to_string();
         let cached = match tenure {
             Tenure::Shared => state.shared.get(&identity),
@@ -269,6 +279,7 @@ impl Session for FakeSession {
                 Err(Error::new(ErrorKind::Unavailable, "slow down").retry_after(Some(wait.into())))
             }
             Some(Say::Hang) => std::future::pending().await,
+            Some(Say::Panic) => panic!("hunter2"),
             None => Err(Error::new(ErrorKind::NotFound, "no such secret")),
         }
     }

@@ -63,7 +63,7 @@ impl Notice {
 pub enum Condition {
     /// The store confirmed it at the last try.
     Fresh,
-    /// The store did not answer; the last good contents are shown.
+    /// The store did not answer, or was not asked for want of a token; the last good contents are shown.
     Stale,
     /// The store refuses it, or has it no more without saying so.
     Denied,
@@ -107,6 +107,8 @@ struct Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Away,
+    /// For want of what it would judge.
+    Unasked,
     Refused,
     Revoked,
 }
@@ -134,7 +136,7 @@ impl Freshness {
 
     /// The store did not give the object.
     pub fn fail(&mut self, error: Error, notice: Notice, policy: &Policy, braked: bool, now: Instant) {
-        let kind = turn(&error);
+        let kind = turn_of(error.kind());
         let since =
             self.trouble.as_ref().filter(|trouble| trouble.kind == kind).map_or(now, |trouble| trouble.since);
         let settled = notice.settles(&error);
@@ -159,11 +161,15 @@ impl Freshness {
         if wants_it_gone(trouble, policy) {
             return Outlook::GoWhenConfirmed;
         }
-        let ages = policy.on_stale == OnStale::Remove && policy.max_stale.is_some();
+        let ages =
+            policy.on_stale == OnStale::Remove && policy.max_stale.is_some() && trouble.kind != Turn::Unasked;
         if ages { Outlook::StayUntilTooOld } else { Outlook::Stay }
     }
 
     fn is_too_old(&self, policy: &Policy, now: Instant) -> bool {
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.kind == Turn::Unasked) {
+            return false;
+        }
         let age = self.good.as_ref().map(|good| now.saturating_duration_since(good.confirmed));
         policy.on_stale == OnStale::Remove && age.zip(policy.max_stale).is_some_and(|(age, most)| age > most)
     }
@@ -173,8 +179,9 @@ impl Freshness {
         let trouble = self.trouble.as_ref()?;
         let good = self.good.as_ref()?;
         let confirm =
-            (trouble.kind != Turn::Away && !trouble.confirmed).then(|| trouble.since.later(CONFIRM_AFTER));
-        let stale = policy.max_stale.filter(|_| policy.on_stale == OnStale::Remove).map(|most| {
+            (trouble.kind.is_told() && !trouble.confirmed).then(|| trouble.since.later(CONFIRM_AFTER));
+        let ages = policy.on_stale == OnStale::Remove && trouble.kind != Turn::Unasked;
+        let stale = policy.max_stale.filter(|_| ages).map(|most| {
             // Just past it: at the very instant it is not yet too old.
             good.confirmed.later(most).later(Duration::from_millis(1))
         });
@@ -198,7 +205,7 @@ impl Freshness {
 
     /// Whether polling found it refused or taken back.
     pub fn has_turned(&self) -> bool {
-        self.trouble.as_ref().is_some_and(|trouble| trouble.kind != Turn::Away)
+        self.trouble.as_ref().is_some_and(|trouble| trouble.kind.is_told())
     }
 
     /// Whether the store was there at the last try.
@@ -217,7 +224,7 @@ impl Freshness {
             None if self.missing => Condition::Missing,
             None => Condition::Fresh,
             Some(trouble) => match trouble.kind {
-                Turn::Away => Condition::Stale,
+                Turn::Away | Turn::Unasked => Condition::Stale,
                 Turn::Refused => Condition::Denied,
                 Turn::Revoked => Condition::Revoked,
             },
@@ -228,17 +235,30 @@ impl Freshness {
 /// Whether the class has a file taken away over this trouble, once it is confirmed.
 fn wants_it_gone(trouble: &Trouble, policy: &Policy) -> bool {
     match trouble.kind {
-        Turn::Away => false,
+        Turn::Away | Turn::Unasked => false,
         Turn::Refused => policy.on_denied == OnDenied::Remove,
         Turn::Revoked => policy.on_revoked == OnRevoked::Remove,
     }
 }
 
+impl Turn {
+    /// Whether the store said so.
+    fn is_told(self) -> bool {
+        matches!(self, Self::Refused | Self::Revoked)
+    }
+}
+
+/// Whether an error of that kind is the store's own word on the object, and neither its silence nor ours.
+pub fn is_a_word_of_the_store(kind: ErrorKind) -> bool {
+    turn_of(kind).is_told()
+}
+
 /// An answer that does not make sense is an outage; a bare *not found* is a refusal:
 /// it may be a moved path, a lost grant or a restore.
-fn turn(error: &Error) -> Turn {
-    match error.kind() {
+fn turn_of(kind: ErrorKind) -> Turn {
+    match kind {
         ErrorKind::Unavailable | ErrorKind::Invalid => Turn::Away,
+        ErrorKind::NoCredential => Turn::Unasked,
         ErrorKind::Denied | ErrorKind::Unauthenticated | ErrorKind::NotFound => Turn::Refused,
         ErrorKind::Revoked => Turn::Revoked,
     }
@@ -333,6 +353,27 @@ mod tests {
 
         fail(&mut freshness, ErrorKind::Denied, &policy, now + CONFIRM_AFTER);
         assert!(freshness.is_withdrawn());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_store_was_not_asked_takes_nothing_back_however_long_it_lasts() {
+        let (mut freshness, now) = served();
+        let policy = Policy {
+            max_stale: Some(Duration::from_secs(60)),
+            on_stale: OnStale::Remove,
+            on_denied: OnDenied::Remove,
+            on_revoked: OnRevoked::Remove,
+        };
+        for minutes in 0..100 {
+            let at = now + Duration::from_secs(60 * minutes);
+            for notice in [Notice::Polled, Notice::Pushed] {
+                let unasked = Error::new(ErrorKind::NoCredential, "no token");
+                freshness.fail(unasked, notice, &policy, false, at);
+            }
+        }
+        assert!(freshness.good().is_some() && !freshness.has_turned());
+        assert_eq!(freshness.condition(), Condition::Stale);
+        assert_eq!(freshness.reconsider_at(&policy), None);
     }
 
     #[tokio::test(start_paused = true)]

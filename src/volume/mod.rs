@@ -23,6 +23,7 @@ pub mod stores;
 mod subpath;
 mod table;
 pub mod tenancy;
+mod upkeep;
 
 #[cfg(test)]
 mod fakes;

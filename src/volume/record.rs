@@ -93,6 +93,13 @@ impl VolumeRecord {
         }
     }
 
+    /// The same where the tokens or credentials that the volume came with were lost with an earlier process.
+    #[must_use]
+    pub fn without_credentials(mut self, lost: bool) -> Self {
+        self.had_credentials |= lost;
+        self
+    }
+
     /// The class as the volume saw it last.
     pub fn last_class(&self) -> Option<Class> {
         Class::read(self.manifest.as_ref()?).ok()?.pop()
@@ -173,6 +180,11 @@ impl Records {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// The record of one volume, if there is one that can be read.
+    pub fn of(&self, id: &VolumeId) -> Option<VolumeRecord> {
+        read(&self.path(id)).ok()
     }
 
     /// Every record that can be read. One that cannot is logged and removed: its volume is

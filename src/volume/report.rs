@@ -46,6 +46,8 @@ pub enum What {
     Withdrawn(Withdrawn),
     /// It could not be refreshed.
     Failed(ErrorKind, String, Outlook),
+    /// Its task ended by itself, and another goes on. What it shows stays.
+    BegunAnew(&'static str),
     /// It is fresh again.
     Recovered,
     /// These containers mount single files of it by `subPath`, which no rotation reaches.
@@ -208,6 +210,13 @@ impl Reporter {
         }
         tracing::warn!(volume = %publish.id, %error, "not refreshed");
         self.tell(publish, What::Failed(error.kind(), error.to_string(), outlook));
+    }
+
+    /// The task of a volume ended by itself, and another goes on; `words` are for people.
+    pub fn begun_anew(&self, publish: &Publish, words: &'static str) {
+        self.metrics.task_restarted();
+        tracing::error!(volume = %publish.id, class = %publish.class, words);
+        self.tell(publish, What::BegunAnew(words));
     }
 
     /// A refresh that failed before succeeded.

@@ -20,6 +20,7 @@ use crate::volume::report::Outlook;
 use crate::volume::site::VolumeSite;
 use crate::volume::status::{self, VolumeState};
 use crate::volume::store_health::Attempt;
+use crate::volume::upkeep::{Newest, Remains};
 use crate::volume::{self, Publish};
 
 /// First pause after a failed refresh; doubled with each further one.
@@ -62,10 +63,17 @@ pub struct Served {
     last_class: Option<Class>,
     /// Whether tokens and credentials were lost with an earlier process.
     lost_credentials: bool,
+    /// When the store last confirmed what an earlier task showed, where this one goes on with it.
+    confirmed: Option<Instant>,
+    /// Whether the task before ended by itself, and nothing was read since.
+    begun_anew: bool,
+    newest: Newest,
     state: watch::Sender<VolumeState>,
-    /// Held by what writes files and records, which goes on where whoever waits for it is stopped.
-    writing: Arc<Mutex<()>>,
+    writing: Writing,
 }
+
+/// Held by what writes files and records, which goes on where whoever waits for it is stopped.
+pub(super) type Writing = Arc<Mutex<()>>;
 
 enum Wake {
     Timer,
@@ -121,6 +129,32 @@ impl Served {
         served
     }
 
+    /// A volume whose task ended by itself. What it shows is as old as it was then.
+    pub(super) fn begun_anew(remains: Remains, record: Option<&VolumeRecord>, shown: Snapshot) -> Self {
+        let publish = remains.publish();
+        let confirmed = remains.state.borrow().confirmed;
+        let Remains { parts, mounted, site, newest, state, writing, .. } = remains;
+        let has_none = publish.workload.tokens.is_empty() && publish.workload.credentials.is_empty();
+        let mut served = Self::bare(parts, publish, mounted, shown, site);
+        served.lost_credentials = has_none && record.is_some_and(|record| record.had_credentials);
+        served.last_class = record.and_then(VolumeRecord::last_class);
+        served.begun_anew = true;
+        Self { confirmed, newest, state, writing, ..served }
+    }
+
+    /// What is to stay of the volume where its task ends by itself.
+    pub(super) fn remains(&self) -> Remains {
+        Remains {
+            parts: Arc::clone(&self.parts),
+            publish: self.publish.clone(),
+            newest: self.newest.clone(),
+            mounted: Arc::clone(&self.mounted),
+            site: Arc::clone(&self.site),
+            state: self.state.clone(),
+            writing: Arc::clone(&self.writing),
+        }
+    }
+
     fn bare(
         parts: Arc<Parts>,
         publish: Publish,
@@ -129,6 +163,7 @@ impl Served {
         site: Arc<VolumeSite>,
     ) -> Self {
         let state = watch::Sender::new(VolumeState::new(&publish));
+        let newest = Newest::new(&publish.workload);
         Self {
             publish,
             content: None,
@@ -142,6 +177,9 @@ impl Served {
             class_error: None,
             last_class: None,
             lost_credentials: false,
+            confirmed: None,
+            begun_anew: false,
+            newest,
             state,
             writing: Arc::default(),
         }
@@ -153,7 +191,7 @@ impl Served {
     }
 
     /// Keeps the volume fresh until `stop`, then gives it back as it is.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken) -> Self {
+    pub(super) async fn run(mut self, orders: &mut mpsc::Receiver<Order>, stop: &CancellationToken) -> Self {
         let mut classes = self.parts.classes.changes();
         loop {
             let due = self.next_due();
@@ -187,6 +225,7 @@ impl Served {
             Wake::Pushed(at) => drop(self.refresh(Some(Instant::from_std(at)), Notice::Pushed).await),
             Wake::Class => self.on_class().await,
             Wake::Order(Some(Order::Credentials(workload))) => {
+                self.newest.set(&workload);
                 self.publish.workload = *workload;
                 self.on_credentials().await;
             }
@@ -229,9 +268,12 @@ impl Served {
         if let Some(content) = &self.content {
             content.reader.hand_over(&self.publish.workload);
         }
-        let refused = |error: &Error| matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated);
+        let refused = |error: &Error| {
+            matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated | ErrorKind::NoCredential)
+        };
         let waited = self.awaits_credentials();
-        self.lost_credentials = false;
+        let workload = &self.publish.workload;
+        self.lost_credentials &= workload.tokens.is_empty() && workload.credentials.is_empty();
         if (waited || self.failed.as_ref().is_some_and(refused)) && !self.is_static() {
             drop(self.refresh(None, Notice::Polled).await);
         }
@@ -287,7 +329,7 @@ impl Served {
     /// Writes down how the volume is served now.
     async fn save(&self) {
         let class = self.content.as_ref().map(|content| &**content.class());
-        let record = VolumeRecord::new(&self.publish, class, &self.shown, self.mounted.mount_id());
+        let record = self.record(class, &self.shown);
         let records = self.parts.records.clone();
         let writing = Arc::clone(&self.writing).lock_owned().await;
         let saved = volume::blocking(move || {
@@ -297,6 +339,12 @@ impl Served {
         if let Ok(saved) = saved.await {
             tell_if_unsaved(saved);
         }
+    }
+
+    /// The record of the volume showing `snapshot`: it keeps that there were credentials, though they are lost.
+    fn record(&self, class: Option<&Class>, snapshot: &Snapshot) -> VolumeRecord {
+        VolumeRecord::new(&self.publish, class, snapshot, self.mounted.mount_id())
+            .without_credentials(self.lost_credentials)
     }
 
     /// Serves `class` from now on. Tells whether it differs from what was served.
@@ -314,7 +362,7 @@ impl Served {
                 let kept = self.parts.revocations.kept_of(&self.publish.id)?;
                 let mut content = self.parts.content(&self.publish, class, source, &self.site);
                 content.reader.tenancy.inherit(kept);
-                content.carry(&self.shown, Instant::now());
+                content.carry(&self.shown, self.confirmed.unwrap_or_else(Instant::now));
                 *old = Some(content);
             }
         }
@@ -375,7 +423,7 @@ impl Served {
         crate::failpoint::hit("refresh.read");
         let snapshot = assembled.snapshot.clone();
         let class = self.content.as_ref().map(|content| &**content.class());
-        let record = VolumeRecord::new(&self.publish, class, &snapshot, self.mounted.mount_id());
+        let record = self.record(class, &snapshot);
         let (mounted, records, withdrawn) =
             (Arc::clone(&self.mounted), self.parts.records.clone(), assembled.withdrawn.clone());
         let writing = Arc::clone(&self.writing).lock_owned().await;
@@ -407,6 +455,7 @@ impl Served {
                 }
                 self.failures = 0;
                 self.retry_at = None;
+                self.begun_anew = false;
             }
             Some(error) => {
                 self.failures = self.failures.saturating_add(1);
@@ -454,8 +503,9 @@ impl Served {
         times.into_iter().flatten().min().map_or(idle, |at| at.max(floor))
     }
 
-    fn describe(&self) {
+    pub(super) fn describe(&self) {
         let state = status::describe(&self.publish, self.content.as_ref(), &self.shown, self.failed.as_ref());
+        let state = if self.begun_anew { state.unattended(self.confirmed) } else { state };
         let class_error = self.class_error.clone().map(|error| (ErrorKind::Invalid, error));
         self.state.send_replace(VolumeState {
             failure: class_error.or(state.failure),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::snapshot::{Fingerprint, Snapshot};
 use crate::volume::content::Content;
 use crate::volume::freshness::Condition;
-use crate::volume::{ClassName, Publish, VolumeId};
+use crate::volume::{ClassName, Publish, VolumeId, upkeep};
 
 /// How a volume is doing.
 #[derive(Debug, Clone)]
@@ -101,6 +101,19 @@ impl VolumeState {
             is_kept_fresh: true,
             sub_paths: Vec::new(),
         }
+    }
+}
+
+impl VolumeState {
+    /// The same of a volume whose task ended by itself: what it shows was confirmed at `confirmed`, and nothing of
+    /// it is fresh before its store was read again.
+    pub(super) fn unattended(mut self, confirmed: Option<Instant>) -> Self {
+        for object in self.objects.iter_mut().filter(|object| object.condition == Condition::Fresh) {
+            object.condition = Condition::Stale;
+            object.error.get_or_insert_with(|| upkeep::ENDED.to_owned());
+        }
+        let failure = self.failure.take().unwrap_or((ErrorKind::Unavailable, upkeep::ENDED.to_owned()));
+        Self { failure: Some(failure), confirmed: confirmed.or(self.confirmed), ..self }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::volume::report::Happening;
 use crate::volume::served::{Order, Served};
 use crate::volume::site::VolumeSite;
 use crate::volume::status::VolumeState;
+use crate::volume::upkeep::{self, Remains};
 use crate::volume::{ClassName, Error, Publish, Published, VolumeId, blocking};
 
 /// Orders that may wait for a volume that is reading.
@@ -60,6 +61,8 @@ pub(super) struct Entry {
     pub(super) publish: Publish,
     mounted: Arc<dyn Mounted>,
     site: Arc<VolumeSite>,
+    /// With what its task is begun anew.
+    remains: Remains,
     orders: mpsc::Sender<Order>,
     state: watch::Receiver<VolumeState>,
     /// What other parts found not to be as the class wants it.
@@ -73,7 +76,26 @@ pub(super) struct Entry {
 impl Entry {
     fn state(&self) -> VolumeState {
         let sub_paths = self.sub_paths.lock().unwrap_or_else(PoisonError::into_inner);
-        VolumeState { sub_paths: sub_paths.iter().cloned().collect(), ..self.state.borrow().clone() }
+        let state = self.state.borrow().clone();
+        let state = if self.is_unattended() {
+            VolumeState { next_try: None, ..state.unattended(None) }
+        } else {
+            state
+        };
+        VolumeState { sub_paths: sub_paths.iter().cloned().collect(), ..state }
+    }
+
+    /// Ends its task as nobody should.
+    #[cfg(test)]
+    pub(super) fn abandon(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        task.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Whether its task has ended though nobody stopped it.
+    fn is_unattended(&self) -> bool {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        task.as_ref().is_some_and(JoinHandle::is_finished) && !self.stop.is_cancelled()
     }
 }
 
@@ -198,6 +220,11 @@ impl Volumes {
             self.stop(&publish.id).await;
             return self.first_publish(&publish, &mut String::new()).await.map(|()| Published::Mounted);
         }
+        if entry.is_unattended() {
+            entry.remains.newest.set(&publish.workload);
+            self.serve(entry.remains.begin_anew().await);
+            return Ok(Published::Already);
+        }
         // A volume that is reading has room for some orders; the newest tokens come with the next call.
         let _ = entry.orders.try_send(Order::Credentials(Box::new(publish.workload)));
         Ok(Published::Already)
@@ -284,11 +311,13 @@ impl Volumes {
         let publish = served.publish.clone();
         let (mounted, state) = (Arc::clone(&served.mounted), served.state());
         let site = Arc::clone(&served.site);
-        let task = Mutex::new(Some(tokio::spawn(served.run(inbox, stop.clone()))));
+        let remains = served.remains();
+        let task = Mutex::new(Some(tokio::spawn(upkeep::keep(served, inbox, stop.clone()))));
         let entry = Arc::new(Entry {
             publish,
             mounted,
             site,
+            remains,
             orders,
             state,
             stop,

@@ -25,6 +25,7 @@ use crate::volume::{ClassName, Error, Publish, RefreshOutcome, VolumeId, Volumes
 mod defaults;
 mod fairness;
 mod starting;
+mod upkeep;
 
 const REFRESH: Duration = Duration::from_secs(60);
 /// One refresh interval with the most that jitter adds.

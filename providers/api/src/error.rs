@@ -22,6 +22,9 @@ pub enum ErrorKind {
     Denied,
     /// The store does not accept the workload's identity.
     Unauthenticated,
+    /// The store was not asked: the token or credential that it would judge is not there. That is no word of the
+    /// store's, and nothing is taken back for it.
+    NoCredential,
     /// The store is away, slow, shedding load or not making sense.
     Unavailable,
 }

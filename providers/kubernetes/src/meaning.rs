@@ -96,7 +96,7 @@ impl Refusal<'_> {
             ErrorKind::Unavailable if matches!(self.status, 300..=404) => {
                 Some("is --kubernetes-api-server the address of an API server?".to_owned())
             }
-            ErrorKind::Unavailable | ErrorKind::Invalid | ErrorKind::Revoked => None,
+            ErrorKind::Unavailable | ErrorKind::Invalid | ErrorKind::Revoked | ErrorKind::NoCredential => None,
         }
     }
 }

@@ -40,7 +40,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` if there is no token.
+    /// `NoCredential` if there is no token.
     pub(crate) fn of(workload: &Workload) -> Result<(Self, SecretBytes)> {
         let namespace = &workload.identity.namespace;
         let own = workload.tokens.get(AUDIENCE);
@@ -63,12 +63,12 @@ impl Reader {
 
 fn no_token(reader: &Reader) -> Error {
     let text = format!("no token of {} for the API server came with the volume", reader.identity);
-    Error::new(ErrorKind::Unauthenticated, text)
+    Error::new(ErrorKind::NoCredential, text)
         .remedy("add `audience: \"\"` to tokenRequests of the CSIDriver object")
 }
 
 fn no_credential() -> Error {
-    Error::new(ErrorKind::Unauthenticated, "no token for the API server is given")
+    Error::new(ErrorKind::NoCredential, "no token for the API server is given")
         .remedy("give one with --credential token=FILE")
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!((identity_of_pod.as_str(), token.as_str()), ("system:serviceaccount:shop:till", "t"));
 
         let refused = identity(&workload(true, None, Some("stolen"))).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Unauthenticated);
+        assert_eq!(refused.kind(), ErrorKind::NoCredential);
         assert!(refused.to_string().contains("tokenRequests"), "{refused}");
     }
 

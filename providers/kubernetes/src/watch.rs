@@ -175,7 +175,7 @@ impl Watch {
                 sleep(Span::from(REFUSED).times(1.0 + fastrand::f64()).get()).await;
             }
             // A newer token comes with kubelet's next republish.
-            ErrorKind::Unauthenticated => {
+            ErrorKind::Unauthenticated | ErrorKind::NoCredential => {
                 tokio::select! {
                     Ok(()) = self.token.changed() => {}
                     () = sleep(REFUSED) => {}

@@ -124,7 +124,7 @@ impl Refusal<'_> {
             }
             (ErrorKind::Invalid, 405) => Some("correct method"),
             (ErrorKind::Invalid, _) => Some("correct secretPath, method and secretArgs"),
-            (ErrorKind::Unavailable, _) => None,
+            (ErrorKind::Unavailable | ErrorKind::NoCredential, _) => None,
         }
     }
 }

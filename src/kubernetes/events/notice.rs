@@ -150,6 +150,7 @@ fn words(what: &What) -> Option<(Reason, String)> {
                 containers.join(", ")
             ),
         ),
+        What::BegunAnew(words) => (Reason::RefreshFailed, (*words).to_owned()),
         What::Recovered => (Reason::Recovered, "refreshed again".to_owned()),
         What::Unpublished => return None,
     })
@@ -182,7 +183,7 @@ fn failure(kind: ErrorKind) -> Reason {
         // Of what was served, a bare *not found* is a denial.
         ErrorKind::Denied | ErrorKind::Unauthenticated | ErrorKind::NotFound => Reason::Denied,
         ErrorKind::Revoked => Reason::Revoked,
-        ErrorKind::Invalid => Reason::RefreshFailed,
+        ErrorKind::Invalid | ErrorKind::NoCredential => Reason::RefreshFailed,
     }
 }
 

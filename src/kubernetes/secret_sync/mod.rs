@@ -164,7 +164,11 @@ impl SecretSync {
             }
             // What was read before is no news: another node may have written newer values.
             What::StartedCached(_) => drop(self.changes.remove(&happening.volume)),
-            What::SubPath(_) | What::Failed(..) | What::Recovered | What::Unpublished => return,
+            What::SubPath(_)
+            | What::Failed(..)
+            | What::BegunAnew(_)
+            | What::Recovered
+            | What::Unpublished => return,
         }
         self.is_due(happening.class.clone(), Instant::now().later(GATHER));
     }

@@ -43,7 +43,7 @@ impl Applicant<'_> {
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` if the store does not accept it or a credential is missing, which the message names.
+    /// `Unauthenticated` if the store does not accept it; `NoCredential` if one is missing, which the message names.
     pub(crate) async fn log_in(self, connection: &Connection) -> Result<Granted> {
         match self.auth.method {
             Method::Kubernetes | Method::Jwt => {
@@ -95,17 +95,18 @@ impl Applicant<'_> {
                 "{self}: no service account token for audience {:?} (there is: {have})",
                 self.audience
             );
-            Error::new(ErrorKind::Unauthenticated, message)
+            Error::new(ErrorKind::NoCredential, message)
                 .remedy("add the audience to tokenRequests of the CSIDriver object, or correct `audience`")
         })
     }
 
     fn credential(&self, key: &str) -> Result<&SecretBytes> {
         self.workload.credentials.get(key).ok_or_else(|| {
-            Error::new(ErrorKind::Unauthenticated, format!("{self}: the credential {key:?} is missing"))
-                .remedy(format!(
+            Error::new(ErrorKind::NoCredential, format!("{self}: the credential {key:?} is missing")).remedy(
+                format!(
                     "put it into the Secret that nodePublishSecretRef names, or give --credential {key}=FILE"
-                ))
+                ),
+            )
         })
     }
 

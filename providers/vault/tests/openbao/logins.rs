@@ -245,6 +245,7 @@ async fn an_approle_logs_in_with_the_workloads_credentials() {
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(!error.to_string().contains("5ecret-guess"), "{error}");
     let error = only(&*source, &with_credentials([("role_id", "x")])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoCredential);
     assert!(error.to_string().contains("\"role-id\" is missing"), "{error}");
     assert!(error.to_string().contains("nodePublishSecretRef"), "{error}");
 }

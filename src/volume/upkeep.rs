@@ -1,0 +1,117 @@
+//! The task of one served volume, watched: where it ends by itself it is begun anew, with what is known of the volume.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use provider::{Span, Workload};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::mode::Mounted;
+use crate::volume::parts::Parts;
+use crate::volume::served::{Order, Served, Writing};
+use crate::volume::site::VolumeSite;
+use crate::volume::status::VolumeState;
+use crate::volume::{Publish, blocking};
+
+/// Pause before the first new beginning; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause before a new beginning.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A task that went on for so long after it was begun anew begins the count again.
+const LASTED: Duration = Duration::from_secs(600);
+
+/// What people read of a volume whose task ended, until its store was read again.
+pub(super) const ENDED: &str = "the task that refreshes this volume ended by itself, which is a fault of secretfs; \
+    it is begun anew, and the files stay as they are meanwhile; please report it with the log";
+
+/// The newest tokens and credentials of a volume, for its task and for the one after it.
+#[derive(Debug, Clone)]
+pub(super) struct Newest(Arc<Mutex<Workload>>);
+
+impl Newest {
+    pub(super) fn new(workload: &Workload) -> Self {
+        Self(Arc::new(Mutex::new(workload.clone())))
+    }
+
+    pub(super) fn set(&self, workload: &Workload) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = workload.clone();
+    }
+
+    fn get(&self) -> Workload {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What stays of a volume whose task ended.
+#[derive(Debug, Clone)]
+pub(super) struct Remains {
+    pub(super) parts: Arc<Parts>,
+    pub(super) publish: Publish,
+    pub(super) newest: Newest,
+    pub(super) mounted: Arc<dyn Mounted>,
+    pub(super) site: Arc<VolumeSite>,
+    pub(super) state: watch::Sender<VolumeState>,
+    pub(super) writing: Writing,
+}
+
+impl Remains {
+    /// The wish that made the volume, with the newest tokens.
+    pub(super) fn publish(&self) -> Publish {
+        Publish { workload: self.newest.get(), ..self.publish.clone() }
+    }
+
+    /// The volume as its record and its mount tell it, for another task; whoever listens is told.
+    pub(super) async fn begin_anew(&self) -> Served {
+        let (parts, mounted, id) =
+            (Arc::clone(&self.parts), Arc::clone(&self.mounted), self.publish.id.clone());
+        // What the ended task was writing is written to its end.
+        drop(self.writing.lock().await);
+        let found = blocking(move || {
+            let record = parts.records.of(&id);
+            let files = mounted.contents()?;
+            Ok((record, files))
+        });
+        let (record, files) = match found.await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(volume = %self.publish.id, %error, "the files of the volume cannot be read back");
+                (None, Vec::new())
+            }
+        };
+        let shown = self.parts.shown(&self.publish, record.as_ref(), files);
+        self.parts.reporter.begun_anew(&self.publish, ENDED);
+        let served = Served::begun_anew(self.clone(), record.as_ref(), shown);
+        served.describe();
+        served
+    }
+}
+
+/// Keeps a volume fresh until `stop`, then gives it back as it is.
+pub(super) async fn keep(
+    served: Served,
+    mut orders: mpsc::Receiver<Order>,
+    stop: CancellationToken,
+) -> Served {
+    let remains = served.remains();
+    let (mut next, mut pause, mut begun) = (served, Span::from(FIRST_PAUSE), Instant::now());
+    loop {
+        // A panic's message may hold anything, and is not told.
+        if let Ok(stopped) = AssertUnwindSafe(next.run(&mut orders, &stop)).catch_unwind().await {
+            return stopped;
+        }
+        if begun.elapsed() > LASTED {
+            pause = Span::from(FIRST_PAUSE);
+        }
+        next = remains.begin_anew().await;
+        tokio::select! {
+            () = stop.cancelled() => return next,
+            () = sleep(pause.get()) => {}
+        }
+        pause = pause.times(2.0).min(LONGEST_PAUSE.into());
+        begun = Instant::now();
+    }
+}
