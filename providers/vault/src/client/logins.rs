@@ -51,7 +51,7 @@ pub(crate) struct Mount {
 /// Login mounts that are known for one namespace at most; beyond it another is learnt anew.
 const MOST_KINDS: usize = 64;
 /// Login mounts that are known in all.
-const MOST_KINDS_IN_ALL: usize = 4096;
+const MOST_KINDS_IN_ALL: usize = 1024;
 
 /// Every login of the process. It knows logins, and does not keep them: one that nobody holds is gone.
 #[derive(Debug, Default)]
@@ -81,15 +81,23 @@ struct Kinds(HashMap<Mount, Kind>);
 impl Kinds {
     /// Makes room for one more of `namespace`: of its own first, then of whose namespace has the most.
     fn make_room(&mut self, namespace: &str) {
-        let mut counts = HashMap::<&str, usize>::new();
-        self.0.keys().for_each(|mount| *counts.entry(&mount.namespace).or_default() += 1);
-        let crowded = counts.get(namespace).is_some_and(|count| *count >= MOST_KINDS);
-        let most =
-            counts.iter().max_by_key(|(_, count)| **count).map(|(namespace, _)| (*namespace).to_owned());
-        let full = self.0.len() >= MOST_KINDS_IN_ALL;
-        let of = if crowded { Some(namespace.to_owned()) } else { most.filter(|_| full) };
+        let own = self.0.keys().filter(|mount| mount.namespace == namespace).count();
+        let of = if own >= MOST_KINDS {
+            Some(namespace.to_owned())
+        } else if self.0.len() >= MOST_KINDS_IN_ALL {
+            self.most_crowded()
+        } else {
+            None
+        };
         let forgotten = of.and_then(|of| self.0.keys().find(|mount| mount.namespace == of).cloned());
         forgotten.map(|mount| self.0.remove(&mount));
+    }
+
+    /// The namespace that has the most.
+    fn most_crowded(&self) -> Option<String> {
+        let mut counts = HashMap::<&str, usize>::new();
+        self.0.keys().for_each(|mount| *counts.entry(&mount.namespace).or_default() += 1);
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(namespace, _)| namespace.to_owned())
     }
 }
 
@@ -250,7 +258,7 @@ mod tests {
     #[test]
     fn however_many_namespaces_there_are_what_is_known_has_a_bound() {
         let logins = Logins::default();
-        for namespace in 0..100 {
+        for namespace in 0..30 {
             (0..MOST_KINDS).for_each(|n| logins.learn(&mount(&namespace.to_string(), n), Kind::Kubernetes));
         }
         assert_eq!(locked(&logins.kinds).0.len(), MOST_KINDS_IN_ALL);
