@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -12,6 +14,9 @@ use serde::Deserialize;
 pub(super) const VOLUME_DATA: &str = "vol_data.json";
 /// Most bytes of it that are read. Kubelet's own has some hundred.
 const MOST_BYTES: u64 = 4 << 10;
+/// How often a file that is not whole is looked at, and how long after each look.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
 /// Most characters of a driver's name that are told.
 const MOST_TOLD: usize = 100;
 
@@ -29,8 +34,7 @@ struct VolumeData {
 ///
 /// The target is another driver's, or the file is none that kubelet writes.
 pub(super) fn made_for(driver: &str, directory: &OwnedFd) -> io::Result<bool> {
-    let Some(file) = open(directory)? else { return Ok(false) };
-    let named = read(file)?;
+    let Some(named) = named(directory, || thread::sleep(PAUSE))? else { return Ok(false) };
     if named == driver {
         return Ok(true);
     }
@@ -38,6 +42,21 @@ pub(super) fn made_for(driver: &str, directory: &OwnedFd) -> io::Result<bool> {
     Err(refused(&format!(
         "kubelet made it for the driver {named}, and this mounter serves {driver} alone (--driver-name)"
     )))
+}
+
+/// The driver that the file names, if there is one. Kubelet writes the file anew in place each time that it calls
+/// again: one that is not whole is looked at again, after each `pause`.
+fn named(directory: &OwnedFd, pause: impl Fn()) -> io::Result<Option<String>> {
+    for _ in 0..LOOKS {
+        let Some(text) = open(directory)?.map(read).transpose()? else { return Ok(None) };
+        match serde_json::from_slice::<VolumeData>(&text) {
+            Ok(data) => return Ok(Some(data.driver)),
+            Err(error) if error.is_eof() => pause(),
+            // What the parser says may hold some of the text.
+            Err(_) => return Err(unclear("it is not what kubelet writes")),
+        }
+    }
+    Err(unclear("it is not whole"))
 }
 
 fn open(directory: &OwnedFd) -> io::Result<Option<File>> {
@@ -52,7 +71,7 @@ fn open(directory: &OwnedFd) -> io::Result<Option<File>> {
     }
 }
 
-fn read(file: File) -> io::Result<String> {
+fn read(file: File) -> io::Result<Vec<u8>> {
     let stat = rustix::fs::fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(unclear("it is no plain file"));
@@ -62,10 +81,7 @@ fn read(file: File) -> io::Result<String> {
     if text.len() as u64 > MOST_BYTES {
         return Err(unclear(&format!("it is larger than {MOST_BYTES} bytes")));
     }
-    // What the parser says may hold some of the text.
-    let data: VolumeData =
-        serde_json::from_slice(&text).map_err(|_| unclear("it is not what kubelet writes"))?;
-    Ok(data.driver)
+    Ok(text)
 }
 
 /// The same refusal for all that kubelet has not said.
@@ -120,6 +136,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
 
         assert!(!made_for(OURS, &open_directory(directory.path())).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_kubelet_is_writing_anew_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, whole) = (directory.path().join(VOLUME_DATA), format!(r#"{{"driverName":"{OURS}"}}"#));
+        for half in ["", &whole[..10]] {
+            std::fs::write(&path, half).unwrap();
+            let goes_on = || std::fs::write(&path, &whole).unwrap();
+            assert_eq!(named(&open_directory(directory.path()), goes_on).unwrap().as_deref(), Some(OURS));
+        }
+        std::fs::write(&path, "").unwrap();
+        let refused = made_for(OURS, &open_directory(directory.path())).unwrap_err().to_string();
+        assert!(refused.contains("not whole"), "{refused}");
     }
 
     #[test]

@@ -34,8 +34,13 @@ impl MounterProcess {
 
     /// One for targets and sockets below `directory` that listens in `run`.
     pub(crate) fn listening_in(run: &Path, directory: &Path, arguments: &[&str]) -> Self {
+        Self::of(env!("CARGO_BIN_EXE_secretfs").as_ref(), run, directory, arguments)
+    }
+
+    /// One of another version.
+    pub(crate) fn of(binary: &Path, run: &Path, directory: &Path, arguments: &[&str]) -> Self {
         let socket = run.join("mounter.sock");
-        let process = Command::new(env!("CARGO_BIN_EXE_secretfs"))
+        let process = Command::new(binary)
             .args(["mounter", "--log", "error", "--socket"])
             .arg(&socket)
             .arg("--pods")

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::mount::MountFlags;
+use secretfs::mounter::Mounter as _;
 use serde_json::json;
-use testing::{PodVolume, Postgres, RunningNode};
+use testing::{PodVolume, Postgres, RunningNode, in_private_mounts};
 
 use super::leases::{FILES, LOGIN, logins};
 use super::support::{SECRETFS, SOON, Shop, until};
 use crate::embedded::Store;
-use crate::support::store_class;
+use crate::mounter::MounterProcess;
+use crate::support::{Target, store_class};
 
 /// The program of the commit that `tests/upgrade/commit` names: what an upgrade starts from.
 fn earlier() -> PathBuf {
@@ -178,4 +181,20 @@ async fn an_upgrade_of_node_and_then_of_mounter_fails_no_read_and_ends_every_log
     assert!(ended_from_an_earlier_blob >= 1, "{ended_from_an_earlier_blob}");
     assert!(world.ended_logins() >= 2, "{} logins were ended by us", world.ended_logins());
     assert_eq!(world.node.mounts(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_earlier_mounter_takes_another_drivers_mount_over_for_this_versions_node() {
+    in_private_mounts(|| {
+        let (target, run) = (Target::of_kubelet(), Target::new());
+        let process = MounterProcess::of(&earlier(), run.parent(), target.parent(), &[]);
+        fs::create_dir(target.path()).unwrap();
+        rustix::mount::mount("theirs", target.path(), "tmpfs", MountFlags::empty(), None).unwrap();
+
+        let taken = process.connect().take_over(&target.path()).unwrap();
+        process.connect().detach(&target.path()).unwrap();
+        let nothing = process.connect().take_over(&target.path()).unwrap();
+
+        assert!(taken.is_some() && nothing.is_none());
+    });
 }
