@@ -3,7 +3,7 @@ use std::time::Duration;
 use provider::Span;
 
 /// A duration as classes write it: a whole number and one of `ms`, `s`, `m`, `h`, `d`; `0` needs no unit.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (count, unit) = text.split_at_checked(digits)?;
     let count: u64 = count.parse().ok()?;

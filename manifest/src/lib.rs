@@ -22,7 +22,7 @@ pub mod yaml;
 
 pub use around::{DriverObject, SecretName};
 pub use class::{Class, SecretObject, SecretObjectData};
-pub use duration::go as go_duration;
+pub use duration::{go as go_duration, parse as duration};
 pub use encoding::Encoding;
 pub use fault::Fault;
 pub use file::{LocatedClass, Manifests};

@@ -87,6 +87,9 @@ pub struct ObjectStatus {
     pub name: String,
     /// Its file.
     pub path: String,
+    /// What the store is asked for, in the words of its provider.
+    #[serde(default)]
+    pub request: Option<String>,
     /// The store's name for the version shown.
     pub version: Option<String>,
     /// Tells versions of this file apart.
@@ -169,6 +172,7 @@ pub(crate) mod samples {
         let object = |name: &str, state, error: Option<&str>| ObjectStatus {
             name: name.to_owned(),
             path: name.replace('/', "-"),
+            request: None,
             version: Some("4".to_owned()),
             fingerprint: Some("00112233445566778899aabb".to_owned()),
             state,

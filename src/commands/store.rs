@@ -1,6 +1,7 @@
 //! `secretfs store`: the embedded store, written by people and read by volumes only.
 
 mod audited;
+mod delete;
 mod inspect;
 mod keys;
 mod put;
@@ -42,7 +43,8 @@ enum StoreCommand {
     List(inspect::ListArgs),
     Describe(inspect::DescribeArgs),
     History(inspect::HistoryArgs),
-    Delete(inspect::DeleteArgs),
+    Delete(delete::DeleteArgs),
+    Undelete(delete::UndeleteArgs),
     RotateKey(keys::RotateArgs),
     Restore(restore::RestoreArgs),
 }
@@ -122,7 +124,8 @@ pub fn run(args: &StoreArgs) -> Outcome {
         StoreCommand::List(args) => inspect::list(place, args),
         StoreCommand::Describe(args) => inspect::describe(place, args),
         StoreCommand::History(args) => inspect::history(place, args),
-        StoreCommand::Delete(args) => inspect::delete(place, args),
+        StoreCommand::Delete(args) => delete::delete(place, args),
+        StoreCommand::Undelete(args) => delete::undelete(place, args),
         StoreCommand::RotateKey(args) => keys::rotate(place, args),
         StoreCommand::Restore(args) => restore::run(place, args),
     }

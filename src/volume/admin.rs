@@ -100,6 +100,7 @@ fn object_status(object: ObjectState, now: Instant) -> ObjectStatus {
         state: word(&object),
         name: object.name,
         path: object.path,
+        request: Some(object.request),
         version: object.version,
         fingerprint: object.fingerprint.map(|fingerprint| fingerprint.to_string()),
         confirmed_seconds_ago: object.confirmed.map(|at| now.saturating_duration_since(at).as_secs()),

@@ -62,6 +62,8 @@ pub struct ObjectState {
     pub name: String,
     /// Its path in the volume.
     pub path: String,
+    /// What the store is asked for.
+    pub request: String,
     /// The store's name for the version shown.
     pub version: Option<String>,
     /// Tells the version shown from others.
@@ -148,6 +150,7 @@ fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
         ObjectState {
             name: object.name.clone(),
             path: object.path.to_string(),
+            request: object.request.text.to_string(),
             version: file.and_then(|file| file.version.clone()),
             fingerprint: file.map(|file| file.fingerprint.clone()),
             condition: state.condition(),

@@ -24,6 +24,7 @@ impl Admin for OneVolume {
         let password = ObjectStatus {
             name: "db/password".to_owned(),
             path: "password".to_owned(),
+            request: None,
             version: Some("3".to_owned()),
             fingerprint: None,
             state: ObjectState::Stale,

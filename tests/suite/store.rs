@@ -158,17 +158,21 @@ fn answer(terminal: &mut Child, shown: &mut Vec<u8>, prompt: &str, line: &str) {
     terminal.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
 }
 
-/// Runs a put at a terminal, typing `first` and then `second`; what it showed, and whether it succeeded.
-fn typed(host: &Host, first: &str, second: Option<&str>) -> (String, bool) {
-    let put = format!("{} store put typed", env!("CARGO_BIN_EXE_secretfs"));
-    let mut terminal = Command::new("script")
-        .args(["-qec", &put, "/dev/null"])
+/// A `secretfs store` command at a terminal.
+fn at_a_terminal(host: &Host, command: &str) -> Child {
+    Command::new("script")
+        .args(["-qec", &format!("{} store {command}", env!("CARGO_BIN_EXE_secretfs")), "/dev/null"])
         .env("SECRETFS_STORE", host.store())
         .env("SECRETFS_ROOT_KEY", host.path("root.key"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("script, of the package bsdutils");
+        .expect("script, of the package bsdutils")
+}
+
+/// Runs a put at a terminal, typing `first` and then `second`; what it showed, and whether it succeeded.
+fn typed(host: &Host, first: &str, second: Option<&str>) -> (String, bool) {
+    let mut terminal = at_a_terminal(host, "put typed");
     let mut shown = Vec::new();
     answer(&mut terminal, &mut shown, "Value (not shown): ", first);
     if let Some(second) = second {
@@ -194,6 +198,68 @@ fn a_value_typed_at_a_terminal_is_not_shown_and_has_to_be_typed_twice() {
 }
 
 #[test]
+fn a_deletion_at_a_terminal_is_asked_about_unless_it_is_told_not_to() {
+    let host = Host::with_store();
+    let delete = |arguments: &str, said: Option<&str>| {
+        let mut terminal = at_a_terminal(&host, &format!("delete api {arguments}"));
+        let mut shown = Vec::new();
+        if let Some(said) = said {
+            answer(&mut terminal, &mut shown, "? [y/N] ", said);
+        }
+        terminal.stdout.as_mut().unwrap().read_to_end(&mut shown).unwrap();
+        (String::from_utf8(shown).unwrap(), terminal.wait().unwrap().success())
+    };
+    let restorable = |shown: &str| shown.contains("`secretfs store undelete` brings it back? [y/N]");
+    host.ok(&["put", "api"], "one");
+
+    for no in ["\n", "n\n", "no\n", "\x04"] {
+        let (shown, deleted) = delete("", Some(no));
+        assert!(!deleted && restorable(&shown) && shown.contains("nothing was deleted"), "{no:?}: {shown}");
+    }
+    assert_eq!(host.read("item: api").unwrap(), b"one");
+    let (shown, deleted) = delete("", Some("y\n"));
+    assert!(deleted && restorable(&shown), "{shown}");
+    assert!(host.read("item: api").unwrap_err().to_string().contains("was deleted"));
+
+    host.ok(&["undelete", "api"], "");
+    let (shown, deleted) = delete("--yes", None);
+    assert!(deleted && !shown.contains("[y/N]"), "{shown}");
+    let (shown, deleted) = delete("--purge", Some("yes\n"));
+    assert!(deleted && shown.contains("it cannot be brought back? [y/N]"), "{shown}");
+    assert!(host.refused(&["undelete", "api"], "").contains("nothing is deleted that could be brought back"));
+}
+
+#[test]
+fn a_deletion_is_taken_back_until_its_time_is_up() {
+    let host = Host::with_store();
+    host.ok(&["put", "api"], "one");
+    host.ok(&["put", "api"], "two");
+    let deleted = host.json(&["delete", "api", "--keep", "30d"], "");
+    assert_eq!(deleted["versions"], serde_json::json!([1, 2]));
+    let until: jiff::Timestamp = deleted["restorable_until"].as_str().unwrap().parse().unwrap();
+    let days = until.duration_since(jiff::Timestamp::now()).as_hours() / 24;
+    assert!((29..=30).contains(&days), "{days}");
+    assert!(host.json(&["history", "api"], "")[0]["restorable_until"].is_string());
+
+    assert!(host.ok(&["undelete", "api", "--version", "2"], "").contains("brought back item api"));
+
+    assert_eq!(host.read("item: api").unwrap(), b"two");
+    assert!(host.read("item: api, version: 1").is_err());
+    host.ok(&["delete", "api", "--keep", "0"], "");
+    host.ok(&["put", "other"], "x");
+    assert!(host.refused(&["undelete", "api", "--version", "2"], "").contains("nothing is deleted"));
+    for (wrong, code) in [(["--keep", "soon"], 2), (["--keep", "7"], 2)] {
+        assert_eq!(
+            host.run(&["delete", "api", wrong[0], wrong[1]], "").status.code(),
+            Some(code),
+            "{wrong:?}"
+        );
+    }
+    assert_eq!(host.run(&["delete", "api", "--purge", "--keep", "1d"], "").status.code(), Some(2));
+    assert!(host.refused(&["undelete", "nowhere"], "").contains("there is no item nowhere"));
+}
+
+#[test]
 fn what_is_put_can_be_listed_described_and_deleted() {
     let host = Host::with_store();
     host.ok(&["put", "shop/api", "--key", "token"], "one");
@@ -215,10 +281,12 @@ fn what_is_put_can_be_listed_described_and_deleted() {
     assert_eq!(host.json(&["delete", "shop/api", "--version", "1"], "")["versions"], serde_json::json!([1]));
     let history = host.json(&["history", "shop/api"], "");
     assert!(history[1]["deleted"].is_string() && history[0]["deleted"].is_null());
-    assert_eq!(
-        host.ok(&["delete", "shop/api"], ""),
-        "deleted item shop/api of namespace default (version 2)\n"
+    let deleted = host.ok(&["delete", "shop/api"], "");
+    assert!(
+        deleted.starts_with("deleted item shop/api of namespace default (version 2); until "),
+        "{deleted}"
     );
+    assert!(deleted.contains("`secretfs store undelete shop/api -n default` brings it back"), "{deleted}");
     assert_eq!(host.ok(&["list"], "").lines().count(), 2);
     assert_eq!(host.ok(&["list", "--all"], "").lines().count(), 3);
 }
@@ -317,6 +385,37 @@ fn what_cannot_be_done_names_the_object_the_reason_and_the_remedy() {
 }
 
 #[test]
+fn a_file_without_an_end_is_given_up_at_the_longest_that_it_may_be() {
+    let host = Host::with_store();
+    for (arguments, expected) in [
+        (&["import", "/dev/zero"][..], "/dev/zero is longer than 4 MiB: it is no ciphertext record"),
+        (
+            &["put", "api", "--bundle", "/dev/zero", "--out", "-"],
+            "/dev/zero is longer than 4 MiB: it is no public bundle",
+        ),
+        (&["put", "api", "--file", "/dev/zero"], "longer than 512 KiB, which is the most that a version"),
+        (&["put", "api", "--json", "/dev/zero"], "longer than 512 KiB"),
+        (&["put", "api", "--root-public", "/dev/zero"], "/dev/zero"),
+    ] {
+        let told = host.refused(arguments, "");
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn a_json_object_that_has_a_key_twice_is_refused_and_the_values_are_not_told() {
+    let host = Host::with_store();
+    let twice =
+        host.write("twice.json", &format!(r#"{{"user": "{CANARY}", "pass": "x", "user": "{CANARY}2"}}"#));
+
+    let told = host.refused(&["put", "api", "--json", &twice], "");
+
+    assert!(told.contains("twice.json has the key user twice; nothing was put"), "{told}");
+    assert!(!told.contains(CANARY));
+    assert!(host.refused(&["history", "api"], "").contains("there is no item api"));
+}
+
+#[test]
 fn what_is_typed_wrong_exits_with_2() {
     let host = Host::with_store();
     for arguments in [
@@ -372,6 +471,9 @@ fn no_command_prints_or_logs_a_value_whatever_becomes_of_it() {
         (&["rotate-key", "--root"], ""),
         (&["delete", "api", "--version", "1"], ""),
         (&["delete", "api"], ""),
+        (&["undelete", "api"], ""),
+        (&["restore", "--accept-older"], ""),
+        (&["delete", "api", "--purge"], ""),
     ] {
         for format in ["text", "json"] {
             let mut command = host.command(&[arguments, &["-o", format]].concat());
@@ -660,7 +762,7 @@ async fn a_put_by_another_process_reaches_a_subscriber() {
 fn the_help_teaches_how_to_put() {
     let help = Host::new().ok(&["put", "--help"], "");
 
-    for lesson in ["printf %s", "--service-account web", "never", "--bundle public.json"] {
+    for lesson in ["printf %s", "--service-account web", "never", "--bundle public.json", "512 KiB"] {
         assert!(help.contains(lesson), "{lesson}: {help}");
     }
 }

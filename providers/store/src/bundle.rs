@@ -144,8 +144,10 @@ impl Values {
     pub fn new(values: BTreeMap<Name, SecretBytes>) -> Result<Self> {
         let bytes: usize = values.values().map(SecretBytes::len).sum();
         if bytes > Self::MAX_BYTES {
-            let text = format!("the value is longer than {} KiB", Self::MAX_BYTES / 1024);
-            return Err(Error::new(ErrorKind::Invalid, text));
+            let most = Self::MAX_BYTES / 1024;
+            let text =
+                format!("the values are longer than {most} KiB, the most that a version of an item holds");
+            return Err(Error::new(ErrorKind::Invalid, text).remedy("put them as several items"));
         }
         Self::check(values.len(), bytes)?;
         Ok(Self(values))

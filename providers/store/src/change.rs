@@ -7,6 +7,7 @@ use rusqlite::Transaction;
 
 use crate::checkpoint::{Checkpoint, older};
 use crate::database::{Database, Inside, Role, identity};
+use crate::deletion::purge;
 use crate::ledger::{Said, namespaces, sign, verified};
 use crate::mark::Marks;
 use crate::name::Name;
@@ -77,18 +78,22 @@ impl Store {
         namespace: &Name,
         work: impl FnOnce(&Transaction<'_>, &Pin, &Trust, Option<&Checkpoint>) -> Inside<(T, Said)>,
     ) -> Result<T> {
-        let (result, signed) = self.write(|transaction, pin, trust| {
+        let (result, signed, purged) = self.write(|transaction, pin, trust| {
+            let purged = purge(transaction)?;
             let mut signed = Marks::none(pin.store);
             let Some(root) = trust.unlock(&pin.root) else {
                 let (result, _) = work(transaction, pin, trust, None)?;
-                return Ok((result, signed));
+                return Ok((result, signed, purged));
             };
             let marks = Marks::load(trust.root(), pin.store)?;
             let before = verified(transaction, pin, namespace, &marks.of(namespace))?;
             let (result, said) = work(transaction, pin, trust, Some(&before))?;
             signed.raise(namespace, sign(transaction, pin, &root, namespace, &before, &said)?);
-            Ok((result, signed))
+            Ok((result, signed, purged))
         })?;
+        if purged > 0 {
+            self.database.forget_old_pages();
+        }
         self.remember(&signed);
         Ok(result)
     }

@@ -54,6 +54,7 @@ mod bundle;
 mod change;
 mod checkpoint;
 mod database;
+mod deletion;
 mod envelope;
 mod fetch;
 mod import;
@@ -78,6 +79,7 @@ mod store;
 mod watch;
 
 pub use bundle::{Bundle, Record, Values};
+pub use deletion::{Ciphertext, Undeleted};
 pub use keys::{KeyId, NamespaceKey, PublicKey, RootKey, RootPublic, StoreId};
 pub use name::{Item, ItemName, Name, ServiceAccounts};
 pub use pin::Anchor;

@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use provider::{Error, ErrorKind, Moment as _, Result};
+use provider::{Error, ErrorKind, Result};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
@@ -214,11 +214,11 @@ fn lock(path: &Path) -> io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name)?;
-    let end = Instant::now().later(PATIENCE);
+    let began = Instant::now();
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => {
+            Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(5));
             }
             Err(error) => return Err(error.into()),

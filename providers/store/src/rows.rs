@@ -84,8 +84,8 @@ pub(crate) fn summaries(connection: &Connection, namespace: Option<&Name>) -> In
 
 pub(crate) fn versions(connection: &Connection, item: i64) -> Inside<Vec<Version>> {
     let mut statement = connection.prepare(
-        "SELECT version, created, deleted, accounts, sealed_key FROM versions
-         WHERE item = ?1 ORDER BY version DESC",
+        "SELECT version, created, deleted, accounts, sealed_key, due FROM versions
+         LEFT JOIN purges USING (item, version) WHERE item = ?1 ORDER BY version DESC",
     )?;
     let mut rows = statement.query([item])?;
     let mut versions = Vec::new();
@@ -96,6 +96,7 @@ pub(crate) fn versions(connection: &Connection, item: i64) -> Inside<Vec<Version
             version,
             created: moment(row.get(1)?),
             deleted: row.get::<_, Option<i64>>(2)?.map(moment),
+            restorable_until: row.get::<_, Option<i64>>(5)?.map(moment),
             keys: keys(connection, item, version)?,
             service_accounts: decode_accounts(&row.get::<_, String>(3)?)?,
             sealed_to: sealed_key.and_then(|key| SealedKey::decode(&key).map(|key| key.id.to_string())),
@@ -120,17 +121,34 @@ pub(crate) fn live_versions(connection: &Connection, item: i64, version: Option<
     Ok(statement.query_map((item, version), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(crate) fn bury(transaction: &Transaction<'_>, item: i64, version: u64) -> Inside<()> {
-    transaction.execute(
-        "UPDATE versions SET deleted = ?3, sealed_key = NULL WHERE item = ?1 AND version = ?2",
-        (item, version, now()),
-    )?;
+/// Deletes a version whose ciphertext is kept until `due`.
+pub(crate) fn withdraw(
+    transaction: &Transaction<'_>,
+    item: i64,
+    version: u64,
+    at: i64,
+    due: i64,
+) -> Inside<()> {
     transaction
-        .execute("UPDATE contents SET sealed = NULL WHERE item = ?1 AND version = ?2", (item, version))?;
+        .execute("UPDATE versions SET deleted = ?3 WHERE item = ?1 AND version = ?2", (item, version, at))?;
+    transaction.execute("INSERT OR REPLACE INTO purges VALUES (?1, ?2, ?3)", (item, version, due))?;
     Ok(())
 }
 
-fn now() -> i64 {
+/// Deletes a version and destroys its ciphertext.
+pub(crate) fn bury(transaction: &Transaction<'_>, item: i64, version: u64, at: i64) -> Inside<()> {
+    transaction.execute(
+        "UPDATE versions SET deleted = ?3, sealed_key = NULL WHERE item = ?1 AND version = ?2",
+        (item, version, at),
+    )?;
+    transaction
+        .execute("UPDATE contents SET sealed = NULL WHERE item = ?1 AND version = ?2", (item, version))?;
+    transaction.execute("DELETE FROM purges WHERE item = ?1 AND version = ?2", (item, version))?;
+    Ok(())
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> i64 {
     Timestamp::now().as_millisecond()
 }
 

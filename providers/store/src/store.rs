@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result};
-use rusqlite::{Connection, Transaction};
+use rusqlite::Transaction;
 use serde::Serialize;
 
 use crate::bundle::{Bundle, Record, Values};
@@ -17,7 +17,7 @@ use crate::ledger::{check_key, signed};
 use crate::name::{Item, Name, ServiceAccounts};
 use crate::pin::{Anchor, Pin, Trust, write_beside};
 use crate::root_file::RootKeySource;
-use crate::rows::{bury, insert, item_id, live_versions, namespace_keys, newest, summaries, versions};
+use crate::rows::{insert, item_id, namespace_keys, newest, summaries, versions};
 
 /// A store, as anyone sees it who may write to its database.
 #[derive(Debug)]
@@ -81,7 +81,9 @@ pub struct Version {
     pub keys: Vec<Name>,
     /// Who may read it.
     pub service_accounts: ServiceAccounts,
-    /// What its data key is sealed to; gone with a deleted version.
+    /// Until when it can be brought back, if it was deleted and its ciphertext is kept.
+    pub restorable_until: Option<Timestamp>,
+    /// What its data key is sealed to; gone with its ciphertext.
     pub sealed_to: Option<String>,
 }
 
@@ -91,8 +93,10 @@ pub struct Deleted {
     /// The item.
     #[serde(flatten)]
     pub item: Item,
-    /// The versions whose ciphertext is gone.
+    /// The versions that nobody reads any more.
     pub versions: Vec<u64>,
+    /// Until when they can be brought back; `None` if their ciphertext is destroyed.
+    pub restorable_until: Option<Timestamp>,
 }
 
 /// How an import treats what a record says of service accounts.
@@ -231,27 +235,6 @@ impl Store {
             versions(transaction, id)
         })
     }
-
-    /// Destroys the ciphertext of `item`, or of one version of it, and remembers that it did.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`: there never was such a thing. `Revoked`: it was deleted before.
-    pub fn delete(&mut self, item: &Item, version: Option<u64>) -> Result<Deleted> {
-        let deleted = self.change(&item.namespace, |transaction, _, _| {
-            let Some(id) = item_id(transaction, item)? else { return Err(unknown(item).into()) };
-            let versions = live_versions(transaction, id, version)?;
-            if versions.is_empty() {
-                return Err(not_live(transaction, id, item, version)?.into());
-            }
-            for version in &versions {
-                bury(transaction, id, *version)?;
-            }
-            Ok(Deleted { item: item.clone(), versions })
-        })?;
-        self.database.forget_old_pages();
-        Ok(deleted)
-    }
 }
 
 /// Whom to seal to for `namespace`; a new key pair where it has none and the root key can vouch for one.
@@ -309,23 +292,6 @@ fn put(item: &Item, sealed: &SealedVersion) -> Put {
     }
 }
 
-fn not_live(connection: &Connection, id: i64, item: &Item, version: Option<u64>) -> Inside<Error> {
-    let Some(version) = version else {
-        return Ok(Error::new(ErrorKind::Revoked, format!("{item} was deleted before")));
-    };
-    let known: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM versions WHERE item = ?1 AND version = ?2)",
-        (id, version),
-        |row| row.get(0),
-    )?;
-    Ok(if known {
-        Error::new(ErrorKind::Revoked, format!("version {version} of {item} was deleted before"))
-    } else {
-        Error::new(ErrorKind::NotFound, format!("{item} has no version {version}"))
-            .remedy("see `secretfs store history`")
-    })
-}
-
-fn unknown(item: &Item) -> Error {
+pub(crate) fn unknown(item: &Item) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no {item}")).remedy("see `secretfs store list`")
 }

@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use provider_store::{Deleted, Description, Name, Summary, Version};
+use provider_store::{Description, Name, Summary, Version};
 
 use super::{ItemArgs, PlaceArgs};
 use crate::audit::Operation;
@@ -41,23 +41,6 @@ pub(super) struct HistoryArgs {
     output: OutputArgs,
 }
 
-/// Delete an item, or one version of it: volumes that show it lose it at once, and it cannot be brought back
-#[derive(Debug, clap::Args)]
-#[command(disable_version_flag = true)]
-#[command(after_help = "Example:
-  secretfs store delete shop/api --version 3")]
-pub(super) struct DeleteArgs {
-    #[command(flatten)]
-    item: ItemArgs,
-
-    /// Only this version
-    #[arg(long, value_name = "N")]
-    version: Option<u64>,
-
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
 pub(super) fn list(place: &PlaceArgs, args: &ListArgs) -> Outcome {
     let mut items = place.audited(Operation::List, |touched| {
         touched.thing(args.namespace.as_ref().map_or("*", Name::as_str));
@@ -83,15 +66,6 @@ pub(super) fn history(place: &PlaceArgs, args: &HistoryArgs) -> Outcome {
         Ok(place.open()?.history(&item)?)
     })?;
     Ok(args.output.print(&versions, |versions| history_text(versions))?)
-}
-
-pub(super) fn delete(place: &PlaceArgs, args: &DeleteArgs) -> Outcome {
-    let item = args.item.item();
-    let deleted = place.audited(Operation::Delete, |touched| {
-        touched.item(&item, args.version);
-        Ok(place.open()?.delete(&item, args.version)?)
-    })?;
-    Ok(args.output.print(&deleted, delete_text)?)
 }
 
 fn list_text(items: &[Summary]) -> String {
@@ -127,24 +101,21 @@ fn describe_text(description: &Description) -> String {
 }
 
 fn history_text(versions: &[Version]) -> String {
-    let mut rows = vec![row(["VERSION", "PUT", "DELETED", "KEYS", "SERVICE ACCOUNTS", "SEALED TO"])];
+    let mut rows =
+        vec![row(["VERSION", "PUT", "DELETED", "RESTORABLE UNTIL", "KEYS", "SERVICE ACCOUNTS", "SEALED TO"])];
     rows.extend(versions.iter().map(|version| {
         let keys: Vec<_> = version.keys.iter().map(Name::as_str).collect();
         row([
             &version.version.to_string(),
             &time(version.created),
             &version.deleted.map_or_else(|| "-".to_owned(), time),
+            &version.restorable_until.map_or_else(|| "-".to_owned(), time),
             &keys.join(","),
             &version.service_accounts.to_string(),
             version.sealed_to.as_deref().unwrap_or("-"),
         ])
     }));
     table(&rows)
-}
-
-fn delete_text(deleted: &Deleted) -> String {
-    let versions: Vec<_> = deleted.versions.iter().map(u64::to_string).collect();
-    format!("deleted {} (version {})\n", deleted.item, versions.join(", "))
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
@@ -155,6 +126,6 @@ fn when(created: Timestamp, deleted: bool) -> String {
     if deleted { format!("{}, deleted since", time(created)) } else { time(created) }
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }

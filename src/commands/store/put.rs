@@ -5,16 +5,19 @@ use anyhow::Context as _;
 use provider_store::{Bundle, Item, Name, Put, Record, ServiceAccounts, Values, version_by_clock};
 
 use super::audited::Touched;
-use super::{ItemArgs, PlaceArgs, typed};
+use super::{ItemArgs, PlaceArgs, transfer, typed};
 use crate::audit::Operation;
 use crate::commands::output::{OutputArgs, print};
 use crate::exit::{Failure, Outcome};
+
+/// Longest bundle that is read, in bytes: some ten thousand namespaces.
+const MAX_BUNDLE: u64 = 4 * 1024 * 1024;
 
 /// Put a value: a new version of an item, which volumes show at once
 ///
 /// The value comes from --file, from standard input, or is typed unseen if that is a terminal; never
 /// from the command line, where others would see it. It is kept to the byte: `echo` adds a line end
-/// that `printf %s` does not.
+/// that `printf %s` does not. The values of a version have at most 512 KiB together, and 100 keys.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 #[command(after_help = "Examples:
@@ -93,7 +96,7 @@ fn seal(
 ) -> Result<Put, Failure> {
     let version = args.version.unwrap_or_else(version_by_clock);
     touched.item(item, Some(version));
-    let text = std::fs::read(bundle).with_context(|| bundle.display().to_string())?;
+    let text = transfer::bounded(bundle, MAX_BUNDLE, "public bundle")?;
     let bundle = Bundle::from_json(&text).with_context(|| bundle.display().to_string())?;
     let service_accounts = accounts(args).unwrap_or(ServiceAccounts::Any);
     let record = bundle.seal(item, version, &service_accounts, &values(args)?)?;

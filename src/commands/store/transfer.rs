@@ -1,3 +1,5 @@
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -69,11 +71,23 @@ fn import_one(
 }
 
 fn read(file: &Path) -> anyhow::Result<(PathBuf, Record)> {
-    let about = || file.display().to_string();
-    let length = std::fs::metadata(file).with_context(about)?.len();
-    anyhow::ensure!(length <= MAX_RECORD, "{} is longer than 4 MiB: it is no ciphertext record", about());
-    let text = std::fs::read(file).with_context(about)?;
-    Ok((file.to_owned(), Record::from_json(&text).with_context(about)?))
+    let text = bounded(file, MAX_RECORD, "ciphertext record")?;
+    Ok((file.to_owned(), Record::from_json(&text).with_context(|| file.display().to_string())?))
+}
+
+/// What `path` holds, if that is at most `most` bytes, whatever the file says of its length.
+///
+/// # Errors
+///
+/// It cannot be read, or is longer than any `what`.
+pub(super) fn bounded(path: &Path, most: u64, what: &str) -> anyhow::Result<Vec<u8>> {
+    let about = || path.display().to_string();
+    let file = File::open(path).with_context(about)?;
+    let mut text = Vec::new();
+    file.take(most + 1).read_to_end(&mut text).with_context(about)?;
+    let length = most / (1024 * 1024);
+    anyhow::ensure!(text.len() as u64 <= most, "{} is longer than {length} MiB: it is no {what}", about());
+    Ok(text)
 }
 
 pub(super) fn export(place: &PlaceArgs, args: &ExportArgs) -> Outcome {

@@ -1,6 +1,7 @@
 //! Values on their way in: from a file, from standard input, or typed unseen.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::os::fd::AsFd;
@@ -10,6 +11,8 @@ use anyhow::{Context as _, anyhow, bail};
 use provider::SecretBytes;
 use provider_store::{Name, Values};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// Longest line that a terminal hands over whole, in bytes.
@@ -44,14 +47,49 @@ pub(super) fn from_stdin() -> anyhow::Result<SecretBytes> {
 pub(super) fn from_json(path: &Path) -> anyhow::Result<BTreeMap<Name, SecretBytes>> {
     let text = from_file(path)?;
     // The parser's own message may quote a value.
-    let strings: BTreeMap<Name, String> = serde_json::from_slice(text.expose()).map_err(|error| {
+    let Strings { values, twice } = serde_json::from_slice(text.expose()).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         anyhow!(
             "{} is not a JSON object of names and strings (line {line}, column {column}); write {{\"user\": \"…\", \"pass\": \"…\"}}",
             path.display()
         )
     })?;
-    Ok(strings.into_iter().map(|(key, value)| (key, SecretBytes::from(value))).collect())
+    match twice {
+        Some(key) => bail!("{} has the key {key} twice; nothing was put", path.display()),
+        None => Ok(values),
+    }
+}
+
+/// A JSON object of strings, and the first key that it has twice.
+struct Strings {
+    values: BTreeMap<Name, SecretBytes>,
+    twice: Option<Name>,
+}
+
+impl<'de> Deserialize<'de> for Strings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(StringsVisitor)
+    }
+}
+
+struct StringsVisitor;
+
+impl<'de> Visitor<'de> for StringsVisitor {
+    type Value = Strings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strings, A::Error> {
+        let mut strings = Strings { values: BTreeMap::new(), twice: None };
+        while let Some((key, value)) = map.next_entry::<Name, String>()? {
+            if strings.values.insert(key.clone(), SecretBytes::from(value)).is_some() {
+                strings.twice.get_or_insert(key);
+            }
+        }
+        Ok(strings)
+    }
 }
 
 fn bounded(from: impl Read, most: usize) -> anyhow::Result<SecretBytes> {
@@ -59,7 +97,11 @@ fn bounded(from: impl Read, most: usize) -> anyhow::Result<SecretBytes> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(most + 64));
     from.take(most as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most {
-        bail!("it is longer than {} KiB", most / 1024);
+        bail!(
+            "it is longer than {} KiB, which is the most that a version of an item holds in all its keys together; \
+             put a part of it, or keep it elsewhere",
+            most / 1024
+        );
     }
     Ok(SecretBytes::new(bytes.as_slice().to_vec()))
 }

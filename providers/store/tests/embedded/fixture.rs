@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use provider::{
     Error, ErrorKind, Identity, Object, Parameters, Provider, SecretBytes, Source, Tenure, Workload,
 };
 use provider_store::{
-    Anchor, EmbeddedStore, Item, Name, Put, RootKey, RootKeySource, ServiceAccounts, Store, Values,
+    Anchor, Ciphertext, EmbeddedStore, Item, Name, Put, RootKey, RootKeySource, ServiceAccounts, Store,
+    Values,
 };
 use tempfile::TempDir;
+
+/// What `secretfs store delete` does.
+pub(crate) const KEPT: Ciphertext = Ciphertext::Kept(Duration::from_secs(7 * 86_400));
 
 /// A store, and its root key somewhere else.
 pub(crate) struct Fixture {

@@ -3,7 +3,9 @@
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]
 
+mod attacker;
 mod changes;
+mod deleting;
 mod fixture;
 mod forged;
 mod hostile;

@@ -3,7 +3,7 @@ use provider::{Error, ErrorKind};
 use provider_store::{RootKeySource, ServiceAccounts, Store};
 use rusqlite::Connection;
 
-use crate::fixture::{Fixture, item, kind, one, only, read, values};
+use crate::fixture::{Fixture, KEPT, item, kind, one, only, read, values};
 
 #[test]
 fn a_pod_reads_what_was_put_for_its_namespace() {
@@ -43,11 +43,11 @@ fn what_was_deleted_is_revoked_and_does_not_bring_an_older_value_back() {
     store.put(&api, "one");
     store.put(&api, "two");
 
-    store.store().delete(&api, Some(2)).unwrap();
+    store.store().delete(&api, Some(2), KEPT).unwrap();
     assert_eq!(kind(store.read("shop", "a", "item: api")), ErrorKind::Revoked);
     assert_eq!(store.read("shop", "a", "item: api, version: 1").unwrap(), "one");
 
-    store.store().delete(&api, None).unwrap();
+    store.store().delete(&api, None, KEPT).unwrap();
     assert_eq!(kind(store.read("shop", "a", "item: api, version: 1")), ErrorKind::Revoked);
 
     assert_eq!(store.put(&api, "three").version, 3);

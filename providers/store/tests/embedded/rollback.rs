@@ -4,7 +4,7 @@ use provider::{Error, ErrorKind};
 use provider_store::{Anchor, Store};
 use rusqlite::Connection;
 
-use crate::fixture::{Fixture, item, kind, one, only, read};
+use crate::fixture::{Fixture, KEPT, item, kind, one, only, read};
 
 const TABLES: [&str; 7] = ["contents", "versions", "items", "namespaces", "store", "checkpoints", "purges"];
 /// All but what the root key signed.
@@ -92,8 +92,8 @@ fn what_was_deleted_does_not_come_back_with_older_rows() {
     store.owner().put(&api, None, &one("by its owner")).unwrap();
     store.put(&db, "by a member");
     let earlier = Kept::of(&store);
-    store.owner().delete(&api, None).unwrap();
-    store.store().delete(&db, None).unwrap();
+    store.owner().delete(&api, None, KEPT).unwrap();
+    store.store().delete(&db, None, KEPT).unwrap();
     let running = store.provider();
     for object in ["item: api", "item: db"] {
         assert_eq!(kind(read(&running, "shop", "a", object)), ErrorKind::Revoked);

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use provider::ErrorKind;
-use provider_store::{RecordAccounts, ServiceAccounts};
+use provider_store::{Ciphertext, RecordAccounts, ServiceAccounts};
 
 use crate::fixture::{Fixture, item, kind, one, read};
 
@@ -12,7 +12,7 @@ fn filled() -> Fixture {
     store.owner().put(&item("shop", "api"), None, &one("one")).unwrap();
     store.owner().put(&item("shop", "api"), None, &one("two")).unwrap();
     store.put(&item("shop", "gone"), "deleted");
-    store.store().delete(&item("shop", "gone"), None).unwrap();
+    store.store().delete(&item("shop", "gone"), None, Ciphertext::Destroyed).unwrap();
     store
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use provider::SecretBytes;
-use provider_store::{EmbeddedStore, RecordAccounts, RootKeySource, ServiceAccounts, Store};
+use provider_store::{Ciphertext, EmbeddedStore, RecordAccounts, RootKeySource, ServiceAccounts, Store};
 use rusqlite::Connection;
 
 use crate::fixture::{Fixture, item, one, only, read, values};
@@ -35,7 +35,7 @@ fn no_file_of_the_store_ever_holds_a_value() {
     store.owner().rotate_namespaces(None).unwrap();
     store.owner().rotate_root().unwrap();
     check("after rotations");
-    store.store().delete(&api, None).unwrap();
+    store.store().delete(&api, None, Ciphertext::Destroyed).unwrap();
     check("after a delete");
 }
 
@@ -52,7 +52,7 @@ fn after_a_delete_not_even_the_ciphertext_is_left() {
     let found = |bytes: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     assert!(found(&store.bytes()));
 
-    store.store().delete(&api, None).unwrap();
+    store.store().delete(&api, None, Ciphertext::Destroyed).unwrap();
 
     assert!(!found(&store.bytes()));
 }

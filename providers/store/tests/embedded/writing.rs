@@ -7,7 +7,7 @@ use provider_store::{
     version_by_clock,
 };
 
-use crate::fixture::{Fixture, item, kind, one, only, values};
+use crate::fixture::{Fixture, KEPT, item, kind, one, only, values};
 
 fn carried(bundle: &Bundle) -> Bundle {
     Bundle::from_json(&serde_json::to_vec(bundle).unwrap()).unwrap()
@@ -83,7 +83,7 @@ fn listings_tell_names_versions_and_times_and_nothing_more() {
     store.put(&api, None, &values(&[("token", "t1"), ("user", "u1")])).unwrap();
     store.put(&api, Some(only(&["web"])), &values(&[("token", "t2")])).unwrap();
     store.put(&db, None, &one("x")).unwrap();
-    store.delete(&db, None).unwrap();
+    store.delete(&db, None, KEPT).unwrap();
 
     let all = store.list(None).unwrap();
     assert_eq!(all.iter().map(|entry| &entry.item).collect::<Vec<_>>(), [&db, &api]);
@@ -108,12 +108,12 @@ fn deleting_twice_or_what_never_was_says_which() {
     store.put(&api, "one");
     store.put(&api, "two");
 
-    assert_eq!(store.store().delete(&api, Some(1)).unwrap().versions, [1]);
-    assert_eq!(kind(store.store().delete(&api, Some(1))), ErrorKind::Revoked);
-    assert_eq!(kind(store.store().delete(&api, Some(9))), ErrorKind::NotFound);
-    assert_eq!(store.store().delete(&api, None).unwrap().versions, [2]);
-    assert_eq!(kind(store.store().delete(&api, None)), ErrorKind::Revoked);
-    assert_eq!(kind(store.store().delete(&item("shop", "other"), None)), ErrorKind::NotFound);
+    assert_eq!(store.store().delete(&api, Some(1), KEPT).unwrap().versions, [1]);
+    assert_eq!(kind(store.store().delete(&api, Some(1), KEPT)), ErrorKind::Revoked);
+    assert_eq!(kind(store.store().delete(&api, Some(9), KEPT)), ErrorKind::NotFound);
+    assert_eq!(store.store().delete(&api, None, KEPT).unwrap().versions, [2]);
+    assert_eq!(kind(store.store().delete(&api, None, KEPT)), ErrorKind::Revoked);
+    assert_eq!(kind(store.store().delete(&item("shop", "other"), None, KEPT)), ErrorKind::NotFound);
 }
 
 #[test]
