@@ -71,7 +71,7 @@ impl Binding<'_> {
             ServiceAccounts::Any => fields.with(b"any"),
             ServiceAccounts::Only(accounts) => accounts
                 .iter()
-                .fold(fields.with(b"only"), |fields, name| fields.with(name.as_str().as_bytes())),
+                .fold(fields.with(b"only"), |fields, account| fields.with(account.to_string().as_bytes())),
         }
     }
 
@@ -236,6 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::name::Account;
 
     #[derive(Debug, Clone, PartialEq)]
     struct Stored {
@@ -259,7 +260,8 @@ mod tests {
     fn accounts() -> impl Strategy<Value = ServiceAccounts> {
         prop_oneof![
             Just(ServiceAccounts::Any),
-            prop::collection::btree_set(word(), 1..3).prop_map(ServiceAccounts::Only)
+            prop::collection::btree_set(word().prop_map(|name| Account { name, uid: None }), 1..3)
+                .prop_map(ServiceAccounts::Only)
         ]
     }
 
@@ -369,7 +371,9 @@ mod tests {
     fn a_service_account_cannot_be_added_to_what_was_sealed_for_others() {
         let (public, private) = PrivateKey::generate().unwrap();
         let only = |names: &[&str]| {
-            ServiceAccounts::Only(names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<Name>>())
+            ServiceAccounts::Only(
+                names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<Account>>(),
+            )
         };
         let one = Stored { accounts: only(&["web"]), ..plain() };
         let sealed = seal(&one, &public.recipient(), b"value");

@@ -81,7 +81,7 @@ mod watch;
 pub use bundle::{Bundle, Record, Values};
 pub use deletion::{Ciphertext, Undeleted};
 pub use keys::{KeyId, NamespaceKey, PublicKey, RootKey, RootPublic, StoreId};
-pub use name::{Item, ItemName, Name, ServiceAccounts};
+pub use name::{Account, Item, ItemName, Name, ServiceAccounts};
 pub use pin::Anchor;
 pub use restore::Restored;
 pub use root_file::RootKeySource;

@@ -30,6 +30,17 @@ pub struct Item {
     pub name: ItemName,
 }
 
+/// A service account of an item's namespace: that name, whoever has it, or the one that has this uid too.
+///
+/// A name says who has it now: when an account, or its namespace, is deleted and made again, the new one reads
+/// what was put for the old. A uid is given once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Account {
+    pub(crate) name: Name,
+    pub(crate) uid: Option<Name>,
+}
+
 /// Which pods of an item's namespace may read it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,7 +48,7 @@ pub enum ServiceAccounts {
     /// Those of any service account.
     Any,
     /// Those of these service accounts.
-    Only(BTreeSet<Name>),
+    Only(BTreeSet<Account>),
 }
 
 impl Name {
@@ -56,11 +67,62 @@ impl ItemName {
 
 impl ServiceAccounts {
     /// Whether a pod of `account` may read; `None` is a reader without a service account.
-    pub fn admit(&self, account: Option<&Name>) -> bool {
+    pub fn admit(&self, account: Option<&Account>) -> bool {
         match self {
             Self::Any => true,
-            Self::Only(accounts) => account.is_some_and(|account| accounts.contains(account)),
+            Self::Only(accounts) => {
+                account.is_some_and(|account| accounts.iter().any(|wanted| wanted.is(account)))
+            }
         }
+    }
+
+    /// Whether one of that name is named, perhaps with another uid.
+    pub(crate) fn name(&self, name: &Name) -> bool {
+        matches!(self, Self::Only(accounts) if accounts.iter().any(|account| account.name == *name))
+    }
+}
+
+impl Account {
+    /// The account `name`; `uid` is what kubelet's token tells, which this store takes from who runs it.
+    pub(crate) fn reading(name: Name, uid: Option<&str>) -> Self {
+        Self { name, uid: uid.and_then(|uid| uid.parse().ok()) }
+    }
+
+    /// Whether `reader` is the one that is meant.
+    fn is(&self, reader: &Self) -> bool {
+        self.name == reader.name && (self.uid.is_none() || self.uid == reader.uid)
+    }
+}
+
+impl FromStr for Account {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.split_once('=') {
+            Some((name, uid)) => Ok(Self { name: name.parse()?, uid: Some(uid.parse()?) }),
+            None => Ok(Self { name: text.parse()?, uid: None }),
+        }
+    }
+}
+
+impl TryFrom<String> for Account {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<Account> for String {
+    fn from(account: Account) -> Self {
+        account.to_string()
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)?;
+        self.uid.as_ref().map_or(Ok(()), |uid| write!(f, "={uid}"))
     }
 }
 
@@ -164,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_reader_without_a_service_account_gets_only_what_is_for_any() {
-        let web: Name = "web".parse().unwrap();
+        let web: Account = "web".parse().unwrap();
         let only = ServiceAccounts::Only(BTreeSet::from([web.clone()]));
 
         assert!(ServiceAccounts::Any.admit(None));
@@ -172,5 +234,24 @@ mod tests {
         assert!(!only.admit(Some(&"job".parse().unwrap())));
         assert!(!only.admit(None));
         assert!(!ServiceAccounts::Only(BTreeSet::new()).admit(Some(&web)));
+    }
+
+    #[test]
+    fn a_uid_that_is_named_admits_that_account_and_no_other_of_the_name() {
+        let account = |text: &str| text.parse::<Account>().unwrap();
+        let by_uid = ServiceAccounts::Only(BTreeSet::from([account("web=4711-ab")]));
+        let by_name = ServiceAccounts::Only(BTreeSet::from([account("web")]));
+
+        assert!(by_uid.admit(Some(&account("web=4711-ab"))));
+        for other in ["web", "web=4712-ab", "job=4711-ab"] {
+            assert!(!by_uid.admit(Some(&account(other))), "{other}");
+        }
+        assert!(by_name.admit(Some(&account("web"))) && by_name.admit(Some(&account("web=4711-ab"))));
+        let text = serde_json::to_string(&by_uid).unwrap();
+        assert_eq!(text, r#"{"only":["web=4711-ab"]}"#);
+        assert_eq!(serde_json::from_str::<ServiceAccounts>(&text).unwrap(), by_uid);
+        for bad in ["web=", "=uid", "web=a b", "web=a=b"] {
+            assert!(bad.parse::<Account>().is_err(), "{bad}");
+        }
     }
 }

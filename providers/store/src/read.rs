@@ -8,7 +8,7 @@ use crate::envelope::{Binding, SealedKey, damaged};
 use crate::fetch::{Fetched, fetch};
 use crate::keys::RootKey;
 use crate::memory::Memory;
-use crate::name::{Item, Name, ServiceAccounts};
+use crate::name::{Account, Item, Name, ServiceAccounts};
 use crate::pool::Pool;
 use crate::root_file::RootKeySource;
 
@@ -71,7 +71,7 @@ impl Reader {
     ///
     /// `NotFound`, `Revoked`, `Denied` as the store says; `Denied` as well if the store was rolled back;
     /// `Unavailable` if it cannot be read at all.
-    pub(crate) fn read(&self, wanted: &Wanted, account: Option<&Name>) -> Result<Found> {
+    pub(crate) fn read(&self, wanted: &Wanted, account: Option<&Account>) -> Result<Found> {
         for _ in 1..TRIES {
             match self.read_once(wanted, account) {
                 Err(Unread::Overtaken(_)) => {}
@@ -81,7 +81,7 @@ impl Reader {
         self.read_once(wanted, account).map_err(Unread::into_inner)
     }
 
-    fn read_once(&self, wanted: &Wanted, account: Option<&Name>) -> std::result::Result<Found, Unread> {
+    fn read_once(&self, wanted: &Wanted, account: Option<&Account>) -> std::result::Result<Found, Unread> {
         let known = self.memory.sequence(&wanted.item.namespace);
         let fetched =
             self.pool.read(|transaction| fetch(transaction, wanted, known)).map_err(Unread::Other)?;
@@ -98,7 +98,7 @@ impl Reader {
 
 impl Fetched {
     /// The value, if it is there and for `account`.
-    fn answer(&self, wanted: &Wanted, account: Option<&Name>, root: &RootKey) -> Result<Found> {
+    fn answer(&self, wanted: &Wanted, account: Option<&Account>, root: &RootKey) -> Result<Found> {
         let newest = self.shown.versions.get(&self.shown.newest);
         let Some(newest) = newest else { return Err(not_found(wanted, "is not in the store")) };
         admit(&newest.accounts, wanted, account)?;
@@ -153,16 +153,30 @@ impl Fetched {
     }
 }
 
-fn admit(accounts: &ServiceAccounts, wanted: &Wanted, account: Option<&Name>) -> Result<()> {
+fn admit(accounts: &ServiceAccounts, wanted: &Wanted, account: Option<&Account>) -> Result<()> {
     if accounts.admit(account) {
         return Ok(());
     }
-    let (whom, name) = match account {
-        Some(account) => (format!("service account {account}"), account.as_str()),
-        None => ("a reader without a service account".to_owned(), "NAME"),
+    let Some(Account { name, uid }) = account else {
+        return Err(not_for(wanted, "a reader without a service account", "NAME"));
     };
-    let remedy = format!("if it should be, put it again with --service-account {name} among the others");
-    Err(Error::new(ErrorKind::Denied, format!("{} is not for {whom}", wanted.item)).remedy(remedy))
+    if !accounts.name(name) {
+        return Err(not_for(wanted, &format!("service account {name}"), name.as_str()));
+    }
+    Err(match uid {
+        Some(uid) => {
+            not_for(wanted, &format!("this service account {name}, with uid {uid}"), &format!("{name}={uid}"))
+        }
+        None => {
+            Error::new(ErrorKind::Denied, format!("{} is for one uid of service account {name}", wanted.item))
+                .remedy("have kubelet tell it: the CSIDriver object needs tokenRequests with an audience")
+        }
+    })
+}
+
+fn not_for(wanted: &Wanted, whom: &str, account: &str) -> Error {
+    let remedy = format!("if it should be, put it again with --service-account {account} among the others");
+    Error::new(ErrorKind::Denied, format!("{} is not for {whom}", wanted.item)).remedy(remedy)
 }
 
 fn not_found(wanted: &Wanted, what: &str) -> Error {

@@ -11,7 +11,7 @@ use provider::{
     SecretBytes, Session, Source, Tenure, Workload,
 };
 
-use crate::name::{Item, Name};
+use crate::name::{Account, Item, Name};
 use crate::objects::{self, Asked};
 use crate::pool::Turns;
 use crate::read::{Reader, Wanted};
@@ -108,7 +108,7 @@ impl Source for ItemSource {
     async fn session(&self, workload: &Workload, _tenure: Tenure) -> Result<Arc<dyn Session>> {
         let account = match workload.identity.name.as_str() {
             "" => None,
-            account => Some(account.parse()?),
+            account => Some(Account::reading(account.parse()?, workload.identity.uid.as_deref())),
         };
         Ok(Arc::new(ItemSession {
             identity: workload.identity.to_string(),
@@ -142,7 +142,7 @@ impl Source for ItemSource {
 struct ItemSession {
     identity: String,
     namespace: Name,
-    account: Option<Name>,
+    account: Option<Account>,
     shared: Arc<Shared>,
 }
 

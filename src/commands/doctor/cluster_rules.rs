@@ -18,6 +18,9 @@ const TOKENS_IN_SECRETS: (u32, u32) = (1, 35);
 /// Most names in one finding.
 const MAX_NAMES: usize = 5;
 
+/// Provider of the embedded store.
+const EMBEDDED: &str = "secretfs";
+
 /// Everything that is to be said of a cluster whose driver is called `driver`.
 pub(super) fn findings(survey: &Survey, driver: &str, providers: &Providers, host: &Host) -> Vec<Finding> {
     let mut findings = vec![version(&survey.version)];
@@ -161,11 +164,22 @@ fn classes(survey: &Survey, driver: &str, providers: &Providers, host: &Host) ->
             Audience::None => {}
         }
     }
+    let embedded = classes.iter().flatten().filter(|class| class.provider == EMBEDDED).count();
+    findings.extend((embedded > 0).then(|| by_name(embedded)));
     if let Ok(Some(object)) = &survey.driver {
         findings.extend(unmet(&audiences, object, driver));
     }
     findings.extend(foreign.iter().filter_map(|(provider, classes)| absent(provider, classes, host)));
     findings
+}
+
+/// What a name means in the embedded store.
+fn by_name(classes: usize) -> Finding {
+    let told = format!(
+        "{classes} read the embedded store, where a service account is a namespace and a name: one that is made \
+         again reads what was put for the old; an item may name a uid (put --service-account NAME=UID)"
+    );
+    Finding::ok("identity", told)
 }
 
 /// Which token a class needs.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use provider_store::{Bundle, Item, Name, Put, Record, ServiceAccounts, Values, version_by_clock};
+use provider_store::{Account, Bundle, Item, Name, Put, Record, ServiceAccounts, Values, version_by_clock};
 
 use super::audited::Touched;
 use super::{ItemArgs, PlaceArgs, transfer, typed};
@@ -40,10 +40,11 @@ pub(super) struct PutArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "key"])]
     json: Option<PathBuf>,
 
-    /// Only pods of this service account may read it; may be given several times. Without it, the same
-    /// ones as the version before
-    #[arg(long = "service-account", value_name = "NAME")]
-    service_accounts: Vec<Name>,
+    /// Only pods of this service account may read it; may be given several times. A name is whoever has it
+    /// now; with the uid (`kubectl get serviceaccount web -o jsonpath={.metadata.uid}`) no later account of
+    /// that name. Without it, the same ones as the version before
+    #[arg(long = "service-account", value_name = "NAME[=UID]")]
+    service_accounts: Vec<Account>,
 
     /// Pods of any service account of the namespace may read it
     #[arg(long, conflicts_with = "service_accounts")]
@@ -125,7 +126,7 @@ fn accounts(args: &PutArgs) -> Option<ServiceAccounts> {
     if args.any_service_account {
         return Some(ServiceAccounts::Any);
     }
-    let named: BTreeSet<Name> = args.service_accounts.iter().cloned().collect();
+    let named: BTreeSet<Account> = args.service_accounts.iter().cloned().collect();
     (!named.is_empty()).then_some(ServiceAccounts::Only(named))
 }
 

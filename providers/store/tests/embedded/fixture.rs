@@ -9,8 +9,8 @@ use provider::{
     Error, ErrorKind, Identity, Object, Parameters, Provider, SecretBytes, Source, Tenure, Workload,
 };
 use provider_store::{
-    Anchor, Ciphertext, EmbeddedStore, Item, Name, Put, RootKey, RootKeySource, ServiceAccounts, Store,
-    Values,
+    Account, Anchor, Ciphertext, EmbeddedStore, Item, Name, Put, RootKey, RootKeySource, ServiceAccounts,
+    Store, Values,
 };
 use tempfile::TempDir;
 
@@ -106,7 +106,7 @@ pub(crate) fn values(values: &[(&str, &str)]) -> Values {
 }
 
 pub(crate) fn only(accounts: &[&str]) -> ServiceAccounts {
-    ServiceAccounts::Only(accounts.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<Name>>())
+    ServiceAccounts::Only(accounts.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<Account>>())
 }
 
 pub(crate) fn source(provider: &EmbeddedStore, object: &str) -> Arc<dyn Source> {

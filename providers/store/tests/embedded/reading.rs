@@ -3,7 +3,7 @@ use provider::{Error, ErrorKind};
 use provider_store::{RootKeySource, ServiceAccounts, Store};
 use rusqlite::Connection;
 
-use crate::fixture::{Fixture, KEPT, item, kind, one, only, read, values};
+use crate::fixture::{Fixture, KEPT, fetch, item, kind, one, only, read, source, values, workload};
 
 #[test]
 fn a_pod_reads_what_was_put_for_its_namespace() {
@@ -88,6 +88,27 @@ fn a_denied_pod_is_told_what_to_do_and_neither_versions_nor_who_may() {
         "item api of namespace shop is not for service account job; if it should be, put it again \
          with --service-account job among the others"
     );
+}
+
+#[tokio::test]
+async fn an_item_that_names_a_uid_is_not_inherited_by_a_service_account_that_is_made_again() {
+    let store = Fixture::new();
+    store.put_for(&item("shop", "api"), "one", only(&["web=4711"]));
+    let (provider, of) = (store.provider(), |uid: Option<&str>| {
+        let mut workload = workload("shop", "web");
+        workload.identity.uid = uid.map(str::to_owned);
+        workload
+    });
+    let api = source(&provider, "item: api");
+
+    let same = fetch(&*api, &of(Some("4711"))).await.unwrap();
+    let again = fetch(&*api, &of(Some("4712"))).await.unwrap_err();
+    let unknown = fetch(&*api, &of(None)).await.unwrap_err();
+
+    assert_eq!(same.contents.expose_str(), Some("one"));
+    assert_eq!((again.kind(), unknown.kind()), (ErrorKind::Denied, ErrorKind::Denied));
+    assert!(again.to_string().contains("--service-account web=4712"), "{again}");
+    assert!(unknown.to_string().contains("tokenRequests"), "{unknown}");
 }
 
 #[test]
