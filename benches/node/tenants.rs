@@ -61,7 +61,7 @@ async fn publish(bench: &Bench<'_>, row: &str, count: usize) -> Samples {
 async fn hang(bench: &Bench<'_>, silent: &FaultServer) -> JoinSet<()> {
     let mut hanging = JoinSet::new();
     for index in 0..HANGING {
-        let pod = hanging_pod(index);
+        let pod = hanging_pod(bench.world(), index);
         let (request, mut client) = (bench.request(&pod), bench.node.client().await);
         hanging.spawn(async move {
             loop {
@@ -77,10 +77,11 @@ async fn hang(bench: &Bench<'_>, silent: &FaultServer) -> JoinSet<()> {
     hanging
 }
 
-fn hanging_pod(index: usize) -> PodVolume {
-    let mut pod = PodVolume::new(&format!("hang-{index}"), "hang").token("vault", "a.b.c".to_owned());
-    pod.namespace = format!("evil-{}", index % HOSTILE);
-    pod.service_account = format!("account-{index}");
+fn hanging_pod(world: &World, index: usize) -> PodVolume {
+    let (name, namespace) = (format!("hang-{index}"), format!("evil-{}", index % HOSTILE));
+    let account = format!("account-{index}");
+    let mut pod = PodVolume::new(&name, "hang").token("vault", world.token_of(&namespace, &account, &name));
+    (pod.namespace, pod.service_account) = (namespace, account);
     pod
 }
 

@@ -209,7 +209,12 @@ impl World {
     }
 
     pub(crate) fn token(&self, pod: &str) -> String {
-        self.issuer.mint(&Claims::of(NAMESPACE, "shop").pod(pod).seconds(3600))
+        self.token_of(NAMESPACE, "shop", pod)
+    }
+
+    /// The token that kubelet would bring for a pod of this namespace and service account.
+    pub(crate) fn token_of(&self, namespace: &str, account: &str, pod: &str) -> String {
+        self.issuer.mint(&Claims::of(namespace, account).pod(pod).seconds(3600))
     }
 
     /// A bare store and what it is asked for a volume of `files` with `jwt`.

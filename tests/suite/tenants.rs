@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::json;
-use testing::{Answer, FaultServer, PodVolume, RunningNode};
+use testing::{Answer, Claims, FaultServer, Issuer, PodVolume, RunningNode};
 use tokio::task::JoinSet;
 
 use crate::embedded::Store;
@@ -46,9 +46,16 @@ fn leasing_class(namespace: &str, address: &str) -> String {
     .to_string()
 }
 
-fn leasing_pod(namespace: &str, name: &str) -> PodVolume {
-    let mut pod = PodVolume::new(name, "lease").token("vault", "a.b.c".to_owned());
+fn leasing_pod(issuer: &Issuer, namespace: &str, name: &str) -> PodVolume {
+    pod_of(issuer, namespace, "shop", name, "lease")
+}
+
+/// A pod with the token that kubelet would bring for it.
+fn pod_of(issuer: &Issuer, namespace: &str, account: &str, name: &str, class: &str) -> PodVolume {
+    let token = issuer.mint(&Claims::of(namespace, account).pod(name));
+    let mut pod = PodVolume::new(name, class).token("vault", token);
     namespace.clone_into(&mut pod.namespace);
+    account.clone_into(&mut pod.service_account);
     pod
 }
 
@@ -78,19 +85,17 @@ fn resident(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-fn hanging_pod(index: usize) -> PodVolume {
-    let mut pod = PodVolume::new(&format!("hang-{index}"), "hang").token("vault", "a.b.c".to_owned());
-    pod.namespace = format!("evil-{}", index % HOSTILE);
-    pod.service_account = format!("account-{index}");
-    pod
+fn hanging_pod(issuer: &Issuer, index: usize) -> PodVolume {
+    let (namespace, account) = (format!("evil-{}", index % HOSTILE), format!("account-{index}"));
+    pod_of(issuer, &namespace, &account, &format!("hang-{index}"), "hang")
 }
 
 /// Has pods of hostile namespaces wait for their store until the set is dropped.
 async fn hang(node: &Arc<RunningNode>, store: &FaultServer) -> JoinSet<()> {
-    let mut waiting = JoinSet::new();
+    let (issuer, mut waiting) = (Issuer::start(), JoinSet::new());
     for index in 0..HANGING {
-        let node = Arc::clone(node);
-        waiting.spawn(async move { drop(node.publish(&hanging_pod(index)).await) });
+        let (node, pod) = (Arc::clone(node), hanging_pod(&issuer, index));
+        waiting.spawn(async move { drop(node.publish(&pod).await) });
     }
     let started = Instant::now();
     while store.open() < 32 {
@@ -148,7 +153,8 @@ async fn leases_of_no_length_fill_no_process_and_another_namespaces_leases_are_s
     node.class("shop", &leasing_class("shop", &healthy.url()));
     node.use_mounter();
     node.start_node().await;
-    let volumes: Vec<_> = (0..12).map(|n| leasing_pod("evil", &format!("evil-{n}"))).collect();
+    let issuer = Issuer::start();
+    let volumes: Vec<_> = (0..12).map(|n| leasing_pod(&issuer, "evil", &format!("evil-{n}"))).collect();
     join_all(volumes.iter().map(|pod| node.publish_until_done(pod))).await;
 
     let observed = Duration::from_secs(10);
@@ -159,7 +165,7 @@ async fn leases_of_no_length_fill_no_process_and_another_namespaces_leases_are_s
     // One for the start and one every five seconds, and as many again for a slow machine.
     assert!(logins <= 12 * 8, "{logins}");
 
-    let pod = leasing_pod("shop", "healthy");
+    let pod = leasing_pod(&issuer, "shop", "healthy");
     node.publish(&pod).await.unwrap();
     assert_eq!(node.text(&pod, "creds").as_deref(), Some("v"));
 }
