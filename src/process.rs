@@ -107,8 +107,8 @@ pub struct Process {
     pub pulse: Pulse,
     /// Ends every task of the process.
     pub stop: CancellationToken,
-    /// The tasks; others may be added.
-    pub tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+    early: CancellationToken,
     revocations: Arc<Revocations>,
 }
 
@@ -164,6 +164,7 @@ impl Process {
             pulse: Pulse::default(),
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
+            early: CancellationToken::new(),
             revocations,
         };
         let admin = args.admin_dir.join(admin).with_extension("sock");
@@ -175,14 +176,29 @@ impl Process {
 
     fn spawn_tasks(&mut self, socket: AdminSocket) {
         let (revocations, stop) = (Arc::clone(&self.revocations), self.stop.clone());
-        self.tasks.spawn(async move { revocations.run(stop).await });
-        self.tasks.spawn(socket.serve(self.volumes.clone(), self.stop.clone()));
+        self.keep("revocations", async move { revocations.run(stop).await });
+        self.keep("the admin socket", socket.serve(self.volumes.clone(), self.stop.clone()));
         let gauges = Gauges {
             volumes: Arc::clone(&self.volumes),
             metrics: self.metrics.clone(),
             pulse: self.pulse.clone(),
         };
-        self.tasks.spawn(gauges.keep(self.stop.clone()));
+        self.keep("gauges", gauges.keep(self.stop.clone()));
+    }
+
+    /// Adds a task, which goes on until [`stop`](Self::stop) is cancelled. One that ends before, as by a panic, is
+    /// told of by its `name`, and ends the [waiting](Self::ended_early) of who waits for that.
+    pub fn keep(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let end = End { name, stop: self.stop.clone(), early: self.early.clone() };
+        self.tasks.spawn(async move {
+            let _end = end;
+            task.await;
+        });
+    }
+
+    /// Cancelled once a task has ended that should go on.
+    pub fn ended_early(&self) -> CancellationToken {
+        self.early.clone()
     }
 
     /// Lets calls in flight finish, stops every task, ends the logins that must be ended. Mounts stay.
@@ -197,6 +213,25 @@ impl Process {
                 logins = self.revocations.waiting(),
                 "some logins could not be ended; the mounter keeps them"
             );
+        }
+    }
+}
+
+/// Notices how a task ends, whatever ends it.
+struct End {
+    name: &'static str,
+    stop: CancellationToken,
+    early: CancellationToken,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            tracing::error!(
+                task = self.name,
+                "a task of the process ended by itself, which is a fault of secretfs"
+            );
+            self.early.cancel();
         }
     }
 }
@@ -334,6 +369,25 @@ mod tests {
         assert_ne!(first.seal, first.fingerprint);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_is_noticed_and_one_that_is_told_to_is_not() {
+        let (stop, early) = (CancellationToken::new(), CancellationToken::new());
+        let one = End { name: "one", stop: stop.clone(), early: early.clone() };
+
+        let ended = tokio::spawn(async move {
+            let _end = one;
+            panic!("hunter2");
+        });
+        assert!(ended.await.is_err());
+        assert!(early.is_cancelled());
+
+        let early = CancellationToken::new();
+        let other = End { name: "other", stop: stop.clone(), early: early.clone() };
+        stop.cancel();
+        drop(other);
+        assert!(!early.is_cancelled());
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub async fn run(mut args: MountArgs) -> Outcome {
     let mounter = Arc::new(LocalMounter::new(Roots::default()).allow_swap(args.allow_swap));
     let mut process = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default())?;
     let happenings = process.volumes.listen();
-    process.tasks.spawn(watch.run(process.stop.clone()));
+    process.keep("the class file", watch.run(process.stop.clone()));
 
     let outcome = mount(&args, &process, publish.clone(), happenings).await;
     let leave = args.once && outcome.is_ok();

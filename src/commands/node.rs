@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use manifest::OnRevoked;
 use rustix::fs::FlockOperation;
 use tokio::net::TcpListener;
@@ -210,7 +210,8 @@ pub async fn run(args: NodeArgs) -> Outcome {
         "node",
         conduct(&args),
     )?;
-    process.tasks.spawn(Arc::clone(&process.volumes).watch_sub_paths(process.stop.clone()));
+    let sub_paths = Arc::clone(&process.volumes).watch_sub_paths(process.stop.clone());
+    process.keep("subPath mounts", sub_paths);
     let readiness = http::Readiness::default();
     let taint = origin.startup_taint(&args);
     origin.attach(&mut process, &args.node_name, &readiness);
@@ -273,9 +274,18 @@ impl Origin {
     /// Adds to `process`, which serves `node`, what keeps the classes current.
     fn attach(self, process: &mut Process, node: &str, readiness: &http::Readiness) {
         match self {
-            Self::Directory(_, watch) => drop(process.tasks.spawn(watch.run(process.stop.clone()))),
+            Self::Directory(_, watch) => process.keep("class files", watch.run(process.stop.clone())),
             Self::Cluster(cluster) => cluster.attach(process, node, readiness.latch("classes")),
         }
+    }
+}
+
+/// Fails once a task of the process has ended that should go on: the next process, which takes the mounts over,
+/// has all of them.
+async fn until_one_ends(early: CancellationToken, stop: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = early.cancelled() => bail!("a task of the process ended by itself; the log names it"),
     }
 }
 
@@ -315,6 +325,7 @@ async fn serve(
     health.send_replace(Health::Serving);
     systemd::ready();
     let revocations = Arc::clone(&process.volumes.parts().revocations);
+    tasks.spawn(until_one_ends(process.ended_early(), stop.clone()));
     tasks.spawn(check_mounter(revocations, health, (mounts, process.metrics.clone()), stop.clone()));
     let registration = register(args, mounter, &stop)?;
     match &registration {

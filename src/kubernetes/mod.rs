@@ -90,12 +90,12 @@ impl Cluster {
         if let Some(namespaces) = self.secrets {
             let sync =
                 SecretSync::new(Arc::clone(&volumes), client.clone(), namespaces, teller, metrics.clone());
-            process.tasks.spawn(sync.run(process.stop.clone()));
+            process.keep("Secrets", sync.run(process.stop.clone()));
         }
         let statuses = PodStatuses::new(volumes, client, node.to_owned(), metrics);
-        process.tasks.spawn(watch.run(process.stop.clone()));
-        process.tasks.spawn(events.run(process.stop.clone()));
-        process.tasks.spawn(statuses.run(process.stop.clone()));
+        process.keep("classes", watch.run(process.stop.clone()));
+        process.keep("Events", events.run(process.stop.clone()));
+        process.keep("PodStatuses", statuses.run(process.stop.clone()));
     }
 }
 

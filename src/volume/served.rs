@@ -193,6 +193,8 @@ impl Served {
     /// Keeps the volume fresh until `stop`, then gives it back as it is.
     pub(super) async fn run(mut self, orders: &mut mpsc::Receiver<Order>, stop: &CancellationToken) -> Self {
         let mut classes = self.parts.classes.changes();
+        // The class may have been edited since it was read for this volume, while its store was asked.
+        classes.mark_changed();
         loop {
             let due = self.next_due();
             let wake = tokio::select! {

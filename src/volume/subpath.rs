@@ -25,7 +25,10 @@ impl Volumes {
     pub async fn watch_sub_paths(self: Arc<Self>, stop: CancellationToken) {
         let table = match MountTable::open() {
             Ok(table) => table,
-            Err(error) => return tracing::warn!(%error, "subPath mounts are not looked for"),
+            Err(error) => {
+                tracing::warn!(%error, "subPath mounts are not looked for");
+                return stop.cancelled().await;
+            }
         };
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -334,6 +334,22 @@ async fn no_number_of_a_store_ends_the_refresh_of_a_volume() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_class_that_is_edited_while_its_store_is_first_asked_is_followed() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Error(ErrorKind::Unavailable));
+    node.store.say("b", Say::Value("1"));
+    let (published, ()) = tokio::join!(node.publish("v"), async {
+        sleep(Duration::from_millis(50)).await;
+        node.class("a,b", |_| {});
+        node.store.say("a", Say::Value("1"));
+    });
+    published.unwrap();
+
+    node.file_becomes("b", Some("1")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_denied_object_stays_and_the_others_go_on_being_refreshed() {
     let node = Node::serving("a,b").await;
 

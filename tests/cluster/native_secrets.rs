@@ -96,6 +96,23 @@ items:
 }
 
 #[tokio::test]
+async fn what_was_read_for_a_service_account_is_not_given_to_one_that_was_made_again() {
+    let world = World::start("again").await;
+    let old = world.pod("old", "till");
+    world.node.publish(&old).await.unwrap();
+    let namespace = world.namespace;
+    SHARED.kubectl(&["-n", namespace, "delete", "rolebinding", "till"]);
+    SHARED.kubectl(&["-n", namespace, "delete", "serviceaccount", "till"]);
+    SHARED.kubectl(&["-n", namespace, "create", "serviceaccount", "till"]);
+    let new = world.pod("new", "till");
+
+    let refused = world.node.publish(&new).await.unwrap_err();
+
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert_eq!(world.node.text(&new, "key"), None);
+}
+
+#[tokio::test]
 async fn a_native_secret_reaches_the_pod_is_rotated_at_once_and_taken_back_when_it_is_deleted() {
     let world = World::start("native").await;
     let pod = world.pod("one", "till");

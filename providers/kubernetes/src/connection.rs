@@ -77,6 +77,25 @@ impl ApiServer {
         token: &SecretBytes,
     ) -> Result<SecretBytes> {
         let request = self.request(self.url(reader, &[secret], &[])?, token).await?;
+        self.fetch(request, reader, secret).await
+    }
+
+    /// Which version of a Secret there is now: its metadata, without a value.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub(crate) async fn look(
+        &self,
+        reader: &Reader,
+        secret: &str,
+        token: &SecretBytes,
+    ) -> Result<SecretBytes> {
+        let request = self.request(self.url(reader, &[secret], &[])?, token).await?;
+        self.fetch(request.header(ACCEPT, METADATA), reader, secret).await
+    }
+
+    async fn fetch(&self, request: RequestBuilder, reader: &Reader, secret: &str) -> Result<SecretBytes> {
         let call = async {
             let response = self.send(request, secret).await?;
             let response = self.accepted(response, reader, secret).await?;

@@ -101,6 +101,26 @@ impl Facts {
         Settled::Latest
     }
 
+    /// The version that a reading or the watch told last, while there is one.
+    pub(crate) fn version(&self) -> Option<String> {
+        match &self.lock().known {
+            Known::Version(version) => Some(version.clone()),
+            Known::Nothing | Known::Deleted => None,
+        }
+    }
+
+    /// A look that was begun once the watch stood found no Secret. One that was known was deleted before the
+    /// watch began: no stream tells of that. Tells whether it is to be announced.
+    pub(crate) fn vanished(&self, begun: Begun) -> bool {
+        let mut register = self.lock();
+        let was_there = matches!(register.known, Known::Version(_)) && register.events == begun.events;
+        if was_there {
+            register.known = Known::Deleted;
+            register.events += 1;
+        }
+        was_there
+    }
+
     /// A reading found no Secret.
     pub(crate) fn absent(&self, begun: Begun) -> Settled {
         let register = self.lock();
@@ -203,6 +223,21 @@ mod tests {
         assert_eq!(facts.read(begun, "2"), Settled::Latest);
         assert_eq!(facts.absent(begun), Settled::Overtaken);
         assert_eq!(facts.absent(facts.begin()), Settled::Latest);
+    }
+
+    #[test]
+    fn a_secret_that_was_known_and_is_gone_once_the_watch_stands_was_deleted() {
+        let facts = Facts::default();
+        assert!(!facts.vanished(facts.begin()), "it was never known");
+        facts.read(facts.begin(), "1");
+        assert_eq!(facts.version().as_deref(), Some("1"));
+
+        let overtaken = facts.begin();
+        facts.event(version("2"));
+        assert!(!facts.vanished(overtaken), "the watch knows better");
+        assert!(facts.vanished(facts.begin()) && facts.is_deleted());
+        assert!(!facts.vanished(facts.begin()), "it is announced once");
+        assert_eq!(facts.version(), None);
     }
 
     #[test]

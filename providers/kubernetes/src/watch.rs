@@ -42,8 +42,10 @@ pub(crate) struct Watch {
     pub(crate) secret: String,
     pub(crate) token: watch::Receiver<SecretBytes>,
     pub(crate) facts: Arc<Facts>,
-    /// After which version the next stream begins.
+    /// After which version the next stream begins: what a stream brought last.
     since: Option<String>,
+    /// Whether the API server does not remember what happened since the version that is known.
+    missed: bool,
     failures: u32,
     /// Whether it was told that Secrets are polled.
     told: bool,
@@ -84,7 +86,7 @@ impl Watch {
         token: watch::Receiver<SecretBytes>,
         facts: Arc<Facts>,
     ) -> Self {
-        Self { server, reader, secret, token, facts, since: None, failures: 0, told: false }
+        Self { server, reader, secret, token, facts, since: None, missed: false, failures: 0, told: false }
     }
 
     /// Watches until nobody cares any more, which ends the task.
@@ -104,11 +106,36 @@ impl Watch {
     async fn stream(&mut self) -> Result<End> {
         let token = self.token.borrow_and_update().clone();
         let seconds = fastrand::u64(STREAM);
-        let opened = self.server.watch(&self.reader, &self.secret, &token, self.since.as_deref(), seconds);
-        match opened.await? {
-            Some(response) => self.follow(response).await,
-            None => Ok(End::Missed),
+        let since = self.since.clone().or_else(|| self.facts.version()).filter(|_| !self.missed);
+        let opened = self.server.watch(&self.reader, &self.secret, &token, since.as_deref(), seconds);
+        let Some(response) = opened.await? else { return Ok(End::Missed) };
+        if since.is_none() {
+            self.look(&token).await?;
         }
+        self.missed = false;
+        self.follow(response).await
+    }
+
+    /// Compares what there is with what is known, once the stream stands: what was deleted or replaced before it
+    /// began, it does not bring.
+    async fn look(&self, token: &SecretBytes) -> Result<()> {
+        let begun = self.facts.begin();
+        match self.server.look(&self.reader, &self.secret, token).await {
+            Ok(json) => {
+                let subject: Subject = serde_json::from_slice(json.expose())
+                    .map_err(|_| self.odd("a look that makes no sense"))?;
+                self.facts.read(begun, &subject.metadata.resource_version);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if self.facts.vanished(begun) {
+                    self.announce_deletion().await;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+            // Who may watch it and not read it compares nothing.
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     async fn follow(&mut self, mut response: Response) -> Result<End> {
@@ -150,20 +177,25 @@ impl Watch {
         Ok(None)
     }
 
-    /// A deletion is announced after a moment: what replaces the Secret may be on its way, and whoever
-    /// reads then finds it.
     async fn learn(&self, known: Known) {
         let deleted = known == Known::Deleted;
-        if self.facts.event(known) {
-            if deleted {
-                sleep(REPLACED).await;
-            }
-            self.facts.announce();
+        match self.facts.event(known) {
+            true if deleted => self.announce_deletion().await,
+            true => self.facts.announce(),
+            false => {}
         }
+    }
+
+    /// A deletion is announced after a moment: what replaces the Secret may be on its way, and whoever
+    /// reads then finds it.
+    async fn announce_deletion(&self) {
+        sleep(REPLACED).await;
+        self.facts.announce();
     }
 
     async fn begin_anew(&mut self) {
         self.since = None;
+        self.missed = true;
         self.facts.announce();
         sleep(self.pause()).await;
     }

@@ -1,8 +1,10 @@
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use provider::ErrorKind;
 use provider_kubernetes::{Kubernetes, KubernetesConfig};
+use serde_json::json;
 use testing::{Answer, Cluster, Component, Scope};
 
 use crate::fixture::{
@@ -49,6 +51,51 @@ async fn a_deletion_is_announced_and_is_a_revocation_until_the_secret_is_back() 
     namespace.put("web", "back");
     announced(&mut *changes).await;
     assert_eq!(contents(read(&*source, &*session).await).as_deref(), Ok("back"));
+}
+
+/// An API server that deletes the Secret before it lets anybody watch. It remembers what happened since a version
+/// for as long as `remembers` says.
+async fn deleted_before_the_watch_began(remembers: bool) -> Result<(), ErrorKind> {
+    let deleted = Arc::new(AtomicBool::new(false));
+    let is_deleted = Arc::clone(&deleted);
+    let scripted = Scripted::new(move |seen| {
+        let gone = is_deleted.load(Ordering::SeqCst);
+        match (is_watch(seen), gone) {
+            (true, false) => Answer::json(503, &json!({"kind": "Status"})),
+            (true, true) if seen.target.contains("resourceVersion=") && remembers => {
+                stream(&[event("DELETED", "2")])
+            }
+            (true, true) if seen.target.contains("resourceVersion=") => {
+                Answer::json(410, &json!({"kind": "Status", "code": 410}))
+            }
+            (true, true) => stream(&[]),
+            (false, true) => Answer::json(404, &json!({"kind": "Status", "message": "not found"})),
+            (false, false) => secret("1"),
+        }
+    });
+    let source = scripted.source();
+    let session = session(&*source, &pod("shop", "till", "t")).await;
+    let mut changes = changes(&*source, &*session);
+    read(&*source, &*session).await.unwrap();
+    deleted.store(true, Ordering::SeqCst);
+    loop {
+        announced(&mut *changes).await;
+        match read(&*source, &*session).await.map(drop).map_err(|error| error.kind()) {
+            // A gap is announced as such before it is known what happened in it.
+            Err(ErrorKind::NotFound) => {}
+            read => return read,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_deleted_between_its_reading_and_its_watch_is_known_as_deleted() {
+    assert_eq!(deleted_before_the_watch_began(true).await, Err(ErrorKind::Revoked));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_deleted_in_a_gap_of_its_watch_is_known_as_deleted() {
+    assert_eq!(deleted_before_the_watch_began(false).await, Err(ErrorKind::Revoked));
 }
 
 #[tokio::test]
