@@ -12,6 +12,7 @@ pub mod confinement;
 pub mod csi;
 pub mod exit;
 pub mod failpoint;
+pub mod host;
 pub mod hygiene;
 pub mod kubernetes;
 pub mod metrics;

@@ -24,6 +24,7 @@ pub mod why;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
@@ -34,6 +35,9 @@ use crate::telemetry::{self, LogArgs};
 
 /// Threads for system calls that block: as many volumes are mounted at one time.
 const MOST_BLOCKING_THREADS: usize = 16;
+
+/// How long system calls that nobody waits for any more may take at the end.
+const LAST_CALLS: Duration = Duration::from_millis(500);
 
 /// Secrets as files: mounted, kept fresh, taken back.
 #[derive(Debug, clap::Parser)]
@@ -135,7 +139,11 @@ fn run_plugin() -> ExitCode {
 /// For commands that serve volumes.
 fn on_many_threads(command: impl Future<Output = Outcome>) -> Outcome {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.enable_all().max_blocking_threads(MOST_BLOCKING_THREADS).build()?.block_on(command)
+    let runtime = runtime.enable_all().max_blocking_threads(MOST_BLOCKING_THREADS).build()?;
+    let outcome = runtime.block_on(command);
+    // A system call that hangs (a disk that is away) does not keep a process that has nothing left to do.
+    runtime.shutdown_timeout(LAST_CALLS);
+    outcome
 }
 
 /// For commands that ask and wait.

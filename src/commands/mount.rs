@@ -1,5 +1,8 @@
 //! `secretfs mount`: the engine without Kubernetes, in the foreground.
 
+mod signals;
+mod standing;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -8,15 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use provider::{Identity, SecretBytes, Workload};
-use tokio::signal::unix::{SignalKind, signal};
+use provider::{ErrorKind, Identity, SecretBytes, Span, Workload};
 use tokio::sync::broadcast;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::signals::Signals;
+use self::standing::Standing;
 use super::credentials;
 use crate::class::{Classes as _, WatchedClasses};
 use crate::exit::{Failure, Outcome};
+use crate::host::{self, MadeDirectories, Owner};
 use crate::hygiene;
 use crate::mode::Appearance;
 use crate::mounter::{LocalMounter, Roots};
@@ -24,21 +29,30 @@ use crate::process::{Conduct, Process, ProcessArgs};
 use crate::providers::Providers;
 use crate::systemd;
 use crate::volume::report::{Happening, What};
-use crate::volume::{ClassName, Publish, VolumeId};
+use crate::volume::{self, ClassName, Publish, Published, RefreshOutcome, VolumeId};
 
 /// How long the command of `--on-change` may take.
 const ON_CHANGE: Duration = Duration::from_secs(60);
 /// How long the first reading may take where the class does not say.
 const FIRST_READING: Duration = Duration::from_secs(120);
+/// First and longest pause before a store that was away is asked again, as for a volume that is mounted.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// Longest wait for a store.
+const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most bytes of a credential file.
 const MAX_CREDENTIAL: u64 = 1 << 20;
 
-/// Mount a class on this host and keep it fresh until SIGINT or SIGTERM
+/// Mount a class on this host and keep it fresh until SIGINT, SIGTERM or SIGHUP
 ///
 /// Reads a SecretProviderClass, as Kubernetes has it, from a file; fetches its objects, shows them as
 /// files below TARGET, follows every change of the secrets and of the class, and unmounts at the end.
+/// Files can be read by you alone (0400 in 0700), unless --user, --group or the class say otherwise.
+///
+/// What others mounted at TARGET stays: the command refuses. What a `secretfs mount` left that was
+/// killed is served on, whatever the store says.
 ///
 ///   secretfs mount app.yaml /run/app/secrets
+///   secretfs mount app.yaml /run/app/secrets --user app --wait 5m
 ///   secretfs mount app.yaml /run/app/secrets --on-change systemctl reload app
 ///   secretfs mount app.yaml /run/app/secrets --once
 #[derive(Debug, clap::Args)]
@@ -48,7 +62,7 @@ pub struct MountArgs {
     #[arg(value_name = "CLASS.yaml")]
     file: PathBuf,
 
-    /// Directory to mount on; made if it is missing
+    /// Directory to mount on; made if it is missing, and so are those above it
     target: PathBuf,
 
     /// The class to mount, where the file has several
@@ -80,9 +94,18 @@ pub struct MountArgs {
     #[arg(long = "service-account-token", value_name = "AUDIENCE=FILE", value_parser = key_and_file)]
     tokens: Vec<(String, PathBuf)>,
 
-    /// Group that may read the files
-    #[arg(long, value_name = "GID")]
+    /// User who owns the files and may read them, by name or number; you, if not given
+    #[arg(long, value_name = "USER", value_parser = host::user_id)]
+    user: Option<u32>,
+
+    /// Group that may read the files too, by name or number
+    #[arg(long, value_name = "GROUP", value_parser = host::group_id)]
     group: Option<u32>,
+
+    /// If the store is away, try again for so long (90s, 5m), as at boot; without it the first
+    /// failure ends the command
+    #[arg(long, value_name = "DURATION", value_parser = wait_of, overrides_with = "wait")]
+    wait: Option<Duration>,
 
     /// Mount even if the kernel (before 6.4) cannot keep the files out of swap
     #[arg(long)]
@@ -97,73 +120,167 @@ fn key_and_file(text: &str) -> Result<(String, PathBuf), String> {
     Ok((key.to_owned(), file.into()))
 }
 
+fn wait_of(text: &str) -> Result<Duration, String> {
+    let wait = manifest::go_duration(text).ok_or("write a duration such as 90s, 5m or 1h30m")?;
+    if wait > LONGEST_WAIT { Err("that is longer than a week (168h)".to_owned()) } else { Ok(wait) }
+}
+
 /// Runs it.
 ///
 /// # Errors
 ///
 /// The class cannot be used, a store does not give a secret, or the kernel refuses.
-pub async fn run(mut args: MountArgs) -> Outcome {
+pub async fn run(args: MountArgs) -> Outcome {
+    let signals = Signals::listen()?;
+    tokio::select! {
+        outcome = mount(args, &signals) => outcome,
+        () = signals.again() => Err(Failure::Failed(anyhow!(
+            "ended at once; if something is still mounted, `secretfs mount` serves it on and `secretfs umount` \
+             takes it away"
+        ))),
+    }
+}
+
+async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     hygiene::seal().context("keep this process's memory to itself")?;
     let (classes, watch) = WatchedClasses::file(&args.file)
         .with_context(|| format!("the class file {}", args.file.display()))?;
     let class = choose(&classes, &args)?;
+    let target =
+        host::resolve(&args.target).with_context(|| format!("the target {}", args.target.display()))?;
     let providers = args.process.providers.build()?;
     refuse_needless_credentials(&args, &classes, &class, &providers).await?;
-    let target = std::path::absolute(&args.target).context("the target path")?;
     let publish = publish(&args, class, &target)?;
-    let name = name_of(&target);
-    args.process.state_dir = args.process.state_dir.join("mounts").join(&name);
-    let admin = format!("mount-{name}");
+    let state = host::state_of(&args.process.state_dir, &target);
+    let _owner = Owner::become_of(&state).with_context(|| target.display().to_string())?;
+    let standing = Standing::at(&target, &state)?;
+    let above = MadeDirectories::above(&target).context("the directories above the target")?;
+    args.process.state_dir = state;
+    let admin = format!("mount-{}", host::name_of(&target));
     let mounter = Arc::new(LocalMounter::new(Roots::default()).allow_swap(args.allow_swap));
     let mut process = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default())?;
-    let happenings = process.volumes.listen();
     process.keep("the class file", watch.run(process.stop.clone()));
+    let outcome = serve(&args, process, publish, standing, signals.stop()).await;
+    if outcome.is_err() {
+        above.remove();
+    }
+    outcome
+}
 
-    let outcome = mount(&args, &process, publish.clone(), happenings).await;
-    let leave = args.once && outcome.is_ok();
-    let unmounted =
-        if leave { Ok(()) } else { process.volumes.unpublish(&publish.id, &publish.target).await };
+/// Serves the volume until it is told to stop, and takes away what it made.
+async fn serve(
+    args: &MountArgs,
+    process: Process,
+    mut publish: Publish,
+    standing: Standing,
+    stop: &CancellationToken,
+) -> Outcome {
+    let (id, target) = (publish.id.clone(), publish.target.clone());
+    let happenings = process.volumes.listen();
+    let adopted = standing.adopt(&process, &mut publish).await;
+    let (outcome, was_there) = match adopted {
+        Ok(was_there) => (show(args, &process, publish, happenings, stop).await, was_there),
+        Err(error) => (Err(error.into()), true),
+    };
+    // What was there before is not this process's to take away because it failed.
+    let stays = if outcome.is_ok() { args.once && !stop.is_cancelled() } else { was_there };
+    let unmounted = if stays { Ok(()) } else { process.volumes.unpublish(&id, &target).await };
     process.stop().await;
     outcome?;
     Ok(unmounted.with_context(|| format!("unmount {}", target.display()))?)
 }
 
-async fn mount(
+async fn show(
     args: &MountArgs,
     process: &Process,
     publish: Publish,
     happenings: broadcast::Receiver<Happening>,
+    stop: &CancellationToken,
 ) -> Outcome {
     let (id, target) = (publish.id.clone(), publish.target.clone());
-    let stopped = stopped()?;
-    tokio::select! {
-        published = process.volumes.publish(publish) => drop(published?),
-        signal = stopped.cancelled() => return Ok(signal),
-    }
+    let published = match publish_patiently(args, process, publish, stop).await {
+        Err(_) if stop.is_cancelled() => return interrupted(args),
+        Err(error @ volume::Error::Published { .. }) => {
+            return Err(Failure::Failed(anyhow!(
+                "{error}; it stays so until `secretfs umount {}`",
+                target.display()
+            )));
+        }
+        published => published?,
+    };
     if args.once {
+        if published == Published::Already {
+            read_again(process, &id).await?;
+        }
         return leave(args, process, &id);
     }
-    tracing::info!(mounted_at = %target.display(), "mounted; SIGINT or SIGTERM unmounts");
+    tracing::info!(mounted_at = %target.display(), "mounted; SIGINT, SIGTERM or SIGHUP unmounts");
     systemd::ready();
-    follow(args, happenings, &stopped).await;
+    follow(args, happenings, stop).await;
     Ok(())
 }
 
-/// Cancelled at the first SIGINT or SIGTERM.
-fn stopped() -> anyhow::Result<CancellationToken> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let token = CancellationToken::new();
-    let stop = token.clone();
-    // Ends with the runtime at the latest.
-    drop(tokio::spawn(async move {
+fn interrupted(args: &MountArgs) -> Outcome {
+    if args.once { Err(Failure::Failed(anyhow!("stopped before anything was mounted"))) } else { Ok(()) }
+}
+
+/// Publishes; while the store is away, again and again as long as `--wait` says.
+async fn publish_patiently(
+    args: &MountArgs,
+    process: &Process,
+    publish: Publish,
+    stop: &CancellationToken,
+) -> Result<Published, volume::Error> {
+    let start = Instant::now();
+    let wait = args.wait.unwrap_or_default();
+    let [mut pause, longest] = PAUSES;
+    loop {
+        let error = match publish_once(process, publish.clone(), stop).await {
+            Err(error) if may_pass(&error) && start.elapsed() < wait && !stop.is_cancelled() => error,
+            done => return done,
+        };
+        let left = wait.saturating_sub(start.elapsed());
+        let next = Span::from(pause).times(0.5 + fastrand::f64() / 2.0).get().min(left);
+        tracing::info!(
+            error = %error, next_try_in_seconds = next.as_secs_f32(), gives_up_in_seconds = left.as_secs(),
+            "the store is away; trying again"
+        );
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = stop.cancelled() => return Err(error),
+            () = sleep(next) => pause = pause.saturating_mul(2).min(longest),
         }
-        stop.cancel();
-    }));
-    Ok(token)
+    }
+}
+
+async fn publish_once(
+    process: &Process,
+    publish: Publish,
+    stop: &CancellationToken,
+) -> Result<Published, volume::Error> {
+    let published = process.volumes.publish(publish);
+    tokio::pin!(published);
+    tokio::select! {
+        published = &mut published => published,
+        () = stop.cancelled() => {
+            process.volumes.give_up();
+            published.await
+        }
+    }
+}
+
+/// Whether a store that comes up makes the difference.
+fn may_pass(error: &volume::Error) -> bool {
+    matches!(error, volume::Error::Deadline { .. }) || error.provider_kind() == Some(ErrorKind::Unavailable)
+}
+
+/// Has a volume that was there before show what its store says now.
+async fn read_again(process: &Process, id: &VolumeId) -> Outcome {
+    match process.volumes.refresh(id, Instant::now()).await {
+        Some(RefreshOutcome::Failed(error)) => {
+            Err(Failure::Failed(anyhow!("{error}; what was mounted stays as it is")))
+        }
+        Some(RefreshOutcome::Refreshed(_)) | None => Ok(()),
+    }
 }
 
 /// Checks that what is left behind needs nobody, or says until when it is good.
@@ -290,7 +407,11 @@ fn publish(args: &MountArgs, class: ClassName, target: &Path) -> anyhow::Result<
         class,
         workload,
         attributes: BTreeMap::new(),
-        appearance: Appearance { fs_group: args.group, selinux_context: None },
+        appearance: Appearance {
+            fs_group: args.group,
+            owner: Some(args.user.unwrap_or_else(|| rustix::process::geteuid().as_raw())),
+            selinux_context: None,
+        },
         timeout: FIRST_READING,
     })
 }
@@ -317,11 +438,4 @@ fn read_private(file: &Path) -> anyhow::Result<SecretBytes> {
     let end = bytes.trim_ascii_end().len();
     bytes.truncate(end);
     Ok(bytes.into())
-}
-
-/// A name for files that belong to the mount at `target`.
-pub(super) fn name_of(target: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, target.as_os_str().as_bytes());
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use futures::future::join_all;
 use serde::Serialize;
 
-use super::mount::name_of;
 use super::output::print_error;
 use crate::admin::{VolumeStatus, WaitingStatus, client, socket};
 use crate::exit::{Failure, Outcome};
+use crate::host::name_of;
 use crate::mounter;
 
 /// Where running processes are found.

@@ -1,5 +1,7 @@
 //! `secretfs status`: what is mounted, and how it is doing.
 
+mod left;
+
 use serde::Serialize;
 
 use super::output::{fitting, print, table, time};
@@ -16,6 +18,9 @@ pub struct StatusArgs {
     volume: Option<String>,
     #[command(flatten)]
     socket: SocketArgs,
+    /// State directory of this host, where `secretfs mount --once` leaves word
+    #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
+    state_dir: std::path::PathBuf,
     /// How the answer looks
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Form,
@@ -51,7 +56,7 @@ struct Answer {
 ///
 /// No process answers, one does not answer in time, or none has that volume.
 pub async fn run(args: StatusArgs) -> Outcome {
-    let heard = args.socket.volumes().await?;
+    let heard = left::with_left(args.socket.volumes().await, &args.state_dir)?;
     let in_detail = args.volume.is_some();
     let (silent, verdict) = (heard.silent.clone(), heard.verdict());
     let (served, waiting) = match &args.volume {

@@ -3,26 +3,37 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use provider::Moment as _;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::output::print;
 use super::running::SocketArgs;
-use crate::admin::{client, socket};
+use crate::admin::client;
 use crate::exit::{Failure, Outcome};
-use crate::mounter::{self, LocalMounter, Mounter as _};
+use crate::host::{self, Left, NotOwned, Owner};
+use crate::mounter::{self, LocalMounter, MountId, Mounter as _};
+use crate::volume::record::{self, Records};
 
-/// How long a process may take to end its leases and unmount.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a process may take to unmount, once it is told to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long a process of an earlier version, which is known by its socket only, may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Unmount what `secretfs mount` mounted; a process that still serves it is told to end
+///
+/// Takes away the very mount that secretfs made, and nothing that others mounted at TARGET, over it
+/// or below it. A process that is stopped or hangs is not waited for.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct UmountArgs {
     #[command(flatten)]
     which: WhichArgs,
+    /// State directory of the mount, if it was given one
+    #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
+    state_dir: PathBuf,
     #[command(flatten)]
     socket: SocketArgs,
 }
@@ -37,44 +48,73 @@ struct WhichArgs {
     all: bool,
 }
 
+/// What is to be unmounted.
+#[derive(Debug)]
+struct Mounted {
+    target: PathBuf,
+    mount: MountId,
+    /// Where its process keeps what survives it.
+    state: PathBuf,
+}
+
 /// Runs it.
 ///
 /// # Errors
 ///
-/// Nothing of ours is mounted there, it is a pod's, or the kernel refuses.
+/// Nothing of ours is mounted there, it is a pod's, something hides it, or the kernel refuses.
 pub async fn run(args: UmountArgs) -> Outcome {
-    let mounted = mounter::mounted().context("the mount table")?;
-    let targets = match &args.which.target {
-        Some(target) => vec![one(target, &mounted)?],
-        None => mounted.into_iter().filter(|target| !is_pods(target)).collect(),
+    let found = match &args.which.target {
+        Some(target) => vec![one(target, &args.state_dir)],
+        None => all(&args.state_dir)?,
     };
     let mut failure = Ok(());
-    for target in targets {
-        match unmount(&target, &args.socket).await {
-            Ok(()) => print(&format!("unmounted {}\n", target.display()))?,
+    for mounted in found {
+        let unmounted = match mounted {
+            Ok(mounted) => unmount(&mounted, &args.socket).await.map(|()| mounted.target),
+            Err(error) => Err(error),
+        };
+        match unmounted {
+            Ok(target) => print(&format!("unmounted {}\n", target.display()))?,
             Err(error) => failure = failure.and(Err(error)),
         }
     }
     failure
 }
 
-fn one(target: &Path, mounted: &[PathBuf]) -> Result<PathBuf, Failure> {
-    let target = target.canonicalize().with_context(|| target.display().to_string())?;
-    if !mounted.contains(&target) {
-        return Err(not_ours(&target));
-    }
+/// What is mounted at any target of ours. What others mounted under our name is passed over.
+fn all(state: &Path) -> Result<Vec<Result<Mounted, Failure>>, Failure> {
+    let mut targets = mounter::mounted().context("the mount table")?;
+    targets.retain(|target| !is_pods(target));
+    targets.sort_unstable();
+    targets.dedup();
+    let found = targets.iter().map(|target| find(target, state));
+    Ok(found.filter_map(Result::transpose).collect())
+}
+
+fn one(target: &Path, state: &Path) -> Result<Mounted, Failure> {
+    let target = host::resolve(target).with_context(|| target.display().to_string())?;
     if is_pods(&target) {
         return Err(Failure::usage(format!(
             "{} is a pod's volume, which kubelet takes away; delete the pod instead",
             target.display()
         )));
     }
-    Ok(target)
+    let not_ours = || anyhow!("nothing of secretfs is mounted at {}", target.display()).context("umount");
+    find(&target, state)?.ok_or_else(|| not_ours().into())
 }
 
-fn not_ours(target: &Path) -> Failure {
-    let told = anyhow::anyhow!("nothing of secretfs is mounted at {}", target.display());
-    told.context("umount").into()
+fn find(target: &Path, state: &Path) -> Result<Option<Mounted>, Failure> {
+    let state = host::state_of(state, target);
+    let left = Left::of(&state).filter(|left| left.record.target == target);
+    if let Some(mount) =
+        left.map(|left| left.mount).map_or_else(|| mounter::ours_at(target), |mount| Ok(Some(mount)))?
+    {
+        return Ok(Some(Mounted { target: target.to_owned(), mount, state }));
+    }
+    for mount in record::all_of(&state).iter().filter_map(|record| record.mount.as_ref()) {
+        mounter::not_hidden(target, mount)?;
+    }
+    Ok(None)
 }
 
 /// Whether kubelet put it there.
@@ -82,41 +122,65 @@ fn is_pods(target: &Path) -> bool {
     target.components().any(|component| component.as_os_str() == "kubernetes.io~csi")
 }
 
-async fn unmount(target: &Path, sockets: &SocketArgs) -> Outcome {
-    if let Some(process) = server_of(target, sockets).await? {
-        // It may have ended by itself in the meantime.
-        let _ = kill_process(process, Signal::TERM);
-        if is_gone(target).await? {
-            return Ok(());
+async fn unmount(mounted: &Mounted, sockets: &SocketArgs) -> Outcome {
+    // Held to the end, so that no process mounts there meanwhile.
+    let _owner = match Owner::become_of(&mounted.state) {
+        Ok(owner) => {
+            if let Some(process) = earlier_server(&mounted.target, sockets).await {
+                end(process, mounted).await?;
+            }
+            Some(owner)
         }
-        tracing::warn!(mounted_at = %target.display(), "its process does not unmount it, so this one does");
-    }
-    let Some(mount) = mounter::ours_at(target)? else { return Err(not_ours(target)) };
-    Ok(LocalMounter::default().unmount(target, &mount)?)
+        Err(NotOwned::Taken(process)) => {
+            if let Some(process) = process {
+                end(process, mounted).await?;
+            }
+            None
+        }
+        Err(NotOwned::Io(error)) => {
+            return Err(error).with_context(|| mounted.state.display().to_string())?;
+        }
+    };
+    LocalMounter::default().unmount(&mounted.target, &mounted.mount)?;
+    forget(mounted)
 }
 
-/// The `secretfs mount` that serves `target`.
-async fn server_of(target: &Path, sockets: &SocketArgs) -> Result<Option<Pid>, Failure> {
-    for path in sockets.sockets()?.iter().filter(|path| socket::is_of_mount(path)) {
-        let Ok(volumes) = client::status(path).await else { continue };
-        if volumes.iter().any(|volume| volume.target == target) {
-            return Ok(client::process(path).await?.and_then(Pid::from_raw));
-        }
-    }
-    Ok(None)
-}
-
-async fn is_gone(target: &Path) -> Result<bool, Failure> {
+/// Has the process that serves a mount take it away. One that does not is told of, and not waited for long.
+async fn end(process: Pid, mounted: &Mounted) -> Outcome {
+    // It may have ended by itself in the meantime.
+    let _ = kill_process(process, Signal::TERM);
     let deadline = Instant::now().later(PATIENCE);
-    loop {
-        if !mounter::mounted().context("the mount table")?.iter().any(|mounted| mounted == target) {
-            return Ok(true);
-        }
-        if Instant::now() > deadline {
-            return Ok(false);
+    while MountId::at(&mounted.target)?.as_ref() == Some(&mounted.mount) {
+        if is_stopped(process) || Instant::now() > deadline {
+            let target = mounted.target.display();
+            tracing::warn!(mounted_at = %target, %process, "its process does not answer, so this one unmounts it");
+            return Ok(());
         }
         sleep(PAUSE).await;
     }
+    Ok(())
+}
+
+/// Whether it was stopped (`T` in proc_pid_stat(5)): then it answers when somebody lets it go on.
+fn is_stopped(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+}
+
+/// The process of an earlier version that serves `target`: it holds no lock.
+async fn earlier_server(target: &Path, sockets: &SocketArgs) -> Option<Pid> {
+    let socket = sockets.socket.join(format!("mount-{}.sock", host::name_of(target)));
+    let process = timeout(ANSWER, client::process(&socket)).await;
+    process.ok()?.ok()?.and_then(Pid::from_raw)
+}
+
+/// Removes the record of a mount that is gone: its process is gone too, or does not answer.
+fn forget(mounted: &Mounted) -> Outcome {
+    let records = Records::open(&mounted.state)?;
+    for record in record::all_of(&mounted.state).iter().filter(|record| record.target == mounted.target) {
+        records.remove(&record.id)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -127,7 +191,7 @@ mod tests {
     fn a_pods_volume_is_left_to_kubelet() {
         let pods = Path::new("/var/lib/kubelet/pods/77/volumes/kubernetes.io~csi/secrets/mount");
 
-        let refused = one(pods, &[]);
+        let refused = one(pods, Path::new("/run/secretfs"));
 
         assert!(is_pods(pods));
         assert!(!is_pods(Path::new("/mnt/app")));

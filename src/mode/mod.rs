@@ -16,8 +16,11 @@ pub use tmpfs::Tmpfs;
 /// How a volume's files look, beside what its class says of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Appearance {
-    /// The pod's `fsGroup`: owner group of every file and directory.
+    /// The pod's `fsGroup`, or a host's `--group`: owner group of every file and directory.
     pub fs_group: Option<u32>,
+    /// On a host: owner of every file and directory, which nobody else but the group may read. In a pod whoever runs
+    /// in it may.
+    pub owner: Option<u32>,
     /// SELinux label of the whole mount (`context=`), as kubelet passes it.
     pub selinux_context: Option<String>,
 }
@@ -25,7 +28,20 @@ pub struct Appearance {
 impl Appearance {
     /// Permission bits of a file whose class says none.
     pub fn file_mode(&self) -> u32 {
-        if self.fs_group.is_some() { 0o440 } else { 0o644 }
+        match (self.fs_group, self.owner) {
+            (Some(_), _) => 0o440,
+            (None, Some(_)) => 0o400,
+            (None, None) => 0o644,
+        }
+    }
+
+    /// Permission bits of every directory.
+    pub fn directory_mode(&self) -> u32 {
+        match (self.fs_group, self.owner) {
+            (Some(_), _) => 0o750,
+            (None, Some(_)) => 0o700,
+            (None, None) => 0o755,
+        }
     }
 }
 

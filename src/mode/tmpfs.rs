@@ -108,7 +108,9 @@ impl Mode for Tmpfs {
         let root = self.make(snapshot, appearance)?;
         failpoint::hit("mount.created");
         let look = Look::of(appearance);
-        Tree::new(root.as_fd(), look).fill(snapshot).map_err(Error::of("write the files of", target))?;
+        let tree = Tree::new(root.as_fd(), look);
+        let filled = tree.dress().and_then(|()| tree.fill(snapshot));
+        filled.map_err(Error::of("write the files of", target))?;
         failpoint::hit("mount.written");
         // A mount keeps its number when it is moved onto its target.
         let mount = MountId::of(&root).ok();

@@ -86,15 +86,17 @@ impl MountId {
     }
 }
 
-/// The mount that is seen at `target`, if it was made by a secretfs on a host. File systems of earlier versions are
-/// not marked: those go by their source.
+/// The mount that is seen at `target`, if it was made by a secretfs on a host.
 pub(super) fn ours_at(target: &Path) -> io::Result<Option<MountId>> {
+    root_at(target)?.map_or(Ok(None), MountId::of_ours)
+}
+
+/// The mount that is seen at `target`, if it has our source and is not marked, as earlier versions made theirs.
+pub(super) fn earlier_at(target: &Path) -> io::Result<Option<MountId>> {
     let Some(root) = root_at(target)? else { return Ok(None) };
     let mount = MountId::of(&root)?;
-    let is_ours = match MountId::marked(&root) {
-        Some(marked) => marked == mount,
-        None => table::ours()?.iter().any(|found| found.id == mount.number()),
-    };
+    let is_ours =
+        MountId::marked(&root).is_none() && table::ours()?.iter().any(|found| found.id == mount.number());
     Ok(is_ours.then_some(mount))
 }
 

@@ -205,6 +205,28 @@ pub fn ours_at(target: &Path) -> Result<Option<MountId>, Error> {
     identity::ours_at(target).map_err(Error::of("look at", target))
 }
 
+/// The mount that is seen at `target`, if it is called like ours and says nothing of itself, as those of versions
+/// before this do: then the volume's record has to say that it is ours.
+///
+/// # Errors
+///
+/// The path cannot be asked.
+pub fn earlier_at(target: &Path) -> Result<Option<MountId>, Error> {
+    identity::earlier_at(target).map_err(Error::of("look at", target))
+}
+
+/// Refuses if `mount` is mounted at `target` and cannot be seen there.
+///
+/// # Errors
+///
+/// Something else hides it.
+pub fn not_hidden(target: &Path, mount: &MountId) -> Result<(), Error> {
+    if MountId::at(target).map_err(Error::of("look at", target))?.as_ref() == Some(mount) {
+        return Ok(());
+    }
+    host::not_hidden(target, mount).map_err(Error::of("reach the mount at", target))
+}
+
 /// Whether something is mounted with its root at `target`. A target that is missing has nothing mounted.
 ///
 /// # Errors

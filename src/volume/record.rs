@@ -48,6 +48,9 @@ pub struct VolumeRecord {
     pub manifest: Option<String>,
     /// Group of the files.
     pub fs_group: Option<u32>,
+    /// Owner of the files, where they are private.
+    #[serde(default)]
+    pub owner: Option<u32>,
     /// SELinux label of the mount.
     pub selinux_context: Option<String>,
     /// What is shown, by path.
@@ -88,6 +91,7 @@ impl VolumeRecord {
             attributes: publish.attributes.clone(),
             manifest: class.map(Class::manifest),
             fs_group: publish.appearance.fs_group,
+            owner: publish.appearance.owner,
             selinux_context: publish.appearance.selinux_context.clone(),
             files: files(snapshot),
         }
@@ -103,6 +107,15 @@ impl VolumeRecord {
     /// The class as the volume saw it last.
     pub fn last_class(&self) -> Option<Class> {
         Class::read(self.manifest.as_ref()?).ok()?.pop()
+    }
+
+    /// How its files look.
+    pub fn appearance(&self) -> Appearance {
+        Appearance {
+            fs_group: self.fs_group,
+            owner: self.owner,
+            selinux_context: self.selinux_context.clone(),
+        }
     }
 
     /// The wish that made the volume, without tokens and credentials.
@@ -124,7 +137,7 @@ impl VolumeRecord {
                 credentials: BTreeMap::new(),
             },
             attributes: self.attributes.clone(),
-            appearance: Appearance { fs_group: self.fs_group, selinux_context: self.selinux_context.clone() },
+            appearance: self.appearance(),
             timeout: std::time::Duration::ZERO,
         }
     }
@@ -216,6 +229,12 @@ impl Records {
     }
 }
 
+/// Every record below `state` that can be read, for whoever only looks.
+pub fn all_of(state: &Path) -> Vec<VolumeRecord> {
+    let Ok(entries) = std::fs::read_dir(state.join("volumes")) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| read(&entry.path()).ok()).collect()
+}
+
 fn read(path: &Path) -> io::Result<VolumeRecord> {
     if path.extension().is_none_or(|extension| extension != "json") {
         return Err(io::Error::other("it was not finished"));
@@ -254,6 +273,7 @@ mod tests {
             attributes: BTreeMap::new(),
             manifest: None,
             fs_group: Some(7),
+            owner: None,
             selinux_context: None,
             files: BTreeMap::new(),
         }
@@ -288,7 +308,7 @@ mod tests {
     #[test]
     fn a_record_of_an_earlier_version_is_one_without_its_class_and_its_mount() {
         let mut text = serde_json::to_value(record("csi-1")).unwrap();
-        for later in ["manifest", "mount"] {
+        for later in ["manifest", "mount", "owner"] {
             text.as_object_mut().unwrap().remove(later);
         }
 

@@ -54,6 +54,8 @@ pub struct Volumes {
     mounting: Arc<Admission>,
     calls: TaskTracker,
     stopping: CancellationToken,
+    /// Ends first readings that are under way.
+    given_up: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,7 @@ impl Volumes {
             mounting: Admission::new(bounds),
             calls: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            given_up: CancellationToken::new(),
         })
     }
 
@@ -165,6 +168,11 @@ impl Volumes {
             tracing::error!(error = %Unfinished::from(error), "a publish did not come to its end");
             Err(Error::Unfinished)
         })
+    }
+
+    /// Gives up every first reading, those under way and those to come: nobody waits for them any more.
+    pub fn give_up(&self) {
+        self.given_up.cancel();
     }
 
     /// The provider that a class names, as far as the class is known.
@@ -239,7 +247,12 @@ impl Volumes {
         let site = self.parts.site(publish);
         let mut content = self.parts.content(publish, class, source, &site);
         let shared_age = self.parts.limits.max_shared_age;
-        let mounted = match read_first(&mut content, publish, shared_age, deadline).await {
+        let read = tokio::select! {
+            biased;
+            () = self.given_up.cancelled() => Err(Error::Stopping),
+            read = read_first(&mut content, publish, shared_age, deadline) => read,
+        };
+        let mounted = match read {
             Ok(cached) => self.mount(publish, &mut content, deadline).await.map(|mounted| (mounted, cached)),
             Err(error) => Err(error),
         };

@@ -27,6 +27,7 @@ mod migrate;
 mod mount_identity;
 mod mounter;
 mod mounter_away;
+mod on_a_host;
 mod openbao;
 mod plain_host;
 mod retired;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use provider::ObjectPath;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
 use super::super::{Appearance, ShownFile};
@@ -27,9 +27,10 @@ const OWN: &str = "..";
 /// Which names of ours have to stay though they lead nobody to a file.
 pub(super) type Spared<'a> = &'a dyn Fn(&str) -> bool;
 
-/// Owner group and default modes of a volume's files.
+/// Owner, group and default modes of a volume's files.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
+    uid: Option<u32>,
     gid: Option<u32>,
     pub(super) directory_mode: u32,
     file_mode: u32,
@@ -37,13 +38,17 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn of(appearance: &Appearance) -> Self {
-        let directory_mode = if appearance.fs_group.is_some() { 0o750 } else { 0o755 };
-        Self { gid: appearance.fs_group, directory_mode, file_mode: appearance.file_mode() }
+        Self {
+            uid: appearance.owner,
+            gid: appearance.fs_group,
+            directory_mode: appearance.directory_mode(),
+            file_mode: appearance.file_mode(),
+        }
     }
 
     fn give(self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
-        if let Some(gid) = self.gid {
-            rustix::fs::fchown(file, None, Some(Gid::from_raw(gid)))?;
+        if self.uid.is_some() || self.gid.is_some() {
+            rustix::fs::fchown(file, self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw))?;
         }
         // Said again, since the umask took its part of what the file was made with.
         Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?)
@@ -267,7 +272,9 @@ impl<'a> Tree<'a> {
         // The root itself is only a place: it takes no change of mode.
         let root = open_directory(self.root, ".")?;
         let (stat, mode) = (rustix::fs::fstat(&root)?, self.look.directory_mode);
-        let is_dressed = stat.st_mode & 0o7777 == mode && self.look.gid.is_none_or(|gid| gid == stat.st_gid);
+        let is_dressed = stat.st_mode & 0o7777 == mode
+            && self.look.uid.is_none_or(|uid| uid == stat.st_uid)
+            && self.look.gid.is_none_or(|gid| gid == stat.st_gid);
         if is_dressed { Ok(()) } else { self.look.give(root.as_fd(), mode) }
     }
 

@@ -1,0 +1,73 @@
+//! What is mounted where a volume is wanted.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use crate::host::{self, Left};
+use crate::mounter;
+use crate::process::Process;
+use crate::volume::record::{self, VolumeRecord};
+use crate::volume::{Publish, VolumeId};
+
+/// What is mounted where a volume is wanted, by whoever owns the target.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// Nothing.
+    Free,
+    /// What a process of ours left there that is gone.
+    Ours(Box<VolumeRecord>),
+}
+
+impl Standing {
+    /// Looks at `target`, whose state is in `state`.
+    ///
+    /// # Errors
+    ///
+    /// Something of others is mounted at the target, over it or below it: a volume there would hide it.
+    pub(super) fn at(target: &Path, state: &Path) -> anyhow::Result<Self> {
+        if let Some(Left { record, mount }) = host::Left::of(state) {
+            return Ok(Self::Ours(Box::new(VolumeRecord { mount: Some(mount), ..record })));
+        }
+        for mount in record::all_of(state).iter().filter_map(|record| record.mount.as_ref()) {
+            mounter::not_hidden(target, mount)?;
+        }
+        let at = target.display();
+        if mounter::ours_at(target)?.is_some() {
+            bail!(
+                "{at} is already mounted by a secretfs with another state directory; end it by `secretfs umount {at}`"
+            );
+        }
+        if mounter::is_mount_root(target)? {
+            bail!("something is mounted at {at} already and stays; unmount it, or choose another directory");
+        }
+        if let Some(below) = mounter::mounted_below(target).context("the mount table")? {
+            let below = below.display();
+            bail!(
+                "{below} is mounted below {at} and would be hidden; unmount it, or choose another directory"
+            );
+        }
+        Ok(Self::Free)
+    }
+
+    /// Goes on serving what is mounted there, whatever its store says. Tells whether anything was.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read or written.
+    pub(super) async fn adopt(self, process: &Process, publish: &mut Publish) -> anyhow::Result<bool> {
+        let Self::Ours(record) = self else { return Ok(false) };
+        if record.owner.is_none() {
+            // An earlier version made it; files look as they did until it is unmounted.
+            publish.appearance = record.appearance();
+        }
+        let id: VolumeId = record.id.clone();
+        process.volumes.parts().records.save(&record).context("the volume's record")?;
+        process.volumes.restore().await?;
+        if process.volumes.states().contains_key(&id) {
+            tracing::info!(mounted_at = %record.target.display(), "goes on serving what an earlier process mounted");
+            return Ok(true);
+        }
+        bail!("{} cannot be taken over; `secretfs umount` takes it away", record.target.display())
+    }
+}

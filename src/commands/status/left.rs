@@ -1,0 +1,45 @@
+//! Volumes that are mounted on this host and that nobody serves.
+
+use std::path::Path;
+
+use crate::admin::VolumeStatus;
+use crate::commands::running::{Heard, Served};
+use crate::exit::Failure;
+use crate::host::{Left, left};
+
+/// What processes told, and what is mounted beside it by `secretfs mount --once` or one that was killed.
+///
+/// # Errors
+///
+/// No process answers and nothing is left.
+pub(super) fn with_left(told: Result<Heard, Failure>, state: &Path) -> Result<Heard, Failure> {
+    let left = left(state);
+    let mut heard = match told {
+        Err(_) if !left.is_empty() => Heard::default(),
+        told => told?,
+    };
+    for left in left {
+        let is_told = heard.volumes.iter().any(|served| served.volume.volume == left.record.id.0)
+            || heard.silent.iter().any(|silent| silent.target.as_ref() == Some(&left.record.target));
+        if !is_told {
+            heard.volumes.push(Served { socket: state.to_owned(), volume: status(left) });
+        }
+    }
+    Ok(heard)
+}
+
+fn status(left: Left) -> VolumeStatus {
+    let record = left.record;
+    VolumeStatus {
+        volume: record.id.0,
+        target: record.target,
+        class: record.class.to_string(),
+        namespace: record.namespace,
+        service_account: record.service_account,
+        files: record.files.len() as u64,
+        remarks: vec![
+            "no process keeps it fresh: it is as it was mounted (`secretfs mount --once`)".to_owned(),
+        ],
+        ..VolumeStatus::default()
+    }
+}

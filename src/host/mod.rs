@@ -1,0 +1,27 @@
+//! What a host without Kubernetes has in kubelet's stead: one name for each target, one owner for each, and what a
+//! process leaves behind.
+
+mod ids;
+mod left;
+mod owner;
+mod target;
+
+pub use ids::{group_id, user_id};
+pub use left::{Left, left};
+pub use owner::{NotOwned, Owner};
+pub use target::{MadeDirectories, resolve};
+
+use std::path::{Path, PathBuf};
+
+/// Where the process that mounts at `target`, as [`resolve`] writes it, keeps what survives it, below the state
+/// directory of the host.
+pub fn state_of(state: &Path, target: &Path) -> PathBuf {
+    state.join("mounts").join(name_of(target))
+}
+
+/// A name for files that belong to the mount at `target`.
+pub fn name_of(target: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, target.as_os_str().as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,85 @@
+//! Who serves a target: one process at a time, told by a lock that ends with it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// Longest pid in the lock file, in bytes; more is nobody's.
+const MAX_PID: u64 = 16;
+
+/// The right to mount at a target, to serve what is mounted there and to take it away, until this is dropped.
+#[derive(Debug)]
+pub struct Owner {
+    /// The kernel ends the lock with the process, however that ends. The file stays: one that was removed
+    /// could be locked by one process while the next makes another.
+    _lock: File,
+}
+
+/// Why a process does not own a target.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOwned {
+    /// Another process does.
+    #[error("already mounted and served by another secretfs{}", told(.0))]
+    Taken(Option<Pid>),
+    /// The lock cannot be made.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+fn told(pid: &Option<Pid>) -> String {
+    pid.map(|pid| format!(", process {pid}")).unwrap_or_default()
+}
+
+impl Owner {
+    /// Becomes the owner of the target whose state is in `directory`, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Another process is, or the file system refuses.
+    pub fn become_of(directory: &Path) -> Result<Self, NotOwned> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut lock = options.open(directory.join("owner"))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(NotOwned::Taken(read(&mut lock))),
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+        lock.set_len(0)?;
+        lock.rewind()?;
+        write!(lock, "{}", std::process::id())?;
+        Ok(Self { _lock: lock })
+    }
+}
+
+/// Who wrote the lock file: the owner is about to, or did.
+fn read(lock: &mut File) -> Option<Pid> {
+    let mut text = String::new();
+    lock.take(MAX_PID).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_has_one_owner_and_the_second_is_told_who() {
+        let at = tempfile::tempdir().unwrap();
+        let state = at.path().join("mounts/target");
+        let first = Owner::become_of(&state).unwrap();
+
+        let second = Owner::become_of(&state).unwrap_err().to_string();
+        drop(first);
+        let third = Owner::become_of(&state);
+
+        assert!(second.ends_with(&format!("process {}", std::process::id())), "{second}");
+        assert!(third.is_ok());
+    }
+}

@@ -1,0 +1,113 @@
+//! Where to mount.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Mode of a directory that is made above a target: others find theirs in it.
+const PARENT_MODE: u32 = 0o755;
+
+/// The one name of the directory that `path` means: absolute, without links and `..`. What is missing of it is
+/// taken as it is written.
+///
+/// # Errors
+///
+/// It is there and no directory, a link that leads nowhere stands in it, or it cannot be asked.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match path.canonicalize() {
+        Ok(real) if real.is_dir() => Ok(real),
+        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
+            Ok(resolve(parent)?.join(name))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Directories that were made above a target.
+#[derive(Debug, Default)]
+pub struct MadeDirectories(Vec<PathBuf>);
+
+impl MadeDirectories {
+    /// Makes what is missing above `target`.
+    ///
+    /// # Errors
+    ///
+    /// The file system refuses; what was made is gone again.
+    pub fn above(target: &Path) -> io::Result<Self> {
+        let missing = target.ancestors().skip(1).take_while(|directory| !directory.exists());
+        let mut missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        let mut made = Self::default();
+        while let Some(directory) = missing.pop() {
+            if let Err(error) = make(&directory) {
+                made.remove();
+                return Err(error);
+            }
+            made.0.push(directory);
+        }
+        Ok(made)
+    }
+
+    /// Removes them, as far as nobody put anything into them.
+    pub fn remove(mut self) {
+        while let Some(directory) = self.0.pop() {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    fs::create_dir(directory)?;
+    // Said again, since a service's umask takes away what readers of other users need.
+    fs::set_permissions(directory, fs::Permissions::from_mode(PARENT_MODE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_directory_is_one_target() {
+        let at = tempfile::tempdir().unwrap();
+        let root = at.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        symlink(root.join("a"), root.join("link")).unwrap();
+
+        for name in ["a/b", "a/b/", "a/./b", "a/b/../b", "link/b", "link/b/../../a/b"] {
+            assert_eq!(resolve(&root.join(name)).unwrap(), root.join("a/b"), "{name}");
+        }
+        for name in ["link/new/target", "a/new/target/"] {
+            assert_eq!(resolve(&root.join(name)).unwrap(), root.join("a/new/target"), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_directory_and_a_link_to_nowhere_are_refused() {
+        let at = tempfile::tempdir().unwrap();
+        fs::write(at.path().join("file"), "").unwrap();
+        symlink("nowhere", at.path().join("dangling")).unwrap();
+
+        for name in ["file", "file/below", "dangling", "dangling/below", "no/../way"] {
+            assert!(resolve(&at.path().join(name)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn directories_above_a_target_are_made_and_go_again_unless_somebody_uses_them() {
+        let at = tempfile::tempdir().unwrap();
+        let target = at.path().join("a/b/target");
+
+        let made = MadeDirectories::above(&target).unwrap();
+        let mode = fs::metadata(at.path().join("a/b")).unwrap().permissions().mode() & 0o777;
+        fs::write(at.path().join("a/theirs"), "").unwrap();
+        made.remove();
+
+        assert_eq!(mode, PARENT_MODE);
+        assert!(!at.path().join("a/b").exists() && at.path().join("a/theirs").exists());
+    }
+}
