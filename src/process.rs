@@ -77,6 +77,10 @@ pub struct ProcessArgs {
     /// What the administrator sets for each kind of store.
     #[command(flatten)]
     pub providers: ProviderArgs,
+
+    /// What audit records call this node; the machine's own name where there is none.
+    #[arg(skip)]
+    pub node: Option<String>,
 }
 
 fn age(text: &str) -> Result<Duration, String> {
@@ -134,7 +138,7 @@ impl Process {
         make_private(state).with_context(|| format!("the state directory {}", state.display()))?;
         let keys = Keys::of_this_boot(&state.join("lease.key"))?;
         let revocations = Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), &keys.seal)?);
-        let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
+        let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?.on(args.node.clone());
         let limits = Limits {
             min_refresh: Duration::from_secs(args.min_refresh),
             max_shared_age: args.max_shared_age,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::hmac;
-use provider::{FileMode, ObjectPath, SecretBytes};
+use provider::{FileMode, ObjectPath, Origin, SecretBytes};
 
 /// One file of a volume.
 #[derive(Debug, Clone)]
@@ -19,10 +19,36 @@ pub struct File {
     pub version: Option<String>,
 }
 
+/// What the files of a volume were made of: one object of its class. Names and versions, never a value.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// `objectName`.
+    pub name: String,
+    /// Where its store keeps it.
+    pub origin: Origin,
+    /// The store's own name for the version, where it has one.
+    pub version: Option<String>,
+    /// Tells versions apart without telling the value.
+    pub fingerprint: Fingerprint,
+    /// The file that shows it alone, unless the class wants none.
+    pub file: Option<ObjectPath>,
+    /// The composed files that hold it.
+    pub composed: Vec<ObjectPath>,
+}
+
+impl Made {
+    /// Whether one of `paths` shows it.
+    pub fn is_in(&self, paths: &[ObjectPath]) -> bool {
+        self.file.iter().chain(&self.composed).any(|path| paths.contains(path))
+    }
+}
+
 /// The files of a volume at one moment. Immutable: a rotation makes a new one.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     files: BTreeMap<ObjectPath, File>,
+    /// Empty where it is not known: files that were found mounted.
+    made_of: Vec<Made>,
 }
 
 impl Snapshot {
@@ -34,6 +60,18 @@ impl Snapshot {
     /// Every file, in path order.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectPath, &File)> {
         self.files.iter()
+    }
+
+    /// The same, made of `objects`.
+    #[must_use]
+    pub fn made_of(mut self, objects: Vec<Made>) -> Self {
+        self.made_of = objects;
+        self
+    }
+
+    /// What the files were made of, as far as it is known.
+    pub fn objects(&self) -> &[Made] {
+        &self.made_of
     }
 
     /// Number of files.
@@ -64,7 +102,7 @@ impl Snapshot {
 
 impl FromIterator<(ObjectPath, File)> for Snapshot {
     fn from_iter<I: IntoIterator<Item = (ObjectPath, File)>>(files: I) -> Self {
-        Self { files: files.into_iter().collect() }
+        Self { files: files.into_iter().collect(), made_of: Vec::new() }
     }
 }
 

@@ -85,11 +85,20 @@ impl WaitingStatus {
 pub struct ObjectStatus {
     /// `objectName`.
     pub name: String,
-    /// Its file.
+    /// Its file; where its class wants none of its own, the path that it would have.
     pub path: String,
     /// What the store is asked for, in the words of its provider.
     #[serde(default)]
     pub request: Option<String>,
+    /// Path or name of the secret in its store, as far as it is known.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// The one of the secret's keys.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Composed files that hold it.
+    #[serde(default)]
+    pub composed: Vec<String>,
     /// The store's name for the version shown.
     pub version: Option<String>,
     /// Tells versions of this file apart.
@@ -173,6 +182,9 @@ pub(crate) mod samples {
             name: name.to_owned(),
             path: name.replace('/', "-"),
             request: None,
+            secret: None,
+            key: None,
+            composed: Vec::new(),
             version: Some("4".to_owned()),
             fingerprint: Some("00112233445566778899aabb".to_owned()),
             state,

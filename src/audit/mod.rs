@@ -165,9 +165,23 @@ impl From<&Pod> for PodName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Resource {
     provider: String,
+    /// The store's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
+    /// The store's namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    /// Path or name of the secret in the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// Composed files that hold it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    composed: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,7 +191,47 @@ pub struct Resource {
 impl Resource {
     /// The object that `provider` knows by `name`.
     pub fn new(provider: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { provider: provider.into(), name: name.into(), path: None, version: None, fingerprint: None }
+        Self {
+            provider: provider.into(),
+            store: None,
+            namespace: None,
+            secret: None,
+            key: None,
+            name: name.into(),
+            path: None,
+            composed: Vec::new(),
+            version: None,
+            fingerprint: None,
+        }
+    }
+
+    /// The same, kept by the store at `address`.
+    #[must_use]
+    pub fn store(mut self, address: &str) -> Self {
+        self.store = Some(address.to_owned());
+        self
+    }
+
+    /// The same, kept there under that path or name, as the one of its keys if it has several.
+    #[must_use]
+    pub fn secret(mut self, path: &str, key: Option<&str>) -> Self {
+        self.secret = Some(path.to_owned());
+        self.key = key.map(str::to_owned);
+        self
+    }
+
+    /// The same, in that namespace of the store.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// The same, held by these composed files.
+    #[must_use]
+    pub fn composed(mut self, files: &[impl fmt::Display]) -> Self {
+        self.composed = files.iter().map(ToString::to_string).collect();
+        self
     }
 
     /// The same, with the file of the volume that shows it.
@@ -255,13 +309,14 @@ impl Record {
     }
 
     /// The record as one line with its line end.
-    fn line(&self, time: Timestamp, uid: &str) -> serde_json::Result<Vec<u8>> {
+    fn line(&self, time: Timestamp, uid: &str, node: &str) -> serde_json::Result<Vec<u8>> {
         let mut line = serde_json::to_string(&Line {
             time,
             metadata: Metadata { uid },
             class_uid: API_ACTIVITY,
             activity_id: self.operation.activity(),
             api: Api { operation: self.operation },
+            node,
             actor: &self.actor,
             resources: &self.resources,
             class: self.class.as_deref(),
@@ -284,6 +339,7 @@ struct Line<'a> {
     class_uid: u16,
     activity_id: u8,
     api: Api,
+    node: &'a str,
     actor: &'a Actor,
     resources: &'a [Resource],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -350,7 +406,7 @@ mod tests {
 
     fn text(record: &Record) -> String {
         let time = "2026-03-01T12:00:00.5Z".parse().unwrap();
-        String::from_utf8(record.line(time, "0195-uid").unwrap()).unwrap()
+        String::from_utf8(record.line(time, "0195-uid", "worker-1").unwrap()).unwrap()
     }
 
     #[test]
@@ -359,15 +415,25 @@ mod tests {
         let record = Record::new(Operation::Rotate, Actor::from(&workload(Some(pod))))
             .class("shop/db")
             .volume("csi-1")
-            .resource(Resource::new("vault", "db/user").path("db-user").version(4));
+            .resource(
+                Resource::new("vault", "db-user")
+                    .store("https://vault:8200")
+                    .secret("secret/data/db", Some("user"))
+                    .namespace("team-a")
+                    .path("db-user")
+                    .composed(&["app.env"])
+                    .version(4),
+            );
 
         assert_eq!(
             text(&record),
             concat!(
                 r#"{"time":"2026-03-01T12:00:00.5Z","metadata":{"uid":"0195-uid"},"class_uid":6003,"#,
-                r#""activity_id":3,"api":{"operation":"rotate"},"actor":{"kind":"pod","namespace":"shop","#,
+                r#""activity_id":3,"api":{"operation":"rotate"},"node":"worker-1","actor":{"kind":"pod","namespace":"shop","#,
                 r#""service_account":"web","pod":{"name":"web-1","uid":"77"}},"resources":[{"#,
-                r#""provider":"vault","name":"db/user","path":"db-user","version":"4"}],"class":"shop/db","#,
+                r#""provider":"vault","store":"https://vault:8200","namespace":"team-a","#,
+                r#""secret":"secret/data/db","key":"user","name":"db-user","path":"db-user","#,
+                r#""composed":["app.env"],"version":"4"}],"class":"shop/db","#,
                 r#""volume":"csi-1","status":"success"}"#,
                 "\n"
             )

@@ -40,6 +40,8 @@ pub struct Audit {
     sinks: Vec<Mutex<Sink>>,
     dropped: Counter,
     complaint: Mutex<Option<Instant>>,
+    /// The node that is told; the machine's name where none is given.
+    node: Option<String>,
 }
 
 /// Failures are told this often at most; each is counted.
@@ -68,6 +70,13 @@ impl Audit {
         self
     }
 
+    /// The same, telling of what happens on the node of that name.
+    #[must_use]
+    pub fn on(mut self, node: Option<String>) -> Self {
+        self.node = node;
+        self
+    }
+
     /// Records that may have been lost: one for each destination that failed.
     pub fn dropped(&self) -> u64 {
         self.dropped.get()
@@ -78,7 +87,7 @@ impl Audit {
         if self.sinks.is_empty() {
             return;
         }
-        match line(record) {
+        match line(record, self.node.as_deref()) {
             Ok(line) => self.sinks.iter().for_each(|sink| self.append(sink, &line)),
             Err(error) => self.lost(&error),
         }
@@ -109,11 +118,17 @@ impl Audit {
     }
 }
 
-fn line(record: &Record) -> io::Result<Vec<u8>> {
+fn line(record: &Record, node: Option<&str>) -> io::Result<Vec<u8>> {
     let time = Timestamp::now();
     let mut random = [0; 10];
     aws_lc_rs::rand::fill(&mut random).map_err(io::Error::other)?;
-    Ok(record.line(time, &uid(time, random))?)
+    Ok(record.line(time, &uid(time, random), node.unwrap_or(&machine()))?)
+}
+
+/// What the kernel calls this machine, or this pod.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim_end().to_owned()
 }
 
 #[derive(Debug)]
@@ -156,7 +171,8 @@ impl Sink {
 fn gap(lines: u64) -> Vec<u8> {
     let reason =
         format!("{lines} audit records are missing here: standard output took none, or nobody read it");
-    line(&Record::new(Operation::Lose, Actor::person()).failed(reason)).unwrap_or_default()
+    let record = Record::new(Operation::Lose, Actor::person()).failed(reason);
+    line(&record, None).unwrap_or_default()
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -193,7 +193,8 @@ fn conduct(args: &NodeArgs) -> Conduct {
 /// # Errors
 ///
 /// A socket or a directory cannot be used; the message names it.
-pub async fn run(args: NodeArgs) -> Outcome {
+pub async fn run(mut args: NodeArgs) -> Outcome {
+    args.process.node = Some(args.node_name.clone());
     hygiene::seal().context("keep this process's memory to itself")?;
     let _lock = lock(&args.process.state_dir)?;
     let mounter = mounter(&args);

@@ -5,6 +5,7 @@ use tonic::{Code, Status};
 
 use super::request::Refusal;
 use crate::metrics::ErrorType;
+use crate::visible::visible;
 use crate::{metrics, volume};
 
 /// Most bytes of a message: kubelet cuts an Event at 1 KiB, logs take more.
@@ -136,7 +137,9 @@ pub(super) fn label<T>(outcome: &Result<T, Status>) -> metrics::Code {
     }
 }
 
-fn bounded(mut message: String) -> String {
+/// The message on one line, no longer than anybody reads.
+fn bounded(message: impl AsRef<str>) -> String {
+    let mut message = visible(message.as_ref()).into_owned();
     if message.len() > MAX_MESSAGE {
         message.truncate(message.floor_char_boundary(MAX_MESSAGE - "…".len()));
         message.push('…');

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::metrics::Withdrawal;
 use crate::readings::Held;
-use crate::snapshot::{File, Fingerprint, FingerprintKey, Snapshot};
+use crate::snapshot::{File, Fingerprint, FingerprintKey, Made, Snapshot};
 use crate::volume::extent::Extent;
 use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
 use crate::volume::parts::Pace;
@@ -311,7 +311,26 @@ impl Content {
         }
         self.keep_previous(&mut files, shown);
         let withdrawn = self.withdrawn(shown, &files);
-        Ok(Assembled { snapshot: files.into_iter().collect(), withdrawn })
+        let snapshot: Snapshot = files.into_iter().collect();
+        Ok(Assembled { snapshot: snapshot.made_of(self.made_of()), withdrawn })
+    }
+
+    /// The objects that the files are made of now.
+    fn made_of(&self) -> Vec<Made> {
+        let composed = &self.class.settings.files;
+        let made = |(index, (object, state)): (usize, (&ObjectRef, &Freshness))| {
+            let File { fingerprint, version, .. } = self.file(object, state)?;
+            let holds = |composed: &&Composed| composed.from.iter().any(|(_, name)| *name == object.name);
+            Some(Made {
+                name: object.name.clone(),
+                origin: self.extent.origin(index)?,
+                version,
+                fingerprint,
+                file: object.file.then(|| object.path.clone()),
+                composed: composed.iter().filter(holds).map(|composed| composed.path.clone()).collect(),
+            })
+        };
+        self.objects().enumerate().filter_map(made).collect()
     }
 
     fn file(&self, object: &ObjectRef, state: &Freshness) -> Option<File> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use provider::{Error, ErrorKind, Object, ObjectRef, Request, Result, Source};
+use provider::{Error, ErrorKind, Object, ObjectRef, Origin, Request, Result, Source};
 
 use crate::readings::Held;
 use crate::snapshot::Snapshot;
@@ -22,6 +22,14 @@ impl Extent {
         match self {
             Self::Known(source) => source.objects(),
             Self::Shown(objects) => objects,
+        }
+    }
+
+    /// Where the store keeps object `index`, as far as that is known.
+    pub(super) fn origin(&self, index: usize) -> Option<Origin> {
+        match self {
+            Self::Known(source) => Some(source.origin(index)),
+            Self::Shown(_) => None,
         }
     }
 

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use manifest::Class;
-use provider::{ErrorKind, Exposure, ObjectPath, Pod};
+use provider::{ErrorKind, Exposure, ObjectPath, Origin, Pod, Scope};
 use tokio::sync::broadcast;
 
 use crate::audit::{Actor, Audit, Operation, Record, Resource};
 use crate::metrics::{self, Metrics, Refresh, Withdrawal};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Made, Snapshot};
 use crate::volume::{ClassName, Publish, VolumeId};
 
 /// Happenings that a slow listener may lag behind before it misses some.
@@ -109,7 +109,8 @@ impl Reporter {
     /// A volume was mounted.
     pub fn published(&self, publish: &Publish, provider: &str, snapshot: &Snapshot) {
         let paths: Vec<_> = snapshot.iter().map(|(path, _)| path.clone()).collect();
-        let record = record(Operation::Publish, publish).resources(resources(provider, snapshot, &paths));
+        let record =
+            record(Operation::Publish, publish).resources(resources(publish, provider, snapshot, &paths));
         self.audit.record(&record);
         tracing::info!(volume = %publish.id, mounted_at = %publish.target.display(), files = snapshot.len(), "published");
         self.tell(publish, What::Published);
@@ -152,8 +153,8 @@ impl Reporter {
     ) -> Vec<ObjectPath> {
         let changed = changed(old, snapshot);
         if !changed.is_empty() {
-            let record =
-                record(Operation::Rotate, publish).resources(resources(provider, snapshot, &changed));
+            let record = record(Operation::Rotate, publish)
+                .resources(resources(publish, provider, snapshot, &changed));
             self.audit.record(&record);
             tracing::info!(volume = %publish.id, files = ?names(&changed), "rotated");
             self.tell(publish, What::Rotated(changed.clone()));
@@ -186,7 +187,9 @@ impl Reporter {
         }
         self.metrics.withdrawn(reason, paths.len());
         let files: Vec<_> = paths.iter().cloned().collect();
-        self.audit.record(&record(Operation::Withdraw, publish).resources(resources(provider, old, &files)));
+        self.audit.record(
+            &record(Operation::Withdraw, publish).resources(resources(publish, provider, old, &files)),
+        );
         tracing::warn!(volume = %publish.id, files = ?names(&files), "withdrawn");
         self.tell(publish, What::Withdrawn(Withdrawn { files, reason }));
     }
@@ -258,17 +261,40 @@ fn record(operation: Operation, publish: &Publish) -> Record {
     Record::new(operation, Actor::from(&publish.workload)).class(&publish.class).volume(&publish.id)
 }
 
-fn resources(provider: &str, snapshot: &Snapshot, paths: &[ObjectPath]) -> Vec<Resource> {
-    let resource = |path: &ObjectPath| {
+/// What `paths` show: the objects of which they are made, as far as that is known, and what else there is by its path.
+fn resources(publish: &Publish, provider: &str, snapshot: &Snapshot, paths: &[ObjectPath]) -> Vec<Resource> {
+    let shown: Vec<&Made> = snapshot.objects().iter().filter(|made| made.is_in(paths)).collect();
+    let known = |path: &&ObjectPath| !shown.iter().any(|made| made.is_in(std::slice::from_ref(*path)));
+    let others = paths.iter().filter(known).filter_map(|path| {
         let file = snapshot.get(path)?;
-        let resource =
-            Resource::new(provider, path.as_str()).path(path).fingerprint(file.fingerprint.clone());
-        Some(match &file.version {
-            Some(version) => resource.version(version),
-            None => resource,
-        })
+        let resource = Resource::new(provider, path.as_str()).fingerprint(file.fingerprint.clone());
+        Some(versioned(resource.path(path), file.version.as_ref()))
+    });
+    let made = shown.iter().map(|made| made_resource(publish, provider, made));
+    made.chain(others).collect()
+}
+
+fn made_resource(publish: &Publish, provider: &str, made: &Made) -> Resource {
+    let Origin { address, scope, path, key } = &made.origin;
+    let resource = Resource::new(provider, &made.name).fingerprint(made.fingerprint.clone());
+    let resource = versioned(resource, made.version.as_ref()).store(address).secret(path, key.as_deref());
+    let resource = match scope {
+        Scope::Whole => resource,
+        Scope::Named(namespace) => resource.namespace(namespace),
+        Scope::OfWorkload => resource.namespace(&publish.workload.identity.namespace),
     };
-    paths.iter().filter_map(resource).collect()
+    let resource = resource.composed(&made.composed);
+    match &made.file {
+        Some(path) => resource.path(path),
+        None => resource,
+    }
+}
+
+fn versioned(resource: Resource, version: Option<&String>) -> Resource {
+    match version {
+        Some(version) => resource.version(version),
+        None => resource,
+    }
 }
 
 fn changed(old: &Snapshot, new: &Snapshot) -> Vec<ObjectPath> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use provider::ErrorKind;
+use provider::{ErrorKind, Origin};
 use tokio::time::Instant;
 
 use crate::snapshot::{Fingerprint, Snapshot};
@@ -64,6 +64,10 @@ pub struct ObjectState {
     pub path: String,
     /// What the store is asked for.
     pub request: String,
+    /// Where its store keeps it, as far as it is known.
+    pub origin: Option<Origin>,
+    /// The composed files that hold it.
+    pub composed: Vec<String>,
     /// The store's name for the version shown.
     pub version: Option<String>,
     /// Tells the version shown from others.
@@ -146,13 +150,20 @@ pub(super) fn describe(
 
 fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
     let describe = |(object, state): (&provider::ObjectRef, &super::freshness::Freshness)| {
-        let file = shown.get(&object.path);
+        let made = shown.objects().iter().find(|made| made.name == object.name);
+        // What was found mounted is known by its files alone.
+        let file = shown.get(&object.path).filter(|_| object.file && made.is_none());
+        let version =
+            made.map_or_else(|| file.and_then(|file| file.version.clone()), |made| made.version.clone());
+        let fingerprint = made.map(|made| &made.fingerprint).or(file.map(|file| &file.fingerprint));
         ObjectState {
             name: object.name.clone(),
             path: object.path.to_string(),
             request: object.request.text.to_string(),
-            version: file.and_then(|file| file.version.clone()),
-            fingerprint: file.map(|file| file.fingerprint.clone()),
+            origin: made.map(|made| made.origin.clone()),
+            composed: made.iter().flat_map(|made| &made.composed).map(ToString::to_string).collect(),
+            version,
+            fingerprint: fingerprint.cloned(),
             condition: state.condition(),
             withdrawn: state.is_withdrawn(),
             confirmed: state.last_confirmed(),

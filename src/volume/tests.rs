@@ -767,6 +767,27 @@ async fn a_publish_that_runs_out_of_time_names_what_it_waits_for_and_leaves_noth
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_a_longer_wait_than_there_was() {
+    let node = Node::start();
+    node.class("a", |settings| settings.timeout = Duration::from_secs(100));
+    node.store.say("a", Say::Hang);
+
+    // More than are served at a time, for longer than the last one waits.
+    let volumes: Vec<String> = (0..70).map(|number| format!("v{number}")).collect();
+    let patient = futures::future::join_all(volumes.iter().map(|volume| node.publish(volume)));
+    let last = async {
+        sleep(Duration::from_secs(1)).await;
+        node.class("a", |settings| settings.timeout = Duration::from_secs(20));
+        let started = Instant::now();
+        (node.publish("last").await.unwrap_err(), started.elapsed())
+    };
+    let (_, (error, most)) = tokio::join!(patient, last);
+
+    let Error::Deadline { waited, .. } = error else { panic!("{error}") };
+    assert!(waited <= most, "{waited:?} is told after {most:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_call_for_a_volume_in_work_is_told_so() {
     let node = Node::start();
     node.class("a", |_| {});

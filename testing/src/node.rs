@@ -43,6 +43,7 @@ pub struct RunningNode {
     log: String,
     /// Whether the next node's output goes into pipes in place of the log.
     into_pipes: bool,
+    name: String,
 }
 
 /// A pod with one volume of ours.
@@ -196,8 +197,8 @@ impl RunningNode {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let (mounter, node, failpoint, kubeconfig) = (None, None, None, None);
         let (log, registers, into_pipes) = ("debug".to_owned(), false, false);
-        let binary = binary.into();
-        Self { root, binary, mounter, node, flags, kubeconfig, failpoint, log, registers, into_pipes }
+        let (binary, name) = (binary.into(), "test-node".to_owned());
+        Self { root, binary, mounter, node, flags, kubeconfig, failpoint, log, registers, into_pipes, name }
     }
 
     /// Starts a mounter, which the node uses from its next start.
@@ -221,6 +222,11 @@ impl RunningNode {
     pub fn take_pipes(&mut self) -> (ChildStdout, ChildStderr) {
         let node = self.node.as_mut().unwrap();
         (node.stdout.take().unwrap(), node.stderr.take().unwrap())
+    }
+
+    /// Is called `name` in Kubernetes from the next start.
+    pub fn call(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
     }
 
     /// A path below the node's root.
@@ -299,7 +305,7 @@ impl RunningNode {
     pub fn spawn_node(&mut self) {
         let mut command = self.command("node");
         command
-            .args(["--node-name", "test-node", "--http", "127.0.0.1:0"])
+            .args(["--node-name", &self.name, "--http", "127.0.0.1:0"])
             .args((!self.registers).then_some("--no-registration"))
             .arg("--csi-endpoint")
             .arg(self.path("csi.sock"))

@@ -8,6 +8,7 @@
     reason = "what a test arranges has to fail it loudly"
 )]
 
+mod audited;
 mod canary;
 mod check;
 mod commands;

@@ -24,7 +24,7 @@ mod span;
 
 pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;
-pub use object::{LeaseId, Object, ObjectRef, Ownership, Reading, Request, Validity};
+pub use object::{LeaseId, Object, ObjectRef, Origin, Ownership, Reading, Request, Scope, Validity};
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
 pub use secret::SecretBytes;
 pub use site::{Lent, Site};
@@ -206,6 +206,17 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// Whether the class asks for a way to its store that others can read or answer on.
     fn exposure(&self) -> Option<&Exposure> {
         None
+    }
+
+    /// Where the store keeps `objects()[index]`, for who asks later which secret a file was made of.
+    fn origin(&self, index: usize) -> Origin {
+        let path = self.objects().get(index).map(|object| object.name.clone());
+        Origin {
+            address: self.store().to_owned(),
+            scope: Scope::Whole,
+            path: path.unwrap_or_default(),
+            key: None,
+        }
     }
 
     /// Announcements that the store may hold something new, for stores that push. Asked for

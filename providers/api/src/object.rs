@@ -23,6 +23,30 @@ pub struct ObjectRef {
     pub file: bool,
 }
 
+/// Where a store keeps an object, in the store's own words. Not secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The store's address: a URL, or the directory or socket of one on this machine.
+    pub address: String,
+    /// Which part of the store.
+    pub scope: Scope,
+    /// The path or name of the secret there.
+    pub path: String,
+    /// The one of its keys, where the object is one of several.
+    pub key: Option<String>,
+}
+
+/// Which part of a store an object is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The store has no parts, or this is in none of them.
+    Whole,
+    /// The namespace of that name, as the store calls it.
+    Named(String),
+    /// The one that is called as the workload's namespace.
+    OfWorkload,
+}
+
 /// One call to a store. Equal requests by equal identities are one call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Request {

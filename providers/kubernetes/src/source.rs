@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use provider::{
-    Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Parameters, Provider, Reading, Request, Result,
-    SecretBytes, Session, Source, Tenure, Workload,
+    Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
+    Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -199,6 +199,16 @@ impl Source for SecretSource {
         let unasked = || Error::new(ErrorKind::Invalid, format!("there is no object {index}"));
         let (object, part) = self.objects.get(index).zip(self.parts.get(index)).ok_or_else(unasked)?;
         secret::take(&object.request.text, part, reading)
+    }
+
+    fn origin(&self, index: usize) -> Origin {
+        let secret = self.objects.get(index).map(|object| object.request.text.to_string());
+        Origin {
+            address: self.store().to_owned(),
+            scope: Scope::OfWorkload,
+            path: secret.unwrap_or_default(),
+            key: self.parts.get(index).map(|part| part.key.clone()),
+        }
     }
 }
 

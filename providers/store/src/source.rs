@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use manifest::Encoding;
 use provider::{
-    Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Parameters, Provider, Reading, Request, Result,
-    SecretBytes, Session, Source, Tenure, Workload,
+    Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
+    Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
 
 use crate::name::{Account, Item, Name};
@@ -124,6 +124,16 @@ impl Source for ItemSource {
             self.objects.get(index).zip(self.encodings.get(index)).ok_or_else(unasked)?;
         let contents = objects::decode(object, *encoding, &reading.body)?;
         Ok(Object { contents, significant: None, version: reading.version.clone() })
+    }
+
+    fn origin(&self, index: usize) -> Origin {
+        let asked = self.objects.get(index).and_then(|object| Asked::parse(&object.request.text).ok());
+        Origin {
+            address: self.shared.name.clone(),
+            scope: Scope::OfWorkload,
+            path: asked.as_ref().map_or_else(String::new, |asked| asked.item.to_string()),
+            key: asked.map(|asked| asked.key.to_string()),
+        }
     }
 
     fn changes(&self) -> Option<Box<dyn Changes>> {

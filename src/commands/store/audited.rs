@@ -19,7 +19,9 @@ pub(super) struct Touched(Vec<Resource>);
 impl Touched {
     /// `item`, as a whole or one version of it.
     pub(super) fn item(&mut self, item: &Item, version: Option<u64>) {
-        let resource = Resource::new("secretfs", format!("{}/{}", item.namespace, item.name));
+        let (namespace, name) = (item.namespace.to_string(), item.name.to_string());
+        let resource = Resource::new("secretfs", format!("{namespace}/{name}"));
+        let resource = resource.namespace(&namespace).secret(&name, None);
         self.0.push(match version {
             Some(version) => resource.version(version),
             None => resource,
@@ -43,7 +45,10 @@ impl PlaceArgs {
         let asked = Audit::to(self.audit_log.iter().cloned()).context("the audit log")?;
         let mut touched = Touched::default();
         let result = work(&mut touched);
-        let record = Record::new(operation, Actor::person()).resources(touched.0);
+        // As the provider names it.
+        let store = format!("secretfs:{}", self.store.display());
+        let touched = touched.0.into_iter().map(|resource| resource.store(&store));
+        let record = Record::new(operation, Actor::person()).resources(touched);
         let record = match &result {
             Ok(_) => record,
             Err(failure) => record.failed(failure),

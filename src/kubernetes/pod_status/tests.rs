@@ -35,6 +35,9 @@ fn object(name: &str, version: Option<&str>) -> ObjectState {
     ObjectState {
         name: name.to_owned(),
         path: name.to_owned(),
+        request: String::new(),
+        origin: None,
+        composed: Vec::new(),
         version: version.map(str::to_owned),
         fingerprint: Some(FingerprintKey::new(&[7; 32]).fingerprint(&path, b"value")),
         condition: Condition::Fresh,

@@ -29,6 +29,8 @@ pub(crate) enum Place {
     NewCluster,
     /// By this file, which holds each of its commands.
     By(String),
+    /// By the test of that name, which takes it from the file.
+    Test(String),
     /// Nowhere, for this reason.
     Needs(String),
 }
@@ -129,6 +131,7 @@ fn place(comment: &str, at: &str) -> Place {
     match (key, value) {
         ("needs", reason) => Place::Needs(reason.to_owned()),
         ("run by", file) => Place::By(file.to_owned()),
+        ("run by the test", name) => Place::Test(name.to_owned()),
         ("run in", "a cluster") => Place::Cluster,
         ("run in", "a new cluster") => Place::NewCluster,
         ("run after", files) => Place::Host(files.split(", ").map(str::to_owned).collect()),

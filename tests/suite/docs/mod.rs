@@ -77,6 +77,19 @@ fn a_block_that_is_run_elsewhere_stands_there_word_for_word() {
 }
 
 #[test]
+fn a_block_that_a_test_runs_names_one_that_exists_and_reads_its_file() {
+    for block in all() {
+        let Place::Test(name) = &block.place else { continue };
+        let tests: Vec<String> = fs::read_dir(top().join("tests/suite"))
+            .unwrap()
+            .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+            .collect();
+        let runs = |test: &&String| test.contains(&format!("fn {name}(")) && test.contains(&block.file);
+        assert!(tests.iter().any(|test| runs(&test)), "{block}: no test {name} reads {}", block.file);
+    }
+}
+
+#[test]
 fn a_block_that_nobody_runs_says_what_it_needs() {
     let blocks = all();
     for block in &blocks {

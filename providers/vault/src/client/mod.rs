@@ -17,11 +17,12 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use provider::{
-    Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Parameters, Provider, Reading, Result,
-    SecretBytes, Session, Source, Tenure, Workload,
+    Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
+    Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
 
 use crate::answer;
+use crate::call::Call;
 use crate::client::connection::Connections;
 use crate::client::login::Applicant;
 use crate::client::logins::{Key, Kind, Logins, Mount, Seat, Whose};
@@ -143,6 +144,17 @@ impl Source for VaultSource {
 
     fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
         answer::extract(&self.plan, index, reading)
+    }
+
+    fn origin(&self, index: usize) -> Origin {
+        let Plan { server, objects, parts, .. } = &self.plan;
+        let call = objects.get(index).and_then(|object| Call::of_request(&object.request));
+        Origin {
+            address: server.address.clone(),
+            scope: server.namespace.clone().map_or(Scope::Whole, Scope::Named),
+            path: call.map_or_else(String::new, |call| call.path),
+            key: parts.get(index).and_then(|part| part.key.clone()),
+        }
     }
 }
 
