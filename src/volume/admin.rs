@@ -68,14 +68,14 @@ fn status(state: VolumeState, now: Instant) -> VolumeStatus {
         pod: state.pod,
         provider: state.provider,
         store: state.store,
-        identity: state.identity.map(on_one_line),
+        identity: state.identity.as_deref().map(on_one_line),
         files: state.files as u64,
         bytes: state.bytes,
         confirmed_seconds_ago: state.confirmed.map(|at| now.saturating_duration_since(at).as_secs()),
         next_try_in_seconds: state.next_try.map(|at| at.saturating_duration_since(now).as_secs()),
         awaits_credentials: state.awaits_credentials,
         sub_paths: state.sub_paths,
-        last_error: state.failure.map(|(_, error)| on_one_line(error)),
+        last_error: state.failure.map(|(_, error)| on_one_line(&error)),
         remarks: Vec::new(),
         objects: state.objects.into_iter().map(|object| object_status(object, now)).collect(),
     }
@@ -92,7 +92,7 @@ fn waiting(refusal: Refusal, now: Instant) -> WaitingStatus {
         times: refusal.times,
         first_seconds_ago: ago(refusal.first),
         last_seconds_ago: ago(refusal.last),
-        reason: on_one_line(refusal.reason),
+        reason: on_one_line(&refusal.reason),
     }
 }
 
@@ -108,13 +108,13 @@ fn object_status(object: ObjectState, now: Instant) -> ObjectStatus {
         version: object.version,
         fingerprint: object.fingerprint.map(|fingerprint| fingerprint.to_string()),
         confirmed_seconds_ago: object.confirmed.map(|at| now.saturating_duration_since(at).as_secs()),
-        last_error: object.error.map(on_one_line),
+        last_error: object.error.as_deref().map(on_one_line),
     }
 }
 
 /// What a store or a class said, fit for a terminal.
-fn on_one_line(said: String) -> String {
-    visible(&said).into_owned()
+fn on_one_line(said: &str) -> String {
+    visible(said).into_owned()
 }
 
 fn word(object: &ObjectState) -> admin::ObjectState {

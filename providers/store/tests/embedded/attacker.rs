@@ -44,7 +44,7 @@ impl Target {
         store.put(&item("bank", "db"), "balance");
         let running = store.provider();
         let target = Self { present: copy(&store), running, earlier, store };
-        assert_eq!(target.answers("before the attack"), target.wanted());
+        assert_eq!(target.answers("before the attack"), Self::wanted());
         target
     }
 
@@ -54,7 +54,7 @@ impl Target {
         database
     }
 
-    fn wanted(&self) -> usize {
+    fn wanted() -> usize {
         2 * READERS.iter().filter(|(.., value)| value.is_some()).count()
     }
 
@@ -102,7 +102,7 @@ impl Target {
     /// Undoes an attack. A deletion that somebody saw stays one to them: then another store takes its place.
     fn mend(&mut self) {
         self.undo();
-        if self.answers("after it was mended") < self.wanted() {
+        if self.answers("after it was mended") < Self::wanted() {
             *self = Self::new();
         }
     }
@@ -156,7 +156,7 @@ fn no_column_can_be_altered_so_that_anybody_reads_what_they_should_not() {
                     continue;
                 }
                 tried += 1;
-                if target.answers(&attack) < target.wanted() {
+                if target.answers(&attack) < Target::wanted() {
                     refused += 1;
                     target.mend();
                 } else {
@@ -183,7 +183,7 @@ fn no_part_of_an_earlier_state_brings_anything_back() {
         target.answers(&format!("earlier {chosen:?}"));
         target.undo();
     }
-    assert_eq!(target.answers("after all was mended"), target.wanted());
+    assert_eq!(target.answers("after all was mended"), Target::wanted());
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn whatever_is_deleted_takes_away_and_gives_nothing() {
         }
         let attack = format!("DELETE FROM {table}");
         target.database().execute_batch(&attack).unwrap();
-        assert!(table == "purges" || target.answers(&attack) < target.wanted(), "{attack} is not noticed");
+        assert!(table == "purges" || target.answers(&attack) < Target::wanted(), "{attack} is not noticed");
         target.mend();
     }
 }
@@ -224,7 +224,7 @@ fn no_column_of_a_thiefs_own_store_makes_others_put_for_the_thief() {
             target.puts(&attack, &thief);
         }
         let target = Target::new();
-        target.replay(&of_thief, &[table.clone()]);
+        target.replay(&of_thief, std::slice::from_ref(&table));
         target.answers(&format!("{table} of the thief's"));
         target.puts(&format!("{table} of the thief's"), &thief);
     }
@@ -284,7 +284,7 @@ fn who_holds_every_lock_stalls_and_no_more() {
     let target = Target::new();
     let queue = fs::File::open(target.store.directory().join("queue.lock")).unwrap();
     rustix::fs::flock(&queue, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    assert_eq!(target.answers("the queue is held"), target.wanted());
+    assert_eq!(target.answers("the queue is held"), Target::wanted());
 
     let lock = target.database();
     lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
@@ -294,7 +294,7 @@ fn who_holds_every_lock_stalls_and_no_more() {
     assert!(began.elapsed() < SOON && held.to_string().contains("is locked by another process"), "{held}");
 
     drop((lock, queue));
-    assert_eq!(target.answers("after the locks"), target.wanted());
+    assert_eq!(target.answers("after the locks"), Target::wanted());
 }
 
 #[test]
