@@ -65,6 +65,10 @@ async fn read_with_retries(content: &mut Content, publish: &Publish, shared_age:
         let pause =
             Span::from(PAUSE).times(f64::from(2u32.pow(tried - 1))).times(0.5 + fastrand::f64()).get();
         sleep(error.wait().map_or(pause, |wait| pause.max(wait))).await;
+        // What the store said to this pod is worth more than that it is not asked again.
+        if tried + 1 == TRIES && !content.reader.may_ask() {
+            return;
+        }
         attempt = Attempt::Retry;
     }
 }

@@ -133,6 +133,11 @@ impl Reader {
         &self.source
     }
 
+    /// Whether its store is to be asked now, and not left alone for a while.
+    pub fn may_ask(&self) -> bool {
+        self.store.health(|health| health.look(Instant::now()).is_ok())
+    }
+
     /// Which store.
     pub fn store(&self) -> &Arc<str> {
         &self.store.name
@@ -255,10 +260,7 @@ impl Reader {
     ) -> Vec<(Request, Result<Got>)> {
         let held_back = |(_, got): &(Request, Result<Got>)| got.as_ref().is_err_and(Error::is_unasked);
         let (again, mut rest): (Vec<_>, Vec<_>) = got.into_iter().partition(held_back);
-        if again.is_empty()
-            || rest.is_empty()
-            || self.store.health(|health| health.look(Instant::now()).is_err())
-        {
+        if again.is_empty() || rest.is_empty() || !self.may_ask() {
             rest.extend(again);
             return rest;
         }

@@ -10,12 +10,20 @@ use testing::{Cluster, Scope};
 
 use blocks::{Block, Place, all, top};
 
+/// What upstream's chart makes of its driver.
+const UPSTREAMS_DRIVER: &str = "apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: secrets-store.csi.k8s.io}
+spec: {podInfoOnMount: true, attachRequired: false, volumeLifecycleModes: [Ephemeral]}
+";
+
 /// An API server with what a cluster has before secretfs comes to it: where upstream's driver was before, its custom
-/// resources.
+/// resources and its CSIDriver.
 fn cluster(file: &str) -> Cluster {
     let cluster = Cluster::start(Scope::ApiServer);
     if file == "docs/migration.md" {
         cluster.define(&top().join("deploy/crds"));
+        cluster.apply(UPSTREAMS_DRIVER);
     }
     cluster
 }

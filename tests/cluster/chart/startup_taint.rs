@@ -48,7 +48,7 @@ fn driver_of(node: &str) -> tempfile::NamedTempFile {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": node, "namespace": NAMESPACE}, "spec": pod}),
     ];
     CLUSTER.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string());
-    let uid = CLUSTER.field(&["-n", NAMESPACE, "pod", node], "{.metadata.uid}").unwrap();
+    let uid = CLUSTER.field(&["-n", NAMESPACE, "pod", node], ".metadata.uid").unwrap();
     let bound = ["--bound-object-kind", "Pod", "--bound-object-name", node, "--bound-object-uid", &uid];
     let token = CLUSTER.kubectl(&[&["-n", NAMESPACE, "create", "token", "secretfs"], &bound[..]].concat());
     let cluster = json!({"server": CLUSTER.api_url(), "certificate-authority": CLUSTER.authority()});

@@ -222,6 +222,9 @@ impl StrayVolume {
         let volume = world.cluster.kubelet_root().join("pods").join(&described.uid).join("volumes");
         let target = volume.join("kubernetes.io~csi/secrets/mount");
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        // As kubelet does before it calls: the mounter reads there whose target it is.
+        let told = serde_json::json!({"driverName": DRIVER, "specVolID": "secrets"});
+        std::fs::write(target.with_file_name("vol_data.json"), told.to_string()).unwrap();
         let kubelet = |key: &str, value: &str| (format!("csi.storage.k8s.io/{key}"), value.to_owned());
         let capability = VolumeCapability {
             access_mode: Some(AccessMode { mode: Mode::SingleNodeWriter.into() }),
@@ -275,6 +278,7 @@ impl StrayVolume {
 impl Drop for StrayVolume {
     fn drop(&mut self) {
         // Kubelet would look after a directory that it did not make.
+        let _ = std::fs::remove_file(self.target.with_file_name("vol_data.json"));
         for directory in self.target.ancestors().skip(1).take(4) {
             let _ = std::fs::remove_dir(directory);
         }

@@ -55,8 +55,13 @@ fn backend(postgres: &Postgres) -> Shop {
     shop
 }
 
-/// Checks every file of the volume at `directory`; gives the database user that it names.
-fn check(directory: &Path, postgres: &Postgres) -> String {
+/// Mode of a file in a pod, and on a host, where its class says none.
+const POD_MODE: u32 = 0o644;
+const HOST_MODE: u32 = 0o400;
+
+/// Checks every file of the volume at `directory`, whose files have `default_mode` where the class says none; gives the
+/// database user that it names.
+fn check(directory: &Path, default_mode: u32, postgres: &Postgres) -> String {
     let mut files = files_below(directory);
     let mut take = |name: &str| {
         let (_, contents) = files.remove(name).unwrap_or_else(|| panic!("no file {name}"));
@@ -66,16 +71,16 @@ fn check(directory: &Path, postgres: &Postgres) -> String {
     let certificate: Value = serde_json::from_str(&take("cert.json")).unwrap();
     let expected: BTreeMap<String, (u32, Vec<u8>)> = [
         ("api-key", 0o400, &b"K1"[..]),
-        ("api-key-old", 0o644, b"K0"),
-        ("keystore.p12", 0o644, &[0, 1, 2, 255]),
-        ("limits", 0o644, br#"{"rps":5}"#),
+        ("api-key-old", default_mode, b"K0"),
+        ("keystore.p12", default_mode, &[0, 1, 2, 255]),
+        ("limits", default_mode, br#"{"rps":5}"#),
     ]
     .map(|(name, mode, contents)| (name.to_owned(), (mode, contents.to_vec())))
     .into();
     assert_eq!(files, expected);
     for name in ["db/user", "db/pass", "cert.json"] {
         let mode = fs::metadata(directory.join(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o644, "{name}");
+        assert_eq!(mode & 0o7777, default_mode, "{name}");
     }
     assert!(postgres.can_login(&user, &password), "{user} cannot log in");
     for field in ["request_id", "lease_id", "lease_duration", "renewable", "data", "warnings"] {
@@ -101,7 +106,7 @@ async fn the_example_yields_upstreams_files_in_a_pod_and_its_login_goes_with_the
 
     node.publish(&pod).await.unwrap();
 
-    let user = check(&node.target(&pod), &postgres);
+    let user = check(&node.target(&pod), POD_MODE, &postgres);
     let asked = |operation, path| shop.bao.requests(operation, path);
     assert_eq!(asked("update", "auth/jwt/login"), 1);
     assert_eq!(asked("read", "secret/data/shop/api"), 2, "one for each version");
@@ -124,7 +129,7 @@ async fn the_example_yields_upstreams_files_on_a_host() {
     let mount = host.mount(&["--service-account", "shop", "--service-account-token", &token]);
 
     until(|| host.path("target/cert.json").exists(), || host.log()).await;
-    let user = check(&host.path("target"), &postgres);
+    let user = check(&host.path("target"), HOST_MODE, &postgres);
     mount.stop();
     until(|| is_gone(&postgres, &user), || format!("{user} is still there\n{}", host.log())).await;
     assert!(!host.path("target/cert.json").exists());
