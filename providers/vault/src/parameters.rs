@@ -96,6 +96,7 @@ const KNOWN: [&str; 13] = [
 ];
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider is asked for them"))]
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
     let unknown = parameters
         .keys()
