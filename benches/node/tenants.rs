@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use testing::{Answer, FaultServer, PodVolume};
+use testing::{Answer, FaultServer, PodVolume, jwt_class};
 use tokio::task::JoinSet;
 
 use crate::measure::Samples;
@@ -86,14 +85,6 @@ fn hanging_pod(world: &World, index: usize) -> PodVolume {
 }
 
 fn hanging_class(namespace: usize, address: &str) -> String {
-    json!({
-        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
-        "kind": "SecretProviderClass",
-        "metadata": {"name": "hang", "namespace": format!("evil-{namespace}")},
-        "spec": {"provider": "vault", "parameters": {
-            "vaultAddress": address, "roleName": "r", "secretfs.dev/auth": "jwt", "vaultAuthMountPath": "jwt",
-            "objects": "- {objectName: a, secretPath: secret/data/a, secretKey: key}",
-        }},
-    })
-    .to_string()
+    let objects = "- {objectName: a, secretPath: secret/data/a, secretKey: key}";
+    jwt_class(&format!("evil-{namespace}"), "hang", address, objects)
 }

@@ -14,6 +14,7 @@
 )]
 
 mod background;
+mod class;
 mod cluster;
 mod faults;
 mod http;
@@ -27,6 +28,7 @@ mod postgres;
 mod process;
 mod tls;
 
+pub use class::jwt_class;
 pub use cluster::{Cluster, Component, Scope};
 pub use faults::{Answer, FaultServer, Seen};
 pub use http::http_client;

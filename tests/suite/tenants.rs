@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::json;
-use testing::{Answer, Claims, FaultServer, Issuer, PodVolume, RunningNode};
+use testing::{Answer, Claims, FaultServer, Issuer, PodVolume, RunningNode, jwt_class};
 use tokio::task::JoinSet;
 
 use crate::embedded::Store;
@@ -20,30 +20,14 @@ const SOON: Duration = Duration::from_secs(15);
 
 /// A class of namespace `evil-N` whose store takes connections and never answers.
 fn hanging_class(namespace: usize, address: &str) -> String {
-    json!({
-        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
-        "kind": "SecretProviderClass",
-        "metadata": {"name": "hang", "namespace": format!("evil-{namespace}")},
-        "spec": {"provider": "vault", "parameters": {
-            "vaultAddress": address, "roleName": "r", "secretfs.dev/auth": "jwt", "vaultAuthMountPath": "jwt",
-            "objects": "- {objectName: a, secretPath: secret/data/a, secretKey: key}",
-        }},
-    })
-    .to_string()
+    let objects = "- {objectName: a, secretPath: secret/data/a, secretKey: key}";
+    jwt_class(&format!("evil-{namespace}"), "hang", address, objects)
 }
 
 /// A class of `namespace` whose one object hangs on a lease.
 fn leasing_class(namespace: &str, address: &str) -> String {
-    json!({
-        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
-        "kind": "SecretProviderClass",
-        "metadata": {"name": "lease", "namespace": namespace},
-        "spec": {"provider": "vault", "parameters": {
-            "vaultAddress": address, "roleName": "r", "secretfs.dev/auth": "jwt", "vaultAuthMountPath": "jwt",
-            "objects": "- {objectName: creds, secretPath: database/creds/r, secretKey: key}",
-        }},
-    })
-    .to_string()
+    let objects = "- {objectName: creds, secretPath: database/creds/r, secretKey: key}";
+    jwt_class(namespace, "lease", address, objects)
 }
 
 fn leasing_pod(issuer: &Issuer, namespace: &str, name: &str) -> PodVolume {

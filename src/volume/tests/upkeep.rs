@@ -14,6 +14,14 @@ fn is_fresh(state: &VolumeState) -> bool {
     state.failure.is_none() && state.objects.iter().all(|object| object.condition == Condition::Fresh)
 }
 
+/// Fails if volume `v` does not show what its store says next, and is not fresh then.
+async fn follows_its_store_again(node: &Node) {
+    node.store.say("a", Say::Value("2"));
+    node.file_becomes("a", Some("2")).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(is_fresh(&state(node)), "{:?}", state(node));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_volume_whose_task_ends_by_itself_is_begun_anew_and_told_until_its_store_was_read() {
     let node = Node::serving("a,b").await;
@@ -36,10 +44,7 @@ async fn a_volume_whose_task_ends_by_itself_is_begun_anew_and_told_until_its_sto
     assert_eq!(node.mode.files("/v").unwrap().len(), 2, "its files stay");
     node.publish("v").await.unwrap();
 
-    node.store.say("a", Say::Value("2"));
-    node.file_becomes("a", Some("2")).await;
-    sleep(Duration::from_secs(1)).await;
-    assert!(is_fresh(&state(&node)), "{:?}", state(&node));
+    follows_its_store_again(&node).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,10 +70,7 @@ async fn a_volume_that_nobody_refreshes_is_not_fresh_and_a_republish_begins_it_a
     assert!(!is_fresh(&state(&node)), "{:?}", state(&node));
     node.publish("v").await.unwrap();
 
-    node.store.say("a", Say::Value("2"));
-    node.file_becomes("a", Some("2")).await;
-    sleep(Duration::from_secs(1)).await;
-    assert!(is_fresh(&state(&node)), "{:?}", state(&node));
+    follows_its_store_again(&node).await;
 }
 
 #[tokio::test(start_paused = true)]

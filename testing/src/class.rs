@@ -1,0 +1,16 @@
+use serde_json::json;
+
+/// A SecretProviderClass that reads `objects` (YAML, as the class has them) from the Vault at `address`, logged in by
+/// `jwt`. JSON is YAML.
+pub fn jwt_class(namespace: &str, name: &str, address: &str, objects: &str) -> String {
+    json!({
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+        "kind": "SecretProviderClass",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"provider": "vault", "parameters": {
+            "vaultAddress": address, "roleName": "r", "secretfs.dev/auth": "jwt", "vaultAuthMountPath": "jwt",
+            "objects": objects,
+        }},
+    })
+    .to_string()
+}
