@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -40,9 +40,10 @@ pub struct Audit {
     sinks: Vec<Mutex<Sink>>,
     dropped: Counter,
     complaint: Mutex<Option<Instant>>,
-    /// The node that is told; the machine's name where none is given.
-    node: Option<String>,
 }
+
+/// What all records of this process call its node: they are of one node, also the one in the place of lost ones.
+static NODE: OnceLock<String> = OnceLock::new();
 
 /// Failures are told this often at most; each is counted.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -70,10 +71,11 @@ impl Audit {
         self
     }
 
-    /// The same, telling of what happens on the node of that name.
+    /// The same, telling of what happens on the node of that name; the machine's name is told where nobody says one.
+    /// Of use before the first record alone.
     #[must_use]
-    pub fn on(mut self, node: Option<String>) -> Self {
-        self.node = node;
+    pub fn on(self, node: Option<String>) -> Self {
+        node.into_iter().for_each(|node| drop(NODE.set(node)));
         self
     }
 
@@ -87,7 +89,7 @@ impl Audit {
         if self.sinks.is_empty() {
             return;
         }
-        match line(record, self.node.as_deref()) {
+        match line(record) {
             Ok(line) => self.sinks.iter().for_each(|sink| self.append(sink, &line)),
             Err(error) => self.lost(&error),
         }
@@ -118,11 +120,11 @@ impl Audit {
     }
 }
 
-fn line(record: &Record, node: Option<&str>) -> io::Result<Vec<u8>> {
+fn line(record: &Record) -> io::Result<Vec<u8>> {
     let time = Timestamp::now();
     let mut random = [0; 10];
     aws_lc_rs::rand::fill(&mut random).map_err(io::Error::other)?;
-    Ok(record.line(time, &uid(time, random), node.unwrap_or(&machine()))?)
+    Ok(record.line(time, &uid(time, random), NODE.get_or_init(machine))?)
 }
 
 /// What the kernel calls this machine, or this pod.
@@ -172,7 +174,7 @@ fn gap(lines: u64) -> Vec<u8> {
     let reason =
         format!("{lines} audit records are missing here: standard output took none, or nobody read it");
     let record = Record::new(Operation::Lose, Actor::person()).failed(reason);
-    line(&record, None).unwrap_or_default()
+    line(&record).unwrap_or_default()
 }
 
 fn open(path: &Path) -> io::Result<File> {
