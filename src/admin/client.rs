@@ -111,17 +111,25 @@ pub async fn refresh(socket: &Path, which: Which) -> Result<Vec<Refreshed>, Erro
 ///
 /// Nobody listens there.
 pub async fn process(socket: &Path) -> Result<Option<i32>, Error> {
-    let peer = UnixStream::connect(socket).await.and_then(|stream| stream.peer_cred());
-    let peer = peer.map_err(|source| Error::Io { path: socket.to_owned(), source })?;
-    Ok(peer.pid().filter(|pid| *pid > 0))
+    let stream = UnixStream::connect(socket).await;
+    stream.map(|stream| pid_of(&stream)).map_err(|source| Error::Io { path: socket.to_owned(), source })
+}
+
+fn pid_of(stream: &UnixStream) -> Option<i32> {
+    stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0)
 }
 
 async fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Vec<Reply>, Error> {
     let io = |source| Error::Io { path: socket.to_owned(), source };
-    let stream = UnixStream::connect(socket).await.map_err(io)?;
-    let process = stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
-    let silent = |_| Error::Silent { path: socket.to_owned(), process, waited: patience };
-    let replies = timeout(patience, exchange(stream, request)).await.map_err(silent)?;
+    let silent = |process| Error::Silent { path: socket.to_owned(), process, waited: patience };
+    let connected = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
+        // As many as may wait there are waiting already, for nobody takes them.
+        io::ErrorKind::WouldBlock => silent(None),
+        _ => io(source),
+    });
+    let stream = connected?;
+    let process = pid_of(&stream);
+    let replies = timeout(patience, exchange(stream, request)).await.map_err(|_| silent(process))?;
     let mut replies = replies.map_err(io)?;
     match replies.pop() {
         Some(Reply::End) => Ok(replies),

@@ -1,6 +1,5 @@
 //! The admin socket: a line of JSON in, lines of JSON out, for root and the process's own user.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -22,11 +21,6 @@ pub const DIRECTORY: &str = "/run/secretfs/admin";
 
 /// How the names of sockets of `secretfs mount` begin.
 pub const MOUNT: &str = "mount-";
-
-/// Whether `socket` is that of a `secretfs mount`, which ends with its one volume.
-pub fn is_of_mount(socket: &Path) -> bool {
-    socket.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(MOUNT))
-}
 
 /// Connections that are talked to at a time; others wait to be accepted.
 const MOST_CONNECTIONS: usize = 8;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::signals::Signals;
 use self::standing::Standing;
 use super::credentials;
+use crate::admin::socket;
 use crate::class::{Classes as _, WatchedClasses};
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, MadeDirectories, Owner};
@@ -156,7 +157,7 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     let standing = Standing::at(&target, &state)?;
     let above = MadeDirectories::above(&target).context("the directories above the target")?;
     args.process.state_dir = state;
-    let admin = format!("mount-{}", host::name_of(&target));
+    let admin = format!("{}{}", socket::MOUNT, host::name_of(&target));
     let mounter = Arc::new(LocalMounter::new(Roots::default()).allow_swap(args.allow_swap));
     let mut process = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default())?;
     process.keep("the class file", watch.run(process.stop.clone()));

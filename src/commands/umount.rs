@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::output::print;
 use super::running::SocketArgs;
-use crate::admin::client;
+use crate::admin::{client, socket};
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, Left, NotOwned, Owner};
 use crate::mounter::{self, LocalMounter, MountId, Mounter as _};
@@ -169,7 +169,7 @@ fn is_stopped(process: Pid) -> bool {
 
 /// The process of an earlier version that serves `target`: it holds no lock.
 async fn earlier_server(target: &Path, sockets: &SocketArgs) -> Option<Pid> {
-    let socket = sockets.socket.join(format!("mount-{}.sock", host::name_of(target)));
+    let socket = sockets.socket.join(format!("{}{}.sock", socket::MOUNT, host::name_of(target)));
     let process = timeout(ANSWER, client::process(&socket)).await;
     process.ok()?.ok()?.and_then(Pid::from_raw)
 }
