@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::output::print_error;
+use crate::outlet;
 
 /// Tells what is wrong with the command line that `error` is about, or prints the help that was asked for.
 pub(super) fn tell(error: &clap::Error) -> ExitCode {
@@ -17,7 +17,7 @@ pub(super) fn tell(error: &clap::Error) -> ExitCode {
         // Nobody may be reading any more; the exit code tells all the same.
         let _ = error.print();
     } else {
-        print_error(&format!("error: {}\n{}", words(error), whither(error)));
+        outlet::complain(&format!("error: {}\n{}", words(error), whither(error)));
     }
     code
 }

@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
+use crate::visible::{visible, visible_json};
+
 /// How an answer looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
@@ -30,10 +32,49 @@ impl OutputArgs {
     /// Standard output cannot be written. A reader that has gone away is no error.
     pub fn print<T: Serialize + ?Sized>(self, value: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
         print(&match self.output {
-            Format::Json => serde_json::to_string_pretty(value)? + "\n",
+            Format::Json => json(value)?,
             Format::Text => text(value),
         })
     }
+}
+
+/// How an answer looks that has more columns than fit a line of 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Form {
+    /// For people: a line of at most 100 columns for each volume.
+    Text,
+    /// For people: everything in one line, however long.
+    Wide,
+    /// For scripts: one JSON value.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+impl Form {
+    /// `value` in this form; `text` and `wide` are what it is for people.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written in that form.
+    pub(super) fn told<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce() -> String,
+        wide: impl FnOnce() -> String,
+    ) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Text => text(),
+            Self::Wide => wide(),
+            Self::Json => json(value)?,
+            Self::Yaml => serde_yaml::to_string(value)?,
+        })
+    }
+}
+
+/// One JSON value and a line end, with nothing in it that a terminal would act on.
+fn json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
+    Ok(visible_json(&serde_json::to_string_pretty(value)?).into_owned() + "\n")
 }
 
 /// Prints `text` as it is.
@@ -47,11 +88,6 @@ pub fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Prints `text` to standard error, as it is. Nobody may be reading it any more.
-pub(super) fn print_error(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// A time in the one unit that people would use for it.
@@ -75,9 +111,11 @@ pub(super) fn count(count: usize, thing: &str) -> String {
 
 /// `text` in `width` columns at most, its middle left out: names of pods differ at the end, those of paths at both.
 pub(super) fn fitting(text: &str, width: usize) -> String {
+    // What is written out takes more columns.
+    let text = plain(text);
     let length = text.chars().count();
     if length <= width {
-        return text.to_owned();
+        return text;
     }
     let kept = width.saturating_sub(1);
     let (begin, end) = (kept / 2, kept - kept / 2);
@@ -105,10 +143,9 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     widths
 }
 
-/// `text` with control characters written out: what a store or the author of a class says must not move the cursor.
+/// `text` with what does not show written out: what a store or the author of a class says must not move the cursor.
 pub(super) fn plain(text: &str) -> String {
-    let written = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(written).collect()
+    visible(text).into_owned()
 }
 
 fn line(row: &[String], widths: &[usize]) -> String {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use futures::future::join_all;
 use serde::Serialize;
 
-use super::output::print_error;
 use crate::admin::{VolumeStatus, WaitingStatus, client, socket};
 use crate::exit::{Failure, Outcome};
 use crate::host::name_of;
 use crate::mounter;
+use crate::outlet;
 
 /// Where running processes are found.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,7 +53,7 @@ impl Heard {
     /// Tells of the processes that did not answer.
     pub(super) fn warn(&self) {
         for silent in &self.silent {
-            print_error(&format!("secretfs: {silent}\n"));
+            outlet::complain(&format!("secretfs: {silent}\n"));
         }
     }
 

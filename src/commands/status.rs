@@ -4,7 +4,7 @@ mod left;
 
 use serde::Serialize;
 
-use super::output::{fitting, print, table, time};
+use super::output::{Form, fitting, plain, print, table, time};
 use super::running::{Silent, SocketArgs};
 use crate::admin::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
 use crate::exit::Outcome;
@@ -24,19 +24,6 @@ pub struct StatusArgs {
     /// How the answer looks
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Form,
-}
-
-/// How the answer looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    /// For people: a line of at most 100 columns for each volume.
-    Text,
-    /// For people: everything in one line, however long.
-    Wide,
-    /// For scripts: one JSON value.
-    Json,
-    /// The same as YAML.
-    Yaml,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,12 +60,7 @@ pub async fn run(args: StatusArgs) -> Outcome {
 
 impl Answer {
     fn told(&self, form: Form, in_detail: bool) -> anyhow::Result<String> {
-        Ok(match form {
-            Form::Text => text(self, in_detail, narrow),
-            Form::Wide => text(self, in_detail, wide),
-            Form::Json => serde_json::to_string_pretty(self)? + "\n",
-            Form::Yaml => serde_yaml::to_string(self)?,
-        })
+        form.told(self, || text(self, in_detail, narrow), || text(self, in_detail, wide))
     }
 }
 
@@ -156,9 +138,10 @@ fn waiting(waiting: &[WaitingStatus]) -> String {
 
 /// The beginning of a reason.
 fn begun(text: &str, width: usize) -> String {
+    let text = plain(text);
     match text.char_indices().nth(width.saturating_sub(1)) {
-        Some((end, _)) if text.chars().count() > width => format!("{}…", text.get(..end).unwrap_or(text)),
-        _ => text.to_owned(),
+        Some((end, _)) if text.chars().count() > width => format!("{}…", text.get(..end).unwrap_or(&text)),
+        _ => text,
     }
 }
 

@@ -64,13 +64,13 @@ pub async fn statuses(client: &Client, namespace: Option<&str>) -> anyhow::Resul
     Ok(objects.iter().filter_map(status).collect())
 }
 
-/// The running pods of the driver, on all nodes.
+/// The running pods of the driver, on all nodes: those of `namespace` alone, for anybody may label a pod of theirs so.
 ///
 /// # Errors
 ///
 /// Pods cannot be listed.
-pub async fn driver_pods(client: &Client) -> anyhow::Result<Vec<DriverPod>> {
-    let api: &Api<Pod> = &Api::all(client.clone());
+pub async fn driver_pods(client: &Client, namespace: &str) -> anyhow::Result<Vec<DriverPod>> {
+    let api: &Api<Pod> = &Api::namespaced(client.clone(), namespace);
     let list = |params: ListParams| async move { api.list(&params.labels(DRIVER_PODS)).await };
     let pods = in_time(list).await.context("the driver's pods")?;
     Ok(pods.into_iter().filter_map(driver_pod).collect())

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::migrate::of_this_user;
-use super::output::print;
+use super::output::{Form, print};
 use crate::exit::{Failure, Outcome};
 use crate::kubernetes::{connection, view};
 use rows::Rows;
@@ -38,13 +38,17 @@ pub(super) struct KubectlCli {
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
+    /// Where the driver is installed: pods of other namespaces are not asked, whatever they call themselves
+    #[arg(long, default_value = "secretfs-system", value_name = "NAMESPACE", conflicts_with = "no_nodes")]
+    driver_namespace: String,
+
     /// Ask the API server only, no node
     #[arg(long)]
     no_nodes: bool,
 
     /// How the answer looks
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    output: rows::Form,
+    output: Form,
 }
 
 /// Whether this program was called as kubectl calls it.
@@ -65,7 +69,10 @@ impl KubectlCli {
         let namespace = (!self.all_namespaces).then_some(self.namespace.as_str());
         let mut rows = Rows::of(view::statuses(&client, namespace).await?);
         if !self.no_nodes {
-            match view::driver_pods(&client).await {
+            match view::driver_pods(&client, &self.driver_namespace).await {
+                Ok(pods) if pods.is_empty() => {
+                    rows.unseen(format!("the nodes: {}", no_driver(&self.driver_namespace)));
+                }
                 Ok(pods) => nodes::ask(&pods, kubeconfig.as_deref(), namespace, &mut rows).await,
                 Err(error) => rows.unseen(format!("the nodes: {error:#}")),
             }
@@ -73,6 +80,12 @@ impl KubectlCli {
         print(&rows.told(self.output).map_err(Failure::from)?)?;
         Ok(())
     }
+}
+
+fn no_driver(namespace: &str) -> String {
+    format!(
+        "no pod of the driver runs in namespace {namespace}; say where it is installed with --driver-namespace"
+    )
 }
 
 #[cfg(test)]

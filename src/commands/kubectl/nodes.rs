@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::rows::Rows;
 use crate::admin::{VolumeStatus, WaitingStatus};
 use crate::kubernetes::view::DriverPod;
+use crate::visible::visible;
 
 /// Nodes that are asked at a time.
 const AT_A_TIME: usize = 16;
@@ -91,10 +92,11 @@ async fn read(from: Option<impl tokio::io::AsyncRead + Unpin>, into: &mut Vec<u8
 fn first_words(complaint: &[u8]) -> String {
     let complaint = String::from_utf8_lossy(complaint);
     let words = complaint.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = visible(&words);
     match words.char_indices().nth(LONGEST_COMPLAINT) {
         _ if words.is_empty() => "it did not answer".to_owned(),
         Some((end, _)) => format!("{}…", words.get(..end).unwrap_or_default()),
-        None => words.escape_debug().to_string(),
+        None => words.into_owned(),
     }
 }
 
@@ -106,6 +108,7 @@ mod tests {
     fn a_complaint_is_told_in_one_line_and_not_without_end() {
         assert_eq!(first_words(b"error: forbidden\n  (no)\x1b[2J\n"), "error: forbidden (no)\\u{1b}[2J");
         assert_eq!(first_words(b""), "it did not answer");
+        assert!(!first_words(&b"\x1b[2J ".repeat(1 << 16)).contains('\u{1b}'));
         assert!(first_words(&b"ab ".repeat(1 << 16)).chars().count() <= LONGEST_COMPLAINT + 1);
     }
 

@@ -5,22 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::admin::{VolumeStatus, WaitingStatus};
-use crate::commands::output::{fitting, table, time};
+use crate::commands::output::{Form, fitting, plain, table, time};
 use crate::commands::status;
 use crate::kubernetes::view::PodStatus;
-
-/// How the answer looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Form {
-    /// For people: a line of at most 100 columns for each volume.
-    Text,
-    /// For people: everything in one line, however long.
-    Wide,
-    /// For scripts: one JSON value.
-    Json,
-    /// The same as YAML.
-    Yaml,
-}
 
 /// Which volume: several of one pod and class are told together.
 type Key = (String, String, String);
@@ -108,19 +95,14 @@ impl Rows {
 
     pub(super) fn told(&self, form: Form) -> anyhow::Result<String> {
         let answer = Answer { volumes: self.rows.values().collect(), unseen: &self.unseen };
-        Ok(match form {
-            Form::Text => self.text(narrow),
-            Form::Wide => self.text(wide),
-            Form::Json => serde_json::to_string_pretty(&answer)? + "\n",
-            Form::Yaml => serde_yaml::to_string(&answer)?,
-        })
+        form.told(&answer, || self.text(narrow), || self.text(wide))
     }
 
     fn text(&self, list: fn(&[&Row]) -> String) -> String {
         let rows: Vec<&Row> = self.rows.values().collect();
         let mut text = if rows.is_empty() { "No pod mounts a class here.\n".to_owned() } else { list(&rows) };
         for unseen in &self.unseen {
-            text += &format!("\nNot asked: {unseen}\n");
+            text += &format!("\nNot asked: {}\n", plain(unseen));
         }
         text
     }

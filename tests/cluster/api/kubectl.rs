@@ -81,10 +81,14 @@ fn a_node_that_cannot_be_asked_is_named_and_the_rest_is_shown() {
         r#"{"status": {"phase": "Running"}}"#,
     ]);
 
-    let (code, told) = plugin(&SHARED, &["-n", "absent"]);
+    let (code, told) = plugin(&SHARED, &["-n", "absent", "--driver-namespace", "absent"]);
+    let (_, not_there) = plugin(&SHARED, &["-n", "absent"]);
 
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("Not asked: node far-away: "), "{told}");
+    // Anybody may label a pod of theirs so: it is asked nothing.
+    assert!(!not_there.contains("far-away"), "{not_there}");
+    assert!(not_there.contains("no pod of the driver runs in namespace secretfs-system"), "{not_there}");
 }
 
 #[test]
