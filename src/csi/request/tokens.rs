@@ -25,17 +25,23 @@ type Tokens = BTreeMap<String, SecretBytes>;
 /// key. So what a token says of itself must be what kubelet vouches for; one that says anything else, or nothing,
 /// is no token. Whoever needs one says so, and a volume that is served already is not refused for it.
 pub(crate) fn own(json: Option<String>, mut identity: Identity, pod: &Pod) -> (Identity, Tokens) {
-    let mut tokens = parse(json);
-    tokens.retain(|audience, token| match fitting(token, &identity, pod) {
+    let (mut tokens, mut refused) = (parse(json), None);
+    let before = tokens.len();
+    tokens.retain(|_, token| match fitting(token, &identity, pod) {
         Ok(uid) => {
             identity.uid = Some(uid);
             true
         }
         Err(why) => {
-            tracing::warn!(%identity, pod = pod.name, ?audience, why, "a service account token is not taken");
+            refused.get_or_insert(why);
             false
         }
     });
+    // One line for all, without their audiences: who writes the key decides how many there are, and how long.
+    if let Some(why) = refused {
+        let not_taken = before.saturating_sub(tokens.len());
+        tracing::warn!(%identity, pod = pod.name, not_taken, why, "service account tokens are not taken");
+    }
     (identity, tokens)
 }
 
