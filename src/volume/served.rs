@@ -185,11 +185,6 @@ impl Served {
         }
     }
 
-    /// How it is doing, as it changes.
-    pub fn state(&self) -> watch::Receiver<VolumeState> {
-        self.state.subscribe()
-    }
-
     /// Keeps the volume fresh until `stop`, then gives it back as it is.
     pub(super) async fn run(mut self, orders: &mut mpsc::Receiver<Order>, stop: &CancellationToken) -> Self {
         let mut classes = self.parts.classes.changes();
@@ -457,7 +452,7 @@ impl Served {
                 }
                 self.failures = 0;
                 self.retry_at = None;
-                self.begun_anew = false;
+                (self.begun_anew, self.confirmed) = (false, None);
             }
             Some(error) => {
                 self.failures = self.failures.saturating_add(1);

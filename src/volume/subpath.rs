@@ -56,13 +56,13 @@ impl Volumes {
 
     fn note(&self, users: &BTreeMap<PathBuf, BTreeSet<String>>) {
         for entry in self.lock().values() {
-            let found = directory(&entry.publish.target).and_then(|directory| users.get(&directory));
+            let found = directory(&entry.remains.publish.target).and_then(|directory| users.get(&directory));
             let mut known = entry.sub_paths.lock().unwrap_or_else(PoisonError::into_inner);
             let new: Vec<String> =
                 found.into_iter().flatten().filter(|it| !known.contains(*it)).cloned().collect();
             known.extend(new.iter().cloned());
             if !new.is_empty() {
-                self.parts().reporter.sub_paths(&entry.publish, new);
+                self.parts().reporter.sub_paths(&entry.remains.publish, new);
             }
         }
     }

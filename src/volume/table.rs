@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use provider::{Moment as _, ObjectPath};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,6 @@ use crate::volume::record::VolumeRecord;
 use crate::volume::refusals::{Refusal, Refusals};
 use crate::volume::report::Happening;
 use crate::volume::served::{Order, Served};
-use crate::volume::site::VolumeSite;
 use crate::volume::status::VolumeState;
 use crate::volume::upkeep::{self, Remains};
 use crate::volume::{ClassName, Error, Publish, Published, VolumeId, blocking};
@@ -60,13 +59,9 @@ pub struct Volumes {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) publish: Publish,
-    mounted: Arc<dyn Mounted>,
-    site: Arc<VolumeSite>,
-    /// With what its task is begun anew.
-    remains: Remains,
+    /// What it is, and with what its task is begun anew.
+    pub(super) remains: Remains,
     orders: mpsc::Sender<Order>,
-    state: watch::Receiver<VolumeState>,
     /// What other parts found not to be as the class wants it.
     remarks: Mutex<Vec<String>>,
     stop: CancellationToken,
@@ -78,7 +73,7 @@ pub(super) struct Entry {
 impl Entry {
     fn state(&self) -> VolumeState {
         let sub_paths = self.sub_paths.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self.state.borrow().clone();
+        let state = self.remains.state.borrow().clone();
         let state = if self.is_unattended() {
             VolumeState { next_try: None, ..state.unattended(None) }
         } else {
@@ -182,23 +177,28 @@ impl Volumes {
 
     async fn publish_held(&self, publish: Publish) -> Result<Published, Error> {
         let _hold = self.hold(&publish.id)?;
-        if let Some(entry) = self.entry(&publish.id) {
-            return self.republish(&entry, publish).await;
+        if let Some(entry) = self.entry(&publish.id)
+            && let Some(published) = self.republish(&entry, &publish).await?
+        {
+            return Ok(published);
         }
         // What is mounted for a pod that this process does not know, another driver mounted, or a process of
         // ours whose record is lost. To kubelet the volume is published, so no error may be final.
         let stands = publish.workload.pod.is_some() && self.is_mounted(&publish).await;
         let stays = |error| if stands { Error::NotTakenOver(Box::new(error)) } else { error };
-        if stands && self.take_over(&publish).await.map_err(stays)? {
-            return Ok(Published::Already);
-        }
         let mut provider = String::new();
-        let outcome = self.first_publish(&publish, &mut provider).await.map_err(stays);
+        let taken_over = if stands { self.take_over(&publish).await } else { Ok(false) };
+        let outcome = match taken_over {
+            Ok(true) => Ok(Published::Already),
+            Ok(false) => self.first_publish(&publish, &mut provider).await.map(|()| Published::Mounted),
+            Err(error) => Err(error),
+        };
+        let outcome = outcome.map_err(stays);
         if let Err(error) = &outcome {
             self.parts.reporter.refused(&publish, &provider, error.provider_kind(), &error.to_string());
         }
         self.note_refusal(&publish, outcome.as_ref().err());
-        outcome.map(|()| Published::Mounted)
+        outcome
     }
 
     /// Keeps for people who ask why a volume is not mounted; forgets it once it is.
@@ -220,22 +220,22 @@ impl Volumes {
         blocking(move || mode.is_mounted(&target)).await.unwrap_or(true)
     }
 
-    /// Takes new tokens of a volume that is served. Asks no store.
-    async fn republish(&self, entry: &Entry, publish: Publish) -> Result<Published, Error> {
-        differences(&entry.publish, &publish)?;
-        if !self.is_mounted(&entry.publish).await {
+    /// Takes new tokens of a volume that is served. Asks no store. `None` if it is served no more, for its mount is gone.
+    async fn republish(&self, entry: &Entry, publish: &Publish) -> Result<Option<Published>, Error> {
+        differences(&entry.remains.publish, publish)?;
+        if !self.is_mounted(&entry.remains.publish).await {
             tracing::warn!(volume = %publish.id, "the mount is gone; mounting again");
             self.stop(&publish.id).await;
-            return self.first_publish(&publish, &mut String::new()).await.map(|()| Published::Mounted);
+            return Ok(None);
         }
         if entry.is_unattended() {
             entry.remains.newest.set(&publish.workload);
             self.serve(entry.remains.begin_anew().await);
-            return Ok(Published::Already);
+            return Ok(Some(Published::Already));
         }
         // A volume that is reading has room for some orders; the newest tokens come with the next call.
-        let _ = entry.orders.try_send(Order::Credentials(Box::new(publish.workload)));
-        Ok(Published::Already)
+        let _ = entry.orders.try_send(Order::Credentials(Box::new(publish.workload.clone())));
+        Ok(Some(Published::Already))
     }
 
     async fn first_publish(&self, publish: &Publish, provider: &mut String) -> Result<(), Error> {
@@ -321,24 +321,20 @@ impl Volumes {
     pub(super) fn serve(&self, served: Served) {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let stop = CancellationToken::new();
-        let publish = served.publish.clone();
-        let (mounted, state) = (Arc::clone(&served.mounted), served.state());
-        let site = Arc::clone(&served.site);
         let remains = served.remains();
         let task = Mutex::new(Some(tokio::spawn(upkeep::keep(served, inbox, stop.clone()))));
         let entry = Arc::new(Entry {
-            publish,
-            mounted,
-            site,
             remains,
             orders,
-            state,
             stop,
             task,
             remarks: Mutex::default(),
             sub_paths: Mutex::default(),
         });
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.publish.id.clone(), entry);
+        self.table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(entry.remains.publish.id.clone(), entry);
     }
 
     /// Takes a volume away. One that was never heard of is fine.
@@ -349,11 +345,11 @@ impl Volumes {
     pub async fn unpublish(&self, id: &VolumeId, target: &Path) -> Result<(), Error> {
         let _hold = self.hold(id)?;
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
-        let elsewhere = self.entry(id).is_some_and(|entry| entry.publish.target != target);
+        let elsewhere = self.entry(id).is_some_and(|entry| entry.remains.publish.target != target);
         if elsewhere {
             return self.take_away(target, None).await;
         }
-        let made = self.entry(id).and_then(|entry| entry.mounted.mount_id());
+        let made = self.entry(id).and_then(|entry| entry.remains.mounted.mount_id());
         let served = self.stop(id).await;
         failpoint::hit("unpublish.stopped");
         if let Err(error) = self.take_away(target, made).await {
@@ -402,7 +398,7 @@ impl Volumes {
             }
         };
         // A refresh that was broken off may have left a directory lent.
-        entry.site.end().await;
+        entry.remains.site.end().await;
         served
     }
 
@@ -415,11 +411,12 @@ impl Volumes {
         let Some(entry) = self.entry(id) else {
             return Err(Error::NotPublished(id.clone(), String::new()));
         };
-        if entry.publish.target != path {
-            let where_it_is = format!(" at {}; it is at {}", path.display(), entry.publish.target.display());
+        if entry.remains.publish.target != path {
+            let where_it_is =
+                format!(" at {}; it is at {}", path.display(), entry.remains.publish.target.display());
             return Err(Error::NotPublished(id.clone(), where_it_is));
         }
-        let mounted = Arc::clone(&entry.mounted);
+        let mounted = Arc::clone(&entry.remains.mounted);
         blocking(move || mounted.usage()).await
     }
 
@@ -430,7 +427,7 @@ impl Volumes {
 
     /// Reads back what a served volume shows; `None` if it is not served.
     pub async fn contents(&self, id: &VolumeId) -> Option<Result<Vec<ShownFile>, Error>> {
-        let mounted = Arc::clone(&self.entry(id)?.mounted);
+        let mounted = Arc::clone(&self.entry(id)?.remains.mounted);
         Some(blocking(move || mounted.contents()).await)
     }
 

@@ -78,3 +78,20 @@ async fn after_an_outage_the_one_call_that_tries_is_enough_for_a_pod_with_severa
     println!("{:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_whose_mount_is_gone_and_is_refused_now_is_told_as_one_that_waits() {
+    let node = Node::serving("a").await;
+    node.mode.0.lock().unwrap().remove(std::path::Path::new("/v"));
+    node.store.say("a", Say::Error(ErrorKind::Denied));
+    sleep(Duration::from_secs(300)).await;
+
+    let refused = node.publish("v").await.unwrap_err();
+
+    let waiting = node.volumes.refusals();
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!(waiting[0].reason, refused.to_string());
+    node.store.say("a", Say::Value("2"));
+    node.publish("v").await.unwrap();
+    assert!(node.volumes.refusals().is_empty());
+}
