@@ -37,9 +37,9 @@ pub struct Made {
 }
 
 impl Made {
-    /// Whether one of `paths` shows it.
-    pub fn is_in(&self, paths: &[ObjectPath]) -> bool {
-        self.file.iter().chain(&self.composed).any(|path| paths.contains(path))
+    /// The files that show it.
+    pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.file.iter().chain(&self.composed)
     }
 }
 

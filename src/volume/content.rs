@@ -277,14 +277,7 @@ impl Content {
     pub fn outlook(&self, kind: ErrorKind) -> Outlook {
         let troubled = |state: &&Freshness| state.error().is_some_and(|error| error.kind() == kind);
         let outlooks = self.objects.iter().filter(troubled).map(|state| state.outlook(&self.policy));
-        outlooks
-            .max_by_key(|outlook| match outlook {
-                Outlook::Gone => 0,
-                Outlook::Stay => 1,
-                Outlook::StayUntilTooOld => 2,
-                Outlook::GoWhenConfirmed => 3,
-            })
-            .unwrap_or(Outlook::Stay)
+        outlooks.max().unwrap_or(Outlook::Stay)
     }
 
     /// When a verdict on some object may change by itself.
@@ -299,27 +292,29 @@ impl Content {
     /// `Invalid` where a composed file cannot be written.
     pub fn assemble(&mut self, shown: &Snapshot) -> Result<Assembled> {
         let mut files: BTreeMap<ObjectPath, File> = BTreeMap::new();
-        for (object, state) in self.objects() {
-            if let Some(object_file) = self.file(object, state).filter(|_| object.file) {
-                files.insert(object.path.clone(), object_file);
+        // Once for each object: a fingerprint reads the whole value.
+        let own: Vec<_> = self.objects().map(|(object, state)| self.file(object, state)).collect();
+        for ((object, _), file) in self.objects().zip(&own) {
+            if let Some(file) = file.as_ref().filter(|_| object.file) {
+                files.insert(object.path.clone(), file.clone());
             }
         }
         for composed in &self.class.settings.files {
-            if let Some(file) = self.compose(composed)? {
+            if let Some(file) = self.compose(composed, &own)? {
                 files.insert(composed.path.clone(), file);
             }
         }
         self.keep_previous(&mut files, shown);
         let withdrawn = self.withdrawn(shown, &files);
         let snapshot: Snapshot = files.into_iter().collect();
-        Ok(Assembled { snapshot: snapshot.made_of(self.made_of()), withdrawn })
+        Ok(Assembled { snapshot: snapshot.made_of(self.made_of(own)), withdrawn })
     }
 
-    /// The objects that the files are made of now.
-    fn made_of(&self) -> Vec<Made> {
+    /// The objects that the files are made of now; `own` is each one's own file.
+    fn made_of(&self, own: Vec<Option<File>>) -> Vec<Made> {
         let composed = &self.class.settings.files;
-        let made = |(index, (object, state)): (usize, (&ObjectRef, &Freshness))| {
-            let File { fingerprint, version, .. } = self.file(object, state)?;
+        let made = |(index, ((object, _), file)): (usize, ((&ObjectRef, &Freshness), Option<File>))| {
+            let File { fingerprint, version, .. } = file?;
             let holds = |composed: &&Composed| composed.from.iter().any(|(_, name)| *name == object.name);
             Some(Made {
                 name: object.name.clone(),
@@ -330,7 +325,7 @@ impl Content {
                 composed: composed.iter().filter(holds).map(|composed| composed.path.clone()).collect(),
             })
         };
-        self.objects().enumerate().filter_map(made).collect()
+        self.objects().zip(own).enumerate().filter_map(made).collect()
     }
 
     fn file(&self, object: &ObjectRef, state: &Freshness) -> Option<File> {
@@ -346,15 +341,17 @@ impl Content {
         Some(File { contents, mode: object.mode, fingerprint, version })
     }
 
-    /// The composed file, unless one of its objects was taken back. Objects that may be missing are left out.
-    fn compose(&self, composed: &Composed) -> Result<Option<File>> {
+    /// The composed file, unless one of its objects was taken back. Objects that may be missing are left out. `own` is
+    /// each object's own file.
+    fn compose(&self, composed: &Composed, own: &[Option<File>]) -> Result<Option<File>> {
         let mut values = Vec::new();
         for (key, name) in &composed.from {
-            let Some((object, state)) = self.objects().find(|(object, _)| object.name == *name) else {
+            let mut objects = self.objects().zip(own);
+            let Some(((_, state), file)) = objects.find(|((object, _), _)| object.name == *name) else {
                 continue;
             };
-            match self.file(object, state) {
-                Some(file) => values.push((key.as_str(), file.contents)),
+            match file {
+                Some(file) => values.push((key.as_str(), file.contents.clone())),
                 None if state.is_withdrawn() => return Ok(None),
                 None => {}
             }

@@ -205,14 +205,13 @@ impl Reader {
         }
     }
 
-    /// Prolongs what is due of what the volume owns, in a turn like any call. Tells whether something must be read
-    /// again now.
-    pub async fn tend(&mut self, now: Instant) -> bool {
+    /// Prolongs what is due of what the volume owns, in a turn like any call.
+    pub async fn tend(&mut self, now: Instant) {
         let is_due = self.tenancy.next_due().is_some_and(|at| at <= now);
         let turn = if is_due { self.stores.turn(&self.store).await.map(Some) } else { Ok(None) };
         // Who gets no turn tries again: nothing ends by that.
-        let Ok(_turn) = turn else { return false };
-        self.tenancy.tend(now).await
+        let Ok(_turn) = turn else { return };
+        self.tenancy.tend(now).await;
     }
 
     /// Passes on newer tokens to a login that goes on using them by itself.

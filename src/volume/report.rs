@@ -56,17 +56,17 @@ pub enum What {
     Unpublished,
 }
 
-/// What becomes of files that a store did not confirm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What becomes of files that a store did not confirm. The last of several is what matters most to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outlook {
+    /// They are gone.
+    Gone,
     /// They stay.
     Stay,
     /// They stay until the store has not confirmed them for longer than the class allows.
     StayUntilTooOld,
     /// They go when the store says the same again, [`CONFIRM_AFTER`](super::freshness::CONFIRM_AFTER) later or more.
     GoWhenConfirmed,
-    /// They are gone.
-    Gone,
 }
 
 /// What a volume started on whose store did not answer.
@@ -263,9 +263,11 @@ fn record(operation: Operation, publish: &Publish) -> Record {
 
 /// What `paths` show: the objects of which they are made, as far as that is known, and what else there is by its path.
 fn resources(publish: &Publish, provider: &str, snapshot: &Snapshot, paths: &[ObjectPath]) -> Vec<Resource> {
-    let shown: Vec<&Made> = snapshot.objects().iter().filter(|made| made.is_in(paths)).collect();
-    let known = |path: &&ObjectPath| !shown.iter().any(|made| made.is_in(std::slice::from_ref(*path)));
-    let others = paths.iter().filter(known).filter_map(|path| {
+    let asked: BTreeSet<&ObjectPath> = paths.iter().collect();
+    let is_asked = |made: &&Made| made.paths().any(|path| asked.contains(path));
+    let shown: Vec<&Made> = snapshot.objects().iter().filter(is_asked).collect();
+    let known: BTreeSet<&ObjectPath> = shown.iter().flat_map(|made| made.paths()).collect();
+    let others = paths.iter().filter(|path| !known.contains(path)).filter_map(|path| {
         let file = snapshot.get(path)?;
         let resource = Resource::new(provider, path.as_str()).fingerprint(file.fingerprint.clone());
         Some(versioned(resource.path(path), file.version.as_ref()))

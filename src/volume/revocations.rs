@@ -206,10 +206,14 @@ impl Revocations {
     /// The mounter cannot be asked.
     pub fn keep_again(&self) -> Result<(), mounter::Error> {
         let there: BTreeSet<_> = self.mounter.kept()?.into_iter().map(|(name, _)| LoginName(name)).collect();
-        let kept = self.kept().logins.clone();
-        for (name, sealed) in kept.iter().filter(|(name, _)| !there.contains(name)) {
+        let lost: Vec<_> = {
+            let kept = self.kept();
+            let lost = kept.logins.iter().filter(|(name, _)| !there.contains(name));
+            lost.map(|(name, sealed)| (name.clone(), sealed.bytes.clone())).collect()
+        };
+        for (name, bytes) in lost {
             tracing::warn!(login = name.0, "the mounter lost a login, and is given it again");
-            self.mounter.keep(&name.0, &sealed.bytes)?;
+            self.mounter.keep(&name.0, &bytes)?;
         }
         Ok(())
     }

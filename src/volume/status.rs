@@ -1,5 +1,6 @@
 //! How a volume is doing, for people and for metrics. Names, versions and ages; never a value.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use provider::{ErrorKind, Origin};
@@ -149,8 +150,11 @@ pub(super) fn describe(
 }
 
 fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
+    // The first of a name counts, so it is put in last.
+    let made_of: HashMap<_, _> =
+        shown.objects().iter().rev().map(|made| (made.name.as_str(), made)).collect();
     let describe = |(object, state): (&provider::ObjectRef, &super::freshness::Freshness)| {
-        let made = shown.objects().iter().find(|made| made.name == object.name);
+        let made = made_of.get(object.name.as_str()).copied();
         // What was found mounted is known by its files alone.
         let file = shown.get(&object.path).filter(|_| object.file && made.is_none());
         let version =

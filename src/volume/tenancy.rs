@@ -240,8 +240,8 @@ impl Tenancy {
         }
     }
 
-    /// Prolongs what is due, ends what was replaced. Tells whether something must be read again now.
-    pub async fn tend(&mut self, now: Instant) -> bool {
+    /// Prolongs what is due, ends what was replaced.
+    pub async fn tend(&mut self, now: Instant) {
         self.end_retired(now);
         if self.has_leases() && !self.tend_login(now).await {
             self.retire();
@@ -256,14 +256,13 @@ impl Tenancy {
         if replace_login {
             self.retire();
         }
-        self.mark_ended(now)
+        self.mark_ended(now);
     }
 
-    fn mark_ended(&mut self, now: Instant) -> bool {
+    fn mark_ended(&mut self, now: Instant) {
         for owned in self.owned.values_mut().filter(|owned| !owned.is_leased()) {
             owned.due |= owned.term.as_ref().is_some_and(|term| term.tend_at <= now);
         }
-        self.owned.values().any(|owned| owned.due)
     }
 
     /// `false` if the login ends soon and cannot be prolonged.
