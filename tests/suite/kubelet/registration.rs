@@ -109,6 +109,8 @@ async fn a_driver_beside_a_mounter_stays_registered_over_its_death_on_the_socket
     let first = register(&node, &json!({}));
     assert_eq!(first.message, "");
 
+    // Noted after kubelet was answered; one that dies before registers anew.
+    testing::until(|| node.path("state/registered").exists(), || node.log());
     node.restart_node().await;
 
     testing::until(|| node.log().contains("kubelet still has the driver registered"), || node.log());
