@@ -152,6 +152,7 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     let providers = args.process.providers.build()?;
     refuse_needless_credentials(&args, &classes, &class, &providers).await?;
     let publish = publish(&args, class, &target)?;
+    refuse_to_hide(&target, [&args.process.state_dir, &args.process.admin_dir])?;
     let state = host::state_of(&args.process.state_dir, &target);
     let _owner = Owner::become_of(&state).with_context(|| target.display().to_string())?;
     let standing = Standing::at(&target, &state)?;
@@ -159,13 +160,32 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     args.process.state_dir = state;
     let admin = format!("{}{}", socket::MOUNT, host::name_of(&target));
     let mounter = Arc::new(LocalMounter::new(Roots::default()).allow_swap(args.allow_swap));
-    let mut process = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default())?;
+    let started = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default());
+    let mut process = match started {
+        Ok(process) => process,
+        Err(error) => {
+            above.remove();
+            return Err(error.into());
+        }
+    };
     process.keep("the class file", watch.run(process.stop.clone()));
     let outcome = serve(&args, process, publish, standing, signals.stop()).await;
     if outcome.is_err() {
         above.remove();
     }
     outcome
+}
+
+/// Refuses a target above what this command keeps: a volume there would hide it, from `umount` too.
+fn refuse_to_hide(target: &Path, kept: [&PathBuf; 2]) -> Result<(), Failure> {
+    let hidden = kept.into_iter().find(|kept| host::resolve(kept).is_ok_and(|kept| kept.starts_with(target)));
+    hidden.map_or(Ok(()), |kept| {
+        Err(Failure::usage(format!(
+            "a volume at {} would hide {}, which secretfs needs; choose another directory",
+            target.display(),
+            kept.display()
+        )))
+    })
 }
 
 /// Serves the volume until it is told to stop, and takes away what it made.
@@ -236,6 +256,10 @@ async fn publish_patiently(
     let wait = args.wait.unwrap_or_default();
     let [mut pause, longest] = PAUSES;
     loop {
+        // Another mount may have removed what it had made above both.
+        if let Err(error) = MadeDirectories::above(&publish.target) {
+            tracing::debug!(%error, "the directories above the target");
+        }
         let error = match publish_once(process, publish.clone(), stop).await {
             Err(error) if may_pass(&error) && start.elapsed() < wait && !stop.is_cancelled() => error,
             done => return done,

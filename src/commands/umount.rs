@@ -111,9 +111,7 @@ fn find(target: &Path, state: &Path) -> Result<Option<Mounted>, Failure> {
     {
         return Ok(Some(Mounted { target: target.to_owned(), mount, state }));
     }
-    for mount in record::all_of(&state).iter().filter_map(|record| record.mount.as_ref()) {
-        mounter::not_hidden(target, mount)?;
-    }
+    host::none_hidden(target, &state)?;
     Ok(None)
 }
 
@@ -124,7 +122,7 @@ fn is_pods(target: &Path) -> bool {
 
 async fn unmount(mounted: &Mounted, sockets: &SocketArgs) -> Outcome {
     // Held to the end, so that no process mounts there meanwhile.
-    let _owner = match Owner::become_of(&mounted.state) {
+    let _owner = match Owner::hold(&mounted.state) {
         Ok(owner) => {
             if let Some(process) = earlier_server(&mounted.target, sockets).await {
                 end(process, mounted).await?;
@@ -151,7 +149,7 @@ async fn end(process: Pid, mounted: &Mounted) -> Outcome {
     let _ = kill_process(process, Signal::TERM);
     let deadline = Instant::now().later(PATIENCE);
     while MountId::at(&mounted.target)?.as_ref() == Some(&mounted.mount) {
-        if is_stopped(process) || Instant::now() > deadline {
+        if answers_no_more(process) || Instant::now() > deadline {
             let target = mounted.target.display();
             tracing::warn!(mounted_at = %target, %process, "its process does not answer, so this one unmounts it");
             return Ok(());
@@ -161,10 +159,10 @@ async fn end(process: Pid, mounted: &Mounted) -> Outcome {
     Ok(())
 }
 
-/// Whether it was stopped (`T` in proc_pid_stat(5)): then it answers when somebody lets it go on.
-fn is_stopped(process: Pid) -> bool {
+/// Whether it is gone, or was stopped (`T` in proc_pid_stat(5)): then it answers when somebody lets it go on.
+fn answers_no_more(process: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+    stat.is_empty() || stat.rsplit(") ").next().is_some_and(|state| state.starts_with(['T', 'Z']))
 }
 
 /// The process of an earlier version that serves `target`: it holds no lock.

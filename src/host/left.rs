@@ -28,6 +28,16 @@ fn mounted(record: VolumeRecord) -> Option<Left> {
     Some(Left { record, mount })
 }
 
+/// Looks whether a mount that the records in `directory` tell of is at `target` and hidden.
+///
+/// # Errors
+///
+/// One is: what lies over it must go first.
+pub fn none_hidden(target: &Path, directory: &Path) -> Result<(), mounter::Error> {
+    let mut mounts = record::all_of(directory).into_iter().filter_map(|record| record.mount);
+    mounts.try_for_each(|mount| mounter::not_hidden(target, &mount))
+}
+
 /// The mount of `record`, if it is seen at its target. Records of earlier versions tell no mount; what is mounted
 /// there under our name and says nothing else is what they mean.
 fn mount_of(record: &VolumeRecord) -> Option<MountId> {

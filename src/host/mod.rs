@@ -7,7 +7,7 @@ mod owner;
 mod target;
 
 pub use ids::{group_id, user_id};
-pub use left::{Left, left};
+pub use left::{Left, left, none_hidden};
 pub use owner::{NotOwned, Owner};
 pub use target::{MadeDirectories, resolve};
 

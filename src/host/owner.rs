@@ -17,7 +17,7 @@ const MAX_PID: u64 = 16;
 pub struct Owner {
     /// The kernel ends the lock with the process, however that ends. The file stays: one that was removed
     /// could be locked by one process while the next makes another.
-    _lock: File,
+    lock: File,
 }
 
 /// Why a process does not own a target.
@@ -42,6 +42,17 @@ impl Owner {
     ///
     /// Another process is, or the file system refuses.
     pub fn become_of(directory: &Path) -> Result<Self, NotOwned> {
+        let mut owner = Self::hold(directory)?;
+        write!(owner.lock, "{}", std::process::id())?;
+        Ok(owner)
+    }
+
+    /// The same for who takes away what is mounted there: nobody is told of a process that could be asked to end.
+    ///
+    /// # Errors
+    ///
+    /// As [`become_of`](Self::become_of).
+    pub fn hold(directory: &Path) -> Result<Self, NotOwned> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -53,8 +64,7 @@ impl Owner {
         }
         lock.set_len(0)?;
         lock.rewind()?;
-        write!(lock, "{}", std::process::id())?;
-        Ok(Self { _lock: lock })
+        Ok(Self { lock })
     }
 }
 
@@ -68,6 +78,15 @@ fn read(lock: &mut File) -> Option<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_takes_a_mount_away_is_named_to_nobody_as_its_server() {
+        let at = tempfile::tempdir().unwrap();
+        drop(Owner::become_of(at.path()).unwrap());
+        let _taking_away = Owner::hold(at.path()).unwrap();
+
+        assert!(matches!(Owner::hold(at.path()), Err(NotOwned::Taken(None))));
+    }
 
     #[test]
     fn a_target_has_one_owner_and_the_second_is_told_who() {

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 /// Mode of a directory that is made above a target: others find theirs in it.
 const PARENT_MODE: u32 = 0o755;
@@ -42,13 +43,23 @@ impl MadeDirectories {
         let mut missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         let mut made = Self::default();
         while let Some(directory) = missing.pop() {
-            if let Err(error) = make(&directory) {
+            if let Err(error) = made.make(directory) {
                 made.remove();
                 return Err(error);
             }
-            made.0.push(directory);
         }
         Ok(made)
+    }
+
+    fn make(&mut self, directory: PathBuf) -> io::Result<()> {
+        match fs::create_dir(&directory) {
+            Ok(()) => {}
+            // Who mounts beside it was first.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.0.push(directory);
+        self.0.last().map_or(Ok(()), |made| open_to_others(made))
     }
 
     /// Removes them, as far as nobody put anything into them.
@@ -59,15 +70,17 @@ impl MadeDirectories {
     }
 }
 
-fn make(directory: &Path) -> io::Result<()> {
-    fs::create_dir(directory)?;
-    // Said again, since a service's umask takes away what readers of other users need.
-    fs::set_permissions(directory, fs::Permissions::from_mode(PARENT_MODE))
+/// Says the mode again, since a service's umask takes away what readers of other users need. Never through a link:
+/// whoever may write above could put one there.
+fn open_to_others(directory: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::open(directory, flags, Mode::empty())?;
+    Ok(rustix::fs::fchmod(made, Mode::from_raw_mode(PARENT_MODE))?)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 

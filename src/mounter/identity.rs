@@ -100,8 +100,8 @@ pub(super) fn earlier_at(target: &Path) -> io::Result<Option<MountId>> {
     Ok(is_ours.then_some(mount))
 }
 
-/// The root of what is mounted at `target`.
-fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
+/// The root of what is mounted at `target`; `None` where nothing is, or nothing is there.
+pub(super) fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(target, flags, Mode::empty()) {
         Ok(root) => Ok(place::is_mount_root(&root)?.then_some(root)),
@@ -110,7 +110,7 @@ fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn asked(file: impl AsFd, number: StatxFlags) -> io::Result<Option<u64>> {
+pub(super) fn asked(file: impl AsFd, number: StatxFlags) -> io::Result<Option<u64>> {
     let told = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, number)?;
     Ok((told.stx_mask & number.bits() != 0).then_some(told.stx_mnt_id))
 }

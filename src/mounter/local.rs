@@ -65,8 +65,11 @@ impl LocalMounter {
     fn make(&self, tmpfs: &Tmpfs, source: &str) -> io::Result<OwnedFd> {
         let root = make(tmpfs, source, self.swap_allowed)?;
         if self.is_on_a_host() {
-            // A tmpfs may be built without attributes: then the record in the state directory tells.
-            let _ = MountId::of(&root).and_then(|mount| mount.mark(&root));
+            let marked = MountId::of(&root).and_then(|mount| mount.mark(&root));
+            // A tmpfs may be built without attributes: of a volume the record tells then, of what is lent nothing would.
+            if source == LENT_SOURCE {
+                marked?;
+            }
         }
         Ok(root)
     }

@@ -33,9 +33,6 @@ pub use remote::RemoteMounter;
 pub use server::Server;
 pub use table::{MountTable, mounted, mounted_below};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-
 /// A privileged operation failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", target.display())]
@@ -233,11 +230,5 @@ pub fn not_hidden(target: &Path, mount: &MountId) -> Result<(), Error> {
 ///
 /// The path cannot be asked.
 pub fn is_mount_root(target: &Path) -> Result<bool, Error> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let asked = match rustix::fs::open(target, flags, Mode::empty()) {
-        Ok(directory) => place::is_mount_root(&directory),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    };
-    asked.map_err(Error::of("look at", target))
+    identity::root_at(target).map(|root| root.is_some()).map_err(Error::of("look at", target))
 }

@@ -2,15 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use mountinfo::Mount;
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::fs::StatxFlags;
 use rustix::io::Errno;
 
 use super::local::{absent, unmount_all, unmount_one};
 use super::place::{Place, Reach, is_mount_root};
-use super::{kubelet, table};
+use super::{identity, kubelet, table};
 
 /// Unmounts all that is stacked at `place`; or only what came from `source`, where no more is in reach.
 pub(super) fn unmount_in_reach(place: &Place, source: &str) -> io::Result<()> {
@@ -37,14 +36,12 @@ fn unmount_ours(place: &Place, source: &str) -> io::Result<()> {
 
 /// Whether the file system of the mount at the open `directory` is a tmpfs that says it comes from `source`.
 pub(super) fn is_ours(directory: &OwnedFd, source: &str) -> io::Result<bool> {
-    let mount = attached(directory)?;
-    Ok(mount.is_some_and(|mount| mount.kind == "tmpfs" && mount.source == Path::new(source)))
+    Ok(attached(directory)?.is_some_and(|mount| table::is_from(&mount, source)))
 }
 
 /// The mount of the open `directory`, as this thread's mount table has it; `None` if it is mounted nowhere here.
 fn attached(directory: impl AsFd) -> io::Result<Option<Mount>> {
-    let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
-    table::by_number(stat.stx_mnt_id)
+    identity::asked(directory, StatxFlags::MNT_ID)?.map_or(Ok(None), table::by_number)
 }
 
 /// Refuses a root that no mounter gave. Those that were given are mounted nowhere, and writable.

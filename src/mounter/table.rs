@@ -47,7 +47,12 @@ pub(super) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
 }
 
 fn is_ours(mount: &Mount) -> bool {
-    mount.kind == "tmpfs" && mount.source == Path::new(SOURCE)
+    is_from(mount, SOURCE)
+}
+
+/// Whether it is a tmpfs that says it comes from `source`.
+pub(super) fn is_from(mount: &Mount, source: &str) -> bool {
+    mount.kind == "tmpfs" && mount.source == Path::new(source)
 }
 
 /// The mount table, and whether it changed.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::host::{self, Left};
 use crate::mounter;
 use crate::process::Process;
-use crate::volume::record::{self, VolumeRecord};
+use crate::volume::record::VolumeRecord;
 use crate::volume::{Publish, VolumeId};
 
 /// What is mounted where a volume is wanted, by whoever owns the target.
@@ -29,9 +29,7 @@ impl Standing {
         if let Some(Left { record, mount }) = host::Left::of(state) {
             return Ok(Self::Ours(Box::new(VolumeRecord { mount: Some(mount), ..record })));
         }
-        for mount in record::all_of(state).iter().filter_map(|record| record.mount.as_ref()) {
-            mounter::not_hidden(target, mount)?;
-        }
+        host::none_hidden(target, state)?;
         let at = target.display();
         if mounter::ours_at(target)?.is_some() {
             bail!(

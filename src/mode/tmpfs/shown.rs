@@ -104,9 +104,13 @@ impl Swept for Shown {
     fn sweep(&self) -> Option<Instant> {
         let (mut retired, now) = (self.lock(), Instant::now());
         let due = retired.take_due(now);
-        let removed = self
-            .enter()
-            .and_then(|root| self.remove(&root, &due).map_err(self.failed("remove an old version of")));
+        // A rotation may have made room by what was due.
+        let removed = if due.is_empty() {
+            Ok(())
+        } else {
+            self.enter()
+                .and_then(|root| self.remove(&root, &due).map_err(self.failed("remove an old version of")))
+        };
         if let Err(error) = removed {
             tracing::debug!(%error, "tried again later");
             retired.put_back(due, now);

@@ -130,3 +130,19 @@ fn what_others_mounted_over_a_volume_keeps_both_and_the_end_of_the_process_says_
         assert_eq!((host.mounts().len(), host.records()), (0, 0));
     });
 }
+
+#[test]
+fn a_target_above_what_secretfs_keeps_is_refused() {
+    in_private_mounts(|| {
+        let host = Host::new();
+        fs::create_dir_all(host.at("run/state")).unwrap();
+        let (class, run, kept) = (host.at("app.yaml"), host.at("run"), host.at("run/state"));
+        let words = ["mount", class.to_str().unwrap(), run.to_str().unwrap()];
+
+        let told = host.run(&[&words[..], &["--state-dir", kept.to_str().unwrap()]].concat());
+
+        assert_eq!(told.code, Some(2), "{told:?}");
+        assert!(told.err.contains("would hide"), "{told:?}");
+        assert!(host.mounts().is_empty());
+    });
+}

@@ -1,4 +1,5 @@
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use testing::in_private_mounts;
@@ -46,5 +47,29 @@ fn a_stopped_process_keeps_nobody_from_unmounting() {
         assert!(told.err.contains("does not answer"), "{told:?}");
         assert_eq!((left, records), (0, 0));
         assert!(ended.success(), "{}", mounting.log());
+    });
+}
+
+#[test]
+fn two_who_unmount_one_target_end_neither_each_other_nor_wait_for_it() {
+    in_private_mounts(|| {
+        let host = Host::new();
+        let once = host.mount("app.yaml", &["--once"]);
+        assert_eq!(once.code, Some(0), "{once:?}");
+        let target = host.mount_point();
+        let unmounting: Vec<_> = (0..8)
+            .map(|_| {
+                let mut command = host.secretfs(&["umount", target.to_str().unwrap()]);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+
+        for process in unmounting {
+            let told = process.wait_with_output().unwrap();
+
+            // Who comes last finds nothing; nobody was ended by another.
+            assert!(told.status.code().is_some(), "{told:?}");
+        }
+        assert_eq!((host.mounts().len(), host.records()), (0, 0));
     });
 }
