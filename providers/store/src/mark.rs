@@ -88,7 +88,7 @@ impl Mark {
         if seen.gone && !signed.gone && signed.back.is_none_or(|back| back <= self.sequence) {
             return Err("was deleted, and is back in the next checkpoint");
         }
-        if seen.gone || seen.admits(signed) { Ok(()) } else { Err("is not what it was") }
+        if seen.admits(signed) { Ok(()) } else { Err("is not what it was") }
     }
 
     /// Remembers versions of `item` that `checkpoint` does not have, or not so. Whether anything is new.

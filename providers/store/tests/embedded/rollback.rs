@@ -135,6 +135,57 @@ fn a_row_that_vanished_without_a_deletion_mark_is_denied() {
     }
 }
 
+/// Takes the newest version out of the way of the one before, as one that was deleted and had other keys.
+const MISNAMED: [&str; 3] = [
+    "UPDATE versions SET deleted = 1 WHERE version = 2; DELETE FROM contents WHERE version = 2",
+    "UPDATE versions SET deleted = 1, sealed_key = NULL WHERE version = 2;
+     UPDATE contents SET key = 'other', sealed = NULL WHERE version = 2",
+    "UPDATE versions SET deleted = 1 WHERE version = 2; UPDATE contents SET key = 'other' WHERE version = 2",
+];
+
+#[test]
+fn a_deletion_that_hides_which_keys_a_version_had_does_not_bring_back_the_version_before() {
+    for attack in MISNAMED {
+        let store = Fixture::new();
+        store.owner().put(&item("shop", "api"), None, &one("one")).unwrap();
+        store.owner().put(&item("shop", "api"), None, &one("two")).unwrap();
+        let running = store.provider();
+        read(&running, "shop", "a", "item: api").unwrap();
+
+        edit(&store, attack);
+
+        rolled_back(read(&running, "shop", "a", "item: api"));
+        rolled_back(store.read("shop", "a", "item: api"));
+        // Who signs next does not take the names that are there for those that were.
+        store.owner().put(&item("shop", "db"), None, &one("another")).unwrap();
+        rolled_back(read(&running, "shop", "a", "item: api"));
+        rolled_back(store.read("shop", "a", "item: api"));
+        store.owner().undelete(&item("shop", "api"), Some(2)).unwrap_err();
+    }
+}
+
+#[test]
+fn the_keys_of_a_deleted_version_that_was_read_and_not_signed_are_known_too() {
+    for attack in MISNAMED {
+        let store = Fixture::new();
+        let api = item("shop", "api");
+        store.put(&api, "one");
+        store.put(&api, "two");
+        store.store().delete(&api, Some(2), KEPT).unwrap();
+        let running = store.provider();
+        assert_eq!(kind(read(&running, "shop", "a", "item: api")), ErrorKind::Revoked);
+
+        edit(&store, attack);
+
+        rolled_back(read(&running, "shop", "a", "item: api"));
+        rolled_back(store.read("shop", "a", "item: api"));
+        assert_eq!(
+            store.open_as_owner().unwrap().put(&api, None, &one("three")).unwrap_err().kind(),
+            ErrorKind::Denied
+        );
+    }
+}
+
 #[test]
 fn a_deletion_mark_of_anybody_who_may_write_is_honoured() {
     let store = Fixture::new();
