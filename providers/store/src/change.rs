@@ -10,6 +10,7 @@ use crate::database::{Database, Inside, Role, identity};
 use crate::deletion::purge;
 use crate::ledger::{Said, namespaces, sign, verified};
 use crate::mark::Marks;
+use crate::memory::Memory;
 use crate::name::Name;
 use crate::pin::{Anchor, Pin, Trust};
 use crate::root_file::RootKeySource;
@@ -30,7 +31,7 @@ impl Store {
             if !store.trust.holds_root() {
                 return Err(of_the_past(directory));
             }
-            migrate(&mut store.database, anchor.root())?;
+            migrate(&mut store.database, &Memory::new(anchor.root().clone()))?;
         }
         Ok(store)
     }
@@ -120,8 +121,9 @@ pub(crate) fn warn_of(root: &RootKeySource, saved: std::io::Result<()>) {
 ///
 /// # Errors
 ///
-/// The root key cannot be opened here. `Denied`: the store had the present form before.
-pub(crate) fn migrate(database: &mut Database, root: &RootKeySource) -> Result<()> {
+/// The root key cannot be opened here. `Denied`: the store had the present form before, as `memory` knows.
+pub(crate) fn migrate(database: &mut Database, memory: &Memory) -> Result<()> {
+    let root = memory.root();
     let signed = database.write(|transaction| {
         let pin = identity(transaction)?;
         let mut signed = Marks::none(pin.store);
@@ -129,12 +131,11 @@ pub(crate) fn migrate(database: &mut Database, root: &RootKeySource) -> Result<(
             return Ok(signed);
         }
         let key = root.unlock_as(&pin.root)?;
-        let marks = Marks::load(root, pin.store)?;
-        if !marks.namespaces.is_empty() {
+        if memory.knows(pin.store)? {
             return Err(older("it has the form of an older secretfs again").into());
         }
         schema::upgrade(transaction)?;
-        for name in namespaces(transaction, &marks)? {
+        for name in namespaces(transaction, &signed)? {
             let sequence = sign(transaction, &pin, &key, &name, &Checkpoint::default(), &Said::default())?;
             signed.raise(&name, sequence);
         }

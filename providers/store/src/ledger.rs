@@ -42,7 +42,7 @@ pub(crate) fn verified(
 ) -> Inside<Checkpoint> {
     let signed = signed(transaction, pin, namespace)?;
     let mut mark = mark.clone();
-    mark.advance(namespace, signed.as_ref())?;
+    mark.advance(namespace, signed.as_ref(), None)?;
     let checkpoint = signed.unwrap_or_default();
     let present = present(transaction, namespace, &checkpoint)?;
     check_key(namespace, &checkpoint, present.key)?;

@@ -49,12 +49,17 @@ pub(crate) struct Marks {
 }
 
 impl Mark {
-    /// Follows the namespace to `checkpoint`.
+    /// Follows the namespace to `checkpoint`, from the one `before` where this process held one.
     ///
     /// # Errors
     ///
-    /// `Denied`: it is an older one, or lacks what was seen.
-    pub(crate) fn advance(&mut self, namespace: &Name, checkpoint: Option<&Checkpoint>) -> Result<()> {
+    /// `Denied`: it is an older one, or lacks what was seen or signed before.
+    pub(crate) fn advance(
+        &mut self,
+        namespace: &Name,
+        checkpoint: Option<&Checkpoint>,
+        before: Option<&Checkpoint>,
+    ) -> Result<()> {
         let sequence = checkpoint.map_or(0, |checkpoint| checkpoint.sequence);
         if sequence < self.sequence {
             return Err(older(&format!("the checkpoint of namespace {namespace} is an older one, or gone")));
@@ -62,33 +67,13 @@ impl Mark {
         let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.sequence > self.sequence) else {
             return Ok(());
         };
-        if checkpoint.restored <= self.sequence {
-            self.find_all(namespace, checkpoint)?;
+        find_all(namespace, self.sequence, &self.seen, checkpoint)?;
+        // Who signed it may never have seen that, and may have been shown an older state.
+        if let Some(before) = before {
+            find_all(namespace, before.sequence, &before.items, checkpoint)?;
         }
         *self = Self { sequence, seen: BTreeMap::new(), is_unsaved: true };
         Ok(())
-    }
-
-    /// A newer checkpoint was signed over all there was, so over what was seen as well.
-    fn find_all(&self, namespace: &Name, checkpoint: &Checkpoint) -> Result<()> {
-        for (name, versions) in &self.seen {
-            let item = Item { namespace: namespace.clone(), name: name.clone() };
-            let found = checkpoint.of(name);
-            for (version, seen) in versions {
-                let signed = found.and_then(|found| found.get(version));
-                self.find(seen, signed)
-                    .map_err(|what| older(&format!("version {version} of {item} {what}")))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn find(&self, seen: &Known, signed: Option<&Known>) -> std::result::Result<(), &'static str> {
-        let signed = signed.ok_or("was seen, and is not in the next checkpoint")?;
-        if seen.gone && !signed.gone && signed.back.is_none_or(|back| back <= self.sequence) {
-            return Err("was deleted, and is back in the next checkpoint");
-        }
-        if seen.admits(signed) { Ok(()) } else { Err("is not what it was") }
     }
 
     /// Remembers versions of `item` that `checkpoint` does not have, or not so. Whether anything is new.
@@ -185,6 +170,36 @@ impl Marks {
         let _lock = lock(&path)?;
         replace(&path, &serde_json::to_vec(self)?, 0o600)
     }
+}
+
+/// A newer checkpoint was signed over all there was, so over what was known at number `at` as well, unless an
+/// older state was accepted since.
+fn find_all(
+    namespace: &Name,
+    at: u64,
+    known: &BTreeMap<ItemName, Versions>,
+    checkpoint: &Checkpoint,
+) -> Result<()> {
+    if checkpoint.restored > at {
+        return Ok(());
+    }
+    for (name, versions) in known {
+        let item = Item { namespace: namespace.clone(), name: name.clone() };
+        let found = checkpoint.of(name);
+        for (version, known) in versions {
+            find(at, known, found.and_then(|found| found.get(version)))
+                .map_err(|what| older(&format!("version {version} of {item} {what}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn find(at: u64, known: &Known, signed: Option<&Known>) -> std::result::Result<(), &'static str> {
+    let signed = signed.ok_or("was there, and is not in the next checkpoint")?;
+    if known.gone && !signed.gone && signed.back.is_none_or(|back| back <= at) {
+        return Err("was deleted, and is back in the next checkpoint");
+    }
+    if known.admits(signed) { Ok(()) } else { Err("is not what it was") }
 }
 
 fn read(path: &Path) -> Result<Option<Marks>> {

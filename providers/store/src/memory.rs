@@ -38,6 +38,22 @@ impl Memory {
         Self { root, seen: Mutex::default(), is_alone: AtomicBool::new(false) }
     }
 
+    pub(crate) fn root(&self) -> &RootKeySource {
+        &self.root
+    }
+
+    /// Whether `store` was seen in the present form, here or by whoever wrote the mark beside the root key.
+    ///
+    /// # Errors
+    ///
+    /// `Denied`: that mark cannot be used.
+    pub(crate) fn knows(&self, store: StoreId) -> Result<bool> {
+        if self.seen().marks.contains_key(&store.0) {
+            return Ok(true);
+        }
+        Ok(!Marks::load(&self.root, store)?.namespaces.is_empty())
+    }
+
     /// The number of the checkpoint of `namespace` that is known to the letter.
     pub(crate) fn sequence(&self, namespace: &Name) -> Option<u64> {
         self.seen().checkpoints.get(namespace).map(|(_, checkpoint)| checkpoint.sequence)
@@ -54,13 +70,16 @@ impl Memory {
             Latest::Another(signed) => Some(Arc::new(signed.open(&fetched.pin, namespace)?)),
             Latest::None | Latest::Known => None,
         };
-        let mut seen = self.seen();
+        let (mut seen, store) = (self.seen(), fetched.pin.store);
+        let before = seen.known(store, namespace);
         let checkpoint = match &fetched.checkpoint {
-            Latest::Known => Some(seen.known(fetched.pin.store, namespace)?),
+            Latest::Known => Some(before.clone().ok_or_else(|| of_another(namespace))?),
             Latest::None | Latest::Another(_) => another,
         };
-        let mark = seen.mark(&self.root, fetched.pin.store, namespace)?;
-        mark.advance(namespace, checkpoint.as_deref())?;
+        let mark = seen.mark(&self.root, store, namespace)?;
+        mark.advance(namespace, checkpoint.as_deref(), before.as_deref())?;
+        seen.keep(store, namespace, checkpoint.as_ref());
+        let mark = seen.mark(&self.root, store, namespace)?;
         let known = checkpoint.as_ref().and_then(|checkpoint| checkpoint.of(&wanted.item.name));
         for known in [known, mark.seen.get(&wanted.item.name)].into_iter().flatten() {
             agree(wanted, known, fetched)?;
@@ -68,7 +87,6 @@ impl Memory {
         if let Some(checkpoint) = &checkpoint {
             let key = fetched.namespace.as_ref().map(|row| row.key.public.id());
             check_key(namespace, checkpoint, key)?;
-            seen.checkpoints.insert(namespace.clone(), (fetched.pin.store, Arc::clone(checkpoint)));
         }
         Ok(checkpoint)
     }
@@ -111,11 +129,17 @@ impl Memory {
 }
 
 impl Seen {
-    /// The checkpoint whose number the database had.
-    fn known(&self, store: StoreId, namespace: &Name) -> Result<Arc<Checkpoint>> {
+    /// The newest checkpoint of `namespace` that was followed.
+    fn known(&self, store: StoreId, namespace: &Name) -> Option<Arc<Checkpoint>> {
         let known = self.checkpoints.get(namespace).filter(|(of, _)| *of == store);
-        let known = known.map(|(_, checkpoint)| Arc::clone(checkpoint));
-        known.ok_or_else(|| older(&format!("the checkpoint of namespace {namespace} is of another store")))
+        known.map(|(_, checkpoint)| Arc::clone(checkpoint))
+    }
+
+    /// Keeps what the mark was just brought to, so that the next is compared with it.
+    fn keep(&mut self, store: StoreId, namespace: &Name, checkpoint: Option<&Arc<Checkpoint>>) {
+        if let Some(checkpoint) = checkpoint {
+            self.checkpoints.insert(namespace.clone(), (store, Arc::clone(checkpoint)));
+        }
     }
 
     /// The mark of `namespace`, from the file at first.
@@ -149,6 +173,10 @@ fn named(wanted: &Wanted, known: &Versions, fetched: &Fetched) -> Result<()> {
     let only = only.map(|(version, known)| (*version, known.clone())).collect();
     let shown = crate::checkpoint::Shown { from: version, ..fetched.shown.clone() };
     compare(&wanted.item, &only, &shown)
+}
+
+fn of_another(namespace: &Name) -> Error {
+    older(&format!("the checkpoint of namespace {namespace} is of another store"))
 }
 
 fn too_many() -> Error {

@@ -1,6 +1,7 @@
 //! The one way a value leaves the store: for a workload, with the root key.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use provider::{Error, ErrorKind, Result, SecretBytes};
 
@@ -36,7 +37,7 @@ const TRIES: usize = 3;
 pub(crate) struct Reader {
     root: RootKeySource,
     pool: Pool,
-    memory: Memory,
+    memory: Arc<Memory>,
 }
 
 /// Why a read failed.
@@ -57,8 +58,8 @@ impl Unread {
 
 impl Reader {
     pub(crate) fn new(directory: PathBuf, root: RootKeySource) -> Self {
-        let (pool, memory) = (Pool::new(directory, root.clone()), Memory::new(root.clone()));
-        Self { root, pool, memory }
+        let memory = Arc::new(Memory::new(root.clone()));
+        Self { root, pool: Pool::new(directory, Arc::clone(&memory)), memory }
     }
 
     pub(crate) fn directory(&self) -> &Path {

@@ -1,7 +1,7 @@
 //! A writer of the database who wants an earlier state back: it is authentic, and out of date.
 
 use provider::{Error, ErrorKind};
-use provider_store::{Anchor, Store};
+use provider_store::{Anchor, Ciphertext, EmbeddedStore, RootKeySource, Store};
 use rusqlite::Connection;
 
 use crate::fixture::{Fixture, KEPT, item, kind, one, only, read};
@@ -9,6 +9,8 @@ use crate::fixture::{Fixture, KEPT, item, kind, one, only, read};
 const TABLES: [&str; 7] = ["contents", "versions", "items", "namespaces", "store", "checkpoints", "purges"];
 /// All but what the root key signed.
 const ROWS: [&str; 3] = ["contents", "versions", "items"];
+/// Takes away what the root key signed, so that an older secretfs might have made the store.
+const UNSIGNED: &str = "DROP TABLE checkpoints; DROP TABLE purges; PRAGMA user_version = 1";
 
 /// The state of a store, as a writer of its database may keep it.
 struct Kept(tempfile::NamedTempFile);
@@ -330,7 +332,7 @@ fn a_restore_without_the_root_key_is_refused() {
 
 /// Makes a store what an older secretfs left.
 fn of_the_past(store: &Fixture) {
-    edit(store, "DROP TABLE checkpoints; DROP TABLE purges; PRAGMA user_version = 1");
+    edit(store, UNSIGNED);
     for file in [store.root().mark_file(), store.root().public_file()] {
         std::fs::remove_file(file).ok();
     }
@@ -379,11 +381,96 @@ fn a_store_that_has_the_form_before_again_was_rolled_back() {
     let running = store.provider();
     read(&running, "shop", "a", "item: api").unwrap();
 
-    edit(&store, "DROP TABLE checkpoints; DROP TABLE purges; PRAGMA user_version = 1");
+    edit(&store, UNSIGNED);
 
     rolled_back(read(&running, "shop", "a", "item: api"));
     rolled_back(store.read("shop", "a", "item: api"));
     assert!(store.open_as_owner().unwrap_err().to_string().contains("was rolled back"));
+}
+
+/// A second host's root key, beside which there is no mark.
+fn second_root(store: &Fixture) -> (tempfile::TempDir, RootKeySource) {
+    let keys = tempfile::tempdir().unwrap();
+    let root = RootKeySource::beside(keys.path());
+    std::fs::copy(store.root_file(), keys.path().join("root.key")).unwrap();
+    (keys, root)
+}
+
+#[test]
+fn what_a_host_signs_that_never_saw_the_newest_state_is_refused_by_who_did() {
+    for is_of_the_past in [true, false] {
+        let store = Fixture::new();
+        let api = item("shop", "api");
+        store.owner().put(&api, None, &one("one")).unwrap();
+        let earlier = Kept::of(&store);
+        store.owner().put(&api, None, &one("two")).unwrap();
+        let running = store.provider();
+        assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
+        earlier.put_back(&store, &TABLES);
+        if is_of_the_past {
+            edit(&store, UNSIGNED);
+        }
+        let (_keys, second) = second_root(&store);
+
+        let mut other = Store::open(store.directory(), &Anchor::new(second)).unwrap();
+        other.put(&item("shop", "db"), None, &one("signed anew")).unwrap();
+
+        rolled_back(read(&running, "shop", "a", "item: api"));
+        rolled_back(read(&running, "shop", "a", "item: db"));
+        Store::accept_older(store.directory(), &Anchor::new(store.root())).unwrap();
+        assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "one");
+    }
+}
+
+#[test]
+fn who_read_a_store_does_not_sign_what_has_the_form_before_again() {
+    let store = Fixture::new();
+    let api = item("shop", "api");
+    store.owner().put(&api, None, &one("one")).unwrap();
+    let earlier = Kept::of(&store);
+    store.owner().put(&api, None, &one("two")).unwrap();
+    // The reader has the root key, and cannot write beside it.
+    let (_keys, second) = second_root(&store);
+    std::fs::create_dir(second.mark_file().with_extension("mark.lock")).unwrap();
+    let running = EmbeddedStore::new(store.directory().to_owned(), second);
+    assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
+
+    // Another file, which is opened anew.
+    Connection::open(earlier.0.path()).unwrap().execute_batch(UNSIGNED).unwrap();
+    for file in ["store.db-wal", "store.db-shm"] {
+        std::fs::remove_file(store.directory().join(file)).unwrap();
+    }
+    std::fs::copy(earlier.0.path(), store.directory().join("next.db")).unwrap();
+    std::fs::rename(store.directory().join("next.db"), store.directory().join("store.db")).unwrap();
+
+    rolled_back(read(&running, "shop", "a", "item: api"));
+    assert!(store.open_as_writer().unwrap_err().to_string().contains("has the form of an older secretfs"));
+}
+
+#[test]
+fn who_saw_a_checkpoint_follows_deletions_that_were_undone_and_restores() {
+    let store = Fixture::new();
+    let (api, anchor) = (item("shop", "api"), Anchor::new(store.root()));
+    store.owner().put(&api, None, &one("one")).unwrap();
+    let backup = Kept::of(&store);
+    store.owner().put(&api, None, &one("two")).unwrap();
+    let running = store.provider();
+    for _ in 0..2 {
+        store.owner().delete(&api, Some(2), KEPT).unwrap();
+        assert_eq!(kind(read(&running, "shop", "a", "item: api")), ErrorKind::Revoked);
+        store.owner().undelete(&api, Some(2)).unwrap();
+        assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
+        store.owner().rotate_namespaces(None).unwrap();
+        assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
+    }
+    store.owner().delete(&api, Some(2), Ciphertext::Destroyed).unwrap();
+    assert_eq!(kind(read(&running, "shop", "a", "item: api")), ErrorKind::Revoked);
+
+    backup.put_back(&store, &TABLES);
+    Store::accept_older(store.directory(), &anchor).unwrap();
+    store.owner().put(&item("shop", "db"), None, &one("signed after the restore")).unwrap();
+
+    assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "one");
 }
 
 #[test]
