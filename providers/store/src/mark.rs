@@ -83,11 +83,7 @@ impl Mark {
         };
         let mut changed = false;
         for (version, row) in rows.iter().filter(is_new) {
-            let seen = self.seen.entry(item.clone()).or_default();
-            changed |= seen.insert(*version, row.clone()).as_ref() != Some(row);
-            if seen.len() > MOST_SEEN {
-                seen.pop_first();
-            }
+            changed |= add(self.seen.entry(item.clone()).or_default(), *version, row);
         }
         changed
     }
@@ -102,11 +98,26 @@ impl Mark {
         if other.sequence > self.sequence {
             *self = other.clone();
         } else if other.sequence == self.sequence {
-            for (item, versions) in &other.seen {
-                self.seen.entry(item.clone()).or_default().extend(versions.clone());
+            for (item, others) in &other.seen {
+                let seen = self.seen.entry(item.clone()).or_default();
+                others.iter().for_each(|(version, row)| _ = add(seen, *version, row));
             }
         }
     }
+}
+
+/// Adds a version, or its deletion: before the next checkpoint, nothing comes back. Whether that is new.
+fn add(seen: &mut Versions, version: u64, row: &Known) -> bool {
+    if let Some(known) = seen.get_mut(&version) {
+        let is_news = row.gone && !known.gone;
+        known.gone |= row.gone;
+        return is_news;
+    }
+    seen.insert(version, row.clone());
+    if seen.len() > MOST_SEEN {
+        seen.pop_first();
+    }
+    true
 }
 
 impl Marks {
@@ -237,6 +248,37 @@ fn lock(path: &Path) -> io::Result<File> {
                 std::thread::sleep(Duration::from_millis(5));
             }
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Digest;
+    use crate::name::ServiceAccounts;
+
+    fn seen(versions: std::ops::Range<u64>, gone: bool) -> Versions {
+        let keys = Digest::of([("value", None)].into_iter());
+        let known = || Known { accounts: ServiceAccounts::Any, keys, contents: None, gone, back: None };
+        versions.map(|version| (version, known())).collect()
+    }
+
+    fn mark(sequence: u64, versions: Versions) -> Mark {
+        let seen = BTreeMap::from([("api".parse().unwrap(), versions)]);
+        Mark { sequence, seen, is_unsaved: false }
+    }
+
+    #[test]
+    fn what_others_saw_is_joined_to_the_newest_and_keeps_every_deletion() {
+        for (gone, others_gone) in [(true, false), (false, true)] {
+            let mut kept = mark(7, seen(1..51, gone));
+
+            kept.merge(&mark(7, seen(31..101, others_gone)));
+
+            let (_, kept) = kept.seen.pop_first().unwrap();
+            assert_eq!(kept.keys().copied().collect::<Vec<_>>(), (37..101).collect::<Vec<_>>());
+            assert!((37..51).all(|version| kept.get(&version).unwrap().gone));
         }
     }
 }

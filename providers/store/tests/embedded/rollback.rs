@@ -474,6 +474,25 @@ fn who_saw_a_checkpoint_follows_deletions_that_were_undone_and_restores() {
 }
 
 #[test]
+fn a_deletion_in_the_mark_is_not_undone_by_who_read_before_it() {
+    let store = Fixture::new();
+    let (api, db) = (item("shop", "api"), item("shop", "db"));
+    store.put(&api, "one");
+    store.put(&db, "another");
+    let earlier = Kept::of(&store);
+    let running = store.provider();
+    read(&running, "shop", "a", "item: api").unwrap();
+    store.store().delete(&api, None, KEPT).unwrap();
+    assert_eq!(kind(store.read("shop", "a", "item: api")), ErrorKind::Revoked);
+
+    // It writes down all that it saw, the item as it was as well.
+    read(&running, "shop", "a", "item: db").unwrap();
+
+    earlier.put_back(&store, &ROWS);
+    rolled_back(store.read("shop", "a", "item: api"));
+}
+
+#[test]
 fn a_mark_that_is_damaged_or_that_others_may_write_is_refused_and_a_restore_mends_it() {
     use std::os::unix::fs::PermissionsExt;
     let store = Fixture::new();
