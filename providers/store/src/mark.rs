@@ -113,8 +113,11 @@ fn add(seen: &mut Versions, version: u64, row: &Known) -> bool {
         known.gone |= row.gone;
         return is_news;
     }
+    if seen.len() >= MOST_SEEN && seen.first_key_value().is_some_and(|(oldest, _)| version < *oldest) {
+        return false;
+    }
     seen.insert(version, row.clone());
-    if seen.len() > MOST_SEEN {
+    while seen.len() > MOST_SEEN {
         seen.pop_first();
     }
     true
@@ -280,5 +283,17 @@ mod tests {
             assert_eq!(kept.keys().copied().collect::<Vec<_>>(), (37..101).collect::<Vec<_>>());
             assert!((37..51).all(|version| kept.get(&version).unwrap().gone));
         }
+    }
+    #[test]
+    fn versions_that_are_older_than_those_kept_are_news_once_at_most() {
+        let (item, mut kept) = ("api".parse().unwrap(), Mark::default());
+        let rows = seen(1..101, false);
+        assert!(kept.observe(&item, None, &rows));
+        let before = kept.clone();
+
+        assert!(!kept.observe(&item, None, &rows));
+
+        assert_eq!(kept, before);
+        assert!(kept.observe(&item, None, &seen(50..51, true)), "a deletion");
     }
 }
