@@ -57,6 +57,8 @@ mod database;
 mod deletion;
 mod envelope;
 mod fetch;
+#[cfg(test)]
+mod heard;
 mod import;
 mod keys;
 mod ledger;

@@ -35,9 +35,9 @@ pub(crate) struct Mark {
     /// What was read since and that checkpoint does not have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) seen: BTreeMap<ItemName, Versions>,
-    /// Whether the file lacks this checkpoint's number.
+    /// Whether the file lacks some of that.
     #[serde(skip)]
-    is_unsaved: bool,
+    pub(crate) is_unsaved: bool,
 }
 
 /// The marks of a store.
@@ -88,9 +88,10 @@ impl Mark {
         changed
     }
 
-    /// Whether the file lacks the checkpoint's number; it is taken to have it from now on.
-    pub(crate) fn take_unsaved(&mut self) -> bool {
-        std::mem::take(&mut self.is_unsaved)
+    /// What the file is to have; it is taken to have that from now on.
+    pub(crate) fn take_unsaved(&mut self) -> Self {
+        self.is_unsaved = false;
+        self.clone()
     }
 
     /// The newer of the two, or what both have seen.

@@ -1,8 +1,9 @@
 //! What a process that reads has seen of each namespace, and holds against the database.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use provider::{Error, ErrorKind, Result};
 
@@ -17,25 +18,27 @@ use crate::root_file::RootKeySource;
 
 /// Most stores that are remembered under one root key: one, and those that were restored in its place.
 const MOST_STORES: usize = 8;
+/// How long after a failure the file is written again, where nothing new is read before.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// The newest that was seen.
 #[derive(Debug)]
 pub(crate) struct Memory {
     root: RootKeySource,
     seen: Mutex<Seen>,
-    /// The file could not be written, which is told once.
-    is_alone: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     marks: BTreeMap<[u8; 16], Marks>,
     checkpoints: BTreeMap<Name, (StoreId, Arc<Checkpoint>)>,
+    /// When the file could not be written, if it could not the last time.
+    failed: Option<Instant>,
 }
 
 impl Memory {
     pub(crate) fn new(root: RootKeySource) -> Self {
-        Self { root, seen: Mutex::default(), is_alone: AtomicBool::new(false) }
+        Self { root, seen: Mutex::default() }
     }
 
     pub(crate) fn root(&self) -> &RootKeySource {
@@ -91,35 +94,50 @@ impl Memory {
         Ok(checkpoint)
     }
 
-    /// Remembers what was read.
+    /// Remembers what was read, also in the file where that lacks it.
     pub(crate) fn observe(&self, wanted: &Wanted, fetched: &Fetched, checkpoint: Option<&Checkpoint>) {
-        let (store, namespace, item) = (fetched.pin.store, &wanted.item.namespace, &wanted.item.name);
-        let sequence = checkpoint.map_or(0, |checkpoint| checkpoint.sequence);
-        let news = {
-            let mut seen = self.seen();
-            let Ok(mark) = seen.mark(&self.root, store, namespace) else { return };
-            if mark.sequence != sequence {
-                return;
-            }
-            let known = checkpoint.and_then(|checkpoint| checkpoint.of(item));
-            let is_news = mark.observe(item, known, &fetched.shown.versions) | mark.take_unsaved();
-            is_news.then(|| Marks::one(store, namespace, mark.clone()))
-        };
-        if let Some(news) = news {
-            self.save(&news);
+        let (store, namespace) = (fetched.pin.store, &wanted.item.namespace);
+        let Some(mark) = self.unsaved(wanted, fetched, checkpoint) else { return };
+        let saved = Marks::one(store, namespace, mark).save(&self.root);
+        let mut seen = self.seen();
+        if saved.is_err()
+            && let Ok(mark) = seen.mark(&self.root, store, namespace)
+        {
+            mark.is_unsaved = true;
         }
+        let failed = saved.is_err().then(Instant::now);
+        let failed_before = std::mem::replace(&mut seen.failed, failed);
+        drop(seen);
+        self.tell(saved, failed_before.is_some());
     }
 
-    fn save(&self, news: &Marks) {
-        if self.is_alone.load(Ordering::Relaxed) {
-            return;
+    /// The namespace's mark, if something that was read is new or the file has long lacked something.
+    fn unsaved(&self, wanted: &Wanted, fetched: &Fetched, checkpoint: Option<&Checkpoint>) -> Option<Mark> {
+        let item = &wanted.item.name;
+        let mut seen = self.seen();
+        let may_retry = seen.failed.is_none_or(|failed| failed.elapsed() >= RETRY);
+        let mark = seen.mark(&self.root, fetched.pin.store, &wanted.item.namespace).ok()?;
+        if mark.sequence != checkpoint.map_or(0, |checkpoint| checkpoint.sequence) {
+            return None;
         }
-        if let Err(error) = news.save(&self.root) {
-            self.is_alone.store(true, Ordering::Relaxed);
-            tracing::info!(
-                file = %self.root.mark_file().display(), %error,
-                "how new the embedded store is, is kept in memory only: the directory of the root key cannot be written"
-            );
+        let known = checkpoint.and_then(|checkpoint| checkpoint.of(item));
+        let is_news = mark.observe(item, known, &fetched.shown.versions);
+        (is_news || mark.is_unsaved && may_retry).then(|| mark.take_unsaved())
+    }
+
+    /// Says when the file can no longer be written, and when it can again.
+    fn tell(&self, saved: io::Result<()>, failed_before: bool) {
+        let file = self.root.mark_file();
+        match saved {
+            Err(error) if !failed_before => tracing::warn!(
+                file = %file.display(), %error,
+                "how new the embedded store is, is kept in memory only until this file can be written: it is tried again"
+            ),
+            Ok(()) if failed_before => tracing::info!(
+                file = %file.display(),
+                "how new the embedded store is, is written beside the root key again"
+            ),
+            _ => {}
         }
     }
 
@@ -182,4 +200,79 @@ fn of_another(namespace: &Name) -> Error {
 fn too_many() -> Error {
     Error::new(ErrorKind::Denied, "the database claims to be yet another store")
         .remedy("find out who writes to it; if it was restored that often, start this process again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Digest, Known, Shown};
+    use crate::heard::hearing;
+    use crate::keys::RootKey;
+    use crate::name::ServiceAccounts;
+    use crate::pin::Pin;
+
+    fn wanted() -> Wanted {
+        let item = crate::name::Item { namespace: "shop".parse().unwrap(), name: "api".parse().unwrap() };
+        Wanted { item, key: "value".parse().unwrap(), version: None }
+    }
+
+    /// An item with versions up to `newest`, of which nothing was signed.
+    fn fetched(pin: Pin, newest: u64) -> Fetched {
+        let keys = Digest::of([("value", None)].into_iter());
+        let known =
+            || Known { accounts: ServiceAccounts::Any, keys, contents: None, gone: false, back: None };
+        let versions = (1..=newest).map(|version| (version, known())).collect();
+        let shown = Shown { newest, from: 0, versions };
+        Fetched { pin, namespace: None, checkpoint: Latest::None, shown, chosen: None }
+    }
+
+    fn saved(memory: &Memory, pin: Pin) -> Option<Versions> {
+        let mark = Marks::load(memory.root(), pin.store).unwrap().of(&wanted().item.namespace);
+        mark.seen.get(&wanted().item.name).cloned()
+    }
+
+    #[test]
+    fn a_mark_that_could_not_be_written_is_written_with_the_next_news_or_after_a_while_and_both_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = Memory::new(RootKeySource::beside(directory.path()));
+        let pin = Pin { store: StoreId::random().unwrap(), root: *RootKey::generate().unwrap().public() };
+        // Stands for a file system that is read-only or full for a while.
+        let obstacle = memory.root().mark_file().with_extension("mark.lock");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let hear = Arc::clone(&told);
+        let observe = |newest| memory.observe(&wanted(), &fetched(pin, newest), None);
+        let fail_at = |newest| {
+            std::fs::create_dir(&obstacle).unwrap();
+            (1..=newest).for_each(observe);
+            std::fs::remove_dir(&obstacle).unwrap();
+        };
+
+        hearing(
+            move |event| hear.lock().unwrap().push(event.to_owned()),
+            || {
+                fail_at(2);
+                observe(3);
+                assert_eq!(saved(&memory, pin).unwrap().len(), 3);
+
+                std::fs::remove_file(obstacle.clone()).unwrap();
+                fail_at(4);
+                observe(4);
+                assert_eq!(saved(&memory, pin).unwrap().len(), 3, "not at each read");
+                memory.seen().failed = Instant::now().checked_sub(RETRY);
+                observe(4);
+                assert_eq!(saved(&memory, pin).unwrap().len(), 4);
+            },
+        );
+
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 4, "{told:?}");
+        for (told, word) in told.iter().zip([
+            "in memory only",
+            "beside the root key again",
+            "in memory only",
+            "beside the root key again",
+        ]) {
+            assert!(told.contains(word), "{told}");
+        }
+    }
 }
