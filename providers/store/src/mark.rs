@@ -20,7 +20,7 @@ use crate::name::{Item, ItemName, Name};
 use crate::pin::{refuse_writable, replace};
 use crate::root_file::RootKeySource;
 
-/// Longest file that is read, in bytes.
+/// Longest file that is read and written, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 /// Most versions of an item that are kept beyond the checkpoint: the newest.
 const MOST_SEEN: usize = 64;
@@ -159,20 +159,23 @@ impl Marks {
         self.namespaces.get(namespace).cloned().unwrap_or_default()
     }
 
-    /// Adds these to the file beside `root`.
+    /// Adds these to the file beside `root`: of what was read since a checkpoint, as much as fits.
     ///
     /// # Errors
     ///
-    /// The directory cannot be written.
+    /// The directory cannot be written, or not all fits into a file that is read again.
     pub(crate) fn save(&self, root: &RootKeySource) -> io::Result<()> {
         let path = root.mark_file();
         let _lock = lock(&path)?;
-        let mut all = read(&path).ok().flatten().filter(|marks| marks.store == self.store);
-        let all = all.get_or_insert_with(|| Self::none(self.store));
-        for (namespace, mark) in &self.namespaces {
-            all.namespaces.entry(namespace.clone()).or_default().merge(mark);
-        }
-        replace(&path, &serde_json::to_vec(all)?, 0o600)
+        let before = read(&path).ok().flatten().filter(|marks| marks.store == self.store);
+        let before = before.unwrap_or_else(|| Self::none(self.store));
+        let (text, fits) = match before.joined(self).text() {
+            Ok(text) => (text, Ok(())),
+            // Who fills the file with versions does not keep it from knowing checkpoints.
+            Err(error) => (before.joined(&self.sequences()).text()?, Err(error)),
+        };
+        replace(&path, &text, 0o600)?;
+        fits
     }
 
     /// Puts these in the place of whatever the file had.
@@ -183,7 +186,33 @@ impl Marks {
     pub(crate) fn save_alone(&self, root: &RootKeySource) -> io::Result<()> {
         let path = root.mark_file();
         let _lock = lock(&path)?;
-        replace(&path, &serde_json::to_vec(self)?, 0o600)
+        replace(&path, &self.text()?, 0o600)
+    }
+
+    fn joined(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        for (namespace, mark) in &others.namespaces {
+            all.namespaces.entry(namespace.clone()).or_default().merge(mark);
+        }
+        all
+    }
+
+    fn sequences(&self) -> Self {
+        let mut sequences = Self::none(self.store);
+        self.namespaces.iter().for_each(|(namespace, mark)| sequences.raise(namespace, mark.sequence));
+        sequences
+    }
+
+    fn text(&self) -> io::Result<Vec<u8>> {
+        let text = serde_json::to_vec(self)?;
+        if text.len() as u64 > MAX_FILE {
+            let most = MAX_FILE / 1024 / 1024;
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("more than {most} MiB to write"),
+            ));
+        }
+        Ok(text)
     }
 }
 
@@ -296,5 +325,23 @@ mod tests {
 
         assert_eq!(kept, before);
         assert!(kept.observe(&item, None, &seen(50..51, true)), "a deletion");
+    }
+    #[test]
+    fn a_mark_that_grows_too_long_stays_readable_and_follows_checkpoints() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = RootKeySource::beside(directory.path());
+        let (store, namespace) = (StoreId::random().unwrap(), "shop".parse().unwrap());
+        let save = |mark| Marks::one(store, &namespace, mark).save(&root);
+        let load = || Marks::load(&root, store).unwrap().of(&namespace);
+        let accounts = (0..1100).map(|number| format!("{number:0250}").parse().unwrap());
+        let accounts = ServiceAccounts::Only(accounts.collect());
+        let mut endless = seen(1..65, false);
+        endless.values_mut().for_each(|known| known.accounts = accounts.clone());
+        save(mark(7, seen(70..71, false))).unwrap();
+
+        assert_eq!(save(mark(7, endless.clone())).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(load(), mark(7, seen(70..71, false)));
+        assert_eq!(save(mark(9, endless)).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(load(), Mark { sequence: 9, ..Mark::default() });
     }
 }
