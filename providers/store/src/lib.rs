@@ -55,6 +55,7 @@ mod change;
 mod checkpoint;
 mod database;
 mod deletion;
+mod durable;
 mod envelope;
 mod fetch;
 #[cfg(test)]

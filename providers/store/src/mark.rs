@@ -15,9 +15,10 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Known, Versions, older};
+use crate::durable;
 use crate::keys::StoreId;
 use crate::name::{Item, ItemName, Name};
-use crate::pin::{refuse_writable, replace};
+use crate::pin::refuse_writable;
 use crate::root_file::RootKeySource;
 
 /// Longest file that is read and written, in bytes.
@@ -174,7 +175,7 @@ impl Marks {
             // Who fills the file with versions does not keep it from knowing checkpoints.
             Err(error) => (before.joined(&self.sequences()).text()?, Err(error)),
         };
-        replace(&path, &text, 0o600)?;
+        durable::replace(&path, &text, 0o600)?;
         fits
     }
 
@@ -186,7 +187,7 @@ impl Marks {
     pub(crate) fn save_alone(&self, root: &RootKeySource) -> io::Result<()> {
         let path = root.mark_file();
         let _lock = lock(&path)?;
-        replace(&path, &self.text()?, 0o600)
+        durable::replace(&path, &self.text()?, 0o600)
     }
 
     fn joined(&self, others: &Self) -> Self {

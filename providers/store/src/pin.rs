@@ -4,9 +4,9 @@
 //! others encrypt to it. So nobody takes that key from the database on trust: it follows from the
 //! root key, or it is pinned in a file beside that, or its owner handed it over.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -16,6 +16,7 @@ use rusqlite::Connection;
 
 use crate::bundle::Bundle;
 use crate::database::{Inside, identity};
+use crate::durable;
 use crate::keys::{KEY_BYTES, PublicKey, RootKey, RootPublic, StoreId};
 use crate::root_file::{RootKeySource, parent};
 
@@ -169,24 +170,8 @@ impl Trust {
 /// The directory cannot be written.
 pub(crate) fn write_beside(root: &RootKeySource, pins: &[Pin]) -> Result<()> {
     let path = root.public_file();
-    replace(&path, text(pins).as_bytes(), 0o644)
+    durable::replace(&path, text(pins).as_bytes(), 0o644)
         .map_err(|error| unusable(&path, &format!("cannot be written: {error}")))
-}
-
-/// Puts a file in place that is whole and on the disk.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let next = path.with_file_name(name);
-    match std::fs::remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&next)?;
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&next, path)
 }
 
 fn text(pins: &[Pin]) -> String {
