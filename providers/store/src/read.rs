@@ -31,6 +31,8 @@ pub(crate) struct Found {
 
 /// How often a read begins that others overtake.
 const TRIES: usize = 3;
+/// Refusals that are the store's word: for nobody any more, or not for this account.
+const WITHDRAWN: [ErrorKind; 2] = [ErrorKind::Revoked, ErrorKind::Denied];
 
 /// Reads values over connections that stay open.
 #[derive(Debug)]
@@ -89,8 +91,9 @@ impl Reader {
         let root = self.root.unlock_as(&fetched.pin.root).map_err(Unread::Overtaken)?;
         let checkpoint = self.memory.check(wanted, &fetched).map_err(Unread::Overtaken)?;
         let answer = fetched.answer(wanted, account, &root);
-        // A deletion is remembered as well: what was withdrawn does not come back by itself.
-        if answer.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Revoked) {
+        // What was withdrawn, from all or from some, does not come back by itself. What does not open is not
+        // remembered: it may be somebody's rubbish, and mending it is no roll-back.
+        if answer.as_ref().err().is_none_or(|error| WITHDRAWN.contains(&error.kind())) {
             self.memory.observe(wanted, &fetched, checkpoint.as_deref());
         }
         answer.map_err(Unread::Other)

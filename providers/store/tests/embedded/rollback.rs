@@ -237,6 +237,22 @@ fn newer_puts_without_the_root_key_are_read_and_remembered() {
 }
 
 #[test]
+fn a_right_that_a_newer_version_took_away_does_not_come_back_for_who_was_refused() {
+    let store = Fixture::new();
+    let api = item("shop", "api");
+    store.put(&api, "one");
+    let earlier = Kept::of(&store);
+    store.put_for(&api, "two", only(&["web"]));
+    let running = store.provider();
+    assert_eq!(kind(read(&running, "shop", "job", "item: api")), ErrorKind::Denied);
+
+    earlier.put_back(&store, &TABLES);
+
+    rolled_back(read(&running, "shop", "job", "item: api"));
+    rolled_back(store.read("shop", "job", "item: api"));
+}
+
+#[test]
 fn a_reader_that_cannot_write_beside_the_root_key_remembers_until_it_ends() {
     let store = Fixture::new();
     let api = item("shop", "api");
