@@ -92,10 +92,11 @@ impl Store {
             signed.raise(namespace, sign(transaction, pin, &root, namespace, &before, &said)?);
             Ok((result, signed, purged))
         })?;
+        // Before readers are waited for: who is killed meanwhile would not know what is signed.
+        self.remember(&signed);
         if purged > 0 {
             self.database.forget_old_pages();
         }
-        self.remember(&signed);
         Ok(result)
     }
 
@@ -152,4 +153,50 @@ fn of_the_past(directory: &Path) -> Error {
     Error::new(ErrorKind::Unavailable, text).remedy(
         "run `secretfs store list` once where its root key is, or start there what mounts: that brings it to the present form",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::bundle::Values;
+    use crate::database::FILE;
+    use crate::deletion::Ciphertext;
+    use crate::heard::hearing;
+    use crate::keys::StoreId;
+    use crate::name::Item;
+
+    fn sequence(root: &RootKeySource, store: StoreId, namespace: &Name) -> u64 {
+        Marks::load(root, store).unwrap().of(namespace).sequence
+    }
+
+    #[test]
+    fn what_was_signed_is_remembered_before_readers_are_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = RootKeySource::beside(directory.path());
+        let mut store = Store::init(directory.path(), &root).unwrap();
+        let item = Item { namespace: "shop".parse().unwrap(), name: "api".parse().unwrap() };
+        let values = Values::new([("value".parse().unwrap(), "one".to_owned().into())].into()).unwrap();
+        store.put(&item, None, &values).unwrap();
+        store.delete(&item, None, Ciphertext::Kept(Duration::ZERO)).unwrap();
+        let id = store.read(|_, pin| Ok(pin.store)).unwrap();
+        let before = sequence(&root, id, &item.namespace);
+        // Keeps what is destroyed next in the log.
+        let reader = Connection::open(directory.path().join(FILE)).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM items;").unwrap();
+        let (heard, told) = std::sync::mpsc::channel();
+        let namespace = item.namespace.clone();
+        let hear = move |event: &str| {
+            if event.contains("another process is reading") {
+                heard.send(sequence(&root, id, &namespace)).unwrap();
+            }
+        };
+
+        hearing(hear, || store.put(&item, None, &values).unwrap());
+
+        assert!(told.recv().unwrap() > before);
+    }
 }
