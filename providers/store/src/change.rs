@@ -125,6 +125,7 @@ pub(crate) fn warn_of(root: &RootKeySource, saved: std::io::Result<()>) {
 /// The root key cannot be opened here. `Denied`: the store had the present form before, as `memory` knows.
 pub(crate) fn migrate(database: &mut Database, memory: &Memory) -> Result<()> {
     let root = memory.root();
+    refuse_again(database, memory)?;
     let signed = database.write(|transaction| {
         let pin = identity(transaction)?;
         let mut signed = Marks::none(pin.store);
@@ -133,7 +134,7 @@ pub(crate) fn migrate(database: &mut Database, memory: &Memory) -> Result<()> {
         }
         let key = root.unlock_as(&pin.root)?;
         if memory.knows(pin.store)? {
-            return Err(older("it has the form of an older secretfs again").into());
+            return Err(again().into());
         }
         schema::upgrade(transaction)?;
         for name in namespaces(transaction, &signed)? {
@@ -146,6 +147,19 @@ pub(crate) fn migrate(database: &mut Database, memory: &Memory) -> Result<()> {
         tracing::debug!(%error, "what is known of the store is kept in memory only");
     }
     Ok(())
+}
+
+/// Refuses a store that had the present form before, whoever has the turn to write.
+fn refuse_again(database: &mut Database, memory: &Memory) -> Result<()> {
+    let store = database.read(|transaction| identity(transaction))?.store;
+    // In this order: others may bring it to the present form just now, and mark that afterwards.
+    let is_known = memory.knows(store)?;
+    let form = database.read(|transaction| Ok(schema::form(transaction)?))?;
+    if is_known && form != schema::VERSION { Err(again()) } else { Ok(()) }
+}
+
+fn again() -> Error {
+    older("it has the form of an older secretfs again")
 }
 
 fn of_the_past(directory: &Path) -> Error {

@@ -404,6 +404,18 @@ fn a_store_that_has_the_form_before_again_was_rolled_back() {
     assert!(store.open_as_owner().unwrap_err().to_string().contains("was rolled back"));
 }
 
+#[test]
+fn a_store_that_has_the_form_before_again_is_refused_without_waiting_for_a_turn() {
+    let store = Fixture::new();
+    store.owner().put(&item("shop", "api"), None, &one("one")).unwrap();
+    edit(&store, UNSIGNED);
+    let queue = std::fs::File::open(store.directory().join("queue.lock")).unwrap();
+    queue.lock().unwrap();
+
+    rolled_back(store.read("shop", "a", "item: api"));
+    assert!(store.open_as_owner().unwrap_err().to_string().contains("was rolled back"));
+}
+
 /// A second host's root key, beside which there is no mark.
 fn second_root(store: &Fixture) -> (tempfile::TempDir, RootKeySource) {
     let keys = tempfile::tempdir().unwrap();
