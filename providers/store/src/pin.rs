@@ -4,7 +4,7 @@
 //! others encrypt to it. So nobody takes that key from the database on trust: it follows from the
 //! root key, or it is pinned in a file beside that, or its owner handed it over.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -213,20 +213,42 @@ fn read(path: &Path) -> Result<Vec<Pin>> {
 ///
 /// `Denied`: more than its owner may write the file, or put another in its place.
 pub(crate) fn refuse_writable(path: &Path, file: &File) -> Result<()> {
-    let fault = |what: &str| Error::new(ErrorKind::Denied, format!("{} {what}", path.display()));
-    let metadata = file.metadata().map_err(|error| fault(&format!("cannot be looked at: {error}")))?;
+    let metadata = file.metadata().map_err(|error| unseen(path, &error))?;
     let mode = metadata.mode() & 0o7777;
     if metadata.is_file() && mode & 0o022 != 0 {
         let remedy = format!("chmod go-w {}, once you know that it is right", path.display());
-        return Err(fault(&format!("may be written by others (mode {mode:04o})")).remedy(remedy));
+        return Err(fault(path, &format!("may be written by others (mode {mode:04o})")).remedy(remedy));
     }
-    let directory = parent(path);
-    let mode = std::fs::metadata(directory).map_or(0, |metadata| metadata.mode() & 0o7777);
-    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
-        let remedy = format!("chmod go-w {}", directory.display());
-        return Err(fault(&format!("lies where others may write (mode {mode:04o})")).remedy(remedy));
+    refuse_place(path, &metadata)
+}
+
+fn refuse_place(path: &Path, file: &Metadata) -> Result<()> {
+    let look = |metadata: io::Result<Metadata>| metadata.map_err(|error| unseen(path, &error));
+    let place = look(std::fs::metadata(parent(path)))?;
+    let mode = place.mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
     }
-    Ok(())
+    // In a sticky directory everybody may add files, and replace their own; a link counts as well.
+    let entry = look(std::fs::symlink_metadata(path))?;
+    if mode & 0o1000 != 0 && [place.uid(), entry.uid(), file.uid()].into_iter().all(is_trusted) {
+        return Ok(());
+    }
+    Err(fault(path, &format!("lies where others may write (mode {mode:04o})")).remedy(
+        "keep it in a directory that nobody but its owner may write to, once you know that it is right",
+    ))
+}
+
+fn fault(path: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::Denied, format!("{} {what}", path.display()))
+}
+
+fn unseen(path: &Path, error: &io::Error) -> Error {
+    fault(path, &format!("cannot be looked at: {error}"))
+}
+
+fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == rustix::process::geteuid().as_raw()
 }
 
 fn decode(bytes: &[u8]) -> Vec<Pin> {
