@@ -21,8 +21,6 @@ use crate::keys::{KEY_BYTES, PublicKey, RootKey, RootPublic, StoreId};
 use crate::root_file::{RootKeySource, parent};
 
 const PREFIX: &str = "SFSPUB1 ";
-/// Longest file that is read, in bytes: a bundle may have thousands of namespaces.
-const MAX_FILE: u64 = 4 * 1024 * 1024;
 const ABOUT: &str =
     "# secretfs public key: of the root key beside it, to compare with what the store says.\n";
 
@@ -196,7 +194,7 @@ fn read(path: &Path) -> Result<Vec<Pin>> {
     let file = File::open(path).map_err(|error| missing(path, &error))?;
     refuse_writable(path, &file)?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1)
+    file.take(Bundle::MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
     let pins = decode(&bytes);
@@ -252,7 +250,7 @@ fn is_trusted(owner: u32) -> bool {
 }
 
 fn decode(bytes: &[u8]) -> Vec<Pin> {
-    if bytes.len() as u64 > MAX_FILE {
+    if bytes.len() as u64 > Bundle::MAX_BYTES {
         return Vec::new();
     }
     if let Ok(bundle) = Bundle::from_json(bytes) {
