@@ -44,6 +44,9 @@ enum RecordFormat {
 }
 
 impl Bundle {
+    /// Longest bundle that is read, in bytes: some ten thousand namespaces.
+    pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
     pub(crate) fn new(store: StoreId, root: RootPublic, namespaces: Vec<NamespaceKey>) -> Self {
         Self { format: BundleFormat::One, store, root, namespaces }
     }

@@ -10,6 +10,7 @@ use crate::database::{Database, Inside, Role, identity};
 use crate::deletion::purge;
 use crate::ledger::{Said, namespaces, sign, verified};
 use crate::mark::Marks;
+use crate::memory::Memory;
 use crate::name::Name;
 use crate::pin::{Anchor, Pin, Trust};
 use crate::root_file::RootKeySource;
@@ -30,7 +31,7 @@ impl Store {
             if !store.trust.holds_root() {
                 return Err(of_the_past(directory));
             }
-            migrate(&mut store.database, anchor.root())?;
+            migrate(&mut store.database, &Memory::new(anchor.root().clone()))?;
         }
         Ok(store)
     }
@@ -91,10 +92,11 @@ impl Store {
             signed.raise(namespace, sign(transaction, pin, &root, namespace, &before, &said)?);
             Ok((result, signed, purged))
         })?;
+        // Before readers are waited for: who is killed meanwhile would not know what is signed.
+        self.remember(&signed);
         if purged > 0 {
             self.database.forget_old_pages();
         }
-        self.remember(&signed);
         Ok(result)
     }
 
@@ -120,8 +122,10 @@ pub(crate) fn warn_of(root: &RootKeySource, saved: std::io::Result<()>) {
 ///
 /// # Errors
 ///
-/// The root key cannot be opened here. `Denied`: the store had the present form before.
-pub(crate) fn migrate(database: &mut Database, root: &RootKeySource) -> Result<()> {
+/// The root key cannot be opened here. `Denied`: the store had the present form before, as `memory` knows.
+pub(crate) fn migrate(database: &mut Database, memory: &Memory) -> Result<()> {
+    let root = memory.root();
+    refuse_again(database, memory)?;
     let signed = database.write(|transaction| {
         let pin = identity(transaction)?;
         let mut signed = Marks::none(pin.store);
@@ -129,12 +133,11 @@ pub(crate) fn migrate(database: &mut Database, root: &RootKeySource) -> Result<(
             return Ok(signed);
         }
         let key = root.unlock_as(&pin.root)?;
-        let marks = Marks::load(root, pin.store)?;
-        if !marks.namespaces.is_empty() {
-            return Err(older("it has the form of an older secretfs again").into());
+        if memory.knows(pin.store)? {
+            return Err(again().into());
         }
         schema::upgrade(transaction)?;
-        for name in namespaces(transaction, &marks)? {
+        for name in namespaces(transaction, &signed)? {
             let sequence = sign(transaction, &pin, &key, &name, &Checkpoint::default(), &Said::default())?;
             signed.raise(&name, sequence);
         }
@@ -146,9 +149,68 @@ pub(crate) fn migrate(database: &mut Database, root: &RootKeySource) -> Result<(
     Ok(())
 }
 
+/// Refuses a store that had the present form before, whoever has the turn to write.
+fn refuse_again(database: &mut Database, memory: &Memory) -> Result<()> {
+    let store = database.read(|transaction| identity(transaction))?.store;
+    // In this order: others may bring it to the present form just now, and mark that afterwards.
+    let is_known = memory.knows(store)?;
+    let form = database.read(|transaction| Ok(schema::form(transaction)?))?;
+    if is_known && form != schema::VERSION { Err(again()) } else { Ok(()) }
+}
+
+fn again() -> Error {
+    older("it has the form of an older secretfs again")
+}
+
 fn of_the_past(directory: &Path) -> Error {
     let text = format!("store {} has the form of an older secretfs", directory.display());
     Error::new(ErrorKind::Unavailable, text).remedy(
         "run `secretfs store list` once where its root key is, or start there what mounts: that brings it to the present form",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::bundle::Values;
+    use crate::database::FILE;
+    use crate::deletion::Ciphertext;
+    use crate::heard::hearing;
+    use crate::keys::StoreId;
+    use crate::name::Item;
+
+    fn sequence(root: &RootKeySource, store: StoreId, namespace: &Name) -> u64 {
+        Marks::load(root, store).unwrap().of(namespace).sequence
+    }
+
+    #[test]
+    fn what_was_signed_is_remembered_before_readers_are_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = RootKeySource::beside(directory.path());
+        let mut store = Store::init(directory.path(), &root).unwrap();
+        let item = Item { namespace: "shop".parse().unwrap(), name: "api".parse().unwrap() };
+        let values = Values::new([("value".parse().unwrap(), "one".to_owned().into())].into()).unwrap();
+        store.put(&item, None, &values).unwrap();
+        store.delete(&item, None, Ciphertext::Kept(Duration::ZERO)).unwrap();
+        let id = store.read(|_, pin| Ok(pin.store)).unwrap();
+        let before = sequence(&root, id, &item.namespace);
+        // Keeps what is destroyed next in the log.
+        let reader = Connection::open(directory.path().join(FILE)).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM items;").unwrap();
+        let (heard, told) = std::sync::mpsc::channel();
+        let namespace = item.namespace.clone();
+        let hear = move |event: &str| {
+            if event.contains("another process is reading") {
+                heard.send(sequence(&root, id, &namespace)).unwrap();
+            }
+        };
+
+        hearing(hear, || store.put(&item, None, &values).unwrap());
+
+        assert!(told.recv().unwrap() > before);
+    }
 }

@@ -19,10 +19,10 @@ use crate::keys::{KeyId, RootKey};
 use crate::name::{Item, ItemName, Name, ServiceAccounts};
 use crate::pin::Pin;
 
-/// Longest statement, in bytes: some fifty thousand versions of one namespace.
+/// Longest statement, in bytes: some twenty thousand versions of one namespace, at 150 bytes for each.
 const MAX_STATEMENT: usize = 3 * 1024 * 1024;
 
-/// SHA-256 of the ciphertext of a version's values and of their keys.
+/// SHA-256 of the names of a version's keys, or of these with the ciphertext of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Digest(#[serde(with = "base64text::array")] [u8; 32]);
 
@@ -30,6 +30,9 @@ pub(crate) struct Digest(#[serde(with = "base64text::array")] [u8; 32]);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) accounts: ServiceAccounts,
+    /// Which keys it has. They say which older values it stands in the way of, and stay when its ciphertext is
+    /// destroyed.
+    pub(crate) keys: Digest,
     /// `None` where the ciphertext was destroyed before anybody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) contents: Option<Digest>,
@@ -190,7 +193,7 @@ impl Known {
             // What a deletion destroyed has no contents to compare.
             _ => row.gone || self.gone || self.contents.is_none(),
         };
-        self.accounts == row.accounts && (row.gone || same_contents)
+        self.accounts == row.accounts && self.keys == row.keys && (row.gone || same_contents)
     }
 }
 
@@ -220,4 +223,29 @@ fn too_long(namespace: &Name) -> Error {
         format!("namespace {namespace} has more versions than a checkpoint of 3 MiB can list"),
     )
     .remedy("put what comes next into another namespace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_lists_some_twenty_thousand_versions() {
+        let digest = Digest([7; 32]);
+        let statement = |versions| {
+            let known = Known {
+                accounts: serde_json::from_str(r#"{"only":["web"]}"#).unwrap(),
+                keys: digest,
+                contents: Some(digest),
+                gone: false,
+                back: None,
+            };
+            let versions = (1..=versions).map(|version| (version, known.clone())).collect();
+            let items = BTreeMap::from([("api".parse().unwrap(), versions)]);
+            serde_json::to_vec(&Checkpoint { items, ..Checkpoint::default() }).unwrap().len()
+        };
+
+        assert!(statement(20_000) < MAX_STATEMENT);
+        assert!(statement(22_000) > MAX_STATEMENT);
+    }
 }

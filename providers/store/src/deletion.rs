@@ -7,9 +7,9 @@ use provider::{Error, ErrorKind, Result};
 use rusqlite::{Connection, Transaction};
 use serde::Serialize;
 
-use crate::checkpoint::{Checkpoint, older};
+use crate::checkpoint::{Checkpoint, Known, older};
 use crate::database::Inside;
-use crate::ledger::{Said, digest};
+use crate::ledger::{Said, digests};
 use crate::name::Item;
 use crate::rows::{bury, item_id, live_versions, now, withdraw};
 use crate::store::{Deleted, Store, unknown};
@@ -143,8 +143,10 @@ fn restore(
     before: &Checkpoint,
 ) -> Inside<()> {
     let known = before.of(&item.name).and_then(|item| item.get(&version));
-    let known = known.and_then(|known| known.contents);
-    if known.is_some() && known != digest(transaction, id, version)? {
+    let (keys, contents) = digests(transaction, id, version, false)?;
+    let is_other =
+        |known: &Known| known.keys != keys || known.contents.is_some_and(|known| contents != Some(known));
+    if known.is_some_and(is_other) {
         return Err(older(&format!("version {version} of {item} is not what was deleted")).into());
     }
     transaction

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::checkpoint::{Known, Shown, Signed};
 use crate::database::{Inside, NamespaceRow, identity, namespace_key};
-use crate::ledger::digest;
+use crate::ledger::digests;
 use crate::name::Name;
 use crate::pin::Pin;
 use crate::read::Wanted;
@@ -110,8 +110,8 @@ fn versions(
         }
         let (version, gone) = (row.get(0)?, row.get(2)?);
         let accounts = decode_accounts(&row.get::<_, String>(1)?)?;
-        let contents = if gone { None } else { digest(connection, item, version)? };
-        versions.insert(version, Known { accounts, contents, gone, back: None });
+        let (keys, contents) = digests(connection, item, version, gone)?;
+        versions.insert(version, Known { accounts, keys, contents, gone, back: None });
     }
     Ok(versions)
 }

@@ -42,7 +42,7 @@ pub(crate) fn verified(
 ) -> Inside<Checkpoint> {
     let signed = signed(transaction, pin, namespace)?;
     let mut mark = mark.clone();
-    mark.advance(namespace, signed.as_ref())?;
+    mark.advance(namespace, signed.as_ref(), None)?;
     let checkpoint = signed.unwrap_or_default();
     let present = present(transaction, namespace, &checkpoint)?;
     check_key(namespace, &checkpoint, present.key)?;
@@ -145,25 +145,32 @@ fn versions(transaction: &Transaction<'_>, item: i64, before: Option<&Versions>)
         let (version, accounts, gone) =
             (row.get(0)?, decode_accounts(&row.get::<_, String>(1)?)?, row.get(2)?);
         let before = before.and_then(|before| before.get(&version));
-        let contents = match before.and_then(|before| before.contents) {
-            // Its readers compare the rows with what was signed.
-            Some(known) => Some(known),
-            None => digest(transaction, item, version)?,
+        // What was signed stays signed: its readers compare the rows with it.
+        let (keys, contents) = match before {
+            Some(Known { keys, contents: Some(known), .. }) => (*keys, Some(*known)),
+            Some(before) => (before.keys, digests(transaction, item, version, false)?.1),
+            None => digests(transaction, item, version, false)?,
         };
-        versions
-            .insert(version, Known { accounts, contents, gone, back: before.and_then(|before| before.back) });
+        let back = before.and_then(|before| before.back);
+        versions.insert(version, Known { accounts, keys, contents, gone, back });
     }
     Ok(versions)
 }
 
-/// The digest of what a version holds; `None` if that was destroyed.
-pub(crate) fn digest(connection: &Connection, item: i64, version: u64) -> Inside<Option<Digest>> {
-    let mut statement = connection
-        .prepare("SELECT key, sealed FROM contents WHERE item = ?1 AND version = ?2 ORDER BY key")?;
-    let rows = statement.query_map((item, version), |row| Ok((row.get(0)?, row.get(1)?)))?;
+/// The digest of which keys a version has, and of what it holds; `None` if that was destroyed, or not asked for.
+pub(crate) fn digests(
+    connection: &Connection,
+    item: i64,
+    version: u64,
+    names_only: bool,
+) -> Inside<(Digest, Option<Digest>)> {
+    let mut statement = connection.prepare(
+        "SELECT key, iif(?3, NULL, sealed) FROM contents WHERE item = ?1 AND version = ?2 ORDER BY key",
+    )?;
+    let rows = statement.query_map((item, version, names_only), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let contents: Vec<(String, Option<Vec<u8>>)> = rows.collect::<rusqlite::Result<_>>()?;
-    if contents.iter().all(|(_, sealed)| sealed.is_none()) {
-        return Ok(None);
-    }
-    Ok(Some(Digest::of(contents.iter().map(|(key, sealed)| (key.as_str(), sealed.as_deref())))))
+    let keys = Digest::of(contents.iter().map(|(key, _)| (key.as_str(), None)));
+    let is_there = contents.iter().any(|(_, sealed)| sealed.is_some());
+    let whole = || Digest::of(contents.iter().map(|(key, sealed)| (key.as_str(), sealed.as_deref())));
+    Ok((keys, is_there.then(whole)))
 }

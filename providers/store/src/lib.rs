@@ -55,8 +55,11 @@ mod change;
 mod checkpoint;
 mod database;
 mod deletion;
+mod durable;
 mod envelope;
 mod fetch;
+#[cfg(test)]
+mod heard;
 mod import;
 mod keys;
 mod ledger;
@@ -86,5 +89,5 @@ pub use pin::Anchor;
 pub use restore::Restored;
 pub use root_file::RootKeySource;
 pub use rotation::Rotated;
-pub use source::EmbeddedStore;
+pub use source::{EmbeddedStore, store_name};
 pub use store::{Deleted, Description, Put, RecordAccounts, Store, Summary, Version, version_by_clock};

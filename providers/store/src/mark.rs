@@ -15,12 +15,13 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Known, Versions, older};
+use crate::durable;
 use crate::keys::StoreId;
 use crate::name::{Item, ItemName, Name};
-use crate::pin::{refuse_writable, replace};
+use crate::pin::refuse_writable;
 use crate::root_file::RootKeySource;
 
-/// Longest file that is read, in bytes.
+/// Longest file that is read and written, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 /// Most versions of an item that are kept beyond the checkpoint: the newest.
 const MOST_SEEN: usize = 64;
@@ -35,9 +36,9 @@ pub(crate) struct Mark {
     /// What was read since and that checkpoint does not have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) seen: BTreeMap<ItemName, Versions>,
-    /// Whether the file lacks this checkpoint's number.
+    /// Whether the file lacks some of that.
     #[serde(skip)]
-    is_unsaved: bool,
+    pub(crate) is_unsaved: bool,
 }
 
 /// The marks of a store.
@@ -49,12 +50,17 @@ pub(crate) struct Marks {
 }
 
 impl Mark {
-    /// Follows the namespace to `checkpoint`.
+    /// Follows the namespace to `checkpoint`, from the one `before` where this process held one.
     ///
     /// # Errors
     ///
-    /// `Denied`: it is an older one, or lacks what was seen.
-    pub(crate) fn advance(&mut self, namespace: &Name, checkpoint: Option<&Checkpoint>) -> Result<()> {
+    /// `Denied`: it is an older one, or lacks what was seen or signed before.
+    pub(crate) fn advance(
+        &mut self,
+        namespace: &Name,
+        checkpoint: Option<&Checkpoint>,
+        before: Option<&Checkpoint>,
+    ) -> Result<()> {
         let sequence = checkpoint.map_or(0, |checkpoint| checkpoint.sequence);
         if sequence < self.sequence {
             return Err(older(&format!("the checkpoint of namespace {namespace} is an older one, or gone")));
@@ -62,33 +68,13 @@ impl Mark {
         let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.sequence > self.sequence) else {
             return Ok(());
         };
-        if checkpoint.restored <= self.sequence {
-            self.find_all(namespace, checkpoint)?;
+        find_all(namespace, self.sequence, &self.seen, checkpoint)?;
+        // Who signed it may never have seen that, and may have been shown an older state.
+        if let Some(before) = before {
+            find_all(namespace, before.sequence, &before.items, checkpoint)?;
         }
         *self = Self { sequence, seen: BTreeMap::new(), is_unsaved: true };
         Ok(())
-    }
-
-    /// A newer checkpoint was signed over all there was, so over what was seen as well.
-    fn find_all(&self, namespace: &Name, checkpoint: &Checkpoint) -> Result<()> {
-        for (name, versions) in &self.seen {
-            let item = Item { namespace: namespace.clone(), name: name.clone() };
-            let found = checkpoint.of(name);
-            for (version, seen) in versions {
-                let signed = found.and_then(|found| found.get(version));
-                self.find(seen, signed)
-                    .map_err(|what| older(&format!("version {version} of {item} {what}")))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn find(&self, seen: &Known, signed: Option<&Known>) -> std::result::Result<(), &'static str> {
-        let signed = signed.ok_or("was seen, and is not in the next checkpoint")?;
-        if seen.gone && !signed.gone && signed.back.is_none_or(|back| back <= self.sequence) {
-            return Err("was deleted, and is back in the next checkpoint");
-        }
-        if seen.gone || seen.admits(signed) { Ok(()) } else { Err("is not what it was") }
     }
 
     /// Remembers versions of `item` that `checkpoint` does not have, or not so. Whether anything is new.
@@ -98,18 +84,15 @@ impl Mark {
         };
         let mut changed = false;
         for (version, row) in rows.iter().filter(is_new) {
-            let seen = self.seen.entry(item.clone()).or_default();
-            changed |= seen.insert(*version, row.clone()).as_ref() != Some(row);
-            if seen.len() > MOST_SEEN {
-                seen.pop_first();
-            }
+            changed |= add(self.seen.entry(item.clone()).or_default(), *version, row);
         }
         changed
     }
 
-    /// Whether the file lacks the checkpoint's number; it is taken to have it from now on.
-    pub(crate) fn take_unsaved(&mut self) -> bool {
-        std::mem::take(&mut self.is_unsaved)
+    /// What the file is to have; it is taken to have that from now on.
+    pub(crate) fn take_unsaved(&mut self) -> Self {
+        self.is_unsaved = false;
+        self.clone()
     }
 
     /// The newer of the two, or what both have seen.
@@ -117,11 +100,29 @@ impl Mark {
         if other.sequence > self.sequence {
             *self = other.clone();
         } else if other.sequence == self.sequence {
-            for (item, versions) in &other.seen {
-                self.seen.entry(item.clone()).or_default().extend(versions.clone());
+            for (item, others) in &other.seen {
+                let seen = self.seen.entry(item.clone()).or_default();
+                others.iter().for_each(|(version, row)| _ = add(seen, *version, row));
             }
         }
     }
+}
+
+/// Adds a version, or its deletion: before the next checkpoint, nothing comes back. Whether that is new.
+fn add(seen: &mut Versions, version: u64, row: &Known) -> bool {
+    if let Some(known) = seen.get_mut(&version) {
+        let is_news = row.gone && !known.gone;
+        known.gone |= row.gone;
+        return is_news;
+    }
+    if seen.len() >= MOST_SEEN && seen.first_key_value().is_some_and(|(oldest, _)| version < *oldest) {
+        return false;
+    }
+    seen.insert(version, row.clone());
+    while seen.len() > MOST_SEEN {
+        seen.pop_first();
+    }
+    true
 }
 
 impl Marks {
@@ -159,20 +160,23 @@ impl Marks {
         self.namespaces.get(namespace).cloned().unwrap_or_default()
     }
 
-    /// Adds these to the file beside `root`.
+    /// Adds these to the file beside `root`: of what was read since a checkpoint, as much as fits.
     ///
     /// # Errors
     ///
-    /// The directory cannot be written.
+    /// The directory cannot be written, or not all fits into a file that is read again.
     pub(crate) fn save(&self, root: &RootKeySource) -> io::Result<()> {
         let path = root.mark_file();
         let _lock = lock(&path)?;
-        let mut all = read(&path).ok().flatten().filter(|marks| marks.store == self.store);
-        let all = all.get_or_insert_with(|| Self::none(self.store));
-        for (namespace, mark) in &self.namespaces {
-            all.namespaces.entry(namespace.clone()).or_default().merge(mark);
-        }
-        replace(&path, &serde_json::to_vec(all)?, 0o600)
+        let before = read(&path).ok().flatten().filter(|marks| marks.store == self.store);
+        let before = before.unwrap_or_else(|| Self::none(self.store));
+        let (text, fits) = match before.joined(self).text() {
+            Ok(text) => (text, Ok(())),
+            // Who fills the file with versions does not keep it from knowing checkpoints.
+            Err(error) => (before.joined(&self.sequences()).text()?, Err(error)),
+        };
+        durable::replace(&path, &text, 0o600)?;
+        fits
     }
 
     /// Puts these in the place of whatever the file had.
@@ -183,8 +187,64 @@ impl Marks {
     pub(crate) fn save_alone(&self, root: &RootKeySource) -> io::Result<()> {
         let path = root.mark_file();
         let _lock = lock(&path)?;
-        replace(&path, &serde_json::to_vec(self)?, 0o600)
+        durable::replace(&path, &self.text()?, 0o600)
     }
+
+    fn joined(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        for (namespace, mark) in &others.namespaces {
+            all.namespaces.entry(namespace.clone()).or_default().merge(mark);
+        }
+        all
+    }
+
+    fn sequences(&self) -> Self {
+        let mut sequences = Self::none(self.store);
+        self.namespaces.iter().for_each(|(namespace, mark)| sequences.raise(namespace, mark.sequence));
+        sequences
+    }
+
+    fn text(&self) -> io::Result<Vec<u8>> {
+        let text = serde_json::to_vec(self)?;
+        if text.len() as u64 > MAX_FILE {
+            let most = MAX_FILE / 1024 / 1024;
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("more than {most} MiB to write"),
+            ));
+        }
+        Ok(text)
+    }
+}
+
+/// A newer checkpoint was signed over all there was, so over what was known at number `at` as well, unless an
+/// older state was accepted since.
+fn find_all(
+    namespace: &Name,
+    at: u64,
+    known: &BTreeMap<ItemName, Versions>,
+    checkpoint: &Checkpoint,
+) -> Result<()> {
+    if checkpoint.restored > at {
+        return Ok(());
+    }
+    for (name, versions) in known {
+        let item = Item { namespace: namespace.clone(), name: name.clone() };
+        let found = checkpoint.of(name);
+        for (version, known) in versions {
+            find(at, known, found.and_then(|found| found.get(version)))
+                .map_err(|what| older(&format!("version {version} of {item} {what}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn find(at: u64, known: &Known, signed: Option<&Known>) -> std::result::Result<(), &'static str> {
+    let signed = signed.ok_or("was there, and is not in the next checkpoint")?;
+    if known.gone && !signed.gone && signed.back.is_none_or(|back| back <= at) {
+        return Err("was deleted, and is back in the next checkpoint");
+    }
+    if known.admits(signed) { Ok(()) } else { Err("is not what it was") }
 }
 
 fn read(path: &Path) -> Result<Option<Marks>> {
@@ -223,5 +283,66 @@ fn lock(path: &Path) -> io::Result<File> {
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Digest;
+    use crate::name::ServiceAccounts;
+
+    fn seen(versions: std::ops::Range<u64>, gone: bool) -> Versions {
+        let keys = Digest::of([("value", None)].into_iter());
+        let known = || Known { accounts: ServiceAccounts::Any, keys, contents: None, gone, back: None };
+        versions.map(|version| (version, known())).collect()
+    }
+
+    fn mark(sequence: u64, versions: Versions) -> Mark {
+        let seen = BTreeMap::from([("api".parse().unwrap(), versions)]);
+        Mark { sequence, seen, is_unsaved: false }
+    }
+
+    #[test]
+    fn what_others_saw_is_joined_to_the_newest_and_keeps_every_deletion() {
+        for (gone, others_gone) in [(true, false), (false, true)] {
+            let mut kept = mark(7, seen(1..51, gone));
+
+            kept.merge(&mark(7, seen(31..101, others_gone)));
+
+            let (_, kept) = kept.seen.pop_first().unwrap();
+            assert_eq!(kept.keys().copied().collect::<Vec<_>>(), (37..101).collect::<Vec<_>>());
+            assert!((37..51).all(|version| kept.get(&version).unwrap().gone));
+        }
+    }
+    #[test]
+    fn versions_that_are_older_than_those_kept_are_news_once_at_most() {
+        let (item, mut kept) = ("api".parse().unwrap(), Mark::default());
+        let rows = seen(1..101, false);
+        assert!(kept.observe(&item, None, &rows));
+        let before = kept.clone();
+
+        assert!(!kept.observe(&item, None, &rows));
+
+        assert_eq!(kept, before);
+        assert!(kept.observe(&item, None, &seen(50..51, true)), "a deletion");
+    }
+    #[test]
+    fn a_mark_that_grows_too_long_stays_readable_and_follows_checkpoints() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = RootKeySource::beside(directory.path());
+        let (store, namespace) = (StoreId::random().unwrap(), "shop".parse().unwrap());
+        let save = |mark| Marks::one(store, &namespace, mark).save(&root);
+        let load = || Marks::load(&root, store).unwrap().of(&namespace);
+        let accounts = (0..1100).map(|number| format!("{number:0250}").parse().unwrap());
+        let accounts = ServiceAccounts::Only(accounts.collect());
+        let mut endless = seen(1..65, false);
+        endless.values_mut().for_each(|known| known.accounts = accounts.clone());
+        save(mark(7, seen(70..71, false))).unwrap();
+
+        assert_eq!(save(mark(7, endless.clone())).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(load(), mark(7, seen(70..71, false)));
+        assert_eq!(save(mark(9, endless)).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(load(), Mark { sequence: 9, ..Mark::default() });
     }
 }

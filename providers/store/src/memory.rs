@@ -1,8 +1,9 @@
 //! What a process that reads has seen of each namespace, and holds against the database.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use provider::{Error, ErrorKind, Result};
 
@@ -17,25 +18,43 @@ use crate::root_file::RootKeySource;
 
 /// Most stores that are remembered under one root key: one, and those that were restored in its place.
 const MOST_STORES: usize = 8;
+/// How long after a failure the file is written again, where nothing new is read before.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// The newest that was seen.
 #[derive(Debug)]
 pub(crate) struct Memory {
     root: RootKeySource,
     seen: Mutex<Seen>,
-    /// The file could not be written, which is told once.
-    is_alone: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     marks: BTreeMap<[u8; 16], Marks>,
     checkpoints: BTreeMap<Name, (StoreId, Arc<Checkpoint>)>,
+    /// When the file could not be written, if it could not the last time.
+    failed: Option<Instant>,
 }
 
 impl Memory {
     pub(crate) fn new(root: RootKeySource) -> Self {
-        Self { root, seen: Mutex::default(), is_alone: AtomicBool::new(false) }
+        Self { root, seen: Mutex::default() }
+    }
+
+    pub(crate) fn root(&self) -> &RootKeySource {
+        &self.root
+    }
+
+    /// Whether `store` was seen in the present form, here or by whoever wrote the mark beside the root key.
+    ///
+    /// # Errors
+    ///
+    /// `Denied`: that mark cannot be used.
+    pub(crate) fn knows(&self, store: StoreId) -> Result<bool> {
+        if self.seen().marks.contains_key(&store.0) {
+            return Ok(true);
+        }
+        Ok(!Marks::load(&self.root, store)?.namespaces.is_empty())
     }
 
     /// The number of the checkpoint of `namespace` that is known to the letter.
@@ -54,13 +73,16 @@ impl Memory {
             Latest::Another(signed) => Some(Arc::new(signed.open(&fetched.pin, namespace)?)),
             Latest::None | Latest::Known => None,
         };
-        let mut seen = self.seen();
+        let (mut seen, store) = (self.seen(), fetched.pin.store);
+        let before = seen.known(store, namespace);
         let checkpoint = match &fetched.checkpoint {
-            Latest::Known => Some(seen.known(fetched.pin.store, namespace)?),
+            Latest::Known => Some(before.clone().ok_or_else(|| of_another(namespace))?),
             Latest::None | Latest::Another(_) => another,
         };
-        let mark = seen.mark(&self.root, fetched.pin.store, namespace)?;
-        mark.advance(namespace, checkpoint.as_deref())?;
+        let mark = seen.mark(&self.root, store, namespace)?;
+        mark.advance(namespace, checkpoint.as_deref(), before.as_deref())?;
+        seen.keep(store, namespace, checkpoint.as_ref());
+        let mark = seen.mark(&self.root, store, namespace)?;
         let known = checkpoint.as_ref().and_then(|checkpoint| checkpoint.of(&wanted.item.name));
         for known in [known, mark.seen.get(&wanted.item.name)].into_iter().flatten() {
             agree(wanted, known, fetched)?;
@@ -68,40 +90,54 @@ impl Memory {
         if let Some(checkpoint) = &checkpoint {
             let key = fetched.namespace.as_ref().map(|row| row.key.public.id());
             check_key(namespace, checkpoint, key)?;
-            seen.checkpoints.insert(namespace.clone(), (fetched.pin.store, Arc::clone(checkpoint)));
         }
         Ok(checkpoint)
     }
 
-    /// Remembers what was read.
+    /// Remembers what was read, also in the file where that lacks it.
     pub(crate) fn observe(&self, wanted: &Wanted, fetched: &Fetched, checkpoint: Option<&Checkpoint>) {
-        let (store, namespace, item) = (fetched.pin.store, &wanted.item.namespace, &wanted.item.name);
-        let sequence = checkpoint.map_or(0, |checkpoint| checkpoint.sequence);
-        let news = {
-            let mut seen = self.seen();
-            let Ok(mark) = seen.mark(&self.root, store, namespace) else { return };
-            if mark.sequence != sequence {
-                return;
-            }
-            let known = checkpoint.and_then(|checkpoint| checkpoint.of(item));
-            let is_news = mark.observe(item, known, &fetched.shown.versions) | mark.take_unsaved();
-            is_news.then(|| Marks::one(store, namespace, mark.clone()))
-        };
-        if let Some(news) = news {
-            self.save(&news);
+        let (store, namespace) = (fetched.pin.store, &wanted.item.namespace);
+        let Some(mark) = self.unsaved(wanted, fetched, checkpoint) else { return };
+        let saved = Marks::one(store, namespace, mark).save(&self.root);
+        let mut seen = self.seen();
+        if saved.is_err()
+            && let Ok(mark) = seen.mark(&self.root, store, namespace)
+        {
+            mark.is_unsaved = true;
         }
+        let failed = saved.is_err().then(Instant::now);
+        let failed_before = std::mem::replace(&mut seen.failed, failed);
+        drop(seen);
+        self.tell(saved, failed_before.is_some());
     }
 
-    fn save(&self, news: &Marks) {
-        if self.is_alone.load(Ordering::Relaxed) {
-            return;
+    /// The namespace's mark, if something that was read is new or the file has long lacked something.
+    fn unsaved(&self, wanted: &Wanted, fetched: &Fetched, checkpoint: Option<&Checkpoint>) -> Option<Mark> {
+        let item = &wanted.item.name;
+        let mut seen = self.seen();
+        let may_retry = seen.failed.is_none_or(|failed| failed.elapsed() >= RETRY);
+        let mark = seen.mark(&self.root, fetched.pin.store, &wanted.item.namespace).ok()?;
+        if mark.sequence != checkpoint.map_or(0, |checkpoint| checkpoint.sequence) {
+            return None;
         }
-        if let Err(error) = news.save(&self.root) {
-            self.is_alone.store(true, Ordering::Relaxed);
-            tracing::info!(
-                file = %self.root.mark_file().display(), %error,
-                "how new the embedded store is, is kept in memory only: the directory of the root key cannot be written"
-            );
+        let known = checkpoint.and_then(|checkpoint| checkpoint.of(item));
+        let is_news = mark.observe(item, known, &fetched.shown.versions);
+        (is_news || mark.is_unsaved && may_retry).then(|| mark.take_unsaved())
+    }
+
+    /// Says when the file can no longer be written, and when it can again.
+    fn tell(&self, saved: io::Result<()>, failed_before: bool) {
+        let file = self.root.mark_file();
+        match saved {
+            Err(error) if !failed_before => tracing::warn!(
+                file = %file.display(), %error,
+                "how new the embedded store is, is kept in memory only until this file can be written: it is tried again"
+            ),
+            Ok(()) if failed_before => tracing::info!(
+                file = %file.display(),
+                "how new the embedded store is, is written beside the root key again"
+            ),
+            _ => {}
         }
     }
 
@@ -111,11 +147,17 @@ impl Memory {
 }
 
 impl Seen {
-    /// The checkpoint whose number the database had.
-    fn known(&self, store: StoreId, namespace: &Name) -> Result<Arc<Checkpoint>> {
+    /// The newest checkpoint of `namespace` that was followed.
+    fn known(&self, store: StoreId, namespace: &Name) -> Option<Arc<Checkpoint>> {
         let known = self.checkpoints.get(namespace).filter(|(of, _)| *of == store);
-        let known = known.map(|(_, checkpoint)| Arc::clone(checkpoint));
-        known.ok_or_else(|| older(&format!("the checkpoint of namespace {namespace} is of another store")))
+        known.map(|(_, checkpoint)| Arc::clone(checkpoint))
+    }
+
+    /// Keeps what the mark was just brought to, so that the next is compared with it.
+    fn keep(&mut self, store: StoreId, namespace: &Name, checkpoint: Option<&Arc<Checkpoint>>) {
+        if let Some(checkpoint) = checkpoint {
+            self.checkpoints.insert(namespace.clone(), (store, Arc::clone(checkpoint)));
+        }
     }
 
     /// The mark of `namespace`, from the file at first.
@@ -151,7 +193,86 @@ fn named(wanted: &Wanted, known: &Versions, fetched: &Fetched) -> Result<()> {
     compare(&wanted.item, &only, &shown)
 }
 
+fn of_another(namespace: &Name) -> Error {
+    older(&format!("the checkpoint of namespace {namespace} is of another store"))
+}
+
 fn too_many() -> Error {
     Error::new(ErrorKind::Denied, "the database claims to be yet another store")
         .remedy("find out who writes to it; if it was restored that often, start this process again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Digest, Known, Shown};
+    use crate::heard::hearing;
+    use crate::keys::RootKey;
+    use crate::name::ServiceAccounts;
+    use crate::pin::Pin;
+
+    fn wanted() -> Wanted {
+        let item = crate::name::Item { namespace: "shop".parse().unwrap(), name: "api".parse().unwrap() };
+        Wanted { item, key: "value".parse().unwrap(), version: None }
+    }
+
+    /// An item with versions up to `newest`, of which nothing was signed.
+    fn fetched(pin: Pin, newest: u64) -> Fetched {
+        let keys = Digest::of([("value", None)].into_iter());
+        let known =
+            || Known { accounts: ServiceAccounts::Any, keys, contents: None, gone: false, back: None };
+        let versions = (1..=newest).map(|version| (version, known())).collect();
+        let shown = Shown { newest, from: 0, versions };
+        Fetched { pin, namespace: None, checkpoint: Latest::None, shown, chosen: None }
+    }
+
+    fn saved(memory: &Memory, pin: Pin) -> Option<Versions> {
+        let mark = Marks::load(memory.root(), pin.store).unwrap().of(&wanted().item.namespace);
+        mark.seen.get(&wanted().item.name).cloned()
+    }
+
+    #[test]
+    fn a_mark_that_could_not_be_written_is_written_with_the_next_news_or_after_a_while_and_both_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = Memory::new(RootKeySource::beside(directory.path()));
+        let pin = Pin { store: StoreId::random().unwrap(), root: *RootKey::generate().unwrap().public() };
+        // Stands for a file system that is read-only or full for a while.
+        let obstacle = memory.root().mark_file().with_extension("mark.lock");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let hear = Arc::clone(&told);
+        let observe = |newest| memory.observe(&wanted(), &fetched(pin, newest), None);
+        let fail_at = |newest| {
+            std::fs::create_dir(&obstacle).unwrap();
+            (1..=newest).for_each(observe);
+            std::fs::remove_dir(&obstacle).unwrap();
+        };
+
+        hearing(
+            move |event| hear.lock().unwrap().push(event.to_owned()),
+            || {
+                fail_at(2);
+                observe(3);
+                assert_eq!(saved(&memory, pin).unwrap().len(), 3);
+
+                std::fs::remove_file(obstacle.clone()).unwrap();
+                fail_at(4);
+                observe(4);
+                assert_eq!(saved(&memory, pin).unwrap().len(), 3, "not at each read");
+                memory.seen().failed = Instant::now().checked_sub(RETRY);
+                observe(4);
+                assert_eq!(saved(&memory, pin).unwrap().len(), 4);
+            },
+        );
+
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 4, "{told:?}");
+        for (told, word) in told.iter().zip([
+            "in memory only",
+            "beside the root key again",
+            "in memory only",
+            "beside the root key again",
+        ]) {
+            assert!(told.contains(word), "{told}");
+        }
+    }
 }

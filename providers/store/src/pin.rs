@@ -4,9 +4,9 @@
 //! others encrypt to it. So nobody takes that key from the database on trust: it follows from the
 //! root key, or it is pinned in a file beside that, or its owner handed it over.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -16,12 +16,11 @@ use rusqlite::Connection;
 
 use crate::bundle::Bundle;
 use crate::database::{Inside, identity};
+use crate::durable;
 use crate::keys::{KEY_BYTES, PublicKey, RootKey, RootPublic, StoreId};
 use crate::root_file::{RootKeySource, parent};
 
 const PREFIX: &str = "SFSPUB1 ";
-/// Longest file that is read, in bytes: a bundle may have thousands of namespaces.
-const MAX_FILE: u64 = 4 * 1024 * 1024;
 const ABOUT: &str =
     "# secretfs public key: of the root key beside it, to compare with what the store says.\n";
 
@@ -169,24 +168,8 @@ impl Trust {
 /// The directory cannot be written.
 pub(crate) fn write_beside(root: &RootKeySource, pins: &[Pin]) -> Result<()> {
     let path = root.public_file();
-    replace(&path, text(pins).as_bytes(), 0o644)
+    durable::replace(&path, text(pins).as_bytes(), 0o644)
         .map_err(|error| unusable(&path, &format!("cannot be written: {error}")))
-}
-
-/// Puts a file in place that is whole and on the disk.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let next = path.with_file_name(name);
-    match std::fs::remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&next)?;
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&next, path)
 }
 
 fn text(pins: &[Pin]) -> String {
@@ -211,7 +194,7 @@ fn read(path: &Path) -> Result<Vec<Pin>> {
     let file = File::open(path).map_err(|error| missing(path, &error))?;
     refuse_writable(path, &file)?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1)
+    file.take(Bundle::MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
     let pins = decode(&bytes);
@@ -228,24 +211,46 @@ fn read(path: &Path) -> Result<Vec<Pin>> {
 ///
 /// `Denied`: more than its owner may write the file, or put another in its place.
 pub(crate) fn refuse_writable(path: &Path, file: &File) -> Result<()> {
-    let fault = |what: &str| Error::new(ErrorKind::Denied, format!("{} {what}", path.display()));
-    let metadata = file.metadata().map_err(|error| fault(&format!("cannot be looked at: {error}")))?;
+    let metadata = file.metadata().map_err(|error| unseen(path, &error))?;
     let mode = metadata.mode() & 0o7777;
     if metadata.is_file() && mode & 0o022 != 0 {
         let remedy = format!("chmod go-w {}, once you know that it is right", path.display());
-        return Err(fault(&format!("may be written by others (mode {mode:04o})")).remedy(remedy));
+        return Err(fault(path, &format!("may be written by others (mode {mode:04o})")).remedy(remedy));
     }
-    let directory = parent(path);
-    let mode = std::fs::metadata(directory).map_or(0, |metadata| metadata.mode() & 0o7777);
-    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
-        let remedy = format!("chmod go-w {}", directory.display());
-        return Err(fault(&format!("lies where others may write (mode {mode:04o})")).remedy(remedy));
+    refuse_place(path, &metadata)
+}
+
+fn refuse_place(path: &Path, file: &Metadata) -> Result<()> {
+    let look = |metadata: io::Result<Metadata>| metadata.map_err(|error| unseen(path, &error));
+    let place = look(std::fs::metadata(parent(path)))?;
+    let mode = place.mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
     }
-    Ok(())
+    // In a sticky directory everybody may add files, and replace their own; a link counts as well.
+    let entry = look(std::fs::symlink_metadata(path))?;
+    if mode & 0o1000 != 0 && [place.uid(), entry.uid(), file.uid()].into_iter().all(is_trusted) {
+        return Ok(());
+    }
+    Err(fault(path, &format!("lies where others may write (mode {mode:04o})")).remedy(
+        "keep it in a directory that nobody but its owner may write to, once you know that it is right",
+    ))
+}
+
+fn fault(path: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::Denied, format!("{} {what}", path.display()))
+}
+
+fn unseen(path: &Path, error: &io::Error) -> Error {
+    fault(path, &format!("cannot be looked at: {error}"))
+}
+
+fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == rustix::process::geteuid().as_raw()
 }
 
 fn decode(bytes: &[u8]) -> Vec<Pin> {
-    if bytes.len() as u64 > MAX_FILE {
+    if bytes.len() as u64 > Bundle::MAX_BYTES {
         return Vec::new();
     }
     if let Ok(bundle) = Bundle::from_json(bytes) {

@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::change::migrate;
 use crate::database::{Database, Inside, Role};
+use crate::memory::Memory;
 use crate::name::Name;
-use crate::root_file::RootKeySource;
 
 /// Most reads of one namespace at once: one that is slow to read keeps itself waiting, and nobody else.
 const READS_OF_A_NAMESPACE: usize = 2;
@@ -22,14 +22,15 @@ const MOST_IDLE: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Pool {
     directory: PathBuf,
-    root: RootKeySource,
+    memory: Arc<Memory>,
     idle: Mutex<Vec<Database>>,
 }
 
 impl Pool {
-    /// Of the store in `directory`, which `root` brings to the present form if that has to be.
-    pub(crate) fn new(directory: PathBuf, root: RootKeySource) -> Self {
-        Self { directory, root, idle: Mutex::default() }
+    /// Of the store in `directory`, which is brought to the present form if that has to be and `memory` has
+    /// not seen it in that.
+    pub(crate) fn new(directory: PathBuf, memory: Arc<Memory>) -> Self {
+        Self { directory, memory, idle: Mutex::default() }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -55,7 +56,7 @@ impl Pool {
         if !database.is_of_the_past() {
             return Ok(database);
         }
-        migrate(&mut Database::open(&self.directory, Role::Command)?, &self.root)?;
+        migrate(&mut Database::open(&self.directory, Role::Command)?, &self.memory)?;
         Database::open(&self.directory, Role::Reader)
     }
 
@@ -100,6 +101,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::root_file::RootKeySource;
     use crate::store::Store;
 
     #[test]
@@ -122,7 +124,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = RootKeySource::beside(directory.path());
         Store::init(directory.path(), &root).unwrap();
-        let pool = Pool::new(directory.path().to_owned(), root);
+        let pool = Pool::new(directory.path().to_owned(), Arc::new(Memory::new(root)));
         let (answer, answered) = std::sync::mpsc::channel();
 
         pool.read(|_| {

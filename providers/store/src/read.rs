@@ -1,6 +1,7 @@
 //! The one way a value leaves the store: for a workload, with the root key.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use provider::{Error, ErrorKind, Result, SecretBytes};
 
@@ -30,13 +31,15 @@ pub(crate) struct Found {
 
 /// How often a read begins that others overtake.
 const TRIES: usize = 3;
+/// Refusals that are the store's word: for nobody any more, or not for this account.
+const WITHDRAWN: [ErrorKind; 2] = [ErrorKind::Revoked, ErrorKind::Denied];
 
 /// Reads values over connections that stay open.
 #[derive(Debug)]
 pub(crate) struct Reader {
     root: RootKeySource,
     pool: Pool,
-    memory: Memory,
+    memory: Arc<Memory>,
 }
 
 /// Why a read failed.
@@ -57,8 +60,8 @@ impl Unread {
 
 impl Reader {
     pub(crate) fn new(directory: PathBuf, root: RootKeySource) -> Self {
-        let (pool, memory) = (Pool::new(directory, root.clone()), Memory::new(root.clone()));
-        Self { root, pool, memory }
+        let memory = Arc::new(Memory::new(root.clone()));
+        Self { root, pool: Pool::new(directory, Arc::clone(&memory)), memory }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -88,8 +91,9 @@ impl Reader {
         let root = self.root.unlock_as(&fetched.pin.root).map_err(Unread::Overtaken)?;
         let checkpoint = self.memory.check(wanted, &fetched).map_err(Unread::Overtaken)?;
         let answer = fetched.answer(wanted, account, &root);
-        // A deletion is remembered as well: what was withdrawn does not come back by itself.
-        if answer.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Revoked) {
+        // What was withdrawn, from all or from some, does not come back by itself. What does not open is not
+        // remembered: it may be somebody's rubbish, and mending it is no roll-back.
+        if answer.as_ref().err().is_none_or(|error| WITHDRAWN.contains(&error.kind())) {
             self.memory.observe(wanted, &fetched, checkpoint.as_deref());
         }
         answer.map_err(Unread::Other)

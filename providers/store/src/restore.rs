@@ -12,6 +12,7 @@ use crate::database::{Fault, Inside};
 use crate::keys::RootKey;
 use crate::ledger::{Said, namespaces, sign, signed, verified};
 use crate::mark::Marks;
+use crate::memory::Memory;
 use crate::name::Name;
 use crate::pin::{Anchor, Pin};
 use crate::schema;
@@ -69,7 +70,7 @@ impl Store {
             .remedy("run it where the root key is (--root-key FILE)"));
         }
         if store.database.is_of_the_past() {
-            migrate(&mut store.database, anchor.root())?;
+            migrate(&mut store.database, &Memory::new(anchor.root().clone()))?;
         }
         let trust = &store.trust;
         let older = store.database.read(|transaction| {

@@ -2,15 +2,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use provider::{Error, ErrorKind, Result};
-use rustix::fs::{CWD, FlockOperation, RenameFlags};
+use rustix::fs::{FlockOperation, RenameFlags};
 use zeroize::Zeroizing;
 
+use crate::durable;
 use crate::keys::{RootKey, RootPublic};
 
 const PREFIX: &str = "SFSROOT1 ";
@@ -201,25 +202,11 @@ fn write(path: &Path, key: &RootKey) -> Result<()> {
     text.push_str(PREFIX);
     STANDARD.encode_string(key.secret().as_slice(), &mut text);
     text.push('\n');
-    write_private(path, text.as_bytes()).map_err(|error| unusable(path, "write", &error))
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Left by a rotation or an init that was killed before anything was sealed to it.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    durable::write(path, text.as_bytes(), 0o600).map_err(|error| unusable(path, "write", &error))
 }
 
 fn rename(from: &Path, to: &Path, flags: RenameFlags) -> Result<()> {
-    rustix::fs::renameat_with(CWD, from, CWD, to, flags)
-        .map_err(io::Error::from)
-        .and_then(|()| File::open(parent(to))?.sync_all())
-        .map_err(|error| unusable(to, "put in place", &error))
+    durable::rename(from, to, flags).map_err(|error| unusable(to, "put in place", &error))
 }
 
 fn wipe(mut file: File) -> io::Result<()> {
@@ -309,7 +296,7 @@ mod tests {
         let source = source(&directory);
 
         assert!(source.unlock().unwrap_err().to_string().contains("is not there"));
-        write_private(&directory.path().join("root.key"), b"SFSROOT1 AAAA\n").unwrap();
+        durable::write(&directory.path().join("root.key"), b"SFSROOT1 AAAA\n", 0o600).unwrap();
         assert!(source.unlock().unwrap_err().to_string().contains("damaged"));
     }
 

@@ -1,6 +1,6 @@
 //! The store as a [`Provider`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -20,6 +20,11 @@ use crate::watch::Watcher;
 
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// What the store in `directory` is called, in audit records and wherever volumes and outages are told of.
+pub fn store_name(directory: &Path) -> String {
+    format!("secretfs:{}", directory.display())
+}
+
 /// The embedded store, read for workloads: `provider: secretfs`.
 #[derive(Debug)]
 pub struct EmbeddedStore(Arc<Shared>);
@@ -37,7 +42,7 @@ struct Shared {
 impl EmbeddedStore {
     /// The store in `directory`, opened with `root`. Nothing is touched before something is read.
     pub fn new(directory: PathBuf, root: RootKeySource) -> Self {
-        let name = format!("secretfs:{}", directory.display());
+        let name = store_name(&directory);
         let watcher = Mutex::new(Weak::new());
         let (reader, turns) = (Reader::new(directory, root), Turns::default());
         Self(Arc::new(Shared { name, reader, turns, watcher }))

@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use provider_store::Item;
+use provider_store::{Item, store_name};
 
 use super::PlaceArgs;
 use crate::audit::{Actor, Audit, Destination, Operation, Record, Resource};
@@ -45,8 +45,7 @@ impl PlaceArgs {
         let asked = Audit::to(self.audit_log.iter().cloned()).context("the audit log")?;
         let mut touched = Touched::default();
         let result = work(&mut touched);
-        // As the provider names it.
-        let store = format!("secretfs:{}", self.store.display());
+        let store = store_name(&self.store);
         let touched = touched.0.into_iter().map(|resource| resource.store(&store));
         let record = Record::new(operation, Actor::person()).resources(touched);
         let record = match &result {

@@ -1,7 +1,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use provider_store::{Ciphertext, Deleted, Item, Undeleted};
+use provider_store::{Ciphertext, Deleted, Item, Undeleted, store_name};
 use serde::Serialize;
 
 use super::{ItemArgs, PlaceArgs};
@@ -143,7 +143,7 @@ fn shown_by(place: &PlaceArgs, socket: &SocketArgs, item: &Item) -> Vec<Shown> {
     // That nobody mounts anything here is no failure.
     let heard = runtime.ok().and_then(|runtime| runtime.block_on(socket.volumes()).ok()).unwrap_or_default();
     heard.warn();
-    let store = format!("secretfs:{}", place.store.display());
+    let store = store_name(&place.store);
     let volumes = heard.volumes.into_iter().map(|served| served.volume);
     volumes.filter(|volume| shows(volume, &store, item)).map(Shown::of).collect()
 }

@@ -10,9 +10,6 @@ use crate::audit::Operation;
 use crate::commands::output::{OutputArgs, print};
 use crate::exit::{Failure, Outcome};
 
-/// Longest bundle that is read, in bytes: some ten thousand namespaces.
-const MAX_BUNDLE: u64 = 4 * 1024 * 1024;
-
 /// Put a value: a new version of an item, which volumes show at once
 ///
 /// The value comes from --file, from standard input, or is typed unseen if that is a terminal; never
@@ -97,7 +94,7 @@ fn seal(
 ) -> Result<Put, Failure> {
     let version = args.version.unwrap_or_else(version_by_clock);
     touched.item(item, Some(version));
-    let text = transfer::bounded(bundle, MAX_BUNDLE, "public bundle")?;
+    let text = transfer::bounded(bundle, Bundle::MAX_BYTES, "public bundle")?;
     let bundle = Bundle::from_json(&text).with_context(|| bundle.display().to_string())?;
     let service_accounts = accounts(args).unwrap_or(ServiceAccounts::Any);
     let record = bundle.seal(item, version, &service_accounts, &values(args)?)?;

@@ -1,6 +1,6 @@
 //! A writer of the database who wants to read what others put later.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 
 use provider::ErrorKind;
 use provider_store::{Anchor, Bundle, RootKeySource, Store};
@@ -83,6 +83,31 @@ fn a_public_half_that_others_may_write_or_that_is_none_counts_for_nothing() {
     std::fs::write(&public, "SFSPUB1 AAAA\n").unwrap();
     let damaged = store.open_as_writer().unwrap_err().to_string();
     assert!(damaged.contains("is no public half"), "{damaged}");
+}
+
+#[test]
+fn where_everybody_may_add_files_those_of_others_count_for_nothing() {
+    let store = Fixture::new();
+    let (public, stranger) = (store.root().public_file(), Some(65534));
+    let directory = public.parent().unwrap();
+    std::fs::set_permissions(directory, PermissionsExt::from_mode(0o1777)).unwrap();
+    assert!(store.open_as_writer().is_ok());
+    let link = directory.join("link");
+    symlink(&public, &link).unwrap();
+
+    lchown(&link, stranger, None).unwrap();
+    let nowhere = RootKeySource::File("/nonexistent/root.key".into());
+    let linked = Store::open(store.directory(), &Anchor::new(nowhere).with_public(Some(link)));
+    chown(&public, stranger, None).unwrap();
+    let of_another = store.open_as_writer();
+    chown(&public, Some(0), None).unwrap();
+    chown(directory, stranger, None).unwrap();
+    let in_anothers = store.open_as_writer();
+
+    for opened in [linked, of_another, in_anothers] {
+        let told = opened.unwrap_err().to_string();
+        assert!(told.contains("lies where others may write (mode 1777)"), "{told}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A writer of the database who wants an earlier state back: it is authentic, and out of date.
 
 use provider::{Error, ErrorKind};
-use provider_store::{Anchor, Store};
+use provider_store::{Anchor, Ciphertext, EmbeddedStore, RootKeySource, Store};
 use rusqlite::Connection;
 
 use crate::fixture::{Fixture, KEPT, item, kind, one, only, read};
@@ -9,6 +9,8 @@ use crate::fixture::{Fixture, KEPT, item, kind, one, only, read};
 const TABLES: [&str; 7] = ["contents", "versions", "items", "namespaces", "store", "checkpoints", "purges"];
 /// All but what the root key signed.
 const ROWS: [&str; 3] = ["contents", "versions", "items"];
+/// Takes away what the root key signed, so that an older secretfs might have made the store.
+const UNSIGNED: &str = "DROP TABLE checkpoints; DROP TABLE purges; PRAGMA user_version = 1";
 
 /// The state of a store, as a writer of its database may keep it.
 struct Kept(tempfile::NamedTempFile);
@@ -135,6 +137,57 @@ fn a_row_that_vanished_without_a_deletion_mark_is_denied() {
     }
 }
 
+/// Takes the newest version out of the way of the one before, as one that was deleted and had other keys.
+const MISNAMED: [&str; 3] = [
+    "UPDATE versions SET deleted = 1 WHERE version = 2; DELETE FROM contents WHERE version = 2",
+    "UPDATE versions SET deleted = 1, sealed_key = NULL WHERE version = 2;
+     UPDATE contents SET key = 'other', sealed = NULL WHERE version = 2",
+    "UPDATE versions SET deleted = 1 WHERE version = 2; UPDATE contents SET key = 'other' WHERE version = 2",
+];
+
+#[test]
+fn a_deletion_that_hides_which_keys_a_version_had_does_not_bring_back_the_version_before() {
+    for attack in MISNAMED {
+        let store = Fixture::new();
+        store.owner().put(&item("shop", "api"), None, &one("one")).unwrap();
+        store.owner().put(&item("shop", "api"), None, &one("two")).unwrap();
+        let running = store.provider();
+        read(&running, "shop", "a", "item: api").unwrap();
+
+        edit(&store, attack);
+
+        rolled_back(read(&running, "shop", "a", "item: api"));
+        rolled_back(store.read("shop", "a", "item: api"));
+        // Who signs next does not take the names that are there for those that were.
+        store.owner().put(&item("shop", "db"), None, &one("another")).unwrap();
+        rolled_back(read(&running, "shop", "a", "item: api"));
+        rolled_back(store.read("shop", "a", "item: api"));
+        store.owner().undelete(&item("shop", "api"), Some(2)).unwrap_err();
+    }
+}
+
+#[test]
+fn the_keys_of_a_deleted_version_that_was_read_and_not_signed_are_known_too() {
+    for attack in MISNAMED {
+        let store = Fixture::new();
+        let api = item("shop", "api");
+        store.put(&api, "one");
+        store.put(&api, "two");
+        store.store().delete(&api, Some(2), KEPT).unwrap();
+        let running = store.provider();
+        assert_eq!(kind(read(&running, "shop", "a", "item: api")), ErrorKind::Revoked);
+
+        edit(&store, attack);
+
+        rolled_back(read(&running, "shop", "a", "item: api"));
+        rolled_back(store.read("shop", "a", "item: api"));
+        assert_eq!(
+            store.open_as_owner().unwrap().put(&api, None, &one("three")).unwrap_err().kind(),
+            ErrorKind::Denied
+        );
+    }
+}
+
 #[test]
 fn a_deletion_mark_of_anybody_who_may_write_is_honoured() {
     let store = Fixture::new();
@@ -181,6 +234,22 @@ fn newer_puts_without_the_root_key_are_read_and_remembered() {
     rolled_back(read(&running, "shop", "a", "item: api"));
     rolled_back(store.read("shop", "a", "item: api"));
     assert!(store.owner().put(&api, None, &one("three")).is_err());
+}
+
+#[test]
+fn a_right_that_a_newer_version_took_away_does_not_come_back_for_who_was_refused() {
+    let store = Fixture::new();
+    let api = item("shop", "api");
+    store.put(&api, "one");
+    let earlier = Kept::of(&store);
+    store.put_for(&api, "two", only(&["web"]));
+    let running = store.provider();
+    assert_eq!(kind(read(&running, "shop", "job", "item: api")), ErrorKind::Denied);
+
+    earlier.put_back(&store, &TABLES);
+
+    rolled_back(read(&running, "shop", "job", "item: api"));
+    rolled_back(store.read("shop", "job", "item: api"));
 }
 
 #[test]
@@ -279,7 +348,7 @@ fn a_restore_without_the_root_key_is_refused() {
 
 /// Makes a store what an older secretfs left.
 fn of_the_past(store: &Fixture) {
-    edit(store, "DROP TABLE checkpoints; DROP TABLE purges; PRAGMA user_version = 1");
+    edit(store, UNSIGNED);
     for file in [store.root().mark_file(), store.root().public_file()] {
         std::fs::remove_file(file).ok();
     }
@@ -328,11 +397,127 @@ fn a_store_that_has_the_form_before_again_was_rolled_back() {
     let running = store.provider();
     read(&running, "shop", "a", "item: api").unwrap();
 
-    edit(&store, "DROP TABLE checkpoints; DROP TABLE purges; PRAGMA user_version = 1");
+    edit(&store, UNSIGNED);
 
     rolled_back(read(&running, "shop", "a", "item: api"));
     rolled_back(store.read("shop", "a", "item: api"));
     assert!(store.open_as_owner().unwrap_err().to_string().contains("was rolled back"));
+}
+
+#[test]
+fn a_store_that_has_the_form_before_again_is_refused_without_waiting_for_a_turn() {
+    let store = Fixture::new();
+    store.owner().put(&item("shop", "api"), None, &one("one")).unwrap();
+    edit(&store, UNSIGNED);
+    let queue = std::fs::File::open(store.directory().join("queue.lock")).unwrap();
+    queue.lock().unwrap();
+
+    rolled_back(store.read("shop", "a", "item: api"));
+    assert!(store.open_as_owner().unwrap_err().to_string().contains("was rolled back"));
+}
+
+/// A second host's root key, beside which there is no mark.
+fn second_root(store: &Fixture) -> (tempfile::TempDir, RootKeySource) {
+    let keys = tempfile::tempdir().unwrap();
+    let root = RootKeySource::beside(keys.path());
+    std::fs::copy(store.root_file(), keys.path().join("root.key")).unwrap();
+    (keys, root)
+}
+
+#[test]
+fn what_a_host_signs_that_never_saw_the_newest_state_is_refused_by_who_did() {
+    for is_of_the_past in [true, false] {
+        let store = Fixture::new();
+        let api = item("shop", "api");
+        store.owner().put(&api, None, &one("one")).unwrap();
+        let earlier = Kept::of(&store);
+        store.owner().put(&api, None, &one("two")).unwrap();
+        let running = store.provider();
+        assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
+        earlier.put_back(&store, &TABLES);
+        if is_of_the_past {
+            edit(&store, UNSIGNED);
+        }
+        let (_keys, second) = second_root(&store);
+
+        let mut other = Store::open(store.directory(), &Anchor::new(second)).unwrap();
+        other.put(&item("shop", "db"), None, &one("signed anew")).unwrap();
+
+        rolled_back(read(&running, "shop", "a", "item: api"));
+        rolled_back(read(&running, "shop", "a", "item: db"));
+        Store::accept_older(store.directory(), &Anchor::new(store.root())).unwrap();
+        assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "one");
+    }
+}
+
+#[test]
+fn who_read_a_store_does_not_sign_what_has_the_form_before_again() {
+    let store = Fixture::new();
+    let api = item("shop", "api");
+    store.owner().put(&api, None, &one("one")).unwrap();
+    let earlier = Kept::of(&store);
+    store.owner().put(&api, None, &one("two")).unwrap();
+    // The reader has the root key, and cannot write beside it.
+    let (_keys, second) = second_root(&store);
+    std::fs::create_dir(second.mark_file().with_extension("mark.lock")).unwrap();
+    let running = EmbeddedStore::new(store.directory().to_owned(), second);
+    assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
+
+    // Another file, which is opened anew.
+    Connection::open(earlier.0.path()).unwrap().execute_batch(UNSIGNED).unwrap();
+    for file in ["store.db-wal", "store.db-shm"] {
+        std::fs::remove_file(store.directory().join(file)).unwrap();
+    }
+    std::fs::copy(earlier.0.path(), store.directory().join("next.db")).unwrap();
+    std::fs::rename(store.directory().join("next.db"), store.directory().join("store.db")).unwrap();
+
+    rolled_back(read(&running, "shop", "a", "item: api"));
+    assert!(store.open_as_writer().unwrap_err().to_string().contains("has the form of an older secretfs"));
+}
+
+#[test]
+fn who_saw_a_checkpoint_follows_deletions_that_were_undone_and_restores() {
+    let store = Fixture::new();
+    let (api, anchor) = (item("shop", "api"), Anchor::new(store.root()));
+    store.owner().put(&api, None, &one("one")).unwrap();
+    let backup = Kept::of(&store);
+    store.owner().put(&api, None, &one("two")).unwrap();
+    let running = store.provider();
+    for _ in 0..2 {
+        store.owner().delete(&api, Some(2), KEPT).unwrap();
+        assert_eq!(kind(read(&running, "shop", "a", "item: api")), ErrorKind::Revoked);
+        store.owner().undelete(&api, Some(2)).unwrap();
+        assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
+        store.owner().rotate_namespaces(None).unwrap();
+        assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
+    }
+    store.owner().delete(&api, Some(2), Ciphertext::Destroyed).unwrap();
+    assert_eq!(kind(read(&running, "shop", "a", "item: api")), ErrorKind::Revoked);
+
+    backup.put_back(&store, &TABLES);
+    Store::accept_older(store.directory(), &anchor).unwrap();
+    store.owner().put(&item("shop", "db"), None, &one("signed after the restore")).unwrap();
+
+    assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "one");
+}
+
+#[test]
+fn a_deletion_in_the_mark_is_not_undone_by_who_read_before_it() {
+    let store = Fixture::new();
+    let (api, db) = (item("shop", "api"), item("shop", "db"));
+    store.put(&api, "one");
+    store.put(&db, "another");
+    let earlier = Kept::of(&store);
+    let running = store.provider();
+    read(&running, "shop", "a", "item: api").unwrap();
+    store.store().delete(&api, None, KEPT).unwrap();
+    assert_eq!(kind(store.read("shop", "a", "item: api")), ErrorKind::Revoked);
+
+    // It writes down all that it saw, the item as it was as well.
+    read(&running, "shop", "a", "item: db").unwrap();
+
+    earlier.put_back(&store, &ROWS);
+    rolled_back(store.read("shop", "a", "item: api"));
 }
 
 #[test]
