@@ -28,16 +28,21 @@ pub struct Held {
     pub reading: Reading,
     /// When it had answered.
     pub at: Instant,
-    /// Where in the refresh interval it is due again: 0.85 to 1.15 of it. One
-    /// number for all volumes that share the reading, so that they refresh together.
+    /// Where in the refresh interval it is due again: 0.7 to 1 of it, for a class says how old a reading may grow.
+    /// One number for all volumes that share the reading, so that they refresh together.
     pub spread: f64,
 }
 
 impl Held {
     /// A reading made now.
     pub fn now(reading: Reading) -> Arc<Self> {
-        Arc::new(Self { reading, at: Instant::now(), spread: 0.85 + 0.3 * fastrand::f64() })
+        Arc::new(Self { reading, at: Instant::now(), spread: spread() })
     }
+}
+
+/// Which share of its interval something waits, so that not everybody comes back at once: never more than all of it.
+pub fn spread() -> f64 {
+    0.7 + 0.3 * fastrand::f64()
 }
 
 /// What asking an entry gave.

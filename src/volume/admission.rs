@@ -1,9 +1,10 @@
 //! Whose turn it is: fair between namespaces, and between the places that each of them goes to.
 //!
 //! A turn is held while a store is waited for, or while a volume is mounted. Nobody can take all turns: who has
-//! some gets one more only while more than that are free. What is kept for namespaces is shared out the same way. So it is for a namespace among all namespaces, for a
+//! some gets one more only while more than that are free. So it is for a namespace among all namespaces, for a
 //! namespace among those at one place, and for a place among those of one namespace. Whoever hangs at a store that
-//! never answers leaves room for every other namespace, and for his own other stores.
+//! never answers leaves room for every other namespace, and for his own other stores. What is kept for namespaces is
+//! shared out the same way.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

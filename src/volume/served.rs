@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::mode::Mounted;
+use crate::readings::spread;
 use crate::snapshot::Snapshot;
 use crate::volume::content::{Assembled, Content};
 use crate::volume::freshness::Notice;
@@ -475,7 +476,7 @@ impl Served {
                 let most = FIRST_PAUSE.saturating_mul(1 << self.failures.min(5)).min(LONGEST_PAUSE);
                 Span::from(most).times(0.1 + 0.9 * fastrand::f64())
             }
-            _ => refresh.times(0.85 + 0.3 * fastrand::f64()),
+            _ => refresh.times(spread()),
         };
         // A second more than asked for, spread out, so that not everybody comes back at once.
         let asked = error.wait().map(|wait| Span::from(wait).plus(Span::from_secs(1).times(fastrand::f64())));

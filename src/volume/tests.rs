@@ -28,7 +28,7 @@ mod starting;
 mod upkeep;
 
 const REFRESH: Duration = Duration::from_secs(60);
-/// One refresh interval with the most that jitter adds.
+/// One refresh interval, and time for what follows.
 const ROUND: Duration = Duration::from_secs(70);
 
 struct Node {
@@ -243,8 +243,8 @@ async fn thirty_volumes_of_one_identity_cost_one_login_and_one_read_per_object_a
     let intervals = 20;
     sleep(REFRESH * intervals).await;
     let rounds = node.store.reads() / 2;
-    // Between 0.85 and 1.15 of the interval each.
-    assert!((17..=24).contains(&rounds), "{rounds} rounds in {intervals} intervals");
+    // Between 0.7 and 1 of the interval each.
+    assert!((20..=29).contains(&rounds), "{rounds} rounds in {intervals} intervals");
     assert_eq!(node.store.0.lock().unwrap().logins, 1);
 }
 
@@ -382,7 +382,7 @@ async fn a_revoked_object_goes_after_two_polls_thirty_seconds_apart_and_comes_ba
     let revoked = Instant::now();
     node.file_becomes("a", None).await;
     let waited = revoked.elapsed();
-    assert!(waited > Duration::from_secs(80) && waited < Duration::from_secs(105), "{waited:?}");
+    assert!(waited > Duration::from_secs(70) && waited < Duration::from_secs(100), "{waited:?}");
     assert_eq!(node.file("b").as_deref(), Some("1"));
 
     node.store.say("a", Say::Value("2"));

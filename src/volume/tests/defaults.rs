@@ -88,9 +88,9 @@ async fn the_default_interval_is_the_administrators() {
     let node = serving_under(rotating(Rotation::Every(Duration::from_secs(600)))).await;
 
     node.store.say("a", Say::Value("2"));
-    sleep(Duration::from_secs(500)).await;
+    sleep(Duration::from_secs(400)).await;
     assert_eq!(node.file("a").as_deref(), Some("1"));
-    sleep(Duration::from_secs(200)).await;
+    sleep(Duration::from_secs(210)).await;
     assert_eq!(node.file("a").as_deref(), Some("2"));
 }
 
