@@ -83,6 +83,7 @@ pub struct Metrics {
     lease_ends: Family<ByProviderAndOutcome, Counter>,
     insecure_stores: Family<ByState, Counter>,
     volumes: Gauge,
+    tasks: Gauge,
     secret_bytes: Gauge,
     staleness: Gauge<f64, AtomicU64>,
     registered: Gauge,
@@ -117,6 +118,7 @@ impl Default for Metrics {
             lease_ends: Family::default(),
             insecure_stores: Family::default(),
             volumes: Gauge::default(),
+            tasks: Gauge::default(),
             secret_bytes: Gauge::default(),
             staleness: Gauge::default(),
             registered: Gauge::default(),
@@ -215,6 +217,11 @@ impl Metrics {
     }
 
     fn register_process(&self, registry: &mut Registry) {
+        registry.register(
+            "tasks",
+            "Tasks of this process: what does not go down again with its volumes leaks",
+            self.tasks.clone(),
+        );
         registry.register(
             "registration_state",
             "Whether kubelet has taken this driver's registration (1) or not (0)",
@@ -363,6 +370,11 @@ impl Metrics {
         self.secret_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
+    /// How many tasks the process has now.
+    pub fn set_tasks(&self, tasks: usize) {
+        self.tasks.set(gauge(tasks));
+    }
+
     /// How old the oldest unconfirmed object is now.
     pub fn set_staleness(&self, oldest: Duration) {
         self.staleness.set(oldest.as_secs_f64());
@@ -454,6 +466,7 @@ mod tests {
             metrics.withdrawn(Withdrawal::Revoked, 2);
             metrics.task_restarted();
             metrics.set_volumes(3, 4096);
+            metrics.set_tasks(17);
             metrics.set_staleness(Duration::from_millis(1500));
             metrics.store_call(Provider::Vault, None, Duration::from_millis(250));
             metrics.store_call(Provider::Vault, Some(ErrorKind::Denied), Duration::from_millis(250));

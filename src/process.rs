@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
 use rustix::process::{Resource, Rlimit};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -264,6 +265,7 @@ impl Gauges {
         let states = self.volumes.states();
         let bytes = states.values().map(|state| state.bytes).sum();
         self.metrics.set_volumes(states.len(), bytes);
+        self.metrics.set_tasks(Handle::current().metrics().num_alive_tasks());
         let now = Instant::now();
         let confirmed =
             states.values().filter(|state| state.is_kept_fresh).filter_map(|state| state.confirmed).min();

@@ -10,6 +10,7 @@
 
 mod audited;
 mod canary;
+mod chaos;
 mod check;
 mod commands;
 mod confined;
