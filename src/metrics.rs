@@ -11,7 +11,7 @@ mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -80,6 +80,7 @@ pub struct Metrics {
     breakers: Breakers,
     withdrawals: Family<ByReason, Counter>,
     task_restarts: Counter,
+    watch_restarts: Family<ByProvider, Counter>,
     lease_ends: Family<ByProviderAndOutcome, Counter>,
     insecure_stores: Family<ByState, Counter>,
     volumes: Gauge,
@@ -115,6 +116,7 @@ impl Default for Metrics {
             breakers: Breakers::default(),
             withdrawals: Family::default(),
             task_restarts: Counter::default(),
+            watch_restarts: Family::default(),
             lease_ends: Family::default(),
             insecure_stores: Family::default(),
             volumes: Gauge::default(),
@@ -173,6 +175,11 @@ impl Metrics {
             "volume_task_restarts",
             "Tasks of volumes that ended by themselves, and were begun anew",
             self.task_restarts.clone(),
+        );
+        registry.register(
+            "watch_restarts",
+            "Watches of stores that ended by themselves, and were begun anew",
+            self.watch_restarts.clone(),
         );
         registry.register("volumes", "Volumes that are mounted", self.volumes.clone());
         registry.register_with_unit(
@@ -281,6 +288,12 @@ impl Metrics {
     /// The task of a volume ended by itself, and was begun anew.
     pub fn task_restarted(&self) {
         self.task_restarts.inc();
+    }
+
+    /// So many watches of a store ended by themselves so far, and were begun anew.
+    pub fn set_watch_restarts(&self, provider: Provider, restarts: u64) {
+        let label = ByProvider { provider: provider.label() };
+        self.watch_restarts.get_or_create(&label).inner().store(restarts, Ordering::Relaxed);
     }
 
     /// How long a refresh took, whatever came of it.
@@ -465,6 +478,8 @@ mod tests {
             metrics.secret_sync(Syncing::Refused);
             metrics.withdrawn(Withdrawal::Revoked, 2);
             metrics.task_restarted();
+            metrics.set_watch_restarts(Provider::Vault, 2);
+            metrics.set_watch_restarts(Provider::Vault, 3);
             metrics.set_volumes(3, 4096);
             metrics.set_tasks(17);
             metrics.set_staleness(Duration::from_millis(1500));

@@ -22,7 +22,7 @@ use crate::admin::socket::{self, AdminSocket};
 use crate::audit::{Audit, Destination};
 use crate::class::Classes;
 use crate::exit::Outcome;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::mode::Tmpfs;
 use crate::mounter::Mounter;
 use crate::providers::{ProviderArgs, Providers};
@@ -272,6 +272,9 @@ impl Gauges {
         self.metrics.set_staleness(confirmed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
         let breakers = self.volumes.parts().stores.breakers();
         self.metrics.set_breakers(breakers.closed, &breakers.open);
+        for (provider, restarts) in self.volumes.parts().providers.watch_restarts() {
+            self.metrics.set_watch_restarts(metrics::Provider::of(provider), restarts);
+        }
     }
 }
 

@@ -57,6 +57,12 @@ impl Providers {
         None
     }
 
+    /// How often watches of those that are built in ended by themselves and were begun anew, by one of its names each.
+    pub fn watch_restarts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let firsts = self.built_in.iter().filter(|(name, provider)| provider.names().first() == Some(*name));
+        firsts.map(|(name, provider)| (*name, provider.watch_restarts()))
+    }
+
     /// The names of those that are built in, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.built_in.keys().copied()

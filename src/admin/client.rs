@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::line::{read_line, write_line};
 use super::{Refreshed, Reply, Request, VolumeStatus, WaitingStatus, Which};
@@ -95,14 +95,31 @@ pub async fn waiting(socket: &Path) -> Result<Vec<WaitingStatus>, Error> {
     Ok(ask(socket, &Request::Waiting, TELLING).await?.into_iter().filter_map(waiting).collect())
 }
 
-/// Has the process behind `socket` refresh `which` of its volumes. Empty if it has none of them.
+/// Has the process behind `socket` refresh `which` of its volumes. Empty if it has none of them. It may take long
+/// for that, as long as it goes on answering others.
 ///
 /// # Errors
 ///
-/// Nobody answers there, or refuses.
+/// Nobody answers there, or refuses, or the process stops answering while it is waited for.
 pub async fn refresh(socket: &Path, which: Which) -> Result<Vec<Refreshed>, Error> {
     let refreshed = |reply| if let Reply::Refreshed(volume) = reply { Some(volume) } else { None };
-    Ok(ask(socket, &Request::Refresh(which), ASKING).await?.into_iter().filter_map(refreshed).collect())
+    let request = Request::Refresh(which);
+    let replies = tokio::select! {
+        replies = ask(socket, &request, ASKING) => replies?,
+        silent = silence(socket) => return Err(silent),
+    };
+    Ok(replies.into_iter().filter_map(refreshed).collect())
+}
+
+/// Asks the process behind `socket` again and again for what takes it no time, until it does not answer within
+/// [`TELLING`].
+async fn silence(socket: &Path) -> Error {
+    loop {
+        sleep(TELLING).await;
+        if let Err(silent @ Error::Silent { .. }) = ask(socket, &Request::Waiting, TELLING).await {
+            return silent;
+        }
+    }
 }
 
 /// Process id of who listens at `socket`, as the kernel vouches for it; `None` in another pid namespace.

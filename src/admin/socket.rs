@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,8 +24,10 @@ pub const DIRECTORY: &str = "/run/secretfs/admin";
 /// How the names of sockets of `secretfs mount` begin.
 pub const MOUNT: &str = "mount-";
 
-/// Connections that are talked to at a time; others wait to be accepted.
+/// Connections that are talked to at a time, but for those whose refresh is waited for; others wait to be accepted.
 const MOST_CONNECTIONS: usize = 8;
+/// Refreshes that are waited for at a time; others are refused.
+const MOST_REFRESHES: usize = 32;
 /// How long a request, one line, may take to arrive: less than who asks waits, so that silent connections keep nobody out.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// How long an answer may take to make: longer than the deadlines of store calls.
@@ -69,15 +73,14 @@ impl AdminSocket {
 
     /// Answers until `shutdown`, then lets conversations end for a few seconds.
     pub async fn serve(self, admin: Arc<dyn Admin>, shutdown: CancellationToken) {
-        let mut conversations = JoinSet::new();
+        let (mut conversations, room) = (JoinSet::new(), Room::default());
         loop {
-            let room = conversations.len() < MOST_CONNECTIONS;
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(_) = conversations.join_next() => {}
-                accepted = self.listener.accept(), if room => match accepted {
+                (accepted, place) = self.accept(&room) => match accepted {
                     Ok((stream, _)) => {
-                        conversations.spawn(converse(stream, Arc::clone(&admin)));
+                        conversations.spawn(converse(stream, Arc::clone(&admin), room.clone(), place));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the admin socket cannot accept");
@@ -91,6 +94,38 @@ impl AdminSocket {
         if timeout(DRAIN_DEADLINE, drained).await.is_err() {
             conversations.shutdown().await;
         }
+    }
+}
+
+impl AdminSocket {
+    /// The next connection, once there is a place for it.
+    async fn accept(&self, room: &Room) -> (io::Result<(UnixStream, SocketAddr)>, Option<Place>) {
+        // Nobody closes the semaphore.
+        let place = Arc::clone(&room.connections).acquire_owned().await.ok();
+        (self.listener.accept().await, place)
+    }
+}
+
+/// How many are talked to.
+#[derive(Debug, Clone)]
+struct Room {
+    connections: Arc<Semaphore>,
+    /// Apart, so that who waits for stores keeps nobody from being told something at once.
+    refreshes: Arc<Semaphore>,
+}
+
+type Place = OwnedSemaphorePermit;
+
+impl Default for Room {
+    fn default() -> Self {
+        let of = |most| Arc::new(Semaphore::new(most));
+        Self { connections: of(MOST_CONNECTIONS), refreshes: of(MOST_REFRESHES) }
+    }
+}
+
+impl Room {
+    fn of_a_refresh(&self) -> Option<Place> {
+        Arc::clone(&self.refreshes).try_acquire_owned().ok()
     }
 }
 
@@ -115,9 +150,9 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn converse(stream: UnixStream, admin: Arc<dyn Admin>) {
+async fn converse(stream: UnixStream, admin: Arc<dyn Admin>, room: Room, place: Option<Place>) {
     let told = match stream.peer_cred() {
-        Ok(peer) if may_ask(peer.uid()) => answer(stream, admin.as_ref()).await,
+        Ok(peer) if may_ask(peer.uid()) => answer(stream, admin.as_ref(), &room, place).await,
         Ok(peer) => refuse(stream, peer.uid()).await,
         Err(error) => Err(error),
     };
@@ -138,12 +173,24 @@ async fn refuse(mut stream: UnixStream, uid: u32) -> io::Result<()> {
     reply(&mut stream, &[Reply::Error(reason)]).await
 }
 
-async fn answer(mut stream: UnixStream, admin: &dyn Admin) -> io::Result<()> {
-    let replies = match request(&mut stream).await {
-        Ok(request) => replies(admin, &request).await,
+async fn answer(
+    mut stream: UnixStream,
+    admin: &dyn Admin,
+    room: &Room,
+    mut place: Option<Place>,
+) -> io::Result<()> {
+    let asked = request(&mut stream).await;
+    if let Ok(Request::Refresh(_)) = asked {
+        place = room.of_a_refresh();
+    }
+    let replies = match asked {
+        Ok(request) if place.is_some() => replies(admin, &request).await,
+        Ok(_) => vec![Reply::Error(format!("{MOST_REFRESHES} refreshes are waited for already; try again"))],
         Err(error) => vec![Reply::Error(format!("the request was not understood: {error}"))],
     };
-    reply(&mut stream, &replies).await
+    let told = reply(&mut stream, &replies).await;
+    drop(place);
+    told
 }
 
 async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Request> {
@@ -185,7 +232,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::admin::client::{refresh, sockets, status, waiting};
+    use crate::admin::client::{self, refresh, sockets, status, waiting};
     use crate::admin::{ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which, samples};
 
     struct OneVolume;
@@ -227,11 +274,15 @@ mod tests {
     }
 
     fn running() -> Running {
+        serving(OneVolume)
+    }
+
+    fn serving(admin: impl Admin + 'static) -> Running {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin/node.sock");
         let shutdown = CancellationToken::new();
         let socket = AdminSocket::bind(&path).unwrap();
-        let server = tokio::spawn(socket.serve(Arc::new(OneVolume), shutdown.clone()));
+        let server = tokio::spawn(socket.serve(Arc::new(admin), shutdown.clone()));
         Running { directory, path, shutdown, server }
     }
 
@@ -272,6 +323,56 @@ mod tests {
 
         assert_eq!(refreshed[0].changed, [format!("{class:?}")]);
         running.stop().await;
+    }
+
+    /// Its refreshes never come to an end.
+    struct Hangs;
+
+    #[async_trait::async_trait]
+    impl Admin for Hangs {
+        async fn status(&self) -> Vec<VolumeStatus> {
+            vec![volume()]
+        }
+
+        async fn waiting(&self) -> Vec<WaitingStatus> {
+            Vec::new()
+        }
+
+        async fn refresh(&self, _which: &Which) -> Vec<Refreshed> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn however_many_refreshes_are_waited_for_the_process_answers_others_and_they_are_bounded() {
+        let running = serving(Hangs);
+        let mut refreshes = JoinSet::new();
+        for _ in 0..=MOST_REFRESHES {
+            let path = running.path.clone();
+            refreshes.spawn(async move { refresh(&path, Which::All).await });
+        }
+
+        let refused = refreshes.join_next().await.unwrap().unwrap().unwrap_err();
+        let told = status(&running.path).await;
+
+        assert!(refused.to_string().contains("refreshes are waited for already"), "{refused}");
+        assert!(told.is_ok(), "{told:?}");
+        refreshes.shutdown().await;
+        running.stop().await;
+    }
+
+    /// A process that takes a refresh and then answers nobody any more.
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_stops_answering_during_a_refresh_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.sock");
+        let _stopped = UnixListener::bind(&path).unwrap();
+        let begun = tokio::time::Instant::now();
+
+        let silent = refresh(&path, Which::All).await.unwrap_err();
+
+        assert!(matches!(silent, client::Error::Silent { .. }), "{silent}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

@@ -56,7 +56,7 @@ impl WatchedClasses {
     ///
     /// It is no directory that can be watched.
     pub fn directory(directory: impl Into<PathBuf>) -> io::Result<(Arc<Self>, Watch)> {
-        Self::open(Source::Directory(directory.into()))
+        Self::open(Source::Directory(directory.into()), || {})
     }
 
     /// The classes of one file, and what keeps them current.
@@ -65,17 +65,18 @@ impl WatchedClasses {
     ///
     /// Its directory cannot be watched. The file itself may be broken or missing: see [`problems`](Self::problems).
     pub fn file(file: impl Into<PathBuf>) -> io::Result<(Arc<Self>, Watch)> {
-        Self::open(Source::File(file.into()))
+        Self::open(Source::File(file.into()), || {})
     }
 
-    fn open(source: Source) -> io::Result<(Arc<Self>, Watch)> {
+    /// Does `between` once the files are listened to and before they are read, so that nothing falls between.
+    fn open(source: Source, between: impl FnOnce()) -> io::Result<(Arc<Self>, Watch)> {
         let events = Inotify::init()?;
         let watches = events.watches();
         let events = events.into_event_stream([0; EVENT_BYTES])?;
         let classes = Arc::new(Self { state: RwLock::default(), changes: watch::Sender::new(0) });
         let mut watch = Watch { classes: Arc::clone(&classes), source, watches, events, attached: true };
-        // Before the first reading, so that no change falls between.
         watch.attach()?;
+        between();
         classes.take(Scan::default().next(&watch.source));
         Ok((classes, watch))
     }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde::Serialize;
 
 use super::output::{OutputArgs, count};
-use super::running::{Heard, SocketArgs};
+use super::running::{Heard, Silent, SocketArgs};
 use crate::admin::{Refreshed, Which, client};
 use crate::exit::{Failure, Outcome};
 
@@ -50,9 +50,12 @@ impl FromStr for Class {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Answer {
     refreshed: Vec<Refreshed>,
+    /// Processes that stopped answering before they were done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silent: Vec<Silent>,
 }
 
 /// Runs it.
@@ -64,20 +67,33 @@ pub async fn run(args: RefreshArgs) -> Outcome {
     let heard = args.socket.volumes().await?;
     // A volume that was found is refreshed in full, whoever else does not answer.
     let everybody = if args.which.volume.is_some() { Ok(()) } else { heard.verdict() };
-    let mut answer = Answer { refreshed: Vec::new() };
-    for refreshed in join_all(orders(&args.which, heard)?.into_iter().map(order)).await {
+    let told = join_all(orders(&args.which, heard)?.into_iter().map(order)).await;
+    let answer = gather(told)?;
+    answer.silent.iter().for_each(Silent::warn);
+    args.output.print(&answer, text)?;
+    verdict(&args.which, &answer).and(everybody)
+}
+
+type Ordered = (PathBuf, Result<Vec<Refreshed>, client::Error>);
+
+async fn order((socket, which): (PathBuf, Which)) -> Ordered {
+    let refreshed = client::refresh(&socket, which).await;
+    (socket, refreshed)
+}
+
+fn gather(told: Vec<Ordered>) -> Result<Answer, Failure> {
+    let mut answer = Answer::default();
+    for (socket, refreshed) in told {
         match refreshed {
             // It has ended since it was asked.
             Err(error) if error.is_nobody() => {}
+            Err(client::Error::Silent { process, .. }) => {
+                answer.silent.push(Silent::new(process, socket));
+            }
             refreshed => answer.refreshed.extend(refreshed?),
         }
     }
-    args.output.print(&answer, |answer| text(&answer.refreshed))?;
-    verdict(&args.which, &answer.refreshed).and(everybody)
-}
-
-async fn order((socket, which): (PathBuf, Which)) -> Result<Vec<Refreshed>, client::Error> {
-    client::refresh(&socket, which).await
+    Ok(answer)
 }
 
 /// Which process is told to refresh what: those only that answered just now, for a refresh is waited for.
@@ -94,8 +110,8 @@ fn orders(which: &WhichArgs, heard: Heard) -> Result<Vec<(PathBuf, Which)>, Fail
     Ok(heard.answered.into_iter().map(|socket| (socket, which.clone())).collect())
 }
 
-fn verdict(which: &WhichArgs, refreshed: &[Refreshed]) -> Outcome {
-    if refreshed.iter().any(|volume| volume.error.is_some()) {
+fn verdict(which: &WhichArgs, Answer { refreshed, silent }: &Answer) -> Outcome {
+    if !silent.is_empty() || refreshed.iter().any(|volume| volume.error.is_some()) {
         return Err(Failure::Told);
     }
     match &which.class {
@@ -108,8 +124,8 @@ fn verdict(which: &WhichArgs, refreshed: &[Refreshed]) -> Outcome {
     }
 }
 
-fn text(refreshed: &[Refreshed]) -> String {
-    if refreshed.is_empty() {
+fn text(Answer { refreshed, silent }: &Answer) -> String {
+    if refreshed.is_empty() && silent.is_empty() {
         return "No volumes are mounted.\n".to_owned();
     }
     refreshed.iter().map(line).collect()

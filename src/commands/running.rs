@@ -52,9 +52,7 @@ pub(super) struct Heard {
 impl Heard {
     /// Tells of the processes that did not answer.
     pub(super) fn warn(&self) {
-        for silent in &self.silent {
-            outlet::complain(&format!("secretfs: {silent}\n"));
-        }
+        self.silent.iter().for_each(Silent::warn);
     }
 
     /// The volumes that `text` means; where none does, who might have it and does not answer.
@@ -75,6 +73,16 @@ impl Heard {
     /// An answer is whole only if everybody gave it.
     pub(super) fn verdict(&self) -> Outcome {
         if self.silent.is_empty() { Ok(()) } else { Err(Failure::Told) }
+    }
+}
+
+impl Silent {
+    pub(super) fn new(process: Option<i32>, socket: PathBuf) -> Self {
+        Self { process, target: target_of(&socket), socket }
+    }
+
+    pub(super) fn warn(&self) {
+        outlet::complain(&format!("secretfs: {self}\n"));
     }
 }
 
@@ -129,7 +137,7 @@ impl SocketArgs {
                     heard.answered.push(socket);
                 }
                 Err(client::Error::Silent { process, .. }) => {
-                    heard.silent.push(Silent { process, target: target_of(&socket), socket });
+                    heard.silent.push(Silent::new(process, socket));
                 }
                 Err(error) if error.is_nobody() => continue,
                 Err(error) => return Err(error.into()),

@@ -2,10 +2,9 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::FutureExt as _;
-use provider::{Span, Workload};
+use provider::{Pauses, Workload};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -16,13 +15,6 @@ use crate::volume::served::{Order, Served, Writing};
 use crate::volume::site::VolumeSite;
 use crate::volume::status::VolumeState;
 use crate::volume::{Publish, blocking};
-
-/// Pause before the first new beginning; doubled with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause before a new beginning.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A task that went on for so long after it was begun anew begins the count again.
-const LASTED: Duration = Duration::from_secs(600);
 
 /// What people read of a volume whose task ended, until its store was read again.
 pub(super) const ENDED: &str = "the task that refreshes this volume ended by itself, which is a fault of secretfs; \
@@ -97,21 +89,18 @@ pub(super) async fn keep(
     stop: CancellationToken,
 ) -> Served {
     let remains = served.remains();
-    let (mut next, mut pause, mut begun) = (served, Span::from(FIRST_PAUSE), Instant::now());
+    let (mut next, mut pauses, mut begun) = (served, Pauses::default(), Instant::now());
     loop {
         // A panic's message may hold anything, and is not told.
         if let Ok(stopped) = AssertUnwindSafe(next.run(&mut orders, &stop)).catch_unwind().await {
             return stopped;
         }
-        if begun.elapsed() > LASTED {
-            pause = Span::from(FIRST_PAUSE);
-        }
+        let pause = pauses.after(begun.elapsed());
         next = remains.begin_anew().await;
         tokio::select! {
             () = stop.cancelled() => return next,
-            () = sleep(pause.get()) => {}
+            () = sleep(pause) => {}
         }
-        pause = pause.times(2.0).min(LONGEST_PAUSE.into());
         begun = Instant::now();
     }
 }

@@ -18,6 +18,7 @@ mod error;
 mod identity;
 mod object;
 mod path;
+mod restarts;
 mod secret;
 mod site;
 mod span;
@@ -26,6 +27,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;
 pub use object::{LeaseId, Object, ObjectRef, Origin, Ownership, Reading, Request, Scope, Validity};
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
+pub use restarts::{Pauses, Restarts};
 pub use secret::SecretBytes;
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};
@@ -132,6 +134,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         namespace: &str,
         parameters: &Parameters,
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>>;
+
+    /// How often a task that watches a store for this provider ended by itself, and was begun anew.
+    fn watch_restarts(&self) -> u64 {
+        0
+    }
 
     /// Which store would end a session, as [`Source::store`] names it, where `remains` tells. Sessions of one store
     /// wait for each other while it hangs, and for no others.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use provider::{
     Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
-    Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
+    Restarts, Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Sender};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::KubernetesConfig;
@@ -18,7 +18,7 @@ use crate::followed::{Facts, Followed, Settled, Subscription};
 use crate::objects::{self, Part};
 use crate::reader::{AUDIENCE, Reader};
 use crate::secret;
-use crate::watch::Watch;
+use crate::watch::{self, Watched};
 
 const REFRESH: Duration = Duration::from_secs(60);
 /// How often a reading that the watch overtakes is made again.
@@ -32,6 +32,7 @@ pub struct Kubernetes(Arc<Shared>);
 struct Shared {
     server: Arc<ApiServer>,
     watches: Arc<Semaphore>,
+    restarts: Arc<Restarts>,
     /// Those whom somebody reads as.
     accounts: Mutex<HashMap<Reader, Weak<Account>>>,
 }
@@ -42,7 +43,7 @@ struct Account {
     shared: Arc<Shared>,
     reader: Reader,
     /// The newest token that anybody gave: what watches go on with.
-    token: watch::Sender<SecretBytes>,
+    token: Sender<SecretBytes>,
     followed: Mutex<HashMap<String, Weak<Followed>>>,
     sessions: Mutex<Vec<Weak<SecretSession>>>,
 }
@@ -56,7 +57,8 @@ impl Kubernetes {
     pub fn new(config: &KubernetesConfig) -> Result<Self> {
         let server = Arc::new(ApiServer::new(config)?);
         let watches = Arc::new(Semaphore::new(config.most_watches));
-        Ok(Self(Arc::new(Shared { server, watches, accounts: Mutex::default() })))
+        let (restarts, accounts) = (Arc::default(), Mutex::default());
+        Ok(Self(Arc::new(Shared { server, watches, restarts, accounts })))
     }
 }
 
@@ -71,7 +73,7 @@ impl Shared {
         let account = Arc::new(Account {
             shared: Arc::clone(self),
             reader: reader.clone(),
-            token: watch::Sender::new(token.clone()),
+            token: Sender::new(token.clone()),
             followed: Mutex::default(),
             sessions: Mutex::default(),
         });
@@ -136,8 +138,10 @@ impl Account {
             return None;
         };
         let (server, reader) = (Arc::clone(&self.shared.server), self.reader.clone());
-        let watch = Watch::new(server, reader, secret.to_owned(), self.token.subscribe(), facts);
-        Some((AbortOnDropHandle::new(tokio::spawn(watch.run())), permit))
+        let watched =
+            Watched { server, reader, secret: secret.to_owned(), token: self.token.subscribe(), facts };
+        let task = watch::keep(watched, Arc::clone(&self.shared.restarts));
+        Some((AbortOnDropHandle::new(tokio::spawn(task)), permit))
     }
 }
 
@@ -162,6 +166,10 @@ impl Provider for Kubernetes {
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let (objects, parts) = objects::read(parameters)?;
         Ok(Arc::new(SecretSource { shared: Arc::clone(&self.0), objects, parts }))
+    }
+
+    fn watch_restarts(&self) -> u64 {
+        self.0.restarts.get()
     }
 
     async fn revoke(&self, _remains: &SecretBytes) -> Result<()> {

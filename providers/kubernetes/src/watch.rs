@@ -1,10 +1,12 @@
 //! The watch of one Secret: follows the API server's stream, and begins again where it ended.
 
 use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provider::{Error, ErrorKind, Result, SecretBytes, Span};
+use futures::FutureExt as _;
+use provider::{Error, ErrorKind, Pauses, Restarts, Result, SecretBytes, Span};
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -34,14 +36,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a refused watch is tried again: the right to it may have come.
 const REFUSED: Duration = Duration::from_secs(60);
 
-/// One Secret's watch.
-#[derive(Debug)]
-pub(crate) struct Watch {
+/// Which Secret is watched, and as whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
     pub(crate) server: Arc<ApiServer>,
     pub(crate) reader: Reader,
     pub(crate) secret: String,
     pub(crate) token: watch::Receiver<SecretBytes>,
     pub(crate) facts: Arc<Facts>,
+}
+
+/// One Secret's watch.
+#[derive(Debug)]
+struct Watch {
+    of: Watched,
     /// After which version the next stream begins: what a stream brought last.
     since: Option<String>,
     /// Whether the API server does not remember what happened since the version that is known.
@@ -78,19 +86,37 @@ struct Metadata {
     resource_version: String,
 }
 
+/// Watches until nobody cares any more, which ends the task. A watch that ends by itself is begun anew: until
+/// then volumes see changes at their next refresh.
+pub(crate) async fn keep(watched: Watched, restarts: Arc<Restarts>) {
+    let mut pauses = Pauses::default();
+    loop {
+        let begun = Instant::now();
+        // A panic's message may hold anything, and is not told.
+        drop(AssertUnwindSafe(Watch::new(watched.clone()).run()).catch_unwind().await);
+        restarts.count();
+        tell_of_end(&watched);
+        sleep(pauses.after(begun.elapsed())).await;
+        // It may have ended between what it learned and the word of it.
+        watched.facts.announce();
+    }
+}
+
+fn tell_of_end(watched: &Watched) {
+    tracing::error!(
+        secret = watched.secret,
+        namespace = watched.reader.namespace,
+        "the watch of a Secret ended by itself, which is a fault of secretfs; it is begun anew, and changes are \
+         seen at the next refresh meanwhile"
+    );
+}
+
 impl Watch {
-    pub(crate) fn new(
-        server: Arc<ApiServer>,
-        reader: Reader,
-        secret: String,
-        token: watch::Receiver<SecretBytes>,
-        facts: Arc<Facts>,
-    ) -> Self {
-        Self { server, reader, secret, token, facts, since: None, missed: false, failures: 0, told: false }
+    fn new(of: Watched) -> Self {
+        Self { of, since: None, missed: false, failures: 0, told: false }
     }
 
-    /// Watches until nobody cares any more, which ends the task.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         loop {
             let begun = Instant::now();
             let end = self.stream().await;
@@ -104,10 +130,11 @@ impl Watch {
     }
 
     async fn stream(&mut self) -> Result<End> {
-        let token = self.token.borrow_and_update().clone();
+        let token = self.of.token.borrow_and_update().clone();
         let seconds = fastrand::u64(STREAM);
-        let since = self.since.clone().or_else(|| self.facts.version()).filter(|_| !self.missed);
-        let opened = self.server.watch(&self.reader, &self.secret, &token, since.as_deref(), seconds);
+        let since = self.since.clone().or_else(|| self.of.facts.version()).filter(|_| !self.missed);
+        let opened =
+            self.of.server.watch(&self.of.reader, &self.of.secret, &token, since.as_deref(), seconds);
         let Some(response) = opened.await? else { return Ok(End::Missed) };
         if since.is_none() {
             self.look(&token).await?;
@@ -119,15 +146,15 @@ impl Watch {
     /// Compares what there is with what is known, once the stream stands: what was deleted or replaced before it
     /// began, it does not bring.
     async fn look(&self, token: &SecretBytes) -> Result<()> {
-        let begun = self.facts.begin();
-        match self.server.look(&self.reader, &self.secret, token).await {
+        let begun = self.of.facts.begin();
+        match self.of.server.look(&self.of.reader, &self.of.secret, token).await {
             Ok(json) => {
                 let subject: Subject = serde_json::from_slice(json.expose())
                     .map_err(|_| self.odd("a look that makes no sense"))?;
-                self.facts.read(begun, &subject.metadata.resource_version);
+                self.of.facts.read(begun, &subject.metadata.resource_version);
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if self.facts.vanished(begun) {
+                if self.of.facts.vanished(begun) {
                     self.announce_deletion().await;
                 }
             }
@@ -142,7 +169,8 @@ impl Watch {
         let mut buffer = Zeroizing::new(Vec::new());
         loop {
             let Ok(chunk) = timeout(SILENCE, response.chunk()).await else { return Ok(End::Closed) };
-            let Some(chunk) = chunk.map_err(|error| self.server.unavailable(&self.secret, &error))? else {
+            let Some(chunk) = chunk.map_err(|error| self.of.server.unavailable(&self.of.secret, &error))?
+            else {
                 return Ok(End::Closed);
             };
             if buffer.len() + chunk.len() > MAX_EVENT {
@@ -179,9 +207,9 @@ impl Watch {
 
     async fn learn(&self, known: Known) {
         let deleted = known == Known::Deleted;
-        match self.facts.event(known) {
+        match self.of.facts.event(known) {
             true if deleted => self.announce_deletion().await,
-            true => self.facts.announce(),
+            true => self.of.facts.announce(),
             false => {}
         }
     }
@@ -190,13 +218,13 @@ impl Watch {
     /// reads then finds it.
     async fn announce_deletion(&self) {
         sleep(REPLACED).await;
-        self.facts.announce();
+        self.of.facts.announce();
     }
 
     async fn begin_anew(&mut self) {
         self.since = None;
         self.missed = true;
-        self.facts.announce();
+        self.of.facts.announce();
         sleep(self.pause()).await;
     }
 
@@ -209,7 +237,7 @@ impl Watch {
             // A newer token comes with kubelet's next republish.
             ErrorKind::Unauthenticated | ErrorKind::NoCredential => {
                 tokio::select! {
-                    Ok(()) = self.token.changed() => {}
+                    Ok(()) = self.of.token.changed() => {}
                     () = sleep(REFUSED) => {}
                 }
             }
@@ -234,7 +262,8 @@ impl Watch {
     }
 
     fn odd(&self, what: &str) -> Error {
-        let text = format!("the watch of Secret {}/{} brought {what}", self.reader.namespace, self.secret);
+        let text =
+            format!("the watch of Secret {}/{} brought {what}", self.of.reader.namespace, self.of.secret);
         Error::new(ErrorKind::Unavailable, text)
     }
 }

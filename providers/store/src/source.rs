@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use manifest::Encoding;
 use provider::{
     Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
-    Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
+    Restarts, Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
 
 use crate::name::{Account, Item, Name};
@@ -37,15 +37,16 @@ struct Shared {
     turns: Turns,
     /// Lives as long as somebody listens.
     watcher: Mutex<Weak<Watcher>>,
+    restarts: Arc<Restarts>,
 }
 
 impl EmbeddedStore {
     /// The store in `directory`, opened with `root`. Nothing is touched before something is read.
     pub fn new(directory: PathBuf, root: RootKeySource) -> Self {
         let name = store_name(&directory);
-        let watcher = Mutex::new(Weak::new());
+        let (watcher, restarts) = (Mutex::new(Weak::new()), Arc::default());
         let (reader, turns) = (Reader::new(directory, root), Turns::default());
-        Self(Arc::new(Shared { name, reader, turns, watcher }))
+        Self(Arc::new(Shared { name, reader, turns, watcher, restarts }))
     }
 }
 
@@ -55,7 +56,8 @@ impl Shared {
         if let Some(running) = slot.upgrade() {
             return Ok(running);
         }
-        let started = Arc::new(Watcher::start(self.reader.directory().to_owned())?);
+        let directory = self.reader.directory().to_owned();
+        let started = Arc::new(Watcher::start(directory, Arc::clone(&self.restarts))?);
         *slot = Arc::downgrade(&started);
         Ok(started)
     }
@@ -82,6 +84,10 @@ impl Provider for EmbeddedStore {
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let (objects, encodings) = objects::read(parameters)?;
         Ok(Arc::new(ItemSource { shared: Arc::clone(&self.0), objects, encodings }))
+    }
+
+    fn watch_restarts(&self) -> u64 {
+        self.0.restarts.get()
     }
 
     async fn revoke(&self, _remains: &SecretBytes) -> Result<()> {

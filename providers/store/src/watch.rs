@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, PipeWriter};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use inotify::{Event, EventMask, Inotify, WatchMask};
-use provider::Changes;
+use provider::{Changes, Pauses, Restarts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 
@@ -43,13 +44,14 @@ struct Subscription {
 impl Watcher {
     /// Watches the store in `directory`. What is committed after this returns is announced;
     /// where there is no store yet, its appearance is.
-    pub(crate) fn start(directory: PathBuf) -> io::Result<Self> {
+    pub(crate) fn start(directory: PathBuf, restarts: Arc<Restarts>) -> io::Result<Self> {
         let (stopped, stop) = io::pipe()?;
         let (announce, announcements) = watch::channel(Instant::now());
         let first = Watched::begin(&directory).ok();
-        let thread = std::thread::Builder::new()
-            .name("store-watch".to_owned())
-            .spawn(move || run(&directory, first, &stopped, &announce))?;
+        let thread = std::thread::Builder::new().name("store-watch".to_owned()).spawn(move || {
+            let watch = |first| run(&directory, first, &stopped, &announce);
+            keep(first, &stopped, &restarts, watch);
+        })?;
         Ok(Self { announcements, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -79,6 +81,33 @@ impl Changes for Subscription {
     }
 }
 
+/// Runs `watch` until the thread is stopped, beginning with `first`. Where it ends by itself it is begun anew: until
+/// then volumes see changes at their next refresh.
+fn keep(
+    first: Option<Watched>,
+    stopped: &PipeReader,
+    restarts: &Restarts,
+    mut watch: impl FnMut(Option<Watched>),
+) {
+    let (mut first, mut pauses) = (first, Pauses::default());
+    loop {
+        let (next, begun) = (first.take(), Instant::now());
+        // A panic's message may hold anything, and is not told.
+        if catch_unwind(AssertUnwindSafe(|| watch(next))).is_ok() {
+            return;
+        }
+        restarts.count();
+        tracing::error!(
+            "the watch of the embedded store ended by itself, which is a fault of secretfs; it is begun anew, and \
+             changes are seen at the next refresh meanwhile"
+        );
+        if let Woken::Stopped = wait(None, stopped, Some(pauses.after(begun.elapsed()))) {
+            return;
+        }
+    }
+}
+
+/// Watches until the thread is stopped. Where `first` is none, whoever listens is told once there is something to watch.
 fn run(directory: &Path, first: Option<Watched>, stopped: &PipeReader, announce: &watch::Sender<Instant>) {
     let mut watched = first;
     loop {
@@ -204,3 +233,6 @@ fn wait(inotify: Option<&Inotify>, stopped: &PipeReader, timeout: Option<Duratio
         _ => Woken::Timeout,
     }
 }
+
+#[cfg(test)]
+mod tests;

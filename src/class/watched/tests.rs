@@ -200,6 +200,70 @@ async fn a_directory_that_is_replaced_is_watched_again() {
 }
 
 #[tokio::test]
+async fn what_is_written_and_deleted_between_the_beginning_of_the_watch_and_the_first_reading_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for name in ["a", "b"] {
+        fs::write(path(&format!("{name}.yaml")), class(name, "one")).unwrap();
+    }
+
+    let (classes, _watch) = WatchedClasses::open(Source::Directory(dir.path().to_owned()), || {
+        fs::write(path("a.yaml"), class("a", "two")).unwrap();
+        fs::remove_file(path("b.yaml")).unwrap();
+    })
+    .unwrap();
+
+    assert_eq!(classes.names(), [class_name("a")]);
+    assert_eq!(classes.get(&class_name("a")).await.unwrap().provider, "two");
+}
+
+#[tokio::test]
+async fn what_is_written_and_deleted_between_the_first_reading_and_the_run_of_the_watch_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for name in ["a", "b"] {
+        fs::write(path(&format!("{name}.yaml")), class(name, "one")).unwrap();
+    }
+    let (classes, watch) = WatchedClasses::directory(dir.path()).unwrap();
+    let (of_file, watch_of_file) = WatchedClasses::file(path("a.yaml")).unwrap();
+
+    fs::write(path("a.yaml"), class("a", "two")).unwrap();
+    fs::remove_file(path("b.yaml")).unwrap();
+
+    let watched = Watched::run(tempfile::tempdir().unwrap(), of_file, watch_of_file);
+    watched.until("a", Some("two")).await;
+    watched.stop().await;
+    let watched = Watched::run(dir, classes, watch);
+    watched.until("a", Some("two")).await;
+    watched.until("b", None).await;
+    watched.stop().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_replaced_before_the_first_reading_is_read_and_watched() {
+    let outer = tempfile::tempdir().unwrap();
+    let [inner, next, old] = ["classes", "next", "old"].map(|name| outer.path().join(name));
+    for (directory, provider) in [(&inner, "one"), (&next, "two")] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join("a.yaml"), class("a", provider)).unwrap();
+    }
+    let (classes, watch) = WatchedClasses::open(Source::Directory(inner.clone()), || {
+        fs::rename(&inner, &old).unwrap();
+        fs::rename(&next, &inner).unwrap();
+    })
+    .unwrap();
+    assert_eq!(classes.get(&class_name("a")).await.unwrap().provider, "two");
+
+    let watched = Watched::run(outer, classes, watch);
+    fs::write(inner.join("a.yaml"), class("a", "three")).unwrap();
+
+    watched.until("a", Some("three")).await;
+    fs::remove_file(inner.join("a.yaml")).unwrap();
+    watched.until("a", None).await;
+    watched.stop().await;
+}
+
+#[tokio::test]
 async fn one_file_is_read_again_when_it_changes_and_kept_while_it_is_away() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("class.yaml");

@@ -165,6 +165,41 @@ async fn a_version_that_the_api_server_forgot_leads_to_a_new_list() {
     }
 }
 
+/// An API server whose classes change after they were listed and before anybody watches: `a` is edited, `b` is
+/// deleted. It remembers that for a watch from version 1 on if it `remembers`.
+fn changed_before_the_watch(remembers: bool) -> FakeApi {
+    let mut lists = 0;
+    FakeApi::new(move |asked| match asked.path.contains("watch=true") {
+        false => {
+            lists += 1;
+            if lists == 1 {
+                list(&[class("a", 1, "5s"), class("b", 1, "5s")])
+            } else {
+                list(&[class("a", 2, "9s")])
+            }
+        }
+        true if lists > 1 => Say::Hang,
+        true if !asked.path.contains("resourceVersion=1") => Say::Hang,
+        true if remembers => {
+            Say::Events(vec![event("MODIFIED", &class("a", 2, "9s")), event("DELETED", &class("b", 3, "5s"))])
+        }
+        true => refusal(410, "Expired", "too old"),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_edited_and_deleted_between_the_list_and_the_watch_is_known() {
+    for remembers in [true, false] {
+        let watched = Watched::start(&changed_before_the_watch(remembers));
+
+        watched.refresh_becomes(Some(9)).await;
+        until("the deletion", || watched.classes.count() == (1, 0)).await;
+
+        assert_eq!(watched.get("b").await, Err(Error::NotFound(named("b"))), "remembers: {remembers}");
+        watched.stop().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_list_that_hangs_is_asked_for_again() {
     let api = FakeApi::saying([Say::Hang, list(&[class("a", 1, "5s")])]);

@@ -5,6 +5,7 @@ mod files;
 mod foreign;
 mod owner;
 mod random;
+mod refreshing;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -95,7 +96,21 @@ impl Host {
         self.start_at(&self.mount_point(), "app.yaml", flags)
     }
 
-    /// The same, and waits until the files are there.
+    /// Mounts a class of the Vault at `address`.
+    fn start_on_vault(&self, address: &str, flags: &[&str]) -> Mounting {
+        let parameters = format!(
+            "    vaultAddress: {address}\n    roleName: shop\n    objects: |\n      - {{objectName: token, \
+             secretPath: secret/data/app, secretKey: token}}\n"
+        );
+        self.class("vault.yaml", &class("vault", &parameters));
+        fs::write(self.at("jwt"), "token").unwrap();
+        fs::set_permissions(self.at("jwt"), fs::Permissions::from_mode(0o600)).unwrap();
+        let token = format!("vault={}", self.at("jwt").display());
+        let flags = [&["--service-account-token", &token], flags].concat();
+        self.start_at(&self.mount_point(), "vault.yaml", &flags)
+    }
+
+    /// The same as [`start`](Self::start), and waits until the files are there.
     fn mounted(&self, flags: &[&str]) -> Mounting {
         let mut mounting = self.start(flags);
         assert!(mounting.serves(), "{}", mounting.log());
@@ -205,17 +220,7 @@ impl HangingStore {
 
     /// Mounts a class of it.
     fn start(&self, host: &Host, flags: &[&str]) -> Mounting {
-        let parameters = format!(
-            "    vaultAddress: http://{}\n    roleName: shop\n    objects: |\n      - {{objectName: token, \
-             secretPath: secret/data/app, secretKey: token}}\n",
-            self.0.local_addr().unwrap()
-        );
-        host.class("hangs.yaml", &class("vault", &parameters));
-        fs::write(host.at("jwt"), "token").unwrap();
-        fs::set_permissions(host.at("jwt"), fs::Permissions::from_mode(0o600)).unwrap();
-        let token = format!("vault={}", host.at("jwt").display());
-        let flags = [&["--service-account-token", &token], flags].concat();
-        host.start_at(&host.mount_point(), "hangs.yaml", &flags)
+        host.start_on_vault(&format!("http://{}", self.0.local_addr().unwrap()), flags)
     }
 
     /// Waits until `mounting` has called.

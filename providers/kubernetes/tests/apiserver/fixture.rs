@@ -2,6 +2,7 @@
 //! cannot be made to do.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -196,4 +197,30 @@ pub(crate) fn event(kind: &str, version: &str) -> String {
 /// A stream of these lines that ends.
 pub(crate) fn stream(lines: &[String]) -> Answer {
     Answer::text(200, "application/json", &lines.concat())
+}
+
+/// A log whose first line ends the task that writes it.
+#[derive(Default)]
+pub(crate) struct PanicsOnce(AtomicBool);
+
+impl tracing::Subscriber for PanicsOnce {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("provider_kubernetes")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        assert!(self.0.swap(true, Ordering::SeqCst), "a fault");
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }

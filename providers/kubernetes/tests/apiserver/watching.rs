@@ -2,14 +2,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use provider::ErrorKind;
+use provider::{ErrorKind, Provider as _};
 use provider_kubernetes::{Kubernetes, KubernetesConfig};
 use serde_json::json;
 use testing::{Answer, Cluster, Component, Scope};
 
 use crate::fixture::{
-    Namespace, Scripted, announced, changes, event, is_watch, pod, read, secret, session, source, stream,
-    until,
+    Namespace, PanicsOnce, Scripted, announced, changes, event, is_watch, pod, read, secret, session, source,
+    stream, until,
 };
 
 fn contents(object: Result<provider::Object, provider::Error>) -> Result<String, ErrorKind> {
@@ -291,6 +291,31 @@ async fn a_watch_whose_token_has_ended_goes_on_with_the_next_that_comes() {
     })
     .await;
     assert!(!scripted.watches().iter().any(|seen| seen.header("authorization") == Some("Bearer foreign")));
+}
+
+/// The watch ends where it tells in the log that it was refused.
+#[tokio::test]
+async fn a_watch_that_ends_by_itself_is_counted_and_begun_anew_and_its_volumes_read_again() {
+    let refused = AtomicBool::new(false);
+    let scripted = Scripted::new(move |seen| match is_watch(seen) {
+        true if !refused.swap(true, Ordering::SeqCst) => {
+            Answer::json(403, &json!({"kind": "Status", "code": 403}))
+        }
+        true => Answer::Hang,
+        false => secret("1"),
+    });
+    let provider = Kubernetes::new(&scripted.config).unwrap();
+    let source = source(&provider, "web", "k");
+    let session = session(&*source, &pod("shop", "till", "t")).await;
+    let _log = tracing::subscriber::set_default(PanicsOnce::default());
+    let mut changes = changes(&*source, &*session);
+    read(&*source, &*session).await.unwrap();
+
+    announced(&mut *changes).await;
+
+    until("another watch", || scripted.watches().len() == 2).await;
+    assert_eq!(provider.watch_restarts(), 1);
+    assert_eq!(contents(read(&*source, &*session).await).as_deref(), Ok("one"));
 }
 
 #[tokio::test]

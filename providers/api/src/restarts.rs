@@ -1,0 +1,70 @@
+//! What ended by itself and should go on: how long to leave it alone, and how often that was.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::Span;
+
+/// Pause before the first new beginning; doubled with each further one.
+const FIRST: Duration = Duration::from_secs(1);
+/// Longest pause before a new beginning.
+const LONGEST: Duration = Duration::from_secs(60);
+/// What went on for so long after it was begun anew begins the count again.
+const LASTED: Duration = Duration::from_secs(600);
+
+/// The pauses of one task that is begun anew each time it ends by itself.
+#[derive(Debug)]
+pub struct Pauses(Span);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST.into())
+    }
+}
+
+impl Pauses {
+    /// How long to wait before the next beginning of what went on for `lasted` and then ended: 1 s to 60 s.
+    pub fn after(&mut self, lasted: Duration) -> Duration {
+        if lasted > LASTED {
+            *self = Self::default();
+        }
+        let pause = self.0;
+        self.0 = pause.times(2.0).min(LONGEST.into());
+        pause.get()
+    }
+}
+
+/// Counts new beginnings, from many tasks at once.
+#[derive(Debug, Default)]
+pub struct Restarts(AtomicU64);
+
+impl Restarts {
+    /// One more.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_at_once_is_left_alone_for_longer_each_time_and_for_a_minute_at_most() {
+        let mut pauses = Pauses::default();
+        let seconds: Vec<_> = (0..9).map(|_| pauses.after(Duration::ZERO).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn what_went_on_for_long_is_begun_anew_soon() {
+        let mut pauses = Pauses::default();
+        (0..9).for_each(|_| assert!(pauses.after(Duration::ZERO) >= FIRST));
+        assert_eq!(pauses.after(Duration::from_secs(3600)), FIRST);
+    }
+}
