@@ -151,7 +151,7 @@ impl Content {
             .filter(|(_, state)| state.has_turned())
             .map(|(object, _)| object.request.clone())
             .collect();
-        let mut readout = self.reader.last_good();
+        let mut readout = self.reader.granted();
         readout.retain(|request, held| {
             !refused.contains(request) && held.as_ref().is_ok_and(|held| young(held))
         });
@@ -332,7 +332,6 @@ impl Content {
 
     /// The objects that the files are made of now; `own` is each one's own file.
     fn made_of(&self, own: Vec<Option<File>>) -> Vec<Made> {
-        let composed = &self.class.settings.files;
         let made = |(index, ((object, _), file)): (usize, ((&ObjectRef, &Freshness), Option<File>))| {
             let File { fingerprint, version, .. } = file?;
             let asked = asked(&self.class, object, self.extent.origin(index)?);
