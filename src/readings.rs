@@ -5,9 +5,9 @@
 //! reading may be is the caller's word: nothing here expires.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use provider::{Error, Reading, Request, Result};
+use provider::{Error, ErrorKind, Reading, Request, Result};
 use tokio::time::Instant;
 
 /// What one entry is about.
@@ -59,9 +59,16 @@ pub enum Answer {
 /// One (store, identity, request).
 #[derive(Debug, Default)]
 pub struct Entry {
-    good: Mutex<Option<Arc<Held>>>,
+    good: Mutex<Good>,
     /// Held by the one caller that asks the store; what it learnt for those who wait.
     turn: tokio::sync::Mutex<Turn>,
+}
+
+#[derive(Debug, Default)]
+struct Good {
+    held: Option<Arc<Held>>,
+    /// Whether the store refused it since.
+    refused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +78,8 @@ struct Turn {
 }
 
 impl Entry {
-    /// The reading that is held, if `enough` accepts it; otherwise what `fetch` gives.
+    /// The reading that is held, if `enough` accepts it and the store has not refused it since; otherwise what
+    /// `fetch` gives.
     ///
     /// Callers that come while a fetch is under way share its outcome, good or bad.
     ///
@@ -83,7 +91,7 @@ impl Entry {
         enough: impl Fn(&Held) -> bool,
         fetch: impl Future<Output = Result<Reading>>,
     ) -> Result<Answer> {
-        if let Some(held) = self.last_good().filter(|held| enough(held)) {
+        if let Some(held) = self.granted().filter(|held| enough(held)) {
             return Ok(Answer::Shared(held));
         }
         let asked = Instant::now();
@@ -91,7 +99,7 @@ impl Entry {
         if turn.leased {
             return Ok(Answer::Leased);
         }
-        if let Some(held) = self.last_good().filter(|held| enough(held) || held.at > asked) {
+        if let Some(held) = self.granted().filter(|held| enough(held) || held.at > asked) {
             return Ok(Answer::Shared(held));
         }
         if let Some((_, error)) = turn.failed.as_ref().filter(|(at, _)| *at > asked) {
@@ -100,6 +108,7 @@ impl Entry {
         match fetch.await {
             Ok(reading) => Ok(self.accept(Held::now(reading), &mut turn)),
             Err(error) => {
+                self.lock().refused |= is_refusal(error.kind());
                 turn.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -112,19 +121,34 @@ impl Entry {
             turn.leased = true;
             return Answer::Own(held);
         }
-        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&held));
+        *self.lock() = Good { held: Some(Arc::clone(&held)), refused: false };
         Answer::Shared(held)
     }
 
     /// The last good reading, however old.
     pub fn last_good(&self) -> Option<Arc<Held>> {
-        self.good.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().held.clone()
+    }
+
+    /// The last good reading, unless the store refused it since.
+    pub fn granted(&self) -> Option<Arc<Held>> {
+        let good = self.lock();
+        good.held.clone().filter(|_| !good.refused)
     }
 
     /// Lets go of the reading: it was taken back.
     pub fn forget(&self) {
-        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lock().held = None;
     }
+
+    fn lock(&self) -> MutexGuard<'_, Good> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a store's answer says that what it gave before is not to be had any more.
+fn is_refusal(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Denied | ErrorKind::Unauthenticated | ErrorKind::Revoked | ErrorKind::NotFound)
 }
 
 /// Every entry that a volume of this process holds.
@@ -238,6 +262,23 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(entry.read(|_| false, slow(&calls, Ok(reading(None)))).await.is_ok());
         assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_the_store_refused_since_is_shared_no_more_and_one_that_it_could_not_repeat_is() {
+        let (readings, calls) = (Readings::default(), AtomicUsize::new(0));
+        let entry = readings.entry(&key("a"));
+        let failing = |kind| slow(&calls, Err(Error::new(kind, "no")));
+        assert!(entry.read(|_| false, slow(&calls, Ok(reading(None)))).await.is_ok());
+
+        assert!(entry.read(|_| false, failing(ErrorKind::Unavailable)).await.is_err());
+        assert!(entry.read(|_| true, failing(ErrorKind::Denied)).await.is_ok(), "it was not asked");
+        assert!(entry.read(|_| false, failing(ErrorKind::Denied)).await.is_err());
+        assert!(entry.read(|_| true, failing(ErrorKind::Unavailable)).await.is_err());
+        assert!(entry.last_good().is_some(), "who shows it goes on to");
+
+        assert!(entry.read(|_| true, slow(&calls, Ok(reading(None)))).await.is_ok());
+        assert!(entry.read(|_| true, failing(ErrorKind::Denied)).await.is_ok(), "it was given again");
     }
 
     #[tokio::test(start_paused = true)]

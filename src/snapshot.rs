@@ -19,24 +19,31 @@ pub struct File {
     pub version: Option<String>,
 }
 
-/// What the files of a volume were made of: one object of its class. Names and versions, never a value.
+/// One object of a class: where its store keeps it, and which files are to show it.
 #[derive(Debug, Clone)]
-pub struct Made {
+pub struct Asked {
     /// `objectName`.
     pub name: String,
     /// Where its store keeps it.
     pub origin: Origin,
-    /// The store's own name for the version, where it has one.
-    pub version: Option<String>,
-    /// Tells versions apart without telling the value.
-    pub fingerprint: Fingerprint,
     /// The file that shows it alone, unless the class wants none.
     pub file: Option<ObjectPath>,
     /// The composed files that hold it.
     pub composed: Vec<ObjectPath>,
 }
 
-impl Made {
+/// What the files of a volume were made of: one object of its class. Names and versions, never a value.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The object.
+    pub asked: Asked,
+    /// The store's own name for the version, where it has one.
+    pub version: Option<String>,
+    /// Tells versions apart without telling the value.
+    pub fingerprint: Fingerprint,
+}
+
+impl Asked {
     /// The files that show it.
     pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.file.iter().chain(&self.composed)

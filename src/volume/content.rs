@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::metrics::Withdrawal;
 use crate::readings::Held;
 use crate::snapshot::{File, Fingerprint, FingerprintKey, Made, Snapshot};
+use crate::volume::about::{About, asked};
 use crate::volume::extent::Extent;
 use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
 use crate::volume::parts::Pace;
@@ -150,7 +151,7 @@ impl Content {
             .filter(|(_, state)| state.has_turned())
             .map(|(object, _)| object.request.clone())
             .collect();
-        let mut readout = self.reader.last_good();
+        let mut readout = self.reader.granted();
         readout.retain(|request, held| {
             !refused.contains(request) && held.as_ref().is_ok_and(|held| young(held))
         });
@@ -280,6 +281,25 @@ impl Content {
         outlooks.max().unwrap_or(Outlook::Stay)
     }
 
+    /// What a failure of this kind is about: the objects that it has befallen; where the store did not say what is
+    /// wrong, those that are not there; and all of them where it is no single one's.
+    pub fn about(&self, kind: Option<ErrorKind>) -> About {
+        let befallen = |object: &ObjectRef, state: &Freshness| match kind {
+            None => state.good().is_none(),
+            Some(kind) => state.error().is_some_and(|error| error.kind() == kind && !may_lack(object, error)),
+        };
+        let objects = self.objects().enumerate();
+        let troubled: Vec<_> = objects
+            .filter(|(_, (object, state))| befallen(object, state))
+            .filter_map(|(index, (object, _))| Some(asked(&self.class, object, self.extent.origin(index)?)))
+            .collect();
+        let source = self.reader.source();
+        if troubled.is_empty() {
+            return About::all(&self.class, &**source);
+        }
+        About::objects(&self.class, &**source, troubled.into_iter())
+    }
+
     /// When a verdict on some object may change by itself.
     pub fn reconsider_at(&self) -> Option<Instant> {
         self.objects.iter().filter_map(|state| state.reconsider_at(&self.policy)).min()
@@ -312,18 +332,10 @@ impl Content {
 
     /// The objects that the files are made of now; `own` is each one's own file.
     fn made_of(&self, own: Vec<Option<File>>) -> Vec<Made> {
-        let composed = &self.class.settings.files;
         let made = |(index, ((object, _), file)): (usize, ((&ObjectRef, &Freshness), Option<File>))| {
             let File { fingerprint, version, .. } = file?;
-            let holds = |composed: &&Composed| composed.from.iter().any(|(_, name)| *name == object.name);
-            Some(Made {
-                name: object.name.clone(),
-                origin: self.extent.origin(index)?,
-                version,
-                fingerprint,
-                file: object.file.then(|| object.path.clone()),
-                composed: composed.iter().filter(holds).map(|composed| composed.path.clone()).collect(),
-            })
+            let asked = asked(&self.class, object, self.extent.origin(index)?);
+            Some(Made { asked, version, fingerprint })
         };
         self.objects().zip(own).enumerate().filter_map(made).collect()
     }

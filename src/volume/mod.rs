@@ -1,5 +1,6 @@
 //! Published volumes: the node's table of who is served what.
 
+mod about;
 mod admin;
 pub mod admission;
 mod adoption;

@@ -11,6 +11,7 @@ use crate::mode::Appearance;
 use crate::mounter::Mounter;
 use crate::providers::Providers;
 use crate::snapshot::{FingerprintKey, Snapshot};
+use crate::volume::about::About;
 use crate::volume::content::Content;
 use crate::volume::first::{read_first, require_token};
 use crate::volume::freshness::Policy;
@@ -52,20 +53,22 @@ impl Once {
         workload: Workload,
         patience: Duration,
     ) -> Result<Snapshot, Error> {
-        let provider = class.provider.clone();
+        let mut about = About::provider(&class.provider);
         let publish = wish(&class, workload, patience.min(class.settings.timeout));
-        let read = self.try_read(class, &publish).await;
+        let read = self.try_read(class, &publish, &mut about).await;
         match &read {
-            Ok(snapshot) => self.reporter.published(&publish, &provider, snapshot),
+            Ok(snapshot) => self.reporter.published(&publish, &about.provider, snapshot),
             Err(error) => {
-                self.reporter.refused(&publish, &provider, error.provider_kind(), &error.to_string());
+                self.reporter.refused(&publish, &about, error.provider_kind(), &error.to_string());
             }
         }
         read
     }
 
-    async fn try_read(&self, class: Class, publish: &Publish) -> Result<Snapshot, Error> {
+    /// Tells in `about` what a failure is about.
+    async fn try_read(&self, class: Class, publish: &Publish, about: &mut About) -> Result<Snapshot, Error> {
         let source = source_of(&self.providers, &class)?;
+        *about = About::all(&class, &*source);
         require_token(publish, source.audience())?;
         let tenancy = Tenancy::new(publish, class.provider.clone(), Arc::clone(&self.revocations));
         let site = Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, 0));
@@ -77,6 +80,9 @@ impl Once {
         let deadline = Instant::now().later(publish.timeout);
         let read = read_first(&mut content, publish, Duration::ZERO, deadline).await;
         let snapshot = read.and_then(|_| files(&mut content));
+        if let Err(error) = &snapshot {
+            *about = content.about(error.provider_kind());
+        }
         content.reader.tenancy.end_all();
         snapshot
     }

@@ -396,12 +396,13 @@ impl Reader {
         Some(Arc::clone(self.entries.entry(request.clone()).or_insert_with(|| readings.entry(&key))))
     }
 
-    /// What this node serves to the same identity already, however old: for `start: cached`.
-    pub fn last_good(&self) -> Readout {
+    /// What this node serves to the same identity already, however old, and the store has not refused since: for
+    /// `start: cached`.
+    pub fn granted(&self) -> Readout {
         let held = |request: &Request| {
             self.tenancy
                 .current(request)
-                .or_else(|| self.entries.get(request).and_then(|entry| entry.last_good()))
+                .or_else(|| self.entries.get(request).and_then(|entry| entry.granted()))
         };
         self.requests.iter().filter_map(|request| Some((request.clone(), Ok(held(request)?)))).collect()
     }

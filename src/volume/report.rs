@@ -10,7 +10,8 @@ use tokio::sync::broadcast;
 
 use crate::audit::{Actor, Audit, Operation, Record, Resource};
 use crate::metrics::{self, Metrics, Refresh, Withdrawal};
-use crate::snapshot::{Made, Snapshot};
+use crate::snapshot::{Asked, Made, Snapshot};
+use crate::volume::about::About;
 use crate::volume::{ClassName, Publish, VolumeId};
 
 /// Happenings that a slow listener may lag behind before it misses some.
@@ -132,11 +133,9 @@ impl Reporter {
     }
 
     /// A publish did not come about.
-    pub fn refused(&self, publish: &Publish, provider: &str, kind: Option<ErrorKind>, reason: &str) {
-        let denied = matches!(kind, Some(ErrorKind::Denied | ErrorKind::Unauthenticated));
-        let operation = if denied { Operation::Deny } else { Operation::Publish };
-        let resource = Resource::new(provider, publish.class.to_string());
-        self.audit.record(&record(operation, publish).resource(resource).failed(reason));
+    pub fn refused(&self, publish: &Publish, about: &About, kind: Option<ErrorKind>, reason: &str) {
+        let operation = if kind.is_some_and(is_denial) { Operation::Deny } else { Operation::Publish };
+        self.audit.record(&record(operation, publish).resources(concerned(publish, about)).failed(reason));
         // On a plain host whoever asked for the mount is told by its command, with the same words.
         if publish.workload.pod.is_some() {
             tracing::warn!(volume = %publish.id, class = %publish.class, reason, "not published");
@@ -207,12 +206,14 @@ impl Reporter {
         if again {
             return;
         }
-        if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated) {
-            let resource = Resource::new(provider, publish.class.to_string());
-            self.audit.record(&record(Operation::Deny, publish).resource(resource).failed(error));
-        }
         tracing::warn!(volume = %publish.id, %error, "not refreshed");
         self.tell(publish, What::Failed(error.kind(), error.to_string(), outlook));
+    }
+
+    /// The store refused a workload what its mounted volume shows.
+    pub fn denied(&self, publish: &Publish, about: &About, error: &provider::Error) {
+        let resources = concerned(publish, about);
+        self.audit.record(&record(Operation::Deny, publish).resources(resources).failed(error));
     }
 
     /// The task of a volume ended by itself, and another goes on; `words` are for people.
@@ -264,9 +265,9 @@ fn record(operation: Operation, publish: &Publish) -> Record {
 /// What `paths` show: the objects of which they are made, as far as that is known, and what else there is by its path.
 fn resources(publish: &Publish, provider: &str, snapshot: &Snapshot, paths: &[ObjectPath]) -> Vec<Resource> {
     let asked: BTreeSet<&ObjectPath> = paths.iter().collect();
-    let is_asked = |made: &&Made| made.paths().any(|path| asked.contains(path));
+    let is_asked = |made: &&Made| made.asked.paths().any(|path| asked.contains(path));
     let shown: Vec<&Made> = snapshot.objects().iter().filter(is_asked).collect();
-    let known: BTreeSet<&ObjectPath> = shown.iter().flat_map(|made| made.paths()).collect();
+    let known: BTreeSet<&ObjectPath> = shown.iter().flat_map(|made| made.asked.paths()).collect();
     let others = paths.iter().filter(|path| !known.contains(path)).filter_map(|path| {
         let file = snapshot.get(path)?;
         let resource = Resource::new(provider, path.as_str()).fingerprint(file.fingerprint.clone());
@@ -277,19 +278,40 @@ fn resources(publish: &Publish, provider: &str, snapshot: &Snapshot, paths: &[Ob
 }
 
 fn made_resource(publish: &Publish, provider: &str, made: &Made) -> Resource {
-    let Origin { address, scope, path, key } = &made.origin;
-    let resource = Resource::new(provider, &made.name).fingerprint(made.fingerprint.clone());
-    let resource = versioned(resource, made.version.as_ref()).store(address).secret(path, key.as_deref());
+    let resource = asked_resource(publish, provider, &made.asked).fingerprint(made.fingerprint.clone());
+    versioned(resource, made.version.as_ref())
+}
+
+/// What a failure is about: its objects, or the class where they are not known.
+fn concerned(publish: &Publish, about: &About) -> Vec<Resource> {
+    if about.objects.is_empty() {
+        let resource = Resource::new(&about.provider, publish.class.to_string());
+        return vec![match &about.store {
+            Some(address) => resource.store(address),
+            None => resource,
+        }];
+    }
+    about.objects.iter().map(|asked| asked_resource(publish, &about.provider, asked)).collect()
+}
+
+fn asked_resource(publish: &Publish, provider: &str, asked: &Asked) -> Resource {
+    let Origin { address, scope, path, key } = &asked.origin;
+    let resource = Resource::new(provider, &asked.name).store(address).secret(path, key.as_deref());
     let resource = match scope {
         Scope::Whole => resource,
         Scope::Named(namespace) => resource.namespace(namespace),
         Scope::OfWorkload => resource.namespace(&publish.workload.identity.namespace),
     };
-    let resource = resource.composed(&made.composed);
-    match &made.file {
+    let resource = resource.composed(&asked.composed);
+    match &asked.file {
         Some(path) => resource.path(path),
         None => resource,
     }
+}
+
+/// Whether a store said that the workload may not have what it asked for.
+pub(super) fn is_denial(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Denied | ErrorKind::Unauthenticated)
 }
 
 fn versioned(resource: Resource, version: Option<&String>) -> Resource {

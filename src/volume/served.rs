@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::mode::Mounted;
 use crate::readings::spread;
 use crate::snapshot::Snapshot;
+use crate::volume::about::Audited;
 use crate::volume::content::{Assembled, Content};
 use crate::volume::freshness::Notice;
 use crate::volume::parts::Parts;
 use crate::volume::reader::Demand;
 use crate::volume::record::VolumeRecord;
-use crate::volume::report::Outlook;
+use crate::volume::report::{Outlook, is_denial};
 use crate::volume::site::VolumeSite;
 use crate::volume::status::{self, VolumeState};
 use crate::volume::store_health::Attempt;
@@ -68,6 +69,8 @@ pub struct Served {
     confirmed: Option<Instant>,
     /// Whether the task before ended by itself, and nothing was read since.
     begun_anew: bool,
+    /// The denials that the audit trail has.
+    audited: Audited,
     newest: Newest,
     state: watch::Sender<VolumeState>,
     writing: Writing,
@@ -180,6 +183,7 @@ impl Served {
             lost_credentials: false,
             confirmed: None,
             begun_anew: false,
+            audited: Audited::default(),
             newest,
             state,
             writing: Arc::default(),
@@ -453,6 +457,7 @@ impl Served {
                 }
                 self.failures = 0;
                 self.retry_at = None;
+                self.audited = Audited::default();
                 (self.begun_anew, self.confirmed) = (false, None);
             }
             Some(error) => {
@@ -463,8 +468,18 @@ impl Served {
                 let outlook =
                     self.content.as_ref().map_or(Outlook::Stay, |content| content.outlook(error.kind()));
                 self.parts.reporter.failed(&self.publish, provider, error, outlook, again);
+                self.audit_denial(error);
                 self.failed = Some(error.clone());
             }
+        }
+    }
+
+    /// Each object once, until the refresh ends in another way.
+    fn audit_denial(&mut self, error: &Error) {
+        let content = self.content.as_ref().filter(|_| is_denial(error.kind()));
+        let Some(content) = content else { return self.audited = Audited::default() };
+        if let Some(news) = self.audited.news(content.about(Some(error.kind()))) {
+            self.parts.reporter.denied(&self.publish, &news, error);
         }
     }
 

@@ -152,7 +152,7 @@ pub(super) fn describe(
 fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
     // The first of a name counts, so it is put in last.
     let made_of: HashMap<_, _> =
-        shown.objects().iter().rev().map(|made| (made.name.as_str(), made)).collect();
+        shown.objects().iter().rev().map(|made| (made.asked.name.as_str(), made)).collect();
     let describe = |(object, state): (&provider::ObjectRef, &super::freshness::Freshness)| {
         let made = made_of.get(object.name.as_str()).copied();
         // What was found mounted is known by its files alone.
@@ -164,8 +164,8 @@ fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
             name: object.name.clone(),
             path: object.path.to_string(),
             request: object.request.text.to_string(),
-            origin: made.map(|made| made.origin.clone()),
-            composed: made.iter().flat_map(|made| &made.composed).map(ToString::to_string).collect(),
+            origin: made.map(|made| made.asked.origin.clone()),
+            composed: made.iter().flat_map(|made| &made.asked.composed).map(ToString::to_string).collect(),
             version,
             fingerprint: fingerprint.cloned(),
             condition: state.condition(),

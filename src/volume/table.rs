@@ -18,6 +18,7 @@ use crate::mode::{Mounted, ShownFile, Usage};
 use crate::mounter::MountId;
 use crate::snapshot::Snapshot;
 use crate::unfinished::Unfinished;
+use crate::volume::about::About;
 use crate::volume::admission::{Admission, Bounds, Turn};
 use crate::volume::content::{Assembled, Content};
 use crate::volume::first::{read_first, require_token};
@@ -186,16 +187,16 @@ impl Volumes {
         // ours whose record is lost. To kubelet the volume is published, so no error may be final.
         let stands = publish.workload.pod.is_some() && self.is_mounted(&publish).await;
         let stays = |error| if stands { Error::NotTakenOver(Box::new(error)) } else { error };
-        let mut provider = String::new();
+        let mut about = About::default();
         let taken_over = if stands { self.take_over(&publish).await } else { Ok(false) };
         let outcome = match taken_over {
             Ok(true) => Ok(Published::Already),
-            Ok(false) => self.first_publish(&publish, &mut provider).await.map(|()| Published::Mounted),
+            Ok(false) => self.first_publish(&publish, &mut about).await.map(|()| Published::Mounted),
             Err(error) => Err(error),
         };
         let outcome = outcome.map_err(stays);
         if let Err(error) = &outcome {
-            self.parts.reporter.refused(&publish, &provider, error.provider_kind(), &error.to_string());
+            self.parts.reporter.refused(&publish, &about, error.provider_kind(), &error.to_string());
         }
         self.note_refusal(&publish, outcome.as_ref().err());
         outcome
@@ -238,10 +239,12 @@ impl Volumes {
         Ok(Some(Published::Already))
     }
 
-    async fn first_publish(&self, publish: &Publish, provider: &mut String) -> Result<(), Error> {
+    /// Tells in `about` what a failure is about.
+    async fn first_publish(&self, publish: &Publish, about: &mut About) -> Result<(), Error> {
         let class = self.parts.awaited_class(&publish.class, &publish.attributes).await?;
-        provider.clone_from(&class.provider);
+        *about = About::provider(&class.provider);
         let source = self.parts.source(&class)?;
+        *about = About::all(&class, &*source);
         require_token(publish, source.audience())?;
         let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let site = self.parts.site(publish);
@@ -258,7 +261,7 @@ impl Volumes {
         };
         match mounted {
             Ok(((mounted, snapshot), cached)) => {
-                self.parts.reporter.published(publish, provider, &snapshot);
+                self.parts.reporter.published(publish, &about.provider, &snapshot);
                 if let Some(cached) = cached {
                     self.parts.reporter.started_cached(publish, cached);
                 }
@@ -268,6 +271,7 @@ impl Volumes {
                 Ok(())
             }
             Err(error) => {
+                *about = content.about(error.provider_kind());
                 site.end().await;
                 content.reader.tenancy.end_all();
                 Err(error)

@@ -239,6 +239,11 @@ impl RunningNode {
         self.flags.extend([flag.to_owned(), value.to_owned()]);
     }
 
+    /// Adds a flag without a value for the next start.
+    pub fn switch(&mut self, flag: &str) {
+        self.flags.push(flag.to_owned());
+    }
+
     /// Takes a flag, which has no value, from the next start.
     pub fn drop_flag(&mut self, flag: &str) {
         self.flags.retain(|own| own != flag);

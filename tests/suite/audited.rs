@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testing::{PodVolume, RunningNode};
 
 use crate::embedded::Store;
-use crate::support::class;
+use crate::support::{class, store_class};
 
 /// The shell commands of docs/audit.md, in their order.
 fn commands() -> Vec<String> {
@@ -148,4 +148,64 @@ async fn a_record_names_the_store_the_secret_and_what_it_became_also_where_it_is
         (&json!("user"), &json!("1"), &json!("db"))
     );
     node.unpublish(&pod).await.unwrap();
+}
+
+/// The records of `operation` that failed for `pod`.
+fn failures(node: &RunningNode, operation: &str, pod: &PodVolume) -> Vec<Value> {
+    let trail = node.audit();
+    let records = trail.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_pod = |record: &Value| record["volume"] == pod.id() && record["status"] == "failure";
+    records.filter(|record| of_pod(record) && record["api"]["operation"] == operation).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_refusal_names_the_store_and_what_it_refused() {
+    let store = Store::init();
+    let address = format!("secretfs:{}", store.path());
+    store.put("shop", "open", "v1");
+    store.run(&["put", "closed", "--namespace", "shop", "--service-account", "somebody"], b"v1");
+    let put_for = |item: &str, account: &str| {
+        store.run(&["put", item, "--namespace", "shop", "--service-account", account], b"v2")
+    };
+    let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &["--store", store.path()]);
+    node.call("node-1");
+    let objects = ["objectName: first, item: open", "objectName: second, item: closed, file: false"];
+    let composed = "    secretfs.dev/refresh: 1s\n    secretfs.dev/files: |\n      - {path: app.env, format: dotenv, from: {SECOND: second}}\n";
+    node.class("app", &(store_class(&objects) + composed));
+    let missing = store_class(&["objectName: gone, item: nowhere"]);
+    node.class("missing", &missing.replace("name: app", "name: missing"));
+    node.start_node().await;
+    let (web, lost) = (PodVolume::new("web", "app"), PodVolume::new("lost", "missing"));
+
+    // Refused at the publish: the one that stood in the way, with all that a granted one has but a version.
+    node.publish(&web).await.unwrap_err();
+    node.publish(&lost).await.unwrap_err();
+    let [denied, not_found] = [failures(&node, "deny", &web), failures(&node, "publish", &lost)];
+    let refused = json!([{
+        "provider": "secretfs", "store": address, "namespace": "shop", "secret": "closed", "key": "value",
+        "name": "second", "composed": ["app.env"],
+    }]);
+    assert_eq!((&denied[0]["resources"], &denied[0]["node"]), (&refused, &json!("node-1")));
+    let absent = &not_found[0]["resources"][0];
+    assert_eq!([&absent["store"], &absent["secret"]], [&json!(address), &json!("nowhere")]);
+
+    // Refused at a refresh, one after the other: each is told once.
+    put_for("closed", "shop");
+    node.publish(&web).await.unwrap();
+    let before = failures(&node, "deny", &web).len();
+    put_for("open", "somebody");
+    let after = |wanted: usize| failures(&node, "deny", &web).len() == before + wanted;
+    testing::until(|| after(1), || node.audit());
+    put_for("closed", "somebody");
+    testing::until(|| after(2), || node.audit());
+    let names: Vec<_> = failures(&node, "deny", &web)[before..]
+        .iter()
+        .map(|record| {
+            assert_eq!(record["resources"].as_array().unwrap().len(), 1, "{record}");
+            let resource = &record["resources"][0];
+            assert_eq!([&resource["store"], &resource["namespace"]], [&json!(address), &json!("shop")]);
+            resource["secret"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(names, ["open", "closed"]);
 }

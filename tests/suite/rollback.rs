@@ -47,10 +47,9 @@ async fn a_rolled_back_store_takes_nothing_new_to_a_pod_and_is_told_and_audited(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(node.text(&running, "password").as_deref(), Some("rotated"));
-    // A new pod shares what its identity last read, or is refused; it never gets what was rotated away.
-    if node.publish(&new).await.is_ok() {
-        assert_eq!(node.text(&new, "password").as_deref(), Some("rotated"));
-    }
+    let refused = node.publish(&new).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
+    assert!(refused.message().contains("was rolled back"), "{refused}");
 
     store.run(&["restore", "--accept-older"], b"");
     node.text_becomes(&running, "password", Some("leaked"), Duration::from_secs(30)).await;

@@ -181,3 +181,13 @@ pub(crate) fn store_class(objects: &[impl AsRef<str>]) -> String {
     let lines = objects.iter().map(|object| format!("      - {{{}}}\n", object.as_ref()));
     class("secretfs", &format!("    objects: |\n{}", lines.collect::<String>()))
 }
+
+/// The program of the commit that `tests/upgrade/commit` names: what an upgrade starts from.
+pub(crate) fn earlier() -> PathBuf {
+    let commit = include_str!("../upgrade/commit").trim();
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/tools");
+    let tools = std::env::var_os("SECRETFS_TOOLS").map_or(installed, PathBuf::from);
+    let program = tools.join("secretfs-earlier");
+    assert!(program.exists(), "the program of commit {commit} is not built: run hack/tools earlier");
+    program
+}

@@ -11,8 +11,9 @@ pub struct Identity {
     pub namespace: String,
     /// Name of the pod's service account; empty where there is none.
     pub name: String,
-    /// Uid of the service account, as the token tells that kubelet brought. Only a store that accepted
-    /// the token vouches for it. `None` where kubelet brings none: it is not known then.
+    /// Uid of the service account, as the token tells that kubelet brought. Nobody has checked who signed it, but it
+    /// names the pod by the uid that kubelet vouches for, which nobody can know who writes the pod. `None` where
+    /// kubelet brings none: it is not known then.
     pub uid: Option<String>,
 }
 

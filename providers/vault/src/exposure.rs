@@ -9,20 +9,24 @@ use crate::server::{self, Server};
 
 /// What the class's author, and not the administrator, asks for that leaves the way to `server` open.
 ///
+/// On the way to the administrator's own address it needs no leave: the author of a class could as well send the same
+/// tokens to a server of their own, whose certificate verifies. It is told all the same.
+///
 /// Addresses that no other machine can be on the way to are none: loopback, and the link-local ones
 /// at which clouds serve their machines.
 pub(crate) fn of(server: &Server, config: &VaultConfig) -> Option<Exposure> {
     let url = Url::parse(&server.address).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
     // Under another name a proxy would look for another machine.
     let is_here = server.tls.server_name.is_none() && url.host().is_some_and(|host| is_near(&host));
+    let is_own = is_the_administrators(&server.address, config);
     let asked = match url.scheme() {
         _ if is_here => None,
-        "http" if is_the_administrators(&server.address, config) => None,
+        "http" if is_own => None,
         "http" => Some(plain()),
         _ if config.skip_verify => None,
         _ => server.tls.skip_verify.then(unverified),
     };
-    asked.map(|asked| Exposure { asked, is_allowed: config.allow_insecure })
+    asked.map(|asked| Exposure { asked, is_allowed: config.allow_insecure || is_own })
 }
 
 fn is_the_administrators(address: &str, config: &VaultConfig) -> bool {
@@ -76,10 +80,18 @@ mod tests {
     use super::*;
     use crate::server::Tls;
 
-    fn asked(address: &str, skip_verify: bool, config: &VaultConfig) -> Option<String> {
+    fn exposure(address: &str, skip_verify: bool, config: &VaultConfig) -> Option<Exposure> {
         let tls = Tls { skip_verify, ..Tls::default() };
         let server = Server { address: server::address(address).unwrap(), namespace: None, tls };
-        of(&server, config).map(|exposure| exposure.asked.key)
+        of(&server, config)
+    }
+
+    fn asked(address: &str, skip_verify: bool, config: &VaultConfig) -> Option<String> {
+        exposure(address, skip_verify, config).map(|exposure| exposure.asked.key)
+    }
+
+    fn is_allowed(address: &str, skip_verify: bool, config: &VaultConfig) -> Option<bool> {
+        exposure(address, skip_verify, config).map(|exposure| exposure.is_allowed)
     }
 
     #[test]
@@ -127,12 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn the_administrators_own_address_is_exempt_and_a_class_does_not_take_its_verification_away() {
+    fn the_administrators_own_address_needs_no_leave_and_a_class_that_does_not_verify_it_is_told_of() {
         let own = |address: &str| VaultConfig { address: Some(address.to_owned()), ..VaultConfig::default() };
 
         assert_eq!(asked("http://vault:8200", false, &own("http://vault:8200/")), None);
-        assert!(asked("http://vault:8201", false, &own("http://vault:8200")).is_some());
-        assert!(asked("https://vault:8200", true, &own("https://vault:8200")).is_some());
+        assert_eq!(is_allowed("http://vault:8201", false, &own("http://vault:8200")), Some(false));
+        assert_eq!(is_allowed("http://vault:8200", false, &own("https://vault:8200")), Some(false));
+        assert_eq!(is_allowed("https://vault:8200", true, &own("https://vault:8200/")), Some(true));
+        assert_eq!(is_allowed("https://vault:8201", true, &own("https://vault:8200")), Some(false));
         let unverified = VaultConfig { skip_verify: true, ..own("https://vault:8200") };
         assert_eq!(asked("https://vault:8200", true, &unverified), None);
     }

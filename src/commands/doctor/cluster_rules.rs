@@ -177,7 +177,8 @@ fn classes(survey: &Survey, driver: &str, providers: &Providers, host: &Host) ->
 fn by_name(classes: usize) -> Finding {
     let told = format!(
         "{classes} read the embedded store, where a service account is a namespace and a name: one that is made \
-         again reads what was put for the old; an item may name a uid (put --service-account NAME=UID)"
+         again, alone or with its namespace, reads what was put for the old, unless the item names a uid (store put \
+         --service-account NAME=UID; kubelet's token tells it, so that takes tokenRequests)"
     );
     Finding::ok("identity", told)
 }

@@ -1,5 +1,6 @@
 //! What a service account token says of itself. Nobody has verified it: it is compared with what kubelet
-//! vouches for, and what it tells beyond that counts once a store accepted the token.
+//! vouches for. What it tells beyond that, the uid of the account, counts because the uid of the pod is among what is
+//! compared: the API server invents it when the pod is made, so that no author of a pod can write it into one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

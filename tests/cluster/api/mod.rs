@@ -2,6 +2,7 @@
 
 mod classes;
 mod events;
+mod identity;
 mod kubectl;
 mod pod_status;
 mod secret_sync;

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -12,22 +13,35 @@ fn what_others_mounted_at_a_target_stays_with_its_data_and_the_mount_is_refused(
     in_private_mounts(|| {
         let (host, elsewhere) = (Host::new(), Target::new());
         let bound = elsewhere.parent().to_str().unwrap();
-        for kind in
-            [["-t", "tmpfs", "theirs"], ["-t", "tmpfs", "secretfs"], ["--bind", bound, "--make-private"]]
-        {
+        let disk = disk(&elsewhere.parent().join("disk"));
+        for kind in [
+            ["-t", "tmpfs", "theirs"],
+            ["-t", "tmpfs", "secretfs"],
+            ["--bind", bound, "--make-private"],
+            ["-o", "loop", &disk],
+        ] {
             foreign(&kind, &host.mount_point());
             fs::write(host.mount_point().join("data"), "theirs").unwrap();
             let before = table();
 
             let told = host.mount("app.yaml", &[]);
+            let umount = host.umount();
 
-            assert_eq!(told.code, Some(1), "{told:?}");
+            assert_eq!((told.code, umount.code), (Some(1), Some(1)), "{told:?} {umount:?}");
             assert!(told.err.contains("mounted at") && told.err.contains("stays"), "{told:?}");
             assert_eq!(table(), before, "{kind:?}: {told:?}");
             assert_eq!(host.read("data").as_deref(), Some("theirs"));
             assert!(Command::new("umount").arg(host.mount_point()).status().unwrap().success());
         }
     });
+}
+
+/// A disk with an ext4 on it.
+fn disk(at: &Path) -> String {
+    fs::File::create(at).unwrap().set_len(16 << 20).unwrap();
+    let made = Command::new("mkfs.ext4").arg("-q").arg(at).status();
+    assert!(made.expect("mkfs.ext4, of Debian's e2fsprogs").success());
+    at.to_str().unwrap().to_owned()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod foreign;
 mod owner;
 mod random;
 mod refreshing;
+mod upgrade;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A host with an embedded store that holds one token, and a class that shows it.
 struct Host {
     target: Target,
+    /// Whose commands are used.
+    binary: PathBuf,
 }
 
 /// A running `secretfs mount`.
@@ -39,12 +42,18 @@ struct Mounting {
 
 impl Host {
     fn new() -> Self {
-        let host = Self { target: Target::new() };
+        let host = Self::bare(env!("CARGO_BIN_EXE_secretfs").into());
         Store::init(&host.at("store"), &RootKeySource::beside(&host.at("store"))).unwrap();
+        host.put("t1");
+        host
+    }
+
+    /// The same without a store.
+    fn bare(binary: PathBuf) -> Self {
+        let host = Self { target: Target::new(), binary };
         let objects =
             ["objectName: token, item: api, key: token", "objectName: below/it, item: api, key: token"];
         host.class("app.yaml", &store_class(&objects));
-        host.put("t1");
         host
     }
 
@@ -71,7 +80,7 @@ impl Host {
     }
 
     fn secretfs(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        let mut command = Command::new(&self.binary);
         command.args(words).stdin(Stdio::null());
         command.env("SECRETFS_STATE_DIR", self.at("state")).env("SECRETFS_ADMIN_SOCKET", self.at("admin"));
         command.env("SECRETFS_STORE", self.at("store")).env("RUST_BACKTRACE", "0");

@@ -16,17 +16,7 @@ use super::leases::{FILES, LOGIN, logins};
 use super::support::{SECRETFS, SOON, Shop, until};
 use crate::embedded::Store;
 use crate::mounter::MounterProcess;
-use crate::support::{Target, store_class};
-
-/// The program of the commit that `tests/upgrade/commit` names: what an upgrade starts from.
-fn earlier() -> PathBuf {
-    let commit = include_str!("../../upgrade/commit").trim();
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/tools");
-    let tools = std::env::var_os("SECRETFS_TOOLS").map_or(installed, PathBuf::from);
-    let program = tools.join("secretfs-earlier");
-    assert!(program.exists(), "the program of commit {commit} is not built: run hack/tools earlier");
-    program
-}
+use crate::support::{Target, earlier, store_class};
 
 /// Threads that open files by their paths and read them, again and again.
 struct Readers {

@@ -224,6 +224,29 @@ async fn a_way_to_a_store_that_others_can_answer_on_is_refused_unless_the_admini
 }
 
 #[tokio::test]
+async fn a_class_may_leave_the_administrators_own_address_unverified_and_that_is_told() {
+    let (bao, issuer) = store();
+    bao.put("secret", "app", &json!({"key": "v"}));
+    let pod = workload(&issuer, "web-0", "v0");
+    let own = bao.tls_address().replace("localhost", "127.0.0.1");
+    let vault = Vault::new(VaultConfig { address: Some(own), ..VaultConfig::default() }).unwrap();
+    let class = source(
+        &vault,
+        [
+            ("vaultSkipTLSVerify", "true"),
+            // Another name than loopback's, so that it is not exempt.
+            ("vaultTLSServerName", "elsewhere.test"),
+            ("roleName", "app"),
+            ("objects", OBJECT),
+        ],
+    );
+
+    assert_eq!(only(&*class, &pod).await.unwrap(), "v");
+    let exposure = class.exposure().unwrap();
+    assert_eq!((exposure.asked.key.as_str(), exposure.is_allowed), ("vaultSkipTLSVerify", true));
+}
+
+#[tokio::test]
 async fn a_workload_logs_in_with_its_own_certificate() {
     let (bao, _issuer) = store();
     bao.put("secret", "app", &json!({"key": "v"}));

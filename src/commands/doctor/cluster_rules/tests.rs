@@ -129,6 +129,40 @@ fn missing_resources_rights_and_broken_classes_are_named() {
 }
 
 #[test]
+fn where_classes_read_the_embedded_store_it_is_told_what_the_name_of_a_service_account_means_there() {
+    let said = |class_text: &str| {
+        let survey = Survey { classes: Ok(vec![Ok(class(class_text))]), ..sound() };
+        let all = findings(&survey, DRIVER, &Providers::offline(), &node());
+        let identity = all.into_iter().find(|finding| finding.check == "identity");
+        identity.map(|finding| (finding.level == Level::Ok, finding.found))
+    };
+    let embedded = "apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata: {name: app, namespace: shop}
+spec:
+  provider: secretfs
+  parameters:
+    objects: |
+      - {objectName: key, item: app}
+";
+
+    let (is_well, told) = said(embedded).unwrap();
+
+    assert!(is_well, "it is how the store works, and no fault: {told}");
+    for part in [
+        "1 read the embedded store",
+        "made again",
+        "with its namespace",
+        "reads what was put for the old",
+        "--service-account NAME=UID",
+        "tokenRequests",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    assert_eq!(said(VAULT), None);
+}
+
+#[test]
 fn a_provider_from_outside_needs_a_socket_on_the_node() {
     let of = |provider: &str| class(&VAULT.replace("provider: vault", &format!("provider: {provider}")));
 
