@@ -15,6 +15,9 @@ const HANGING: usize = 500;
 const HOSTILE: usize = 8;
 /// Publishes that are measured, alone and beside.
 const MEASURED: usize = 200;
+/// What kubelet waits after a volume that failed: doubled from the one to the other (`exponentialbackoff` of
+/// Kubernetes 1.37).
+const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(122)];
 /// How long the store that hangs may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,8 +66,11 @@ async fn hang(bench: &Bench<'_>, silent: &FaultServer) -> JoinSet<()> {
         let pod = hanging_pod(bench.world(), index);
         let (request, mut client) = (bench.request(&pod), bench.node.client().await);
         hanging.spawn(async move {
+            let [mut pause, longest] = BACKOFF;
             loop {
                 let _ = client.node_publish_volume(request.clone()).await;
+                tokio::time::sleep(pause).await;
+                pause = longest.min(pause * 2);
             }
         });
     }
