@@ -93,8 +93,9 @@ async fn the_questions_of_the_page_are_answered_from_what_nodes_really_wrote() {
     fresh.text_becomes(&first, "password", Some("hunter2"), Duration::from_secs(60)).await;
     let directory = tempfile::tempdir().unwrap();
     let rotated = || {
-        fs::write(directory.path().join("node-1.log"), fresh.log()).unwrap();
-        fresh.log().contains("\"operation\":\"rotate\"")
+        let log = fresh.log();
+        fs::write(directory.path().join("node-1.log"), &log).unwrap();
+        log.contains("\"operation\":\"rotate\"")
     };
     testing::until(rotated, || fresh.log());
     fs::write(directory.path().join("node-2.log"), old.log()).unwrap();
