@@ -5,6 +5,7 @@
 //! reading may be is the caller's word: nothing here expires.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use provider::{Error, ErrorKind, Reading, Request, Result};
@@ -57,8 +58,9 @@ pub enum Answer {
 }
 
 /// One (store, identity, request).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Entry {
+    _counted: Counted,
     good: Mutex<Good>,
     /// Held by the one caller that asks the store; what it learnt for those who wait.
     turn: tokio::sync::Mutex<Turn>,
@@ -78,6 +80,10 @@ struct Turn {
 }
 
 impl Entry {
+    fn counted(counted: Counted) -> Self {
+        Self { _counted: counted, good: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
     /// The reading that is held, if `enough` accepts it and the store has not refused it since; otherwise what
     /// `fetch` gives.
     ///
@@ -153,69 +159,113 @@ fn is_refusal(kind: ErrorKind) -> bool {
 
 /// Every entry that a volume of this process holds.
 #[derive(Debug, Default)]
-pub struct Readings {
-    entries: Mutex<HashMap<Key, Weak<Entry>>>,
-    leased: Mutex<HashMap<Arc<str>, HashSet<Request>>>,
+pub struct Readings(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    stores: HashMap<Arc<str>, OfStore>,
+    sweep_at: usize,
 }
+
+/// What is known of one store.
+#[derive(Debug, Default)]
+struct OfStore {
+    entries: HashMap<Key, Weak<Entry>>,
+    sweep_at: usize,
+    /// How many of the entries volumes hold.
+    held: Arc<AtomicUsize>,
+    /// Requests whose answers hang on leases.
+    leased: HashSet<Request>,
+}
+
+/// Counts an entry for as long as it lives.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
 
 /// Requests of one store remembered as leased: beyond it a volume finds out by asking once more.
 const MOST_LEASED: usize = 1000;
-/// Stores of which such requests are remembered though no volume reads from them.
-const MOST_LEASING: usize = 256;
+/// What is held by nobody goes when there is this much, and each time that what was left has doubled: then the
+/// search for it costs no more than what was added since, however many entries somebody makes.
+const LEAST_SWEPT: usize = 256;
+
+fn next_sweep(left: usize) -> usize {
+    left.saturating_mul(2).max(LEAST_SWEPT)
+}
 
 impl Readings {
     /// The entry of `key`, made if no volume holds one.
     pub fn entry(&self, key: &Key) -> Arc<Entry> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.get(key).and_then(Weak::upgrade) {
-            return entry;
-        }
-        entries.retain(|_, entry| entry.strong_count() > 0);
-        let entry = Arc::<Entry>::default();
-        entries.insert(key.clone(), Arc::downgrade(&entry));
-        entry
+        self.lock().store(&key.store).entry(key)
     }
 
     /// How many entries of `store` volumes hold.
     pub fn count(&self, store: &str) -> usize {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.iter().filter(|(key, entry)| &*key.store == store && entry.strong_count() > 0).count()
+        self.lock().stores.get(store).map_or(0, OfStore::held)
     }
 
     /// Remembers that answers to `request` hang on leases, so that the next volume logs in for itself at once.
     pub fn remember_leased(&self, store: &Arc<str>, request: &Request) {
-        let mut leased = self.leased.lock().unwrap_or_else(PoisonError::into_inner);
-        if leased.len() >= MOST_LEASING && !leased.contains_key(store) {
-            let read: HashSet<Arc<str>> = self.live().map(|key| key.store).collect();
-            leased.retain(|known, _| read.contains(known));
+        let mut known = self.lock();
+        let leased = &mut known.store(store).leased;
+        if leased.len() < MOST_LEASED {
+            leased.insert(request.clone());
         }
-        let requests = leased.entry(Arc::clone(store)).or_default();
-        if requests.len() < MOST_LEASED {
-            requests.insert(request.clone());
-        }
-    }
-
-    /// Keys of the entries that volumes hold.
-    fn live(&self) -> impl Iterator<Item = Key> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let live: Vec<_> = entries
-            .iter()
-            .filter(|(_, entry)| entry.strong_count() > 0)
-            .map(|(key, _)| key.clone())
-            .collect();
-        live.into_iter()
     }
 
     /// Whether answers to `request` are known to hang on leases.
     pub fn is_leased(&self, store: &Arc<str>, request: &Request) -> bool {
-        let leased = self.leased.lock().unwrap_or_else(PoisonError::into_inner);
-        leased.get(store).is_some_and(|requests| requests.contains(request))
+        self.lock().stores.get(store).is_some_and(|store| store.leased.contains(request))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn store(&mut self, name: &Arc<str>) -> &mut OfStore {
+        if self.stores.len() >= self.sweep_at && !self.stores.contains_key(name) {
+            self.stores.retain(|_, store| store.held() > 0);
+            self.sweep_at = next_sweep(self.stores.len());
+        }
+        self.stores.entry(Arc::clone(name)).or_default()
+    }
+}
+
+impl OfStore {
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn entry(&mut self, key: &Key) -> Arc<Entry> {
+        if let Some(entry) = self.entries.get(key).and_then(Weak::upgrade) {
+            return entry;
+        }
+        if self.entries.len() >= self.sweep_at {
+            self.entries.retain(|_, entry| entry.strong_count() > 0);
+            self.sweep_at = next_sweep(self.entries.len());
+        }
+        let entry = Arc::new(Entry::counted(Counted::by(&self.held)));
+        self.entries.insert(key.clone(), Arc::downgrade(&entry));
+        entry
+    }
+}
+
+impl Counted {
+    fn by(held: &Arc<AtomicUsize>) -> Self {
+        held.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(held))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use provider::{ErrorKind, LeaseId, Ownership, Span, Validity};
@@ -308,6 +358,17 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_holds_any_more_is_counted_no_more_and_goes() {
+        let readings = Readings::default();
+        let held = readings.entry(&key("held"));
+        (0..10_000).for_each(|n| drop(readings.entry(&key(&n.to_string()))));
+
+        assert_eq!(readings.count("s"), 1);
+        assert!(readings.lock().stores["s"].entries.len() <= 2 * LEAST_SWEPT);
+        assert!(Arc::ptr_eq(&held, &readings.entry(&key("held"))));
+    }
+
+    #[test]
     fn what_is_remembered_of_leases_has_a_bound_however_many_stores_and_requests_there_are() {
         let readings = Readings::default();
         let request = |n: usize| Request { text: format!("GET {n}").into(), ownership: Ownership::Shared };
@@ -317,8 +378,8 @@ mod tests {
         (0..10_000).for_each(|n| readings.remember_leased(&"hostile".into(), &request(n)));
         (0..10_000).for_each(|n| readings.remember_leased(&format!("hostile-{n}").into(), &request(0)));
 
-        let remembered: usize = readings.leased.lock().unwrap().values().map(HashSet::len).sum();
-        assert!(remembered <= MOST_LEASED + 2 * MOST_LEASING, "{remembered}");
+        let remembered: usize = readings.lock().stores.values().map(|store| store.leased.len()).sum();
+        assert!(remembered <= MOST_LEASED + 2 * LEAST_SWEPT, "{remembered}");
         assert!(readings.is_leased(&"s".into(), &request(0)), "a volume reads from this store");
         drop(served);
     }
