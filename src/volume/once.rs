@@ -68,8 +68,7 @@ impl Once {
     /// Tells in `about` what a failure is about.
     async fn try_read(&self, class: Class, publish: &Publish, about: &mut About) -> Result<Snapshot, Error> {
         let source = source_of(&self.providers, &class)?;
-        *about = About::all(&class, &*source);
-        require_token(publish, source.audience())?;
+        require_token(publish, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
         let tenancy = Tenancy::new(publish, class.provider.clone(), Arc::clone(&self.revocations));
         let site = Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, 0));
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);

@@ -244,8 +244,7 @@ impl Volumes {
         let class = self.parts.awaited_class(&publish.class, &publish.attributes).await?;
         *about = About::provider(&class.provider);
         let source = self.parts.source(&class)?;
-        *about = About::all(&class, &*source);
-        require_token(publish, source.audience())?;
+        require_token(publish, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
         let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let site = self.parts.site(publish);
         let mut content = self.parts.content(publish, class, source, &site);
