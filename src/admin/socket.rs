@@ -95,9 +95,7 @@ impl AdminSocket {
             conversations.shutdown().await;
         }
     }
-}
 
-impl AdminSocket {
     /// The next connection, once there is a place for it.
     async fn accept(&self, room: &Room) -> (io::Result<(UnixStream, SocketAddr)>, Option<Place>) {
         // Nobody closes the semaphore.
