@@ -19,6 +19,7 @@ const MOUNTS: &[c_long] = &[
     libc::SYS_move_mount,
     libc::SYS_mount_setattr,
     libc::SYS_umount2,
+    sys::SYS_STATMOUNT,
 ];
 
 /// Looking at files, making and removing directories and sockets. What opens is further below.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{place, table};
 
 /// Asks for a number that no other mount of this boot ever gets (since Linux 6.8).
-const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+pub(super) const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 /// Where a file system of ours says by which mount it was made. Only root can write, read or list the name.
 const MARK: &str = "trusted.secretfs.mount";
 /// Longest mark, in bytes.

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use mountinfo::Mount;
 use rustix::fs::StatxFlags;
 use rustix::io::Errno;
+use sys::MountedFileSystem;
 
+use super::identity::MNT_ID_UNIQUE;
 use super::local::{absent, unmount_all, unmount_one};
 use super::place::{Place, Reach, is_mount_root};
 use super::{identity, kubelet, table};
@@ -36,12 +38,37 @@ fn unmount_ours(place: &Place, source: &str) -> io::Result<()> {
 
 /// Whether the file system of the mount at the open `directory` is a tmpfs that says it comes from `source`.
 pub(super) fn is_ours(directory: &OwnedFd, source: &str) -> io::Result<bool> {
-    Ok(attached(directory)?.is_some_and(|mount| table::is_from(&mount, source)))
+    Ok(attached(directory)?.is_some_and(|mount| mount.is_tmpfs_from(source)))
 }
 
-/// The mount of the open `directory`, as this thread's mount table has it; `None` if it is mounted nowhere here.
-fn attached(directory: impl AsFd) -> io::Result<Option<Mount>> {
-    identity::asked(directory, StatxFlags::MNT_ID)?.map_or(Ok(None), table::by_number)
+/// What the mount of the open `directory` shows; `None` if it is mounted nowhere in this thread's mount namespace.
+fn attached(directory: impl AsFd) -> io::Result<Option<Shown>> {
+    let unique = identity::asked(&directory, MNT_ID_UNIQUE)?;
+    match unique.map(sys::mount_by_number) {
+        Some(Ok(found)) => Ok(found.map(Shown::Asked)),
+        // An older kernel tells it only in the table of all mounts, which takes longer the more there are.
+        None | Some(Err(_)) => {
+            let number = identity::asked(directory, StatxFlags::MNT_ID)?;
+            Ok(number.map_or(Ok(None), table::by_number)?.map(Shown::Listed))
+        }
+    }
+}
+
+/// What a mount shows, as the kernel told it.
+enum Shown {
+    Asked(MountedFileSystem),
+    Listed(Mount),
+}
+
+impl Shown {
+    fn is_tmpfs_from(&self, source: &str) -> bool {
+        match self {
+            Self::Asked(shown) => {
+                shown.kind.as_bytes() == b"tmpfs" && shown.source.as_bytes() == source.as_bytes()
+            }
+            Self::Listed(mount) => table::is_from(mount, source),
+        }
+    }
 }
 
 /// Refuses a root that no mounter gave. Those that were given are mounted nowhere, and writable.
@@ -58,4 +85,48 @@ pub(super) fn given(root: BorrowedFd<'_>) -> io::Result<()> {
 
 fn stranger() -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, "it is no file system that this mounter gave")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::{Mode, OFlags};
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_of_one_mount_what_its_table_of_all_mounts_tells() {
+        let table = fs::read("/proc/thread-self/mountinfo").unwrap();
+        let mut compared = 0;
+
+        for listed in mountinfo::mounts(&table) {
+            let Ok(root) = rustix::fs::open(&listed.point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            else {
+                continue;
+            };
+            if identity::asked(&root, StatxFlags::MNT_ID).unwrap() != Some(listed.id) {
+                continue; // Another mount hides it.
+            }
+            let Some(found) = identity::asked(&root, MNT_ID_UNIQUE).unwrap().map(sys::mount_by_number) else {
+                continue;
+            };
+            match found {
+                Ok(found) => {
+                    let (source, is_tmpfs) = (listed.source.to_str().unwrap(), listed.kind == "tmpfs");
+                    let asked = Shown::Asked(found.expect("a mount of this namespace"));
+                    assert_eq!(asked.is_tmpfs_from(source), is_tmpfs, "{listed:?}");
+                    assert!(!asked.is_tmpfs_from("another"), "{listed:?}");
+                    compared += 1;
+                }
+                // Linux before 6.8, or before 6.13.
+                Err(error) => assert!(
+                    matches!(Errno::from_io_error(&error), Some(Errno::NOSYS | Errno::OPNOTSUPP)),
+                    "{error}"
+                ),
+            }
+        }
+
+        println!("{compared} mounts compared");
+    }
 }

@@ -7,5 +7,7 @@ mod peers;
 
 #[cfg(feature = "mapping")]
 pub use mapping::Mapping;
-pub use mounts::{leave_mount_namespace, make_read_only, make_writable};
+pub use mounts::{
+    MountedFileSystem, SYS_STATMOUNT, leave_mount_namespace, make_read_only, make_writable, mount_by_number,
+};
 pub use peers::peer_uid;

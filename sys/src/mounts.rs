@@ -1,3 +1,4 @@
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -29,6 +30,98 @@ pub fn leave_mount_namespace() -> io::Result<()> {
     // SAFETY: CLONE_NEWNS takes no pointer and leaves the table of descriptors shared,
     // so no descriptor that another thread holds changes its meaning.
     succeeded(i64::from(unsafe { libc::unshare(libc::CLONE_NEWNS) }))
+}
+
+/// What a mount shows, as [`mount_by_number`] tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountedFileSystem {
+    /// The name of the file system's type, as `/proc/filesystems` has it.
+    pub kind: CString,
+    /// The device or name that it was mounted from.
+    pub source: CString,
+}
+
+/// What the mount with this unique number (`STATX_MNT_ID_UNIQUE`) shows; `None` where the calling thread's mount
+/// namespace has no such mount. Costs one system call, however many mounts there are.
+///
+/// # Errors
+///
+/// `ENOSYS` before Linux 6.8, `EOPNOTSUPP` before Linux 6.13, which tells no source.
+pub fn mount_by_number(unique: u64) -> io::Result<Option<MountedFileSystem>> {
+    let request = MountRequest { size: REQUEST_SIZE, spare: 0, number: unique, wanted: FS_TYPE | SB_SOURCE };
+    let mut answer = MountAnswer::default();
+    // SAFETY: `request` and `answer` are laid out as in Linux's uapi/linux/mount.h and outlive the call, which reads
+    // no more than the size that `request` tells and writes no more than the size passed.
+    let returned = unsafe {
+        libc::syscall(SYS_STATMOUNT, &raw const request, &raw mut answer, mem::size_of::<MountAnswer>(), 0)
+    };
+    match succeeded(returned) {
+        Ok(()) if answer.told & request.wanted == request.wanted => Ok(Some(MountedFileSystem {
+            kind: answer.text(answer.kind)?,
+            source: answer.text(answer.source)?,
+        })),
+        Ok(()) => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// statmount(2) has this number on every processor that Linux 6.8 runs on but Alpha.
+pub const SYS_STATMOUNT: libc::c_long = 457;
+/// `STATMOUNT_FS_TYPE`.
+const FS_TYPE: u64 = 0x20;
+/// `STATMOUNT_SB_SOURCE`, since Linux 6.13.
+const SB_SOURCE: u64 = 0x200;
+/// `MNT_ID_REQ_SIZE_VER0`.
+const REQUEST_SIZE: u32 = 24;
+/// Room for the texts of an answer. A type and a source that were told by `fsconfig` are shorter than 256 bytes each.
+const TEXTS: usize = 4096;
+
+/// `struct mnt_id_req`, as Linux 6.8 has it.
+#[repr(C)]
+struct MountRequest {
+    size: u32,
+    spare: u32,
+    number: u64,
+    wanted: u64,
+}
+
+/// `struct statmount` of 512 bytes, and the texts behind it, whose places it tells.
+#[repr(C)]
+struct MountAnswer {
+    size: u32,
+    options: u32,
+    told: u64,
+    skipped: [u32; 5],
+    kind: u32,
+    skipped_too: [u32; 21],
+    source: u32,
+    rest: [u64; 48],
+    texts: [u8; TEXTS],
+}
+
+impl Default for MountAnswer {
+    fn default() -> Self {
+        Self {
+            size: 0,
+            options: 0,
+            told: 0,
+            skipped: [0; 5],
+            kind: 0,
+            skipped_too: [0; 21],
+            source: 0,
+            rest: [0; 48],
+            texts: [0; TEXTS],
+        }
+    }
+}
+
+impl MountAnswer {
+    fn text(&self, place: u32) -> io::Result<CString> {
+        let text = usize::try_from(place).ok().and_then(|place| self.texts.get(place..));
+        let text = text.and_then(|text| CStr::from_bytes_until_nul(text).ok());
+        text.map(CStr::to_owned).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
 }
 
 fn set_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64) -> io::Result<()> {
