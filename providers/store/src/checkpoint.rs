@@ -115,7 +115,8 @@ impl Signed {
     pub(crate) fn read(connection: &Connection, namespace: &Name) -> Inside<Option<Self>> {
         let text = "SELECT sequence, statement, signature FROM checkpoints WHERE namespace = ?1";
         Ok(connection
-            .query_row(text, [namespace.as_str()], |row| {
+            .prepare_cached(text)?
+            .query_row([namespace.as_str()], |row| {
                 Ok(Self { sequence: row.get(0)?, statement: row.get(1)?, signature: row.get(2)? })
             })
             .optional()?)
@@ -124,7 +125,7 @@ impl Signed {
     /// Its number alone.
     pub(crate) fn sequence(connection: &Connection, namespace: &Name) -> Inside<Option<u64>> {
         let text = "SELECT sequence FROM checkpoints WHERE namespace = ?1";
-        Ok(connection.query_row(text, [namespace.as_str()], |row| row.get(0)).optional()?)
+        Ok(connection.prepare_cached(text)?.query_row([namespace.as_str()], |row| row.get(0)).optional()?)
     }
 
     /// What it says, if the root key of `pin` signed that for `namespace`.

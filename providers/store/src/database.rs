@@ -243,10 +243,11 @@ fn checked(connection: &Connection, seen: Option<i32>, was: i32) -> Inside<(i32,
 
 /// Who the store is, as its database says.
 pub(crate) fn identity(connection: &Connection) -> Inside<Pin> {
-    let row = connection.query_row("SELECT id, root_seal, root_verify FROM store", [], |row| {
-        let root = RootPublic { seal: PublicKey(row.get(1)?), verify: row.get(2)? };
-        Ok(Pin { store: StoreId(row.get(0)?), root })
-    })?;
+    let row =
+        connection.prepare_cached("SELECT id, root_seal, root_verify FROM store")?.query_row([], |row| {
+            let root = RootPublic { seal: PublicKey(row.get(1)?), verify: row.get(2)? };
+            Ok(Pin { store: StoreId(row.get(0)?), root })
+        })?;
     Ok(row)
 }
 
@@ -260,18 +261,15 @@ pub(crate) struct NamespaceRow {
 /// The key pair of `namespace`, if it has one.
 pub(crate) fn namespace_key(connection: &Connection, namespace: &Name) -> Inside<Option<NamespaceRow>> {
     let row = connection
-        .query_row(
-            "SELECT public, sealed_private, signature FROM namespaces WHERE name = ?1",
-            [namespace.as_str()],
-            |row| {
-                let key = NamespaceKey {
-                    namespace: namespace.clone(),
-                    public: PublicKey(row.get(0)?),
-                    signature: row.get(2)?,
-                };
-                Ok(NamespaceRow { key, sealed_private: row.get(1)? })
-            },
-        )
+        .prepare_cached("SELECT public, sealed_private, signature FROM namespaces WHERE name = ?1")?
+        .query_row([namespace.as_str()], |row| {
+            let key = NamespaceKey {
+                namespace: namespace.clone(),
+                public: PublicKey(row.get(0)?),
+                signature: row.get(2)?,
+            };
+            Ok(NamespaceRow { key, sealed_private: row.get(1)? })
+        })
         .optional()?;
     Ok(row)
 }
@@ -288,6 +286,8 @@ fn configure(connection: &mut Connection, role: Role) -> rusqlite::Result<Counte
     // which a group that may put does not have.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // A statement is parsed once for a connection, not again for each value that it is given.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;
          PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL;",

@@ -68,7 +68,7 @@ fn latest(connection: &Connection, namespace: &Name, known: Option<u64>) -> Insi
 fn item(connection: &Connection, wanted: &Wanted) -> Inside<Option<(i64, u64)>> {
     let text = "SELECT id, last_version FROM items WHERE namespace = ?1 AND name = ?2";
     let name = (wanted.item.namespace.as_str(), wanted.item.name.as_str());
-    Ok(connection.query_row(text, name, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    Ok(connection.prepare_cached(text)?.query_row(name, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 /// A version, its sealed data key and a sealed value of it.
@@ -78,13 +78,14 @@ type Chosen = (u64, Option<Vec<u8>>, Option<Vec<u8>>);
 /// must not come back because the newer was deleted.
 fn chosen(connection: &Connection, item: i64, wanted: &Wanted) -> Inside<Option<Chosen>> {
     let row = connection
-        .query_row(
+        .prepare_cached(
             "SELECT version, sealed_key, sealed FROM contents JOIN versions USING (item, version)
              WHERE item = ?1 AND key = ?2 AND (?3 IS NULL OR version = ?3)
              ORDER BY version DESC LIMIT 1",
-            (item, wanted.key.as_str(), wanted.version),
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
+        )?
+        .query_row((item, wanted.key.as_str(), wanted.version), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
     Ok(row)
 }
@@ -97,7 +98,7 @@ fn versions(
     newest: u64,
     named: Option<u64>,
 ) -> Inside<BTreeMap<u64, Known>> {
-    let mut statement = connection.prepare(
+    let mut statement = connection.prepare_cached(
         "SELECT version, accounts, deleted IS NOT NULL FROM versions
          WHERE item = ?1 AND version >= ?2 AND (?4 IS NULL OR version IN (?3, ?4)) ORDER BY version DESC",
     )?;

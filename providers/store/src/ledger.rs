@@ -137,8 +137,8 @@ fn present(transaction: &Transaction<'_>, namespace: &Name, before: &Checkpoint)
 }
 
 fn versions(transaction: &Transaction<'_>, item: i64, before: Option<&Versions>) -> Inside<Versions> {
-    let mut statement =
-        transaction.prepare("SELECT version, accounts, deleted IS NOT NULL FROM versions WHERE item = ?1")?;
+    let mut statement = transaction
+        .prepare_cached("SELECT version, accounts, deleted IS NOT NULL FROM versions WHERE item = ?1")?;
     let mut rows = statement.query([item])?;
     let mut versions = BTreeMap::new();
     while let Some(row) = rows.next()? {
@@ -164,7 +164,7 @@ pub(crate) fn digests(
     version: u64,
     names_only: bool,
 ) -> Inside<(Digest, Option<Digest>)> {
-    let mut statement = connection.prepare(
+    let mut statement = connection.prepare_cached(
         "SELECT key, iif(?3, NULL, sealed) FROM contents WHERE item = ?1 AND version = ?2 ORDER BY key",
     )?;
     let rows = statement.query_map((item, version, names_only), |row| Ok((row.get(0)?, row.get(1)?)))?;

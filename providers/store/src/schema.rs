@@ -79,7 +79,7 @@ pub(crate) fn check(connection: &Connection, form: i32) -> Inside<()> {
 
 /// Changes whenever somebody changes the schema by SQL; a connection that has seen one goes by that.
 pub(crate) fn cookie(connection: &Connection) -> rusqlite::Result<i32> {
-    connection.query_row("PRAGMA schema_version", [], |row| row.get(0))
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
 fn expected(form: i32) -> rusqlite::Result<&'static Schema> {
