@@ -20,6 +20,13 @@ pub fn seal() -> io::Result<()> {
     Ok(())
 }
 
+/// Gives back the memory that only starting took, as far as it can be read again from the program's file.
+pub fn settle() {
+    if let Err(error) = sys::give_back_code() {
+        tracing::debug!(%error, "the pages of code that starting took stay mapped");
+    }
+}
+
 /// A panic's message may hold what a function was called with.
 fn tell_the_place(panicked: &PanicHookInfo<'_>) {
     let place = panicked.location().map(ToString::to_string).unwrap_or_default();

@@ -237,6 +237,7 @@ async fn show(
     }
     tracing::info!(mounted_at = %target.display(), "mounted; SIGINT, SIGTERM or SIGHUP unmounts");
     systemd::ready();
+    hygiene::settle();
     follow(args, happenings, stop).await;
     Ok(())
 }

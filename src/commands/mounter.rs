@@ -71,6 +71,7 @@ pub async fn run(args: MounterArgs) -> Outcome {
         socket = %args.socket.display(), pods = %args.pods.display(), driver = args.driver_name, "the mounter serves"
     );
     systemd::ready();
+    hygiene::settle();
     serve(server).await?;
     tracing::info!("the mounter has stopped");
     Ok(())

@@ -325,6 +325,7 @@ async fn serve(
     recovered.set(true);
     health.send_replace(Health::Serving);
     systemd::ready();
+    hygiene::settle();
     let revocations = Arc::clone(&process.volumes.parts().revocations);
     tasks.spawn(until_one_ends(process.ended_early(), stop.clone()));
     tasks.spawn(check_mounter(revocations, health, (mounts, process.metrics.clone()), stop.clone()));

@@ -1,10 +1,12 @@
 //! The system calls that need unsafe code because no safe wrapper exists for them.
 
+mod code;
 #[cfg(feature = "mapping")]
 mod mapping;
 mod mounts;
 mod peers;
 
+pub use code::give_back_code;
 #[cfg(feature = "mapping")]
 pub use mapping::Mapping;
 pub use mounts::{

@@ -170,7 +170,12 @@ impl Marks {
         let _lock = lock(&path)?;
         let before = read(&path).ok().flatten().filter(|marks| marks.store == self.store);
         let before = before.unwrap_or_else(|| Self::none(self.store));
-        let (text, fits) = match before.joined(self).text() {
+        let joined = before.joined(self);
+        // Whoever put has often written it down already, and waits for the disk so that readers need not.
+        if joined == before && !before.namespaces.is_empty() {
+            return Ok(());
+        }
+        let (text, fits) = match joined.text() {
             Ok(text) => (text, Ok(())),
             // Who fills the file with versions does not keep it from knowing checkpoints.
             Err(error) => (before.joined(&self.sequences()).text()?, Err(error)),
@@ -279,7 +284,7 @@ fn lock(path: &Path) -> io::Result<File> {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
             Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(1));
             }
             Err(error) => return Err(error.into()),
         }
@@ -288,6 +293,8 @@ fn lock(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
     use crate::checkpoint::Digest;
     use crate::name::ServiceAccounts;
@@ -315,6 +322,26 @@ mod tests {
             assert!((37..51).all(|version| kept.get(&version).unwrap().gone));
         }
     }
+
+    #[test]
+    fn what_the_file_has_is_not_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = RootKeySource::beside(directory.path());
+        let (store, namespace) = (StoreId::random().unwrap(), "shop".parse().unwrap());
+        let save = |mark| Marks::one(store, &namespace, mark).save(&root).unwrap();
+        let file = || std::fs::metadata(root.mark_file()).unwrap().ino();
+        save(mark(8, seen(1..3, false)));
+        let first = file();
+
+        save(mark(8, seen(1..3, false)));
+        save(mark(7, seen(1..3, false)));
+        assert_eq!(file(), first);
+
+        save(mark(8, seen(1..4, false)));
+        assert_ne!(file(), first);
+        assert_eq!(Marks::load(&root, store).unwrap().of(&namespace), mark(8, seen(1..4, false)));
+    }
+
     #[test]
     fn versions_that_are_older_than_those_kept_are_news_once_at_most() {
         let (item, mut kept) = ("api".parse().unwrap(), Mark::default());
@@ -327,6 +354,7 @@ mod tests {
         assert_eq!(kept, before);
         assert!(kept.observe(&item, None, &seen(50..51, true)), "a deletion");
     }
+
     #[test]
     fn a_mark_that_grows_too_long_stays_readable_and_follows_checkpoints() {
         let directory = tempfile::tempdir().unwrap();

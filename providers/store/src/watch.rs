@@ -22,7 +22,8 @@ use crate::database::{Database, FILE, Role};
 
 /// How often it is tried to watch a store that is not there.
 const RETRY: Duration = Duration::from_secs(1);
-/// First and last wait between looks after an event; each is twice the one before.
+/// First and last wait between looks after an event. Each is a quarter longer than the one before, so that what
+/// happens between two looks is seen no more than a quarter later.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
@@ -160,9 +161,7 @@ impl Watched {
         loop {
             match wait(Some(&self.inotify), stopped, look) {
                 Woken::Stopped => return End::Stopped,
-                Woken::Timeout => {
-                    look = look.map(|wait| wait.saturating_mul(2)).filter(|wait| *wait <= LAST_LOOK)
-                }
+                Woken::Timeout => look = look.and_then(later_look),
                 Woken::Event => match self.drain() {
                     Ok(Concern::Database) => look = Some(FIRST_LOOK),
                     Ok(Concern::Nothing) => continue,
@@ -192,6 +191,11 @@ impl Watched {
         }
         if most == Concern::Loss && self.database.is_in_place() { Ok(Concern::Database) } else { Ok(most) }
     }
+}
+
+/// The wait before the next look, after a wait of `last`; none if it was looked for long enough.
+fn later_look(last: Duration) -> Option<Duration> {
+    last.saturating_mul(5).checked_div(4).filter(|wait| *wait <= LAST_LOOK)
 }
 
 /// What an event is about.

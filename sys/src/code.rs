@@ -1,0 +1,61 @@
+use std::fs;
+use std::io;
+
+use rustix::mm::{Advice, madvise};
+
+/// Gives back the pages of the running program's code that were mapped so far. Those that are used again are mapped
+/// again, out of the page cache or the program's file: for who has started, and needs little of what that took.
+///
+/// # Errors
+///
+/// The kernel does not tell what is mapped.
+pub fn give_back_code() -> io::Result<()> {
+    let program = fs::read_link("/proc/self/exe")?;
+    let Some(program) = program.to_str() else { return Ok(()) };
+    for line in fs::read_to_string("/proc/self/maps")?.lines() {
+        if let Some((start, end)) = code_of(program, line) {
+            let start = std::ptr::with_exposed_provenance_mut(start);
+            // SAFETY: the range is a private mapping of a file that nobody may write to through it, as the kernel
+            // just told: each page reads the same when it is mapped again.
+            let advised = unsafe { madvise(start, end, Advice::LinuxDontNeed) };
+            advised?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the mapping starts that `line` of `/proc/self/maps` tells of, and how long it is, if that is code of `program`.
+fn code_of(program: &str, line: &str) -> Option<(usize, usize)> {
+    let (mapping, path) = line.split_at_checked(line.find('/')?)?;
+    let mut fields = mapping.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    if path != program || fields.next()? != "r-xp" {
+        return None;
+    }
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    Some((start, end.checked_sub(start)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_code_of_the_program_itself_is_meant() {
+        let line = |rights: &str, path: &str| format!("5000-7000 {rights} 00001000 fe:00 12      {path}");
+
+        assert_eq!(code_of("/bin/a program", &line("r-xp", "/bin/a program")), Some((0x5000, 0x2000)));
+        assert_eq!(code_of("/bin/a", &line("r--p", "/bin/a")), None);
+        assert_eq!(code_of("/bin/a", &line("rwxp", "/bin/a")), None);
+        assert_eq!(code_of("/bin/a", &line("r-xs", "/bin/a")), None);
+        assert_eq!(code_of("/bin/a", &line("r-xp", "/bin/a (deleted)")), None);
+        assert_eq!(code_of("/bin/a", "5000-7000 r-xp 00000000 00:00 0 [vdso]"), None);
+    }
+
+    #[test]
+    fn a_program_that_gave_back_its_code_runs_on() {
+        for _ in 0..10 {
+            give_back_code().unwrap();
+        }
+    }
+}
