@@ -14,6 +14,9 @@ use crate::world::{Bench, FILES, IN_FLIGHT, VOLUMES, World, asked, paths, value}
 const ROUNDS: usize = 3;
 /// Longest wait for a round.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause before a round. What a volume showed before is kept for a second and then removed: no round waits for what
+/// the one before it left to do.
+const SETTLED: Duration = Duration::from_millis(2500);
 
 pub(crate) async fn many_identities(world: &World) -> Vec<Line> {
     let (line, reads) = polled(world, "different identities", "ten-many").await;
@@ -38,6 +41,7 @@ async fn polled(world: &World, what: &str, class: &str) -> (Line, Line) {
     bench.publish_all(&pods, IN_FLIGHT).await;
     let (mut last, mut reads) = (Samples::default(), 0);
     for round in 0..ROUNDS {
+        tokio::time::sleep(SETTLED).await;
         let version = value(round + 2);
         world.put(round + 2);
         let (before, watch) = (world.mark(), Watch::new(&bench, &pods));
@@ -65,6 +69,7 @@ pub(crate) async fn pushed(world: &World) -> Vec<Line> {
     bench.publish_all(&pods, IN_FLIGHT).await;
     let (mut last, mut first, mut putting) = (Samples::default(), Samples::default(), Samples::default());
     for round in 0..ROUNDS + 2 {
+        tokio::time::sleep(SETTLED).await;
         let watch = Watch::new(&bench, &pods);
         let started = Instant::now();
         world.put_embedded(round + 2);
