@@ -38,6 +38,7 @@ mod rotation;
 mod sanity;
 mod semantics;
 mod store;
+mod strangers;
 mod subpath;
 mod support;
 mod takeover;

@@ -1,0 +1,224 @@
+//! What stores and the authors of classes and pods say to a node, who may say anything. The store is a stub that answers
+//! as each test wants; what OpenBao makes of the same, `openbao` shows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use testing::{
+    Answer, Claims, DRIVER, FaultServer, Issuer, PodVolume, RunningNode, Seen, jwt_class, prepare_target,
+};
+
+/// A number that no clock can be set forward by.
+const ABSURD: u64 = u64::MAX;
+/// How long what is due at once may take on a slow machine.
+const SOON: Duration = Duration::from_secs(60);
+/// Publishes that are tried at one time.
+const IN_FLIGHT: u64 = 50;
+/// Stores of which a node keeps what it knows: 256 that nobody reads from, and those that are asked just now.
+const MOST_KNOWN: u64 = 256 + IN_FLIGHT;
+
+fn node() -> RunningNode {
+    RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[])
+}
+
+/// A class of `namespace` that reads `objects` at `address` as often as `refresh` says, for a service account.
+fn class(namespace: &str, address: &str, objects: &[&str], refresh: &str) -> String {
+    let objects: Vec<String> =
+        objects.iter().map(|object| format!("- {{{object}, secretKey: key}}")).collect();
+    let mut class: Value =
+        serde_json::from_str(&jwt_class(namespace, "class", address, &objects.join("\n"))).unwrap();
+    let parameters = class["spec"]["parameters"].as_object_mut().unwrap();
+    // Logins of the method `jwt` are a pod's own.
+    parameters.insert("secretfs.dev/auth".to_owned(), "kubernetes".into());
+    parameters.insert("vaultAuthMountPath".to_owned(), "kubernetes".into());
+    parameters.insert("secretfs.dev/refresh".to_owned(), refresh.into());
+    class.to_string()
+}
+
+/// One object of a key-value store.
+const APP: &[&str] = &["objectName: file, secretPath: secret/data/app"];
+
+/// A pod of `namespace` with the token that kubelet would bring, under an account of the same name as the pod's: what
+/// is read for it is shared with nobody.
+fn pod(issuer: &Issuer, namespace: &str, name: &str) -> PodVolume {
+    pod_of(issuer, namespace, name, name)
+}
+
+fn pod_of(issuer: &Issuer, namespace: &str, account: &str, name: &str) -> PodVolume {
+    let token = issuer.mint(&Claims::of(namespace, account).pod(name));
+    let pod = PodVolume::new(name, "class").token("vault", token);
+    PodVolume { namespace: namespace.to_owned(), service_account: account.to_owned(), ..pod }
+}
+
+fn login(seconds: u64) -> Answer {
+    Answer::json(200, &json!({"auth": {"client_token": "t", "lease_duration": seconds, "renewable": true}}))
+}
+
+/// Grants every login, and answers reads with `read`.
+fn granting(read: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> FaultServer {
+    FaultServer::http(move |seen| if seen.target.ends_with("/login") { login(3600) } else { read(seen) })
+}
+
+fn secret(value: &str) -> Answer {
+    Answer::json(200, &json!({"data": {"data": {"key": value}, "metadata": {"version": 1}}}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_whose_store_tells_absurd_lengths_of_time_is_refreshed_all_the_same() {
+    let version = Arc::new(AtomicU64::new(1));
+    let told = Arc::clone(&version);
+    let store = FaultServer::http(move |seen| {
+        if seen.target.ends_with("/login") {
+            return login(ABSURD);
+        }
+        let version = told.load(Ordering::SeqCst);
+        if seen.target.contains("database") {
+            let lease =
+                json!({"lease_id": "l", "lease_duration": ABSURD, "renewable": true, "data": {"key": "v"}});
+            return Answer::json(200, &lease);
+        }
+        let data = json!({"data": {"key": format!("v{version}")}, "metadata": {"version": version}});
+        Answer::json(200, &json!({"lease_duration": ABSURD, "data": data}))
+    });
+    let mut node = node();
+    node.class(
+        "class",
+        &class(
+            "shop",
+            &store.url(),
+            &[APP, &["objectName: leased, secretPath: database/creds/app"]].concat(),
+            "1s",
+        ),
+    );
+    node.start_node().await;
+    let pod = pod(&Issuer::start(), "shop", "reader");
+    node.publish_until_done(&pod).await;
+    assert_eq!(node.text(&pod, "file").as_deref(), Some("v1"));
+
+    version.store(2, Ordering::SeqCst);
+
+    let begun = Instant::now();
+    node.text_becomes(&pod, "file", Some("v2"), SOON).await;
+    println!("the next version was shown after {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_answer_is_named_and_those_that_classes_only_name_are_forgotten() {
+    let mut node = node();
+    let address = |index: u64| format!("http://127.{}.{}.1:9", index / 250 + 2, index % 250);
+    let count = MOST_KNOWN + 100;
+    for index in 0..count {
+        let class = class(&format!("evil-{index}"), &address(index), APP, "1h");
+        node.class(&format!("evil-{index}"), &class);
+    }
+    node.start_node().await;
+    let issuer = Issuer::start();
+    let pods: Vec<_> =
+        (0..count).map(|index| pod(&issuer, &format!("evil-{index}"), &format!("pod-{index}"))).collect();
+    for pods in pods.chunks(IN_FLIGHT as usize) {
+        let refused = join_all(pods.iter().map(|pod| node.publish(pod))).await;
+        assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    }
+
+    // One of them is asked for so often that it is left alone.
+    let away = (0..12).map(|index| pod(&issuer, "evil-7", &format!("away-{index}")));
+    join_all(away.map(async |pod| node.publish(&pod).await.unwrap_err())).await;
+    let wanted = format!("state=\"open\",store=\"{}\",namespace=\"evil-7\"", address(7));
+    let begun = Instant::now();
+    let named = loop {
+        let told = breakers(&node).await;
+        if told.iter().any(|(labels, _)| labels.contains(&wanted)) {
+            break told;
+        }
+        assert!(begun.elapsed() < SOON, "not named: {wanted}; {told:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let known: u64 = named.iter().map(|(_, count)| count).sum();
+
+    println!("{known} stores are known; {named:?}");
+    assert!((1..=MOST_KNOWN).contains(&known), "{known} stores are known");
+}
+
+/// The labels of what tells of stores' breakers, and how many stores there are of each.
+async fn breakers(node: &RunningNode) -> Vec<(String, u64)> {
+    let metrics = node.http("/metrics").await;
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix("secretfs_breaker_state{"));
+    let pairs = lines.map(|line| line.rsplit_once("} ").unwrap());
+    pairs.map(|(labels, count)| (labels.to_owned(), count.parse().unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_pod_does_not_start_on_an_answer_from_before_its_right_was_taken_away() {
+    let allowed = Arc::new(AtomicU64::new(1));
+    let may = Arc::clone(&allowed);
+    let store = granting(move |_| match may.load(Ordering::SeqCst) {
+        1 => secret("v1"),
+        _ => Answer::json(403, &json!({"errors": ["1 error occurred:\n\t* permission denied\n\n"]})),
+    });
+    let mut node = node();
+    node.flag("--max-shared-age", "1s");
+    node.class("class", &class("shop", &store.url(), APP, "100d"));
+    node.start_node().await;
+    let issuer = Issuer::start();
+    node.publish(&pod_of(&issuer, "shop", "shop", "first")).await.unwrap();
+
+    allowed.store(0, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let second = pod_of(&issuer, "shop", "shop", "second");
+    let refused = node.publish(&second).await.unwrap_err();
+
+    assert!(refused.message().contains("permission denied"), "{refused}");
+    assert_eq!(node.text(&second, "file"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_tells_no_namespace_what_another_reads() {
+    let store = granting(|_| Answer::Reset);
+    let mut node = node();
+    node.class(
+        "ours",
+        &class("shop", &store.url(), &["objectName: file, secretPath: secret/data/ours"], "1h"),
+    );
+    node.class(
+        "theirs",
+        &class("bank", &store.url(), &["objectName: file, secretPath: secret/data/theirs"], "1h"),
+    );
+    node.start_node().await;
+    let issuer = Issuer::start();
+    let theirs: Vec<_> = (0..8).map(|index| pod(&issuer, "bank", &format!("theirs-{index}"))).collect();
+
+    // As many as it takes until the store counts as away for everyone.
+    let refused = join_all(theirs.iter().map(|pod| node.publish(pod))).await;
+    assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    let ours = pod(&issuer, "shop", "ours");
+    prepare_target(&node.target(&ours), DRIVER);
+    let mut request = tonic::Request::new(node.request(&ours));
+    // Shorter than the wait until the store is tried again.
+    request.set_timeout(Duration::from_secs(5));
+    let refused = node.client().await.node_publish_volume(request).await.unwrap_err();
+
+    println!("{}", refused.message());
+    assert!(!refused.message().contains("theirs"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_a_pods_author_wrote_for_another_identity_is_not_used() {
+    let store = granting(|_| secret("for the bank"));
+    let mut node = node();
+    node.class("class", &class("shop", &store.url(), APP, "1h"));
+    node.start_node().await;
+    let token = Issuer::start().mint(&Claims::of("bank", "teller").pod("teller"));
+    let written =
+        json!({"vault": {"token": token, "expirationTimestamp": "2099-01-01T00:00:00Z"}}).to_string();
+    let mut thief = PodVolume::new("thief", "class");
+    thief.attributes.insert("csi.storage.k8s.io/serviceAccount.tokens".to_owned(), written);
+
+    let refused = node.publish(&thief).await.unwrap_err();
+
+    println!("{}", refused.message());
+    assert_eq!(node.text(&thief, "file"), None);
+    assert_eq!(store.seen().iter().filter(|seen| seen.target.ends_with("/login")).count(), 0, "logins");
+}
