@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use testing::{
-    Answer, Claims, DRIVER, FaultServer, Issuer, PodVolume, RunningNode, Seen, jwt_class, prepare_target,
+    Answer, Authority, Claims, DRIVER, FaultServer, Issuer, PodVolume, RunningNode, Seen, jwt_class,
+    prepare_target,
 };
 
 /// A number that no clock can be set forward by.
@@ -31,7 +34,8 @@ fn class(namespace: &str, address: &str, objects: &[&str], refresh: &str) -> Str
     let mut class: Value =
         serde_json::from_str(&jwt_class(namespace, "class", address, &objects.join("\n"))).unwrap();
     let parameters = class["spec"]["parameters"].as_object_mut().unwrap();
-    // Logins of the method `jwt` are a pod's own.
+    // Logins of the method `jwt` are a pod's own; of this stub's answers, those of the others would be too.
+    parameters.insert("secretfs.dev/share".to_owned(), "service-account".into());
     parameters.insert("secretfs.dev/auth".to_owned(), "kubernetes".into());
     parameters.insert("vaultAuthMountPath".to_owned(), "kubernetes".into());
     parameters.insert("secretfs.dev/refresh".to_owned(), refresh.into());
@@ -172,6 +176,61 @@ async fn a_new_pod_does_not_start_on_an_answer_from_before_its_right_was_taken_a
 
     assert!(refused.message().contains("permission denied"), "{refused}");
     assert_eq!(node.text(&second, "file"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_for_an_account_is_not_given_to_one_that_was_made_again() {
+    let (first, second) = (account_made("1", "first"), account_made("2", "second"));
+    let may = format!("Bearer {}", first.tokens[""]);
+    let authority = Authority::new();
+    let api_server = FaultServer::https(&authority.server(&["localhost"]), move |seen| {
+        if seen.header("authorization") != Some(&may) {
+            let status = json!({"kind": "Status", "reason": "Forbidden", "code": 403, "message": "secrets is forbidden"});
+            return Answer::json(403, &status);
+        }
+        if seen.target.contains("watch") {
+            return Answer::Hang;
+        }
+        let metadata = json!({"name": "app", "namespace": "shop", "resourceVersion": "7", "uid": "u"});
+        let secret =
+            json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata, "data": {"key": "djE="}});
+        Answer::json(200, &secret)
+    });
+    let mut node = node();
+    let trusted = node.path("ca.pem");
+    std::fs::write(&trusted, authority.pem()).unwrap();
+    node.flag("--kubernetes-api-server", &api_server.url());
+    node.flag("--kubernetes-ca", trusted.to_str().unwrap());
+    let class = json!({
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+        "metadata": {"name": "class", "namespace": "shop"},
+        "spec": {"provider": "kubernetes", "parameters": {
+            "secretfs.dev/refresh": "1h", "objects": "- {objectName: file, secret: app, key: key}",
+        }},
+    });
+    node.class("class", &class.to_string());
+    node.start_node().await;
+    node.publish(&first).await.unwrap();
+    assert_eq!(node.text(&first, "file").as_deref(), Some("v1"));
+
+    let refused = node.publish(&second).await.unwrap_err();
+
+    println!("{}", refused.message());
+    assert_eq!(node.text(&second, "file"), None);
+}
+
+/// A pod of service account `shop`, of which this is the one with this uid, and its token, which nobody has signed.
+fn account_made(account_uid: &str, name: &str) -> PodVolume {
+    let pod = PodVolume::new(name, "class");
+    let claims = json!({
+        "exp": 4_070_908_800_u64,
+        "kubernetes.io": {
+            "namespace": pod.namespace,
+            "serviceaccount": {"name": pod.service_account, "uid": account_uid},
+            "pod": {"name": pod.pod, "uid": pod.uid},
+        },
+    });
+    pod.token("", format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string())))
 }
 
 #[tokio::test(flavor = "multi_thread")]
