@@ -25,6 +25,7 @@ pub mod provider_socket;
 pub mod providers;
 pub mod readings;
 pub mod snapshot;
+pub mod subject;
 pub mod systemd;
 pub mod telemetry;
 pub mod unfinished;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use provider::{ErrorKind, Identity, SecretBytes, Span, Workload};
+use provider::{ErrorKind, Identity, SecretBytes, Span};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,9 +28,10 @@ use crate::mode::Appearance;
 use crate::mounter::{LocalMounter, Roots};
 use crate::process::{Conduct, Process, ProcessArgs};
 use crate::providers::Providers;
+use crate::subject::Subject;
 use crate::systemd;
 use crate::volume::report::{Happening, What};
-use crate::volume::{self, ClassName, Publish, Published, RefreshOutcome, VolumeId};
+use crate::volume::{self, ClassName, Credentials, Publish, Published, RefreshOutcome, VolumeId};
 
 /// How long the command of `--on-change` may take.
 const ON_CHANGE: Duration = Duration::from_secs(60);
@@ -151,7 +152,7 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
         host::resolve(&args.target).with_context(|| format!("the target {}", args.target.display()))?;
     let providers = args.process.providers.build()?;
     refuse_needless_credentials(&args, &classes, &class, &providers).await?;
-    let publish = publish(&args, class, &target)?;
+    let wish = (publish(&args, class, &target), brought(&args)?);
     refuse_to_hide(&target, [&args.process.state_dir, &args.process.admin_dir])?;
     let state = host::state_of(&args.process.state_dir, &target);
     let _owner = Owner::become_of(&state).with_context(|| target.display().to_string())?;
@@ -169,7 +170,7 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
         }
     };
     process.keep("the class file", watch.run(process.stop.clone()));
-    let outcome = serve(&args, process, publish, standing, signals.stop()).await;
+    let outcome = serve(&args, process, wish, standing, signals.stop()).await;
     if outcome.is_err() {
         above.remove();
     }
@@ -192,7 +193,7 @@ fn refuse_to_hide(target: &Path, kept: [&PathBuf; 2]) -> Result<(), Failure> {
 async fn serve(
     args: &MountArgs,
     process: Process,
-    mut publish: Publish,
+    (mut publish, credentials): (Publish, Credentials),
     standing: Standing,
     stop: &CancellationToken,
 ) -> Outcome {
@@ -200,7 +201,7 @@ async fn serve(
     let happenings = process.volumes.listen();
     let adopted = standing.adopt(&process, &mut publish).await;
     let (outcome, was_there) = match adopted {
-        Ok(was_there) => (show(args, &process, publish, happenings, stop).await, was_there),
+        Ok(was_there) => (show(args, &process, (publish, credentials), happenings, stop).await, was_there),
         Err(error) => (Err(error.into()), true),
     };
     // What was there before is not this process's to take away because it failed.
@@ -214,12 +215,12 @@ async fn serve(
 async fn show(
     args: &MountArgs,
     process: &Process,
-    publish: Publish,
+    (publish, credentials): (Publish, Credentials),
     happenings: broadcast::Receiver<Happening>,
     stop: &CancellationToken,
 ) -> Outcome {
     let (id, target) = (publish.id.clone(), publish.target.clone());
-    let published = match publish_patiently(args, process, publish, stop).await {
+    let published = match publish_patiently(args, process, (publish, credentials), stop).await {
         Err(_) if stop.is_cancelled() => return interrupted(args),
         Err(error @ volume::Error::Published { .. }) => {
             return Err(Failure::Failed(anyhow!(
@@ -250,7 +251,7 @@ fn interrupted(args: &MountArgs) -> Outcome {
 async fn publish_patiently(
     args: &MountArgs,
     process: &Process,
-    publish: Publish,
+    (publish, credentials): (Publish, Credentials),
     stop: &CancellationToken,
 ) -> Result<Published, volume::Error> {
     let start = Instant::now();
@@ -261,7 +262,8 @@ async fn publish_patiently(
         if let Err(error) = MadeDirectories::above(&publish.target) {
             tracing::debug!(%error, "the directories above the target");
         }
-        let error = match publish_once(process, publish.clone(), stop).await {
+        let wish = (publish.clone(), credentials.clone());
+        let error = match publish_once(process, wish, stop).await {
             Err(error) if may_pass(&error) && start.elapsed() < wait && !stop.is_cancelled() => error,
             done => return done,
         };
@@ -280,10 +282,10 @@ async fn publish_patiently(
 
 async fn publish_once(
     process: &Process,
-    publish: Publish,
+    (publish, credentials): (Publish, Credentials),
     stop: &CancellationToken,
 ) -> Result<Published, volume::Error> {
-    let published = process.volumes.publish(publish);
+    let published = process.volumes.publish(publish, credentials);
     tokio::pin!(published);
     tokio::select! {
         published = &mut published => published,
@@ -418,20 +420,15 @@ async fn refuse_needless_credentials(
     credentials::check(args.credentials.iter().map(|(key, _)| key.as_str()), &*provider)
 }
 
-fn publish(args: &MountArgs, class: ClassName, target: &Path) -> anyhow::Result<Publish> {
-    let id = VolumeId(format!("mount:{}", target.display()));
-    let workload = Workload {
-        identity: Identity::named(class.namespace.clone(), args.service_account.clone()),
-        pod: None,
-        volume: id.0.clone(),
-        tokens: read_all(&args.tokens)?,
-        credentials: read_all(&args.credentials)?,
-    };
-    Ok(Publish {
-        id,
+fn publish(args: &MountArgs, class: ClassName, target: &Path) -> Publish {
+    Publish {
+        id: VolumeId(format!("mount:{}", target.display())),
         target: target.to_owned(),
+        subject: Subject {
+            identity: Identity::named(class.namespace.clone(), args.service_account.clone()),
+            pod: None,
+        },
         class,
-        workload,
         attributes: BTreeMap::new(),
         appearance: Appearance {
             fs_group: args.group,
@@ -439,7 +436,12 @@ fn publish(args: &MountArgs, class: ClassName, target: &Path) -> anyhow::Result<
             selinux_context: None,
         },
         timeout: FIRST_READING,
-    })
+    }
+}
+
+/// What the command's files bring for the store.
+fn brought(args: &MountArgs) -> anyhow::Result<Credentials> {
+    Ok(Credentials { tokens: read_all(&args.tokens)?, named: read_all(&args.credentials)? })
 }
 
 fn read_all(files: &[(String, PathBuf)]) -> anyhow::Result<BTreeMap<String, SecretBytes>> {

@@ -55,11 +55,11 @@ impl Node {
         patience: Duration,
         provider: &mut metrics::Provider,
     ) -> Result<Published, Refused> {
-        let publish = self.requests.publish(request, patience)?;
+        let (publish, credentials) = self.requests.publish(request, patience)?;
         let class = publish.class.clone();
-        let pod = publish.workload.pod.as_ref().map_or("", |pod| &pod.name);
-        let pod = format!("{}/{pod}", publish.workload.identity.namespace);
-        let outcome = self.volumes.publish(publish).await;
+        let pod = publish.subject.pod.as_ref().map_or("", |pod| &pod.name);
+        let pod = format!("{}/{pod}", publish.subject.namespace());
+        let outcome = self.volumes.publish(publish, credentials).await;
         if let Some(name) = self.volumes.provider_of(&class).await {
             *provider = metrics::Provider::of(&name);
         }

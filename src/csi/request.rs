@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use csi_proto::csi::volume_capability::{AccessType, MountVolume};
 use csi_proto::csi::{NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeUnpublishVolumeRequest};
-use provider::{Identity, Pod, SecretBytes, Workload};
+use provider::{Identity, Pod, SecretBytes};
 use target::Target;
 
 use crate::mode::Appearance;
-use crate::volume::{ClassName, Publish, VolumeId};
+use crate::subject::Subject;
+use crate::volume::{ClassName, Credentials, Publish, VolumeId};
 
 /// What begins the keys that are kubelet's.
 const KUBELET: &str = "csi.storage.k8s.io/";
@@ -60,8 +61,12 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// What is to be published, if every rule is kept.
-    pub(super) fn publish(&self, request: NodePublishVolumeRequest, timeout: Duration) -> Result<Publish> {
+    /// What is to be published, and what came to prove who asks, if every rule is kept.
+    pub(super) fn publish(
+        &self,
+        request: NodePublishVolumeRequest,
+        timeout: Duration,
+    ) -> Result<(Publish, Credentials)> {
         required("volume_id", &request.volume_id)?;
         required("target_path", &request.target_path)?;
         let appearance = appearance(mount_capability(&request)?)?;
@@ -78,15 +83,18 @@ impl Requests {
         let target = Target::below(&self.pods, &request.target_path)?;
         target.belongs_to(&told.pod.uid, &request.volume_id)?;
         let tokens = secrets.remove(TOKENS).or(raw_tokens);
-        Ok(Publish {
-            class: ClassName { namespace: told.namespace.clone(), name: take_class(&mut attributes)? },
-            target: target.path,
-            workload: told.workload(&request.volume_id, tokens, credentials(secrets)),
+        let class = ClassName { namespace: told.namespace.clone(), name: take_class(&mut attributes)? };
+        let (subject, tokens) = told.subject(tokens);
+        let publish = Publish {
             id: VolumeId(request.volume_id),
+            target: target.path,
+            class,
+            subject,
             attributes,
             appearance,
             timeout,
-        })
+        };
+        Ok((publish, Credentials { tokens, named: credentials(secrets) }))
     }
 
     /// What is to be unpublished.
@@ -199,15 +207,11 @@ impl PodInfo {
         }
     }
 
-    fn workload(
-        self,
-        volume: &str,
-        tokens: Option<String>,
-        credentials: BTreeMap<String, SecretBytes>,
-    ) -> Workload {
+    /// For whom, and those of `tokens` that are its own.
+    fn subject(self, tokens: Option<String>) -> (Subject, BTreeMap<String, SecretBytes>) {
         let identity = Identity::named(self.namespace, self.service_account);
         let (identity, tokens) = tokens::own(tokens, identity, &self.pod);
-        Workload { identity, pod: Some(self.pod), volume: volume.to_owned(), tokens, credentials }
+        (Subject { identity, pod: Some(self.pod) }, tokens)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use provider::FileMode;
+use provider::{FileMode, Workload};
 
 use crate::mode::{Mounted, ShownFile};
 use crate::mounter::MountId;
@@ -69,18 +69,21 @@ impl Volumes {
 
     /// Serves what is mounted already, as it is until its store was read. `false` if that holds no files: nothing
     /// that a container might start on.
-    pub(super) async fn take_over(&self, publish: &Publish) -> Result<bool, Error> {
+    pub(super) async fn take_over(&self, publish: &Publish, workload: &Workload) -> Result<bool, Error> {
         let Some((mounted, files)) = self.find(publish, None).await?.filter(|(_, files)| !files.is_empty())
         else {
             return Ok(false);
         };
         let shown = self.parts().shown(publish, None, files);
-        let saved = self.parts().records.save(&VolumeRecord::new(publish, None, &shown, mounted.mount_id()));
+        let record = VolumeRecord::new(publish, None, &shown, mounted.mount_id())
+            .with_credentials(workload.has_credentials());
+        let saved = self.parts().records.save(&record);
         saved.map_err(|source| unrecorded(publish, source))?;
         let provider = self.provider_of(&publish.class).await.unwrap_or_default();
         tracing::info!(volume = %publish.id, "taking over what another driver mounted");
         self.parts().reporter.published(publish, &provider, &shown);
-        self.serve(Served::taken_over(Arc::clone(self.parts()), publish.clone(), mounted, shown));
+        let (parts, wish) = (Arc::clone(self.parts()), publish.clone());
+        self.serve(Served::taken_over(parts, wish, workload.clone(), mounted, shown));
         Ok(true)
     }
 }

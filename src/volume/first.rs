@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use manifest::Start;
-use provider::{ErrorKind, Moment as _, Span};
+use provider::{ErrorKind, Moment as _, Span, Workload};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::volume::Error;
 use crate::volume::content::Content;
 use crate::volume::freshness::Notice;
 use crate::volume::reader::Demand;
 use crate::volume::report::Cached;
 use crate::volume::store_health::Attempt;
-use crate::volume::{Error, Publish};
 
 /// Tries of a first publish while the store is away.
 const TRIES: u32 = 3;
@@ -19,9 +19,8 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.
-pub(super) fn require_token(publish: &Publish, audience: Option<&str>) -> Result<(), Error> {
-    let missing =
-        |audience: &&str| publish.workload.pod.is_some() && !publish.workload.tokens.contains_key(*audience);
+pub(super) fn require_token(workload: &Workload, audience: Option<&str>) -> Result<(), Error> {
+    let missing = |audience: &&str| workload.pod.is_some() && !workload.tokens.contains_key(*audience);
     audience.filter(missing).map_or(Ok(()), |audience| Err(Error::NoToken(audience.to_owned())))
 }
 
@@ -29,13 +28,13 @@ pub(super) fn require_token(publish: &Publish, audience: Option<&str>) -> Result
 /// identity is good enough if it is not older than `shared_age`. Tells whether it took what is older than that.
 pub(super) async fn read_first(
     content: &mut Content,
-    publish: &Publish,
+    workload: &Workload,
     shared_age: Duration,
     deadline: Instant,
 ) -> Result<Option<Cached>, Error> {
     let started = Instant::now();
     let provider = content.class().provider.clone();
-    let outcome = timeout_at(deadline, read_with_retries(content, publish, shared_age)).await;
+    let outcome = timeout_at(deadline, read_with_retries(content, workload, shared_age)).await;
     let lacking = content.complete().err().filter(|lacking| {
         content.class().settings.start == Start::Cached && lacking.kind() == ErrorKind::Unavailable
     });
@@ -53,12 +52,12 @@ pub(super) async fn read_first(
     }
 }
 
-async fn read_with_retries(content: &mut Content, publish: &Publish, shared_age: Duration) {
+async fn read_with_retries(content: &mut Content, workload: &Workload, shared_age: Duration) {
     let mut attempt = Attempt::First;
     for tried in 1..=TRIES {
         let not_before = Some(Instant::now().earlier(shared_age));
         let demand = Demand { refresh: content.refresh(), not_before, attempt };
-        let Some(error) = content.read(&publish.workload, demand, Notice::Polled).await else { return };
+        let Some(error) = content.read(workload, demand, Notice::Polled).await else { return };
         if error.kind() != ErrorKind::Unavailable || tried == TRIES {
             return;
         }

@@ -5,6 +5,7 @@ mod admin;
 pub mod admission;
 mod adoption;
 pub mod content;
+mod credentials;
 mod extent;
 mod first;
 pub mod freshness;
@@ -31,6 +32,7 @@ mod fakes;
 #[cfg(test)]
 mod tests;
 
+pub use credentials::Credentials;
 pub use table::{RefreshOutcome, Volumes};
 
 use std::collections::BTreeMap;
@@ -44,6 +46,7 @@ use provider::{ErrorKind, Workload};
 use crate::class;
 use crate::mode::Appearance;
 use crate::mounter;
+use crate::subject::Subject;
 use crate::unfinished::Unfinished;
 
 /// Identifies one published volume on this node; kubelet makes it.
@@ -72,7 +75,8 @@ impl fmt::Display for ClassName {
     }
 }
 
-/// A valid wish for a volume.
+/// A valid wish for a volume. It is kept as long as the volume and told of, so it is without the [`Credentials`] that
+/// come with it.
 #[derive(Debug, Clone)]
 pub struct Publish {
     /// Which volume.
@@ -82,13 +86,22 @@ pub struct Publish {
     /// What it shows.
     pub class: ClassName,
     /// For whom.
-    pub workload: Workload,
+    pub subject: Subject,
     /// The pod author's own volume attributes, without `secretProviderClass` and kubelet's.
     pub attributes: BTreeMap<String, String>,
     /// Owner and label of its files.
     pub appearance: Appearance,
     /// How long the caller waits.
     pub timeout: Duration,
+}
+
+impl Publish {
+    /// Whom the store is to judge, with what came to prove it.
+    fn workload(&self, credentials: Credentials) -> Workload {
+        let Subject { identity, pod } = self.subject.clone();
+        let Credentials { tokens, named } = credentials;
+        Workload { identity, pod, volume: self.id.0.clone(), tokens, credentials: named }
+    }
 }
 
 /// What a publish came to.

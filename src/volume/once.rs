@@ -11,6 +11,7 @@ use crate::mode::Appearance;
 use crate::mounter::Mounter;
 use crate::providers::Providers;
 use crate::snapshot::{FingerprintKey, Snapshot};
+use crate::subject::Subject;
 use crate::volume::about::About;
 use crate::volume::content::Content;
 use crate::volume::first::{read_first, require_token};
@@ -54,8 +55,8 @@ impl Once {
         patience: Duration,
     ) -> Result<Snapshot, Error> {
         let mut about = About::provider(&class.provider);
-        let publish = wish(&class, workload, patience.min(class.settings.timeout));
-        let read = self.try_read(class, &publish, &mut about).await;
+        let publish = wish(&class, &workload, patience.min(class.settings.timeout));
+        let read = self.try_read(class, &publish, &workload, &mut about).await;
         match &read {
             Ok(snapshot) => self.reporter.published(&publish, &about.provider, snapshot),
             Err(error) => {
@@ -66,9 +67,15 @@ impl Once {
     }
 
     /// Tells in `about` what a failure is about.
-    async fn try_read(&self, class: Class, publish: &Publish, about: &mut About) -> Result<Snapshot, Error> {
+    async fn try_read(
+        &self,
+        class: Class,
+        publish: &Publish,
+        workload: &Workload,
+        about: &mut About,
+    ) -> Result<Snapshot, Error> {
         let source = source_of(&self.providers, &class)?;
-        require_token(publish, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
+        require_token(workload, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
         let tenancy = Tenancy::new(publish, class.provider.clone(), Arc::clone(&self.revocations));
         let site = Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, 0));
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
@@ -77,7 +84,7 @@ impl Once {
         let policy = Policy::of(&class.settings, OnRevoked::default());
         let mut content = Content::new(Arc::new(class), reader, pace, policy, Arc::clone(&self.key));
         let deadline = Instant::now().later(publish.timeout);
-        let read = read_first(&mut content, publish, Duration::ZERO, deadline).await;
+        let read = read_first(&mut content, workload, Duration::ZERO, deadline).await;
         let snapshot = read.and_then(|_| files(&mut content));
         if let Err(error) = &snapshot {
             *about = content.about(error.provider_kind());
@@ -105,12 +112,12 @@ fn files(content: &mut Content) -> Result<Snapshot, Error> {
 }
 
 /// What a driver that mounted the class itself would want.
-fn wish(class: &Class, workload: Workload, timeout: Duration) -> Publish {
+fn wish(class: &Class, workload: &Workload, timeout: Duration) -> Publish {
     Publish {
         id: VolumeId(workload.volume.clone()),
         target: std::path::PathBuf::new(),
         class: ClassName { namespace: class.namespace.clone(), name: class.name.clone() },
-        workload,
+        subject: Subject::from(workload),
         attributes: std::collections::BTreeMap::new(),
         appearance: Appearance::default(),
         timeout,

@@ -214,11 +214,9 @@ impl Reader {
         self.tenancy.tend(now).await;
     }
 
-    /// Passes on newer tokens to a login that goes on using them by itself.
+    /// Passes on newer tokens to logins that go on using them by themselves.
     pub fn hand_over(&self, workload: &Workload) {
-        if let Some(login) = &self.login {
-            login.hand_over(workload);
-        }
+        self.login.iter().chain(self.tenancy.session()).for_each(|login| login.hand_over(workload));
     }
 
     async fn read(

@@ -9,12 +9,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use manifest::Class;
-use provider::{FileMode, Identity, Pod, Workload};
+use provider::{FileMode, Identity, Pod};
 use serde::{Deserialize, Serialize};
 
 use crate::mode::Appearance;
 use crate::mounter::MountId;
 use crate::snapshot::{File, Fingerprint, Snapshot};
+use crate::subject::Subject;
 use crate::volume::{ClassName, Publish, VolumeId};
 
 /// A published volume as the next process needs to know it.
@@ -70,24 +71,25 @@ pub struct RecordedFile {
 }
 
 impl VolumeRecord {
-    /// The record of `publish` showing `snapshot` of `class`, if the class is known, through `mount`.
+    /// The record of `publish`, which came without tokens and credentials, showing `snapshot` of `class`, if the class
+    /// is known, through `mount`.
     pub fn new(
         publish: &Publish,
         class: Option<&Class>,
         snapshot: &Snapshot,
         mount: Option<MountId>,
     ) -> Self {
-        let workload = &publish.workload;
+        let Subject { identity, pod } = &publish.subject;
         Self {
             id: publish.id.clone(),
             target: publish.target.clone(),
             mount,
             class: publish.class.clone(),
-            namespace: workload.identity.namespace.clone(),
-            service_account: workload.identity.name.clone(),
-            account_uid: workload.identity.uid.clone(),
-            pod: workload.pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone())),
-            had_credentials: !(workload.tokens.is_empty() && workload.credentials.is_empty()),
+            namespace: identity.namespace.clone(),
+            service_account: identity.name.clone(),
+            account_uid: identity.uid.clone(),
+            pod: pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone())),
+            had_credentials: false,
             attributes: publish.attributes.clone(),
             manifest: class.map(Class::manifest),
             fs_group: publish.appearance.fs_group,
@@ -97,11 +99,10 @@ impl VolumeRecord {
         }
     }
 
-    /// The same where the tokens or credentials that the volume came with were lost with an earlier process.
+    /// The same of a volume that came with tokens or credentials, or did once, if `came`.
     #[must_use]
-    pub fn without_credentials(mut self, lost: bool) -> Self {
-        self.had_credentials |= lost;
-        self
+    pub fn with_credentials(self, came: bool) -> Self {
+        Self { had_credentials: came, ..self }
     }
 
     /// The class as the volume saw it last.
@@ -118,23 +119,20 @@ impl VolumeRecord {
         }
     }
 
-    /// The wish that made the volume, without tokens and credentials.
+    /// The wish that made the volume.
     pub fn publish(&self) -> Publish {
         let pod = self.pod.as_ref().map(|(name, uid)| Pod { name: name.clone(), uid: uid.clone() });
         Publish {
             id: self.id.clone(),
             target: self.target.clone(),
             class: self.class.clone(),
-            workload: Workload {
+            subject: Subject {
                 identity: Identity {
                     namespace: self.namespace.clone(),
                     name: self.service_account.clone(),
                     uid: self.account_uid.clone(),
                 },
                 pod,
-                volume: self.id.0.clone(),
-                tokens: BTreeMap::new(),
-                credentials: BTreeMap::new(),
             },
             attributes: self.attributes.clone(),
             appearance: self.appearance(),
@@ -260,7 +258,7 @@ mod tests {
         let path = ObjectPath::try_from("db/pass").unwrap();
         let fingerprint = key.fingerprint(&path, b"hunter2");
         let file = File { contents: b"hunter2".to_vec().into(), mode: None, fingerprint, version: None };
-        let mut publish = VolumeRecord {
+        let publish = VolumeRecord {
             id: VolumeId(id.to_owned()),
             target: "/t".into(),
             mount: None,
@@ -278,12 +276,12 @@ mod tests {
             files: BTreeMap::new(),
         }
         .publish();
-        publish.workload.tokens.insert("vault".to_owned(), b"token-canary".to_vec().into());
-        VolumeRecord::new(&publish, Some(&class()), &[(path, file)].into_iter().collect(), None)
+        let shown = [(path, file)].into_iter().collect();
+        VolumeRecord::new(&publish, Some(&class()), &shown, None).with_credentials(true)
     }
 
     #[test]
-    fn a_record_comes_back_as_it_was_saved_and_holds_no_value_and_no_token() {
+    fn a_record_comes_back_as_it_was_saved_and_holds_no_value() {
         let dir = tempfile::tempdir().unwrap();
         let records = Records::open(dir.path()).unwrap();
         records.save(&record("csi-1")).unwrap();
@@ -292,7 +290,7 @@ mod tests {
         assert_eq!(record("csi-1").last_class(), Some(class()));
         let file = std::fs::read_dir(dir.path().join("volumes")).unwrap().next().unwrap().unwrap();
         let text = std::fs::read_to_string(file.path()).unwrap();
-        assert!(!text.contains("hunter2") && !text.contains("token-canary"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -48,13 +48,13 @@ impl Refusals {
     pub(super) fn note(&mut self, publish: &Publish, reason: &str, now: Instant) {
         self.forget_old(now);
         let before = self.0.remove(&publish.id);
-        self.make_room(&publish.workload.identity.namespace);
+        self.make_room(publish.subject.namespace());
         let refusal = Refusal {
             id: publish.id.clone(),
             class: publish.class.clone(),
-            namespace: publish.workload.identity.namespace.clone(),
-            service_account: publish.workload.identity.name.clone(),
-            pod: publish.workload.pod.as_ref().map(|pod| pod.name.clone()),
+            namespace: publish.subject.namespace().to_owned(),
+            service_account: publish.subject.service_account().to_owned(),
+            pod: publish.subject.pod.as_ref().map(|pod| pod.name.clone()),
             times: before.as_ref().map_or(0, |before| before.times).saturating_add(1),
             first: before.map_or(now, |before| before.first),
             last: now,
@@ -109,19 +109,14 @@ impl Refusals {
 mod tests {
     use super::*;
     use crate::mode::Appearance;
+    use crate::subject::Subject;
 
     fn publish_of(namespace: &str, id: &str) -> Publish {
         Publish {
             id: VolumeId(id.to_owned()),
             target: format!("/pods/{id}/mount").into(),
             class: ClassName { namespace: namespace.to_owned(), name: "db".to_owned() },
-            workload: provider::Workload {
-                identity: provider::Identity::named(namespace, "web"),
-                pod: None,
-                volume: id.to_owned(),
-                tokens: BTreeMap::new(),
-                credentials: BTreeMap::new(),
-            },
+            subject: Subject { identity: provider::Identity::named(namespace, "web"), pod: None },
             attributes: BTreeMap::new(),
             appearance: Appearance::default(),
             timeout: Duration::from_secs(1),

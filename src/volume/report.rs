@@ -137,7 +137,7 @@ impl Reporter {
         let operation = if kind.is_some_and(is_denial) { Operation::Deny } else { Operation::Publish };
         self.audit.record(&record(operation, publish).resources(concerned(publish, about)).failed(reason));
         // On a plain host whoever asked for the mount is told by its command, with the same words.
-        if publish.workload.pod.is_some() {
+        if publish.subject.pod.is_some() {
             tracing::warn!(volume = %publish.id, class = %publish.class, reason, "not published");
         }
     }
@@ -251,15 +251,15 @@ impl Reporter {
             volume: publish.id.clone(),
             target: publish.target.clone(),
             class: publish.class.clone(),
-            namespace: publish.workload.identity.namespace.clone(),
-            pod: publish.workload.pod.clone(),
+            namespace: publish.subject.namespace().to_owned(),
+            pod: publish.subject.pod.clone(),
             what,
         });
     }
 }
 
 fn record(operation: Operation, publish: &Publish) -> Record {
-    Record::new(operation, Actor::from(&publish.workload)).class(&publish.class).volume(&publish.id)
+    Record::new(operation, Actor::from(&publish.subject)).class(&publish.class).volume(&publish.id)
 }
 
 /// What `paths` show: the objects of which they are made, as far as that is known, and what else there is by its path.
@@ -300,7 +300,7 @@ fn asked_resource(publish: &Publish, provider: &str, asked: &Asked) -> Resource 
     let resource = match scope {
         Scope::Whole => resource,
         Scope::Named(namespace) => resource.namespace(namespace),
-        Scope::OfWorkload => resource.namespace(&publish.workload.identity.namespace),
+        Scope::OfWorkload => resource.namespace(publish.subject.namespace()),
     };
     let resource = resource.composed(&asked.composed);
     match &asked.file {

@@ -14,6 +14,7 @@ use crate::readings::spread;
 use crate::snapshot::Snapshot;
 use crate::volume::about::Audited;
 use crate::volume::content::{Assembled, Content};
+use crate::volume::credentials::Newest;
 use crate::volume::freshness::Notice;
 use crate::volume::parts::Parts;
 use crate::volume::reader::Demand;
@@ -22,8 +23,8 @@ use crate::volume::report::{Outlook, is_denial};
 use crate::volume::site::VolumeSite;
 use crate::volume::status::{self, VolumeState};
 use crate::volume::store_health::Attempt;
-use crate::volume::upkeep::{Newest, Remains};
-use crate::volume::{self, Publish};
+use crate::volume::upkeep::Remains;
+use crate::volume::{self, Credentials, Publish};
 
 /// First pause after a failed refresh; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -34,19 +35,19 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// A volume with nothing to wait for looks around this often.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Something a volume is told to do.
+/// A person wants a volume read.
 #[derive(Debug)]
-pub enum Order {
-    /// Kubelet handed over fresh tokens and credentials: the same workload with them.
-    Credentials(Box<Workload>),
-    /// A person wanted it read at this moment; tells which files changed, or what went wrong.
-    Refresh(Instant, oneshot::Sender<Result<Vec<ObjectPath>, String>>),
+pub struct Order {
+    /// What was read before is not good enough.
+    pub at: Instant,
+    /// Tells which files changed, or what went wrong.
+    pub reply: oneshot::Sender<Result<Vec<ObjectPath>, String>>,
 }
 
 /// One served volume.
 #[derive(Debug)]
 pub struct Served {
-    /// The wish that made it, with the newest tokens.
+    /// The wish that made it, for the account that the newest tokens tell.
     pub publish: Publish,
     /// What it is to show; absent while its class is.
     pub content: Option<Content>,
@@ -71,7 +72,9 @@ pub struct Served {
     begun_anew: bool,
     /// The denials that the audit trail has.
     audited: Audited,
+    /// Its tokens and credentials, and the word that newer ones came.
     newest: Newest,
+    brought: watch::Receiver<Workload>,
     state: watch::Sender<VolumeState>,
     writing: Writing,
 }
@@ -82,21 +85,23 @@ pub(super) type Writing = Arc<Mutex<()>>;
 enum Wake {
     Timer,
     Order(Option<Order>),
+    Credentials,
     Pushed(std::time::Instant),
     Class,
     Stop,
 }
 
 impl Served {
-    /// A volume that was just mounted and shows `shown`.
+    /// A volume that was just mounted for `workload` and shows `shown`.
     pub(super) fn new(
         parts: Arc<Parts>,
         publish: Publish,
+        workload: Workload,
         (content, site): (Content, Arc<VolumeSite>),
         mounted: Arc<dyn Mounted>,
         shown: Snapshot,
     ) -> Self {
-        let mut served = Self::bare(parts, publish, mounted, shown, site);
+        let mut served = Self::bare(parts, publish, Newest::new(workload), mounted, shown, site);
         served.content = Some(content);
         served.settled();
         served.describe();
@@ -113,7 +118,8 @@ impl Served {
     ) -> Self {
         let publish = record.publish();
         let site = parts.site(&publish);
-        let mut served = Self::bare(parts, publish, mounted, shown, site);
+        let newest = Newest::new(publish.workload(Credentials::default()));
+        let mut served = Self::bare(parts, publish, newest, mounted, shown, site);
         served.lost_credentials = record.had_credentials;
         served.last_class = record.last_class();
         served.describe();
@@ -124,11 +130,12 @@ impl Served {
     pub fn taken_over(
         parts: Arc<Parts>,
         publish: Publish,
+        workload: Workload,
         mounted: Arc<dyn Mounted>,
         shown: Snapshot,
     ) -> Self {
         let site = parts.site(&publish);
-        let served = Self::bare(parts, publish, mounted, shown, site);
+        let served = Self::bare(parts, publish, Newest::new(workload), mounted, shown, site);
         served.describe();
         served
     }
@@ -138,12 +145,12 @@ impl Served {
         let publish = remains.publish();
         let confirmed = remains.state.borrow().confirmed;
         let Remains { parts, mounted, site, newest, state, writing, .. } = remains;
-        let has_none = publish.workload.tokens.is_empty() && publish.workload.credentials.is_empty();
-        let mut served = Self::bare(parts, publish, mounted, shown, site);
-        served.lost_credentials = has_none && record.is_some_and(|record| record.had_credentials);
+        let mut served = Self::bare(parts, publish, newest, mounted, shown, site);
+        served.lost_credentials =
+            !served.newest.has_credentials() && record.is_some_and(|record| record.had_credentials);
         served.last_class = record.and_then(VolumeRecord::last_class);
         served.begun_anew = true;
-        Self { confirmed, newest, state, writing, ..served }
+        Self { confirmed, state, writing, ..served }
     }
 
     /// What is to stay of the volume where its task ends by itself.
@@ -162,12 +169,13 @@ impl Served {
     fn bare(
         parts: Arc<Parts>,
         publish: Publish,
+        newest: Newest,
         mounted: Arc<dyn Mounted>,
         shown: Snapshot,
         site: Arc<VolumeSite>,
     ) -> Self {
         let state = watch::Sender::new(VolumeState::new(&publish));
-        let newest = Newest::new(&publish.workload);
+        let brought = newest.listen();
         Self {
             publish,
             content: None,
@@ -185,6 +193,7 @@ impl Served {
             begun_anew: false,
             audited: Audited::default(),
             newest,
+            brought,
             state,
             writing: Arc::default(),
         }
@@ -200,6 +209,7 @@ impl Served {
             let wake = tokio::select! {
                 biased;
                 () = stop.cancelled() => Wake::Stop,
+                Ok(()) = self.brought.changed() => Wake::Credentials,
                 order = orders.recv() => Wake::Order(order),
                 at = announced(&mut self.content) => Wake::Pushed(at),
                 Ok(()) = classes.changed() => Wake::Class,
@@ -226,19 +236,15 @@ impl Served {
             Wake::Pushed(_) | Wake::Class if !self.rotates() => {}
             Wake::Pushed(at) => drop(self.refresh(Some(Instant::from_std(at)), Notice::Pushed).await),
             Wake::Class => self.on_class().await,
-            Wake::Order(Some(Order::Credentials(workload))) => {
-                self.newest.set(&workload);
-                self.publish.workload = *workload;
-                self.on_credentials().await;
-            }
-            Wake::Order(Some(Order::Refresh(ordered, reply))) => {
+            Wake::Credentials => self.on_credentials().await,
+            Wake::Order(Some(Order { at, reply })) => {
                 if self.content.is_none() || !self.rotates() {
                     self.on_class().await;
                 }
                 if let Some(content) = &mut self.content {
                     content.reader.tenancy.reissue();
                 }
-                let outcome = self.refresh(Some(ordered), Notice::Pushed).await;
+                let outcome = self.refresh(Some(at), Notice::Pushed).await;
                 // Whoever asked may have gone.
                 let _ = reply.send(outcome.map_err(|error| error.to_string()));
             }
@@ -267,15 +273,15 @@ impl Served {
 
     /// New tokens are used at once where the old ones, or their absence, stood in the way.
     async fn on_credentials(&mut self) {
+        self.publish.subject.identity = self.newest.identity();
         if let Some(content) = &self.content {
-            content.reader.hand_over(&self.publish.workload);
+            content.reader.hand_over(&self.newest.get());
         }
         let refused = |error: &Error| {
             matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthenticated | ErrorKind::NoCredential)
         };
         let waited = self.awaits_credentials();
-        let workload = &self.publish.workload;
-        self.lost_credentials &= workload.tokens.is_empty() && workload.credentials.is_empty();
+        self.lost_credentials &= !self.newest.has_credentials();
         if (waited || self.failed.as_ref().is_some_and(refused)) && !self.is_static() {
             drop(self.refresh(None, Notice::Polled).await);
         }
@@ -346,7 +352,7 @@ impl Served {
     /// The record of the volume showing `snapshot`: it keeps that there were credentials, though they are lost.
     fn record(&self, class: Option<&Class>, snapshot: &Snapshot) -> VolumeRecord {
         VolumeRecord::new(&self.publish, class, snapshot, self.mounted.mount_id())
-            .without_credentials(self.lost_credentials)
+            .with_credentials(self.newest.has_credentials() || self.lost_credentials)
     }
 
     /// Serves `class` from now on. Tells whether it differs from what was served.
@@ -388,7 +394,7 @@ impl Served {
         content.reader.tend(begun).await;
         let refresh = if content.rotates() { content.refresh() } else { NEVER };
         let demand = Demand { refresh, not_before, attempt };
-        let error = content.read(&self.publish.workload, demand, notice).await;
+        let error = content.read(&self.newest.get(), demand, notice).await;
         let provider = content.class().provider.clone();
         let shown = self.show().await;
         let outcome = error.map_or(shown, |source| Err(volume::Error::Provider { provider, source }));

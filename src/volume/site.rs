@@ -110,10 +110,10 @@ fn attributes(publish: &Publish) -> BTreeMap<String, String> {
     let mut all: BTreeMap<_, _> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut told = |key: &str, value: &str| drop(all.insert(key.to_owned(), value.to_owned()));
     told("secretProviderClass", &publish.class.name);
-    let workload = &publish.workload;
-    told("csi.storage.k8s.io/pod.namespace", &workload.identity.namespace);
-    told("csi.storage.k8s.io/serviceAccount.name", &workload.identity.name);
-    if let Some(pod) = &workload.pod {
+    let subject = &publish.subject;
+    told("csi.storage.k8s.io/pod.namespace", subject.namespace());
+    told("csi.storage.k8s.io/serviceAccount.name", subject.service_account());
+    if let Some(pod) = &subject.pod {
         told("csi.storage.k8s.io/ephemeral", "true");
         told("csi.storage.k8s.io/pod.name", &pod.name);
         told("csi.storage.k8s.io/pod.uid", &pod.uid);

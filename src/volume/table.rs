@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use provider::{Moment as _, ObjectPath};
+use provider::{Moment as _, ObjectPath, Workload};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -29,7 +29,7 @@ use crate::volume::report::Happening;
 use crate::volume::served::{Order, Served};
 use crate::volume::status::VolumeState;
 use crate::volume::upkeep::{self, Remains};
-use crate::volume::{ClassName, Error, Publish, Published, VolumeId, blocking};
+use crate::volume::{ClassName, Credentials, Error, Publish, Published, VolumeId, blocking};
 
 /// Orders that may wait for a volume that is reading.
 const ORDERS: usize = 16;
@@ -145,7 +145,7 @@ impl Volumes {
         self.parts.reporter.listen()
     }
 
-    /// Mounts a volume, or takes the new tokens of one that is mounted.
+    /// Mounts a volume, or takes the new credentials of one that is mounted in place of those before.
     ///
     /// The work goes on if the caller goes away, within the caller's own deadline: a call
     /// that was given up leaves either a whole volume or nothing.
@@ -153,12 +153,16 @@ impl Volumes {
     /// # Errors
     ///
     /// Nothing is mounted that was not before.
-    pub async fn publish(self: &Arc<Self>, publish: Publish) -> Result<Published, Error> {
+    pub async fn publish(
+        self: &Arc<Self>,
+        publish: Publish,
+        credentials: Credentials,
+    ) -> Result<Published, Error> {
         if self.stopping.is_cancelled() {
             return Err(Error::Stopping);
         }
-        let volumes = Arc::clone(self);
-        let call = async move { volumes.publish_held(publish).await };
+        let (volumes, workload) = (Arc::clone(self), publish.workload(credentials));
+        let call = async move { volumes.publish_held(publish, workload).await };
         let call = self.calls.spawn(call.in_current_span());
         call.await.unwrap_or_else(|error| {
             tracing::error!(error = %Unfinished::from(error), "a publish did not come to its end");
@@ -176,22 +180,25 @@ impl Volumes {
         self.parts.classes.get(class).await.ok().map(|class| class.provider.clone())
     }
 
-    async fn publish_held(&self, publish: Publish) -> Result<Published, Error> {
+    async fn publish_held(&self, publish: Publish, workload: Workload) -> Result<Published, Error> {
         let _hold = self.hold(&publish.id)?;
         if let Some(entry) = self.entry(&publish.id)
-            && let Some(published) = self.republish(&entry, &publish).await?
+            && let Some(published) = self.republish(&entry, &publish, &workload).await?
         {
             return Ok(published);
         }
         // What is mounted for a pod that this process does not know, another driver mounted, or a process of
         // ours whose record is lost. To kubelet the volume is published, so no error may be final.
-        let stands = publish.workload.pod.is_some() && self.is_mounted(&publish).await;
+        let stands = publish.subject.pod.is_some() && self.is_mounted(&publish).await;
         let stays = |error| if stands { Error::NotTakenOver(Box::new(error)) } else { error };
         let mut about = About::default();
-        let taken_over = if stands { self.take_over(&publish).await } else { Ok(false) };
+        let taken_over = if stands { self.take_over(&publish, &workload).await } else { Ok(false) };
         let outcome = match taken_over {
             Ok(true) => Ok(Published::Already),
-            Ok(false) => self.first_publish(&publish, &mut about).await.map(|()| Published::Mounted),
+            Ok(false) => {
+                let first = self.first_publish(&publish, &workload, &mut about).await;
+                first.map(|()| Published::Mounted)
+            }
             Err(error) => Err(error),
         };
         let outcome = outcome.map_err(stays);
@@ -221,30 +228,38 @@ impl Volumes {
         blocking(move || mode.is_mounted(&target)).await.unwrap_or(true)
     }
 
-    /// Takes new tokens of a volume that is served. Asks no store. `None` if it is served no more, for its mount is gone.
-    async fn republish(&self, entry: &Entry, publish: &Publish) -> Result<Option<Published>, Error> {
+    /// Takes the new tokens of a volume that is served, also while it reads: they are there for its next reading. Asks
+    /// no store. `None` if it is served no more, for its mount is gone.
+    async fn republish(
+        &self,
+        entry: &Entry,
+        publish: &Publish,
+        workload: &Workload,
+    ) -> Result<Option<Published>, Error> {
         differences(&entry.remains.publish, publish)?;
         if !self.is_mounted(&entry.remains.publish).await {
             tracing::warn!(volume = %publish.id, "the mount is gone; mounting again");
             self.stop(&publish.id).await;
             return Ok(None);
         }
+        entry.remains.newest.set(workload.clone());
         if entry.is_unattended() {
-            entry.remains.newest.set(&publish.workload);
             self.serve(entry.remains.begin_anew().await);
-            return Ok(Some(Published::Already));
         }
-        // A volume that is reading has room for some orders; the newest tokens come with the next call.
-        let _ = entry.orders.try_send(Order::Credentials(Box::new(publish.workload.clone())));
         Ok(Some(Published::Already))
     }
 
     /// Tells in `about` what a failure is about.
-    async fn first_publish(&self, publish: &Publish, about: &mut About) -> Result<(), Error> {
+    async fn first_publish(
+        &self,
+        publish: &Publish,
+        workload: &Workload,
+        about: &mut About,
+    ) -> Result<(), Error> {
         let class = self.parts.awaited_class(&publish.class, &publish.attributes).await?;
         *about = About::provider(&class.provider);
         let source = self.parts.source(&class)?;
-        require_token(publish, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
+        require_token(workload, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
         let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let site = self.parts.site(publish);
         let mut content = self.parts.content(publish, class, source, &site);
@@ -252,10 +267,13 @@ impl Volumes {
         let read = tokio::select! {
             biased;
             () = self.given_up.cancelled() => Err(Error::Stopping),
-            read = read_first(&mut content, publish, shared_age, deadline) => read,
+            read = read_first(&mut content, workload, shared_age, deadline) => read,
         };
         let mounted = match read {
-            Ok(cached) => self.mount(publish, &mut content, deadline).await.map(|mounted| (mounted, cached)),
+            Ok(cached) => {
+                let mounted = self.mount(publish, workload, &mut content, deadline).await;
+                mounted.map(|mounted| (mounted, cached))
+            }
             Err(error) => Err(error),
         };
         match mounted {
@@ -264,9 +282,8 @@ impl Volumes {
                 if let Some(cached) = cached {
                     self.parts.reporter.started_cached(publish, cached);
                 }
-                let served =
-                    Served::new(Arc::clone(&self.parts), publish.clone(), (content, site), mounted, snapshot);
-                self.serve(served);
+                let (parts, wish, workload) = (Arc::clone(&self.parts), publish.clone(), workload.clone());
+                self.serve(Served::new(parts, wish, workload, (content, site), mounted, snapshot));
                 Ok(())
             }
             Err(error) => {
@@ -282,6 +299,7 @@ impl Volumes {
     async fn mount(
         &self,
         publish: &Publish,
+        workload: &Workload,
         content: &mut Content,
         deadline: Instant,
     ) -> Result<(Arc<dyn Mounted>, Snapshot), Error> {
@@ -289,7 +307,8 @@ impl Volumes {
         let provider = content.class().provider.clone();
         let wrap = |source| Error::Provider { provider: provider.clone(), source };
         let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
-        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, None);
+        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, None)
+            .with_credentials(workload.has_credentials());
         let turn = self.turn_to_mount(publish, &provider, deadline).await?;
         let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
         let mounted = blocking(move || {
@@ -309,8 +328,7 @@ impl Volumes {
         deadline: Instant,
     ) -> Result<Turn, Error> {
         let begun = Instant::now();
-        let entered =
-            timeout_at(deadline, self.mounting.enter(&publish.workload.identity.namespace, "mounts"));
+        let entered = timeout_at(deadline, self.mounting.enter(publish.subject.namespace(), "mounts"));
         match entered.await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(Error::Deadline {
@@ -454,7 +472,7 @@ impl Volumes {
         let entry = self.entry(id)?;
         let (reply, answer) = oneshot::channel();
         let late = |_| RefreshOutcome::Failed("the volume is busy reading; try again".to_owned());
-        let sent = timeout(REFRESH, entry.orders.send(Order::Refresh(ordered, reply))).await;
+        let sent = timeout(REFRESH, entry.orders.send(Order { at: ordered, reply })).await;
         Some(match sent {
             Ok(Ok(())) => timeout(REFRESH, answer).await.map_or_else(late, |answer| match answer {
                 Ok(Ok(changed)) => RefreshOutcome::Refreshed(changed),
@@ -524,12 +542,9 @@ fn differences(old: &Publish, new: &Publish) -> Result<(), Error> {
     if old.target != new.target {
         return Err(published(format!("at {}", old.target.display()), true));
     }
-    let same_pod = old.workload.pod == new.workload.pod
-        && old.workload.identity.namespace == new.workload.identity.namespace
-        && old.workload.identity.name == new.workload.identity.name;
     let differing = [
         (old.class != new.class, format!("with class {}", old.class)),
-        (!same_pod, "for another pod".to_owned()),
+        (!old.subject.is_same_pod(&new.subject), "for another pod".to_owned()),
         (old.attributes != new.attributes, "with other volume attributes".to_owned()),
         (old.appearance != new.appearance, "with another fsGroup or mount flag".to_owned()),
     ];

@@ -95,7 +95,7 @@ impl Term {
 impl Tenancy {
     /// Owns nothing yet.
     pub fn new(publish: &Publish, provider: String, revocations: Arc<Revocations>) -> Self {
-        let (volume, namespace) = (publish.id.clone(), publish.workload.identity.namespace.clone());
+        let (volume, namespace) = (publish.id.clone(), publish.subject.namespace().to_owned());
         let (owned, retired) = (BTreeMap::new(), Vec::new());
         Self { volume, namespace, provider, revocations, login: None, owned, retired }
     }

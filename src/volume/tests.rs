@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::{Class, Composed, ComposedFormat, OnDenied, Settings, Start};
-use provider::{ErrorKind, Identity, Pod, Span, Validity, Workload};
+use provider::{ErrorKind, Identity, Pod, Span, Validity};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -14,14 +14,16 @@ use crate::metrics::Metrics;
 use crate::mode::Appearance;
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
+use crate::subject::Subject;
 use crate::volume::fakes::{FakeClasses, FakeMode, FakeMounter, FakeStore, LEASE, Say, lease};
 use crate::volume::parts::{Limits, Parts};
 use crate::volume::record::Records;
 use crate::volume::report::{Reporter, What};
 use crate::volume::revocations::Revocations;
 use crate::volume::stores::Stores;
-use crate::volume::{ClassName, Error, Publish, RefreshOutcome, VolumeId, Volumes};
+use crate::volume::{ClassName, Credentials, Error, Publish, RefreshOutcome, VolumeId, Volumes};
 
+mod credentials;
 mod defaults;
 mod fairness;
 mod starting;
@@ -128,7 +130,12 @@ impl Node {
     }
 
     async fn publish(&self, volume: &str) -> Result<(), Error> {
-        self.volumes.publish(publish(volume)).await.map(drop)
+        self.publish_as(publish(volume)).await
+    }
+
+    /// Publishes without tokens and credentials.
+    async fn publish_as(&self, wish: Publish) -> Result<(), Error> {
+        self.volumes.publish(wish, Credentials::default()).await.map(drop)
     }
 
     async fn unpublish(&self, volume: &str) {
@@ -153,12 +160,9 @@ fn publish(volume: &str) -> Publish {
         id: VolumeId(volume.to_owned()),
         target: format!("/{volume}").into(),
         class: ClassName { namespace: "ns".to_owned(), name: "c".to_owned() },
-        workload: Workload {
+        subject: Subject {
             identity: Identity::named("ns", "sa"),
             pod: Some(Pod { name: volume.to_owned(), uid: format!("uid-{volume}") }),
-            volume: volume.to_owned(),
-            tokens: BTreeMap::new(),
-            credentials: BTreeMap::new(),
         },
         attributes: BTreeMap::new(),
         appearance: Appearance::default(),
@@ -212,10 +216,10 @@ async fn a_publish_that_asks_for_something_else_is_refused_and_the_volume_stays(
     let node = Node::serving("a").await;
 
     let elsewhere = Publish { target: "/other".into(), ..publish("v") };
-    assert!(matches!(node.volumes.publish(elsewhere).await, Err(Error::Published { elsewhere: true, .. })));
+    assert!(matches!(node.publish_as(elsewhere).await, Err(Error::Published { elsewhere: true, .. })));
     let mut grouped = publish("v");
     grouped.appearance.fs_group = Some(7);
-    assert!(matches!(node.volumes.publish(grouped).await, Err(Error::Published { elsewhere: false, .. })));
+    assert!(matches!(node.publish_as(grouped).await, Err(Error::Published { elsewhere: false, .. })));
     assert_eq!(node.file("a").as_deref(), Some("1"));
 }
 
@@ -658,10 +662,8 @@ async fn announced_while_first_read(logins_hear: bool) {
 async fn a_republish_hands_its_token_to_the_login_and_asks_no_store() {
     let node = Node::serving("a").await;
     let reads = node.store.reads();
-    let mut again = publish("v");
-    again.workload.tokens.insert("store".to_owned(), "newer".to_owned().into());
 
-    node.volumes.publish(again).await.unwrap();
+    node.volumes.publish(publish("v"), credentials::token(&"newer".to_owned().into())).await.unwrap();
     sleep(Duration::from_millis(10)).await;
 
     assert_eq!(node.store.0.lock().unwrap().handed, ["newer"]);
@@ -729,8 +731,8 @@ async fn start_cached_starts_a_second_volume_of_one_identity_while_the_store_is_
     assert!(cached.len() == 1 && cached[0].age >= ROUND && cached[0].reason.contains("store"), "{cached:?}");
 
     let mut stranger = publish("x");
-    stranger.workload.identity.name = "other".to_owned();
-    assert!(node.volumes.publish(stranger).await.is_err(), "another identity does not");
+    stranger.subject.identity.name = "other".to_owned();
+    assert!(node.publish_as(stranger).await.is_err(), "another identity does not");
 }
 
 #[tokio::test(start_paused = true)]

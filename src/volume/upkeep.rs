@@ -1,15 +1,17 @@
 //! The task of one served volume, watched: where it ends by itself it is begun anew, with what is known of the volume.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::FutureExt as _;
-use provider::{Pauses, Workload};
+use provider::Pauses;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::mode::Mounted;
+use crate::subject::Subject;
+use crate::volume::credentials::Newest;
 use crate::volume::parts::Parts;
 use crate::volume::served::{Order, Served, Writing};
 use crate::volume::site::VolumeSite;
@@ -19,24 +21,6 @@ use crate::volume::{Publish, blocking};
 /// What people read of a volume whose task ended, until its store was read again.
 pub(super) const ENDED: &str = "the task that refreshes this volume ended by itself, which is a fault of secretfs; \
     it is begun anew, and the files stay as they are meanwhile; please report it with the log";
-
-/// The newest tokens and credentials of a volume, for its task and for the one after it.
-#[derive(Debug, Clone)]
-pub(super) struct Newest(Arc<Mutex<Workload>>);
-
-impl Newest {
-    pub(super) fn new(workload: &Workload) -> Self {
-        Self(Arc::new(Mutex::new(workload.clone())))
-    }
-
-    pub(super) fn set(&self, workload: &Workload) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = workload.clone();
-    }
-
-    fn get(&self) -> Workload {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// What stays of a volume whose task ended.
 #[derive(Debug, Clone)]
@@ -51,9 +35,10 @@ pub(super) struct Remains {
 }
 
 impl Remains {
-    /// The wish that made the volume, with the newest tokens.
+    /// The wish that made the volume, for the account that the newest tokens tell.
     pub(super) fn publish(&self) -> Publish {
-        Publish { workload: self.newest.get(), ..self.publish.clone() }
+        let subject = Subject { identity: self.newest.identity(), ..self.publish.subject.clone() };
+        Publish { subject, ..self.publish.clone() }
     }
 
     /// The volume as its record and its mount tell it, for another task; whoever listens is told.

@@ -43,13 +43,11 @@ impl Canaries {
             ("the rotated value", &self.other_value),
             ("the stored value", &self.stored),
         ];
-        // A token is looked for by its signature: header and claims are no secret.
-        let signature = |token: &String| ("a token", token.rsplit('.').next().unwrap().to_owned());
         let tokens = self.tokens.lock().unwrap();
         values
             .map(|(name, value)| (name, value.clone()))
             .into_iter()
-            .chain(tokens.iter().map(signature))
+            .chain(tokens.iter().map(|token| ("a token", signature(token))))
             .collect()
     }
 
@@ -59,6 +57,11 @@ impl Canaries {
             assert!(!found, "{name} is in {place}");
         }
     }
+}
+
+/// A token is looked for by its signature: header and claims are no secret.
+fn signature(token: &str) -> String {
+    token.rsplit('.').next().unwrap().to_owned()
 }
 
 fn class(name: &str, parameters: &str) -> String {
@@ -194,6 +197,7 @@ async fn good_life(
     bao.put("secret", "app", &json!({"key": canaries.other_value}));
     node.text_becomes(&one, "key", Some(&canaries.other_value), Duration::from_secs(20)).await;
     node.publish(&one).await.unwrap();
+    replaced_token_is_forgotten(node, &one, &pod("one", "good")).await;
     store.put("shop", "api", &format!("{}x", canaries.stored));
     node.text_becomes(&two, "key", Some(&format!("{}x", canaries.stored)), Duration::from_secs(20)).await;
 
@@ -202,6 +206,19 @@ async fn good_life(
     refused(canaries, "a publish that differs", node.publish(&elsewhere).await);
     node.unpublish(&one).await.unwrap();
     node.unpublish(&two).await.unwrap();
+}
+
+/// Kubelet brings a newer token for a volume that is served, which goes on being served with that alone.
+async fn replaced_token_is_forgotten(node: &RunningNode, served: &PodVolume, newer: &PodVolume) {
+    assert_eq!(served.id(), newer.id());
+    node.publish(newer).await.unwrap();
+    tokio::time::sleep(FORGOTTEN).await;
+    let old = signature(&served.tokens["vault"]);
+    assert_eq!(
+        occurrences_in_memory(node.node_pid(), old.as_bytes()),
+        0,
+        "the token that was replaced is kept"
+    );
 }
 
 /// A class file may be read a moment after it was written.

@@ -54,6 +54,13 @@ pub struct Workload {
     pub credentials: BTreeMap<String, SecretBytes>,
 }
 
+impl Workload {
+    /// Whether it came with a token or another credential.
+    pub fn has_credentials(&self) -> bool {
+        !(self.tokens.is_empty() && self.credentials.is_empty())
+    }
+}
+
 /// A pod's identity, as kubelet vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pod {

@@ -38,6 +38,11 @@ impl SecretBytes {
         std::str::from_utf8(self.expose()).ok()
     }
 
+    /// Whether somebody else holds these bytes too. Where nobody does they are wiped with this.
+    pub fn is_held_elsewhere(&self) -> bool {
+        Arc::strong_count(&self.whole) > 1
+    }
+
     /// Length in bytes. Not secret: it is the size `stat` reports.
     pub fn len(&self) -> usize {
         self.range.len()
@@ -75,6 +80,15 @@ mod tests {
     fn debug_shows_the_length_and_not_the_bytes() {
         let secret = SecretBytes::new(b"hunter2".to_vec());
         assert_eq!(format!("{secret:?}"), "SecretBytes(7 bytes)");
+    }
+
+    #[test]
+    fn who_holds_bytes_or_a_part_of_them_keeps_them_from_being_wiped() {
+        let secret = SecretBytes::new(b"hunter2".to_vec());
+        let part = secret.slice(1..2).unwrap();
+        assert!(secret.is_held_elsewhere());
+        drop(part);
+        assert!(!secret.is_held_elsewhere());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,8 +34,10 @@ pub(crate) struct Last {
 #[derive(Debug)]
 pub(crate) struct ExternalSession {
     asked: Arc<Asked>,
-    workload: Workload,
+    volume: String,
     identity: String,
+    /// With the newest tokens, whoever the session is held by.
+    workload: Mutex<Workload>,
 }
 
 /// A good answer.
@@ -50,12 +52,13 @@ impl ExternalSession {
     pub(crate) fn new(asked: &Arc<Asked>, workload: Workload) -> Self {
         // The volume is part of it: what a provider judges is not known, so nothing is shared.
         let identity = format!("{}, volume {}", workload.identity, workload.volume);
-        Self { asked: Arc::clone(asked), workload, identity }
+        let volume = workload.volume.clone();
+        Self { asked: Arc::clone(asked), volume, identity, workload: Mutex::new(workload) }
     }
 
     fn last(&self) -> Option<Last> {
         let last = self.asked.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.clone().filter(|last| last.volume == self.workload.volume)
+        last.clone().filter(|last| last.volume == self.volume)
     }
 
     fn remember(&self, last: Option<Last>) {
@@ -111,9 +114,10 @@ impl ExternalSession {
     }
 
     fn request(&self, target: &Path, last: Option<&Last>, site: &dyn Site) -> Result<MountRequest> {
+        let workload = self.workload.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(MountRequest {
-            attributes: attributes::attributes(&self.asked.parameters, &site.attributes(), &self.workload)?,
-            secrets: attributes::secrets(&self.workload)?,
+            attributes: attributes::attributes(&self.asked.parameters, &site.attributes(), &workload)?,
+            secrets: attributes::secrets(&workload)?,
             target_path: target.display().to_string(),
             permission: PERMISSION.to_owned(),
             current_object_version: last.map(|last| answer::current(&last.versions)).unwrap_or_default(),
@@ -128,7 +132,7 @@ impl ExternalSession {
         } else {
             // These share the body's buffer; the answer's own are let go.
             let files = body::unpack(&body).ok_or_else(strange)?;
-            Some(Last { volume: self.workload.volume.clone(), versions: good.versions, files })
+            Some(Last { volume: self.volume.clone(), versions: good.versions, files })
         };
         self.remember(last);
         Ok(Reading { body, version: None, validity: None })
@@ -139,6 +143,10 @@ impl ExternalSession {
 impl Session for ExternalSession {
     fn identity(&self) -> &str {
         &self.identity
+    }
+
+    fn hand_over(&self, workload: &Workload) {
+        *self.workload.lock().unwrap_or_else(PoisonError::into_inner) = workload.clone();
     }
 
     async fn read(&self, _request: &Request) -> Result<Reading> {
@@ -168,4 +176,38 @@ fn wrote_elsewhere(provider: &str) -> Error {
     );
     Error::new(ErrorKind::Unavailable, said)
         .remedy("mount kubelet's pods directory into its pod with mountPropagation: HostToContainer")
+}
+
+#[cfg(test)]
+mod tests {
+    use provider::{Identity, SecretBytes};
+
+    use super::*;
+    use crate::socket::Sockets;
+
+    fn workload(token: &SecretBytes) -> Workload {
+        Workload {
+            identity: Identity::named("shop", "web"),
+            pod: None,
+            volume: "csi-1".to_owned(),
+            tokens: BTreeMap::from([("vault".to_owned(), token.clone())]),
+            credentials: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_session_asks_with_the_newest_token_and_keeps_no_older_one() {
+        let asked = Asked {
+            provider: "acme".into(),
+            sockets: Arc::new(Sockets { directories: Vec::new(), max_answer: 0, built_in: Vec::new() }),
+            parameters: BTreeMap::new(),
+            last: Mutex::default(),
+        };
+        let [old, new] = ["old", "new"].map(|text| SecretBytes::from(text.to_owned()));
+        let session = ExternalSession::new(&Arc::new(asked), workload(&old));
+
+        session.hand_over(&workload(&new));
+
+        assert!(new.is_held_elsewhere() && !old.is_held_elsewhere());
+    }
 }

@@ -63,7 +63,12 @@ fn with_mount(mount: MountVolume) -> NodePublishVolumeRequest {
 }
 
 fn accepted(request: NodePublishVolumeRequest) -> Publish {
-    requests().publish(request, TIMEOUT).unwrap()
+    requests().publish(request, TIMEOUT).unwrap().0
+}
+
+/// What came with `request` to prove who asks.
+fn brought(request: NodePublishVolumeRequest) -> Credentials {
+    requests().publish(request, TIMEOUT).unwrap().1
 }
 
 /// The words with which `request` is refused as invalid.
@@ -89,10 +94,9 @@ fn what_kubelet_sends_is_understood() {
     assert_eq!(publish.id, VolumeId(VOLUME.to_owned()));
     assert_eq!(publish.target, PathBuf::from(TARGET));
     assert_eq!(publish.class, ClassName { namespace: "prod".to_owned(), name: "shop".to_owned() });
-    assert_eq!(publish.workload.identity.namespace, "prod");
-    assert_eq!(publish.workload.identity.name, "web");
-    assert_eq!(publish.workload.pod, Some(Pod { name: "web-0".to_owned(), uid: POD.to_owned() }));
-    assert_eq!(publish.workload.volume, VOLUME);
+    assert_eq!(publish.subject.identity.namespace, "prod");
+    assert_eq!(publish.subject.identity.name, "web");
+    assert_eq!(publish.subject.pod, Some(Pod { name: "web-0".to_owned(), uid: POD.to_owned() }));
     assert_eq!(publish.attributes, strings(&[("own", "setting")]));
     assert_eq!(publish.appearance, Appearance::default());
     assert_eq!(publish.timeout, TIMEOUT);
@@ -191,7 +195,7 @@ fn attributes_beyond_64_kib_are_refused_and_tokens_do_not_count() {
     assert!(refused(with_attribute("big", &"x".repeat(MAX_ATTRIBUTES))).contains("bytes"));
     let mut tokens = of_kubelet(&[("vault", &token(OWN, "old"))]);
     tokens.push_str(&" ".repeat(MAX_ATTRIBUTES));
-    assert_eq!(accepted(with_attribute(TOKENS, &tokens)).workload.tokens.len(), 1);
+    assert_eq!(brought(with_attribute(TOKENS, &tokens)).tokens.len(), 1);
 }
 
 #[test]
@@ -237,8 +241,8 @@ fn the_selinux_label_is_the_only_mount_flag() {
 }
 
 /// The audiences of the tokens that were taken, each with the signature of its token.
-fn tokens_of(publish: &Publish) -> Vec<(&str, &str)> {
-    let tokens = publish.workload.tokens.iter();
+fn tokens_of(credentials: &Credentials) -> Vec<(&str, &str)> {
+    let tokens = credentials.tokens.iter();
     tokens
         .map(|(audience, token)| (audience.as_str(), token.expose_str().unwrap().rsplit('.').next().unwrap()))
         .collect()
@@ -266,17 +270,17 @@ fn of_kubelet(tokens: &[(&str, &str)]) -> String {
 #[test]
 fn tokens_are_taken_from_the_secrets_and_from_the_attributes_where_kubelet_is_older() {
     let old_place = of_kubelet(&[("vault", &token(OWN, "old"))]);
-    assert_eq!(tokens_of(&accepted(with_attribute(TOKENS, &old_place))), [("vault", "old")]);
+    assert_eq!(tokens_of(&brought(with_attribute(TOKENS, &old_place))), [("vault", "old")]);
 
     let both = with(|request| {
         let new_place = of_kubelet(&[("vault", &token(OWN, "new")), ("", &token(OWN, "api"))]);
         request.volume_context.insert(TOKENS.to_owned(), old_place);
         request.secrets.insert(TOKENS.to_owned(), new_place);
     });
-    let publish = accepted(both);
+    let (publish, credentials) = requests().publish(both, TIMEOUT).unwrap();
 
-    assert_eq!(tokens_of(&publish), [("", "api"), ("vault", "new")]);
-    assert!(publish.attributes.is_empty() && publish.workload.credentials.is_empty());
+    assert_eq!(tokens_of(&credentials), [("", "api"), ("vault", "new")]);
+    assert!(publish.attributes.is_empty() && credentials.named.is_empty());
 }
 
 #[test]
@@ -293,11 +297,12 @@ fn a_token_of_somebody_else_is_no_token_whichever_field_brings_it() {
         "7".to_owned(),
     ] {
         let tokens = of_kubelet(&[("vault", &token(&other, "stolen"))]);
-        let by_attribute = accepted(with_attribute(TOKENS, &tokens));
-        let by_secret = accepted(with(|request| drop(request.secrets.insert(TOKENS.to_owned(), tokens))));
-        for publish in [by_attribute, by_secret] {
-            assert!(publish.workload.tokens.is_empty(), "{other}");
-            assert_eq!(publish.workload.identity, Identity::named("prod", "web"), "{other}");
+        let by_attribute = with_attribute(TOKENS, &tokens);
+        let by_secret = with(|request| drop(request.secrets.insert(TOKENS.to_owned(), tokens)));
+        for request in [by_attribute, by_secret] {
+            let (publish, credentials) = requests().publish(request, TIMEOUT).unwrap();
+            assert!(credentials.tokens.is_empty(), "{other}");
+            assert_eq!(publish.subject.identity, Identity::named("prod", "web"), "{other}");
         }
     }
 }
@@ -307,7 +312,7 @@ fn what_is_no_token_of_a_service_account_is_no_token() {
     let long = token(&OWN.replace("sa-1", &"u".repeat(20 << 10)), "s");
     for odd in ["", "opaque", "e30.e30.c2ln", "..", "e30.%%.s", "e30..s", &long] {
         let tokens = of_kubelet(&[("vault", odd)]);
-        assert!(accepted(with_attribute(TOKENS, &tokens)).workload.tokens.is_empty(), "{odd}");
+        assert!(brought(with_attribute(TOKENS, &tokens)).tokens.is_empty(), "{odd}");
     }
 }
 
@@ -315,13 +320,13 @@ fn what_is_no_token_of_a_service_account_is_no_token() {
 fn the_uid_of_the_service_account_is_what_all_tokens_tell() {
     let own = of_kubelet(&[("", &token(OWN, "a")), ("vault", &token(OWN, "b"))]);
     let publish = accepted(with_attribute(TOKENS, &own));
-    assert_eq!(publish.workload.identity.uid.as_deref(), Some("sa-1"));
+    assert_eq!(publish.subject.identity.uid.as_deref(), Some("sa-1"));
 
     let other = token(&OWN.replace("sa-1", "sa-2"), "b");
     let mixed = of_kubelet(&[("", &token(OWN, "a")), ("vault", &other)]);
-    let publish = accepted(with_attribute(TOKENS, &mixed));
-    assert_eq!(publish.workload.identity.uid.as_deref(), Some("sa-1"));
-    assert_eq!(tokens_of(&publish), [("", "a")]);
+    let (publish, credentials) = requests().publish(with_attribute(TOKENS, &mixed), TIMEOUT).unwrap();
+    assert_eq!(publish.subject.identity.uid.as_deref(), Some("sa-1"));
+    assert_eq!(tokens_of(&credentials), [("", "a")]);
 }
 
 proptest::proptest! {
@@ -338,17 +343,16 @@ proptest::proptest! {
 #[test]
 fn tokens_that_cannot_be_read_are_no_tokens() {
     for json in ["", "null", "[]", "{", r#"{"vault":"bare"}"#, r#"{"vault":{"token":7}}"#] {
-        assert!(accepted(with_attribute(TOKENS, json)).workload.tokens.is_empty(), "{json}");
+        assert!(brought(with_attribute(TOKENS, json)).tokens.is_empty(), "{json}");
     }
 }
 
 #[test]
 fn other_secrets_are_the_pods_credentials() {
-    let publish = accepted(with(|r| r.secrets = strings(&[("role-id", "r"), ("secret-id", "s")])));
+    let brought = brought(with(|r| r.secrets = strings(&[("role-id", "r"), ("secret-id", "s")])));
 
-    let credentials: Vec<_> =
-        publish.workload.credentials.iter().map(|(k, v)| (k.as_str(), v.expose_str().unwrap())).collect();
-    assert_eq!(credentials, [("role-id", "r"), ("secret-id", "s")]);
+    let named: Vec<_> = brought.named.iter().map(|(k, v)| (k.as_str(), v.expose_str().unwrap())).collect();
+    assert_eq!(named, [("role-id", "r"), ("secret-id", "s")]);
 }
 
 #[test]

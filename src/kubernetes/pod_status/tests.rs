@@ -1,10 +1,11 @@
-use provider::{Identity, Pod, Workload};
+use provider::{Identity, Pod};
 use serde_json::json;
 
 use super::object::{resource, wanted};
 use super::*;
 use crate::mode::Appearance;
 use crate::snapshot::FingerprintKey;
+use crate::subject::Subject;
 use crate::volume::freshness::Condition;
 use crate::volume::status::{ObjectState, VolumeState};
 use crate::volume::{ClassName, Publish};
@@ -15,12 +16,9 @@ fn state(id: &str, pod: &str, class: &str) -> VolumeState {
         id: VolumeId(id.to_owned()),
         target: format!("/pods/{id}").into(),
         class: ClassName { namespace: "shop".to_owned(), name: class.to_owned() },
-        workload: Workload {
+        subject: Subject {
             identity: Identity::named("shop", "sa"),
             pod: Some(Pod { name: pod.to_owned(), uid: format!("uid-{pod}") }),
-            volume: id.to_owned(),
-            tokens: BTreeMap::new(),
-            credentials: BTreeMap::new(),
         },
         attributes: BTreeMap::new(),
         appearance: Appearance::default(),

@@ -8,7 +8,7 @@ const HANGING: usize = 500;
 fn of(namespace: &str, volume: &str) -> Publish {
     let mut publish = publish(volume);
     publish.class.namespace = namespace.to_owned();
-    publish.workload.identity.namespace = namespace.to_owned();
+    publish.subject.identity.namespace = namespace.to_owned();
     publish
 }
 
@@ -34,7 +34,7 @@ impl Node {
             let namespace = format!("evil-{}", index % 8);
             self.class_of(&namespace, "hangs", "a");
             let (volumes, wish) = (Arc::clone(&self.volumes), of(&namespace, &format!("hang-{index}")));
-            drop(tokio::spawn(async move { volumes.publish(wish).await.map(drop) }));
+            drop(tokio::spawn(async move { volumes.publish(wish, Credentials::default()).await.map(drop) }));
         }
         sleep(Duration::from_millis(10)).await;
     }
@@ -64,7 +64,7 @@ async fn logins_of_a_store_that_hangs_hold_up_the_end_of_no_others() {
     node.store.say("l", Say::Leased("u", lease("l")));
     for index in 0..100 {
         node.class_of("evil", "hangs", "l");
-        node.volumes.publish(of("evil", &format!("e{index}"))).await.unwrap();
+        node.publish_as(of("evil", &format!("e{index}"))).await.unwrap();
     }
     node.store.0.lock().unwrap().hanging.insert("hangs".to_owned());
     for index in 0..100 {
@@ -108,7 +108,7 @@ async fn a_namespace_whose_store_ends_no_login_gets_no_more_of_them_and_another_
     let mut refused = None;
     for index in 0..20_000 {
         let volume = format!("e{index}");
-        if let Err(error) = node.volumes.publish(of("evil", &volume)).await {
+        if let Err(error) = node.publish_as(of("evil", &volume)).await {
             refused = Some(error.to_string());
             println!("after {index}: {error}");
             break;
@@ -121,7 +121,7 @@ async fn a_namespace_whose_store_ends_no_login_gets_no_more_of_them_and_another_
     let kept: usize = node.mounter.blobs.lock().unwrap().values().map(Vec::len).sum();
     println!("{kept} bytes are kept");
     assert!(kept < 4 << 20, "{kept}");
-    node.volumes.publish(of("shop", "v")).await.unwrap();
+    node.publish_as(of("shop", "v")).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,12 +131,12 @@ async fn what_a_store_told_one_namespace_is_not_told_to_another() {
     node.store.say("own", Say::Value("1"));
     node.class_of("other", "shared", "path-of-another");
     node.class_of("shop", "shared", "own");
-    node.volumes.publish(of("other", "o")).await.unwrap_err();
-    node.volumes.publish(of("other", "p")).await.unwrap_err();
+    node.publish_as(of("other", "o")).await.unwrap_err();
+    node.publish_as(of("other", "p")).await.unwrap_err();
 
     let mut wish = of("shop", "v");
     wish.timeout = Duration::from_secs(2);
-    let told = node.volumes.publish(wish).await.unwrap_err().to_string();
+    let told = node.publish_as(wish).await.unwrap_err().to_string();
 
     println!("{told}");
     assert!(told.contains("the store is away") && !told.contains("path-of-another"), "{told}");

@@ -79,7 +79,7 @@ async fn a_task_that_ends_keeps_the_tokens_that_kubelet_brought_last() {
     node.store.0.lock().unwrap().wants_tokens = true;
     node.class("a", |_| {});
     node.store.say("a", Say::Value("1"));
-    node.volumes.publish(with_token()).await.unwrap();
+    publish_with_token(&node).await;
     node.store.say("a", Say::Panic);
     sleep(ROUND).await;
 
@@ -87,10 +87,8 @@ async fn a_task_that_ends_keeps_the_tokens_that_kubelet_brought_last() {
     node.file_becomes("a", Some("2")).await;
 }
 
-fn with_token() -> Publish {
-    let mut publish = publish("v");
-    publish.workload.tokens.insert("vault".to_owned(), "t".to_owned().into());
-    publish
+async fn publish_with_token(node: &Node) {
+    node.volumes.publish(publish("v"), credentials::token(&"t".to_owned().into())).await.unwrap();
 }
 
 /// Restarts a node whose store takes tokens 1 to 5 times, at random moments, with and without kubelet's calls
@@ -116,7 +114,7 @@ async fn restarts_take_no_file_whatever_a_class_says_and_whether_or_not_kubelet_
             node.class("a,b", edit);
             node.store.say("a", Say::Value("1"));
             node.store.say("b", Say::Value("1"));
-            node.volumes.publish(with_token()).await.unwrap();
+            publish_with_token(&node).await;
             for _ in 0..restarts {
                 sleep(Duration::from_millis(random.u64(0..200_000))).await;
                 node = node.restart();
@@ -129,12 +127,12 @@ async fn restarts_take_no_file_whatever_a_class_says_and_whether_or_not_kubelet_
                 }
                 assert_eq!(node.mode.files("/v").map(|files| files.len()), Some(2), "{place}");
                 if random.bool() {
-                    node.volumes.publish(with_token()).await.unwrap();
+                    publish_with_token(&node).await;
                 }
             }
             sleep(Duration::from_secs(3600)).await;
             assert_eq!(node.mode.files("/v").unwrap().len(), 2, "seed {seed}, setting {case}");
-            node.volumes.publish(with_token()).await.unwrap();
+            publish_with_token(&node).await;
             node.store.say("a", Say::Value("2"));
             node.file_becomes("a", Some("2")).await;
         }

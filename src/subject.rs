@@ -1,0 +1,55 @@
+//! For whom something is asked: what may be judged and told of who asks. No secret is part of it.
+
+use provider::{Identity, Pod, Workload};
+
+/// Whom a volume is for, as kubelet vouches for it, or as the command of a plain host says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The service account. Its uid is known where a token tells it, and so may come to be known later.
+    pub identity: Identity,
+    /// The pod, where there is one.
+    pub pod: Option<Pod>,
+}
+
+impl Subject {
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.identity.namespace
+    }
+
+    /// The service account's name.
+    pub fn service_account(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// Whether both are one pod under one service account, whatever is known of that account's uid.
+    pub fn is_same_pod(&self, other: &Self) -> bool {
+        self.pod == other.pod
+            && self.namespace() == other.namespace()
+            && self.service_account() == other.service_account()
+    }
+}
+
+impl From<&Workload> for Subject {
+    fn from(workload: &Workload) -> Self {
+        Self { identity: workload.identity.clone(), pod: workload.pod.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uid_that_is_learnt_later_makes_no_other_pod_of_it() {
+        let pod = |name: &str| Some(Pod { name: name.to_owned(), uid: format!("uid-{name}") });
+        let before = Subject { identity: Identity::named("shop", "till"), pod: pod("web-0") };
+        let mut after = before.clone();
+        after.identity.uid = Some("1".to_owned());
+
+        assert!(before.is_same_pod(&after) && before != after);
+        assert!(!before.is_same_pod(&Subject { pod: pod("web-1"), ..before.clone() }));
+        let other_account = Subject { identity: Identity::named("shop", "admin"), ..before.clone() };
+        assert!(!before.is_same_pod(&other_account));
+    }
+}
