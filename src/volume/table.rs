@@ -182,26 +182,8 @@ impl Volumes {
 
     async fn publish_held(&self, publish: Publish, workload: Workload) -> Result<Published, Error> {
         let _hold = self.hold(&publish.id)?;
-        if let Some(entry) = self.entry(&publish.id)
-            && let Some(published) = self.republish(&entry, &publish, &workload).await?
-        {
-            return Ok(published);
-        }
-        // What is mounted for a pod that this process does not know, another driver mounted, or a process of
-        // ours whose record is lost. To kubelet the volume is published, so no error may be final.
-        let stands = publish.subject.pod.is_some() && self.is_mounted(&publish).await;
-        let stays = |error| if stands { Error::NotTakenOver(Box::new(error)) } else { error };
         let mut about = About::default();
-        let taken_over = if stands { self.take_over(&publish, &workload).await } else { Ok(false) };
-        let outcome = match taken_over {
-            Ok(true) => Ok(Published::Already),
-            Ok(false) => {
-                let first = self.first_publish(&publish, &workload, &mut about).await;
-                first.map(|()| Published::Mounted)
-            }
-            Err(error) => Err(error),
-        };
-        let outcome = outcome.map_err(stays);
+        let outcome = self.publish_known_or_new(&publish, &workload, &mut about).await;
         if let Err(error) = &outcome {
             self.parts.reporter.refused(&publish, &about, error.provider_kind(), &error.to_string());
         }
@@ -209,12 +191,38 @@ impl Volumes {
         outcome
     }
 
-    /// Keeps for people who ask why a volume is not mounted; forgets it once it is.
+    /// Whatever is known of the volume, a failure is told in one way.
+    async fn publish_known_or_new(
+        &self,
+        publish: &Publish,
+        workload: &Workload,
+        about: &mut About,
+    ) -> Result<Published, Error> {
+        if let Some(entry) = self.entry(&publish.id) {
+            about.provider = entry.remains.state.borrow().provider.clone().unwrap_or_default();
+            if let Some(published) = self.republish(&entry, publish, workload).await? {
+                return Ok(published);
+            }
+        }
+        // What is mounted for a pod that this process does not know, another driver mounted, or a process of
+        // ours whose record is lost. To kubelet the volume is published, so no error may be final.
+        let stands = publish.subject.pod.is_some() && self.is_mounted(publish).await;
+        let stays = |error| if stands { Error::NotTakenOver(Box::new(error)) } else { error };
+        if stands && self.take_over(publish, workload).await.map_err(stays)? {
+            return Ok(Published::Already);
+        }
+        self.first_publish(publish, workload, about).await.map_err(stays)?;
+        Ok(Published::Mounted)
+    }
+
+    /// Keeps for people who ask why a volume is not mounted; forgets it once it is. One that is served is mounted,
+    /// whatever else was asked for under its name.
     fn note_refusal(&self, publish: &Publish, error: Option<&Error>) {
+        let is_served = self.entry(&publish.id).is_some();
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         match error {
-            Some(error) => refusals.note(publish, &error.to_string(), Instant::now()),
-            None => refusals.forget(&publish.id),
+            Some(error) if !is_served => refusals.note(publish, &error.to_string(), Instant::now()),
+            _ => refusals.forget(&publish.id),
         }
     }
 

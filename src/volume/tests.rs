@@ -1,6 +1,7 @@
 //! The engine against a scripted store, with the clock in the test's hands.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use provider::{ErrorKind, Identity, Pod, Span, Validity};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Destination};
 use crate::metrics::Metrics;
 use crate::mode::Appearance;
 use crate::providers::Providers;
@@ -42,6 +43,7 @@ struct Node {
     state: Arc<tempfile::TempDir>,
     stop: CancellationToken,
     limits: Limits,
+    audit: Vec<Destination>,
 }
 
 impl Node {
@@ -50,16 +52,31 @@ impl Node {
     }
 
     fn under(limits: Limits) -> Self {
+        Self::telling(limits, |_| Vec::new())
+    }
+
+    /// A node whose audit trail can be [read](Self::audit).
+    fn audited() -> Self {
+        Self::telling(Limits::default(), |state| vec![Destination::File(state.join("audit"))])
+    }
+
+    fn telling(limits: Limits, audit: impl FnOnce(&Path) -> Vec<Destination>) -> Self {
         let mode = FakeMode::default();
         let mounter = Arc::new(FakeMounter { mode: mode.clone(), ..FakeMounter::default() });
-        Self::with(
-            FakeStore::default(),
-            mode,
-            mounter,
-            Arc::default(),
-            Arc::new(tempfile::tempdir().unwrap()),
-            limits,
-        )
+        let state = Arc::new(tempfile::tempdir().unwrap());
+        let audit = audit(state.path());
+        Self::with(FakeStore::default(), mode, mounter, Arc::default(), state, limits, audit)
+    }
+
+    /// Operation and outcome of every record of the audit trail.
+    fn audit(&self) -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(self.state.path().join("audit")).unwrap();
+        let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let outcome = |line: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            (word(&record["api"]["operation"]), word(&record["status"]))
+        };
+        text.lines().map(outcome).collect()
     }
 
     /// A node that serves volume `v` with these objects, each `1`.
@@ -83,7 +100,7 @@ impl Node {
     /// The next process on the same node: mounts, records and kept logins stay, memory does not.
     fn restart(self) -> Self {
         self.stop.cancel();
-        Self::with(self.store, self.mode, self.mounter, self.classes, self.state, self.limits)
+        Self::with(self.store, self.mode, self.mounter, self.classes, self.state, self.limits, self.audit)
     }
 
     fn with(
@@ -93,6 +110,7 @@ impl Node {
         classes: Arc<FakeClasses>,
         state: Arc<tempfile::TempDir>,
         limits: Limits,
+        audit: Vec<Destination>,
     ) -> Self {
         let provider: Arc<dyn provider::Provider> = Arc::new(store.clone());
         let providers = Providers::default().with(&provider);
@@ -104,7 +122,7 @@ impl Node {
             mounter: mounter.clone(),
             records: Records::open(state.path()).unwrap(),
             revocations: Arc::clone(&revocations),
-            reporter: Reporter::new(Audit::to([]).unwrap(), Metrics::default()),
+            reporter: Reporter::new(Audit::to(audit.clone()).unwrap(), Metrics::default()),
             stores: Arc::new(Stores::new(Metrics::default())),
             key: Arc::new(FingerprintKey::new(&[2; 32])),
             limits: limits.clone(),
@@ -112,7 +130,7 @@ impl Node {
         let stop = CancellationToken::new();
         let shutdown = stop.clone();
         drop(tokio::spawn(async move { revocations.run(shutdown).await }));
-        Self { store, mode, mounter, classes, volumes, state, stop, limits }
+        Self { store, mode, mounter, classes, volumes, state, stop, limits, audit }
     }
 
     fn class(&self, objects: &str, edit: impl FnOnce(&mut Settings)) {
@@ -221,6 +239,29 @@ async fn a_publish_that_asks_for_something_else_is_refused_and_the_volume_stays(
     grouped.appearance.fs_group = Some(7);
     assert!(matches!(node.publish_as(grouped).await, Err(Error::Published { elsewhere: false, .. })));
     assert_eq!(node.file("a").as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_mount_of_a_volume_that_is_known_is_audited_like_a_first_one() {
+    let node = Node::audited();
+    node.class("a", |_| {});
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    let mut other = publish("v");
+    other.appearance.fs_group = Some(7);
+
+    node.publish_as(other).await.unwrap_err();
+
+    let record = |operation: &str, outcome: &str| (operation.to_owned(), outcome.to_owned());
+    assert_eq!(node.audit(), [record("publish", "success"), record("publish", "failure")]);
+    assert!(node.volumes.refusals().is_empty(), "it is mounted");
+
+    node.mode.0.lock().unwrap().remove(Path::new("/v"));
+    node.store.say("a", Say::Error(ErrorKind::Denied));
+    sleep(ROUND).await;
+    node.publish("v").await.unwrap_err();
+    assert_eq!(node.audit().last(), Some(&record("deny", "failure")));
+    assert_eq!(node.volumes.refusals().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
