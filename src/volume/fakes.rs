@@ -316,9 +316,12 @@ pub(super) fn lease(name: &str) -> Validity {
     Validity { duration: LEASE.into(), renewable: true, lease: Some(LeaseId(name.to_owned())) }
 }
 
-/// Mounts that are tables in memory.
+/// Mounts that are tables in memory, and how often one was read back.
 #[derive(Debug, Clone, Default)]
-pub(super) struct FakeMode(pub(super) Arc<Mutex<BTreeMap<PathBuf, BTreeMap<String, String>>>>);
+pub(super) struct FakeMode(
+    pub(super) Arc<Mutex<BTreeMap<PathBuf, BTreeMap<String, String>>>>,
+    pub(super) Arc<AtomicUsize>,
+);
 
 impl FakeMode {
     pub(super) fn files(&self, target: &str) -> Option<BTreeMap<String, String>> {
@@ -370,7 +373,8 @@ impl Mounted for FakeMount {
     }
 
     fn contents(&self) -> std::result::Result<Vec<ShownFile>, mounter::Error> {
-        let files = self.0.files(self.1.to_str().unwrap()).unwrap_or_default();
+        self.0.1.fetch_add(1, Ordering::SeqCst);
+        let files = self.0.files(self.1.to_str().unwrap()).ok_or_else(not_faked)?;
         let shown = |(path, text): (String, String)| ShownFile {
             path: path.as_str().try_into().unwrap(),
             contents: text.into(),

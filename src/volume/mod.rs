@@ -18,6 +18,7 @@ pub mod refusals;
 pub mod report;
 pub mod revocations;
 pub mod served;
+mod showing;
 mod site;
 pub mod status;
 pub mod store_health;

@@ -20,6 +20,7 @@ use crate::volume::parts::Parts;
 use crate::volume::reader::Demand;
 use crate::volume::record::VolumeRecord;
 use crate::volume::report::{Outlook, is_denial};
+use crate::volume::showing::Showing;
 use crate::volume::site::VolumeSite;
 use crate::volume::status::{self, VolumeState};
 use crate::volume::store_health::Attempt;
@@ -56,7 +57,7 @@ pub struct Served {
     /// What a store on this node is told of it, and lent for it.
     pub(super) site: Arc<VolumeSite>,
     parts: Arc<Parts>,
-    shown: Snapshot,
+    showing: Showing,
     failures: u32,
     retry_at: Option<Instant>,
     failed: Option<Error>,
@@ -101,7 +102,8 @@ impl Served {
         mounted: Arc<dyn Mounted>,
         shown: Snapshot,
     ) -> Self {
-        let mut served = Self::bare(parts, publish, Newest::new(workload), mounted, shown, site);
+        let (newest, showing) = (Newest::new(workload), Showing::new(shown));
+        let mut served = Self::bare(parts, publish, newest, mounted, showing, site);
         served.content = Some(content);
         served.settled();
         served.describe();
@@ -119,7 +121,7 @@ impl Served {
         let publish = record.publish();
         let site = parts.site(&publish);
         let newest = Newest::new(publish.workload(Credentials::default()));
-        let mut served = Self::bare(parts, publish, newest, mounted, shown, site);
+        let mut served = Self::bare(parts, publish, newest, mounted, Showing::new(shown), site);
         served.lost_credentials = record.had_credentials;
         served.last_class = record.last_class();
         served.describe();
@@ -135,17 +137,19 @@ impl Served {
         shown: Snapshot,
     ) -> Self {
         let site = parts.site(&publish);
-        let served = Self::bare(parts, publish, Newest::new(workload), mounted, shown, site);
+        let (newest, showing) = (Newest::new(workload), Showing::new(shown));
+        let served = Self::bare(parts, publish, newest, mounted, showing, site);
         served.describe();
         served
     }
 
     /// A volume whose task ended by itself. What it shows is as old as it was then.
-    pub(super) fn begun_anew(remains: Remains, record: Option<&VolumeRecord>, shown: Snapshot) -> Self {
+    pub(super) fn begun_anew(remains: Remains, record: Option<&VolumeRecord>, shown: &Arc<Snapshot>) -> Self {
         let publish = remains.publish();
         let confirmed = remains.state.borrow().confirmed;
-        let Remains { parts, mounted, site, newest, state, writing, .. } = remains;
-        let mut served = Self::bare(parts, publish, newest, mounted, shown, site);
+        let Remains { parts, mounted, showing, site, newest, state, writing, .. } = remains;
+        showing.set(shown);
+        let mut served = Self::bare(parts, publish, newest, mounted, showing, site);
         served.lost_credentials =
             !served.newest.has_credentials() && record.is_some_and(|record| record.had_credentials);
         served.last_class = record.and_then(VolumeRecord::last_class);
@@ -160,6 +164,7 @@ impl Served {
             publish: self.publish.clone(),
             newest: self.newest.clone(),
             mounted: Arc::clone(&self.mounted),
+            showing: self.showing.clone(),
             site: Arc::clone(&self.site),
             state: self.state.clone(),
             writing: Arc::clone(&self.writing),
@@ -171,7 +176,7 @@ impl Served {
         publish: Publish,
         newest: Newest,
         mounted: Arc<dyn Mounted>,
-        shown: Snapshot,
+        showing: Showing,
         site: Arc<VolumeSite>,
     ) -> Self {
         let state = watch::Sender::new(VolumeState::new(&publish));
@@ -182,7 +187,7 @@ impl Served {
             mounted,
             site,
             parts,
-            shown,
+            showing,
             failures: 0,
             retry_at: None,
             failed: None,
@@ -337,7 +342,7 @@ impl Served {
     /// Writes down how the volume is served now.
     async fn save(&self) {
         let class = self.content.as_ref().map(|content| &**content.class());
-        let record = self.record(class, &self.shown);
+        let record = self.record(class, &self.showing.get());
         let records = self.parts.records.clone();
         let writing = Arc::clone(&self.writing).lock_owned().await;
         let saved = volume::blocking(move || {
@@ -370,7 +375,7 @@ impl Served {
                 let kept = self.parts.revocations.kept_of(&self.publish.id)?;
                 let mut content = self.parts.content(&self.publish, class, source, &self.site);
                 content.reader.tenancy.inherit(kept);
-                content.carry(&self.shown, self.confirmed.unwrap_or_else(Instant::now));
+                content.carry(&self.showing.get(), self.confirmed.unwrap_or_else(Instant::now));
                 *old = Some(content);
             }
         }
@@ -406,23 +411,25 @@ impl Served {
     /// Shows what is there now, if it is complete and differs from what is shown. Tells which files changed.
     async fn show(&mut self) -> Result<Vec<ObjectPath>, volume::Error> {
         let Some(content) = &mut self.content else { return Ok(Vec::new()) };
-        let provider = content.class().provider.clone();
+        let (provider, shown) = (content.class().provider.clone(), self.showing.get());
         let wrap = |source| volume::Error::Provider { provider: provider.clone(), source };
         content.complete().map_err(wrap)?;
-        let assembled = content.assemble(&self.shown).map_err(wrap)?;
+        let assembled = content.assemble(&shown).map_err(wrap)?;
         let reason = content.withdrawal();
-        if assembled.snapshot.same_versions(&self.shown) {
+        if assembled.snapshot.same_versions(&shown) {
             self.parts.reporter.unchanged(&provider);
             self.settled();
             return Ok(Vec::new());
         }
         self.replace(&assembled).await?;
         let Assembled { snapshot, withdrawn } = assembled;
+        let snapshot = Arc::new(snapshot);
+        // Before anybody is told, who then looks at it.
+        self.showing.set(&snapshot);
         let reporter = &self.parts.reporter;
-        reporter.withdrawn(&self.publish, &provider, &self.shown, &withdrawn, reason);
-        let mut changed = reporter.rotated(&self.publish, &provider, &self.shown, &snapshot);
+        reporter.withdrawn(&self.publish, &provider, &shown, &withdrawn, reason);
+        let mut changed = reporter.rotated(&self.publish, &provider, &shown, &snapshot);
         changed.extend(withdrawn);
-        self.shown = snapshot;
         self.settled();
         Ok(changed)
     }
@@ -523,7 +530,8 @@ impl Served {
     }
 
     pub(super) fn describe(&self) {
-        let state = status::describe(&self.publish, self.content.as_ref(), &self.shown, self.failed.as_ref());
+        let (content, shown) = (self.content.as_ref(), self.showing.get());
+        let state = status::describe(&self.publish, content, &shown, self.failed.as_ref());
         let state = if self.begun_anew { state.unattended(self.confirmed) } else { state };
         let class_error = self.class_error.clone().map(|error| (ErrorKind::Invalid, error));
         self.state.send_replace(VolumeState {

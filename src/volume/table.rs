@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::failpoint;
-use crate::mode::{Mounted, ShownFile, Usage};
+use crate::mode::{Mounted, Usage};
 use crate::mounter::MountId;
 use crate::snapshot::Snapshot;
 use crate::unfinished::Unfinished;
@@ -454,10 +454,9 @@ impl Volumes {
         self.lock().iter().map(|(id, entry)| (id.clone(), entry.state())).collect()
     }
 
-    /// Reads back what a served volume shows; `None` if it is not served.
-    pub async fn contents(&self, id: &VolumeId) -> Option<Result<Vec<ShownFile>, Error>> {
-        let mounted = Arc::clone(&self.entry(id)?.remains.mounted);
-        Some(blocking(move || mounted.contents()).await)
+    /// What a served volume shows; `None` if it is not served. Nobody is asked: it is what was shown last.
+    pub fn shown(&self, id: &VolumeId) -> Option<Arc<Snapshot>> {
+        Some(self.entry(id)?.remains.showing.get())
     }
 
     /// Notes, for people who ask, what is not as the volume's class wants it; in place of what was noted before.

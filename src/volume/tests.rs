@@ -27,6 +27,7 @@ use crate::volume::{ClassName, Credentials, Error, Publish, RefreshOutcome, Volu
 mod credentials;
 mod defaults;
 mod fairness;
+mod showing;
 mod starting;
 mod upkeep;
 

@@ -14,6 +14,7 @@ use crate::subject::Subject;
 use crate::volume::credentials::Newest;
 use crate::volume::parts::Parts;
 use crate::volume::served::{Order, Served, Writing};
+use crate::volume::showing::Showing;
 use crate::volume::site::VolumeSite;
 use crate::volume::status::VolumeState;
 use crate::volume::{Publish, blocking};
@@ -29,6 +30,7 @@ pub(super) struct Remains {
     pub(super) publish: Publish,
     pub(super) newest: Newest,
     pub(super) mounted: Arc<dyn Mounted>,
+    pub(super) showing: Showing,
     pub(super) site: Arc<VolumeSite>,
     pub(super) state: watch::Sender<VolumeState>,
     pub(super) writing: Writing,
@@ -52,16 +54,19 @@ impl Remains {
             let files = mounted.contents()?;
             Ok((record, files))
         });
-        let (record, files) = match found.await {
-            Ok(found) => found,
+        let (record, shown) = match found.await {
+            Ok((record, files)) => {
+                let shown = self.parts.shown(&self.publish, record.as_ref(), files);
+                (record, Arc::new(shown))
+            }
             Err(error) => {
                 tracing::error!(volume = %self.publish.id, %error, "the files of the volume cannot be read back");
-                (None, Vec::new())
+                // Whoever makes something else of them is not told that they are gone.
+                (None, self.showing.get())
             }
         };
-        let shown = self.parts.shown(&self.publish, record.as_ref(), files);
         self.parts.reporter.begun_anew(&self.publish, ENDED);
-        let served = Served::begun_anew(self.clone(), record.as_ref(), shown);
+        let served = Served::begun_anew(self.clone(), record.as_ref(), &shown);
         served.describe();
         served
     }

@@ -92,7 +92,7 @@ impl ClassSecrets {
         }
         let pods: Vec<_> = volumes.iter().filter_map(pod_of).collect();
         let owners = shared.owners.of(&shared.cluster, &self.name.namespace, &pods, None).await;
-        let Some(files) = files_of(shared, &newest.id).await else { return Outcome::Failed };
+        let Some(files) = files_of(shared, &newest.id) else { return Outcome::Failed };
         let news = changes.contains_key(&newest.id);
         match owners {
             Ok(owners) => {
@@ -307,11 +307,10 @@ fn newest<'a>(volumes: &'a [VolumeState], changes: &Changes) -> Option<&'a Volum
     volumes.iter().max_by_key(|state| (changes.get(&state.id), &state.id))
 }
 
-async fn files_of(shared: &Shared, volume: &VolumeId) -> Option<Files> {
-    let files = shared.volumes.contents(volume).await?;
-    let files =
-        files.inspect_err(|error| tracing::warn!(%volume, %error, "the volume cannot be read back")).ok()?;
-    Some(files.into_iter().map(|file| (file.path.to_string(), file.contents)).collect())
+/// The files that the volume shows, without a look at its mount; `None` if it was taken away meanwhile.
+fn files_of(shared: &Shared, volume: &VolumeId) -> Option<Files> {
+    let shown = shared.volumes.shown(volume)?;
+    Some(shown.iter().map(|(path, file)| (path.to_string(), file.contents.clone())).collect())
 }
 
 /// Paths that the volume could show.
