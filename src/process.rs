@@ -23,7 +23,7 @@ use crate::audit::{Audit, Destination};
 use crate::class::Classes;
 use crate::exit::Outcome;
 use crate::metrics::{self, Metrics};
-use crate::mode::Tmpfs;
+use crate::mode::{self, Modes};
 use crate::mounter::Mounter;
 use crate::providers::{ProviderArgs, Providers};
 use crate::snapshot::FingerprintKey;
@@ -72,7 +72,7 @@ pub struct ProcessArgs {
     pub max_shared_age: Duration,
 
     /// Most bytes a volume may hold
-    #[arg(long, env = "SECRETFS_MAX_VOLUME_BYTES", default_value_t = Tmpfs::DEFAULT_MAX_BYTES, value_name = "BYTES")]
+    #[arg(long, env = "SECRETFS_MAX_VOLUME_BYTES", default_value_t = mode::DEFAULT_MAX_BYTES, value_name = "BYTES")]
     pub max_volume_bytes: u64,
 
     /// What the administrator sets for each kind of store.
@@ -149,12 +149,11 @@ impl Process {
             targets: conduct.targets,
             ..Limits::default()
         };
-        let tmpfs = Tmpfs::new(Arc::clone(&mounter), args.max_volume_bytes);
-        let tmpfs = if conduct.takes_over { tmpfs.taking_over() } else { tmpfs };
+        let bounds = mode::Bounds { max_bytes: args.max_volume_bytes, takes_over: conduct.takes_over };
         let volumes = Volumes::new(Parts {
             providers,
             classes,
-            mode: Arc::new(tmpfs),
+            modes: Modes::all(&mounter, bounds),
             mounter,
             records: Records::open(state).with_context(|| format!("records below {}", state.display()))?,
             revocations: Arc::clone(&revocations),

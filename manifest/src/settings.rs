@@ -71,6 +71,16 @@ pub enum Mode {
     Fuse,
 }
 
+impl Mode {
+    /// As a class writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tmpfs => "tmpfs",
+            Self::Fuse => "fuse",
+        }
+    }
+}
+
 /// What becomes of files older than `max-stale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnStale {

@@ -1,5 +1,7 @@
 //! How a snapshot becomes files: one module for each way.
 
+mod error;
+mod modes;
 mod tmpfs;
 
 use std::collections::BTreeSet;
@@ -8,10 +10,15 @@ use std::path::Path;
 
 use provider::ObjectPath;
 
-use crate::mounter::{self, Error, MountId};
+use crate::mounter::{self, MountId};
 use crate::snapshot::Snapshot;
 
+pub use error::{Cause, Error};
+pub use modes::{Bounds, Modes, Unknown};
 pub use tmpfs::Tmpfs;
+
+/// What a volume may take where nobody says otherwise, in bytes.
+pub const DEFAULT_MAX_BYTES: u64 = Tmpfs::DEFAULT_MAX_BYTES;
 
 /// How a volume's files look, beside what its class says of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,8 +52,23 @@ impl Appearance {
     }
 }
 
+/// What is different between modes for who serves their volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// A container that mounts a single file of a volume (`subPath`) sees its rotations.
+    pub rotates_through_sub_path: bool,
+    /// What a file holds may not be known before it is opened: nobody can make anything else of the files.
+    pub knows_contents_when_opened: bool,
+}
+
 /// A way of showing a [`Snapshot`] at a path.
 pub trait Mode: fmt::Debug + Send + Sync {
+    /// The name that a class chooses it by, and that is written down with its volumes.
+    fn name(&self) -> &'static str;
+
+    /// What it can.
+    fn abilities(&self) -> Abilities;
+
     /// Makes what is to be shown at `target`, where nobody sees it yet.
     ///
     /// # Errors
@@ -87,7 +109,7 @@ pub trait Mode: fmt::Debug + Send + Sync {
     ///
     /// The path cannot be asked for another reason than that it is missing.
     fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
-        mounter::is_mount_root(target)
+        Ok(mounter::is_mount_root(target)?)
     }
 }
 
@@ -108,6 +130,9 @@ pub trait Prepared: fmt::Debug + Send {
 /// A mounted volume. Dropping it leaves the mount in place, so that a restart
 /// does not take secrets from running pods.
 pub trait Mounted: fmt::Debug + Send + Sync {
+    /// The [name](Mode::name) of the mode that shows it.
+    fn mode(&self) -> &'static str;
+
     /// The mount that it is seen through, as this process sees the mount table; `None` where that is not known.
     fn mount_id(&self) -> Option<MountId>;
 

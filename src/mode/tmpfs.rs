@@ -21,10 +21,14 @@ use self::room::Room;
 use self::shown::Shown;
 use self::sweeper::Sweeper;
 use self::tree::{Look, Tree};
-use super::{Appearance, Mode, Mounted, Prepared};
+use super::{Abilities, Appearance, Mode, Mounted, Prepared};
 use crate::failpoint;
+use crate::mode;
 use crate::mounter::{self, Error, MountId, Mounter};
 use crate::snapshot::Snapshot;
+
+/// What a class calls it.
+const NAME: &str = "tmpfs";
 
 /// A tmpfs for each volume.
 #[derive(Debug, Clone)]
@@ -99,12 +103,21 @@ impl Tmpfs {
 }
 
 impl Mode for Tmpfs {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// A file is an inode of its version, which a bind mount keeps.
+    fn abilities(&self) -> Abilities {
+        Abilities { rotates_through_sub_path: false, knows_contents_when_opened: false }
+    }
+
     fn prepare(
         &self,
         target: &Path,
         snapshot: &Snapshot,
         appearance: &Appearance,
-    ) -> Result<Box<dyn Prepared>, Error> {
+    ) -> Result<Box<dyn Prepared>, mode::Error> {
         let root = self.make(snapshot, appearance)?;
         failpoint::hit("mount.created");
         let look = Look::of(appearance);
@@ -118,7 +131,7 @@ impl Mode for Tmpfs {
         Ok(Box::new(Filled { root, shown }))
     }
 
-    fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error> {
+    fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, mode::Error> {
         let Some(root) = enter(&self.mounter, target, self.takes_over)? else { return Ok(None) };
         let tree = Tree::new(root.as_fd(), Look::of(appearance));
         let failed = || Error::of("adopt the volume at", target);
@@ -160,7 +173,7 @@ impl Prepared for Filled {
         self.shown.mount.clone()
     }
 
-    fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, Error> {
+    fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, mode::Error> {
         self.shown.mounter.attach(self.root.as_fd(), &self.shown.target)?;
         Ok(Box::new(Arc::new(self.shown)))
     }

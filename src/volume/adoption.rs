@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use provider::{FileMode, Workload};
 
-use crate::mode::{Mounted, ShownFile};
+use crate::mode::{Mode, Mounted, ShownFile};
 use crate::mounter::MountId;
 use crate::snapshot::{File, Snapshot};
 use crate::volume::parts::Parts;
@@ -40,7 +40,8 @@ impl Volumes {
             return Ok(());
         }
         let publish = record.publish();
-        let Some((mounted, files)) = self.find(&publish, record.mount.clone()).await? else {
+        let mode = self.parts().modes.get(&record.mode).map_err(|error| Error::Invalid(error.to_string()))?;
+        let Some((mounted, files)) = self.find(Some(mode), &publish, record.mount.clone()).await? else {
             let dropped = self.parts().records.remove(&record.id);
             return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
         };
@@ -49,16 +50,17 @@ impl Volumes {
         Ok(())
     }
 
-    /// The mount of a volume, and the files that it shows.
+    /// The mount of a volume, in `mode` or in whatever mode, and the files that it shows.
     async fn find(
         &self,
+        mode: Option<&Arc<dyn Mode>>,
         publish: &Publish,
         made: Option<MountId>,
     ) -> Result<Option<(Arc<dyn Mounted>, Vec<ShownFile>)>, Error> {
-        let (parts, wish) = (Arc::clone(self.parts()), publish.clone());
+        let (parts, mode, wish) = (Arc::clone(self.parts()), mode.cloned(), publish.clone());
         blocking(move || {
             parts.mounter.take_back(&wish.target)?;
-            let Some(mounted) = parts.adopt(&wish, made.as_ref())? else {
+            let Some(mounted) = parts.adopt(mode.as_deref(), &wish, made.as_ref())? else {
                 return Ok(None);
             };
             let files = mounted.contents()?;
@@ -70,12 +72,13 @@ impl Volumes {
     /// Serves what is mounted already, as it is until its store was read. `false` if that holds no files: nothing
     /// that a container might start on.
     pub(super) async fn take_over(&self, publish: &Publish, workload: &Workload) -> Result<bool, Error> {
-        let Some((mounted, files)) = self.find(publish, None).await?.filter(|(_, files)| !files.is_empty())
+        let Some((mounted, files)) =
+            self.find(None, publish, None).await?.filter(|(_, files)| !files.is_empty())
         else {
             return Ok(false);
         };
         let shown = self.parts().shown(publish, None, files);
-        let record = VolumeRecord::new(publish, None, &shown, mounted.mount_id())
+        let record = VolumeRecord::new(publish, None, &shown, mounted.mode(), mounted.mount_id())
             .with_credentials(workload.has_credentials());
         let saved = self.parts().records.save(&record);
         saved.map_err(|source| unrecorded(publish, source))?;

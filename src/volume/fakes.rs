@@ -18,7 +18,7 @@ use provider::{
 use tokio::sync::watch;
 
 use crate::class::{self, Classes};
-use crate::mode::{Appearance, Mode, Mounted, Prepared, ShownFile, Usage};
+use crate::mode::{self, Abilities, Appearance, Mode, Mounted, Prepared, ShownFile, Usage};
 use crate::mounter::{self, MountId, Mounter, Tmpfs};
 use crate::snapshot::Snapshot;
 use crate::volume::ClassName;
@@ -316,14 +316,26 @@ pub(super) fn lease(name: &str) -> Validity {
     Validity { duration: LEASE.into(), renewable: true, lease: Some(LeaseId(name.to_owned())) }
 }
 
-/// Mounts that are tables in memory, and how often one was read back.
-#[derive(Debug, Clone, Default)]
+/// Mounts that are tables in memory, how often one was read back, and what the mode is called.
+#[derive(Debug, Clone)]
 pub(super) struct FakeMode(
     pub(super) Arc<Mutex<BTreeMap<PathBuf, BTreeMap<String, String>>>>,
     pub(super) Arc<AtomicUsize>,
+    &'static str,
 );
 
+impl Default for FakeMode {
+    fn default() -> Self {
+        Self::named("tmpfs")
+    }
+}
+
 impl FakeMode {
+    /// A mode of another name has mounts of its own, and other abilities than tmpfs.
+    pub(super) fn named(name: &'static str) -> Self {
+        Self(Arc::default(), Arc::default(), name)
+    }
+
     pub(super) fn files(&self, target: &str) -> Option<BTreeMap<String, String>> {
         self.0.lock().unwrap().get(Path::new(target)).cloned()
     }
@@ -352,27 +364,27 @@ impl Prepared for FakeMounting {
         None
     }
 
-    fn show(self: Box<Self>) -> std::result::Result<Box<dyn Mounted>, mounter::Error> {
+    fn show(self: Box<Self>) -> std::result::Result<Box<dyn Mounted>, mode::Error> {
         self.0.set(&self.1);
         Ok(Box::new(self.0))
     }
 }
 
 impl Mounted for FakeMount {
+    fn mode(&self) -> &'static str {
+        self.0.2
+    }
+
     fn mount_id(&self) -> Option<MountId> {
         None
     }
 
-    fn replace(
-        &self,
-        snapshot: &Snapshot,
-        _: &BTreeSet<ObjectPath>,
-    ) -> std::result::Result<(), mounter::Error> {
+    fn replace(&self, snapshot: &Snapshot, _: &BTreeSet<ObjectPath>) -> std::result::Result<(), mode::Error> {
         self.set(snapshot);
         Ok(())
     }
 
-    fn contents(&self) -> std::result::Result<Vec<ShownFile>, mounter::Error> {
+    fn contents(&self) -> std::result::Result<Vec<ShownFile>, mode::Error> {
         self.0.1.fetch_add(1, Ordering::SeqCst);
         let files = self.0.files(self.1.to_str().unwrap()).ok_or_else(not_faked)?;
         let shown = |(path, text): (String, String)| ShownFile {
@@ -383,18 +395,27 @@ impl Mounted for FakeMount {
         Ok(files.into_iter().map(shown).collect())
     }
 
-    fn usage(&self) -> std::result::Result<Usage, mounter::Error> {
+    fn usage(&self) -> std::result::Result<Usage, mode::Error> {
         Ok(Usage { total_bytes: 1, used_bytes: 1, total_inodes: 1, used_inodes: 1 })
     }
 }
 
 impl Mode for FakeMode {
+    fn name(&self) -> &'static str {
+        self.2
+    }
+
+    fn abilities(&self) -> Abilities {
+        let other = self.2 != "tmpfs";
+        Abilities { rotates_through_sub_path: other, knows_contents_when_opened: other }
+    }
+
     fn prepare(
         &self,
         target: &Path,
         snapshot: &Snapshot,
         _: &Appearance,
-    ) -> std::result::Result<Box<dyn Prepared>, mounter::Error> {
+    ) -> std::result::Result<Box<dyn Prepared>, mode::Error> {
         let mount = FakeMount(self.clone(), target.to_owned());
         Ok(Box::new(FakeMounting(mount, snapshot.clone())))
     }
@@ -403,12 +424,12 @@ impl Mode for FakeMode {
         &self,
         target: &Path,
         _: &Appearance,
-    ) -> std::result::Result<Option<Box<dyn Mounted>>, mounter::Error> {
+    ) -> std::result::Result<Option<Box<dyn Mounted>>, mode::Error> {
         let there = self.0.lock().unwrap().contains_key(target);
         Ok(there.then(|| Box::new(FakeMount(self.clone(), target.to_owned())) as Box<dyn Mounted>))
     }
 
-    fn is_mounted(&self, target: &Path) -> std::result::Result<bool, mounter::Error> {
+    fn is_mounted(&self, target: &Path) -> std::result::Result<bool, mode::Error> {
         Ok(self.0.lock().unwrap().contains_key(target))
     }
 }
@@ -417,8 +438,16 @@ impl Mode for FakeMode {
 #[derive(Debug, Default)]
 pub(super) struct FakeMounter {
     pub(super) mode: FakeMode,
+    /// The other mode of a node that has two.
+    pub(super) other: Option<FakeMode>,
     pub(super) blobs: Mutex<BTreeMap<String, Vec<u8>>>,
     pub(super) detached: AtomicUsize,
+}
+
+impl FakeMounter {
+    pub(super) fn modes(&self) -> impl Iterator<Item = &FakeMode> {
+        std::iter::once(&self.mode).chain(&self.other)
+    }
 }
 
 fn not_faked() -> mounter::Error {
@@ -448,7 +477,9 @@ impl Mounter for FakeMounter {
 
     fn detach(&self, target: &Path) -> std::result::Result<(), mounter::Error> {
         self.detached.fetch_add(1, Ordering::SeqCst);
-        self.mode.0.lock().unwrap().remove(target);
+        for mode in self.modes() {
+            mode.0.lock().unwrap().remove(target);
+        }
         Ok(())
     }
 

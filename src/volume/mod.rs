@@ -45,7 +45,7 @@ use std::time::Duration;
 use provider::{ErrorKind, Workload};
 
 use crate::class;
-use crate::mode::Appearance;
+use crate::mode::{self, Appearance, Cause};
 use crate::mounter;
 use crate::subject::Subject;
 use crate::unfinished::Unfinished;
@@ -179,7 +179,7 @@ pub enum Error {
 
     /// The set is larger than the volume may be.
     #[error("{0}")]
-    TooLarge(mounter::Error),
+    TooLarge(Cause),
 
     /// The process is stopping.
     #[error("secretfs is stopping; the call will be repeated")]
@@ -189,13 +189,13 @@ pub enum Error {
     #[error("the call did not come to its end; it will be repeated")]
     Unfinished,
 
-    /// The kernel refused.
+    /// It cannot be shown: the kernel refused, or what is there is not what should be.
     #[error("{0}")]
-    Mount(mounter::Error),
+    Mount(Cause),
 
     /// The mounter could not be asked, or did not answer: what became of the mount is not known.
     #[error("{0}")]
-    MounterAway(mounter::Error),
+    MounterAway(Cause),
 
     /// The same of a volume that another driver mounted, which stays mounted.
     #[error("{0}; what is mounted there stays as it is")]
@@ -213,13 +213,19 @@ impl Error {
     }
 }
 
+impl From<mode::Error> for Error {
+    fn from(error: mode::Error) -> Self {
+        match error {
+            mode::Error::TooLarge(cause) => Self::TooLarge(cause),
+            mode::Error::MounterAway(cause) => Self::MounterAway(cause),
+            mode::Error::Failed(cause) => Self::Mount(cause),
+        }
+    }
+}
+
 impl From<mounter::Error> for Error {
     fn from(error: mounter::Error) -> Self {
-        match error.source.kind() {
-            _ if error.is_mounter_away() => Self::MounterAway(error),
-            io::ErrorKind::FileTooLarge | io::ErrorKind::StorageFull => Self::TooLarge(error),
-            _ => Self::Mount(error),
-        }
+        mode::Error::from(error).into()
     }
 }
 
@@ -235,12 +241,12 @@ impl From<class::Error> for Error {
 
 /// Runs system calls where they hold up nobody.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, mounter::Error> + Send + 'static,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let failed = |error| mounter::Error {
         action: "run system calls for",
         target: PathBuf::from("a volume"),
         source: io::Error::other(Unfinished::from(error)),
     };
-    Ok(tokio::task::spawn_blocking(work).await.map_err(failed)??)
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
 }

@@ -10,7 +10,7 @@ use provider::{Invalid, Moment as _, Source, Span};
 use tokio::time::{Instant, timeout_at};
 
 use crate::class::Classes;
-use crate::mode::{Mode, Mounted};
+use crate::mode::{self, Mode, Modes, Mounted};
 use crate::mounter::{self, MountId, Mounter};
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
@@ -35,8 +35,8 @@ pub struct Parts {
     pub providers: Providers,
     /// Classes by name.
     pub classes: Arc<dyn Classes>,
-    /// How files are shown.
-    pub mode: Arc<dyn Mode>,
+    /// The ways of showing files.
+    pub modes: Modes,
     /// The privileged verbs.
     pub mounter: Arc<dyn Mounter>,
     /// What survives a restart.
@@ -120,7 +120,7 @@ impl Default for Limits {
             max_shared_age: Duration::from_secs(60),
             legacy_overrides: false,
             mounts: 32,
-            lent_bytes: crate::mode::Tmpfs::DEFAULT_MAX_BYTES,
+            lent_bytes: mode::DEFAULT_MAX_BYTES,
             defaults: Defaults::default(),
             targets: Targets::Driver,
         }
@@ -188,19 +188,30 @@ impl Parts {
         Policy::of(&class.settings, self.limits.defaults.on_revoked)
     }
 
-    /// What is mounted already where `publish` wants its volume. On people's paths that is `made` or nothing.
+    /// How the files of a class are shown.
+    pub(super) fn mode(&self, class: &Class) -> Result<Arc<dyn Mode>, Error> {
+        let invalid = |error| Error::Invalid(format!("class {}/{}: {error}", class.namespace, class.name));
+        self.modes.get(class.settings.mode.name()).cloned().map_err(invalid)
+    }
+
+    /// What is mounted already where `publish` wants its volume, in `mode`, or in whatever mode there is. On people's
+    /// paths that is `made` or nothing.
     pub(super) fn adopt(
         &self,
+        mode: Option<&dyn Mode>,
         publish: &Publish,
         made: Option<&MountId>,
-    ) -> Result<Option<Box<dyn Mounted>>, mounter::Error> {
+    ) -> Result<Option<Box<dyn Mounted>>, mode::Error> {
         let failed = || mounter::Error::of("look at", &publish.target);
         if self.limits.targets == Targets::People
             && (made.is_none() || MountId::at(&publish.target).map_err(failed())?.as_ref() != made)
         {
             return Ok(None);
         }
-        self.mode.adopt(&publish.target, &publish.appearance)
+        match mode {
+            Some(mode) => mode.adopt(&publish.target, &publish.appearance),
+            None => self.modes.adopt(&publish.target, &publish.appearance),
+        }
     }
 
     /// Takes away what is mounted at `target`: on people's paths `made` alone.

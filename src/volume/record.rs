@@ -28,6 +28,9 @@ pub struct VolumeRecord {
     /// The mount that it is seen through, as the process saw it that made it. Records of earlier versions have none.
     #[serde(default)]
     pub mount: Option<MountId>,
+    /// The name of the mode that shows it. Records of earlier versions have none: theirs was tmpfs.
+    #[serde(default = "earlier_mode")]
+    pub mode: String,
     /// What it shows.
     pub class: ClassName,
     /// Namespace of the workload.
@@ -72,11 +75,12 @@ pub struct RecordedFile {
 
 impl VolumeRecord {
     /// The record of `publish`, which came without tokens and credentials, showing `snapshot` of `class`, if the class
-    /// is known, through `mount`.
+    /// is known, in `mode` through `mount`.
     pub fn new(
         publish: &Publish,
         class: Option<&Class>,
         snapshot: &Snapshot,
+        mode: &str,
         mount: Option<MountId>,
     ) -> Self {
         let Subject { identity, pod } = &publish.subject;
@@ -84,6 +88,7 @@ impl VolumeRecord {
             id: publish.id.clone(),
             target: publish.target.clone(),
             mount,
+            mode: mode.to_owned(),
             class: publish.class.clone(),
             namespace: identity.namespace.clone(),
             service_account: identity.name.clone(),
@@ -139,6 +144,11 @@ impl VolumeRecord {
             timeout: std::time::Duration::ZERO,
         }
     }
+}
+
+/// What showed the volumes of versions that wrote no mode down.
+fn earlier_mode() -> String {
+    manifest::Mode::Tmpfs.name().to_owned()
 }
 
 fn files(snapshot: &Snapshot) -> BTreeMap<String, RecordedFile> {
@@ -262,6 +272,7 @@ mod tests {
             id: VolumeId(id.to_owned()),
             target: "/t".into(),
             mount: None,
+            mode: earlier_mode(),
             class: ClassName { namespace: "ns".to_owned(), name: "c".to_owned() },
             namespace: "ns".to_owned(),
             service_account: "sa".to_owned(),
@@ -277,7 +288,7 @@ mod tests {
         }
         .publish();
         let shown = [(path, file)].into_iter().collect();
-        VolumeRecord::new(&publish, Some(&class()), &shown, None).with_credentials(true)
+        VolumeRecord::new(&publish, Some(&class()), &shown, "tmpfs", None).with_credentials(true)
     }
 
     #[test]
@@ -304,15 +315,15 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_an_earlier_version_is_one_without_its_class_and_its_mount() {
+    fn a_record_of_an_earlier_version_is_one_of_a_tmpfs_without_its_class_and_its_mount() {
         let mut text = serde_json::to_value(record("csi-1")).unwrap();
-        for later in ["manifest", "mount", "owner"] {
+        for later in ["manifest", "mount", "mode", "owner"] {
             text.as_object_mut().unwrap().remove(later);
         }
 
         let record = serde_json::from_value::<VolumeRecord>(text).unwrap();
 
-        assert_eq!((record.last_class(), record.mount), (None, None));
+        assert_eq!((record.last_class(), record.mount, record.mode.as_str()), (None, None, "tmpfs"));
     }
 
     #[test]

@@ -356,7 +356,7 @@ impl Served {
 
     /// The record of the volume showing `snapshot`: it keeps that there were credentials, though they are lost.
     fn record(&self, class: Option<&Class>, snapshot: &Snapshot) -> VolumeRecord {
-        VolumeRecord::new(&self.publish, class, snapshot, self.mounted.mount_id())
+        VolumeRecord::new(&self.publish, class, snapshot, self.mounted.mode(), self.mounted.mount_id())
             .with_credentials(self.newest.has_credentials() || self.lost_credentials)
     }
 

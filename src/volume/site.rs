@@ -101,7 +101,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::result::Result<T, mounter::Error> + Send + 'static,
 ) -> Result<T> {
     let unavailable = |error: crate::volume::Error| Error::new(ErrorKind::Unavailable, error.to_string());
-    crate::volume::blocking(work).await.map_err(unavailable)
+    crate::volume::blocking(move || Ok(work()?)).await.map_err(unavailable)
 }
 
 /// The attributes as kubelet sends them, the pod author's among them; keys of ours are nobody else's business.

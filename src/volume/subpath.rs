@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::mounter::MountTable;
+use crate::volume::table::Entry;
 use crate::volume::{Volumes, blocking};
 
 /// What kubelet calls the directory of such mounts, below a pod's.
@@ -45,17 +46,23 @@ impl Volumes {
         }
     }
 
+    fn rotates_through_sub_path(&self, entry: &Entry) -> bool {
+        let mode = self.parts().modes.get(entry.remains.mounted.mode());
+        mode.is_ok_and(|mode| mode.abilities().rotates_through_sub_path)
+    }
+
     /// Whether it could be looked for them, and there was something to look at.
     async fn note_sub_paths(&self) -> bool {
         if self.lock().is_empty() {
             return false;
         }
-        let table = blocking(MountTable::read).await;
+        let table = blocking(|| Ok(MountTable::read()?)).await;
         table.map(|table| self.note(&users(&table))).is_ok()
     }
 
-    fn note(&self, users: &BTreeMap<PathBuf, BTreeSet<String>>) {
-        for entry in self.lock().values() {
+    /// Containers of volumes whose mode reaches them all the same need not be told of.
+    pub(super) fn note(&self, users: &BTreeMap<PathBuf, BTreeSet<String>>) {
+        for entry in self.lock().values().filter(|entry| !self.rotates_through_sub_path(entry)) {
             let found = directory(&entry.remains.publish.target).and_then(|directory| users.get(&directory));
             let mut known = entry.sub_paths.lock().unwrap_or_else(PoisonError::into_inner);
             let new: Vec<String> =

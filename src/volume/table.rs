@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::failpoint;
-use crate::mode::{Mounted, Usage};
+use crate::mode::{Mode, Mounted, Usage};
 use crate::mounter::MountId;
 use crate::snapshot::Snapshot;
 use crate::unfinished::Unfinished;
@@ -232,8 +232,8 @@ impl Volumes {
     }
 
     async fn is_mounted(&self, publish: &Publish) -> bool {
-        let (mode, target) = (Arc::clone(&self.parts.mode), publish.target.clone());
-        blocking(move || mode.is_mounted(&target)).await.unwrap_or(true)
+        let (modes, target) = (self.parts.modes.clone(), publish.target.clone());
+        blocking(move || Ok(modes.is_mounted(&target)?)).await.unwrap_or(true)
     }
 
     /// Takes the new tokens of a volume that is served, also while it reads: they are there for its next reading. Asks
@@ -266,7 +266,7 @@ impl Volumes {
     ) -> Result<(), Error> {
         let class = self.parts.awaited_class(&publish.class, &publish.attributes).await?;
         *about = About::provider(&class.provider);
-        let source = self.parts.source(&class)?;
+        let (mode, source) = (self.parts.mode(&class)?, self.parts.source(&class)?);
         require_token(workload, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
         let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let site = self.parts.site(publish);
@@ -279,7 +279,7 @@ impl Volumes {
         };
         let mounted = match read {
             Ok(cached) => {
-                let mounted = self.mount(publish, workload, &mut content, deadline).await;
+                let mounted = self.mount(publish, workload, (&mut content, mode), deadline).await;
                 mounted.map(|mounted| (mounted, cached))
             }
             Err(error) => Err(error),
@@ -308,20 +308,20 @@ impl Volumes {
         &self,
         publish: &Publish,
         workload: &Workload,
-        content: &mut Content,
+        (content, mode): (&mut Content, Arc<dyn Mode>),
         deadline: Instant,
     ) -> Result<(Arc<dyn Mounted>, Snapshot), Error> {
         failpoint::hit("publish.fetched");
         let provider = content.class().provider.clone();
         let wrap = |source| Error::Provider { provider: provider.clone(), source };
         let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
-        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, None)
+        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, mode.name(), None)
             .with_credentials(workload.has_credentials());
         let turn = self.turn_to_mount(publish, &provider, deadline).await?;
         let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
         let mounted = blocking(move || {
             let _turn = turn;
-            let mounted = show(&parts, &publish, &shown, record);
+            let mounted = show(&parts, &*mode, &publish, &shown, record);
             mounted.inspect_err(|_| drop(parts.records.remove(&publish.id)))
         })
         .await?;
@@ -411,7 +411,7 @@ impl Volumes {
 
     async fn take_away(&self, target: &Path, made: Option<MountId>) -> Result<(), Error> {
         let (parts, target) = (Arc::clone(&self.parts), target.to_owned());
-        blocking(move || parts.take_away(&target, made.as_ref())).await
+        blocking(move || Ok(parts.take_away(&target, made.as_ref())?)).await
     }
 
     /// Stops serving a volume and gives back what it was. The mount stays.
@@ -446,7 +446,7 @@ impl Volumes {
             return Err(Error::NotPublished(id.clone(), where_it_is));
         }
         let mounted = Arc::clone(&entry.remains.mounted);
-        blocking(move || mounted.usage()).await
+        blocking(move || Ok(mounted.usage()?)).await
     }
 
     /// How every volume is doing, by id.
@@ -454,9 +454,12 @@ impl Volumes {
         self.lock().iter().map(|(id, entry)| (id.clone(), entry.state())).collect()
     }
 
-    /// What a served volume shows; `None` if it is not served. Nobody is asked: it is what was shown last.
+    /// What a served volume shows; `None` if it is not served, or if its mode does not know before a file is opened.
+    /// Nobody is asked: it is what was shown last.
     pub fn shown(&self, id: &VolumeId) -> Option<Arc<Snapshot>> {
-        Some(self.entry(id)?.remains.showing.get())
+        let entry = self.entry(id)?;
+        let mode = self.parts.modes.get(entry.remains.mounted.mode()).ok()?;
+        (!mode.abilities().knows_contents_when_opened).then(|| entry.remains.showing.get())
     }
 
     /// Notes, for people who ask, what is not as the volume's class wants it; in place of what was noted before.
@@ -523,16 +526,17 @@ pub(super) fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mo
 /// Mounts `snapshot`, or shows it in what is mounted there already; writes `record` down before anybody can see it.
 fn show(
     parts: &Parts,
+    mode: &dyn Mode,
     publish: &Publish,
     snapshot: &Snapshot,
     record: VolumeRecord,
-) -> Result<Arc<dyn Mounted>, crate::mounter::Error> {
-    if let Some(mounted) = parts.adopt(publish, None)? {
+) -> Result<Arc<dyn Mounted>, Error> {
+    if let Some(mounted) = parts.adopt(Some(mode), publish, None)? {
         save(parts, publish, &VolumeRecord { mount: mounted.mount_id(), ..record })?;
         mounted.replace(snapshot, &BTreeSet::new())?;
         return Ok(Arc::from(mounted));
     }
-    let prepared = parts.mode.prepare(&publish.target, snapshot, &publish.appearance)?;
+    let prepared = mode.prepare(&publish.target, snapshot, &publish.appearance)?;
     save(parts, publish, &VolumeRecord { mount: prepared.mount_id(), ..record })?;
     Ok(Arc::from(prepared.show()?))
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Destination};
 use crate::metrics::Metrics;
-use crate::mode::Appearance;
+use crate::mode::{Appearance, Mode, Modes};
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::subject::Subject;
@@ -27,6 +27,7 @@ use crate::volume::{ClassName, Credentials, Error, Publish, RefreshOutcome, Volu
 mod credentials;
 mod defaults;
 mod fairness;
+mod modes;
 mod showing;
 mod starting;
 mod upkeep;
@@ -53,20 +54,19 @@ impl Node {
     }
 
     fn under(limits: Limits) -> Self {
-        Self::telling(limits, |_| Vec::new())
+        Self::of(FakeMounter::default(), limits, |_| Vec::new())
     }
 
     /// A node whose audit trail can be [read](Self::audit).
     fn audited() -> Self {
-        Self::telling(Limits::default(), |state| vec![Destination::File(state.join("audit"))])
+        let trail = |state: &Path| vec![Destination::File(state.join("audit"))];
+        Self::of(FakeMounter::default(), Limits::default(), trail)
     }
 
-    fn telling(limits: Limits, audit: impl FnOnce(&Path) -> Vec<Destination>) -> Self {
-        let mode = FakeMode::default();
-        let mounter = Arc::new(FakeMounter { mode: mode.clone(), ..FakeMounter::default() });
+    fn of(mounter: FakeMounter, limits: Limits, audit: impl FnOnce(&Path) -> Vec<Destination>) -> Self {
         let state = Arc::new(tempfile::tempdir().unwrap());
         let audit = audit(state.path());
-        Self::with(FakeStore::default(), mode, mounter, Arc::default(), state, limits, audit)
+        Self::with(FakeStore::default(), Arc::new(mounter), Arc::default(), state, limits, audit)
     }
 
     /// Operation and outcome of every record of the audit trail.
@@ -101,12 +101,11 @@ impl Node {
     /// The next process on the same node: mounts, records and kept logins stay, memory does not.
     fn restart(self) -> Self {
         self.stop.cancel();
-        Self::with(self.store, self.mode, self.mounter, self.classes, self.state, self.limits, self.audit)
+        Self::with(self.store, self.mounter, self.classes, self.state, self.limits, self.audit)
     }
 
     fn with(
         store: FakeStore,
-        mode: FakeMode,
         mounter: Arc<FakeMounter>,
         classes: Arc<FakeClasses>,
         state: Arc<tempfile::TempDir>,
@@ -119,7 +118,7 @@ impl Node {
         let volumes = Volumes::new(Parts {
             providers,
             classes: classes.clone(),
-            mode: Arc::new(mode.clone()),
+            modes: Modes::of(mounter.modes().map(|mode| Arc::new(mode.clone()) as Arc<dyn Mode>)),
             mounter: mounter.clone(),
             records: Records::open(state.path()).unwrap(),
             revocations: Arc::clone(&revocations),
@@ -131,7 +130,7 @@ impl Node {
         let stop = CancellationToken::new();
         let shutdown = stop.clone();
         drop(tokio::spawn(async move { revocations.run(shutdown).await }));
-        Self { store, mode, mounter, classes, volumes, state, stop, limits, audit }
+        Self { store, mode: mounter.mode.clone(), mounter, classes, volumes, state, stop, limits, audit }
     }
 
     fn class(&self, objects: &str, edit: impl FnOnce(&mut Settings)) {

@@ -137,10 +137,10 @@ impl<'a> Entry<'a> {
     }
 
     fn mode(&self) -> Result<Mode, Invalid> {
-        match self.choice(&[("tmpfs", Mode::Tmpfs), ("fuse", Mode::Fuse)])? {
-            Mode::Fuse => Err(self.later("mode fuse", "write tmpfs, or remove the key")),
-            Mode::Tmpfs => Ok(Mode::Tmpfs),
+        if self.text == Mode::Fuse.name() {
+            return Err(self.later("mode fuse", "write tmpfs, or remove the key"));
         }
+        self.choice(&[(Mode::Tmpfs.name(), Mode::Tmpfs)])
     }
 
     fn fetch(&self) -> Result<FetchWhen, Invalid> {

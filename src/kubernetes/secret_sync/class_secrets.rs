@@ -41,7 +41,7 @@ pub(super) struct ClassSecrets {
 /// What became of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// No volume of the class is served any more.
+    /// No volume of the class is served any more, or nobody knows what those show.
     Unserved,
     /// Everything is as wanted, or somebody must do something.
     Settled,
@@ -77,9 +77,10 @@ impl ClassSecrets {
 
     /// Brings the class's Secrets up to date.
     pub(super) async fn round(&mut self, shared: &Shared, changes: &Changes) -> Outcome {
+        let is_known = |state: &VolumeState| shared.volumes.shown(&state.id).is_some();
+        let of_class = |state: &VolumeState| state.class == self.name && state.pod.is_some();
         let states = shared.volumes.states().into_values();
-        let volumes: Vec<_> =
-            states.filter(|state| state.class == self.name && state.pod.is_some()).collect();
+        let volumes: Vec<_> = states.filter(|state| of_class(state) && is_known(state)).collect();
         let Some(newest) = newest(&volumes, changes) else { return Outcome::Unserved };
         // A class that is gone leaves its Secrets as they are, as it does its volumes.
         let Ok(class) = shared.volumes.parts().classes.get(&self.name).await else { return Outcome::Settled };

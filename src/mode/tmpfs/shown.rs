@@ -15,8 +15,8 @@ use super::retired::Retired;
 use super::room::{self, Room};
 use super::sweeper::{Sweeper, Swept};
 use super::tree::{Look, Tree};
-use super::{device, enter};
-use crate::mode::{Mounted, ShownFile, Usage};
+use super::{NAME, device, enter};
+use crate::mode::{self, Mounted, ShownFile, Usage};
 use crate::mounter::{Error, MountId, Mounter};
 use crate::snapshot::Snapshot;
 
@@ -121,11 +121,15 @@ impl Swept for Shown {
 }
 
 impl Mounted for Arc<Shown> {
+    fn mode(&self) -> &'static str {
+        NAME
+    }
+
     fn mount_id(&self) -> Option<MountId> {
         self.mount.clone()
     }
 
-    fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), Error> {
+    fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), mode::Error> {
         let mut retired = self.lock();
         let root = self.enter()?;
         self.make_room(&root, &mut retired, snapshot, !withdrawn.is_empty())?;
@@ -135,15 +139,15 @@ impl Mounted for Arc<Shown> {
         Ok(())
     }
 
-    fn contents(&self) -> Result<Vec<ShownFile>, Error> {
+    fn contents(&self) -> Result<Vec<ShownFile>, mode::Error> {
         let _changing = self.lock();
         let root = self.enter()?;
-        Tree::new(root.as_fd(), self.look).read().map_err(self.failed("read back"))
+        Ok(Tree::new(root.as_fd(), self.look).read().map_err(self.failed("read back"))?)
     }
 
-    fn usage(&self) -> Result<Usage, Error> {
+    fn usage(&self) -> Result<Usage, mode::Error> {
         let root = self.enter()?;
-        room::usage(root.as_fd()).map_err(self.failed("ask for the usage of"))
+        Ok(room::usage(root.as_fd()).map_err(self.failed("ask for the usage of"))?)
     }
 }
 
