@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use provider::{ErrorKind, Identity, SecretBytes, Span};
+use provider::{Doubling, ErrorKind, Identity, SecretBytes};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +37,9 @@ use crate::volume::{self, ClassName, Credentials, Publish, Published, RefreshOut
 const ON_CHANGE: Duration = Duration::from_secs(60);
 /// How long the first reading may take where the class does not say.
 const FIRST_READING: Duration = Duration::from_secs(120);
-/// First and longest pause before a store that was away is asked again, as for a volume that is mounted.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// Pauses before a store that was away is asked again, from the first to the longest as for a volume that is mounted.
+const PAUSES: Doubling =
+    Doubling { first: Duration::from_secs(1), longest: Duration::from_secs(30), spread: [0.5, 1.0] };
 /// Longest wait for a store.
 const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most bytes of a credential file.
@@ -256,7 +257,7 @@ async fn publish_patiently(
 ) -> Result<Published, volume::Error> {
     let start = Instant::now();
     let wait = args.wait.unwrap_or_default();
-    let [mut pause, longest] = PAUSES;
+    let mut failures = 0u32;
     loop {
         // Another mount may have removed what it had made above both.
         if let Err(error) = MadeDirectories::above(&publish.target) {
@@ -268,14 +269,14 @@ async fn publish_patiently(
             done => return done,
         };
         let left = wait.saturating_sub(start.elapsed());
-        let next = Span::from(pause).times(0.5 + fastrand::f64() / 2.0).get().min(left);
+        let next = PAUSES.pause(failures, fastrand::f64()).get().min(left);
         tracing::info!(
             error = %error, next_try_in_seconds = next.as_secs_f32(), gives_up_in_seconds = left.as_secs(),
             "the store is away; trying again"
         );
         tokio::select! {
             () = stop.cancelled() => return Err(error),
-            () = sleep(next) => pause = pause.saturating_mul(2).min(longest),
+            () = sleep(next) => failures = failures.saturating_add(1),
         }
     }
 }

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use provider::Span;
+use provider::Doubling;
 
-/// First pause; doubled with each further failure.
+/// First pause.
 const FIRST: Duration = Duration::from_millis(500);
 /// Longest pause: a server that is back is noticed within it.
 const LONGEST: Duration = Duration::from_secs(30);
+/// Spread out so that not every node comes back at once.
+const PAUSES: Doubling = Doubling { first: FIRST, longest: LONGEST, spread: [0.5, 1.0] };
 
 /// Failures in a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Backoff(u32);
 
 impl Backoff {
-    /// One more failure: the pause before the next try, spread out so that not every node comes back at once.
+    /// One more failure: the pause before the next try.
     pub(super) fn failed(&mut self) -> Duration {
-        let most = FIRST.saturating_mul(1 << self.0.min(6)).min(LONGEST);
+        let pause = PAUSES.pause(self.0, fastrand::f64());
         self.0 = self.0.saturating_add(1);
-        Span::from(most).times(0.5 + 0.5 * fastrand::f64()).get()
+        pause.get()
     }
 
     /// It answered.

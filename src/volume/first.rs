@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use manifest::Start;
-use provider::{ErrorKind, Moment as _, Span, Workload};
+use provider::{Doubling, ErrorKind, Moment as _, Workload};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::volume::Error;
@@ -15,8 +15,9 @@ use crate::volume::store_health::Attempt;
 
 /// Tries of a first publish while the store is away.
 const TRIES: u32 = 3;
-/// Pause before the second of them; doubled before the third.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Pauses between them.
+const PAUSES: Doubling =
+    Doubling { first: Duration::from_millis(200), longest: Duration::from_millis(400), spread: [0.5, 1.5] };
 
 /// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.
 pub(super) fn require_token(workload: &Workload, audience: Option<&str>) -> Result<(), Error> {
@@ -61,8 +62,7 @@ async fn read_with_retries(content: &mut Content, workload: &Workload, shared_ag
         if error.kind() != ErrorKind::Unavailable || tried == TRIES {
             return;
         }
-        let pause =
-            Span::from(PAUSE).times(f64::from(2u32.pow(tried - 1))).times(0.5 + fastrand::f64()).get();
+        let pause = PAUSES.pause(tried - 1, fastrand::f64()).get();
         sleep(error.wait().map_or(pause, |wait| pause.max(wait))).await;
         // What the store said to this pod is worth more than that it is not asked again.
         if tried + 1 == TRIES && !content.reader.may_ask() {

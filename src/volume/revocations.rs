@@ -14,7 +14,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
-use provider::{Moment as _, SecretBytes, Span};
+use provider::{Doubling, Moment as _, SecretBytes};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -26,8 +26,9 @@ use crate::volume::admission::{Admission, Bounds, Lane, Shares};
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(15);
-/// Longest pause between two tries while the store is away.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Pauses between tries while the store is away.
+const PAUSES: Doubling =
+    Doubling { first: Duration::from_secs(1), longest: Duration::from_secs(60), spread: [0.5, 1.0] };
 
 /// Logins that are ended at one time; those of one store wait for each other only.
 const TRIES: Bounds = Bounds { process: 64, namespace: 64, place: 16, waiting: 100_000 };
@@ -78,7 +79,7 @@ struct Sealed {
 struct Pending {
     login: Login,
     due: Instant,
-    pause: Duration,
+    failures: u32,
     under_way: bool,
 }
 
@@ -278,8 +279,7 @@ impl Revocations {
     }
 
     fn push(&self, name: LoginName, login: Login) {
-        let pause = Duration::from_secs(1);
-        let pending = Pending { login, due: Instant::now(), pause, under_way: false };
+        let pending = Pending { login, due: Instant::now(), failures: 0, under_way: false };
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_insert(pending);
         self.wake.notify_one();
     }
@@ -360,9 +360,8 @@ impl Revocations {
     fn again(&self, name: &LoginName, error: &str) {
         tracing::warn!(login = name.0, error, "a login could not be ended yet; trying again");
         if let Some(pending) = self.pending.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
-            let pause = Span::from(pending.pause);
-            pending.due = Instant::now().later(pause.times(0.5 + fastrand::f64() / 2.0));
-            pending.pause = pause.times(2.0).get().min(LONGEST_PAUSE);
+            pending.due = Instant::now().later(PAUSES.pause(pending.failures, fastrand::f64()));
+            pending.failures = pending.failures.saturating_add(1);
             pending.under_way = false;
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::Class;
-use provider::{Error, ErrorKind, Moment as _, ObjectPath, Span, Workload};
+use provider::{Doubling, Error, ErrorKind, Moment as _, ObjectPath, Span, Workload};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -27,10 +27,11 @@ use crate::volume::store_health::Attempt;
 use crate::volume::upkeep::Remains;
 use crate::volume::{self, Credentials, Publish};
 
-/// First pause after a failed refresh; doubled with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after a failed refresh: a store that heals is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pauses after failed refreshes.
+const PAUSES: Doubling =
+    Doubling { first: Duration::from_secs(1), longest: LONGEST_PAUSE, spread: [0.1, 1.0] };
 /// How old a reading may grow where rotation is off.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// A volume with nothing to wait for looks around this often.
@@ -500,10 +501,7 @@ impl Served {
     fn pause(&self, error: &Error) -> Span {
         let refresh = Span::from(self.content.as_ref().map_or(LONGEST_PAUSE, Content::refresh));
         let pause = match error.kind() {
-            ErrorKind::Unavailable => {
-                let most = FIRST_PAUSE.saturating_mul(1 << self.failures.min(5)).min(LONGEST_PAUSE);
-                Span::from(most).times(0.1 + 0.9 * fastrand::f64())
-            }
+            ErrorKind::Unavailable => PAUSES.pause(self.failures, fastrand::f64()),
             _ => refresh.times(spread()),
         };
         // A second more than asked for, spread out, so that not everybody comes back at once.

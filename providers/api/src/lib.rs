@@ -14,6 +14,7 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
+mod doubling;
 mod error;
 mod identity;
 mod object;
@@ -23,6 +24,7 @@ mod secret;
 mod site;
 mod span;
 
+pub use doubling::Doubling;
 pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;
 pub use object::{LeaseId, Object, ObjectRef, Origin, Ownership, Reading, Request, Scope, Validity};

@@ -3,24 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::Span;
+use crate::Doubling;
 
 /// Pause before the first new beginning; doubled with each further one.
 const FIRST: Duration = Duration::from_secs(1);
-/// Longest pause before a new beginning.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Each task ends by itself: there is nobody to come back together with.
+const PAUSES: Doubling = Doubling { first: FIRST, longest: Duration::from_secs(60), spread: [1.0, 1.0] };
 /// What went on for so long after it was begun anew begins the count again.
 const LASTED: Duration = Duration::from_secs(600);
 
 /// The pauses of one task that is begun anew each time it ends by itself.
-#[derive(Debug)]
-pub struct Pauses(Span);
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self(FIRST.into())
-    }
-}
+#[derive(Debug, Default)]
+pub struct Pauses(u32);
 
 impl Pauses {
     /// How long to wait before the next beginning of what went on for `lasted` and then ended: 1 s to 60 s.
@@ -28,8 +22,8 @@ impl Pauses {
         if lasted > LASTED {
             *self = Self::default();
         }
-        let pause = self.0;
-        self.0 = pause.times(2.0).min(LONGEST.into());
+        let pause = PAUSES.pause(self.0, 0.0);
+        self.0 = self.0.saturating_add(1);
         pause.get()
     }
 }

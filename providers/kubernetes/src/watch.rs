@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use provider::{Error, ErrorKind, Pauses, Restarts, Result, SecretBytes, Span};
+use provider::{Doubling, Error, ErrorKind, Pauses, Restarts, Result, SecretBytes, Span};
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,10 +29,9 @@ const MAX_EVENT: usize = 2 << 20;
 const REPLACED: Duration = Duration::from_millis(200);
 /// A stream that lasted for so long did not fail.
 const LASTED: Duration = Duration::from_secs(1);
-/// First pause after a failure; doubled with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause after a failure.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pauses after failures.
+const PAUSES: Doubling =
+    Doubling { first: Duration::from_millis(250), longest: Duration::from_secs(30), spread: [0.1, 1.0] };
 /// How often a refused watch is tried again: the right to it may have come.
 const REFUSED: Duration = Duration::from_secs(60);
 
@@ -254,10 +253,7 @@ impl Watch {
     fn pause(&self) -> Duration {
         match self.failures {
             0 => Duration::ZERO,
-            failures => {
-                let most = FIRST_PAUSE.saturating_mul(1 << failures.min(7)).min(LONGEST_PAUSE);
-                Span::from(most).times(0.1 + 0.9 * fastrand::f64()).get()
-            }
+            failures => PAUSES.pause(failures, fastrand::f64()).get(),
         }
     }
 
