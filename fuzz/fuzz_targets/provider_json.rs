@@ -47,13 +47,16 @@ fuzz_target!(|body: &[u8]| {
     }
 });
 
-/// A message repeats the store's words in one short line, and nothing that was sent in confidence.
+/// A message repeats the store's words in one short line, and nothing that was sent in confidence. What a store may ask
+/// for in `Retry-After` has an end.
 fn refuse(body: &[u8]) {
+    let retry_after = std::str::from_utf8(body).ok();
     for status in [307, 403, 404, 429] {
-        let refusal = Refusal { status, retry_after: None, redirected_to: None, body };
+        let refusal = Refusal { status, retry_after, redirected_to: None, body };
         let error = refusal.error(Asked::Read, "GET x", &["hunter2"], jiff::Timestamp::UNIX_EPOCH);
         let told = error.to_string();
         assert!(!told.contains("hunter2") && !told.contains(char::is_control), "{told}");
         assert!(told.chars().count() < 600, "{told}");
+        assert!(error.wait().is_none_or(|wait| wait.as_secs() <= 600));
     }
 }

@@ -1,16 +1,11 @@
 //! What the API server means by an answer that is no success.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use provider::{Error, ErrorKind, Span};
+use provider_client::{retry_after, words};
 use serde::Deserialize;
 
 use crate::reader::Reader;
-
-/// Most characters of the API server's own words that a message repeats.
-const MAX_WORDS: usize = 300;
 
 /// An answer without success.
 #[derive(Debug)]
@@ -59,7 +54,7 @@ impl Refusal<'_> {
             "Secret {}/{secret} as {}: the API server answered {}",
             reader.namespace, reader.identity, self.status
         );
-        if let Some(words) = self.said().map(|said| words(&said.message)).filter(|words| !words.is_empty()) {
+        if let Some(words) = self.said().and_then(|said| words(&said.message, &[])) {
             message.push_str(&format!(" ({words})"));
         }
         let error = Error::new(kind, message).retry_after(self.wait(now));
@@ -76,7 +71,7 @@ impl Refusal<'_> {
 
     fn wait(&self, now: Timestamp) -> Option<Span> {
         let told = self.said().map(|said| said.details.retry_after_seconds).filter(|seconds| *seconds > 0);
-        self.retry_after.and_then(|raw| after(raw.trim(), now)).or(told.map(Span::from_secs))
+        self.retry_after.and_then(|raw| retry_after(raw, now)).or(told.map(Span::from_secs))
     }
 
     fn advice(&self, reader: &Reader, secret: &str, kind: ErrorKind) -> Option<String> {
@@ -99,21 +94,6 @@ impl Refusal<'_> {
             ErrorKind::Unavailable | ErrorKind::Invalid | ErrorKind::Revoked | ErrorKind::NoCredential => None,
         }
     }
-}
-
-/// `Retry-After`, in seconds or as a date.
-fn after(raw: &str, now: Timestamp) -> Option<Span> {
-    if let Ok(seconds) = raw.parse() {
-        return Some(Span::from_secs(seconds));
-    }
-    let at = rfc2822::DateTimeParser::new().parse_timestamp(raw).ok()?;
-    Some(Duration::try_from(at.duration_since(now)).map_or(Span::ZERO, Span::capped))
-}
-
-/// On one line, and short.
-fn words(message: &str) -> String {
-    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect()
 }
 
 #[cfg(test)]

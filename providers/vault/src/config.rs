@@ -1,5 +1,6 @@
 use std::path::PathBuf;
-use std::time::Duration;
+
+use provider_client::Patience;
 
 /// What the administrator sets for every class.
 #[derive(Debug, Clone)]
@@ -36,27 +37,6 @@ pub struct VaultConfig {
     pub max_body: usize,
     /// How long to wait for what.
     pub patience: Patience,
-}
-
-/// How long to wait for what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Patience {
-    /// For a connection, name lookup and TLS included. 3 s by default.
-    pub connect: Duration,
-    /// For the first byte of an answer once connected. 10 s by default.
-    pub first_byte: Duration,
-    /// For a whole call. 30 s by default.
-    pub total: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(3),
-            first_byte: Duration::from_secs(10),
-            total: Duration::from_secs(30),
-        }
-    }
 }
 
 impl Default for VaultConfig {

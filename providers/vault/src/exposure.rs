@@ -1,11 +1,13 @@
 //! Whether others on the way to a server could read what is sent, or answer in its place.
 
-use provider::{Exposure, Invalid};
 use std::net::{IpAddr, Ipv6Addr};
+
+use provider::{Exposure, Invalid};
+use provider_client::plain_address;
 use url::{Host, Url};
 
 use crate::config::VaultConfig;
-use crate::server::{self, Server};
+use crate::server::Server;
 
 /// What the class's author, and not the administrator, asks for that leaves the way to `server` open.
 ///
@@ -30,7 +32,7 @@ pub(crate) fn of(server: &Server, config: &VaultConfig) -> Option<Exposure> {
 }
 
 fn is_the_administrators(address: &str, config: &VaultConfig) -> bool {
-    let own = config.address.as_deref().and_then(|own| server::address(own).ok());
+    let own = config.address.as_deref().and_then(|own| plain_address(own).ok());
     own.is_some_and(|own| own == address)
 }
 
@@ -77,12 +79,13 @@ fn unverified() -> Invalid {
 
 #[cfg(test)]
 mod tests {
+    use provider_client::Tls;
+
     use super::*;
-    use crate::server::Tls;
 
     fn exposure(address: &str, skip_verify: bool, config: &VaultConfig) -> Option<Exposure> {
         let tls = Tls { skip_verify, ..Tls::default() };
-        let server = Server { address: server::address(address).unwrap(), namespace: None, tls };
+        let server = Server { address: plain_address(address).unwrap(), namespace: None, tls };
         of(&server, config)
     }
 

@@ -48,7 +48,8 @@ pub use answer::{extract, reading};
 pub use call::Call;
 #[cfg(feature = "client")]
 pub use client::Vault;
-pub use config::{Patience, VaultConfig};
+pub use config::VaultConfig;
 pub use meaning::{Asked, Refusal};
 pub use parameters::{AUTH, Plan, SHARE};
+pub use provider_client::Patience;
 pub use server::Server;

@@ -1,14 +1,9 @@
-use std::time::Duration;
-
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use provider::{Error, ErrorKind, Span};
+use provider_client::{retry_after, words};
 use serde::Deserialize;
 
 use crate::answer;
-
-/// Most characters of the store's own words that a message repeats.
-const MAX_WORDS: usize = 300;
 
 /// An answer without success.
 #[derive(Debug)]
@@ -75,27 +70,14 @@ impl Refusal<'_> {
         self.status == 400 && self.body.starts_with(b"Client sent an HTTP request to an HTTPS server")
     }
 
-    /// `Retry-After`, in seconds or as a date.
     fn wait(&self, now: Timestamp) -> Option<Span> {
-        let raw = self.retry_after?.trim();
-        if let Ok(seconds) = raw.parse() {
-            return Some(Span::from_secs(seconds));
-        }
-        let at = rfc2822::DateTimeParser::new().parse_timestamp(raw).ok()?;
-        Some(Duration::try_from(at.duration_since(now)).map_or(Span::ZERO, Span::capped))
+        retry_after(self.retry_after?, now)
     }
 
-    /// The store's own words on one line, short, and without anything we sent it in confidence.
+    /// The store's own words, without anything we sent it in confidence.
     fn words(&self, secrets: &[&str]) -> Option<String> {
         let Words { errors } = serde_json::from_slice(self.body).ok()?;
-        let mut words = errors.join("; ").split_whitespace().collect::<Vec<_>>().join(" ");
-        // First, since what they split would be whole again without them.
-        words.retain(|c| !c.is_control());
-        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-            words = words.replace(*secret, "…");
-        }
-        let short: String = words.chars().take(MAX_WORDS).collect();
-        (!short.is_empty()).then_some(short)
+        words(&errors.join("; "), secrets)
     }
 
     fn advice(&self, kind: ErrorKind, what: &str) -> Option<&'static str> {

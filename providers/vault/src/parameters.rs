@@ -1,10 +1,11 @@
 use manifest::fields;
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
+use provider_client::{CertificatePath, Tls, plain_address};
 
 use crate::config::VaultConfig;
 use crate::exposure;
 use crate::objects::{self, Part};
-use crate::server::{self, CertificatePath, Server, Tls};
+use crate::server::Server;
 
 /// Key under which the class's `auth` setting arrives.
 pub const AUTH: &str = "secretfs.dev/auth";
@@ -144,12 +145,12 @@ impl<'a> Class<'a> {
     fn address(&self) -> Result<String, Vec<Invalid>> {
         const REMEDY: &str = "write it as https://vault.example.com:8200";
         if let Some(raw) = self.text("vaultAddress") {
-            return server::address(raw).map_err(|reason| invalid("vaultAddress", reason, REMEDY));
+            return plain_address(raw).map_err(|reason| invalid("vaultAddress", reason, REMEDY));
         }
         match self.config.address.as_deref() {
             None => Err(invalid("vaultAddress", "it is missing and secretfs has no default", REMEDY)),
             Some(agent) if agent.starts_with("unix:///") => Ok(agent.to_owned()),
-            Some(raw) => server::address(raw).map_err(|reason| {
+            Some(raw) => plain_address(raw).map_err(|reason| {
                 invalid("vaultAddress", &format!("it is missing and of the default, {reason}"), REMEDY)
             }),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Moment as _, Result, SecretBytes};
+use provider_client::Patience;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, NoProxy, Proxy, Response, redirect};
@@ -16,7 +17,7 @@ use crate::client::breakdown::unavailable;
 use crate::client::lookup::{Lookups, NotFound};
 use crate::client::material::{ClientPair, Material};
 use crate::client::tls;
-use crate::config::{Patience, VaultConfig};
+use crate::config::VaultConfig;
 use crate::meaning::{Asked, Refusal};
 use crate::server::Server;
 

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use provider::{Error, ErrorKind, Result, SecretBytes};
+use provider_client::{CertificatePath, Tls};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use zeroize::Zeroizing;
-
-use crate::server::{CertificatePath, Tls};
 
 /// Largest file of certificates, in bytes.
 const MAX_FILE: u64 = 1 << 20;

@@ -1,0 +1,57 @@
+//! What a store says beside its answer.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use provider::Span;
+
+/// Most characters of a store's own words that a message repeats.
+const MAX_WORDS: usize = 300;
+
+/// How long `Retry-After` asks to wait, in seconds or as a date (RFC 9110, 10.2.3). A date that has passed is no time
+/// at all; `None` if it is neither.
+pub fn retry_after(raw: &str, now: Timestamp) -> Option<Span> {
+    let raw = raw.trim();
+    if let Ok(seconds) = raw.parse() {
+        return Some(Span::from_secs(seconds));
+    }
+    let at = rfc2822::DateTimeParser::new().parse_timestamp(raw).ok()?;
+    Some(Duration::try_from(at.duration_since(now)).map_or(Span::ZERO, Span::capped))
+}
+
+/// A store's own words on one line, 300 characters at most, and without anything that it was sent in confidence.
+/// `None` if nothing is left.
+pub fn words(said: &str, secrets: &[&str]) -> Option<String> {
+    let mut words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    // First, since what they split would be whole again without them.
+    words.retain(|c| !c.is_control());
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        words = words.replace(*secret, "…");
+    }
+    let short: String = words.chars().take(MAX_WORDS).collect();
+    (!short.is_empty()).then_some(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_says_how_long_to_wait_in_seconds_or_as_a_date() {
+        let wait = |raw| retry_after(raw, Timestamp::UNIX_EPOCH);
+
+        assert_eq!(wait(" 7 "), Some(Span::from_secs(7)));
+        assert_eq!(wait("Thu, 01 Jan 1970 00:02:00 GMT"), Some(Span::from_secs(120)));
+        assert_eq!(wait("Wed, 31 Dec 1969 00:00:00 GMT"), Some(Span::ZERO));
+        assert_eq!(wait("18446744073709551615"), Some(Span::LONGEST));
+        assert_eq!((wait("soon"), wait("-1"), wait("")), (None, None, None));
+    }
+
+    #[test]
+    fn words_are_on_one_line_and_short_and_hold_no_secret() {
+        assert_eq!(words("bad\n\ttoken s.TO\u{1}KEN", &["s.TOKEN"]).unwrap(), "bad token …");
+        assert_eq!(words(&"x".repeat(1000), &[""]).unwrap().len(), MAX_WORDS);
+        assert_eq!(words(" \n", &[]), None);
+    }
+}
