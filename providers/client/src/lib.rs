@@ -5,17 +5,44 @@
 //! | part | is |
 //! |---|---|
 //! | [`Tls`], [`CertificatePath`], [`plain_address`] | settings of a class over the administrator's |
-//! | [`Patience`] | how long to wait for what |
+//! | [`Patience`], [`Names`] | how long to wait for what; what a store's settings are called in remedies |
 //! | [`retry_after`], [`words`] | what a store says beside its answer |
+//! | `Connections`, `Connection` | calls with deadlines and bounded answers, and why one got no answer, in words |
+//! | `Material`, `ClientPair` | authorities and client certificates, as they are on the disk |
+//!
+//! Those without a link are the cargo feature `http`. Without it the crate has neither TLS nor HTTP, so that parsers
+//! that are made of it can be fuzzed alone.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
 mod address;
+#[cfg(feature = "http")]
+mod breakdown;
+#[cfg(feature = "http")]
+mod connection;
+#[cfg(feature = "http")]
+mod connections;
+#[cfg(feature = "http")]
+mod lookup;
+#[cfg(feature = "http")]
+mod material;
+mod names;
 mod patience;
 mod said;
+#[cfg(feature = "http")]
+mod tls;
 mod tls_settings;
 
 pub use address::plain_address;
+#[cfg(feature = "http")]
+pub use connection::{Answer, Connection, Endpoint, Opened, Proxy, Settings, confidential};
+#[cfg(feature = "http")]
+pub use connections::Connections;
+#[cfg(feature = "http")]
+pub use lookup::Lookups;
+#[cfg(feature = "http")]
+pub use material::{ClientPair, Material};
+pub use names::Names;
 pub use patience::Patience;
 pub use said::{retry_after, words};
 pub use tls_settings::{CertificatePath, Tls};

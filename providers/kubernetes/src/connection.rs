@@ -1,32 +1,34 @@
-use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
-use tokio::time::timeout;
+use provider_client::{
+    Answer, Connection, Endpoint, Lookups, Material, Names, Opened, Patience, Settings, Tls, confidential,
+};
+use reqwest::header::{ACCEPT, AUTHORIZATION};
+use reqwest::{Method, RequestBuilder, Response};
 use url::Url;
-use zeroize::Zeroizing;
 
 use crate::config::KubernetesConfig;
 use crate::meaning::Refusal;
 use crate::reader::Reader;
-use crate::tls;
 
-/// How long a connection may lie idle. The pool looks once per such time, so that none that carried
-/// values lives for a second after its last.
-const IDLE: Duration = Duration::from_millis(400);
-/// Most idle connections.
-const MAX_IDLE: usize = 8;
 /// Longest answer, in bytes: a Secret holds a megabyte, which base64 and a repetition in its annotations swell.
 const MAX_BODY: usize = 4 << 20;
 /// What a watch is to bring: no values.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// What the administrator's settings are called.
+const NAMES: Names = Names {
+    address: "--kubernetes-api-server",
+    may_be_plain: false,
+    authorities: "--kubernetes-ca",
+    given_authorities: "--kubernetes-ca",
+    server_name: None,
+    client_pair: None,
+};
 
 /// The way to the API server, for everybody: each call carries the token of whom it is made for.
 pub(crate) struct ApiServer {
@@ -34,11 +36,20 @@ pub(crate) struct ApiServer {
     pub(crate) name: String,
     address: Option<Url>,
     ca: Option<PathBuf>,
-    tls13_only: bool,
-    connect: Duration,
-    total: Duration,
-    /// The client, and the authorities it trusts.
-    client: Mutex<Option<(Option<Vec<u8>>, Client)>>,
+    settings: Settings,
+    lookups: Arc<Lookups>,
+    latest: Mutex<Option<Latest>>,
+}
+
+/// The authorities that are trusted, and the connections that trust them.
+type Latest = (Option<Vec<u8>>, Arc<Connection>);
+
+/// A stream of the API server's.
+pub(crate) struct Stream {
+    response: Response,
+    connection: Arc<Connection>,
+    /// What is watched, for messages.
+    what: String,
 }
 
 impl fmt::Debug for ApiServer {
@@ -58,10 +69,9 @@ impl ApiServer {
             name: format!("kubernetes:{origin}"),
             address,
             ca: config.ca.clone(),
-            tls13_only: config.tls13_only,
-            connect: config.connect,
-            total: config.total,
-            client: Mutex::new(None),
+            settings: settings(config),
+            lookups: Arc::default(),
+            latest: Mutex::new(None),
         })
     }
 
@@ -76,8 +86,9 @@ impl ApiServer {
         secret: &str,
         token: &SecretBytes,
     ) -> Result<SecretBytes> {
-        let request = self.request(self.url(reader, &[secret], &[])?, token).await?;
-        self.fetch(request, reader, secret).await
+        let connection = self.connection().await?;
+        let request = request(&connection, reader, &[secret], &[], token)?;
+        fetch(&connection, request, reader, secret).await
     }
 
     /// Which version of a Secret there is now: its metadata, without a value.
@@ -91,17 +102,9 @@ impl ApiServer {
         secret: &str,
         token: &SecretBytes,
     ) -> Result<SecretBytes> {
-        let request = self.request(self.url(reader, &[secret], &[])?, token).await?;
-        self.fetch(request.header(ACCEPT, METADATA), reader, secret).await
-    }
-
-    async fn fetch(&self, request: RequestBuilder, reader: &Reader, secret: &str) -> Result<SecretBytes> {
-        let call = async {
-            let response = self.send(request, secret).await?;
-            let response = self.accepted(response, reader, secret).await?;
-            self.body(response, secret).await
-        };
-        timeout(self.total, call).await.unwrap_or_else(|_| Err(self.late(secret)))
+        let connection = self.connection().await?;
+        let request = request(&connection, reader, &[secret], &[], token)?;
+        fetch(&connection, request.header(ACCEPT, METADATA), reader, secret).await
     }
 
     /// The stream of what happens to a Secret after `version`, or to it as it is now, for `seconds` at
@@ -117,7 +120,7 @@ impl ApiServer {
         token: &SecretBytes,
         version: Option<&str>,
         seconds: u64,
-    ) -> Result<Option<Response>> {
+    ) -> Result<Option<Stream>> {
         let (selector, seconds) = (format!("metadata.name={secret}"), seconds.to_string());
         let mut query = vec![
             ("watch", "true"),
@@ -126,93 +129,36 @@ impl ApiServer {
             ("timeoutSeconds", &seconds),
         ];
         query.extend(version.map(|version| ("resourceVersion", version)));
-        let request = self.request(self.url(reader, &[], &query)?, token).await?.header(ACCEPT, METADATA);
-        let call = async {
-            let response = self.send(request, secret).await?;
-            if response.status() == StatusCode::GONE {
-                return Ok(None);
-            }
-            self.accepted(response, reader, secret).await.map(Some)
-        };
-        timeout(self.total, call).await.unwrap_or_else(|_| Err(self.late(secret)))
-    }
-
-    fn url(&self, reader: &Reader, below: &[&str], query: &[(&str, &str)]) -> Result<Url> {
-        let mut url = self.address.clone().ok_or_else(nowhere)?;
-        let path = ["api", "v1", "namespaces", &reader.namespace, "secrets"];
-        url.path_segments_mut().map_err(|()| nowhere())?.pop_if_empty().extend(path).extend(below);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+        let connection = self.connection().await?;
+        let request = request(&connection, reader, &[], &query, token)?.header(ACCEPT, METADATA);
+        let what = asked(secret);
+        match connection.open(&what, request).await? {
+            Opened::Stream(response) => Ok(Some(Stream { response, connection, what })),
+            Opened::Refused(gone) if gone.status == 410 => Ok(None),
+            Opened::Refused(answer) => Err(refusal(&answer, reader, secret)),
         }
-        Ok(url)
     }
 
-    async fn request(&self, url: Url, token: &SecretBytes) -> Result<RequestBuilder> {
-        let bearer = Zeroizing::new([b"Bearer ", token.expose()].concat());
-        let unfit = |_| Error::new(ErrorKind::Unauthenticated, "the token is no header value");
-        let mut bearer = HeaderValue::from_bytes(&bearer).map_err(unfit)?;
-        bearer.set_sensitive(true);
-        Ok(self.client().await?.get(url).header(AUTHORIZATION, bearer))
-    }
-
-    async fn send(&self, request: RequestBuilder, secret: &str) -> Result<Response> {
-        request.send().await.map_err(|error| self.unavailable(secret, &error))
-    }
-
-    async fn accepted(&self, response: Response, reader: &Reader, secret: &str) -> Result<Response> {
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.map(str::to_owned);
-        let body = self.body(response, secret).await?;
-        let refusal = Refusal { status, retry_after: retry_after.as_deref(), body: body.expose() };
-        Err(refusal.error(reader, secret, Timestamp::now()))
-    }
-
-    async fn body(&self, mut response: Response, secret: &str) -> Result<SecretBytes> {
-        let mut body = Zeroizing::new(Vec::with_capacity(4096));
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unavailable(secret, &error))? {
-            if body.len() + chunk.len() > MAX_BODY {
-                let text =
-                    format!("Secret {secret}: the answer of {} is longer than {MAX_BODY} bytes", self.name);
-                return Err(Error::new(ErrorKind::Unavailable, text));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(SecretBytes::new(std::mem::take(&mut *body)))
-    }
-
-    /// The client; a new one where the authorities are others than before.
-    async fn client(&self) -> Result<Client> {
+    /// The connections; new ones where the authorities are others than before.
+    async fn connection(&self) -> Result<Arc<Connection>> {
+        let address = self.address.as_ref().ok_or_else(nowhere)?;
         let pem = match &self.ca {
             Some(file) => Some(tokio::fs::read(file).await.map_err(|error| self.no_authorities(&error))?),
             None => None,
         };
-        let mut slot = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, client)) = slot.as_ref().filter(|(known, _)| *known == pem) {
-            return Ok(client.clone());
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, connection)) = latest.as_ref().filter(|(known, _)| *known == pem) {
+            return Ok(Arc::clone(connection));
         }
-        let client = self.connect(pem.as_deref())?;
-        *slot = Some((pem, client.clone()));
-        Ok(client)
+        let connection = Arc::new(self.connect(address, pem.clone())?);
+        *latest = Some((pem, Arc::clone(&connection)));
+        Ok(connection)
     }
 
-    /// HTTP/1.1 only: over HTTP/2 watches would take up the streams of the one connection, and reads wait for them.
-    fn connect(&self, pem: Option<&[u8]>) -> Result<Client> {
-        Client::builder()
-            .tls_backend_preconfigured(tls::config(pem, self.tls13_only)?)
-            .http1_only()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(self.connect)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .build()
-            .map_err(|error| {
-                Error::new(ErrorKind::Invalid, format!("{}: {}", self.name, error.without_url()))
-            })
+    fn connect(&self, address: &Url, authorities: Option<Vec<u8>>) -> Result<Connection> {
+        let endpoint = Endpoint { name: &self.name, address: address.as_str(), tls: &Tls::default() };
+        let material = Material { authorities, client: None };
+        Connection::new(endpoint, &material, &self.settings, &self.lookups)
     }
 
     fn no_authorities(&self, error: &io::Error) -> Error {
@@ -220,18 +166,67 @@ impl ApiServer {
         Error::new(ErrorKind::Invalid, format!("the API server's authorities in {file}: {error}"))
             .remedy("correct --kubernetes-ca")
     }
+}
 
-    fn late(&self, secret: &str) -> Error {
-        let text = format!("Secret {secret}: {} did not answer in time", self.name);
-        Error::new(ErrorKind::Unavailable, text)
+impl Stream {
+    /// What comes next; `None` if nothing does.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if it broke off.
+    pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>> {
+        self.response.chunk().await.map_err(|error| self.connection.broken(&self.what, &error))
     }
+}
 
-    /// What a failed call means: nobody was heard. The error's own text is not used: it may hold the URL.
-    pub(crate) fn unavailable(&self, secret: &str, error: &reqwest::Error) -> Error {
-        let (reason, remedy) = explain(error);
-        let told = Error::new(ErrorKind::Unavailable, format!("Secret {secret}: {} {reason}", self.name));
-        if remedy.is_empty() { told } else { told.remedy(remedy) }
+/// HTTP/1.1 only: over HTTP/2 watches would take up the streams of the one connection, and reads wait for them.
+fn settings(config: &KubernetesConfig) -> Settings {
+    Settings {
+        names: NAMES,
+        tls13_only: config.tls13_only,
+        http1_only: true,
+        proxy: None,
+        max_body: MAX_BODY,
+        patience: Patience { connect: config.connect, first_byte: config.total, total: config.total },
     }
+}
+
+fn request(
+    connection: &Connection,
+    reader: &Reader,
+    below: &[&str],
+    query: &[(&str, &str)],
+    token: &SecretBytes,
+) -> Result<RequestBuilder> {
+    let path = ["api", "v1", "namespaces", &reader.namespace, "secrets"];
+    let mut url = connection.url(path.into_iter().chain(below.iter().copied()))?;
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    let unfit = || Error::new(ErrorKind::Unauthenticated, "the token is no header value");
+    let bearer = confidential(&[b"Bearer ", token.expose()]).ok_or_else(unfit)?;
+    Ok(connection.request(Method::GET, url).header(AUTHORIZATION, bearer))
+}
+
+async fn fetch(
+    connection: &Connection,
+    request: RequestBuilder,
+    reader: &Reader,
+    secret: &str,
+) -> Result<SecretBytes> {
+    let answer = connection.call(&asked(secret), request).await?;
+    if answer.is_success() { Ok(answer.body) } else { Err(refusal(&answer, reader, secret)) }
+}
+
+fn refusal(answer: &Answer, reader: &Reader, secret: &str) -> Error {
+    let Answer { status, retry_after, body, .. } = answer;
+    let refusal = Refusal { status: *status, retry_after: retry_after.as_deref(), body: body.expose() };
+    refusal.error(reader, secret, Timestamp::now())
+}
+
+/// What a call is about, for messages.
+fn asked(secret: &str) -> String {
+    format!("Secret {secret}")
 }
 
 fn parse(text: &str) -> Result<Url> {
@@ -244,33 +239,4 @@ fn parse(text: &str) -> Result<Url> {
 
 fn nowhere() -> Error {
     Error::new(ErrorKind::Invalid, "no API server is known").remedy("set --kubernetes-api-server")
-}
-
-fn explain(error: &reqwest::Error) -> (String, &'static str) {
-    let first: &(dyn StdError + 'static) = error;
-    let chain = || std::iter::successors(Some(first), |error| (*error).source());
-    if let Some(tls) = chain().find_map(tls_error) {
-        return (format!("fails at TLS ({tls})"), "is --kubernetes-ca its certificate authority?");
-    }
-    if error.is_timeout() {
-        return ("did not accept a connection in time".to_owned(), "does the network let us there?");
-    }
-    match chain().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => {
-            ("refuses connections".to_owned(), "is it up, and is --kubernetes-api-server right?")
-        }
-        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
-            ("cannot be reached".to_owned(), "does the network let us there?")
-        }
-        _ if error.is_connect() => ("cannot be connected to".to_owned(), "is --kubernetes-api-server right?"),
-        _ => ("broke off before the end of its answer".to_owned(), ""),
-    }
-}
-
-/// An I/O error hides what it wraps from `source`, and wraps others of its kind.
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    match error.downcast_ref::<io::Error>() {
-        Some(wrapper) => tls_error(wrapper.get_ref()?),
-        None => error.downcast_ref(),
-    }
 }

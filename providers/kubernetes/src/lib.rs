@@ -36,7 +36,6 @@ mod objects;
 mod reader;
 mod secret;
 mod source;
-mod tls;
 mod watch;
 
 pub use config::KubernetesConfig;

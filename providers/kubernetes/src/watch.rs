@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use provider::{Doubling, Error, ErrorKind, Pauses, Restarts, Result, SecretBytes, Span};
-use reqwest::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use crate::connection::ApiServer;
+use crate::connection::{ApiServer, Stream};
 use crate::followed::{Facts, Known};
 use crate::meaning::Status;
 use crate::reader::Reader;
@@ -134,12 +133,12 @@ impl Watch {
         let since = self.since.clone().or_else(|| self.of.facts.version()).filter(|_| !self.missed);
         let opened =
             self.of.server.watch(&self.of.reader, &self.of.secret, &token, since.as_deref(), seconds);
-        let Some(response) = opened.await? else { return Ok(End::Missed) };
+        let Some(stream) = opened.await? else { return Ok(End::Missed) };
         if since.is_none() {
             self.look(&token).await?;
         }
         self.missed = false;
-        self.follow(response).await
+        self.follow(stream).await
     }
 
     /// Compares what there is with what is known, once the stream stands: what was deleted or replaced before it
@@ -164,18 +163,16 @@ impl Watch {
         Ok(())
     }
 
-    async fn follow(&mut self, mut response: Response) -> Result<End> {
+    async fn follow(&mut self, mut stream: Stream) -> Result<End> {
         let mut buffer = Zeroizing::new(Vec::new());
         loop {
-            let Ok(chunk) = timeout(SILENCE, response.chunk()).await else { return Ok(End::Closed) };
-            let Some(chunk) = chunk.map_err(|error| self.of.server.unavailable(&self.of.secret, &error))?
-            else {
-                return Ok(End::Closed);
-            };
+            let Ok(chunk) = timeout(SILENCE, stream.next()).await else { return Ok(End::Closed) };
+            let Some(chunk) = chunk? else { return Ok(End::Closed) };
+            let chunk = chunk.as_ref();
             if buffer.len() + chunk.len() > MAX_EVENT {
                 return Err(self.odd("an event that is too long"));
             }
-            buffer.extend_from_slice(&chunk);
+            buffer.extend_from_slice(chunk);
             while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Zeroizing<Vec<u8>> = Zeroizing::new(buffer.drain(..=end).collect());
                 if let Some(end) = self.event(&line).await? {

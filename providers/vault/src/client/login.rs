@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use provider::{Error, ErrorKind, Identity, Result, SecretBytes, Span, Tenure, Workload};
+use provider_client::ClientPair;
 use serde::Serialize;
 
-use crate::client::connection::{Connection, Message};
-use crate::client::material::ClientPair;
+use crate::client::connection::{Connection, Message, refusal};
 use crate::client::session;
 use crate::golang::{self, Fields};
 use crate::meaning::Asked;
@@ -119,7 +119,7 @@ impl Applicant<'_> {
         let (what, path) = (self.to_string(), format!("auth/{}/login", self.auth.mount));
         let answer = connection.call(Message::post(&what, &path).body(json(body)?)).await?;
         if !answer.is_success() {
-            return Err(answer.refusal(Asked::Login, &what, secrets));
+            return Err(refusal(&answer, Asked::Login, &what, secrets));
         }
         let granted = granted(&answer.body).ok_or_else(|| nonsense(&what))??;
         if granted.by_certificate && self.auth.method != Method::Certificate {
@@ -154,7 +154,7 @@ impl Applicant<'_> {
         let message = Message { method: "GET", ..Message::post(&what, "auth/token/lookup-self") };
         let answer = connection.call(message.token(&given)).await?;
         if !answer.is_success() {
-            return Err(answer.refusal(Asked::Login, &what, &[&given]));
+            return Err(refusal(&answer, Asked::Login, &what, &[&given]));
         }
         let (lasts, renewable) = looked_up(&answer.body).ok_or_else(|| nonsense(&what))?;
         Ok(Granted { token: given, lasts, renewable, is_ours: false, account: None, by_certificate: false })
@@ -168,7 +168,7 @@ impl Applicant<'_> {
         if answer.is_success() {
             return granted(&answer.body).ok_or_else(|| nonsense(&what))?.map(Some);
         }
-        match answer.refusal(Asked::Login, &what, &[given]) {
+        match refusal(&answer, Asked::Login, &what, &[given]) {
             error if error.kind() == ErrorKind::Unavailable => Err(error),
             _ => {
                 tracing::warn!(

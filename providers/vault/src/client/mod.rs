@@ -1,14 +1,10 @@
 //! Talking to the server.
 
-mod breakdown;
 mod connection;
 mod login;
 mod logins;
-mod lookup;
-mod material;
 mod remains;
 mod session;
-mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +19,7 @@ use provider::{
 
 use crate::answer;
 use crate::call::Call;
-use crate::client::connection::Connections;
+use crate::client::connection::Servers;
 use crate::client::login::Applicant;
 use crate::client::logins::{Key, Kind, Logins, Mount, Seat, Whose};
 use crate::client::remains::Remains;
@@ -37,8 +33,7 @@ pub struct Vault(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    config: VaultConfig,
-    connections: Connections,
+    servers: Servers,
     logins: Arc<Logins>,
     /// Tells credentials apart without telling them.
     key: hmac::Key,
@@ -53,7 +48,7 @@ impl Vault {
     pub fn new(config: VaultConfig) -> Result<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| Error::new(ErrorKind::Unavailable, "the system gives no random numbers"))?;
-        Ok(Self(Arc::new(Inner { config, connections: Connections::default(), logins: Arc::default(), key })))
+        Ok(Self(Arc::new(Inner { servers: Servers::new(config), logins: Arc::default(), key })))
     }
 }
 
@@ -76,7 +71,7 @@ impl Provider for Vault {
         namespace: &str,
         parameters: &Parameters,
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
-        let plan = Plan::new(namespace, parameters, &self.0.config)?;
+        let plan = Plan::new(namespace, parameters, self.0.servers.config())?;
         Ok(Arc::new(VaultSource { store: plan.server.to_string(), plan, provider: Arc::clone(&self.0) }))
     }
 
@@ -91,9 +86,8 @@ impl Provider for Vault {
     async fn revoke(&self, remains: &SecretBytes) -> Result<()> {
         let remains = Remains::read(remains)
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "what remains of a login is none of ours"))?;
-        let Inner { connections, config, .. } = &*self.0;
         // Also on a way that is not allowed any more: the token has been there, and ends by this.
-        let connection = connections.to(&remains.server, remains.client(), config).await?;
+        let connection = self.0.servers.to(&remains.server, remains.client()).await?;
         session::revoke(&connection, remains.token(), "a volume that is gone").await
     }
 }
@@ -206,9 +200,9 @@ impl VaultSource {
     }
 
     async fn new_session(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
-        let Inner { connections, config, logins, .. } = &*self.provider;
+        let Inner { servers, logins, .. } = &*self.provider;
         let client = applicant.client_pair()?;
-        let connection = connections.to(&self.plan.server, client.clone(), config).await?;
+        let connection = servers.to(&self.plan.server, client.clone()).await?;
         let granted = applicant.log_in(&connection).await?;
         if self.plan.auth.method == Method::Kubernetes {
             let judged = granted.account.as_ref() == Some(&applicant.workload.identity);

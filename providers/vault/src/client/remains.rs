@@ -1,10 +1,10 @@
 use std::fmt;
 
 use provider::SecretBytes;
+use provider_client::ClientPair;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::client::material::ClientPair;
 use crate::server::Server;
 
 /// What is needed to end a login in another process, as JSON.

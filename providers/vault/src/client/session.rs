@@ -5,14 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, LeaseId, Reading, Request, Result, SecretBytes, Session, Span, Validity};
+use provider_client::{Answer, ClientPair};
 use tokio::time::Instant;
 
 use crate::answer;
 use crate::call::Call;
-use crate::client::connection::{Answer, Connection, Message};
+use crate::client::connection::{Connection, Message, refusal};
 use crate::client::login::{Granted, prolonged};
 use crate::client::logins::Seat;
-use crate::client::material::ClientPair;
 use crate::client::remains::Remains;
 use crate::meaning::Asked;
 use crate::server::Server;
@@ -24,7 +24,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub(crate) struct VaultSession {
     identity: String,
     server: Server,
-    connection: Arc<Connection>,
+    connection: Connection,
     token: SecretBytes,
     /// The workload's own client certificate, where it shows one.
     client: Option<ClientPair>,
@@ -59,7 +59,7 @@ enum Holder {
 pub(crate) struct Parts {
     pub(crate) identity: String,
     pub(crate) server: Server,
-    pub(crate) connection: Arc<Connection>,
+    pub(crate) connection: Connection,
     pub(crate) client: Option<ClientPair>,
     pub(crate) granted: Granted,
     pub(crate) seat: Seat,
@@ -119,7 +119,7 @@ impl VaultSession {
                 || Error::new(ErrorKind::Unavailable, format!("{what}: the answer is none of Vault's"));
             return prolonged(&answer.body).ok_or_else(nonsense);
         }
-        let error = answer.refusal(Asked::Read, what, &[&self.token]);
+        let error = refusal(&answer, Asked::Read, what, &[&self.token]);
         match error.kind() {
             ErrorKind::Unavailable => Err(error),
             _ => Err(Error::new(ErrorKind::Denied, error.to_string())),
@@ -173,7 +173,7 @@ impl Session for VaultSession {
         let answer = self.send(message).await?;
         if !answer.is_success() {
             let what = format!("{what} as {}", self.identity);
-            return Err(answer.refusal(Asked::Read, &what, &[&self.token]));
+            return Err(refusal(&answer, Asked::Read, &what, &[&self.token]));
         }
         if answer.body.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, format!("{what}: empty response from the store"))
@@ -251,5 +251,5 @@ pub(crate) async fn revoke(connection: &Connection, token: &SecretBytes, whose: 
     if answer.is_success() || answer.status == 403 {
         return Ok(());
     }
-    Err(answer.refusal(Asked::Read, &what, &[token]))
+    Err(refusal(&answer, Asked::Read, &what, &[token]))
 }

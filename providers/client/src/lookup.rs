@@ -16,9 +16,9 @@ const MOST: usize = 256;
 /// Bytes of a lookup's stack.
 const STACK: usize = 512 << 10;
 
-/// Lookups under way.
+/// Lookups under way, for every server of one kind of store.
 #[derive(Debug, Default)]
-pub(crate) struct Lookups(Mutex<HashMap<String, watch::Receiver<Option<Found>>>>);
+pub struct Lookups(Mutex<HashMap<String, watch::Receiver<Option<Found>>>>);
 
 /// Addresses; none if the name has none.
 type Found = Vec<SocketAddr>;

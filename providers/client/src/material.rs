@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use provider_client::{CertificatePath, Tls};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use zeroize::Zeroizing;
+
+use crate::tls_settings::{CertificatePath, Tls};
 
 /// Largest file of certificates, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -16,26 +17,29 @@ const MAX_FILES: usize = 256;
 
 /// What the files that TLS settings name hold.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Material {
+pub struct Material {
     /// PEM of the authorities; the system's where empty and not asked for.
-    pub(crate) authorities: Option<Vec<u8>>,
-    pub(crate) client: Option<ClientPair>,
+    pub authorities: Option<Vec<u8>>,
+    /// What is shown to the server.
+    pub client: Option<ClientPair>,
 }
 
 /// A client certificate and its key, as PEM.
 #[derive(Debug, Clone)]
-pub(crate) struct ClientPair {
-    pub(crate) certificate: SecretBytes,
-    pub(crate) key: SecretBytes,
+pub struct ClientPair {
+    /// The certificate, and those between it and its authority.
+    pub certificate: SecretBytes,
+    /// Its private key.
+    pub key: SecretBytes,
 }
 
 impl Material {
-    /// Reads the files. Blocks on the disk.
+    /// Reads the files, those of classes below `tls_dir`. Blocks on the disk.
     ///
     /// # Errors
     ///
     /// `Invalid`, naming the file.
-    pub(crate) fn load(tls: &Tls, tls_dir: Option<&Path>) -> Result<Self> {
+    pub fn load(tls: &Tls, tls_dir: Option<&Path>) -> Result<Self> {
         let mut authorities = None;
         if let Some(path) = &tls.ca {
             authorities = Some(read(&place(path, tls_dir)?)?);

@@ -7,22 +7,23 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::client::material::{ClientPair, Material};
+use crate::connection::Settings;
+use crate::material::{ClientPair, Material};
 
 /// How a connection is secured: by `material`, or by nothing if `skip_verify`.
 ///
 /// # Errors
 ///
 /// `Invalid` if the material is no certificate or key.
-pub(crate) fn config(material: &Material, skip_verify: bool, tls13_only: bool) -> Result<ClientConfig> {
+pub(crate) fn config(material: &Material, skip_verify: bool, settings: &Settings) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(tls_roots::versions(tls13_only))
+        .with_protocol_versions(tls_roots::versions(settings.tls13_only))
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("TLS: {error}")))?;
     let builder = if skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
     } else {
-        builder.with_root_certificates(authorities(material)?)
+        builder.with_root_certificates(authorities(material, settings)?)
     };
     let mut config = match &material.client {
         None => builder.with_no_client_auth(),
@@ -33,13 +34,18 @@ pub(crate) fn config(material: &Material, skip_verify: bool, tls13_only: bool) -
                 .map_err(|error| unusable(&format!("the client certificate and its key: {error}")))?
         }
     };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols(settings.http1_only);
     Ok(config)
 }
 
-fn authorities(material: &Material) -> Result<Arc<RootCertStore>> {
+fn protocols(http1_only: bool) -> Vec<Vec<u8>> {
+    let (http1, http2) = (b"http/1.1".to_vec(), b"h2".to_vec());
+    if http1_only { vec![http1] } else { vec![http2, http1] }
+}
+
+fn authorities(material: &Material, settings: &Settings) -> Result<Arc<RootCertStore>> {
     let Some(pem) = &material.authorities else { return Ok(tls_roots::of_the_system()) };
-    tls_roots::of_pem(pem).map_err(|why| unusable(&format!("the file of authorities {why}")))
+    tls_roots::of_pem(pem).map_err(|why| unusable(&format!("{} {why}", settings.names.given_authorities)))
 }
 
 fn identity(pair: &ClientPair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
@@ -101,6 +107,7 @@ mod tests {
     use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
     use super::*;
+    use crate::connection::tests::settings;
 
     /// How a handshake with a server of one version goes.
     fn shake_hands(
@@ -115,7 +122,8 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![issued.cert.der().clone()], key)
             .unwrap();
-        let client = config(&Material::default(), true, tls13_only).unwrap();
+        let settings = Settings { tls13_only, ..settings() };
+        let client = config(&Material::default(), true, &settings).unwrap();
         let mut client = ClientConnection::new(Arc::new(client), "h".try_into().unwrap()).unwrap();
         let mut server = ServerConnection::new(Arc::new(server)).unwrap();
         while client.is_handshaking() || server.is_handshaking() {
