@@ -9,6 +9,8 @@
 //! | [`retry_after`], [`words`] | what a store says beside its answer |
 //! | `Connections`, `Connection` | calls with deadlines and bounded answers, and why one got no answer, in words |
 //! | `Material`, `ClientPair` | authorities and client certificates, as they are on the disk |
+//! | `Logins`, `Place`, `Turn` | one login for whoever may share it, made once however many ask at once |
+//! | `credential`, `service_account_token`, `Fingerprints` | what a workload proves itself by |
 //!
 //! Those without a link are the cargo feature `http`. Without it the crate has neither TLS nor HTTP, so that parsers
 //! that are made of it can be fuzzed alone.
@@ -23,15 +25,23 @@ mod connection;
 #[cfg(feature = "http")]
 mod connections;
 #[cfg(feature = "http")]
+mod credentials;
+#[cfg(feature = "http")]
+mod logins;
+#[cfg(feature = "http")]
 mod lookup;
 #[cfg(feature = "http")]
 mod material;
 mod names;
 mod patience;
+#[cfg(feature = "http")]
+mod place;
 mod said;
 #[cfg(feature = "http")]
 mod tls;
 mod tls_settings;
+#[cfg(feature = "http")]
+mod turn;
 
 pub use address::plain_address;
 #[cfg(feature = "http")]
@@ -39,10 +49,18 @@ pub use connection::{Answer, Connection, Endpoint, Opened, Proxy, Settings, conf
 #[cfg(feature = "http")]
 pub use connections::Connections;
 #[cfg(feature = "http")]
+pub use credentials::{Fingerprint, Fingerprints, credential, service_account_token, text};
+#[cfg(feature = "http")]
+pub use logins::{Key, Logins, Seated};
+#[cfg(feature = "http")]
 pub use lookup::Lookups;
 #[cfg(feature = "http")]
 pub use material::{ClientPair, Material};
 pub use names::Names;
 pub use patience::Patience;
+#[cfg(feature = "http")]
+pub use place::{Place, Term};
 pub use said::{retry_after, words};
 pub use tls_settings::{CertificatePath, Tls};
+#[cfg(feature = "http")]
+pub use turn::Turn;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use provider::{Error, ErrorKind, Identity, Result, SecretBytes, Span, Tenure, Workload};
-use provider_client::ClientPair;
+use provider_client::{ClientPair, credential, service_account_token, text};
 use serde::Serialize;
 
 use crate::client::connection::{Connection, Message, refusal};
@@ -47,7 +47,7 @@ impl Applicant<'_> {
     pub(crate) async fn log_in(self, connection: &Connection) -> Result<Granted> {
         match self.auth.method {
             Method::Kubernetes | Method::Jwt => {
-                let jwt = self.service_account_token()?;
+                let jwt = service_account_token(self.workload, self.audience, &self)?;
                 let role = self.auth.role.as_deref();
                 let body = [("jwt", jwt.expose_str()), ("role", role)];
                 self.post(connection, &body, &[jwt]).await
@@ -55,7 +55,7 @@ impl Applicant<'_> {
             Method::AppRole => {
                 let (role, secret) =
                     (self.credential("role-id")?, self.workload.credentials.get("secret-id"));
-                let trimmed = secret.and_then(trimmed);
+                let trimmed = secret.and_then(text);
                 let body = [("role_id", trimmed_of(role)?.into()), ("secret_id", trimmed)];
                 let secrets: Vec<_> = [Some(role), secret].into_iter().flatten().collect();
                 self.post(connection, &body, &secrets).await
@@ -87,27 +87,8 @@ impl Applicant<'_> {
         }
     }
 
-    fn service_account_token(&self) -> Result<&SecretBytes> {
-        self.workload.tokens.get(self.audience).ok_or_else(|| {
-            let have: Vec<_> = self.workload.tokens.keys().map(|audience| format!("{audience:?}")).collect();
-            let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
-            let message = format!(
-                "{self}: no service account token for audience {:?} (there is: {have})",
-                self.audience
-            );
-            Error::new(ErrorKind::NoCredential, message)
-                .remedy("add the audience to tokenRequests of the CSIDriver object, or correct `audience`")
-        })
-    }
-
     fn credential(&self, key: &str) -> Result<&SecretBytes> {
-        self.workload.credentials.get(key).ok_or_else(|| {
-            Error::new(ErrorKind::NoCredential, format!("{self}: the credential {key:?} is missing")).remedy(
-                format!(
-                    "put it into the Secret that nodePublishSecretRef names, or give --credential {key}=FILE"
-                ),
-            )
-        })
+        credential(self.workload, key, self)
     }
 
     async fn post(
@@ -193,13 +174,8 @@ impl fmt::Display for Applicant<'_> {
     }
 }
 
-/// Files end in line breaks that the value does not have.
-fn trimmed(secret: &SecretBytes) -> Option<&str> {
-    secret.expose_str().map(str::trim)
-}
-
 fn trimmed_of(secret: &SecretBytes) -> Result<&str> {
-    trimmed(secret).ok_or_else(|| Error::new(ErrorKind::Unauthenticated, "a credential is no text"))
+    text(secret).ok_or_else(|| Error::new(ErrorKind::Unauthenticated, "a credential is no text"))
 }
 
 fn json(fields: &[(&str, Option<&str>)]) -> Result<SecretBytes> {

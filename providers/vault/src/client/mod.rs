@@ -2,7 +2,7 @@
 
 mod connection;
 mod login;
-mod logins;
+mod mounts;
 mod remains;
 mod session;
 
@@ -10,20 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
 use provider::{
     Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
     Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
+use provider_client::{Fingerprint, Fingerprints, Logins, Term};
 
 use crate::answer;
 use crate::call::Call;
 use crate::client::connection::Servers;
 use crate::client::login::Applicant;
-use crate::client::logins::{Key, Kind, Logins, Mount, Seat, Whose};
+use crate::client::mounts::{Kind, Mount, Mounts};
 use crate::client::remains::Remains;
-use crate::client::session::{Parts, VaultSession};
+use crate::client::session::{Owner, Parts, VaultSession, Whom};
 use crate::config::VaultConfig;
 use crate::parameters::{self, Method, Plan, Share};
 
@@ -34,10 +33,13 @@ pub struct Vault(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     servers: Servers,
-    logins: Arc<Logins>,
-    /// Tells credentials apart without telling them.
-    key: hmac::Key,
+    logins: Arc<Logins<VaultSession>>,
+    mounts: Mounts,
+    fingerprints: Fingerprints,
 }
+
+/// Whose a login is, and for whom.
+type Key = provider_client::Key<Owner>;
 
 impl Vault {
     /// A provider with the administrator's settings. It connects when it is asked to.
@@ -46,9 +48,8 @@ impl Vault {
     ///
     /// The system gives no random numbers.
     pub fn new(config: VaultConfig) -> Result<Self> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| Error::new(ErrorKind::Unavailable, "the system gives no random numbers"))?;
-        Ok(Self(Arc::new(Inner { servers: Servers::new(config), logins: Arc::default(), key })))
+        let (servers, fingerprints) = (Servers::new(config), Fingerprints::new()?);
+        Ok(Self(Arc::new(Inner { servers, logins: Arc::default(), mounts: Mounts::default(), fingerprints })))
     }
 }
 
@@ -165,19 +166,18 @@ impl VaultSource {
     }
 
     async fn log_in(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
-        let (logins, mount) = (&self.provider.logins, self.mount(applicant.workload));
+        let Inner { logins, mounts, .. } = &*self.provider;
         if self.kind(applicant.workload).is_none() {
             // Nobody knows yet who may share a login of this mount: the first one's answer tells.
-            let turn = logins.learning(&mount);
+            let turn = mounts.learning(&self.mount(applicant.workload));
             let ready = || self.kind(applicant.workload).map(|_| Learnt::Already);
             let make = async { self.new_session(applicant).await.map(Learnt::By) };
             if let Learnt::By(session) = turn.take(ready, make, met_by_another).await? {
                 return Ok(session);
             }
         }
-        let slot = logins.slot(&self.key(applicant, self.kind(applicant.workload)));
-        let ready = || slot.give(&applicant.workload.volume);
-        slot.turn.take(ready, self.new_session(applicant), Error::clone).await
+        let key = self.key(applicant, self.kind(applicant.workload));
+        logins.get(&key, &applicant.workload.volume, self.new_session(applicant)).await
     }
 
     fn mount(&self, workload: &Workload) -> Mount {
@@ -194,43 +194,34 @@ impl VaultSource {
         match (auth.share, auth.method) {
             (Some(Share::ServiceAccount), _) => Some(Kind::Kubernetes),
             (Some(Share::Pod), _) => Some(Kind::Other),
-            (None, Method::Kubernetes) => self.provider.logins.kind(&self.mount(workload)),
+            (None, Method::Kubernetes) => self.provider.mounts.kind(&self.mount(workload)),
             (None, Method::Jwt | Method::AppRole | Method::Token | Method::Certificate) => Some(Kind::Other),
         }
     }
 
     async fn new_session(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
-        let Inner { servers, logins, .. } = &*self.provider;
+        let Inner { servers, logins, mounts, .. } = &*self.provider;
         let client = applicant.client_pair()?;
         let connection = servers.to(&self.plan.server, client.clone()).await?;
         let granted = applicant.log_in(&connection).await?;
         if self.plan.auth.method == Method::Kubernetes {
             let judged = granted.account.as_ref() == Some(&applicant.workload.identity);
             let kind = if judged { Kind::Kubernetes } else { Kind::Other };
-            logins.learn(&self.mount(applicant.workload), kind);
+            mounts.learn(&self.mount(applicant.workload), kind);
         }
         let key = self.key(applicant, self.kind(applicant.workload));
-        let session = VaultSession::new(Parts {
-            identity: identity(&key, applicant.workload),
-            server: self.plan.server.clone(),
-            connection,
-            client,
-            granted,
-            seat: Seat::new(key.clone(), logins),
-        });
-        match applicant.tenure {
-            Tenure::Shared => drop(session.give(&applicant.workload.volume)),
-            Tenure::Volume => session.give_for_good(&applicant.workload.volume),
-        }
-        logins.slot(&key).seat(&session);
-        Ok(session)
+        let identity = identity(&key.whose, applicant.workload);
+        let (server, term) = (self.plan.server.clone(), Term::from_now(granted.lasts, granted.renewable));
+        let parts = Parts { identity, server, connection, client, granted };
+        let volume = &applicant.workload.volume;
+        Ok(logins.seat(key, volume, term, |place| VaultSession::new(parts, place)))
     }
 
     fn key(&self, applicant: Applicant<'_>, kind: Option<Kind>) -> Key {
         let workload = applicant.workload;
-        let whose = match kind {
-            Some(Kind::Kubernetes) => Whose::Account(workload.identity.clone()),
-            Some(Kind::Other) | None => Whose::Pod {
+        let whom = match kind {
+            Some(Kind::Kubernetes) => Whom::Account(workload.identity.clone()),
+            Some(Kind::Other) | None => Whom::Pod {
                 account: workload.identity.clone(),
                 pod: workload
                     .pod
@@ -238,26 +229,20 @@ impl VaultSource {
                     .map_or_else(|| format!("volume {}", workload.volume), |pod| pod.uid.clone()),
             },
         };
-        Key {
+        let owner = Owner {
             store: self.store.clone(),
             auth: self.plan.auth.clone(),
-            whose,
+            whom,
             fingerprint: self.fingerprint(applicant),
-            volume: (applicant.tenure == Tenure::Volume).then(|| workload.volume.clone()),
-        }
+        };
+        let volume = (applicant.tenure == Tenure::Volume).then(|| workload.volume.clone());
+        Key { whose: owner, volume }
     }
 
-    fn fingerprint(&self, applicant: Applicant<'_>) -> Option<[u8; 16]> {
+    fn fingerprint(&self, applicant: Applicant<'_>) -> Option<Fingerprint> {
         let names = applicant.credentials();
-        if names.is_empty() {
-            return None;
-        }
-        let mut context = hmac::Context::with_key(&self.provider.key);
-        for secret in names.iter().filter_map(|name| applicant.workload.credentials.get(*name)) {
-            context.update(&secret.len().to_le_bytes());
-            context.update(secret.expose());
-        }
-        context.sign().as_ref().first_chunk().copied()
+        let secrets = names.iter().filter_map(|name| applicant.workload.credentials.get(*name));
+        (!names.is_empty()).then(|| self.provider.fingerprints.of(secrets))
     }
 }
 
@@ -267,20 +252,20 @@ fn met_by_another(error: &Error) -> Error {
         .retry_after(error.wait().map(Into::into))
 }
 
-/// Whom the store judges, for people and for sharing what was read: everything in `key` but the volume.
-fn identity(key: &Key, workload: &Workload) -> String {
-    let mut text = match &key.whose {
-        Whose::Account(account) => account.to_string(),
-        Whose::Pod { account, pod: uid } => match &workload.pod {
+/// Whom the store judges, for people and for sharing what was read: everything in `owner`.
+fn identity(owner: &Owner, workload: &Workload) -> String {
+    let mut text = match &owner.whom {
+        Whom::Account(account) => account.to_string(),
+        Whom::Pod { account, pod: uid } => match &workload.pod {
             Some(pod) => format!("{account} pod {} ({uid})", pod.name),
             None => format!("{account} {uid}"),
         },
     };
-    text.push_str(&format!(" at auth/{}", key.auth.mount));
-    if let Some(role) = &key.auth.role {
+    text.push_str(&format!(" at auth/{}", owner.auth.mount));
+    if let Some(role) = &owner.auth.role {
         text.push_str(&format!(" as role {role}"));
     }
-    if let Some(fingerprint) = key.fingerprint {
+    if let Some(fingerprint) = owner.fingerprint {
         text.push_str(&format!(" by credential {:032x}", u128::from_be_bytes(fingerprint)));
     }
     text

@@ -1,24 +1,39 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use provider::{Error, ErrorKind, LeaseId, Reading, Request, Result, SecretBytes, Session, Span, Validity};
-use provider_client::{Answer, ClientPair};
-use tokio::time::Instant;
+use provider::{
+    Error, ErrorKind, Identity, LeaseId, Reading, Request, Result, SecretBytes, Session, Span, Validity,
+};
+use provider_client::{Answer, ClientPair, Fingerprint, Place, Seated, Term};
 
 use crate::answer;
 use crate::call::Call;
 use crate::client::connection::{Connection, Message, refusal};
 use crate::client::login::{Granted, prolonged};
-use crate::client::logins::Seat;
 use crate::client::remains::Remains;
 use crate::meaning::Asked;
+use crate::parameters::Auth;
 use crate::server::Server;
 
-/// A login that ends sooner than this is not given out any more, or sooner than a tenth of its time.
-const MARGIN: Duration = Duration::from_secs(5);
+/// Whose a login is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    pub(crate) store: String,
+    pub(crate) auth: Auth,
+    pub(crate) whom: Whom,
+    /// Of the credentials it rests on beside the service account.
+    pub(crate) fingerprint: Option<Fingerprint>,
+}
+
+/// Whom the store can tell apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Whom {
+    /// Service accounts.
+    Account(Identity),
+    /// Pods; where there is none, volumes.
+    Pod { account: Identity, pod: String },
+}
 
 /// A login.
 pub(crate) struct VaultSession {
@@ -29,29 +44,7 @@ pub(crate) struct VaultSession {
     /// The workload's own client certificate, where it shows one.
     client: Option<ClientPair>,
     is_ours: bool,
-    term: Mutex<Term>,
-    holder: Mutex<Holder>,
-    seat: Mutex<Seat>,
-    me: Weak<Self>,
-}
-
-/// Until when.
-#[derive(Debug, Clone, Copy)]
-struct Term {
-    since: Instant,
-    /// `None` if it does not end.
-    lasts: Option<Span>,
-    renewable: bool,
-}
-
-/// Which volumes were given this login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Holder {
-    Nobody,
-    One(String),
-    Many,
-    /// One that made it its own.
-    Owner(String),
+    place: Place<Self>,
 }
 
 /// What a session is made of.
@@ -62,49 +55,13 @@ pub(crate) struct Parts {
     pub(crate) connection: Connection,
     pub(crate) client: Option<ClientPair>,
     pub(crate) granted: Granted,
-    pub(crate) seat: Seat,
 }
 
 impl VaultSession {
-    pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { identity, server, connection, client, granted, seat } = parts;
-        let Granted { token, lasts, renewable, is_ours, account: _, by_certificate: _ } = granted;
-        let term = Term { since: Instant::now(), lasts, renewable };
-        Arc::new_cyclic(|me| Self {
-            identity,
-            server,
-            connection,
-            token,
-            client,
-            is_ours,
-            term: Mutex::new(term),
-            holder: Mutex::new(Holder::Nobody),
-            seat: Mutex::new(seat),
-            me: me.clone(),
-        })
-    }
-
-    /// Notes that `volume` gets this login. `false` if it may not, or the login ends soon.
-    pub(crate) fn give(&self, volume: &str) -> bool {
-        let ends_soon = locked(&self.term)
-            .left()
-            .is_some_and(|(left, lasts)| left < MARGIN.min(Span::from(lasts).times(0.1).get()));
-        if ends_soon {
-            return false;
-        }
-        let mut holder = locked(&self.holder);
-        match &*holder {
-            Holder::Nobody => *holder = Holder::One(volume.to_owned()),
-            Holder::One(other) if other != volume => *holder = Holder::Many,
-            Holder::One(_) | Holder::Many => {}
-            Holder::Owner(owner) => return owner == volume,
-        }
-        true
-    }
-
-    /// Notes that this login is `volume`'s own.
-    pub(crate) fn give_for_good(&self, volume: &str) {
-        *locked(&self.holder) = Holder::Owner(volume.to_owned());
+    pub(crate) fn new(parts: Parts, place: Place<Self>) -> Self {
+        let Parts { identity, server, connection, client, granted } = parts;
+        let Granted { token, is_ours, .. } = granted;
+        Self { identity, server, connection, token, client, is_ours, place }
     }
 
     async fn send(&self, message: Message<'_>) -> Result<Answer> {
@@ -127,21 +84,12 @@ impl VaultSession {
     }
 }
 
-impl Term {
-    /// What is left, and of how much.
-    fn left(&self) -> Option<(Duration, Duration)> {
-        let lasts = self.lasts?.get();
-        Some((lasts.saturating_sub(self.since.elapsed()), lasts))
-    }
+impl Seated for VaultSession {
+    type Whose = Owner;
 
-    fn validity(&self) -> Option<Validity> {
-        let (duration, _) = self.left()?;
-        Some(Validity { duration: duration.into(), renewable: self.renewable, lease: None })
+    fn place(&self) -> &Place<Self> {
+        &self.place
     }
-}
-
-fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for VaultSession {
@@ -182,36 +130,24 @@ impl Session for VaultSession {
         answer::reading(&call, answer.body, Timestamp::now())
     }
 
+    /// A token that was given to us is not ours to end, and is nobody's alone.
     fn claim(&self, volume: &str) -> bool {
-        if !self.is_ours {
-            return false;
-        }
-        {
-            let mut holder = locked(&self.holder);
-            match &*holder {
-                Holder::Owner(owner) => return owner == volume,
-                Holder::One(only) if only == volume => *holder = Holder::Owner(volume.to_owned()),
-                Holder::Nobody | Holder::One(_) | Holder::Many => return false,
-            }
-        }
-        let mut seat = locked(&self.seat);
-        *seat = std::mem::take(&mut *seat).exchange(&self.me, volume);
-        true
+        self.is_ours && self.place.claim(volume)
     }
 
     fn discard(&self) {
-        locked(&self.seat).leave(&self.me);
+        self.place.discard();
     }
 
     fn validity(&self) -> Option<Validity> {
-        locked(&self.term).validity()
+        self.place.validity()
     }
 
     async fn renew(&self) -> Result<Validity> {
         let what = format!("prolonging the login of {}", self.identity);
         let (duration, renewable) = self.prolong(&what, "auth/token/renew-self", None).await?;
         let lasts = (!duration.is_zero()).then_some(duration);
-        *locked(&self.term) = Term { since: Instant::now(), lasts, renewable };
+        self.place.prolong(Term::from_now(lasts, renewable));
         Ok(Validity { duration, renewable, lease: None })
     }
 
