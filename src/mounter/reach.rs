@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use mountinfo::Mount;
 use rustix::fs::StatxFlags;
 use rustix::io::Errno;
 use sys::MountedFileSystem;
@@ -11,6 +10,7 @@ use sys::MountedFileSystem;
 use super::identity::MNT_ID_UNIQUE;
 use super::local::{absent, unmount_all, unmount_one};
 use super::place::{Place, Reach, is_mount_root};
+use super::table::is_tmpfs_from;
 use super::{identity, kubelet, table};
 
 /// Unmounts all that is stacked at `place`; or only what came from `source`, where no more is in reach.
@@ -38,37 +38,18 @@ fn unmount_ours(place: &Place, source: &str) -> io::Result<()> {
 
 /// Whether the file system of the mount at the open `directory` is a tmpfs that says it comes from `source`.
 pub(super) fn is_ours(directory: &OwnedFd, source: &str) -> io::Result<bool> {
-    Ok(attached(directory)?.is_some_and(|mount| mount.is_tmpfs_from(source)))
+    Ok(attached(directory)?.is_some_and(|shown| is_tmpfs_from(&shown.kind, &shown.source, source)))
 }
 
 /// What the mount of the open `directory` shows; `None` if it is mounted nowhere in this thread's mount namespace.
-fn attached(directory: impl AsFd) -> io::Result<Option<Shown>> {
-    let unique = identity::asked(&directory, MNT_ID_UNIQUE)?;
-    match unique.map(sys::mount_by_number) {
-        Some(Ok(found)) => Ok(found.map(Shown::Asked)),
-        // An older kernel tells it only in the table of all mounts, which takes longer the more there are.
-        None | Some(Err(_)) => {
-            let number = identity::asked(directory, StatxFlags::MNT_ID)?;
-            Ok(number.map_or(Ok(None), table::by_number)?.map(Shown::Listed))
-        }
+fn attached(directory: impl AsFd) -> io::Result<Option<MountedFileSystem>> {
+    if let Some(unique) = identity::asked(&directory, MNT_ID_UNIQUE)?
+        && let Ok(found) = sys::mount_by_number(unique)
+    {
+        return Ok(found);
     }
-}
-
-/// What a mount shows, as the kernel told it.
-enum Shown {
-    Asked(MountedFileSystem),
-    Listed(Mount),
-}
-
-impl Shown {
-    fn is_tmpfs_from(&self, source: &str) -> bool {
-        match self {
-            Self::Asked(shown) => {
-                shown.kind.as_bytes() == b"tmpfs" && shown.source.as_bytes() == source.as_bytes()
-            }
-            Self::Listed(mount) => table::is_from(mount, source),
-        }
-    }
+    // An older kernel tells it only in the table of all mounts, which takes longer the more there are.
+    identity::asked(directory, StatxFlags::MNT_ID)?.map_or(Ok(None), table::by_number)
 }
 
 /// Refuses a root that no mounter gave. Those that were given are mounted nowhere, and writable.
@@ -113,10 +94,14 @@ mod tests {
             };
             match found {
                 Ok(found) => {
-                    let (source, is_tmpfs) = (listed.source.to_str().unwrap(), listed.kind == "tmpfs");
-                    let asked = Shown::Asked(found.expect("a mount of this namespace"));
-                    assert_eq!(asked.is_tmpfs_from(source), is_tmpfs, "{listed:?}");
-                    assert!(!asked.is_tmpfs_from("another"), "{listed:?}");
+                    let found = found.expect("a mount of this namespace");
+                    let is_from = |source: &str| is_tmpfs_from(&found.kind, &found.source, source);
+                    assert_eq!(
+                        is_from(listed.source.to_str().unwrap()),
+                        listed.kind == "tmpfs",
+                        "{listed:?}"
+                    );
+                    assert!(!is_from("another"), "{listed:?}");
                     compared += 1;
                 }
                 // Linux before 6.8, or before 6.13.

@@ -1,9 +1,11 @@
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use mountinfo::Mount;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use sys::MountedFileSystem;
 
 use super::Error;
 use super::local::SOURCE;
@@ -36,9 +38,10 @@ pub fn mounted_below(directory: &Path) -> io::Result<Option<PathBuf>> {
     Ok(mountinfo::mounts(&fs::read(TABLE)?).find(below).map(|mount| mount.point))
 }
 
-/// The mount of this number, if it is in the table.
-pub(super) fn by_number(number: u64) -> io::Result<Option<Mount>> {
-    Ok(mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.id == number))
+/// What the mount of this number shows, if it is in the table.
+pub(super) fn by_number(number: u64) -> io::Result<Option<MountedFileSystem>> {
+    let found = mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.id == number);
+    Ok(found.map(|Mount { kind, source, .. }| MountedFileSystem { kind: kind.into(), source: source.into() }))
 }
 
 /// Where something is mounted on the mount of this number, if anywhere.
@@ -47,12 +50,12 @@ pub(super) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
 }
 
 fn is_ours(mount: &Mount) -> bool {
-    is_from(mount, SOURCE)
+    is_tmpfs_from(mount.kind.as_ref(), mount.source.as_ref(), SOURCE)
 }
 
-/// Whether it is a tmpfs that says it comes from `source`.
-pub(super) fn is_from(mount: &Mount, source: &str) -> bool {
-    mount.kind == "tmpfs" && mount.source == Path::new(source)
+/// Whether a file system of this `kind` from `shown` is a tmpfs that says it comes from `source`.
+pub(super) fn is_tmpfs_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
+    kind == "tmpfs" && shown == source
 }
 
 /// The mount table, and whether it changed.

@@ -1,7 +1,8 @@
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 /// Makes the mount whose root is `mount` read-only. Other mounts of the same file system stay as they are.
 ///
@@ -36,9 +37,9 @@ pub fn leave_mount_namespace() -> io::Result<()> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountedFileSystem {
     /// The name of the file system's type, as `/proc/filesystems` has it.
-    pub kind: CString,
+    pub kind: OsString,
     /// The device or name that it was mounted from.
-    pub source: CString,
+    pub source: OsString,
 }
 
 /// What the mount with this unique number (`STATX_MNT_ID_UNIQUE`) shows; `None` where the calling thread's mount
@@ -117,10 +118,11 @@ impl Default for MountAnswer {
 }
 
 impl MountAnswer {
-    fn text(&self, place: u32) -> io::Result<CString> {
+    fn text(&self, place: u32) -> io::Result<OsString> {
         let text = usize::try_from(place).ok().and_then(|place| self.texts.get(place..));
         let text = text.and_then(|text| CStr::from_bytes_until_nul(text).ok());
-        text.map(CStr::to_owned).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        text.map(|text| OsStr::from_bytes(text.to_bytes()).to_owned())
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 
