@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::background::{Running, wait};
+use crate::node::PodVolume;
 
 /// What a cluster does for stores that judge service accounts: signs their tokens,
 /// publishes the keys (OIDC discovery) and reviews tokens (TokenReview).
@@ -92,6 +93,14 @@ impl Issuer {
     /// The issuer's URL, which is also the cluster's API address for token reviews.
     pub fn url(&self) -> &str {
         &self.signer.url
+    }
+
+    /// A pod of `namespace` under `service_account` with a volume of `class`, and the token that kubelet would bring
+    /// for the audience `vault`.
+    pub fn pod(&self, namespace: &str, service_account: &str, name: &str, class: &str) -> PodVolume {
+        let token = self.mint(&Claims::of(namespace, service_account).pod(name));
+        let pod = PodVolume::new(name, class).token("vault", token);
+        PodVolume { namespace: namespace.to_owned(), service_account: service_account.to_owned(), ..pod }
     }
 
     /// A signed token.

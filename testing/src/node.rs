@@ -93,11 +93,17 @@ impl PodVolume {
 
     /// The same with a token for `audience` that says what kubelet's would, which nobody has signed.
     pub fn unsigned_token(self, audience: &str) -> Self {
+        let account_uid = format!("uid-of-{}", self.service_account);
+        self.unsigned_token_of(audience, &account_uid)
+    }
+
+    /// The same of the service account of its name that has this uid.
+    pub fn unsigned_token_of(self, audience: &str, account_uid: &str) -> Self {
         let claims = serde_json::json!({
             "exp": 4_070_908_800_u64,
             "kubernetes.io": {
                 "namespace": self.namespace,
-                "serviceaccount": {"name": self.service_account, "uid": format!("uid-of-{}", self.service_account)},
+                "serviceaccount": {"name": self.service_account, "uid": account_uid},
                 "pod": {"name": self.pod, "uid": self.uid},
             },
         });

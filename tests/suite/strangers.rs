@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use testing::{
@@ -45,16 +43,9 @@ fn class(namespace: &str, address: &str, objects: &[&str], refresh: &str) -> Str
 /// One object of a key-value store.
 const APP: &[&str] = &["objectName: file, secretPath: secret/data/app"];
 
-/// A pod of `namespace` with the token that kubelet would bring, under an account of the same name as the pod's: what
-/// is read for it is shared with nobody.
+/// A pod of `namespace` under an account of the same name as the pod's: what is read for it is shared with nobody.
 fn pod(issuer: &Issuer, namespace: &str, name: &str) -> PodVolume {
-    pod_of(issuer, namespace, name, name)
-}
-
-fn pod_of(issuer: &Issuer, namespace: &str, account: &str, name: &str) -> PodVolume {
-    let token = issuer.mint(&Claims::of(namespace, account).pod(name));
-    let pod = PodVolume::new(name, "class").token("vault", token);
-    PodVolume { namespace: namespace.to_owned(), service_account: account.to_owned(), ..pod }
+    issuer.pod(namespace, name, name, "class")
 }
 
 fn login(seconds: u64) -> Answer {
@@ -167,11 +158,11 @@ async fn a_new_pod_does_not_start_on_an_answer_from_before_its_right_was_taken_a
     node.class("class", &class("shop", &store.url(), APP, "100d"));
     node.start_node().await;
     let issuer = Issuer::start();
-    node.publish(&pod_of(&issuer, "shop", "shop", "first")).await.unwrap();
+    node.publish(&issuer.pod("shop", "shop", "first", "class")).await.unwrap();
 
     allowed.store(0, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let second = pod_of(&issuer, "shop", "shop", "second");
+    let second = issuer.pod("shop", "shop", "second", "class");
     let refused = node.publish(&second).await.unwrap_err();
 
     assert!(refused.message().contains("permission denied"), "{refused}");
@@ -180,7 +171,8 @@ async fn a_new_pod_does_not_start_on_an_answer_from_before_its_right_was_taken_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_for_an_account_is_not_given_to_one_that_was_made_again() {
-    let (first, second) = (account_made("1", "first"), account_made("2", "second"));
+    let of_account = |uid, pod| PodVolume::new(pod, "class").unsigned_token_of("", uid);
+    let (first, second) = (of_account("1", "first"), of_account("2", "second"));
     let may = format!("Bearer {}", first.tokens[""]);
     let authority = Authority::new();
     let api_server = FaultServer::https(&authority.server(&["localhost"]), move |seen| {
@@ -217,20 +209,6 @@ async fn what_was_read_for_an_account_is_not_given_to_one_that_was_made_again() 
 
     println!("{}", refused.message());
     assert_eq!(node.text(&second, "file"), None);
-}
-
-/// A pod of service account `shop`, of which this is the one with this uid, and its token, which nobody has signed.
-fn account_made(account_uid: &str, name: &str) -> PodVolume {
-    let pod = PodVolume::new(name, "class");
-    let claims = json!({
-        "exp": 4_070_908_800_u64,
-        "kubernetes.io": {
-            "namespace": pod.namespace,
-            "serviceaccount": {"name": pod.service_account, "uid": account_uid},
-            "pod": {"name": pod.pod, "uid": pod.uid},
-        },
-    });
-    pod.token("", format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string())))
 }
 
 #[tokio::test(flavor = "multi_thread")]

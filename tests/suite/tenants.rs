@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::json;
-use testing::{Answer, Claims, FaultServer, Issuer, PodVolume, RunningNode, jwt_class};
+use testing::{Answer, FaultServer, Issuer, PodVolume, RunningNode, jwt_class};
 use tokio::task::JoinSet;
 
 use crate::embedded::Store;
@@ -31,16 +31,7 @@ fn leasing_class(namespace: &str, address: &str) -> String {
 }
 
 fn leasing_pod(issuer: &Issuer, namespace: &str, name: &str) -> PodVolume {
-    pod_of(issuer, namespace, "shop", name, "lease")
-}
-
-/// A pod with the token that kubelet would bring for it.
-fn pod_of(issuer: &Issuer, namespace: &str, account: &str, name: &str, class: &str) -> PodVolume {
-    let token = issuer.mint(&Claims::of(namespace, account).pod(name));
-    let mut pod = PodVolume::new(name, class).token("vault", token);
-    namespace.clone_into(&mut pod.namespace);
-    account.clone_into(&mut pod.service_account);
-    pod
+    issuer.pod(namespace, "shop", name, "lease")
 }
 
 /// A store that grants leases of so many seconds by tokens of so many bytes, and does not answer who ends one.
@@ -71,7 +62,7 @@ fn resident(pid: u32) -> u64 {
 
 fn hanging_pod(issuer: &Issuer, index: usize) -> PodVolume {
     let (namespace, account) = (format!("evil-{}", index % HOSTILE), format!("account-{index}"));
-    pod_of(issuer, &namespace, &account, &format!("hang-{index}"), "hang")
+    issuer.pod(&namespace, &account, &format!("hang-{index}"), "hang")
 }
 
 /// Has pods of hostile namespaces wait for their store until the set is dropped.

@@ -177,15 +177,8 @@ fn refuses_client(error: &(dyn StdError + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::FEW;
 
-    const FEW: Names = Names {
-        address: "address",
-        may_be_plain: false,
-        authorities: "ca",
-        given_authorities: "ca",
-        server_name: None,
-        client_pair: None,
-    };
     const ALL: Names = Names {
         may_be_plain: true,
         server_name: Some("server-name"),

@@ -328,21 +328,13 @@ impl Resolve for Resolver {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-
-    const NAMES: Names = Names {
-        address: "address",
-        may_be_plain: false,
-        authorities: "ca",
-        given_authorities: "ca",
-        server_name: None,
-        client_pair: None,
-    };
+    use crate::names::FEW;
 
     /// Those of a store that needs nothing special.
     pub(crate) fn settings() -> Settings {
         let proxy = Some(Proxy { url: "http://u:hunter2@proxy".to_owned(), except: None });
         Settings {
-            names: NAMES,
+            names: FEW,
             tls13_only: false,
             http1_only: false,
             proxy,

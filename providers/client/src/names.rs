@@ -15,3 +15,14 @@ pub struct Names {
     /// The client certificate and its key, where they can be set.
     pub client_pair: Option<[&'static str; 2]>,
 }
+
+/// Those of a store that has nothing to set but its address and its authorities.
+#[cfg(test)]
+pub(crate) const FEW: Names = Names {
+    address: "address",
+    may_be_plain: false,
+    authorities: "ca",
+    given_authorities: "ca",
+    server_name: None,
+    client_pair: None,
+};

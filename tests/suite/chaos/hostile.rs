@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use futures::future::join_all;
 use serde_json::json;
-use testing::{Answer, Claims, FaultServer, PodVolume, Seen};
+use testing::{Answer, FaultServer, PodVolume, Seen};
 
 use super::World;
 
@@ -75,10 +75,7 @@ impl Hostile {
     }
 
     fn pod(&self, world: &World, number: u64) -> PodVolume {
-        let name = format!("{}-{number}", self.namespace);
-        let claims = Claims::of(self.namespace, "web").pod(&name);
-        let pod = PodVolume::new(&name, "app").token("vault", world.issuer.mint(&claims));
-        PodVolume { namespace: self.namespace.to_owned(), service_account: "web".to_owned(), ..pod }
+        world.issuer.pod(self.namespace, "web", &format!("{}-{number}", self.namespace), "app")
     }
 }
 

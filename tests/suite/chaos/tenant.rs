@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::json;
-use testing::{Claims, PodVolume};
+use testing::PodVolume;
 
 use super::World;
 
@@ -141,9 +141,7 @@ impl Healthy {
     }
 
     fn pod(&self, name: &str) -> PodVolume {
-        let claims = Claims::of(self.told.namespace, "web").pod(name);
-        let pod = PodVolume::new(name, "app").token("vault", self.world.issuer.mint(&claims));
-        PodVolume { namespace: self.told.namespace.to_owned(), service_account: "web".to_owned(), ..pod }
+        self.world.issuer.pod(self.told.namespace, "web", name, "app")
     }
 
     async fn rotate(&mut self) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use testing::{Claims, Issuer, OpenBao, PodVolume, Postgres, RunningNode};
+use testing::{Issuer, OpenBao, PodVolume, Postgres, RunningNode};
 
 /// The program under test.
 pub(super) const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
@@ -96,10 +96,7 @@ impl Shop {
 
     /// The same of another service account.
     pub(super) fn pod_of(&self, service_account: &str, name: &str, class: &str) -> PodVolume {
-        let token = self.issuer.mint(&Claims::of("shop", service_account).pod(name));
-        let mut pod = PodVolume::new(name, class).token("vault", token);
-        service_account.clone_into(&mut pod.service_account);
-        pod
+        self.issuer.pod("shop", service_account, name, class)
     }
 
     /// A class that reads `objects` from here as role `shop`, each second.
