@@ -52,7 +52,7 @@ impl Claims {
         }
     }
 
-    /// The same, bound to a pod, whose uid is the one of [`PodVolume`](crate::PodVolume).
+    /// The same, bound to a pod, whose uid is the one of [`PodVolume`].
     #[must_use]
     pub fn pod(mut self, name: &str) -> Self {
         self.pod = Some((name.to_owned(), format!("uid-{name}")));
