@@ -13,7 +13,7 @@ use super::world::{SHARED, World};
 const SOON: Duration = Duration::from_secs(60);
 const SYNC: &[&str] = &["--sync-secrets"];
 const MANAGED: &str = "secrets-store.csi.k8s.io/managed";
-const BUNDLE: &str = include_str!("../../../tls-pair/tests/files/bundle.pem");
+const BUNDLE: &str = include_str!("../../../crates/tls-pair/tests/files/bundle.pem");
 
 impl World {
     /// A node that makes Secrets, in a namespace where pods may be.

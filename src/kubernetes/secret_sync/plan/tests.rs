@@ -1,8 +1,8 @@
 use super::*;
 
-const RSA: &[u8] = include_bytes!("../../../../tls-pair/tests/files/bundle.pem");
-const PFX: &[u8] = include_bytes!("../../../../tls-pair/tests/files/ec-password.pfx");
-const EC: &str = include_str!("../../../../tls-pair/tests/files/ec.crt");
+const RSA: &[u8] = include_bytes!("../../../../crates/tls-pair/tests/files/bundle.pem");
+const PFX: &[u8] = include_bytes!("../../../../crates/tls-pair/tests/files/ec-password.pfx");
+const EC: &str = include_str!("../../../../crates/tls-pair/tests/files/ec.crt");
 
 fn class(secret_objects: &str) -> Class {
     let text = format!(
