@@ -8,11 +8,12 @@ mod folding;
 mod notice;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use kube::runtime::events::{Event, Reporter};
-use provider::Moment as _;
+use provider::{Moment as _, Share, Shares};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -29,7 +30,7 @@ pub use notice::{Notice, Reason};
 
 /// Who tells, as `kubectl describe` shows it.
 const COMPONENT: &str = "secretfs";
-/// Events that wait to be sent.
+/// Events that wait to be sent. Namespaces share them out.
 const WAITING: usize = 512;
 /// Events of other parts that wait to be looked at.
 const INBOX: usize = 64;
@@ -58,13 +59,17 @@ pub struct Events {
     folding: Folding,
     happenings: broadcast::Receiver<Happening>,
     inbox: mpsc::Receiver<Notice>,
-    waiting: VecDeque<(Instant, Notice)>,
+    waiting: VecDeque<Waiting>,
+    room: Arc<Shares>,
     allowance: Allowance,
     backoff: Backoff,
     /// When the next may be sent.
     next: Instant,
     metrics: Metrics,
 }
+
+/// An Event that waits to be sent, since when, and the room that it takes of its namespace's.
+type Waiting = (Instant, Notice, Share);
 
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,6 +92,7 @@ impl Events {
             happenings,
             inbox,
             waiting: VecDeque::new(),
+            room: Shares::new(WAITING),
             allowance: Allowance::default(),
             backoff: Backoff::default(),
             next: Instant::now(),
@@ -126,10 +132,10 @@ impl Events {
 
     fn accept(&mut self, notice: Notice) {
         let now = Instant::now();
-        if self.waiting.len() < WAITING && self.allowance.take(&notice.pod.uid, now) {
-            self.waiting.push_back((now, notice));
-        } else {
-            self.metrics.event(Telling::Dropped);
+        let room = self.room.take([&Arc::from(&*notice.namespace)]);
+        match room.filter(|_| self.allowance.take(&notice.pod.uid, now)) {
+            Some(room) => self.waiting.push_back((now, notice, room)),
+            None => self.metrics.event(Telling::Dropped),
         }
     }
 
@@ -141,7 +147,7 @@ impl Events {
 
     /// Sends the oldest that is still worth telling. One that fails stays the oldest.
     async fn send_next(&mut self) {
-        let Some((since, notice)) = self.waiting.front() else { return };
+        let Some((since, notice, _)) = self.waiting.front() else { return };
         if since.elapsed() > WORTH {
             self.waiting.pop_front();
             return self.metrics.event(Telling::Dropped);
@@ -155,7 +161,7 @@ impl Events {
                 self.failed(&crate::kubernetes::told(&error, "create and patch events"));
                 if is_final(&error) {
                     // What was to be counted as a repetition may be gone.
-                    if let Some((_, notice)) = self.waiting.pop_front() {
+                    if let Some((_, notice, _)) = self.waiting.pop_front() {
                         self.folding.forget(&notice);
                     }
                 }

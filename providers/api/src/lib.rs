@@ -21,6 +21,7 @@ mod object;
 mod path;
 mod restarts;
 mod secret;
+mod shares;
 mod site;
 mod span;
 
@@ -31,6 +32,7 @@ pub use object::{LeaseId, Object, ObjectRef, Origin, Ownership, Reading, Request
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
 pub use restarts::{Pauses, Restarts};
 pub use secret::SecretBytes;
+pub use shares::{Share, Shares};
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};
 

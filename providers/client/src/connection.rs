@@ -12,7 +12,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::breakdown::{Called, NameNotFound};
-use crate::lookup::{Lookups, NotFound};
+use crate::lookup::{Lookups, NotFound, Tenants};
 use crate::material::Material;
 use crate::names::Names;
 use crate::patience::Patience;
@@ -78,6 +78,7 @@ pub struct Connection {
     names: Names,
     max_body: usize,
     patience: Patience,
+    tenants: Arc<Tenants>,
 }
 
 /// What came back.
@@ -127,9 +128,16 @@ impl Connection {
         settings: &Settings,
         lookups: &Arc<Lookups>,
     ) -> Result<Self> {
-        let (http, base) = client(endpoint, material, settings, lookups)?;
+        let tenants = Arc::<Tenants>::default();
+        let resolver = Resolver { alias: None, lookups: Arc::clone(lookups), tenants: Arc::clone(&tenants) };
+        let (http, base) = client(endpoint, material, settings, resolver)?;
         let Settings { names, max_body, patience, .. } = *settings;
-        Ok(Self { http, base, server: endpoint.name.to_owned(), names, max_body, patience })
+        Ok(Self { http, base, server: endpoint.name.to_owned(), names, max_body, patience, tenants })
+    }
+
+    /// `tenant` uses this way too, a namespace say: for whom its name is looked up.
+    pub fn used_by(&self, tenant: &str) {
+        self.tenants.add(tenant);
     }
 
     /// The address with `path` below it, whose components are encoded here.
@@ -249,7 +257,7 @@ fn client(
     endpoint: Endpoint<'_>,
     material: &Material,
     settings: &Settings,
-    lookups: &Arc<Lookups>,
+    mut resolver: Resolver,
 ) -> Result<(Client, Url)> {
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls::config(material, endpoint.tls.skip_verify, settings)?)
@@ -271,7 +279,8 @@ fn client(
     let parsed = Url::parse(address).ok().filter(|url| !url.cannot_be_a_base());
     let mut base = parsed.ok_or_else(|| no_url(endpoint.name))?;
     builder = through_proxy(builder, settings.proxy.as_ref())?;
-    builder = builder.dns_resolver(Arc::new(rename(&mut base, endpoint.tls, settings, lookups)?));
+    resolver.alias = rename(&mut base, endpoint.tls, settings)?;
+    builder = builder.dns_resolver(Arc::new(resolver));
     let http = builder.build().map_err(|error| {
         Error::new(ErrorKind::Invalid, format!("{}: {}", endpoint.name, error.without_url()))
     });
@@ -286,26 +295,27 @@ fn through_proxy(builder: ClientBuilder, proxy: Option<&Proxy>) -> Result<Client
     Ok(builder.proxy(proxy.no_proxy(without)))
 }
 
-/// Has `base` name the host as its certificate does. The resolver finds the addresses of the real one.
-fn rename(base: &mut Url, tls: &Tls, settings: &Settings, lookups: &Arc<Lookups>) -> Result<Resolver> {
-    let lookups = Arc::clone(lookups);
-    let Some(name) = &tls.server_name else { return Ok(Resolver { alias: None, lookups }) };
+/// Has `base` name the host as its certificate does, and tells which host that name stands for.
+fn rename(base: &mut Url, tls: &Tls, settings: &Settings) -> Result<Option<(String, String)>> {
+    let Some(name) = &tls.server_name else { return Ok(None) };
     let setting = settings.names.server_name.unwrap_or("the server's name");
     let unfit = || Error::new(ErrorKind::Invalid, format!("{setting} is no DNS name"));
     let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     match Host::parse(name) {
         Ok(Host::Domain(name)) => {
             base.set_host(Some(&name)).map_err(|_| unfit())?;
-            Ok(Resolver { alias: Some((name, host)), lookups })
+            Ok(Some((name, host)))
         }
         _ => Err(unfit()),
     }
 }
 
-/// Finds addresses by the system's means; one name stands for another host.
+/// Finds addresses by the system's means.
 struct Resolver {
+    /// A name, and the host that it stands for.
     alias: Option<(String, String)>,
     lookups: Arc<Lookups>,
+    tenants: Arc<Tenants>,
 }
 
 impl Resolve for Resolver {
@@ -314,9 +324,9 @@ impl Resolve for Resolver {
             Some((alias, host)) if alias == name.as_str() => host.clone(),
             _ => name.as_str().to_owned(),
         };
-        let lookups = Arc::clone(&self.lookups);
+        let (lookups, tenants) = (Arc::clone(&self.lookups), Arc::clone(&self.tenants));
         Box::pin(async move {
-            let found = lookups.addresses(&host).await.map_err(|error| match error {
+            let found = lookups.addresses(&host, &tenants).await.map_err(|error| match error {
                 NotFound::Name => Box::<dyn std::error::Error + Send + Sync>::from(NameNotFound),
                 NotFound::Busy => "too many names are being looked up".into(),
             })?;

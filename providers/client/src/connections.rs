@@ -35,14 +35,15 @@ impl<K> fmt::Debug for Connections<K> {
 }
 
 impl<K: PartialEq> Connections<K> {
-    /// The way to `server`, which is at `endpoint`. What classes name of certificates is below `tls_dir`. With a client
-    /// certificate of the workload's `own` it is the caller's alone.
+    /// The way of `tenant` to `server`, which is at `endpoint`. What classes name of certificates is below `tls_dir`.
+    /// With a client certificate of the workload's `own` it is the caller's alone.
     ///
     /// # Errors
     ///
     /// `Invalid` if the certificates cannot be read or used, and as [`Connection::new`].
     pub async fn to(
         &self,
+        tenant: &str,
         server: K,
         endpoint: Endpoint<'_>,
         own: Option<ClientPair>,
@@ -50,15 +51,27 @@ impl<K: PartialEq> Connections<K> {
         settings: &Settings,
     ) -> Result<Arc<Connection>> {
         let mut material = material(endpoint.tls, tls_dir).await?;
-        if own.is_some() {
+        let is_own = own.is_some();
+        if is_own {
             material.client = own;
-            return Connection::new(endpoint, &material, settings, &self.lookups).map(Arc::new);
         }
+        let connect = || Connection::new(endpoint, &material, settings, &self.lookups).map(Arc::new);
+        let connection = if is_own { connect()? } else { self.shared(server, &material, connect)? };
+        connection.used_by(tenant);
+        Ok(connection)
+    }
+
+    fn shared(
+        &self,
+        server: K,
+        material: &Material,
+        connect: impl FnOnce() -> Result<Arc<Connection>>,
+    ) -> Result<Arc<Connection>> {
         let key = Key(server, material.fingerprint());
         if let Some(known) = self.get(&key) {
             return Ok(known);
         }
-        let connection = Arc::new(Connection::new(endpoint, &material, settings, &self.lookups)?);
+        let connection = connect()?;
         self.keep(key, Arc::clone(&connection));
         Ok(connection)
     }
@@ -111,7 +124,7 @@ mod tests {
         let to = async |n: usize| {
             let address = format!("https://s{n}");
             let endpoint = Endpoint { name: &address, address: &address, tls: &tls };
-            connections.to(n, endpoint, None, None, &settings).await.unwrap()
+            connections.to("shop", n, endpoint, None, None, &settings).await.unwrap()
         };
         let used = to(0).await;
 

@@ -2,13 +2,15 @@
 //!
 //! The system's resolver blocks, and a name server that never answers blocks it for long after whoever asked has
 //! gone. So lookups have threads of their own, one for each name however many ask: those that hang hold up
-//! neither system calls of others nor names that can be found.
+//! neither system calls of others nor names that can be found. Nor can one tenant take all of them with names that
+//! hang: each thread is somebody's, and who has some gets one more only while more than that are free.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use provider::Shares;
 use tokio::sync::watch;
 
 /// Most names that are looked up at one time.
@@ -16,12 +18,49 @@ const MOST: usize = 256;
 /// Bytes of a lookup's stack.
 const STACK: usize = 512 << 10;
 
+/// Most tenants of one server that are remembered, those of late.
+const MOST_TENANTS: usize = 1024;
+
 /// Lookups under way, for every server of one kind of store.
-#[derive(Debug, Default)]
-pub struct Lookups(Mutex<HashMap<String, watch::Receiver<Option<Found>>>>);
+#[derive(Debug)]
+pub struct Lookups {
+    names: Mutex<HashMap<String, Awaited>>,
+    threads: Arc<Shares>,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { names: Mutex::default(), threads: Shares::new(MOST) }
+    }
+}
+
+/// What a lookup finds, once it has ended.
+type Awaited = watch::Receiver<Option<Found>>;
 
 /// Addresses; none if the name has none.
 type Found = Vec<SocketAddr>;
+
+/// Which tenants use one server. Its name is looked up for the one of them that has the fewest lookups under way, so
+/// nobody takes a server from others by using it too.
+#[derive(Debug, Default)]
+pub(crate) struct Tenants(Mutex<VecDeque<Arc<str>>>);
+
+impl Tenants {
+    /// `tenant` uses the server.
+    pub(crate) fn add(&self, tenant: &str) {
+        let mut tenants = self.lock();
+        let known = tenants.iter().position(|known| **known == *tenant);
+        let tenant = known.and_then(|at| tenants.remove(at)).unwrap_or_else(|| tenant.into());
+        if tenants.len() >= MOST_TENANTS {
+            tenants.pop_front();
+        }
+        tenants.push_back(tenant);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Why there are no addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +72,20 @@ pub(crate) enum NotFound {
 }
 
 impl Lookups {
-    /// The addresses of `host`, with port 0.
+    /// The addresses of `host`, which `tenants` use, with port 0.
     ///
     /// # Errors
     ///
     /// There are none, or it cannot be looked up now.
-    pub(crate) async fn addresses(self: &Arc<Self>, host: &str) -> Result<Found, NotFound> {
+    pub(crate) async fn addresses(
+        self: &Arc<Self>,
+        host: &str,
+        tenants: &Tenants,
+    ) -> Result<Found, NotFound> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
-        let mut found = self.look_up(host, resolve).ok_or(NotFound::Busy)?;
+        let mut found = self.look_up(host, tenants, resolve).ok_or(NotFound::Busy)?;
         let found = found.wait_for(Option::is_some).await.map_err(|_| NotFound::Name)?;
         found.clone().filter(|found| !found.is_empty()).ok_or(NotFound::Name)
     }
@@ -51,21 +94,21 @@ impl Lookups {
     fn look_up(
         self: &Arc<Self>,
         host: &str,
+        tenants: &Tenants,
         resolve: fn(&str) -> Vec<SocketAddr>,
-    ) -> Option<watch::Receiver<Option<Found>>> {
+    ) -> Option<Awaited> {
         let mut names = self.lock();
         if let Some(found) = names.get(host) {
             return Some(found.clone());
         }
-        if names.len() >= MOST {
-            return None;
-        }
+        let share = self.threads.take(&*tenants.lock())?;
         let (tell, found) = watch::channel(None);
         let (lookups, name) = (Arc::clone(self), host.to_owned());
         let thread = thread::Builder::new().name("lookup".to_owned()).stack_size(STACK);
         let started = thread.spawn(move || {
             let addresses = resolve(&name);
             lookups.lock().remove(&name);
+            drop(share);
             tell.send_replace(Some(addresses));
         });
         // It ends with the resolver's own patience, and tells itself.
@@ -74,8 +117,8 @@ impl Lookups {
         Some(found)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<Option<Found>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Awaited>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,30 +133,68 @@ mod tests {
 
     use super::*;
 
+    fn tenants(names: &[&str]) -> Tenants {
+        let tenants = Tenants::default();
+        names.iter().for_each(|name| tenants.add(name));
+        tenants
+    }
+
     #[tokio::test]
     async fn an_address_is_its_own_answer_and_a_name_without_one_is_told() {
         let lookups = Arc::<Lookups>::default();
-        let found = lookups.addresses("127.0.0.1").await.unwrap();
+        let nobody = Tenants::default();
+        let found = lookups.addresses("127.0.0.1", &nobody).await.unwrap();
         assert_eq!(found, ["127.0.0.1:0".parse().unwrap()]);
-        assert!(!lookups.addresses("localhost").await.unwrap().is_empty());
-        assert_eq!(lookups.addresses("no-such-name.invalid").await, Err(NotFound::Name));
+        assert!(!lookups.addresses("localhost", &nobody).await.unwrap().is_empty());
+        assert_eq!(lookups.addresses("no-such-name.invalid", &nobody).await, Err(NotFound::Name));
         assert!(lookups.lock().is_empty());
     }
 
-    #[test]
-    fn a_name_that_hangs_has_one_thread_however_many_ask_and_too_many_names_are_refused() {
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
-        fn hang(_: &str) -> Vec<SocketAddr> {
-            ASKED.fetch_add(1, Ordering::SeqCst);
-            thread::sleep(Duration::from_secs(3600));
-            Vec::new()
-        }
-        let lookups = Arc::<Lookups>::default();
+    fn hang(_: &str) -> Vec<SocketAddr> {
+        thread::sleep(Duration::from_secs(3600));
+        Vec::new()
+    }
 
-        assert!((0..100).all(|_| lookups.look_up("hangs", hang).is_some()));
-        assert_eq!(lookups.lock().len(), 1);
-        assert!((1..MOST).all(|n| lookups.look_up(&format!("hangs-{n}"), hang).is_some()));
-        assert!(lookups.look_up("one more", hang).is_none());
-        assert!(ASKED.load(Ordering::SeqCst) <= MOST);
+    #[test]
+    fn a_name_that_hangs_has_one_thread_however_many_ask() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        fn count(host: &str) -> Vec<SocketAddr> {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+            hang(host)
+        }
+        let (lookups, shop) = (Arc::<Lookups>::default(), tenants(&["shop"]));
+
+        assert!((0..100).all(|_| lookups.look_up("hangs", &shop, count).is_some()));
+
+        while ASKED.load(Ordering::SeqCst) == 0 {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!((lookups.lock().len(), ASKED.load(Ordering::SeqCst)), (1, 1));
+    }
+
+    #[test]
+    fn a_tenant_whose_names_hang_leaves_room_for_every_other() {
+        let (lookups, hostile) = (Arc::<Lookups>::default(), tenants(&["hostile"]));
+        let looks_up = |name: &str, of: &Tenants| lookups.look_up(name, of, hang).is_some();
+
+        let taken = (0..=MOST).take_while(|n| looks_up(&format!("hangs-{n}"), &hostile)).count();
+
+        assert_eq!(taken, MOST / 2);
+        assert!(looks_up("vault", &tenants(&["shop"])));
+        assert!(
+            looks_up("shared", &tenants(&["hostile", "shop", "hostile"])),
+            "by using it too nobody takes it away"
+        );
+        assert!(!looks_up("one more", &hostile));
+    }
+
+    #[test]
+    fn tenants_of_late_are_remembered_each_once() {
+        let known = tenants(&["a", "b", "a"]);
+        assert_eq!(known.lock().iter().map(|tenant| &**tenant).collect::<Vec<_>>(), ["b", "a"]);
+
+        (0..MOST_TENANTS).for_each(|n| known.add(&n.to_string()));
+        let known = known.lock();
+        assert_eq!((known.len(), &*known[0]), (MOST_TENANTS, "0"));
     }
 }

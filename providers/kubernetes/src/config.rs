@@ -14,7 +14,8 @@ pub struct KubernetesConfig {
     pub ca: Option<PathBuf>,
     /// Whether TLS before 1.3 is refused.
     pub tls13_only: bool,
-    /// Most Secrets that are watched at one time, each over a connection of its own; more are polled.
+    /// Most Secrets that are watched at one time, each over a connection of its own; more are polled. A namespace has
+    /// half of them at most.
     pub most_watches: usize,
     /// How long a connection may take.
     pub connect: Duration,
@@ -28,7 +29,7 @@ impl Default for KubernetesConfig {
             api_server: None,
             ca: None,
             tls13_only: false,
-            most_watches: 256,
+            most_watches: 512,
             connect: Duration::from_secs(5),
             total: Duration::from_secs(20),
         }

@@ -5,23 +5,20 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::future::select_all;
-use provider::Changes;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use provider::{Changes, Share};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A Secret that somebody shows. Its watch ends with it.
 #[derive(Debug)]
 pub(crate) struct Followed {
     pub(crate) facts: Arc<Facts>,
-    /// Absent where there are too many watches already.
-    _watch: Option<(AbortOnDropHandle<()>, OwnedSemaphorePermit)>,
+    /// Absent where its namespace has as many watches as it may.
+    _watch: Option<(AbortOnDropHandle<()>, Share)>,
 }
 
 impl Followed {
-    pub(crate) fn new(
-        facts: Arc<Facts>,
-        watch: Option<(AbortOnDropHandle<()>, OwnedSemaphorePermit)>,
-    ) -> Self {
+    pub(crate) fn new(facts: Arc<Facts>, watch: Option<(AbortOnDropHandle<()>, Share)>) -> Self {
         Self { facts, _watch: watch }
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use provider::{
     Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
-    Restarts, Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
+    Restarts, Result, Scope, SecretBytes, Session, Share, Shares, Source, Tenure, Workload,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Sender};
+use tokio::sync::watch::Sender;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::KubernetesConfig;
@@ -31,7 +31,7 @@ pub struct Kubernetes(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     server: Arc<ApiServer>,
-    watches: Arc<Semaphore>,
+    watches: Arc<Shares>,
     restarts: Arc<Restarts>,
     /// Those whom somebody reads as.
     accounts: Mutex<HashMap<Reader, Weak<Account>>>,
@@ -56,7 +56,7 @@ impl Kubernetes {
     /// `Invalid` if its address is no URL.
     pub fn new(config: &KubernetesConfig) -> Result<Self> {
         let server = Arc::new(ApiServer::new(config)?);
-        let watches = Arc::new(Semaphore::new(config.most_watches));
+        let watches = Shares::new(config.most_watches);
         let (restarts, accounts) = (Arc::default(), Mutex::default());
         Ok(Self(Arc::new(Shared { server, watches, restarts, accounts })))
     }
@@ -124,16 +124,12 @@ impl Account {
         followed
     }
 
-    fn watch(
-        &self,
-        secret: &str,
-        facts: Arc<Facts>,
-    ) -> Option<(AbortOnDropHandle<()>, OwnedSemaphorePermit)> {
-        let Ok(permit) = Arc::clone(&self.shared.watches).try_acquire_owned() else {
+    fn watch(&self, secret: &str, facts: Arc<Facts>) -> Option<(AbortOnDropHandle<()>, Share)> {
+        let Some(share) = self.shared.watches.take([&Arc::from(&*self.reader.namespace)]) else {
             tracing::warn!(
                 secret,
                 namespace = self.reader.namespace,
-                "too many Secrets are watched: changes are seen at the next refresh"
+                "the namespace has as many Secrets watched as it may: changes of this one are seen at the next refresh"
             );
             return None;
         };
@@ -141,7 +137,7 @@ impl Account {
         let watched =
             Watched { server, reader, secret: secret.to_owned(), token: self.token.subscribe(), facts };
         let task = watch::keep(watched, Arc::clone(&self.shared.restarts));
-        Some((AbortOnDropHandle::new(tokio::spawn(task)), permit))
+        Some((AbortOnDropHandle::new(tokio::spawn(task)), share))
     }
 }
 

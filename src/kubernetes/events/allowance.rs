@@ -20,14 +20,24 @@ impl Allowance {
     /// Takes one Event of the pod `uid`, if it has one left.
     pub(super) fn take(&mut self, uid: &str, now: Instant) -> bool {
         if self.0.len() >= PODS {
-            self.0.retain(|_, left| grown(*left, now) < BURST);
+            self.make_room(now);
         }
         let left = self.0.get(uid).map_or(BURST, |left| grown(*left, now));
-        if left < 1.0 || (self.0.len() >= PODS && !self.0.contains_key(uid)) {
+        if left < 1.0 {
             return false;
         }
         self.0.insert(uid.to_owned(), (left - 1.0, now));
         true
+    }
+
+    /// Forgets whoever has all his Events again, and else who had none for the longest time: a pod that is new has its
+    /// own, whoever made thousands of pods before it.
+    fn make_room(&mut self, now: Instant) {
+        self.0.retain(|_, left| grown(*left, now) < BURST);
+        if self.0.len() >= PODS {
+            let longest_ago = self.0.iter().min_by_key(|(_, (_, since))| *since).map(|(uid, _)| uid.clone());
+            longest_ago.and_then(|uid| self.0.remove(&uid));
+        }
     }
 
     /// The pod is gone.
@@ -56,5 +66,15 @@ mod tests {
         assert!(allowance.take("a", now + REFILL));
         allowance.forget("a");
         assert!(allowance.take("a", now + REFILL));
+    }
+
+    #[tokio::test]
+    async fn a_new_pod_has_its_events_after_thousands_of_others() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        (0..PODS).for_each(|pod| assert!(allowance.take(&pod.to_string(), now)));
+
+        assert!(allowance.take("new", now + Duration::from_secs(1)));
+        assert!(allowance.take("newer", now + Duration::from_secs(1)) && allowance.0.contains_key("new"));
+        assert_eq!(allowance.0.len(), PODS);
     }
 }

@@ -220,3 +220,19 @@ async fn a_pod_that_makes_noise_is_cut_short_and_others_may_tell_what_they_have(
     until("the other's", || told_of.counted("ok") == 26).await;
     told_of.stop().await;
 }
+
+#[tokio::test]
+async fn a_namespace_with_many_events_leaves_room_for_those_of_others() {
+    let (happenings, metrics) = (broadcast::Sender::new(1), Metrics::default());
+    let (mut events, _teller) = Events::new(willing().client(), "node-1", happenings.subscribe(), metrics);
+    let notice = |namespace: &str, uid: usize| {
+        let pod = Pod { name: format!("web-{uid}"), uid: format!("{namespace}-{uid}") };
+        Notice { namespace: namespace.to_owned(), pod, ..Notice::of(&happening(What::Published)).unwrap() }
+    };
+
+    (0..2 * WAITING).for_each(|uid| events.accept(notice("hostile", uid)));
+    assert_eq!(events.waiting.len(), WAITING / 2);
+    events.accept(notice("shop", 0));
+
+    assert_eq!(events.waiting.back().unwrap().1.namespace, "shop");
+}

@@ -235,6 +235,25 @@ async fn past_the_bound_secrets_are_polled() {
 }
 
 #[tokio::test]
+async fn a_namespace_with_many_secrets_leaves_watches_for_those_of_others() {
+    let mut scripted = Scripted::new(|seen| if is_watch(seen) { Answer::Hang } else { secret("1") });
+    scripted.config = KubernetesConfig { most_watches: 4, ..scripted.config.clone() };
+    let provider = Kubernetes::new(&scripted.config).unwrap();
+    let sources: Vec<_> = (0..9).map(|n| source(&provider, &format!("web-{n}"), "k")).collect();
+    let (greedy, other) = (
+        session(&*sources[0], &pod("shop", "till", "t")).await,
+        session(&*sources[0], &pod("bank", "till", "t")).await,
+    );
+
+    let _held: Vec<_> = sources.iter().map(|source| changes(&**source, &*greedy)).collect();
+    until("as many watches as one namespace may have", || scripted.watches().len() == 2).await;
+    let _other = changes(&*sources[0], &*other);
+
+    until("a watch of another namespace", || scripted.watches().len() == 3).await;
+    assert_eq!(scripted.watches().iter().filter(|seen| seen.target.contains("/namespaces/bank/")).count(), 1);
+}
+
+#[tokio::test]
 async fn a_stream_that_ends_goes_on_where_it_ended() {
     let scripted = Scripted::new(|seen| match is_watch(seen) {
         true if seen.target.contains("resourceVersion=") => Answer::Hang,

@@ -54,16 +54,23 @@ impl Servers {
         &self.config
     }
 
-    /// The way to `server`. With a client certificate of the workload's own it is the caller's alone.
+    /// The way of a Kubernetes namespace, `tenant`, to `server`. With a client certificate of the workload's own it is
+    /// the caller's alone.
     ///
     /// # Errors
     ///
     /// `Invalid` if the certificates cannot be read or used.
-    pub(crate) async fn to(&self, server: &Server, own: Option<ClientPair>) -> Result<Connection> {
+    pub(crate) async fn to(
+        &self,
+        tenant: &str,
+        server: &Server,
+        own: Option<ClientPair>,
+    ) -> Result<Connection> {
         let Server { address, namespace, tls } = server;
         let endpoint = Endpoint { name: address, address, tls };
         let tls_dir = self.config.tls_dir.as_deref();
-        let http = self.connections.to(server.clone(), endpoint, own, tls_dir, &self.settings).await?;
+        let http =
+            self.connections.to(tenant, server.clone(), endpoint, own, tls_dir, &self.settings).await?;
         let namespace = namespace.as_deref().map(HeaderValue::from_str).transpose();
         let unfit = |_| Error::new(ErrorKind::Invalid, "vaultNamespace is no header value");
         Ok(Connection { http, namespace: namespace.map_err(unfit)? })

@@ -88,7 +88,8 @@ impl Provider for Vault {
         let remains = Remains::read(remains)
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "what remains of a login is none of ours"))?;
         // Also on a way that is not allowed any more: the token has been there, and ends by this.
-        let connection = self.0.servers.to(&remains.server, remains.client()).await?;
+        // Nor is it known whose volume it was: names that hang here take room of one tenant, of nobody's name.
+        let connection = self.0.servers.to("", &remains.server, remains.client()).await?;
         session::revoke(&connection, remains.token(), "a volume that is gone").await
     }
 }
@@ -202,7 +203,8 @@ impl VaultSource {
     async fn new_session(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
         let Inner { servers, logins, mounts, .. } = &*self.provider;
         let client = applicant.client_pair()?;
-        let connection = servers.to(&self.plan.server, client.clone()).await?;
+        let tenant = &applicant.workload.identity.namespace;
+        let connection = servers.to(tenant, &self.plan.server, client.clone()).await?;
         let granted = applicant.log_in(&connection).await?;
         if self.plan.auth.method == Method::Kubernetes {
             let judged = granted.account.as_ref() == Some(&applicant.workload.identity);
