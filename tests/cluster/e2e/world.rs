@@ -265,7 +265,7 @@ impl World {
 
     /// What `secretfs doctor` says in the driver's own container, and whether all is well.
     pub(crate) fn doctor(&self) -> (bool, String) {
-        // As docs/install.md has it; this cluster's directories and driver have other names than most.
+        // As docs/cluster.md has it; this cluster's directories and driver have other names than most.
         let documented = "kubectl exec -n secretfs-system ds/secretfs-node -c node -- secretfs doctor";
         let mut words = documented.split(' ');
         let mut command = Command::new(words.next().unwrap());
