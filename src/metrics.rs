@@ -1,8 +1,8 @@
 //! Every metric: its name, its meaning, its unit and the closed sets of its labels.
 //!
-//! Names of pods, classes and objects are never labels: they have no bound, and
-//! they are nobody's business who may read metrics. They are fields of log lines.
-//! A store is named while it is left alone, so that who is called for it finds it: few at a time.
+//! Names of pods, classes and objects are never labels. Their number has no limit, and people who read metrics need not
+//! know them. They are fields of log lines. Only stores with an open breaker are named, a few at a time, so that people
+//! find them.
 
 mod api;
 mod breakers;
@@ -161,30 +161,26 @@ impl Metrics {
             "Calls to unpublish a volume, by their gRPC code",
             self.unpublishes.clone(),
         );
-        registry.register(
-            "refresh",
-            "Refreshes of mounted volumes, by what came of them",
-            self.refreshes.clone(),
-        );
+        registry.register("refresh", "Refreshes of mounted volumes, by outcome", self.refreshes.clone());
         registry.register(
             "withdrawn",
-            "Files that were taken back from mounted volumes, by the reason",
+            "Files that were withdrawn from mounted volumes, by reason",
             self.withdrawals.clone(),
         );
         registry.register(
             "volume_task_restarts",
-            "Tasks of volumes that ended by themselves, and were begun anew",
+            "Tasks of volumes that ended because of a fault, and were started again",
             self.task_restarts.clone(),
         );
         registry.register(
             "watch_restarts",
-            "Watches of stores that ended by themselves, and were begun anew",
+            "Watches of stores that ended because of a fault, and were started again",
             self.watch_restarts.clone(),
         );
         registry.register("volumes", "Volumes that are mounted", self.volumes.clone());
         registry.register_with_unit(
             "secret",
-            "Contents of every mounted volume together",
+            "Size of the contents of all mounted volumes",
             Unit::Bytes,
             self.secret_bytes.clone(),
         );
@@ -197,7 +193,7 @@ impl Metrics {
     }
 
     fn register_stores(&self, registry: &mut Registry) {
-        registry.register("store_calls", "Calls to stores, by what came of them", self.store_calls.clone());
+        registry.register("store_calls", "Calls to stores, by outcome", self.store_calls.clone());
         registry.register_with_unit(
             "store_call",
             "Time that a store took to answer",
@@ -213,12 +209,12 @@ impl Metrics {
         self.breakers.register(registry);
         registry.register(
             "lease_ends",
-            "Attempts to end the login and leases of an unpublished volume, by what came of them",
+            "Attempts to end the login and leases of an unpublished volume, by outcome",
             self.lease_ends.clone(),
         );
         registry.register(
             "insecure_stores",
-            "Times that a volume took up a class whose store is reached over HTTP or is not verified, by whether that is allowed",
+            "Times that a volume used a class whose store is reached over HTTP or is not verified, by whether that is allowed",
             self.insecure_stores.clone(),
         );
     }
@@ -226,12 +222,12 @@ impl Metrics {
     fn register_process(&self, registry: &mut Registry) {
         registry.register(
             "tasks",
-            "Tasks of this process: what does not go down again with its volumes leaks",
+            "Tasks of this process; if they do not go down with the volumes, there is a leak",
             self.tasks.clone(),
         );
         registry.register(
             "registration_state",
-            "Whether kubelet has taken this driver's registration (1) or not (0)",
+            "Whether kubelet has accepted the registration of this driver (1) or not (0)",
             self.registered.clone(),
         );
         registry.register(
@@ -285,12 +281,12 @@ impl Metrics {
         self.refreshes.get_or_create(&labels).inc();
     }
 
-    /// The task of a volume ended by itself, and was begun anew.
+    /// The task of a volume ended because of a fault, and was started again.
     pub fn task_restarted(&self) {
         self.task_restarts.inc();
     }
 
-    /// So many watches of a store ended by themselves so far, and were begun anew.
+    /// How many watches of a store ended because of a fault so far, and were started again.
     pub fn set_watch_restarts(&self, provider: Provider, restarts: u64) {
         let label = ByProvider { provider: provider.label() };
         self.watch_restarts.get_or_create(&label).inner().store(restarts, Ordering::Relaxed);
@@ -360,7 +356,7 @@ impl Metrics {
         self.breakers.set(closed, open);
     }
 
-    /// `files` were taken back from a mounted volume.
+    /// `files` were withdrawn from a mounted volume.
     pub fn withdrawn(&self, reason: Withdrawal, files: usize) {
         let files = u64::try_from(files).unwrap_or(u64::MAX);
         self.withdrawals.get_or_create(&ByReason { reason: reason.label() }).inc_by(files);

@@ -8,10 +8,10 @@ use prometheus_client::registry::Registry;
 
 use super::{ByState, gauge};
 
-/// What became of something that was to be told to the API server.
+/// What happened to a message for the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Telling {
-    /// It took it.
+    /// The API server accepted it.
     Told,
     /// It did not; that is tried again or given up, as the thing deserves.
     Failed,
@@ -29,7 +29,7 @@ impl Telling {
     }
 }
 
-/// What became of a Kubernetes Secret that a class wants of mounted files.
+/// What happened to a Kubernetes Secret that a class wants from mounted files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Syncing {
     /// It is as wanted.
@@ -78,7 +78,7 @@ impl Api {
         );
         registry.register(
             "class_watch_up",
-            "Whether the API server tells of SecretProviderClasses (1) or those known are used as they were (0)",
+            "Whether the API server reports changes of SecretProviderClasses (1), or known ones are used unchanged (0)",
             self.watch_up.clone(),
         );
         registry.register(
@@ -88,13 +88,13 @@ impl Api {
         );
         registry.register(
             "pod_status",
-            "Writes of SecretProviderClassPodStatuses, by what came of them",
+            "Writes of SecretProviderClassPodStatuses, by outcome",
             self.pod_statuses.clone(),
         );
-        registry.register("events", "Events on pods, by what came of them", self.events.clone());
+        registry.register("events", "Events on pods, by outcome", self.events.clone());
         registry.register(
             "secret_sync",
-            "Looks at Kubernetes Secrets made of mounted files, by what came of them",
+            "Checks of Kubernetes Secrets made from mounted files, by outcome",
             self.secrets.clone(),
         );
     }

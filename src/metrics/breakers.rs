@@ -31,7 +31,7 @@ impl Breakers {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "breaker_state",
-            "Stores by the state of their circuit breaker; open ones by name, with the one namespace that reads from them",
+            "Stores by the state of their circuit breaker; open ones by name, with their namespace if only one reads from them",
             self.family.clone(),
         );
     }

@@ -14,9 +14,9 @@ pub enum Provider {
     Secretfs,
     /// Native Secrets.
     Kubernetes,
-    /// One that many clusters have, from outside.
+    /// An external provider that many clusters use.
     Known(&'static str),
-    /// Any other.
+    /// Any other external provider, so that labels stay few.
     Other,
 }
 
@@ -103,7 +103,7 @@ impl Refresh {
     }
 }
 
-/// Why files were taken back.
+/// Why files were withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Withdrawal {
     /// The store took the object back.

@@ -1,8 +1,8 @@
-//! The metrics of the Secrets Store CSI driver under its own names, so that its dashboards and alerts go on working.
+//! The metrics of the Secrets Store CSI driver under its own names, so that its dashboards and alerts still work.
 //!
-//! They say what they mean: `rotated` tells whether something changed, a refresh that found nothing new is not
-//! an error, and Secret syncs are counted. The `otel_scope_*` labels are left out: we are another library than the
-//! one they would name, and a query that does not ask for them finds the series without.
+//! They mean what their names say: `rotated` tells whether something changed, a refresh that found nothing new is not
+//! an error, and synced Secrets are counted. The `otel_scope_*` labels are missing, because they would name another
+//! library. A query that does not ask for them finds the series.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::{Provider, Refresh};
 
-/// Upstream's buckets.
+/// Bounds of upstream's histograms, in seconds.
 const BUCKETS: [f64; 11] = [0.1, 0.1349, 0.1821, 0.2456, 0.3314, 0.4472, 0.6034, 0.8142, 1.0986, 1.4823, 2.0];
 /// There is one kind of node.
 const OS: &str = "linux";
@@ -28,7 +28,7 @@ pub enum ErrorType {
     GrpcProviderError,
     /// The files could not be written.
     FileWriteError,
-    /// Everything else.
+    /// A request that breaks a rule, and everything else.
     FailedToMount,
 }
 
