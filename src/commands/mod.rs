@@ -6,6 +6,7 @@ mod credentials;
 pub mod doctor;
 pub mod healthz;
 mod kubectl;
+pub mod man;
 pub mod migrate;
 mod mistyped;
 pub mod mount;
@@ -39,7 +40,7 @@ const MOST_BLOCKING_THREADS: usize = 16;
 /// How long system calls that nobody waits for any more may take at the end.
 const LAST_CALLS: Duration = Duration::from_millis(500);
 
-/// Secrets as files: mounted, kept fresh, taken back.
+/// Secrets as files: mounted, kept fresh, and withdrawn when they are revoked.
 #[derive(Debug, clap::Parser)]
 #[command(version, propagate_version = true)]
 pub struct Cli {
@@ -68,6 +69,7 @@ enum Command {
     Refresh(refresh::RefreshArgs),
     Umount(umount::UmountArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Cli {
@@ -116,6 +118,7 @@ impl Cli {
             Command::Refresh(args) => on_one_thread(refresh::run(args)),
             Command::Umount(args) => on_one_thread(umount::run(args)),
             Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }

@@ -332,6 +332,21 @@ fn shells_get_completions_for_every_command() {
 }
 
 #[test]
+fn a_man_page_is_written_for_every_command_and_for_kubectls_plugin() {
+    let work = tempfile::tempdir().unwrap();
+    let directory = work.path().join("man1");
+
+    let told = secretfs(&["man", directory.to_str().unwrap()]);
+
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let page = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+    assert!(page("secretfs-mount.1").contains("\\-\\-on\\-change"), "{}", page("secretfs-mount.1"));
+    for name in ["secretfs.1", "secretfs-store-put.1", "secretfs-migrate-plan.1", "kubectl-secretfs.1"] {
+        assert!(page(name).contains(".SH SYNOPSIS"), "{name}");
+    }
+}
+
+#[test]
 fn what_a_mount_left_is_unmounted_and_its_directory_stays() {
     in_private_mounts(|| {
         let target = Target::new();

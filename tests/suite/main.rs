@@ -32,6 +32,7 @@ mod mounter_away;
 mod on_a_host;
 mod openbao;
 mod plain_host;
+mod release;
 mod retired;
 mod rollback;
 mod rotation;
