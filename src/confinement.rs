@@ -1,7 +1,7 @@
 //! What the mounter gives up once it runs: capabilities that no mount needs, and system calls that it never makes.
 //!
-//! Its caller is taken to be hostile: whoever finds a fault in how it is answered has no network, no programs, no
-//! other namespace and no other process to go on with.
+//! Its caller counts as hostile. An attacker who finds a fault in the mounter has no network, no programs, no other
+//! namespace and no other process to use.
 
 mod calls;
 

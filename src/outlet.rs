@@ -1,8 +1,8 @@
-//! Standard output and standard error for lines that nobody may wait for.
+//! Standard output and standard error, for lines that nothing may wait for.
 //!
-//! Whoever reads a pipe may stop to read it, and the kernel then holds up who writes into it. So what a process tells
-//! goes into a queue of bounded size, and a thread of its own writes it. What finds no room is dropped and counted; the
-//! stream itself says how many lines are missing, at the place where they are missing.
+//! If the reader of a pipe stops reading, the kernel blocks the writer. So lines go into a queue of bounded size, and a
+//! separate thread writes them. A line that finds no room is dropped and counted. The stream itself says how many lines
+//! are missing, at the place where they are missing.
 
 mod queue;
 
@@ -22,7 +22,7 @@ use self::queue::{Item, Queue};
 /// How long the end of a process waits until what it told is written.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The line, with its line end, that tells that so many lines are missing.
+/// The line, with its line end, that tells how many lines are missing.
 pub type Gap = fn(u64) -> Vec<u8>;
 
 /// A stream that nobody waits for; clones are the same stream.

@@ -1,5 +1,4 @@
-//! What a long-running command consists of beside its listeners: volumes, what they work
-//! with, and the tasks that go with them.
+//! The parts of a long-running command beside its listeners: volumes, what they need, and the tasks that serve them.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -48,8 +47,8 @@ const KEY_BYTES: usize = 32;
 /// Settings of every command that serves volumes.
 #[derive(Debug, clap::Args)]
 pub struct ProcessArgs {
-    /// Directory on a tmpfs for what survives a restart of this process but not a reboot: which
-    /// volumes there are, never a secret
+    /// Directory on a tmpfs for data that survives a restart of this process, but no reboot: which
+    /// volumes there are, and never a secret
     #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
     pub state_dir: PathBuf,
 
@@ -66,12 +65,12 @@ pub struct ProcessArgs {
     #[arg(long, env = "SECRETFS_MIN_REFRESH", default_value_t = 1, value_name = "SECONDS")]
     pub min_refresh: u64,
 
-    /// How old what was read for another pod of the same identity may be when a pod starts on it, as Go writes it:
-    /// 60s, 5m; 0s asks the store for each pod. Classes with `start: cached` start on older while the store is away
+    /// A pod may start on what another pod of the same identity read this recently, such as 60s or 5m. 0s asks the
+    /// store for each pod. With `start: cached` a pod may start on older values while the store is away
     #[arg(long, env = "SECRETFS_MAX_SHARED_AGE", default_value = "60s", value_name = "DURATION", value_parser = age)]
     pub max_shared_age: Duration,
 
-    /// Most bytes a volume may hold
+    /// Largest size of a volume in bytes
     #[arg(long, env = "SECRETFS_MAX_VOLUME_BYTES", default_value_t = mode::DEFAULT_MAX_BYTES, value_name = "BYTES")]
     pub max_volume_bytes: u64,
 
@@ -104,9 +103,9 @@ pub struct Conduct {
 /// Volumes, and the tasks that go with them.
 #[derive(Debug)]
 pub struct Process {
-    /// The volumes.
+    /// The volumes that this process serves.
     pub volumes: Arc<Volumes>,
-    /// What is counted.
+    /// Where everything in this process counts.
     pub metrics: Metrics,
     /// Beats while the process turns.
     pub pulse: Pulse,

@@ -1,8 +1,8 @@
 //! What stores said, shared by every volume that may know it.
 //!
 //! An entry is one (store, identity, request). It lives as long as a volume
-//! holds it, so a value is wiped with the last volume that uses it. How old a
-//! reading may be is the caller's word: nothing here expires.
+//! holds it, so a value is wiped with the last volume that uses it. The caller
+//! decides how old a reading may be: nothing here expires.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,11 +14,11 @@ use tokio::time::Instant;
 /// What one entry is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// [`provider::Source::store`].
+    /// The store, as [`provider::Source::store`] names it.
     pub store: Arc<str>,
-    /// [`provider::Session::identity`].
+    /// Who reads, as [`provider::Session::identity`] names them.
     pub identity: Arc<str>,
-    /// The store call.
+    /// What is asked of the store.
     pub request: Request,
 }
 
@@ -142,7 +142,7 @@ impl Entry {
         good.held.clone().filter(|_| !good.refused)
     }
 
-    /// Lets go of the reading: it was taken back.
+    /// Lets go of the reading, because the store revoked it.
     pub fn forget(&self) {
         self.lock().held = None;
     }

@@ -9,7 +9,7 @@ use provider::{FileMode, ObjectPath, Origin, SecretBytes};
 /// One file of a volume.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// What it holds.
+    /// The bytes of the file.
     pub contents: SecretBytes,
     /// Permission bits, where the class gives them; otherwise the volume's default.
     pub mode: Option<FileMode>,
@@ -22,7 +22,7 @@ pub struct File {
 /// One object of a class: where its store keeps it, and which files are to show it.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// `objectName`.
+    /// The object's `objectName` in its class.
     pub name: String,
     /// Where its store keeps it.
     pub origin: Origin,
@@ -35,7 +35,7 @@ pub struct Asked {
 /// What the files of a volume were made of: one object of its class. Names and versions, never a value.
 #[derive(Debug, Clone)]
 pub struct Made {
-    /// The object.
+    /// The object that was read.
     pub asked: Asked,
     /// The store's own name for the version, where it has one.
     pub version: Option<String>,
@@ -81,7 +81,7 @@ impl Snapshot {
         &self.made_of
     }
 
-    /// Number of files.
+    /// How many files there are.
     pub fn len(&self) -> usize {
         self.files.len()
     }

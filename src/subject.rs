@@ -1,4 +1,4 @@
-//! For whom something is asked: what may be judged and told of who asks. No secret is part of it.
+//! Who a volume is read for: the names that may be used in decisions and messages. It holds no secret.
 
 use provider::{Identity, Pod, Workload};
 
@@ -12,7 +12,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The namespace.
+    /// Namespace of the service account and of the pod.
     pub fn namespace(&self) -> &str {
         &self.identity.namespace
     }

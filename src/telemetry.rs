@@ -35,7 +35,7 @@ pub struct LogArgs {
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
@@ -84,7 +84,7 @@ pub fn count_lost(counter: Counter) {
 }
 
 /// What the log says where lines of it are missing.
-const MISSING: &str = "log lines are missing here, for nobody read the log or it could not be written";
+const MISSING: &str = "log lines are missing here: nobody read the log, or it could not be written";
 
 #[derive(Serialize)]
 struct GapLine {

@@ -1,11 +1,11 @@
-//! Tasks that gave nothing back.
+//! Tasks that ended without a result.
 
 use tokio::task::JoinError;
 
 /// Why a task gave nothing back. What a panic said is left out: it may hold what a function was called with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfinished {
-    /// It panicked.
+    /// The task panicked.
     #[error("a part of secretfs panicked, which is a fault of secretfs; its log tells at which line")]
     Panicked,
     /// It was stopped before its end.

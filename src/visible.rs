@@ -1,5 +1,5 @@
-//! Texts of strangers on their way to people: nothing in them may begin a line of its own, move a terminal's cursor or
-//! turn the direction of what follows.
+//! Makes texts of strangers safe to print: nothing in them may start a new line, move the cursor of a terminal, or change
+//! the direction of the text that follows.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::line::{read_line, write_line};
 use super::{Refreshed, Reply, Request, VolumeStatus, WaitingStatus, Which};
 
-/// How long a process may take to tell what it knows: it asks no store for that.
+/// How long a process may take to report its state, for which it asks no store.
 pub const TELLING: Duration = Duration::from_secs(2);
 /// How long a process may take to ask its stores: a little longer than it allows itself.
 const ASKING: Duration = Duration::from_secs(130);
@@ -22,7 +22,7 @@ pub enum Error {
     /// The socket cannot be found, opened, written or read.
     #[error("admin socket {}: {source}", path.display())]
     Io {
-        /// Which.
+        /// The admin socket.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
@@ -30,7 +30,7 @@ pub enum Error {
     /// A process listens there and does not answer: it was stopped, or its machine is very busy.
     #[error("admin socket {}: no answer within {} s", path.display(), waited.as_secs())]
     Silent {
-        /// Which.
+        /// The admin socket.
         path: PathBuf,
         /// Its process id, as the kernel vouches for it; none if it is in another pid namespace.
         process: Option<i32>,
@@ -40,9 +40,9 @@ pub enum Error {
     /// The process said no.
     #[error("admin socket {}: {reason}", path.display())]
     Refused {
-        /// Which.
+        /// The admin socket.
         path: PathBuf,
-        /// What it said.
+        /// Its reason, in its own words.
         reason: String,
     },
 }
@@ -89,18 +89,18 @@ pub async fn status(socket: &Path) -> Result<Vec<VolumeStatus>, Error> {
 ///
 /// # Errors
 ///
-/// Nobody answers there, or refuses, as a process of an earlier version does.
+/// No process answers there, or it refuses, as a process of an earlier version does.
 pub async fn waiting(socket: &Path) -> Result<Vec<WaitingStatus>, Error> {
     let waiting = |reply| if let Reply::Waiting(volume) = reply { Some(volume) } else { None };
     Ok(ask(socket, &Request::Waiting, TELLING).await?.into_iter().filter_map(waiting).collect())
 }
 
-/// Has the process behind `socket` refresh `which` of its volumes. Empty if it has none of them. It may take long
-/// for that, as long as it goes on answering others.
+/// Makes the process behind `socket` refresh `which` of its volumes. Empty if it has none of them. It may take long, as
+/// long as it still answers other callers.
 ///
 /// # Errors
 ///
-/// Nobody answers there, or refuses, or the process stops answering while it is waited for.
+/// No process answers there, it refuses, or it stops answering while we wait.
 pub async fn refresh(socket: &Path, which: Which) -> Result<Vec<Refreshed>, Error> {
     let refreshed = |reply| if let Reply::Refreshed(volume) = reply { Some(volume) } else { None };
     let request = Request::Refresh(which);
@@ -126,7 +126,7 @@ async fn silence(socket: &Path) -> Error {
 ///
 /// # Errors
 ///
-/// Nobody listens there.
+/// No process listens at the socket.
 pub async fn process(socket: &Path) -> Result<Option<i32>, Error> {
     let stream = UnixStream::connect(socket).await;
     stream.map(|stream| pid_of(&stream)).map_err(|source| Error::Io { path: socket.to_owned(), source })

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::peers::{Peers, Seat};
 use crate::metrics::Metrics;
 
-/// Connections that are served at a time; others are closed at once, for a scrape that waits is worth nothing.
+/// Connections that are served at a time; others are closed at once, because a scrape that waits is worth nothing.
 const MOST_CONNECTIONS: usize = 256;
 /// How long a request's header may take to arrive.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
@@ -96,11 +96,11 @@ impl fmt::Debug for Pulse {
 /// What the three paths tell.
 #[derive(Debug, Clone)]
 pub struct Health {
-    /// For `/metrics`.
+    /// What `/metrics` shows.
     pub metrics: Metrics,
-    /// For `/readyz`.
+    /// What `/readyz` reports.
     pub readiness: Readiness,
-    /// For `/livez`.
+    /// What `/livez` reports.
     pub pulse: Pulse,
 }
 
@@ -124,7 +124,7 @@ impl Health {
     }
 }
 
-/// Answers on `listener` until `shutdown`; what is being answered then is answered still.
+/// Answers on `listener` until `shutdown`, and finishes the answers that are in progress then.
 pub async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) {
     let router = router(health);
     let peers = Peers::default();

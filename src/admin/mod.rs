@@ -1,6 +1,5 @@
-//! What a running process tells and lets be done: to machines over HTTP, to probes and to its admin over sockets.
-//!
-//! Knows volumes by the [`Admin`] trait alone.
+//! What a running process reports, and what it can be asked to do: by machines over HTTP, by probes and the admin over
+//! sockets. The [`Admin`] trait is all that it knows of volumes.
 
 pub mod client;
 pub mod http;
@@ -27,7 +26,7 @@ pub trait Admin: Send + Sync {
     async fn waiting(&self) -> Vec<WaitingStatus>;
 
     /// Asks the stores again, now, for what `which` shows, and waits until the volumes show it.
-    /// Objects that reading makes new (certificates, leased logins) are made anew.
+    /// Objects that reading creates (certificates, leased logins) are created again.
     /// What the stores say is taken for an ordered answer: it is not confirmed by a second one.
     async fn refresh(&self, which: &Which) -> Vec<Refreshed>;
 }
@@ -42,9 +41,9 @@ pub enum Which {
     Volume(String),
     /// Those of one class.
     Class {
-        /// Its namespace.
+        /// Namespace of the class.
         namespace: String,
-        /// Its name.
+        /// Name of the class.
         name: String,
     },
 }
@@ -52,7 +51,7 @@ pub enum Which {
 /// What came of refreshing one volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refreshed {
-    /// The volume's id.
+    /// Id of the volume, as kubelet or `mount` gave it.
     pub volume: String,
     /// Where it is mounted.
     pub target: String,
@@ -70,7 +69,7 @@ pub enum Request {
     Status,
     /// Tell of every volume that is not mounted.
     Waiting,
-    /// Refresh these.
+    /// Ask the stores of these volumes now, and answer when they show the result.
     Refresh(Which),
 }
 
@@ -78,13 +77,13 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
-    /// A volume.
+    /// A volume that is mounted.
     Volume(Box<VolumeStatus>),
     /// A volume that is not mounted.
     Waiting(WaitingStatus),
     /// A volume that was refreshed.
     Refreshed(Refreshed),
-    /// That was all.
+    /// The answer is complete.
     End,
     /// The request was not understood, or took too long.
     Error(String),

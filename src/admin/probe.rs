@@ -1,5 +1,5 @@
-//! Probes on a socket of their own, which no pod and nobody on the network can reach: whoever fills the HTTP port, or
-//! keeps the admin socket busy, gets no driver restarted.
+//! Probes on a socket of their own, which no pod and nobody on the network can reach. So nobody can make kubelet restart
+//! the driver by filling the HTTP port or the admin socket.
 //!
 //! One line of JSON in, one out.
 
@@ -25,7 +25,7 @@ const MOST_CONVERSATIONS: usize = 16;
 /// How long a conversation may take, and how long an asker waits: less than kubelet waits for a probe.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// What is asked.
+/// Which of the two questions of a probe is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Question {
@@ -89,7 +89,7 @@ async fn answer(mut stream: UnixStream, health: Health) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Nobody answers there, or not within four seconds.
+/// No process answers there within four seconds.
 pub async fn ask(socket: &Path, question: Question) -> io::Result<Answer> {
     timeout(DEADLINE, exchange(socket, question)).await?
 }

@@ -18,17 +18,17 @@ use tokio_util::sync::CancellationToken;
 use super::line::{read_line, write_line};
 use super::{Admin, Reply, Request};
 
-/// Where sockets are unless told otherwise: one file for each process.
+/// Default directory of sockets: one file for each process.
 pub const DIRECTORY: &str = "/run/secretfs/admin";
 
 /// How the names of sockets of `secretfs mount` begin.
 pub const MOUNT: &str = "mount-";
 
-/// Connections that are talked to at a time, but for those whose refresh is waited for; others wait to be accepted.
+/// Connections that are served at a time, without those that wait for a refresh; others wait to be accepted.
 const MOST_CONNECTIONS: usize = 8;
 /// Refreshes that are waited for at a time; others are refused.
 const MOST_REFRESHES: usize = 32;
-/// How long a request, one line, may take to arrive: less than who asks waits, so that silent connections keep nobody out.
+/// How long a request (one line) may take to arrive. It is less than callers wait, so silent connections keep nobody out.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// How long an answer may take to make: longer than the deadlines of store calls.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
@@ -108,7 +108,7 @@ impl AdminSocket {
 #[derive(Debug, Clone)]
 struct Room {
     connections: Arc<Semaphore>,
-    /// Apart, so that who waits for stores keeps nobody from being told something at once.
+    /// Separate, so that a caller who waits for stores does not delay callers who get an answer at once.
     refreshes: Arc<Semaphore>,
 }
 

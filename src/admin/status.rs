@@ -5,27 +5,27 @@ use serde::{Deserialize, Serialize};
 /// How a volume is doing. Names, versions and times; no values.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VolumeStatus {
-    /// Its id.
+    /// Id of the volume, as kubelet or `mount` gave it.
     pub volume: String,
     /// Where it is mounted.
     pub target: PathBuf,
     /// Its class, as `namespace/name`.
     pub class: String,
-    /// Namespace of whom it is for.
+    /// Namespace of the pod, or the one that `mount` reads as.
     pub namespace: String,
-    /// Service account of whom it is for.
+    /// Service account of the pod, or the one that `mount` reads as.
     pub service_account: String,
     /// The pod it is for, where there is one.
     pub pod: Option<String>,
     /// Its provider, as the class names it, once the class is known.
     pub provider: Option<String>,
-    /// The store's address, or what else tells it from others, once the class is known.
+    /// The address of the store, or another name that is unique; known when the class is known.
     pub store: Option<String>,
-    /// As whom the store knows the reader, once there was a login.
+    /// The identity that the store sees, after a login.
     pub identity: Option<String>,
     /// Number of files shown.
     pub files: u64,
-    /// Bytes shown.
+    /// Bytes of all files that are shown.
     pub bytes: u64,
     /// Seconds since the store last confirmed all that is shown.
     pub confirmed_seconds_ago: Option<u64>,
@@ -48,13 +48,13 @@ pub struct VolumeStatus {
 /// A volume that was asked for and is not mounted: its pod waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingStatus {
-    /// Its id.
+    /// Id of the volume, as kubelet gave it.
     pub volume: String,
     /// Its class, as `namespace/name`.
     pub class: String,
-    /// Namespace of whom it is for.
+    /// Namespace of the pod.
     pub namespace: String,
-    /// Service account of whom it is for.
+    /// Service account of the pod.
     pub service_account: String,
     /// The pod it is for, where there is one.
     pub pod: Option<String>,
@@ -83,7 +83,7 @@ impl WaitingStatus {
 /// How one object of a volume is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectStatus {
-    /// `objectName`.
+    /// The object's `objectName` in its class.
     pub name: String,
     /// Its file; where its class wants none of its own, the path that it would have.
     pub path: String,
@@ -121,11 +121,11 @@ pub enum ObjectState {
     Stale,
     /// The store refuses it; the last good contents are shown.
     Denied,
-    /// The store took it back; the last contents are shown, for the class says so or it is not confirmed yet.
+    /// The store revoked it. The last contents are shown, because the class says so or because it is not confirmed yet.
     Revoked,
-    /// The store has none, and the class allows that.
+    /// The store does not have it, and the class allows that.
     Missing,
-    /// It was taken back from the volume.
+    /// It was withdrawn from the volume.
     Withdrawn,
 }
 

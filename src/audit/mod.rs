@@ -24,7 +24,7 @@ pub enum Operation {
     Publish,
     /// A mounted volume shows other versions.
     Rotate,
-    /// Files were taken back from a mounted volume.
+    /// Files were withdrawn from a mounted volume.
     Withdraw,
     /// A store refused a workload, or its pod may not have the volume.
     Deny,
@@ -42,7 +42,7 @@ pub enum Operation {
     Import,
     /// An item, or a version of it, was deleted.
     Delete,
-    /// A deletion was taken back.
+    /// A deleted item was restored.
     Undelete,
     /// The store's root key was replaced.
     RotateKey,
@@ -109,7 +109,7 @@ struct PodName {
 /// The process of an actor, as the kernel vouches for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Process {
-    /// Real user id.
+    /// Real user id of the process.
     pub uid: u32,
     /// Process id, as this process sees it.
     pub pid: u32,
@@ -166,10 +166,10 @@ impl From<&Pod> for PodName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Resource {
     provider: String,
-    /// The store's address.
+    /// Address of the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<String>,
-    /// The store's namespace.
+    /// Namespace in the store, where the store has namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
     /// Path or name of the secret in the store.

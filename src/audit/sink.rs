@@ -18,7 +18,7 @@ use crate::outlet::{self, Outlet};
 pub enum Destination {
     /// Appended to a file, which is made with mode 0600 and made again when it was renamed or removed.
     File(PathBuf),
-    /// Standard output, by way of a queue: nobody waits for who reads it.
+    /// Standard output, through a queue: nothing waits for its reader.
     Stdout,
 }
 
@@ -33,8 +33,8 @@ impl FromStr for Destination {
 
 /// Writes audit records. The default writes none.
 ///
-/// A record that cannot be written is counted and told in the log, and stops nothing:
-/// an audit disk that is full must not keep pods from starting.
+/// A record that cannot be written is counted and reported in the log. It stops nothing, because a full audit disk must
+/// not keep pods from starting.
 #[derive(Debug, Default)]
 pub struct Audit {
     sinks: Vec<Mutex<Sink>>,
@@ -53,7 +53,7 @@ impl Audit {
     ///
     /// # Errors
     ///
-    /// A file cannot be opened for appending. That is worth knowing at once, unlike a later failure.
+    /// A file cannot be opened for appending. The administrator should learn this at once, unlike a later failure.
     pub fn to(destinations: impl IntoIterator<Item = Destination>) -> io::Result<Self> {
         let sinks: io::Result<Vec<_>> = destinations.into_iter().map(Sink::open).collect();
         Ok(Self { sinks: sinks?.into_iter().map(Mutex::new).collect(), ..Self::default() })
@@ -98,7 +98,7 @@ impl Audit {
     fn append(&self, sink: &Mutex<Sink>, line: &[u8]) {
         match sink.lock().unwrap_or_else(PoisonError::into_inner).append(line) {
             Ok(Written::Taken) => {}
-            // The outlet counts for itself, for it knows what becomes of a line later.
+            // The outlet counts by itself, because it learns later whether a line was written.
             Ok(Written::Unread) => {
                 self.complain(&io::Error::other("standard output cannot be written, or nobody reads it"));
             }
@@ -139,7 +139,7 @@ enum Sink {
     Stdout(Outlet),
 }
 
-/// What became of a line.
+/// What happened to a line.
 enum Written {
     /// It is in the file, or in the queue of a stream that flows.
     Taken,
@@ -186,15 +186,15 @@ fn open(path: &Path) -> io::Result<File> {
         .map_err(|error| io::Error::new(error.kind(), format!("audit file {}: {error}", path.display())))
 }
 
-/// Whether whoever rotates logs has put `file` elsewhere.
+/// Whether a program that rotates logs has moved `file`.
 fn moved_away(path: &Path, file: &File) -> bool {
     let here = std::fs::metadata(path).ok().map(|here| (here.dev(), here.ino()));
     let held = file.metadata().ok().map(|held| (held.dev(), held.ino()));
     here != held
 }
 
-/// One `write` a line, so that lines of several processes do not mix. What a full disk cut
-/// short is closed with a line end first, so that it costs one line and not two.
+/// One `write` for each line, so that lines of several processes do not mix. If a full disk cut a line short, a line end
+/// comes first, so that one line is lost and not two.
 fn append(file: &mut File, torn: &mut bool, line: &[u8]) -> io::Result<()> {
     if *torn {
         file.write_all(b"\n")?;

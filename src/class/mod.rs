@@ -18,7 +18,7 @@ use crate::volume::ClassName;
 /// Why there is no class to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is none of that name.
+    /// No class has that name.
     #[error("SecretProviderClass {0} does not exist")]
     NotFound(ClassName),
     /// There is one, but it could never work as written. The text says what is wrong with it.
@@ -36,7 +36,7 @@ pub trait Classes: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// There is none, it could never work as written, or nobody knows yet.
+    /// There is no such class, it could never work as written, or it is not known yet.
     async fn get(&self, name: &ClassName) -> Result<Arc<Class>, Error>;
 
     /// Counts up whenever some class changed, came or went.

@@ -21,7 +21,7 @@ const MAX_FILES: usize = 10_000;
 pub(super) enum Source {
     /// Every `*.yaml`, `*.yml` and `*.json` in it.
     Directory(PathBuf),
-    /// This one.
+    /// One file, as `secretfs mount` takes it.
     File(PathBuf),
 }
 

@@ -108,7 +108,7 @@ impl WatchedClasses {
     }
 }
 
-/// Logs the problems that are new, and that there are none any more.
+/// Logs new problems, and logs when no problem is left.
 fn tell(before: &[Problem], now: &[Problem]) {
     let known: BTreeSet<_> = before.iter().collect();
     for problem in now.iter().filter(|problem| !known.contains(problem)) {

@@ -7,14 +7,14 @@ use super::Cli;
 use super::output::print;
 use crate::exit::Outcome;
 
-/// Print completions for a shell, to be sourced or put where it looks for them
+/// Print completions for a shell: source them, or save them where the shell looks for them
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
-    /// Which shell
+    /// Name of the shell
     shell: Shell,
 }
 
-/// Runs it.
+/// Runs `secretfs completions`.
 ///
 /// # Errors
 ///

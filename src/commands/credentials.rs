@@ -1,4 +1,5 @@
-//! Which credentials a provider takes: one that nobody would look at is a mistake, told before a store is asked.
+//! Which credentials a provider takes. A credential that no provider reads is a mistake, and is refused before a store is
+//! asked.
 
 use provider::Provider;
 
@@ -21,7 +22,7 @@ pub(super) fn check<'a>(keys: impl Iterator<Item = &'a str>, provider: &dyn Prov
     )))
 }
 
-/// The key that `typed` is but for case, dashes, dots and at most one letter.
+/// The key that `typed` is except for case, dashes, dots and at most one letter.
 fn nearest(typed: &str, known: &'static [&'static str]) -> Option<&'static str> {
     let typed = letters(typed);
     known.iter().copied().find(|known| is_near(&typed, &letters(known)))
@@ -31,7 +32,7 @@ fn letters(key: &str) -> Vec<char> {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether two words are the same but for one letter that is missing, needless or another.
+/// Whether two words are equal except for one letter that is missing, additional or different.
 fn is_near(one: &[char], other: &[char]) -> bool {
     let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     let same = short.iter().zip(long).take_while(|(a, b)| a == b).count();

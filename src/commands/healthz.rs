@@ -8,13 +8,13 @@ use super::output::print;
 use crate::admin::probe::{self, Question};
 use crate::exit::Outcome;
 
-/// Ask a running `secretfs node` whether it lives, or is ready: for exec probes
+/// Ask a running `secretfs node` whether it lives or is ready: for exec probes
 ///
-/// Exit code 0 means yes, 1 no; the reason is told. It asks over a socket in the node's state directory, which no pod
-/// can reach. `/livez` and `/readyz` of the HTTP address say the same.
+/// Exit code 0 means yes. 1 means no, and the reason is printed. It asks over a socket in the node's state directory,
+/// which no pod can reach. `/livez` and `/readyz` of the HTTP address say the same.
 #[derive(Debug, clap::Args)]
 pub struct HealthzArgs {
-    /// What is asked
+    /// The question: does it live, or is it ready?
     #[arg(default_value = "live")]
     question: Question,
 
@@ -28,7 +28,7 @@ pub struct HealthzArgs {
     socket: PathBuf,
 }
 
-/// Runs it.
+/// Runs `secretfs healthz`.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
-//! What is told of a command line that cannot be understood: what to type instead, and never what was typed.
+//! The message for a command line that cannot be understood. It says what to type instead, and never repeats what was typed.
 //!
-//! A value that was pasted into a command line by mistake is often a secret. It is in the shell's history then, which
-//! is bad enough: logs of units and of CI get no copy of it from here.
+//! A value that somebody pasted into a command line by mistake is often a secret. The history of the shell has it already.
+//! Logs of units and of CI must not get another copy.
 
 use std::error::Error as _;
 use std::process::ExitCode;

@@ -47,12 +47,12 @@ const MAX_CREDENTIAL: u64 = 1 << 20;
 
 /// Mount a class on this host and keep it fresh until SIGINT, SIGTERM or SIGHUP
 ///
-/// Reads a SecretProviderClass, as Kubernetes has it, from a file; fetches its objects, shows them as
-/// files below TARGET, follows every change of the secrets and of the class, and unmounts at the end.
-/// Files can be read by you alone (0400 in 0700), unless --user, --group or the class say otherwise.
+/// Reads a SecretProviderClass from a file, as Kubernetes has it. Fetches its objects and shows them as
+/// files below TARGET. Follows every change of the secrets and of the class. Unmounts at the end.
+/// Only you can read the files (0400 in 0700), unless --user, --group or the class say otherwise.
 ///
-/// What others mounted at TARGET stays: the command refuses. What a `secretfs mount` left that was
-/// killed is served on, whatever the store says.
+/// If something else is mounted at TARGET, the command refuses and leaves it as it is. If a
+/// `secretfs mount` was killed, this command serves again what that one mounted.
 ///
 ///   secretfs mount app.yaml /run/app/secrets
 ///   secretfs mount app.yaml /run/app/secrets --user app --wait 5m
@@ -65,31 +65,31 @@ pub struct MountArgs {
     #[arg(value_name = "CLASS.yaml")]
     file: PathBuf,
 
-    /// Directory to mount on; made if it is missing, and so are those above it
+    /// Directory to mount on; it is made if it is missing, with those above it
     target: PathBuf,
 
-    /// The class to mount, where the file has several
+    /// The class to mount, if the file has several
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     class: Option<String>,
 
-    /// Show the secrets as they are now, leave the mount and exit
+    /// Mount the secrets as they are now, and exit; nobody refreshes them
     #[arg(long)]
     once: bool,
 
-    /// With --once: mount objects that hang on a lease too, which nobody renews then
+    /// With --once: mount objects with a lease too, though nobody renews the lease
     #[arg(long, requires = "once")]
     leave_leases: bool,
 
-    /// Run this program, without a shell, whenever files changed; give it last
+    /// Run this program after each change of files, without a shell; must be the last option
     #[arg(long, value_name = "PROGRAM [ARG]…", num_args = 1.., allow_hyphen_values = true, conflicts_with = "once")]
     on_change: Vec<String>,
 
-    /// Service account to read as, where a store asks for one
+    /// Service account to read as, if the store needs one
     #[arg(long, default_value = "default", value_name = "NAME")]
     service_account: String,
 
-    /// A credential for the store, from a file that only its owner can read: `role-id`, `secret-id`,
-    /// `token`, `tls.crt`, `tls.key`
+    /// A credential for the store, from a file that only its owner can read. KEY is `role-id`, `secret-id`,
+    /// `token`, `tls.crt` or `tls.key`
     #[arg(long = "credential", value_name = "KEY=FILE", value_parser = key_and_file)]
     credentials: Vec<(String, PathBuf)>,
 
@@ -97,15 +97,15 @@ pub struct MountArgs {
     #[arg(long = "service-account-token", value_name = "AUDIENCE=FILE", value_parser = key_and_file)]
     tokens: Vec<(String, PathBuf)>,
 
-    /// User who owns the files and may read them, by name or number; you, if not given
+    /// User who owns the files and can read them, by name or number; by default you
     #[arg(long, value_name = "USER", value_parser = host::user_id)]
     user: Option<u32>,
 
-    /// Group that may read the files too, by name or number
+    /// Group that can read the files too, by name or number
     #[arg(long, value_name = "GROUP", value_parser = host::group_id)]
     group: Option<u32>,
 
-    /// If the store is away, try again for so long (90s, 5m), as at boot; without it the first
+    /// Wait this long for a store that is away (90s, 5m), for example at boot. Without it, the first
     /// failure ends the command
     #[arg(long, value_name = "DURATION", value_parser = wait_of, overrides_with = "wait")]
     wait: Option<Duration>,
@@ -128,7 +128,7 @@ fn wait_of(text: &str) -> Result<Duration, String> {
     if wait > LONGEST_WAIT { Err("that is longer than a week (168h)".to_owned()) } else { Ok(wait) }
 }
 
-/// Runs it.
+/// Runs `secretfs mount`.
 ///
 /// # Errors
 ///
@@ -225,7 +225,7 @@ async fn show(
         Err(_) if stop.is_cancelled() => return interrupted(args),
         Err(error @ volume::Error::Published { .. }) => {
             return Err(Failure::Failed(anyhow!(
-                "{error}; it stays so until `secretfs umount {}`",
+                "{error}; it stays until you run `secretfs umount {}`",
                 target.display()
             )));
         }
@@ -319,7 +319,7 @@ fn leave(args: &MountArgs, process: &Process, id: &VolumeId) -> Outcome {
     if !leases.is_empty() && !args.leave_leases {
         let names: Vec<_> = leases.iter().map(|(name, _)| name.as_str()).collect();
         return Err(Failure::Failed(anyhow!(
-            "{} hang on leases, which end when nobody renews them; run without --once, or add --leave-leases",
+            "the leases of {} end if nobody renews them; run without --once, or add --leave-leases",
             names.join(", ")
         )));
     }

@@ -42,15 +42,15 @@ const MOUNTER_CHECK: Duration = Duration::from_secs(5);
 
 /// Serve a kubelet: the CSI node plugin
 ///
-/// Listens on the CSI socket, registers with kubelet, mounts what pods ask for and keeps it fresh.
-/// Volumes of an earlier process are taken over; SIGTERM leaves every mount in place.
+/// Listens on the CSI socket, registers with kubelet, mounts the volumes of pods and keeps them fresh.
+/// Takes over the volumes of an earlier process. SIGTERM leaves every mount in place.
 #[derive(Debug, clap::Args)]
 pub struct NodeArgs {
     /// Name of the CSIDriver object
     #[arg(long, alias = "drivername", env = "DRIVER_NAME", default_value = DRIVER, value_name = "NAME")]
     driver_name: String,
 
-    /// Kubernetes' name of this node
+    /// Name of this node in Kubernetes
     #[arg(long, alias = "nodeid", env = "KUBE_NODE_NAME", value_name = "NAME")]
     node_name: String,
 
@@ -70,52 +70,52 @@ pub struct NodeArgs {
     #[arg(long, env = "KUBELET_REGISTRATION_DIR", value_name = "DIR")]
     registration_dir: Option<PathBuf>,
 
-    /// Leave the registration to somebody else
+    /// Do not register with kubelet: something else does
     #[arg(long)]
     no_registration: bool,
 
-    /// Directory of SecretProviderClass manifests, watched, for a node that has no API server
+    /// Read SecretProviderClasses from this directory, and watch it; for a node without an API server
     #[arg(long, env = "SECRETFS_CLASSES", value_name = "DIR")]
     classes: Option<PathBuf>,
 
-    /// Names the API server to ask for SecretProviderClasses; by default that of the cluster in which this
-    /// process is a pod
+    /// Kubeconfig of the API server that has the SecretProviderClasses; by default that of the cluster in
+    /// which this process is a pod
     #[arg(long, env = "SECRETFS_KUBECONFIG", value_name = "FILE", conflicts_with = "classes")]
     kubeconfig: Option<PathBuf>,
 
-    /// Make Kubernetes Secrets of mounted files, as secretObjects of classes say. Then values are kept by the
-    /// API server, and this process may write Secrets: see SECURITY.md
+    /// Make Kubernetes Secrets from mounted files, as the secretObjects of classes say. The API server then keeps
+    /// the values, and this process writes Secrets: see SECURITY.md
     #[arg(long, env = "SECRETFS_SYNC_SECRETS", conflicts_with = "classes")]
     sync_secrets: bool,
 
-    /// Make them in this namespace only; may be given several times
+    /// Make Secrets only in this namespace; may be given several times
     #[arg(long, value_name = "NAMESPACE", requires = "sync_secrets")]
     sync_secrets_namespace: Vec<String>,
 
-    /// Take taints with this key from this node once kubelet has registered the driver
+    /// Remove taints with this key from this node after kubelet has registered the driver
     #[arg(long, env = "SECRETFS_STARTUP_TAINT", value_name = "KEY", conflicts_with_all = ["classes", "no_registration"])]
     startup_taint: Option<String>,
 
-    /// Socket of `secretfs mounter`; without it this process mounts for itself, and what ends leased
-    /// logins after a crash is lost with it
+    /// Socket of `secretfs mounter`. Without it this process mounts by itself, and after a crash leased logins
+    /// end only when their time is over
     #[arg(long, env = "SECRETFS_MOUNTER", value_name = "PATH")]
     mounter: Option<PathBuf>,
 
-    /// Mount even if the kernel (before 6.4) cannot keep volumes out of swap; for the mounter, its own flag says so
+    /// Mount even if the kernel (before 6.4) cannot keep volumes out of swap; the mounter has a flag of its own
     #[arg(long, conflicts_with = "mounter")]
     allow_swap: bool,
 
-    /// Serves /livez, /readyz and /metrics
+    /// Address of /livez, /readyz and /metrics
     #[arg(long, alias = "metrics-addr", env = "SECRETFS_HTTP", default_value = "127.0.0.1:8095", value_name = "ADDRESS", value_parser = address)]
     http: SocketAddr,
 
-    /// Let a pod's volume attributes override its class, as the upstream driver does: whoever may
-    /// create a pod then chooses what it reads and from where
+    /// Let a pod's volume attributes override its class, as the upstream driver does. Everybody who may
+    /// create a pod then chooses what the pod reads, and from where
     #[arg(long, env = "SECRETFS_LEGACY_ATTRIBUTE_OVERRIDES")]
     legacy_attribute_overrides: bool,
 
-    /// Read values again after the mount, in classes that do not say how often; with `false` they stay as they were
-    /// mounted, leases aside, until a pod is new or somebody runs `secretfs refresh`
+    /// Refresh volumes whose class has no `refresh`. With `false` such a volume keeps the values of its mount until
+    /// somebody runs `secretfs refresh`; leases are still renewed
     #[arg(
         long,
         env = "SECRETFS_ENABLE_SECRET_ROTATION",
@@ -128,7 +128,7 @@ pub struct NodeArgs {
     )]
     enable_secret_rotation: bool,
 
-    /// How old a value may grow in classes that do not say, as Go writes it: 2m, 1m30s; by default as suits each store
+    /// How old a value may grow if its class has no `refresh`, such as 2m or 1m30s; by default each store has its own
     #[arg(long, env = "SECRETFS_ROTATION_POLL_INTERVAL", value_name = "DURATION", value_parser = interval_of)]
     rotation_poll_interval: Option<Duration>,
 
@@ -188,7 +188,7 @@ fn conduct(args: &NodeArgs) -> Conduct {
     }
 }
 
-/// Runs it.
+/// Runs `secretfs node`.
 ///
 /// # Errors
 ///
@@ -238,7 +238,7 @@ fn providers(args: &NodeArgs) -> provider::Result<Providers> {
 enum Origin {
     /// Files, and what watches them.
     Directory(Arc<WatchedClasses>, Box<class::Watch>),
-    /// An API server.
+    /// The API server of a cluster, which is watched.
     Cluster(Cluster),
 }
 
@@ -421,7 +421,7 @@ async fn follow(
     }
 }
 
-/// Takes the startup taint away at each registration: a node that was made anew comes with it again.
+/// Removes the startup taint at each registration: a node that was created again comes with it again.
 async fn untaint(
     taint: StartupTaint,
     mut state: watch::Receiver<State>,

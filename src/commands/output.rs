@@ -9,7 +9,7 @@ use crate::visible::{visible, visible_json};
 /// How an answer looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// For scripts: one JSON value.
@@ -109,7 +109,7 @@ pub(super) fn count(count: usize, thing: &str) -> String {
     format!("{count} {thing}{plural}")
 }
 
-/// `text` in `width` columns at most, its middle left out: names of pods differ at the end, those of paths at both.
+/// `text` in at most `width` columns. It cuts the middle, because names of pods differ at the end, and paths at both ends.
 pub(super) fn fitting(text: &str, width: usize) -> String {
     // What is written out takes more columns.
     let text = plain(text);
@@ -143,7 +143,7 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     widths
 }
 
-/// `text` with what does not show written out: what a store or the author of a class says must not move the cursor.
+/// `text` with invisible characters written out: words of a store or of a class's author must not move the cursor.
 pub(super) fn plain(text: &str) -> String {
     visible(text).into_owned()
 }

@@ -36,22 +36,22 @@ const TICK: Duration = Duration::from_secs(5);
 /// Bytes of a random key.
 const KEY_BYTES: usize = 32;
 
-/// Serve one of the providers built in here to the Secrets Store CSI driver, or another that speaks its protocol
+/// Serve a built-in provider to the Secrets Store CSI driver, or to another driver with its protocol
 ///
-/// Listens where that driver looks for a provider, and answers each of its calls with the files of the
-/// class: read with the pod's own token, nothing mounted, nothing kept. The file of the socket is the name that
-/// classes give in `provider`. Only root on this node may call; whoever calls is told every value that the pods it
-/// names may read. Objects that hang on a lease are refused: the protocol does not tell when a volume goes.
+/// Listens where that driver looks for a provider, and answers each call with the files of the class. It reads
+/// with the pod's own token, mounts nothing and keeps nothing. The name of the socket's file is the name that
+/// classes give in `provider`. Only root on this node may call. The caller gets every value that the pods it names
+/// may read. Objects with a lease are refused, because the protocol does not tell when a volume ends.
 ///
 ///   secretfs provider vault --endpoint /var/run/secrets-store-csi-providers/vault.sock
 ///   secretfs provider secretfs --endpoint unix:///provider/secretfs.sock --audit-log -
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct ProviderCommand {
-    /// Which provider: as a class names it
+    /// Name of the provider, as a class gives it
     name: String,
 
-    /// Socket to listen at; one that is there is replaced
+    /// Socket to listen at; an existing one is replaced
     #[arg(long, value_name = "PATH", value_parser = super::socket_path)]
     endpoint: PathBuf,
 
@@ -67,7 +67,7 @@ pub struct ProviderCommand {
     providers: ProviderArgs,
 }
 
-/// Runs it.
+/// Runs `secretfs provider`.
 ///
 /// # Errors
 ///

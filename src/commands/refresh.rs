@@ -11,7 +11,7 @@ use super::running::{Heard, Silent, SocketArgs};
 use crate::admin::{Refreshed, Which, client};
 use crate::exit::{Failure, Outcome};
 
-/// Ask the stores now for what volumes show, and wait until they show it
+/// Ask the stores now, and wait until the volumes show the answer
 #[derive(Debug, clap::Args)]
 pub struct RefreshArgs {
     #[command(flatten)]
@@ -58,7 +58,7 @@ struct Answer {
     silent: Vec<Silent>,
 }
 
-/// Runs it.
+/// Runs `secretfs refresh`.
 ///
 /// # Errors
 ///

@@ -147,7 +147,7 @@ impl SocketArgs {
         if anybody { Ok(heard) } else { Err(self.nobody()) }
     }
 
-    /// Nobody answers.
+    /// The failure to report if no process answers.
     pub(super) fn nobody(&self) -> Failure {
         Failure::Failed(anyhow::anyhow!(
             "no secretfs is running: nobody answers at {}; start one with `secretfs mount` or `secretfs node`, \

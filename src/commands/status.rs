@@ -11,14 +11,14 @@ use crate::exit::Outcome;
 
 /// Show the volumes that are mounted and how they are doing
 ///
-/// Lists as well the volumes of pods that wait, with what was said last; `secretfs why NAMESPACE/POD` tells all of it.
+/// Also lists volumes of pods that wait, with the last reason. `secretfs why NAMESPACE/POD` tells the whole reason.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
-    /// Only this one, with its objects: an id, the beginning of one, a target path or namespace/pod
+    /// Only this volume, with its objects: an id, the beginning of one, a target path or namespace/pod
     volume: Option<String>,
     #[command(flatten)]
     socket: SocketArgs,
-    /// State directory of this host, where `secretfs mount --once` leaves word
+    /// State directory of this host, where `secretfs mount --once` keeps its records
     #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
     state_dir: std::path::PathBuf,
     /// How the answer looks
@@ -37,7 +37,7 @@ struct Answer {
     silent: Vec<Silent>,
 }
 
-/// Runs it.
+/// Runs `secretfs status`.
 ///
 /// # Errors
 ///

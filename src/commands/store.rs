@@ -20,8 +20,8 @@ use crate::hygiene;
 
 /// Keep secrets in the embedded store: encrypted, on this host, without a server
 ///
-/// What is put can be mounted (`provider: secretfs` in a class) and cannot be printed: no command shows
-/// a value. Putting needs no key; reading needs the root key, which only what mounts opens.
+/// You can put a value and mount it (`provider: secretfs` in a class), but no command prints a value.
+/// To put, you need no key. To read, the root key is needed, and only the process that mounts opens it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   secretfs store init
@@ -49,7 +49,7 @@ enum StoreCommand {
     Restore(restore::RestoreArgs),
 }
 
-/// Which store.
+/// The store that a command works on.
 #[derive(Debug, clap::Args)]
 struct PlaceArgs {
     /// Directory of the store
@@ -66,8 +66,8 @@ struct PlaceArgs {
     #[arg(long, global = true, env = "SECRETFS_ROOT_KEY", value_name = "FILE")]
     root_key: Option<PathBuf>,
 
-    /// Public half of the root key, for a host without the root key: a bundle of `export-public`, or a copy
-    /// of the file beside the root key; by default that file (`root.key.pub`)
+    /// Public half of the root key, for a host without the root key: a bundle of `export-public`, or a copy of
+    /// `root.key.pub`. By default the file `root.key.pub` beside the root key
     #[arg(long, global = true, env = "SECRETFS_ROOT_PUBLIC", value_name = "FILE")]
     root_public: Option<PathBuf>,
 
@@ -77,7 +77,7 @@ struct PlaceArgs {
     audit_log: Vec<Destination>,
 }
 
-/// Which item.
+/// The item that a command works on.
 #[derive(Debug, clap::Args)]
 struct ItemArgs {
     /// Name of the item in its namespace, such as shop/api
@@ -108,7 +108,7 @@ impl ItemArgs {
     }
 }
 
-/// Runs it.
+/// Runs `secretfs store`.
 ///
 /// # Errors
 ///

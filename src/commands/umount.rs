@@ -1,4 +1,4 @@
-//! `secretfs umount`: take away what `secretfs mount` left or still serves.
+//! `secretfs umount`: unmount what `secretfs mount` left or still serves.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,16 +22,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long a process of an earlier version, which is known by its socket only, may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Unmount what `secretfs mount` mounted; a process that still serves it is told to end
+/// Unmount what `secretfs mount` mounted, and end the process that serves it
 ///
-/// Takes away the very mount that secretfs made, and nothing that others mounted at TARGET, over it
-/// or below it. A process that is stopped or hangs is not waited for.
+/// Unmounts only the mount that secretfs made, and nothing that others mounted at TARGET, over it or
+/// below it. It does not wait for a process that is stopped or hangs.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct UmountArgs {
     #[command(flatten)]
     which: WhichArgs,
-    /// State directory of the mount, if it was given one
+    /// State directory of the mount, if `secretfs mount` was given one
     #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
     state_dir: PathBuf,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub struct UmountArgs {
 struct WhichArgs {
     /// Where it is mounted
     target: Option<PathBuf>,
-    /// Everything that secretfs mounted on this host, but for the volumes of pods
+    /// Everything that secretfs mounted on this host, except volumes of pods
     #[arg(long)]
     all: bool,
 }
@@ -57,7 +57,7 @@ struct Mounted {
     state: PathBuf,
 }
 
-/// Runs it.
+/// Runs `secretfs umount`.
 ///
 /// # Errors
 ///

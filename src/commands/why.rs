@@ -1,4 +1,4 @@
-//! `secretfs why`: what is the matter with a volume, in sentences.
+//! `secretfs why`: the state of a volume and its reasons, in sentences.
 
 use serde::Serialize;
 
@@ -8,9 +8,9 @@ use super::status::reader;
 use crate::admin::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
 use crate::exit::Outcome;
 
-/// Tell why a volume is as it is: what the store said, since when, as whom it was asked, and what comes next
+/// Tell why a volume is as it is: what the store said, since when, who asked, and what happens next
 ///
-/// A pod that waits in ContainerCreating has volumes that are not mounted: of those it tells what was said last.
+/// For a pod that waits in ContainerCreating, it tells the last reason why a volume is not mounted.
 ///
 ///   secretfs why shop/web-1
 ///   secretfs why /run/app/secrets
@@ -25,7 +25,7 @@ pub struct WhyArgs {
     output: OutputArgs,
 }
 
-/// Runs it.
+/// Runs `secretfs why`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The system calls of a mounter. Where one is missing, what makes it fails as on a kernel that does not know it.
+//! The system calls that a mounter may make. Any other call fails as on a kernel that does not know it.
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,7 @@ pub enum Health {
     MounterDead,
 }
 
-/// CSI Identity service.
+/// The CSI Identity service: name, version and readiness of the driver.
 #[derive(Debug)]
 pub struct Identity {
     /// The name of the CSIDriver object.

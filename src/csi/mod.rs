@@ -1,7 +1,7 @@
-//! The gRPC face that kubelet talks to: parse, call, map. No decisions live here.
+//! The gRPC services that kubelet calls: parse, call the engine, map the result. This module makes no decisions.
 //!
-//! Kubelet's clients are served as they are: what they send as `:authority` is
-//! rewritten on the way in, and nobody but root (or who runs this process) is heard.
+//! Kubelet's clients send an `:authority` that gRPC refuses, so it is rewritten on the way in. Only root, or the user of
+//! this process, is served.
 
 mod connection;
 mod deadline;

@@ -27,7 +27,7 @@ pub struct Node {
     pub id: String,
     /// What makes a request a good one.
     pub requests: Requests,
-    /// Who answers it.
+    /// The volumes that the calls are about.
     pub volumes: Arc<Volumes>,
     /// Where calls are counted.
     pub metrics: Metrics,

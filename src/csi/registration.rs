@@ -1,12 +1,12 @@
-//! Makes the driver known to kubelet, and again whenever kubelet has forgotten or refused it.
+//! Registers the driver with kubelet, and again whenever kubelet has forgotten or refused it.
 //!
-//! Kubelet never repeats a registration that failed late, and waits ever longer before it dials
-//! a socket again that did not answer. A new socket file is a new plugin to it: so whatever goes
-//! wrong, the remedy is to remove the file and to make another.
+//! Kubelet never repeats a registration that failed late. If a socket does not answer, kubelet waits longer and longer
+//! before it dials again. A new socket file is a new plugin for kubelet. So the remedy for every failure is to remove the
+//! file and to make another.
 //!
-//! A socket that kubelet registered is left alone for as long as the mounter holds it: kubelet then never
-//! learns that this process was another for a while. It could not register a driver while the API server is
-//! away, and would forget the one it has.
+//! A socket that kubelet registered stays as it is while the mounter holds it, also through a restart of this process.
+//! Kubelet does not notice the restart. If it did, it would forget the driver, and it cannot register one while the API
+//! server is away.
 
 mod answers;
 mod keeper;
@@ -49,7 +49,7 @@ pub enum State {
     Unbound,
     /// The socket is there; kubelet has not asked.
     Bound,
-    /// Kubelet has asked what we are and not said what became of it.
+    /// Kubelet has asked what we are, and has not said yet whether it accepts us.
     Asked,
     /// Kubelet uses the driver.
     Registered,
@@ -57,12 +57,12 @@ pub enum State {
     Refused(String),
 }
 
-/// How long each step may take before the socket is made anew.
+/// How long each step may take before a new socket is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// From a new socket to kubelet's first question.
     pub asked: Duration,
-    /// From the question to what became of it.
+    /// From kubelet's question to its decision.
     pub notified: Duration,
     /// Between two looks whether the socket file is still there.
     pub look: Duration,

@@ -1,4 +1,4 @@
-//! Every rule on what kubelet asks, in one place. What passes is never looked at again.
+//! Every rule on kubelet's requests, in one place. A request that passes is never checked again.
 
 mod claims;
 mod target;
@@ -159,7 +159,9 @@ fn is_label(label: &str) -> bool {
 fn bounded(attributes: &BTreeMap<String, String>) -> Result<()> {
     let bytes: usize = attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > MAX_ATTRIBUTES {
-        return invalid(format!("the volume's attributes take {bytes} bytes; {MAX_ATTRIBUTES} is the most"));
+        return invalid(format!(
+            "the volume's attributes have {bytes} bytes; at most {MAX_ATTRIBUTES} are allowed"
+        ));
     }
     Ok(())
 }
@@ -200,9 +202,7 @@ impl PodInfo {
             service_account: take(SERVICE_ACCOUNT)?,
         };
         match attributes.keys().find(|key| key.starts_with(KUBELET)) {
-            Some(key) => {
-                invalid(format!("attribute {key:?} is none that kubelet sets; remove it from the pod"))
-            }
+            Some(key) => invalid(format!("kubelet does not set attribute {key:?}; remove it from the pod")),
             None => Ok(info),
         }
     }

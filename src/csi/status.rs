@@ -104,7 +104,7 @@ fn code(error: &volume::Error) -> Code {
 fn store_code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::Invalid => Code::InvalidArgument,
-        // For a volume that was never served, taken back and never there are the same.
+        // A volume that was never served shows no difference between a revoked object and a missing one.
         ErrorKind::NotFound | ErrorKind::Revoked => Code::NotFound,
         ErrorKind::Denied => Code::PermissionDenied,
         ErrorKind::Unauthenticated | ErrorKind::NoCredential => Code::Unauthenticated,

@@ -1,7 +1,7 @@
 //! Users and groups by name or number.
 //!
-//! Names are those of `/etc/passwd` and `/etc/group`: a program that is linked statically cannot load what asks a
-//! directory service. Whoever is known there only goes by number.
+//! Names come from `/etc/passwd` and `/etc/group`, because a statically linked program cannot load the libraries that
+//! ask a directory service. For a user who is known only there, write the number.
 
 use std::fs;
 

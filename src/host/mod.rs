@@ -1,4 +1,4 @@
-//! What a host without Kubernetes has in kubelet's stead: one name for each target, one owner for each, and what a
+//! What replaces kubelet on a host without Kubernetes: one name and one owner for each target, and the mounts that a
 //! process leaves behind.
 
 mod ids;

@@ -1,4 +1,4 @@
-//! Who serves a target: one process at a time, told by a lock that ends with it.
+//! The process that serves a target: one at a time. A lock shows which, and ends with the process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -23,7 +23,7 @@ pub struct Owner {
 /// Why a process does not own a target.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOwned {
-    /// Another process does.
+    /// Another process owns the target.
     #[error("already mounted and served by another secretfs{}", told(.0))]
     Taken(Option<Pid>),
     /// The lock cannot be made.

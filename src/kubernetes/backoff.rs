@@ -1,10 +1,10 @@
-//! How long to leave an API server alone that did not answer.
+//! How long to wait before asking an API server again that did not answer.
 
 use std::time::Duration;
 
 use provider::Doubling;
 
-/// First pause.
+/// Pause after the first failure.
 const FIRST: Duration = Duration::from_millis(500);
 /// Longest pause: a server that is back is noticed within it.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ impl Backoff {
         pause.get()
     }
 
-    /// It answered.
+    /// The API server answered: the next failure pauses briefly again.
     pub(super) fn succeeded(&mut self) {
         self.0 = 0;
     }

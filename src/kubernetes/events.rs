@@ -1,7 +1,7 @@
 //! What happens to volumes, told as Events on their pods.
 //!
-//! Needs `create` and `patch` on `events` of `events.k8s.io`. Off every path that a pod waits on: what cannot be
-//! told in time is dropped and counted. That a publish is refused, kubelet tells itself, in our words.
+//! Needs `create` and `patch` on `events` of `events.k8s.io`. No pod waits for an Event: one that cannot be sent in time
+//! is dropped and counted. For a refused publish, kubelet writes the Event itself, with our words.
 
 mod allowance;
 mod folding;
@@ -181,7 +181,7 @@ impl Events {
     fn failed(&mut self, reason: &str) {
         self.metrics.event(Telling::Failed);
         if !self.backoff.is_failing() {
-            tracing::warn!(reason, "the API server takes no Event");
+            tracing::warn!(reason, "the API server does not accept an Event");
         }
         self.next = Instant::now().later(self.backoff.failed());
     }

@@ -18,7 +18,7 @@ use super::pages;
 /// How long all answers of one kind may take.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What was found.
+/// The objects of a cluster that `migrate plan` judges.
 #[derive(Debug, Default)]
 pub struct Objects {
     /// A manifest for each object; of Secrets there is nothing but the metadata.

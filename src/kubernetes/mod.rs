@@ -1,7 +1,6 @@
 //! Everything that is said to a Kubernetes API server.
 //!
-//! Nothing here stands between kubelet and a mount: what the mount path needs is in memory, and what is
-//! told of it is told afterwards.
+//! Nothing here delays a mount: what the mount path needs is in memory, and reports about it are sent afterwards.
 
 mod backoff;
 pub mod classes;

@@ -1,7 +1,7 @@
-//! SecretProviderClassPodStatus: what each pod has mounted, for people and for what was made for the upstream driver.
+//! SecretProviderClassPodStatus: what each pod has mounted, for people and for tools of the upstream driver.
 //!
-//! Needs `create` and `patch` on `secretproviderclasspodstatuses`. Nothing is read back. What is to be there follows
-//! from how volumes are doing; what was not taken is written again, so that nothing queues but volumes.
+//! Needs `create` and `patch` on `secretproviderclasspodstatuses`. Nothing is read back. The content follows from the
+//! state of volumes. A write that failed is repeated from that state, so there is no queue of writes.
 
 pub(super) mod object;
 

@@ -1,7 +1,7 @@
 //! The taint that keeps pods off a node until the driver is registered there.
 //!
-//! Nodes come up with it (kubelet's `--register-with-taints`, a node pool's settings). Whoever registers the driver
-//! takes it away, from its own node, and nothing else.
+//! Nodes start with it (kubelet's `--register-with-taints`, or the settings of a node pool). When the driver is
+//! registered, it removes the taint from its own node, and nothing else.
 
 use std::fmt;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl StartupTaint {
             return Ok(());
         };
         self.patch(&patch).await?;
-        tracing::info!(node = self.node, taint = self.key, "pods may come: took the startup taint away");
+        tracing::info!(node = self.node, taint = self.key, "removed the startup taint: pods may come");
         Ok(())
     }
 

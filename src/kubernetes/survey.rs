@@ -43,7 +43,7 @@ pub struct Survey {
 pub struct Version {
     /// 1, and what comes after it.
     pub number: (u32, u32),
-    /// All of it.
+    /// The version as the API server writes it, such as `v1.33.1+k3s1`.
     pub text: String,
 }
 
@@ -73,7 +73,7 @@ pub struct Wish {
     pub driver: String,
     /// Whose rights; the asker's own if it is a service account and this is `None`.
     pub account: Option<Account>,
-    /// What it needs.
+    /// Rights that the account needs.
     pub needed: Vec<Right>,
     /// What it should not have.
     pub needless: Vec<Right>,

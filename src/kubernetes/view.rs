@@ -24,9 +24,9 @@ const DRIVER_PODS: &str = "app.kubernetes.io/name=secretfs,app.kubernetes.io/com
 pub struct PodStatus {
     /// Namespace of pod and class.
     pub namespace: String,
-    /// The pod.
+    /// Name of the pod.
     pub pod: String,
-    /// The class.
+    /// Name of the class.
     pub class: String,
     /// The node, where the status says so.
     pub node: Option<String>,
@@ -39,11 +39,11 @@ pub struct PodStatus {
 /// A pod of the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriverPod {
-    /// Its namespace.
+    /// Namespace of the pod.
     pub namespace: String,
-    /// Its name.
+    /// Name of the pod.
     pub name: String,
-    /// Its node.
+    /// Name of the node that the pod runs on.
     pub node: String,
 }
 

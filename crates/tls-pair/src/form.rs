@@ -4,7 +4,7 @@ use crate::Unusable;
 pub(crate) enum Form {
     /// Text with PEM blocks.
     Pem,
-    /// A PKCS#12 archive.
+    /// A PKCS#12 archive (`.pfx`, `.p12`).
     Pfx,
 }
 

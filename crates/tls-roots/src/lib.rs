@@ -23,7 +23,7 @@ pub enum Unusable {
 ///
 /// # Errors
 ///
-/// See [`Unusable`].
+/// [`Unusable`] says what is wrong with the text.
 pub fn of_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, Unusable> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {

@@ -13,7 +13,7 @@ pub struct ObjectRef {
     pub mode: Option<FileMode>,
     /// The store call it comes from.
     pub request: Request,
-    /// May be missing.
+    /// Whether the object may be missing in the store.
     pub optional: bool,
     /// What to show where the store has none.
     pub default: Option<String>,
@@ -66,7 +66,7 @@ pub enum Ownership {
     Volume,
 }
 
-/// A store's answer.
+/// What a store answered to one request.
 #[derive(Debug, Clone)]
 pub struct Reading {
     /// The answer, in a form that the same provider's `extract` takes apart.

@@ -33,7 +33,7 @@ impl Pauses {
 pub struct Restarts(AtomicU64);
 
 impl Restarts {
-    /// One more.
+    /// Counts one more restart.
     pub fn count(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }

@@ -25,7 +25,7 @@ pub struct Finding {
     pub level: Level,
     /// What was looked at: one of a closed set, for scripts.
     pub check: &'static str,
-    /// What was found.
+    /// The fact, in words.
     pub found: String,
     /// What to do, unless all is well.
     #[serde(skip_serializing_if = "String::is_empty")]

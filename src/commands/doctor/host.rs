@@ -1,4 +1,4 @@
-//! What a node shows of itself.
+//! The facts of a node, as the doctor reads them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -29,7 +29,7 @@ pub struct Host {
     pub swap: bool,
     /// Whether `/dev/fuse` is there.
     pub fuse: bool,
-    /// kubelet's directory.
+    /// What was found of kubelet.
     pub kubelet: Kubelet,
     /// The state directory, and whether it is in memory; `None` if it cannot be told.
     pub state: (PathBuf, Option<bool>),
@@ -37,7 +37,7 @@ pub struct Host {
     pub sockets: Vec<Socket>,
 }
 
-/// kubelet's directory.
+/// kubelet's directory on this host: where it should be, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubelet {
     /// Where it should be.
@@ -51,15 +51,15 @@ pub struct Kubelet {
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// kubelet's calls.
+    /// kubelet calls the driver here.
     Csi,
     /// kubelet's registration of the driver.
     Registration,
-    /// The privileged half.
+    /// `node` calls the mounter here.
     Mounter,
-    /// `secretfs status` and its kin.
+    /// `secretfs status`, `why` and `refresh` ask here.
     Admin,
-    /// An external provider.
+    /// An external provider listens here.
     Provider,
 }
 
@@ -81,17 +81,17 @@ pub enum State {
     OutOfSight,
     /// There is not even the directory.
     Nowhere,
-    /// Nothing is there.
+    /// The directory is there, and no socket in it.
     Missing,
     /// What is there is no socket.
     Other,
     /// Nobody listens, for this reason.
     Silent(String),
-    /// Somebody listens.
+    /// A process listens.
     Answers {
-        /// Who owns it.
+        /// User id that owns the socket.
         owner: u32,
-        /// Its permission bits.
+        /// Permission bits of the socket.
         mode: u32,
     },
 }

@@ -1,6 +1,6 @@
 //! `secretfs doctor`: what is wrong with a node and with the objects in the cluster, and what to do.
 //!
-//! Looking is apart from judging: [`Host`] and [`Survey`] are facts, rules make findings of them.
+//! Facts and rules are separate: [`Host`] and [`Survey`] hold facts, and rules make findings from them.
 
 mod cluster_rules;
 mod finding;
@@ -20,12 +20,12 @@ pub use finding::{Finding, Level, Report};
 pub use host::{Host, Kubelet, Purpose, Socket, State};
 pub use places::Places;
 
-/// Look for what keeps secretfs from working: on this node, and in the cluster
+/// Find what keeps secretfs from working, on this node and in the cluster
 ///
 /// Looks at the kernel, kubelet's directory, sockets and the state directory of this node, and asks the API
 /// server for the CSIDriver object, the CRDs, the classes and the driver's rights. Takes its settings from
-/// the `secretfs node` that runs here, and looks at what it can where it is no node or there is no cluster.
-/// Exits with 0 if there are no errors (warnings do not count), and 1 if there are.
+/// the `secretfs node` that runs here. Without a node or without a cluster, it looks at the rest.
+/// Exits with 0 if there are no errors (warnings do not count), and with 1 if there are.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
     /// Name of the CSIDriver object
@@ -36,19 +36,19 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "DIR")]
     kubelet_root: Option<PathBuf>,
 
-    /// The CSI socket
+    /// Socket at which kubelet calls the driver
     #[arg(long, value_name = "PATH")]
     csi_endpoint: Option<PathBuf>,
 
-    /// The mounter's socket
+    /// Socket of the mounter
     #[arg(long, value_name = "PATH")]
     mounter: Option<PathBuf>,
 
-    /// The state directory
+    /// State directory of `secretfs node`
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
-    /// The directory of admin sockets
+    /// Directory of admin sockets
     #[arg(long, value_name = "DIR")]
     admin_dir: Option<PathBuf>,
 
@@ -56,19 +56,19 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "DIR")]
     providers_dir: Vec<PathBuf>,
 
-    /// The host's /proc, where this runs in a container that sees its own
+    /// The /proc of the host, if this runs in a container that has its own
     #[arg(long, value_name = "DIR", default_value = "/proc")]
     proc: PathBuf,
 
-    /// Names the API server; by default that of the cluster in which this process is a pod
+    /// Kubeconfig of the API server; by default that of the cluster in which this process is a pod
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// The driver's service account, where somebody else asks
+    /// Service account of the driver, if somebody else runs this command
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<Account>,
 
-    /// A namespace in which the driver is to write Secrets (`secretObjects`); may be given again
+    /// A namespace in which the driver writes Secrets (`secretObjects`); may be given again
     #[arg(long = "sync-secrets-namespace", value_name = "NAMESPACE")]
     sync_namespaces: Vec<String>,
 
@@ -76,7 +76,7 @@ pub struct DoctorArgs {
     output: OutputArgs,
 }
 
-/// Runs it.
+/// Runs `secretfs doctor`.
 ///
 /// # Errors
 ///

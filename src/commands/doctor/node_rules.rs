@@ -46,7 +46,7 @@ fn swap(host: &Host) -> Finding {
         (true, _) => Finding::ok("swap", "volumes stay out of it (noswap)"),
         (false, false) => Finding::warning(
             "swap",
-            format!("there is none, and Linux {release} could not keep volumes out of it"),
+            format!("there is no swap, but Linux {release} could not keep volumes out of it"),
             "use Linux 6.4 or newer, or leave swap off",
         ),
         (false, true) => Finding::error(
@@ -60,7 +60,7 @@ fn swap(host: &Host) -> Finding {
 fn fuse(host: &Host) -> Finding {
     match host.fuse {
         true => Finding::ok("fuse", "/dev/fuse is there"),
-        false => Finding::ok("fuse", "there is no /dev/fuse, which nothing needs yet"),
+        false => Finding::ok("fuse", "there is no /dev/fuse; nothing needs it yet"),
     }
 }
 
@@ -92,7 +92,7 @@ fn state((path, in_memory): &(PathBuf, Option<bool>)) -> Finding {
             format!("{path} is on a disk: records and the key of this boot would outlive it"),
             "set --state-dir to a directory on a tmpfs, such as /run/secretfs",
         ),
-        None => Finding::not_looked_at("state-dir", format!("it cannot be told where {path} is")),
+        None => Finding::not_looked_at("state-dir", format!("the file system of {path} is not known")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where things are: as a running `secretfs node` was told, as its defaults are, or as was typed.
+//! Where things are: from the options of a running `secretfs node`, from its defaults, or from the command line.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use crate::commands::node::NodeArgs;
 pub struct Places {
     /// The `secretfs node` whose settings these are, if one runs here.
     pub told_to: Option<u32>,
-    /// The driver's name.
+    /// Name of the driver, as the CSIDriver object has it.
     pub driver: String,
-    /// kubelet's `--root-dir`.
+    /// kubelet's root directory (`--root-dir`).
     pub kubelet_root: PathBuf,
     /// Where kubelet looks for drivers.
     pub registration_dir: PathBuf,
-    /// The CSI socket.
+    /// Socket at which kubelet calls the driver.
     pub csi: PathBuf,
     /// The mounter's socket, if there is a mounter.
     pub mounter: Option<PathBuf>,

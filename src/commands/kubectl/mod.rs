@@ -17,8 +17,8 @@ const NAMES: [&str; 2] = ["kubectl-secretfs", "kubectl_secretfs"];
 
 /// Show which pods mount which classes, in which versions, and how they are doing, on all nodes
 ///
-/// Asks the API server for SecretProviderClassPodStatuses and, unless --no-nodes is given, each node's driver by
-/// `kubectl exec`. Without the right to that, or while a node is away, it shows what the API server knows, and says so.
+/// Asks the API server for SecretProviderClassPodStatuses, and the driver of each node by `kubectl exec`. Without the
+/// right to `exec`, or while a node is away, it shows what the API server knows, and says so.
 ///
 ///   kubectl secretfs                       your namespace `default`
 ///   kubectl secretfs -A                    all of them
@@ -26,7 +26,7 @@ const NAMES: [&str; 2] = ["kubectl-secretfs", "kubectl_secretfs"];
 #[derive(Debug, clap::Parser)]
 #[command(name = "kubectl secretfs", bin_name = "kubectl secretfs", version, verbatim_doc_comment)]
 pub(super) struct KubectlCli {
-    /// This namespace
+    /// Only this namespace
     #[arg(short, long, default_value = "default", conflicts_with = "all_namespaces")]
     namespace: String,
 
@@ -38,11 +38,11 @@ pub(super) struct KubectlCli {
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Where the driver is installed: pods of other namespaces are not asked, whatever they call themselves
+    /// Namespace of the driver; pods of other namespaces are not asked, whatever their labels say
     #[arg(long, default_value = "secretfs-system", value_name = "NAMESPACE", conflicts_with = "no_nodes")]
     driver_namespace: String,
 
-    /// Ask the API server only, no node
+    /// Ask only the API server, and no node
     #[arg(long)]
     no_nodes: bool,
 
@@ -58,7 +58,7 @@ pub(super) fn is_called_so(program: Option<&OsStr>) -> bool {
 }
 
 impl KubectlCli {
-    /// Runs it.
+    /// Runs `kubectl secretfs`.
     ///
     /// # Errors
     ///

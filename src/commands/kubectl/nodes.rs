@@ -1,4 +1,4 @@
-//! What the drivers of the nodes say themselves: `secretfs status` in each pod, by `kubectl exec`.
+//! What the drivers of the nodes report: `secretfs status` in each driver pod, by `kubectl exec`.
 
 use std::io;
 use std::path::Path;

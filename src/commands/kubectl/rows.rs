@@ -32,7 +32,7 @@ struct Row {
     /// Seconds since the store confirmed all of it, as its node says.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmed_seconds_ago: Option<u64>,
-    /// Versions by object.
+    /// The version of each object, by its name.
     objects: BTreeMap<String, String>,
 }
 

@@ -10,11 +10,11 @@ pub struct Inventory {
     pub classes: Vec<LocatedClass>,
     /// The others: what each is called, and what is wrong with it.
     pub broken: Vec<Broken>,
-    /// Volumes of pods.
+    /// Volumes of pods that name the driver.
     pub volumes: Vec<PodVolume>,
-    /// CSIDriver objects.
+    /// CSIDriver objects of that name.
     pub drivers: Vec<DriverObject>,
-    /// Secrets.
+    /// Names and labels of Secrets, never their data.
     pub secrets: Vec<SecretName>,
     /// What could not be looked at, and why.
     pub unseen: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Broken {
     pub name: Option<(String, String)>,
     /// Where it is written, where that is known.
     pub place: String,
-    /// What is wrong.
+    /// What is wrong with the manifest.
     pub fault: manifest::Fault,
 }
 

@@ -19,7 +19,7 @@ pub use telling::{Difference, Effect, Plan};
 /// The driver whose place is taken, where none is named.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
 
-/// Come from the Secrets Store CSI driver
+/// Move from the Secrets Store CSI driver to secretfs
 #[derive(Debug, clap::Args)]
 pub struct MigrateArgs {
     #[command(subcommand)]
@@ -31,13 +31,13 @@ enum Command {
     Plan(PlanArgs),
 }
 
-/// List every difference that will be felt: of classes, pods, Secrets and the CSIDriver object
+/// List what will be different: classes, pods, Secrets and the CSIDriver object
 ///
 /// Reads them from the cluster, changes nothing, and asks no store. Exits with 0 if everything will be mounted as
-/// before, 1 if something will not, and 2 if something cannot be read.
+/// before, with 1 if something will not, and with 2 if something cannot be read.
 #[derive(Debug, clap::Args)]
 pub struct PlanArgs {
-    /// Manifests instead of the cluster: YAML or JSON files, directories of them, or `-`; may be given often
+    /// Read manifests instead of the cluster: YAML or JSON files, directories of them, or `-`; may be given again
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -45,15 +45,15 @@ pub struct PlanArgs {
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// These namespaces only; may be given often
+    /// Only this namespace; may be given again
     #[arg(short, long = "namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
 
-    /// The driver whose place is to be taken
+    /// Name of the driver that secretfs replaces
     #[arg(long, default_value = UPSTREAM, value_name = "NAME")]
     driver: String,
 
-    /// Judge for nodes that let volume attributes override classes
+    /// Assume nodes with `--legacy-attribute-overrides`
     #[arg(long)]
     legacy_attribute_overrides: bool,
 
@@ -61,7 +61,7 @@ pub struct PlanArgs {
     output: OutputArgs,
 }
 
-/// Runs it.
+/// Runs `secretfs migrate`.
 ///
 /// # Errors
 ///

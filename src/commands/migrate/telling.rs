@@ -17,16 +17,16 @@ pub struct Plan {
     pub differences: Vec<Difference>,
 }
 
-/// One difference.
+/// Something that will be different under secretfs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Difference {
     /// How it will be felt.
     pub effect: Effect,
     /// Of what, as in `SecretProviderClass shop/db`.
     pub object: String,
-    /// What is different.
+    /// What is different, in words.
     pub reason: String,
-    /// What to do.
+    /// What to do about it.
     pub remedy: String,
 }
 
@@ -38,7 +38,7 @@ pub enum Effect {
     Breaks,
     /// Pods start, and something behaves in another way.
     Changes,
-    /// Good to know.
+    /// Nothing has to be done.
     Note,
 }
 

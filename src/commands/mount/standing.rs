@@ -13,7 +13,7 @@ use crate::volume::{Publish, VolumeId};
 /// What is mounted where a volume is wanted, by whoever owns the target.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// Nothing.
+    /// Nothing is mounted there.
     Free,
     /// What a process of ours left there that is gone.
     Ours(Box<VolumeRecord>),

@@ -1,4 +1,4 @@
-//! One audit record for every command, whatever becomes of it.
+//! One audit record for every command, whether it succeeds or fails.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io;
@@ -60,7 +60,7 @@ impl PlaceArgs {
         result
     }
 
-    /// The store's own log. Where there is no store, there is none; where it cannot be written, that is told.
+    /// The store's own log; none if there is no store. If it cannot be written, a warning tells so.
     fn own_audit(&self) -> Audit {
         let path = self.audit_file();
         if !self.store.join("store.db").exists() {

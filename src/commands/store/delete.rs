@@ -11,11 +11,11 @@ use crate::commands::output::OutputArgs;
 use crate::commands::running::SocketArgs;
 use crate::exit::Outcome;
 
-/// Delete an item, or one version of it: volumes that show it lose it at once
+/// Delete an item, or one version of it; volumes that show it lose it at once
 ///
-/// It can be brought back with `secretfs store undelete` for seven days, or as long as --keep says; then the
-/// next command that writes to the store destroys it. At a terminal it asks first, and tells which volumes of
-/// this host show the item; hosts that read the same store are not asked.
+/// `secretfs store undelete` restores it for seven days, or as long as --keep says. After that, the next command
+/// that writes to the store destroys it. At a terminal the command asks first, and tells which volumes of this
+/// host show the item. It does not ask other hosts that read the same store.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 #[command(after_help = "Examples:
@@ -34,11 +34,11 @@ pub(super) struct DeleteArgs {
     #[arg(short, long)]
     yes: bool,
 
-    /// How long it can be brought back, such as 12h or 30d
+    /// How long it can be restored, such as 12h or 30d
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
     keep: Duration,
 
-    /// Destroy it at once, also what was deleted before
+    /// Destroy it at once, with what was deleted before
     #[arg(long, conflicts_with = "keep")]
     purge: bool,
 
@@ -49,7 +49,7 @@ pub(super) struct DeleteArgs {
     output: OutputArgs,
 }
 
-/// Bring back what was deleted last of an item; takes the root key
+/// Restore what was deleted last of an item; needs the root key
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 #[command(after_help = "Examples:

@@ -16,10 +16,10 @@ pub(super) struct InitArgs {
     output: OutputArgs,
 }
 
-/// Make new keys and seal everything to them; what is mounted stays readable
+/// Make new keys and encrypt everything to them; mounted files stay readable
 ///
-/// By default each namespace gets a new key pair and the old ones are destroyed. Export the public
-/// bundle again afterwards: what is put with an older one is refused.
+/// By default each namespace gets a new key pair, and the old ones are destroyed. Export the public bundle
+/// again afterwards, because a put with an older bundle is refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secretfs store rotate-key

@@ -12,9 +12,9 @@ use crate::exit::{Failure, Outcome};
 
 /// Put a value: a new version of an item, which volumes show at once
 ///
-/// The value comes from --file, from standard input, or is typed unseen if that is a terminal; never
-/// from the command line, where others would see it. It is kept to the byte: `echo` adds a line end
-/// that `printf %s` does not. The values of a version have at most 512 KiB together, and 100 keys.
+/// The value comes from --file or from standard input. At a terminal you type it, and it is not shown. It never
+/// comes from the command line, where others would see it. Every byte is kept: `echo` adds a line end,
+/// `printf %s` does not. The values of one version together have at most 512 KiB, and at most 100 keys.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 #[command(after_help = "Examples:
@@ -33,13 +33,13 @@ pub(super) struct PutArgs {
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// File with a JSON object of strings: puts each under its key, all as one version
+    /// File with a JSON object of strings: puts each value under its key, all in one version
     #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "key"])]
     json: Option<PathBuf>,
 
-    /// Only pods of this service account may read it; may be given several times. A name is whoever has it
-    /// now; with the uid (`kubectl get serviceaccount web -o jsonpath={.metadata.uid}`) no later account of
-    /// that name. Without it, the same ones as the version before
+    /// Only pods of this service account may read it; may be given several times. A name means the account that
+    /// has this name now. NAME=UID means one account, and no later one of that name (`kubectl get serviceaccount web
+    /// -o jsonpath={.metadata.uid}`). Without this option, the accounts stay those of the version before
     #[arg(long = "service-account", value_name = "NAME[=UID]")]
     service_accounts: Vec<Account>,
 
@@ -55,7 +55,7 @@ pub(super) struct PutArgs {
     #[arg(long, value_name = "FILE", requires = "bundle")]
     out: Option<PathBuf>,
 
-    /// Number of the version that is made with a bundle; by default the milliseconds since 1970
+    /// Number of a version that is made with a bundle; by default the milliseconds since 1970
     #[arg(long, value_name = "N", requires = "bundle", value_parser = clap::value_parser!(u64).range(1..))]
     version: Option<u64>,
 

@@ -5,18 +5,18 @@ use crate::audit::Operation;
 use crate::commands::output::{OutputArgs, count};
 use crate::exit::Outcome;
 
-/// Say that an older state of the store is what you want: you restored a backup
+/// Accept an older state of the store, after you restored a backup
 ///
-/// Whoever has the root key remembers how new each namespace was, in the database and in a file beside the
-/// root key. What is older is refused, since a writer of the database can put old rows back. After you have
-/// put a backup in the place of store.db (and removed store.db-wal and store.db-shm), this command signs it as
-/// the newest state; what is mounted follows. Without --accept-older it tells what would be accepted.
+/// A process with the root key remembers how new each namespace was, in the database and in a file beside the
+/// root key. It refuses an older state, because a writer of the database can put old rows back. First replace
+/// store.db by the backup, and remove store.db-wal and store.db-shm. Then this command signs the backup as the
+/// newest state, and mounted volumes follow. Without --accept-older it only tells what it would accept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secretfs store restore                     # what is older than it was?
   secretfs store restore --accept-older")]
 pub(super) struct RestoreArgs {
-    /// Take the state that the database has now for the newest
+    /// Accept the state that the database has now as the newest
     #[arg(long)]
     accept_older: bool,
 

@@ -14,7 +14,7 @@ use crate::exit::{Failure, Outcome};
 /// Longest record that is read, in bytes.
 const MAX_RECORD: u64 = 4 * 1024 * 1024;
 
-/// Add what was encrypted elsewhere with the store's public bundle
+/// Add values that another host encrypted with the public bundle of the store
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   secretfs store import api.record")]
@@ -31,7 +31,7 @@ pub(super) struct ImportArgs {
     output: OutputArgs,
 }
 
-/// Write the public half of the store: with it another host can put, and read nothing
+/// Write the public bundle of the store: another host can put with it, and read nothing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   secretfs store export-public --out public.json")]

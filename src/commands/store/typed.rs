@@ -1,4 +1,4 @@
-//! Values on their way in: from a file, from standard input, or typed unseen.
+//! Reads values: from a file, from standard input, or typed at a terminal without being shown.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -8,7 +8,7 @@ use super::{Registration, State};
 /// The version of CSI that the endpoint speaks, as kubelet's own registrar says it.
 const VERSION: &str = "1.0.0";
 
-/// Tells kubelet what we are, and hears what became of it.
+/// Tells kubelet what we are, and receives its decision.
 pub(super) struct Answers {
     info: PluginInfo,
     state: watch::Sender<State>,

@@ -21,7 +21,7 @@ use crate::mounter::{self, Mounter};
 /// How long a call in flight may take after its socket was given up.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Why a socket has to be made anew.
+/// Why a new socket has to be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
     #[error("kubelet did not ask what the driver is within {} s", .0.as_secs_f32())]

@@ -29,7 +29,7 @@ impl Registration {
     }
 }
 
-/// Without the note the next process registers anew.
+/// Without the note the next process registers again.
 fn warn(memory: &Path, outcome: io::Result<()>) {
     if let Err(error) = outcome {
         tracing::warn!(path = %memory.display(), %error, "the note of the registration is not kept");

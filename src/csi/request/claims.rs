@@ -1,6 +1,6 @@
-//! What a service account token says of itself. Nobody has verified it: it is compared with what kubelet
-//! vouches for. What it tells beyond that, the uid of the account, counts because the uid of the pod is among what is
-//! compared: the API server invents it when the pod is made, so that no author of a pod can write it into one.
+//! What a service account token says of itself. Nobody has verified its signature here, so it is compared with what
+//! kubelet vouches for. The uid of the account is not compared, and still counts, because the uid of the pod is: the API
+//! server invents that uid when it makes the pod, so no author of a pod can write it into a token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -35,7 +35,7 @@ struct Named {
 ///
 /// # Errors
 ///
-/// Why it is not, without a word of the token's.
+/// Why it is not, without any text from the token.
 pub(super) fn account_uid(
     token: &SecretBytes,
     identity: &Identity,

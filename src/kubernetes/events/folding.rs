@@ -8,8 +8,8 @@ use super::notice::Notice;
 /// Notices that are remembered as what others may repeat.
 const REMEMBERED: usize = 256;
 
-/// Makes one Event of those that repeat each other to the word: a recorder goes by the reason alone, and would count
-/// what is said now as another of what was said before.
+/// Merges Events that have exactly the same words. The recorder of the library looks only at the reason, and would count
+/// an Event with other words as a repetition.
 pub(super) struct Folding {
     client: Client,
     reporter: Reporter,

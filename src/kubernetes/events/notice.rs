@@ -10,7 +10,7 @@ use crate::metrics::Withdrawal;
 use crate::visible::visible;
 use crate::volume::report::{Happening, Outlook, What};
 
-/// Most bytes of the words: Kubernetes takes no more.
+/// Most bytes of the words: Kubernetes refuses more.
 const MAX_NOTE: usize = 1024;
 /// Most files that are named.
 const NAMED: usize = 10;
@@ -20,15 +20,15 @@ const NAMED: usize = 10;
 pub enum Reason {
     /// The volume is mounted, with all its files.
     Mounted,
-    /// The volume was mounted with what was read before, for its store does not answer.
+    /// The volume was mounted with earlier values, because its store does not answer.
     StartedCached,
     /// Files show new versions.
     Rotated,
     /// A refresh failed for a reason that is not the store's absence or refusal. Files stay.
     RefreshFailed,
-    /// Files were taken away, for the store did not confirm them for too long.
+    /// Files were removed, because the store did not confirm them for too long.
     Stale,
-    /// The store took something back.
+    /// The store revoked something.
     Revoked,
     /// The store refuses what it gave before.
     Denied,
@@ -36,7 +36,7 @@ pub enum Reason {
     StoreUnavailable,
     /// A refresh succeeded where one failed before.
     Recovered,
-    /// Containers mount single files of the volume, which no rotation reaches.
+    /// Containers mount single files of the volume. No rotation reaches these.
     SubPath,
     /// A Kubernetes Secret could not be made of mounted files. Upstream's name.
     FailedToCreateSecret,
@@ -79,13 +79,13 @@ impl Reason {
 /// Something to tell about a pod. Never a value.
 #[derive(Debug, Clone)]
 pub struct Notice {
-    /// The pod's namespace.
+    /// Namespace of the pod.
     pub namespace: String,
-    /// The pod.
+    /// The pod that the Event is about.
     pub pod: Pod,
-    /// Why.
+    /// The stable reason of the Event.
     pub reason: Reason,
-    /// The Secret that it is about too, by name: what is told of one is not taken for what was told of another.
+    /// Name of the Secret that it is also about. So Events about different Secrets are not merged.
     pub secret: Option<String>,
     /// The words for people.
     pub note: String,

@@ -19,7 +19,7 @@ const MAX_LABEL: usize = 63;
 /// Hexadecimal digits that tell long names, and volumes of one pod and class, apart.
 const TOLD_APART_BY: usize = 10;
 
-/// SecretProviderClassPodStatus.
+/// The API resource of SecretProviderClassPodStatuses.
 pub(in crate::kubernetes) fn resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("secrets-store.csi.x-k8s.io", "v1", "SecretProviderClassPodStatus");
     ApiResource::from_gvk_with_plural(&kind, "secretproviderclasspodstatuses")

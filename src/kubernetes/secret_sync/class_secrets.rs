@@ -30,7 +30,7 @@ const ALIVE: Duration = Duration::from_secs(5);
 /// The Secrets of one class.
 #[derive(Debug)]
 pub(super) struct ClassSecrets {
-    /// The class.
+    /// The class that wants the Secrets.
     pub(super) name: ClassName,
     manager: String,
     memories: BTreeMap<String, Memory>,
@@ -38,7 +38,7 @@ pub(super) struct ClassSecrets {
     told_of_namespace: bool,
 }
 
-/// What became of a round.
+/// How a round ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// No volume of the class is served any more, or nobody knows what those show.
@@ -101,7 +101,7 @@ impl ClassSecrets {
                 self.each(&round, &files).await
             }
             Err(trouble) => {
-                shared.tell(newest, None, &format!("whose its Secrets are cannot be told: {trouble}"));
+                shared.tell(newest, None, &format!("the owners of its Secrets are not known: {trouble}"));
                 Outcome::Failed
             }
         }
@@ -165,7 +165,7 @@ impl ClassSecrets {
         !again
     }
 
-    /// Lets go of a Secret that the class names no more. `false` if that is to be tried again soon.
+    /// Lets go of a Secret that the class no longer names. `false` if that is to be tried again soon.
     async fn let_go(&mut self, round: &Round<'_>, name: &str) -> bool {
         let (cluster, namespace) = (&round.shared.cluster, &self.name.namespace);
         let released = async {

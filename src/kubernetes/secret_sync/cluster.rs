@@ -1,6 +1,6 @@
-//! The four things said to the API server about Secrets, and the one about pods.
+//! The four calls to the API server about Secrets, and the one about pods.
 //!
-//! Answers are taken apart here rather than by the client library, which would log one that it cannot read.
+//! Answers are parsed here and not by the client library, because it would log an answer that it cannot parse.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -54,7 +54,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// The API server.
+/// The calls to the API server that synced Secrets need.
 #[derive(Clone)]
 pub(super) struct Cluster(Client);
 

@@ -19,17 +19,17 @@ pub(super) struct Live {
     pub(super) version: String,
     /// Whether its label says that it may be written.
     pub(super) managed: bool,
-    /// Its `type`.
+    /// `type` of the Secret, which is never changed.
     pub(super) kind: String,
-    /// Its labels.
+    /// All labels, whoever wrote them.
     pub(super) labels: BTreeMap<String, String>,
-    /// Its annotations.
+    /// All annotations, whoever wrote them.
     pub(super) annotations: BTreeMap<String, String>,
     /// What its keys hold.
     pub(super) data: BTreeMap<String, SecretBytes>,
-    /// Whose it is.
+    /// All owners, whoever wrote them.
     pub(super) owners: Vec<OwnerReference>,
-    /// Who wrote it.
+    /// The field managers that wrote it.
     pub(super) writers: Vec<Writer>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Writer {
 }
 
 impl Live {
-    /// What `manager` applied.
+    /// What `manager` applied to it, if anything.
     pub(super) fn applied_by(&self, manager: &str) -> Option<&Writer> {
         self.writers.iter().find(|writer| writer.applies && writer.name == manager)
     }

@@ -1,7 +1,7 @@
-//! Kubernetes Secrets made of mounted files: `secretObjects` of classes, switched on by `--sync-secrets`.
+//! Kubernetes Secrets made from mounted files: `secretObjects` of classes, switched on by `--sync-secrets`.
 //!
-//! Never on the mount path: it listens to what happens to volumes, and looks at every Secret now and then.
-//! Work is kept by class: what a class needs is done once, however much happened, one round at a time.
+//! It never delays a mount: it listens to what happens to volumes, and checks every Secret from time to time. Work is
+//! kept by class. However much happened, one round does what a class needs, one round at a time.
 //!
 //! ```text
 //! plan     class + files → Secrets as wanted          live     a Secret as it is, and who wrote what of it
@@ -106,7 +106,7 @@ pub struct SecretSync {
     rounds: JoinSet<Round>,
 }
 
-/// A class's Secrets after a round, and what became of it.
+/// A class's Secrets after a round, and how the round ended.
 type Round = (ClassSecrets, Backoff, Outcome);
 
 impl SecretSync {

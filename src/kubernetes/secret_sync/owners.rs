@@ -1,4 +1,4 @@
-//! Whose the Secrets of pods are, asked once for each pod.
+//! The owners of the pods' Secrets, asked once for each pod.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};

@@ -15,13 +15,13 @@ pub(super) const PFX_PASSWORD: &str = "secretfs.dev/pfx-password-object";
 /// A Secret as a class wants it.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    /// Its name.
+    /// Name of the Secret.
     pub(super) name: String,
-    /// Its `type`.
+    /// `type` of the Secret; `Opaque` where the class says none.
     pub(super) kind: String,
     /// Its labels, without the one that says it is managed.
     pub(super) labels: BTreeMap<String, String>,
-    /// Its annotations.
+    /// Annotations that the class wants on it.
     pub(super) annotations: BTreeMap<String, String>,
     /// What its keys are to hold.
     pub(super) data: BTreeMap<String, SecretBytes>,
@@ -50,7 +50,7 @@ pub(super) fn wanted(class: &Class, files: &Files, known: &BTreeSet<String>) -> 
 }
 
 impl Wanted {
-    /// Every key that the class names, whatever became of its file.
+    /// Every key that the class names, whether or not its file can be used.
     pub(super) fn names(&self, key: &str) -> bool {
         self.data.contains_key(key) || self.absent.contains(key) || self.unusable.contains(key)
     }
@@ -86,7 +86,7 @@ fn join(marks: &mut BTreeMap<String, String>, others: BTreeMap<String, String>) 
     }
 }
 
-/// What became of a file on its way to a key.
+/// What a file gives for a key.
 enum Value {
     Bytes(SecretBytes),
     Absent,

@@ -26,17 +26,17 @@ const CREDENTIALS: [&str; 2] = ["kubernetes.io/service-account-token", "bootstra
 /// What one field manager says a Secret is.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Manifest {
-    /// Its name.
+    /// Name of the Secret.
     pub(super) name: String,
     /// Its `type`; absent where nothing is claimed any more.
     pub(super) kind: Option<String>,
-    /// Its labels.
+    /// Labels that the manager claims.
     pub(super) labels: BTreeMap<String, String>,
-    /// Its annotations.
+    /// Annotations that the manager claims.
     pub(super) annotations: BTreeMap<String, String>,
-    /// Its data.
+    /// Keys that the manager claims, with their bytes.
     pub(super) data: BTreeMap<String, SecretBytes>,
-    /// Whose it is.
+    /// Owners of the Secret: it is deleted with the last of them.
     pub(super) owners: Vec<OwnerReference>,
     /// The version that this was judged by; absent for one that is not there.
     pub(super) version: Option<String>,
@@ -45,15 +45,15 @@ pub(super) struct Manifest {
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    /// Nothing.
+    /// The Secret is as it should be, or is not ours to change.
     Leave,
     /// Apply this, then take these keys away whoever else wrote them.
     Write(Box<Manifest>, BTreeSet<String>),
     /// Take the Secret away if it is still this one.
     Delete {
-        /// Its uid.
+        /// `metadata.uid` of that Secret.
         uid: String,
-        /// Its version.
+        /// `metadata.resourceVersion` of that Secret.
         version: String,
     },
 }
@@ -330,7 +330,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// What is to be done about a Secret that a class names no more.
+/// What is to be done about a Secret that a class no longer names.
 pub(super) fn release(name: &str, manager: &str, live: &Live) -> Step {
     if !live.managed || live.applied_by(manager).is_none() {
         return Step::Leave;

@@ -17,7 +17,7 @@ const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 /// One thing that somebody may do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
-    /// As in `get`.
+    /// The verb, such as `get`.
     pub verb: &'static str,
     /// API group; empty for Kubernetes' own.
     pub group: &'static str,
@@ -45,19 +45,19 @@ impl fmt::Display for Right {
     }
 }
 
-/// A service account.
+/// A service account, by its namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Its namespace.
+    /// Namespace of the service account.
     pub namespace: String,
-    /// Its name.
+    /// Name of the service account.
     pub name: String,
 }
 
 impl FromStr for Account {
     type Err = String;
 
-    /// `NAMESPACE/NAME`.
+    /// Reads `NAMESPACE/NAME`.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
             Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
@@ -71,7 +71,7 @@ impl FromStr for Account {
 /// What somebody may do, of what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
-    /// Whose rights.
+    /// The user that the API server judged.
     pub user: String,
     /// What is needed and missing.
     pub missing: Vec<Right>,

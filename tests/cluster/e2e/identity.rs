@@ -55,7 +55,7 @@ fn pod_info_that_its_author_writes_into_the_volume_is_not_believed() {
 
     // What kubelet does not overwrite is refused.
     thieves.apply(&forged("csi.storage.k8s.io/node.name", "elsewhere"));
-    thieves.until_event("thief", "is none that kubelet sets");
+    thieves.until_event("thief", "kubelet does not set attribute");
 }
 
 #[test]

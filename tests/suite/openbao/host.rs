@@ -160,7 +160,7 @@ async fn a_mount_that_nobody_tends_refuses_leases_unless_told_and_then_says_when
 
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
-        refused.err.contains("user hang on leases") && refused.err.contains("--leave-leases"),
+        refused.err.contains("user end if nobody renews") && refused.err.contains("--leave-leases"),
         "{refused:?}"
     );
     assert_eq!(host.shown("key"), None, "nothing is left behind");
