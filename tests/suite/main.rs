@@ -8,7 +8,9 @@
     reason = "what a test arranges has to fail it loudly"
 )]
 
+mod arrows;
 mod audited;
+mod behaviours;
 mod canary;
 mod chaos;
 mod check;

@@ -1,6 +1,7 @@
 //! Every command that README.md, docs/ and examples/ show works as it stands there.
 
 pub(crate) mod blocks;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::fs;

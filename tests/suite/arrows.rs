@@ -1,0 +1,205 @@
+//! What uses what: the tables of ARCHITECTURE.md are what the product's code does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Before the item that follows, which only tests have.
+const OF_TESTS: &str = "#[cfg(test)]";
+
+#[test]
+fn the_map_shows_which_modules_use_which() {
+    let modules = modules();
+    let crates = crates().into_keys().filter(|name| name != env!("CARGO_PKG_NAME"));
+    let crates: BTreeSet<String> = crates.map(|name| name.replace('-', "_")).collect();
+    let all: String = modules.values().flatten().map(String::as_str).collect();
+    assert!(named(&all, "crate").is_subset(&modules.keys().cloned().collect()), "{:?}", named(&all, "crate"));
+
+    let rows = modules.iter().map(|(module, files)| {
+        let code: String = files.iter().map(String::as_str).collect();
+        let used: BTreeSet<_> = named(&code, "crate").into_iter().filter(|used| used != module).collect();
+        let of_crates = crates.iter().filter(|name| !named(&code, name).is_empty());
+        vec![quoted([module]), quoted(&used), quoted(of_crates)]
+    });
+    assert_table("modules", &table(&["module", "uses", "crates"], rows));
+}
+
+#[test]
+fn what_tests_and_comments_use_is_no_arrow_and_what_a_list_uses_is() {
+    let code = product(
+        "use crate::audit::{Audit, Record};\n\
+         use crate::{class::{self, Classes}, metrics};\n\
+         // crate::never\n\
+         /// See [`crate::neither`].\n\
+         pub(crate) fn f() { mycrate::nor(); crate::volume::go() }\n\
+         #[cfg(test)]\n\
+         #[path = \"x\"]\n\
+         mod tests {\n    use crate::fakes;\n}\n\
+         use crate::visible::visible;\n",
+    );
+
+    let used: Vec<_> = named(&code, "crate").into_iter().collect();
+    assert_eq!(used, ["audit", "class", "metrics", "visible", "volume"]);
+}
+
+/// Fails unless ARCHITECTURE.md has this table of arrows, and prints what it has to have.
+fn assert_table(between: &str, truth: &str) {
+    let map = read("ARCHITECTURE.md");
+    let (begin, end) =
+        (format!("<!-- arrows between {between} -->\n"), format!("<!-- /arrows between {between} -->"));
+    let told = map.split(&begin).nth(1).and_then(|rest| rest.split(&end).next()).unwrap_or_default();
+    let missing = truth.lines().filter(|line| !told.contains(*line)).map(|line| format!("+ {line}\n"));
+    let gone = told.lines().filter(|line| !truth.contains(*line)).map(|line| format!("- {line}\n"));
+    let differences: String = gone.chain(missing).collect();
+    assert!(
+        told == truth,
+        "ARCHITECTURE.md shows other arrows between {between} than the code has:\n{differences}\n\
+         If each of them is right, put this there:\n\n{begin}{truth}{end}\n"
+    );
+}
+
+fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    let rule = format!("{}|\n", "|---".repeat(heads.len()));
+    [line(&heads), rule].into_iter().chain(rows.map(|cells| line(&cells))).collect()
+}
+
+fn quoted<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "–".to_owned() } else { names.join(" ") }
+}
+
+/// The manifest of each crate of the workspace, by its name.
+fn crates() -> BTreeMap<String, String> {
+    let root = read("Cargo.toml");
+    let members = root.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+    let members = members.split(',').map(|member| member.trim().trim_matches('"'));
+    members
+        .flat_map(directories)
+        .map(|directory| fs::read_to_string(directory.join("Cargo.toml")).unwrap())
+        .map(|manifest| (name_of(&manifest), manifest))
+        .collect()
+}
+
+/// The directories of crates that a member of the workspace stands for.
+fn directories(member: &str) -> Vec<PathBuf> {
+    let Some(above) = member.strip_suffix("/*") else { return vec![root().join(member)] };
+    let entries = fs::read_dir(root().join(above)).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.join("Cargo.toml").exists()).collect()
+}
+
+fn name_of(manifest: &str) -> String {
+    let package = manifest.split("[package]").nth(1).unwrap();
+    let name = package.lines().find_map(|line| line.strip_prefix("name = ")).unwrap();
+    name.trim_matches('"').to_owned()
+}
+
+/// The product's code of each top-level module, without `lib.rs`, which names them all, and `main.rs`.
+fn modules() -> BTreeMap<String, Vec<String>> {
+    let source = root().join("src");
+    let mut files = Vec::new();
+    collect(&source, &mut files);
+    let texts: BTreeMap<PathBuf, String> =
+        files.into_iter().map(|file| (file.clone(), fs::read_to_string(file).unwrap())).collect();
+    let of_tests: Vec<PathBuf> = texts.iter().flat_map(|(file, text)| test_modules(file, text)).collect();
+
+    let mut modules: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (file, text) in &texts {
+        let place = file.strip_prefix(&source).unwrap().with_extension("");
+        let module = place.iter().next().unwrap().to_str().unwrap().to_owned();
+        let is_of_tests = of_tests.iter().any(|tests| file.with_extension("").starts_with(tests));
+        if !is_of_tests && !["lib", "main"].contains(&module.as_str()) {
+            let code = product(text);
+            let depth = place.iter().filter(|name| *name != "mod").count();
+            assert!(!code.contains(&"super::".repeat(depth)), "{}: write crate::", file.display());
+            modules.entry(module).or_default().push(code);
+        }
+    }
+    modules
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The modules of tests that a file declares and that have files of their own, without extension.
+fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
+    let is_directory = ["mod.rs", "lib.rs"].iter().any(|name| file.ends_with(name));
+    let below = if is_directory { file.parent().unwrap().to_owned() } else { file.with_extension("") };
+    let items = text.split(OF_TESTS).skip(1);
+    let first = items.filter_map(|item| {
+        item.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("#["))
+    });
+    first.filter_map(|line| Some(below.join(line.split("mod ").nth(1)?.strip_suffix(';')?))).collect()
+}
+
+/// The code without comments and without what only tests have. Lines are as rustfmt leaves them.
+fn product(text: &str) -> String {
+    let (mut code, mut lines) = (String::new(), text.lines());
+    while let Some(line) = lines.next() {
+        if line.trim() == OF_TESTS {
+            let ends = |next: &&str| indent(next) == indent(line) && next.ends_with([';', '}']);
+            lines.find(ends);
+        } else {
+            code.push_str(line.split("//").next().unwrap_or_default());
+            code.push('\n');
+        }
+    }
+    code
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// The first names of paths that begin with `root`, also of those in a list.
+fn named(code: &str, root: &str) -> BTreeSet<String> {
+    let begin = format!("{root}::");
+    let is_whole = |at: usize| !code[..at].ends_with(|c: char| is_of_word(c) || matches!(c, ':' | '$'));
+    let places = code.match_indices(&begin).filter(|(at, _)| is_whole(*at));
+    places.flat_map(|(at, _)| heads(&code[at + begin.len()..])).collect()
+}
+
+/// The name that a path begins with, or those of the paths in its list.
+fn heads(path: &str) -> Vec<String> {
+    let Some(list) = path.strip_prefix('{') else { return vec![head(path)] };
+    let (mut heads, mut depth, mut begins) = (Vec::new(), 0, true);
+    for (at, c) in list.char_indices() {
+        match c {
+            '}' if depth == 0 => break,
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            _ if begins && is_of_word(c) => {
+                heads.push(head(&list[at..]));
+                begins = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn head(text: &str) -> String {
+    text.chars().take_while(|c| is_of_word(*c) || *c == '-').collect()
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
