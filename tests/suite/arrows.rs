@@ -4,8 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What each part uses, by the names of both.
+type Arrows = BTreeMap<String, BTreeSet<String>>;
+
 /// Before the item that follows, which only tests have.
 const OF_TESTS: &str = "#[cfg(test)]";
+
+#[test]
+fn the_map_shows_which_crates_use_which() {
+    let crates = crates();
+    let names: BTreeSet<String> = crates.keys().cloned().collect();
+    let used = |manifest: &String| dependencies(manifest).intersection(&names).cloned().collect();
+    let arrows: Arrows = crates.iter().map(|(name, manifest)| (name.clone(), used(manifest))).collect();
+
+    let rows = arrows.iter().map(|(name, used)| vec![quoted([name]), quoted(used)]);
+    assert_table("crates", &table(&["crate", "uses"], rows));
+}
 
 #[test]
 fn the_map_shows_which_modules_use_which() {
@@ -40,6 +54,7 @@ fn what_tests_and_comments_use_is_no_arrow_and_what_a_list_uses_is() {
 
     let used: Vec<_> = named(&code, "crate").into_iter().collect();
     assert_eq!(used, ["audit", "class", "metrics", "visible", "volume"]);
+    assert_eq!(dependencies("[dependencies]\nb.workspace = true\n[dev-dependencies]\nc = \"1\"\n").len(), 1);
 }
 
 /// Fails unless ARCHITECTURE.md has this table of arrows, and prints what it has to have.
@@ -93,6 +108,21 @@ fn name_of(manifest: &str) -> String {
     let package = manifest.split("[package]").nth(1).unwrap();
     let name = package.lines().find_map(|line| line.strip_prefix("name = ")).unwrap();
     name.trim_matches('"').to_owned()
+}
+
+/// What a crate depends on, also to be built, but not for its tests.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let (mut names, mut counts) = (BTreeSet::new(), false);
+    for line in manifest.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            counts = section.ends_with("dependencies]") && !section.contains("dev-dependencies");
+            counts &= !section.starts_with("workspace");
+        } else if counts {
+            names.insert(head(line));
+        }
+    }
+    names.remove("");
+    names
 }
 
 /// The product's code of each top-level module, without `lib.rs`, which names them all, and `main.rs`.
