@@ -74,7 +74,7 @@ impl Content {
     /// Takes over files that an earlier process or an earlier form of the class showed.
     pub fn carry(&mut self, shown: &Snapshot, confirmed: Instant) {
         if let Some(whole) = self.reader.source().whole() {
-            self.extent = Extent::shown(shown, whole, |path| is_made(&self.class, path));
+            self.extent = Extent::shown(shown, whole.request(), |path| is_made(&self.class, path));
             self.objects = self.extent.objects().iter().map(|_| Freshness::default()).collect();
         }
         for (ObjectRef { path, file, .. }, state) in self.extent.objects().iter().zip(&mut self.objects) {
@@ -184,9 +184,10 @@ impl Content {
 
     /// Takes from an answer which objects there are, where only that tells.
     fn learn(&mut self, readout: &Readout) {
-        let Some(outcome) = self.reader.source().whole().and_then(|whole| readout.get(whole)) else { return };
+        let Some(whole) = self.reader.source().whole() else { return };
+        let Some(outcome) = readout.get(whole.request()) else { return };
         let told = outcome.as_ref().map_err(Clone::clone).and_then(|held| {
-            let told = self.reader.source().unpack(&held.reading)?;
+            let told = whole.unpack(&held.reading)?;
             let faults = manifest::compose::verify(&self.class.settings, told.objects());
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
             if faults.is_empty() { Ok(told) } else { Err(Error::new(ErrorKind::Invalid, faults.join("; "))) }

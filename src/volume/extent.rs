@@ -49,14 +49,8 @@ impl Extent {
     pub(super) fn shown(shown: &Snapshot, whole: &Request, made: impl Fn(&str) -> bool) -> Self {
         let files = shown.iter().filter(|(path, _)| !made(path.as_str()));
         let object = |(path, file): (&provider::ObjectPath, &crate::snapshot::File)| ObjectRef {
-            name: path.to_string(),
-            path: path.clone(),
             mode: file.mode,
-            request: whole.clone(),
-            optional: false,
-            default: None,
-            jmes_path: None,
-            file: true,
+            ..ObjectRef::new(path.clone(), whole.clone())
         };
         Self::Shown(files.map(object).collect())
     }

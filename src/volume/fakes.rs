@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use manifest::Class;
 use provider::{
-    Changes, Error, ErrorKind, Invalid, LeaseId, Object, ObjectPath, ObjectRef, Ownership, Parameters,
-    Provider, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Validity, Workload,
+    Changes, Endings, Error, ErrorKind, Invalid, LeaseId, Leases, Object, ObjectPath, ObjectRef, Ownership,
+    Parameters, Provider, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Validity, Workload,
 };
 use tokio::sync::watch;
 
@@ -93,7 +93,6 @@ impl std::fmt::Debug for FakeStore {
     }
 }
 
-#[async_trait]
 impl Provider for FakeStore {
     fn names(&self) -> &'static [&'static str] {
         &["fake"]
@@ -114,6 +113,13 @@ impl Provider for FakeStore {
         Ok(Arc::new(FakeSource { store: self.clone(), name, objects }))
     }
 
+    fn endings(&self) -> Option<&dyn Endings> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Endings for FakeStore {
     fn store_of(&self, remains: &SecretBytes) -> Option<String> {
         remains.expose_str()?.split_once('@').map(|(_, store)| store.to_owned())
     }
@@ -133,16 +139,8 @@ fn object(text: &str) -> ObjectRef {
     let ownership = if text.contains('!') { Ownership::Volume } else { Ownership::Shared };
     let plain = text.trim_matches(['!', '?']);
     let (path, request) = plain.split_once('=').unwrap_or((plain, plain));
-    ObjectRef {
-        name: path.to_owned(),
-        path: path.try_into().unwrap(),
-        mode: None,
-        request: Request { text: request.into(), ownership },
-        optional: text.contains('?'),
-        default: None,
-        jmes_path: None,
-        file: true,
-    }
+    let request = Request { text: request.into(), ownership };
+    ObjectRef { optional: text.contains('?'), ..ObjectRef::new(path.try_into().unwrap(), request) }
 }
 
 #[derive(Debug)]
@@ -156,10 +154,6 @@ struct FakeSource {
 impl Source for FakeSource {
     fn store(&self) -> &str {
         &self.name
-    }
-
-    fn audience(&self) -> Option<&str> {
-        None
     }
 
     fn needs_credentials(&self) -> bool {
@@ -284,6 +278,17 @@ impl Session for FakeSession {
         }
     }
 
+    fn discard(&self) {
+        self.forget();
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Leases for FakeSession {
     fn claim(&self, volume: &str) -> bool {
         let alone = self.holders.lock().unwrap().iter().all(|holder| holder == volume);
         if alone {
@@ -292,8 +297,16 @@ impl Session for FakeSession {
         alone
     }
 
-    fn discard(&self) {
-        self.forget();
+    fn validity(&self) -> Option<Validity> {
+        None
+    }
+
+    async fn renew(&self) -> Result<Validity> {
+        Err(Error::new(ErrorKind::Denied, "this login does not end"))
+    }
+
+    async fn revoke(&self) -> Result<()> {
+        Ok(())
     }
 
     async fn renew_lease(&self, lease: &LeaseId) -> Result<Validity> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use provider::{
     Changes, Error, ErrorKind, Moment as _, Ownership, Reading, Request, Result, Session, Site, Source, Span,
-    Tenure, Workload,
+    Tenure, Whole, Workload,
 };
 use tokio::time::Instant;
 
@@ -89,7 +89,7 @@ impl Reader {
     /// A reader of what `source` asks for, for the volume at `site`.
     pub fn new(stores: Arc<Stores>, source: Arc<dyn Source>, tenancy: Tenancy, site: Arc<dyn Site>) -> Self {
         let objects = source.objects().iter().map(|object| &object.request);
-        let mut requests: Vec<_> = objects.chain(source.whole()).cloned().collect();
+        let mut requests: Vec<_> = objects.chain(source.whole().map(Whole::request)).cloned().collect();
         requests.sort();
         requests.dedup();
         let announcements = Announcements(source.changes());
@@ -184,13 +184,20 @@ impl Reader {
     }
 
     async fn session(&mut self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        let session = self.stores.log_in(&self.store, self.source.session(workload, tenure)).await?;
+        let session = self.stores.log_in(&self.store, self.log_in(workload, tenure)).await?;
         if tenure == Tenure::Volume {
             self.tenancy.take(&session)?;
         }
         self.login = (tenure == Tenure::Shared).then(|| Arc::clone(&session));
         self.identify(&*session);
         Ok(session)
+    }
+
+    async fn log_in(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        match self.source.whole() {
+            Some(whole) => whole.session(workload, Arc::clone(&self.site)).await,
+            None => self.source.session(workload, tenure).await,
+        }
     }
 
     /// Nothing is read before who announces changes of it to this reader has been asked to.
@@ -321,7 +328,8 @@ impl Reader {
         if self.tenancy.holds(session) {
             return true;
         }
-        let own = session.claim(self.tenancy.volume()) && self.tenancy.take(session).is_ok();
+        let claimed = session.leases().is_none_or(|leases| leases.claim(self.tenancy.volume()));
+        let own = claimed && self.tenancy.take(session).is_ok();
         if own {
             self.login = None;
         }
@@ -335,12 +343,8 @@ impl Reader {
         };
         let mut readout = Readout::new();
         for request in asked {
-            let site = self.lent_for(&request);
-            let outcome = self
-                .stores
-                .call(&self.store, demand.attempt, fetch(&*session, &request, site))
-                .await
-                .map(Held::now);
+            let call = self.stores.call(&self.store, demand.attempt, session.read(&request));
+            let outcome = call.await.map(Held::now);
             if let Ok(held) = &outcome {
                 self.tenancy.hold(&request, held);
             }
@@ -361,9 +365,8 @@ impl Reader {
                 let entry = self.shared_entry(&request);
                 let (stores, store, session) =
                     (Arc::clone(&self.stores), self.store.clone(), Arc::clone(session));
-                let site = self.lent_for(&request);
                 async move {
-                    let call = stores.call(&store, demand.attempt, fetch(&*session, &request, site));
+                    let call = stores.call(&store, demand.attempt, session.read(&request));
                     let got = match entry {
                         Some(entry) => share(&entry, demand, call).await,
                         None => call.await.map(|reading| Got::Own(Held::now(reading))),
@@ -373,11 +376,6 @@ impl Reader {
             })
             .collect();
         stream::iter(calls).buffer_unordered(MOST_CALLS_OF_A_VOLUME).collect().await
-    }
-
-    /// The site, where `request` is answered by all that there is.
-    fn lent_for(&self, request: &Request) -> Option<Arc<dyn Site>> {
-        self.source.whole().filter(|whole| *whole == request).map(|_| Arc::clone(&self.site))
     }
 
     /// The entry for `request`, unless its answer is the volume's own.
@@ -426,13 +424,6 @@ impl Reader {
     /// Looks at, or changes, what is known of the store.
     pub fn health<T>(&self, change: impl FnOnce(&mut StoreHealth) -> T) -> T {
         self.store.health(change)
-    }
-}
-
-async fn fetch(session: &dyn Session, request: &Request, site: Option<Arc<dyn Site>>) -> Result<Reading> {
-    match site {
-        Some(site) => session.read_whole(request, &*site).await,
-        None => session.read(request).await,
     }
 }
 

@@ -14,7 +14,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
-use provider::{Doubling, Moment as _, SecretBytes};
+use provider::{Doubling, Moment as _, Provider, SecretBytes};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -192,7 +192,7 @@ impl Revocations {
     fn store_of(&self, login: &Login) -> String {
         let provider = self.providers.get(&login.provider);
         provider
-            .and_then(|provider| provider.store_of(&login.remains))
+            .and_then(|provider| provider.endings()?.store_of(&login.remains))
             .unwrap_or_else(|| login.provider.clone())
     }
 
@@ -339,7 +339,7 @@ impl Revocations {
             return self.again(&name, "too many logins wait to be ended");
         };
         let ended = match self.providers.get(&login.provider) {
-            Some(provider) => timeout(TRY, provider.revoke(&login.remains)).await,
+            Some(provider) => timeout(TRY, end(&*provider, &login.remains)).await,
             None => Ok(Ok(())),
         };
         match ended {
@@ -386,6 +386,14 @@ impl Revocations {
         let remains = SecretBytes::new(remains.to_vec());
         sealed.fill(0);
         Some(Login { provider, remains })
+    }
+}
+
+/// Ends a login; a provider that ends none has nothing to end.
+async fn end(provider: &dyn Provider, remains: &SecretBytes) -> provider::Result<()> {
+    match provider.endings() {
+        Some(endings) => endings.revoke(remains).await,
+        None => Ok(()),
     }
 }
 

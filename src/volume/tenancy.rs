@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use provider::{ErrorKind, Moment as _, Request, SecretBytes, Session, Span, Validity};
+use provider::{ErrorKind, LeaseId, Leases, Moment as _, Request, SecretBytes, Session, Span, Validity};
 use tokio::time::Instant;
 
 use crate::readings::Held;
@@ -155,14 +155,15 @@ impl Tenancy {
         if self.holds(session) {
             return Ok(());
         }
-        let kept = match session.remains() {
+        let leases = session.leases();
+        let kept = match leases.and_then(Leases::remains) {
             Some(remains) => {
                 let kept = self.keep(&remains).map_err(|error| not_kept(&error))?;
                 Some((kept, remains))
             }
             None => None,
         };
-        let term = session.validity().map(|validity| Term::from(validity, Instant::now()));
+        let term = leases.and_then(Leases::validity).map(|validity| Term::from(validity, Instant::now()));
         self.retire();
         self.login = Some(Login { session: Arc::clone(session), kept, term });
         Ok(())
@@ -190,7 +191,7 @@ impl Tenancy {
     /// nobody's: not at once, for others may be in the middle of reading. They log in anew.
     pub fn abandon(&mut self, session: &Arc<dyn Session>) {
         session.discard();
-        let Some(remains) = session.remains() else { return };
+        let Some(remains) = session.leases().and_then(Leases::remains) else { return };
         match self.keep(&remains) {
             Ok(name) => {
                 let ends = Instant::now().later(OTHERS_FINISH);
@@ -272,7 +273,7 @@ impl Tenancy {
         if !term.validity.renewable {
             return false;
         }
-        match login.session.renew().await {
+        match renew(&*login.session).await {
             Ok(granted) => match term.renewed(&granted, Instant::now()) {
                 Some(renewed) => *term = renewed,
                 None => return false,
@@ -339,6 +340,20 @@ impl Tenancy {
     }
 }
 
+async fn renew(session: &dyn Session) -> provider::Result<Validity> {
+    leases(session)?.renew().await
+}
+
+async fn renew_lease(session: &dyn Session, lease: &LeaseId) -> provider::Result<Validity> {
+    leases(session)?.renew_lease(lease).await
+}
+
+/// What a session can do about leases. One that can do nothing has read none.
+fn leases(session: &dyn Session) -> provider::Result<&dyn Leases> {
+    let none = || provider::Error::new(ErrorKind::Denied, "this store prolongs nothing");
+    session.leases().ok_or_else(none)
+}
+
 fn not_kept(error: &NotKept) -> provider::Error {
     let told = format!("a login cannot be kept safe: {error}");
     let told = provider::Error::new(ErrorKind::Unavailable, told);
@@ -361,7 +376,7 @@ impl Owned {
             self.due = true;
             return;
         };
-        match session.renew_lease(&lease).await {
+        match renew_lease(session, &lease).await {
             Ok(granted) => match term.renewed(&granted, Instant::now()) {
                 Some(renewed) => *term = renewed,
                 None => self.due = true,

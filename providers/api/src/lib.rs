@@ -9,14 +9,20 @@
 //!                                    └──────────extract(object, reading)──► Object
 //! ```
 //!
-//! A store that tells only by its answer which objects there are has one request for all of them
-//! ([`Source::whole`]), and what it answered is a source of just those ([`Source::unpack`]).
+//! These three are all that a simple store implements. What only some stores have is a trait of its own,
+//! which the three give out where they have it:
+//!
+//! | a store that | implements | given out by |
+//! |---|---|---|
+//! | hands out leases, which end with the login | [`Leases`], [`Endings`] | [`Session::leases`], [`Provider::endings`] |
+//! | tells only by its answer which files there are | [`Whole`] | [`Source::whole`] |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
 mod doubling;
 mod error;
 mod identity;
+mod leases;
 mod object;
 mod path;
 mod restarts;
@@ -24,10 +30,12 @@ mod secret;
 mod shares;
 mod site;
 mod span;
+mod whole;
 
 pub use doubling::Doubling;
 pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;
+pub use leases::{Endings, Leases};
 pub use object::{LeaseId, Object, ObjectRef, Origin, Ownership, Reading, Request, Scope, Validity};
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
 pub use restarts::{Pauses, Restarts};
@@ -35,6 +43,7 @@ pub use secret::SecretBytes;
 pub use shares::{Share, Shares};
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};
+pub use whole::Whole;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -120,7 +129,6 @@ pub struct Exposure {
 /// Implementations hold connections and logins, never per-volume state: one
 /// value serves every volume of the node, from many tasks at once. Everything
 /// they spawn ends with the value; every wait has a deadline of its own.
-#[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// The names a class may give in `spec.provider`; the first is used in logs and metrics.
     fn names(&self) -> &'static [&'static str];
@@ -151,23 +159,15 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         0
     }
 
-    /// Which store would end a session, as [`Source::store`] names it, where `remains` tells. Sessions of one store
-    /// wait for each other while it hangs, and for no others.
-    fn store_of(&self, _remains: &SecretBytes) -> Option<String> {
-        None
-    }
-
     /// What works as written and may not be what was meant, such as keys that nobody reads.
     fn remarks(&self, _parameters: &Parameters) -> Vec<Invalid> {
         Vec::new()
     }
 
-    /// Ends a session from what [`Session::remains`] told, perhaps in a process that is gone.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable` if it is worth another try. A session that has ended already is `Ok`.
-    async fn revoke(&self, remains: &SecretBytes) -> Result<()>;
+    /// How logins that leases hang on are ended, where the store has such.
+    fn endings(&self) -> Option<&dyn Endings> {
+        None
+    }
 }
 
 /// What one class asks of one store.
@@ -177,7 +177,9 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn store(&self) -> &str;
 
     /// The audience whose service account token [`session`](Self::session) needs, if any.
-    fn audience(&self) -> Option<&str>;
+    fn audience(&self) -> Option<&str> {
+        None
+    }
 
     /// Whether a session needs tokens or credentials that came with the volume.
     fn needs_credentials(&self) -> bool {
@@ -187,19 +189,10 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// What the class reads, in its order. Paths are unique.
     fn objects(&self) -> &[ObjectRef];
 
-    /// The one request that brings everything, where only the answer tells which
-    /// [`objects`](Self::objects) there are; none are listed then.
-    fn whole(&self) -> Option<&Request> {
+    /// How everything is read at once, where only an answer tells which [`objects`](Self::objects) there are; none are
+    /// listed then.
+    fn whole(&self) -> Option<&dyn Whole> {
         None
-    }
-
-    /// A source of the objects that a reading of [`whole`](Self::whole) holds; each has that request.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` if it is no such reading.
-    fn unpack(&self, _reading: &Reading) -> Result<Arc<dyn Source>> {
-        Err(Error::new(ErrorKind::Invalid, "this store lists its objects"))
     }
 
     /// A login for `workload`: one that its service account shares, or one of the volume alone.
@@ -214,12 +207,15 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// `Unauthenticated` or `Denied` name the identity that was refused.
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>>;
 
-    /// The file that `objects()[index]` makes of a reading of its request.
+    /// The file that `objects()[index]` makes of a reading of its request: all of it, where a store does not say
+    /// otherwise.
     ///
     /// # Errors
     ///
     /// `NotFound` where the answer lacks the key, `Invalid` where it cannot be decoded.
-    fn extract(&self, index: usize, reading: &Reading) -> Result<Object>;
+    fn extract(&self, _index: usize, reading: &Reading) -> Result<Object> {
+        Ok(Object { contents: reading.body.clone(), significant: None, version: reading.version.clone() })
+    }
 
     /// Whether the class asks for a way to its store that others can read or answer on.
     fn exposure(&self) -> Option<&Exposure> {
@@ -286,59 +282,11 @@ pub trait Session: fmt::Debug + Send + Sync {
     /// See [`ErrorKind`]; the message names the request, the store's words and the remedy, never a value.
     async fn read(&self, request: &Request) -> Result<Reading>;
 
-    /// The call behind [`Source::whole`], to a store that may put files into what `site` lends
-    /// instead of answering with them.
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](Self::read). Nothing is lent any more then.
-    async fn read_whole(&self, request: &Request, _site: &dyn Site) -> Result<Reading> {
-        self.read(request).await
-    }
-
-    /// Makes this session the caller's alone: nobody else is given it from now on.
-    /// `false` if somebody else has it already.
-    fn claim(&self, _volume: &str) -> bool {
-        true
-    }
-
     /// Forgets this login, so that the next [`Source::session`] makes a new one.
     fn discard(&self) {}
 
-    /// How long the login itself lives from when this is asked, if it ends by itself.
-    fn validity(&self) -> Option<Validity> {
-        None
-    }
-
-    /// Prolongs the login and tells what was granted.
-    ///
-    /// # Errors
-    ///
-    /// `Denied` if it cannot be prolonged, `Unavailable` if it is worth another try.
-    async fn renew(&self) -> Result<Validity> {
-        Err(Error::new(ErrorKind::Denied, "this login cannot be prolonged"))
-    }
-
-    /// Prolongs a lease read through this session and tells what was granted.
-    ///
-    /// # Errors
-    ///
-    /// As [`renew`](Self::renew).
-    async fn renew_lease(&self, _lease: &LeaseId) -> Result<Validity> {
-        Err(Error::new(ErrorKind::Denied, "leases of this store cannot be prolonged"))
-    }
-
-    /// Ends the login and every lease read through it.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable` if it is worth another try. A session that has ended already is `Ok`.
-    async fn revoke(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// What [`Provider::revoke`] needs to end this session later; `None` if nothing need be ended. Secret.
-    fn remains(&self) -> Option<SecretBytes> {
+    /// What can be done about leases that were read through this session, where the store has such.
+    fn leases(&self) -> Option<&dyn Leases> {
         None
     }
 }

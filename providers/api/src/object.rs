@@ -23,6 +23,22 @@ pub struct ObjectRef {
     pub file: bool,
 }
 
+impl ObjectRef {
+    /// A file at `path` that shows what `request` brings and must be there.
+    pub fn new(path: ObjectPath, request: Request) -> Self {
+        Self {
+            name: path.to_string(),
+            path,
+            mode: None,
+            request,
+            optional: false,
+            default: None,
+            jmes_path: None,
+            file: true,
+        }
+    }
+}
+
 /// Where a store keeps an object, in the store's own words. Not secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {

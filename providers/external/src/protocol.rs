@@ -1,8 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use provider::{Invalid, Parameters, Provider, Result, SecretBytes, Source};
+use provider::{Invalid, Parameters, Provider, Source};
 
 use crate::socket::Sockets;
 use crate::source::ExternalSource;
@@ -24,7 +23,6 @@ impl External {
     }
 }
 
-#[async_trait]
 impl Provider for External {
     /// None of its own: the file of its socket names it.
     fn names(&self) -> &'static [&'static str] {
@@ -42,10 +40,5 @@ impl Provider for External {
         parameters: &Parameters,
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         Ok(Arc::new(ExternalSource::new(&self.name, &self.sockets, parameters)))
-    }
-
-    /// Nothing is kept: an external provider's logins are its own.
-    async fn revoke(&self, _remains: &SecretBytes) -> Result<()> {
-        Ok(())
     }
 }

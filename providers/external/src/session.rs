@@ -38,6 +38,7 @@ pub(crate) struct ExternalSession {
     identity: String,
     /// With the newest tokens, whoever the session is held by.
     workload: Mutex<Workload>,
+    site: Arc<dyn Site>,
 }
 
 /// A good answer.
@@ -49,11 +50,11 @@ struct Good {
 }
 
 impl ExternalSession {
-    pub(crate) fn new(asked: &Arc<Asked>, workload: Workload) -> Self {
+    pub(crate) fn new(asked: &Arc<Asked>, workload: Workload, site: Arc<dyn Site>) -> Self {
         // The volume is part of it: what a provider judges is not known, so nothing is shared.
         let identity = format!("{}, volume {}", workload.identity, workload.volume);
         let volume = workload.volume.clone();
-        Self { asked: Arc::clone(asked), volume, identity, workload: Mutex::new(workload) }
+        Self { asked: Arc::clone(asked), volume, identity, workload: Mutex::new(workload), site }
     }
 
     fn last(&self) -> Option<Last> {
@@ -65,16 +66,16 @@ impl ExternalSession {
         *self.asked.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
-    async fn ask(&self, site: &dyn Site) -> Result<Good> {
+    async fn ask(&self) -> Result<Good> {
         let deadline = Instant::now().later(PATIENCE);
         if let Some(last) = self.last() {
-            let (mut answer, _) = self.mount(site, Some(&last), deadline).await?;
+            let (mut answer, _) = self.mount(Some(&last), deadline).await?;
             if !answer.is_written_elsewhere() {
                 return self.good(&mut answer);
             }
             // What it left alone there cannot be told from what it wrote: ask for all of it.
         }
-        let (mut answer, root) = self.mount(site, None, deadline).await?;
+        let (mut answer, root) = self.mount(None, deadline).await?;
         if !answer.is_written_elsewhere() {
             return self.good(&mut answer);
         }
@@ -95,28 +96,23 @@ impl ExternalSession {
 
     /// One call, with a directory for the provider to write into. It holds the files of `last`:
     /// a provider that is told of versions reads there what it need not fetch again.
-    async fn mount(
-        &self,
-        site: &dyn Site,
-        last: Option<&Last>,
-        deadline: Instant,
-    ) -> Result<(Answer, OwnedFd)> {
-        let lent = site.lend().await?;
+    async fn mount(&self, last: Option<&Last>, deadline: Instant) -> Result<(Answer, OwnedFd)> {
+        let lent = self.site.lend().await?;
         let mut root = lent.root;
         if let Some(Last { files, .. }) = last.cloned() {
             let written = off_the_runtime(move || tree::write(&root, &files).map(|()| root)).await?;
             root = written.map_err(|error| unreadable(&self.asked.provider, &error))?;
         }
-        let request = self.request(&lent.path, last, site)?;
+        let request = self.request(&lent.path, last)?;
         let patience = deadline.saturating_duration_since(Instant::now());
         let response = self.asked.sockets.mount(&self.asked.provider, request, patience).await?;
         Ok((Answer::of(&self.asked.provider, response)?, root))
     }
 
-    fn request(&self, target: &Path, last: Option<&Last>, site: &dyn Site) -> Result<MountRequest> {
+    fn request(&self, target: &Path, last: Option<&Last>) -> Result<MountRequest> {
         let workload = self.workload.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(MountRequest {
-            attributes: attributes::attributes(&self.asked.parameters, &site.attributes(), &workload)?,
+            attributes: attributes::attributes(&self.asked.parameters, &self.site.attributes(), &workload)?,
             secrets: attributes::secrets(&workload)?,
             target_path: target.display().to_string(),
             permission: PERMISSION.to_owned(),
@@ -150,12 +146,8 @@ impl Session for ExternalSession {
     }
 
     async fn read(&self, _request: &Request) -> Result<Reading> {
-        Err(Error::new(ErrorKind::Invalid, "an external provider is asked for the whole volume"))
-    }
-
-    async fn read_whole(&self, _request: &Request, site: &dyn Site) -> Result<Reading> {
-        let answered = self.ask(site).await;
-        site.take_back().await?;
+        let answered = self.ask().await;
+        self.site.take_back().await?;
         self.accept(answered?)
     }
 }
@@ -180,7 +172,7 @@ fn wrote_elsewhere(provider: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use provider::{Identity, SecretBytes};
+    use provider::{Identity, Lent, SecretBytes};
 
     use super::*;
     use crate::socket::Sockets;
@@ -195,6 +187,25 @@ mod tests {
         }
     }
 
+    /// A volume for which nothing is lent.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    #[async_trait]
+    impl Site for Nowhere {
+        fn attributes(&self) -> BTreeMap<String, String> {
+            BTreeMap::new()
+        }
+
+        async fn lend(&self) -> Result<Lent> {
+            Err(Error::new(ErrorKind::Unavailable, "nothing is lent"))
+        }
+
+        async fn take_back(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn a_session_asks_with_the_newest_token_and_keeps_no_older_one() {
         let asked = Asked {
@@ -204,7 +215,7 @@ mod tests {
             last: Mutex::default(),
         };
         let [old, new] = ["old", "new"].map(|text| SecretBytes::from(text.to_owned()));
-        let session = ExternalSession::new(&Arc::new(asked), workload(&old));
+        let session = ExternalSession::new(&Arc::new(asked), workload(&old), Arc::new(Nowhere));
 
         session.hand_over(&workload(&new));
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use provider::{
-    Error, ErrorKind, Object, ObjectRef, Ownership, Parameters, Reading, Request, Result, Session, Source,
-    Tenure, Workload,
+    Error, ErrorKind, Object, ObjectRef, Ownership, Parameters, Reading, Request, Result, Session, Site,
+    Source, Tenure, Whole, Workload,
 };
 
 use crate::body::{self, File};
@@ -60,10 +60,6 @@ impl Source for ExternalSource {
     }
 
     /// Any: which tokens it needs is between the provider and the CSIDriver object.
-    fn audience(&self) -> Option<&str> {
-        None
-    }
-
     fn needs_credentials(&self) -> bool {
         true
     }
@@ -72,22 +68,29 @@ impl Source for ExternalSource {
         &[]
     }
 
-    fn whole(&self) -> Option<&Request> {
-        Some(&self.whole)
+    fn whole(&self) -> Option<&dyn Whole> {
+        Some(self)
+    }
+
+    async fn session(&self, _workload: &Workload, _tenure: Tenure) -> Result<Arc<dyn Session>> {
+        Err(Error::new(ErrorKind::Invalid, "an external provider is asked for the whole volume"))
+    }
+}
+
+#[async_trait]
+impl Whole for ExternalSource {
+    fn request(&self) -> &Request {
+        &self.whole
+    }
+
+    /// No call: an external provider is told at each whom it is for.
+    async fn session(&self, workload: &Workload, site: Arc<dyn Site>) -> Result<Arc<dyn Session>> {
+        Ok(Arc::new(ExternalSession::new(&self.asked, workload.clone(), site)))
     }
 
     fn unpack(&self, reading: &Reading) -> Result<Arc<dyn Source>> {
         let files = body::unpack(&reading.body).ok_or_else(strange)?;
         Ok(Arc::new(Told::new(self.store.clone(), files)))
-    }
-
-    /// No call: an external provider is told at each whom it is for.
-    async fn session(&self, workload: &Workload, _tenure: Tenure) -> Result<Arc<dyn Session>> {
-        Ok(Arc::new(ExternalSession::new(&self.asked, workload.clone())))
-    }
-
-    fn extract(&self, _index: usize, _reading: &Reading) -> Result<Object> {
-        Err(strange())
     }
 }
 
@@ -110,26 +113,13 @@ impl Told {
 }
 
 fn object(file: &File) -> ObjectRef {
-    ObjectRef {
-        name: file.path.to_string(),
-        path: file.path.clone(),
-        mode: Some(file.mode),
-        request: request(),
-        optional: false,
-        default: None,
-        jmes_path: None,
-        file: true,
-    }
+    ObjectRef { mode: Some(file.mode), ..ObjectRef::new(file.path.clone(), request()) }
 }
 
 #[async_trait]
 impl Source for Told {
     fn store(&self) -> &str {
         &self.store
-    }
-
-    fn audience(&self) -> Option<&str> {
-        None
     }
 
     fn objects(&self) -> &[ObjectRef] {

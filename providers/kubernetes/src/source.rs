@@ -141,7 +141,6 @@ impl Account {
     }
 }
 
-#[async_trait]
 impl Provider for Kubernetes {
     fn names(&self) -> &'static [&'static str] {
         &["kubernetes"]
@@ -166,10 +165,6 @@ impl Provider for Kubernetes {
 
     fn watch_restarts(&self) -> u64 {
         self.0.restarts.get()
-    }
-
-    async fn revoke(&self, _remains: &SecretBytes) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use manifest::Encoding;
 use provider::{
     Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
-    Restarts, Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
+    Restarts, Result, Scope, Session, Source, Tenure, Workload,
 };
 
 use crate::name::{Account, Item, Name};
@@ -63,7 +63,6 @@ impl Shared {
     }
 }
 
-#[async_trait]
 impl Provider for EmbeddedStore {
     fn names(&self) -> &'static [&'static str] {
         &["secretfs"]
@@ -89,10 +88,6 @@ impl Provider for EmbeddedStore {
     fn watch_restarts(&self) -> u64 {
         self.0.restarts.get()
     }
-
-    async fn revoke(&self, _remains: &SecretBytes) -> Result<()> {
-        Ok(())
-    }
 }
 
 #[derive(Debug)]
@@ -106,10 +101,6 @@ struct ItemSource {
 impl Source for ItemSource {
     fn store(&self) -> &str {
         &self.shared.name
-    }
-
-    fn audience(&self) -> Option<&str> {
-        None
     }
 
     fn objects(&self) -> &[ObjectRef] {

@@ -89,16 +89,8 @@ mod tests {
     use super::*;
 
     fn object(name: &str, file: bool) -> ObjectRef {
-        ObjectRef {
-            name: name.to_owned(),
-            path: ObjectPath::try_from(name).unwrap(),
-            mode: None,
-            request: Request { text: name.into(), ownership: Ownership::Shared },
-            optional: false,
-            default: None,
-            jmes_path: None,
-            file,
-        }
+        let request = Request { text: name.into(), ownership: Ownership::Shared };
+        ObjectRef { file, ..ObjectRef::new(ObjectPath::try_from(name).unwrap(), request) }
     }
 
     fn settings(files: &str, keep_previous: u32) -> Settings {

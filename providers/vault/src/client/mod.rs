@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use provider::{
-    Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
-    Scope, SecretBytes, Session, Source, Tenure, Workload,
+    Endings, Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading,
+    Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
 use provider_client::{Fingerprint, Fingerprints, Logins, Term};
 
@@ -53,7 +53,6 @@ impl Vault {
     }
 }
 
-#[async_trait]
 impl Provider for Vault {
     fn names(&self) -> &'static [&'static str] {
         &["vault", "openbao"]
@@ -76,12 +75,19 @@ impl Provider for Vault {
         Ok(Arc::new(VaultSource { store: plan.server.to_string(), plan, provider: Arc::clone(&self.0) }))
     }
 
-    fn store_of(&self, remains: &SecretBytes) -> Option<String> {
-        Remains::read(remains).map(|remains| remains.server.to_string())
-    }
-
     fn remarks(&self, parameters: &Parameters) -> Vec<Invalid> {
         parameters::unknown(parameters)
+    }
+
+    fn endings(&self) -> Option<&dyn Endings> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Endings for Vault {
+    fn store_of(&self, remains: &SecretBytes) -> Option<String> {
+        Remains::read(remains).map(|remains| remains.server.to_string())
     }
 
     async fn revoke(&self, remains: &SecretBytes) -> Result<()> {

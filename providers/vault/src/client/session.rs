@@ -3,7 +3,8 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use provider::{
-    Error, ErrorKind, Identity, LeaseId, Reading, Request, Result, SecretBytes, Session, Span, Validity,
+    Error, ErrorKind, Identity, LeaseId, Leases, Reading, Request, Result, SecretBytes, Session, Span,
+    Validity,
 };
 use provider_client::{Answer, ClientPair, Fingerprint, Place, Seated, Term};
 
@@ -130,13 +131,20 @@ impl Session for VaultSession {
         answer::reading(&call, answer.body, Timestamp::now())
     }
 
+    fn discard(&self) {
+        self.place.discard();
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Leases for VaultSession {
     /// A token that was given to us is not ours to end, and is nobody's alone.
     fn claim(&self, volume: &str) -> bool {
         self.is_ours && self.place.claim(volume)
-    }
-
-    fn discard(&self) {
-        self.place.discard();
     }
 
     fn validity(&self) -> Option<Validity> {

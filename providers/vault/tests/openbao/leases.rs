@@ -1,8 +1,8 @@
-use provider::{ErrorKind, LeaseId, Provider, SecretBytes, Session, Source, Tenure};
+use provider::{Endings, ErrorKind, LeaseId, SecretBytes, Session, Source, Tenure};
 use serde_json::json;
 use testing::{Issuer, OpenBao, Postgres, until};
 
-use crate::support::{class, files, prepare, source, store, text, vault, with_credentials, workload};
+use crate::support::{class, files, leases, prepare, source, store, text, vault, with_credentials, workload};
 
 const LOGIN: &str = "
 - {objectName: user, secretPath: database/creds/app, secretKey: username}
@@ -26,18 +26,18 @@ async fn a_lease_is_prolonged_and_ends_with_the_login_that_made_it() {
     let (user, password, lease) = login(&*source, &*session).await;
     assert!(postgres.can_login(&user, &password));
 
-    let granted = session.renew_lease(&lease).await.unwrap();
-    let prolonged = session.renew().await.unwrap();
-    session.revoke().await.unwrap();
+    let granted = leases(&session).renew_lease(&lease).await.unwrap();
+    let prolonged = leases(&session).renew().await.unwrap();
+    leases(&session).revoke().await.unwrap();
 
     assert_eq!(granted.lease.as_ref(), Some(&lease));
     assert!(granted.duration.get().as_secs() <= 90 && granted.renewable, "{granted:?}");
     assert_eq!(prolonged.duration.get().as_secs(), 600);
     // The store takes its leases back a moment after the login.
     until(|| !postgres.can_login(&user, &password), || format!("{user} still gets in"));
-    session.revoke().await.unwrap();
-    assert_eq!(session.renew_lease(&lease).await.unwrap_err().kind(), ErrorKind::Denied);
-    assert_eq!(session.renew().await.unwrap_err().kind(), ErrorKind::Denied);
+    leases(&session).revoke().await.unwrap();
+    assert_eq!(leases(&session).renew_lease(&lease).await.unwrap_err().kind(), ErrorKind::Denied);
+    assert_eq!(leases(&session).renew().await.unwrap_err().kind(), ErrorKind::Denied);
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn what_remains_of_a_login_ends_it_from_another_process_also_after_an_outa
     let source = class(&first, LOGIN);
     let session = source.session(&workload(&issuer, "web-0", "v0"), Tenure::Volume).await.unwrap();
     let (user, password, _lease) = login(&*source, &*session).await;
-    let remains = session.remains().unwrap();
+    let remains = leases(&session).remains().unwrap();
     drop((session, source, first));
     let second = vault("http://unused.invalid");
 
@@ -79,7 +79,7 @@ async fn a_volume_reads_leases_by_a_child_of_the_token_it_was_given() {
 
     let own = source.session(&workload, Tenure::Volume).await.unwrap();
     let (user, password, _lease) = login(&*source, &*own).await;
-    vault.revoke(&own.remains().unwrap()).await.unwrap();
+    vault.revoke(&leases(&own).remains().unwrap()).await.unwrap();
 
     until(|| !postgres.can_login(&user, &password), || format!("{user} still gets in"));
     assert!(source.session(&workload, Tenure::Shared).await.is_ok(), "the token itself lives on");
@@ -102,7 +102,7 @@ async fn a_token_that_makes_no_child_is_used_itself_and_never_revoked() {
 
     let session = source.session(&workload, Tenure::Volume).await.unwrap();
 
-    assert!(session.remains().is_none());
+    assert!(leases(&session).remains().is_none());
     assert_eq!(text(&files(&*source, &*session).await.unwrap()["a"]), "v");
 }
 
@@ -121,6 +121,6 @@ async fn a_batch_token_does_not_become_a_volumes_own() {
 
     let session = source.session(&workload(&issuer, "web-0", "v0"), Tenure::Shared).await.unwrap();
 
-    assert!(!session.claim("v0") && session.remains().is_none());
-    assert!(!session.validity().unwrap().renewable);
+    assert!(!leases(&session).claim("v0") && leases(&session).remains().is_none());
+    assert!(!leases(&session).validity().unwrap().renewable);
 }

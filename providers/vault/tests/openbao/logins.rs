@@ -6,7 +6,7 @@ use provider::{ErrorKind, Session, Source, Tenure, Workload};
 use serde_json::json;
 use testing::{Claims, OpenBao};
 
-use crate::support::{class, only, source, store, vault, with_credentials, with_token, workload};
+use crate::support::{class, leases, only, source, store, vault, with_credentials, with_token, workload};
 
 const OBJECT: &str = "- {objectName: a, secretPath: secret/data/app, secretKey: key}";
 
@@ -139,9 +139,9 @@ async fn a_login_that_ends_is_replaced_before() {
     let source = class(&vault, OBJECT);
     let pod = workload(&issuer, "web-0", "v0");
     let first = shared(&*source, &pod).await;
-    assert!(first.validity().unwrap().renewable);
+    assert!(leases(&first).validity().unwrap().renewable);
 
-    while first.validity().unwrap().duration.get() > Duration::from_millis(150) {
+    while leases(&first).validity().unwrap().duration.get() > Duration::from_millis(150) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let second = shared(&*source, &pod).await;
@@ -187,7 +187,7 @@ async fn a_volume_has_a_login_of_its_own_and_keeps_it() {
     assert!(Arc::ptr_eq(&own, &again));
     assert!(!Arc::ptr_eq(&own, &others) && !Arc::ptr_eq(&own, &shared));
     assert_eq!(own.identity(), shared.identity());
-    assert!(own.claim("v0") && !own.claim("v1"));
+    assert!(leases(&own).claim("v0") && !leases(&own).claim("v1"));
 }
 
 #[tokio::test]
@@ -198,14 +198,14 @@ async fn a_login_that_one_volume_has_becomes_its_own_and_one_that_two_have_does_
     let (one, two) = (workload(&issuer, "web-0", "v0"), workload(&issuer, "web-1", "v1"));
 
     let first = shared(&*source, &one).await;
-    assert!(first.claim("v0"));
+    assert!(leases(&first).claim("v0"));
     let second = shared(&*source, &two).await;
     let again = shared(&*source, &one).await;
 
     assert!(Arc::ptr_eq(&source.session(&one, Tenure::Volume).await.unwrap(), &first));
     assert!(!Arc::ptr_eq(&first, &second), "nobody else is given it");
     assert!(Arc::ptr_eq(&second, &again));
-    assert!(!second.claim("v0") && !second.claim("v1"));
+    assert!(!leases(&second).claim("v0") && !leases(&second).claim("v1"));
 }
 
 #[tokio::test]
@@ -265,8 +265,8 @@ async fn a_token_is_used_as_it_is_and_another_is_another_identity() {
     assert_eq!(only(&*source, &one).await.unwrap(), "v");
     let (one, two) = (shared(&*source, &one).await, shared(&*source, &two).await);
     assert_ne!(one.identity(), two.identity());
-    assert!(one.remains().is_none(), "a token from the outside is not ours to end");
-    one.revoke().await.unwrap();
+    assert!(leases(&one).remains().is_none(), "a token from the outside is not ours to end");
+    leases(&one).revoke().await.unwrap();
     assert!(one.read(&source.objects()[0].request).await.is_ok());
 
     let error = only(&*source, &with_credentials([("token", "s.unknown")])).await.unwrap_err();

@@ -1,12 +1,14 @@
 use std::fs;
 use std::sync::Arc;
 
-use provider::{Provider, Source, Tenure};
+use provider::{Endings, Provider, Source, Tenure};
 use provider_vault::{Vault, VaultConfig};
 use serde_json::{Value, json};
 use testing::{Answer, Authority, FaultServer, OpenBao};
 
-use crate::support::{files, of_namespace, only, source, source_of, store, text, with_credentials, workload};
+use crate::support::{
+    files, leases, of_namespace, only, source, source_of, store, text, with_credentials, workload,
+};
 
 const OBJECT: &str = "- {objectName: a, secretPath: secret/data/app, secretKey: key}";
 
@@ -273,7 +275,7 @@ async fn a_workload_logs_in_with_its_own_certificate() {
 
     let session = source.session(&holder("web"), Tenure::Volume).await.unwrap();
     let shown = text(&files(&*source, &*session).await.unwrap()["a"]);
-    let remains = session.remains().unwrap();
+    let remains = leases(&session).remains().unwrap();
     let stranger = only(&*source, &holder("stranger")).await.unwrap_err();
 
     assert_eq!(shown, "v");

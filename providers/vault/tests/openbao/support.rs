@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use provider::{
-    Identity, Object, Parameters, Pod, Provider, Result, SecretBytes, Session, Source, Tenure, Workload,
+    Identity, Leases, Object, Parameters, Pod, Provider, Result, SecretBytes, Session, Source, Tenure,
+    Workload,
 };
 use provider_vault::{Vault, VaultConfig};
 use serde_json::json;
@@ -124,6 +125,10 @@ pub(crate) async fn only(source: &dyn Source, workload: &Workload) -> Result<Str
     let session = source.session(workload, Tenure::Shared).await?;
     let files = files(source, &*session).await?;
     Ok(text(files.values().next().unwrap()))
+}
+
+pub(crate) fn leases(session: &Arc<dyn Session>) -> &dyn Leases {
+    session.leases().unwrap()
 }
 
 pub(crate) fn text(object: &Object) -> String {
