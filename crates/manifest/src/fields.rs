@@ -3,9 +3,9 @@
 
 use provider::Invalid;
 
-use crate::objects::PARAMETER;
+use crate::listing::{Listed, Listing};
 use crate::text::{nearest, shorten};
-use crate::tree::{self, Key, Kind, Node, Scalar, Value};
+use crate::tree::{Key, Kind, Node, Scalar, Value};
 use crate::yaml::{self, NumericMode};
 
 /// A key that an object may have.
@@ -24,6 +24,8 @@ pub enum Holds {
     Text,
     /// Text, and no number or boolean in its place.
     TextOnly,
+    /// The same, or a list.
+    TextOrList,
     /// `true` or `false`.
     Boolean,
     /// A whole number.
@@ -38,7 +40,7 @@ pub enum Holds {
 pub const EXTRAS: [Field; 4] = [
     Field::new("optional", Holds::Boolean),
     Field::new("default", Holds::TextOnly),
-    Field::new("jmesPath", Holds::TextOnly),
+    Field::new("jmesPath", Holds::TextOrList),
     Field::new("file", Holds::Boolean),
 ];
 
@@ -54,9 +56,12 @@ impl Holds {
         match (self, &node.value) {
             (_, Value::Scalar(scalar)) if scalar.kind == Kind::Null => true,
             (Self::Map, value) => matches!(value, Value::Map(_)),
+            (Self::TextOrList, Value::List(_)) => true,
             (_, Value::List(_) | Value::Map(_)) => false,
             (Self::Text, Value::Scalar(_)) => true,
-            (Self::TextOnly, Value::Scalar(scalar)) => scalar.kind != Kind::Number && !is_boolean(scalar),
+            (Self::TextOnly | Self::TextOrList, Value::Scalar(scalar)) => {
+                scalar.kind != Kind::Number && !is_boolean(scalar)
+            }
             (Self::Boolean, Value::Scalar(scalar)) => is_boolean(scalar),
             (Self::Number, Value::Scalar(scalar)) => {
                 scalar.kind == Kind::Number && scalar.text.parse::<u64>().is_ok()
@@ -71,6 +76,7 @@ impl Holds {
         match self {
             Self::Text => "text",
             Self::TextOnly => "text, in quotes where it looks like something else",
+            Self::TextOrList => "text, in quotes where it looks like something else, or a list",
             Self::Boolean => "true or false, without quotes",
             Self::Number => "a whole number",
             Self::Mode => "a file mode as an unquoted number between 0000 and 0777, such as 0400",
@@ -94,43 +100,35 @@ pub fn meant(key: &str, known: impl IntoIterator<Item = &'static str> + Clone) -
 /// Keys of the objects in `text` that nobody reads, each with its line and what was meant. A text that
 /// cannot be read has none.
 pub fn unknown(text: &str, own: &[Field]) -> Vec<Invalid> {
+    unknown_in(&Listing::OBJECTS, text, own)
+}
+
+/// As [`unknown`], of objects that are listed otherwise.
+pub fn unknown_in(listing: &Listing, text: &str, own: &[Field]) -> Vec<Invalid> {
     let names = || own.iter().chain(&EXTRAS).map(|field| field.name);
-    let objects = root(text);
-    let of_object = |(index, object): (usize, &Node)| -> Vec<Invalid> {
-        let unknown = object.pairs().iter().filter(|(key, _)| names().all(|name| name != key.text));
+    let of_object = |object: Listed| -> Vec<Invalid> {
+        let unknown = object.node.pairs().iter().filter(|(key, _)| names().all(|name| name != key.text));
         let tell = |(key, _): &(Key, Node)| {
             let remedy = meant(&key.text, own.iter().chain(&EXTRAS).map(|field| field.name));
-            invalid(index, key, "an object has no such key", &remedy)
+            invalid(&object, key, "an object has no such key", &remedy)
         };
         unknown.map(tell).collect()
     };
-    items(objects.as_ref()).flat_map(of_object).collect()
+    listing.nodes(text).into_iter().flat_map(of_object).collect()
 }
 
 /// Values of the objects in `text` that are not what their keys hold.
-pub(crate) fn misfits(text: &str, own: &[Field]) -> Vec<Invalid> {
-    let objects = root(text);
-    let of_object = |(index, object): (usize, &Node)| -> Vec<Invalid> {
+pub(crate) fn misfits(listing: &Listing, text: &str, own: &[Field]) -> Vec<Invalid> {
+    let of_object = |object: Listed| -> Vec<Invalid> {
         let field = |key: &Key| own.iter().chain(&EXTRAS).find(|field| field.name == key.text);
         let misfit = |(key, node): &(Key, Node)| {
             let holds = field(key)?.holds;
             let reason = format!("found {}, expected {}", found(node), holds.name());
-            (!holds.fits(node)).then(|| invalid(index, key, &reason, "correct the value"))
+            (!holds.fits(node)).then(|| invalid(&object, key, &reason, "correct the value"))
         };
-        object.pairs().iter().filter_map(misfit).collect()
+        object.node.pairs().iter().filter_map(misfit).collect()
     };
-    items(objects.as_ref()).flat_map(of_object).collect()
-}
-
-fn root(text: &str) -> Option<Node> {
-    if text.len() > yaml::MAX_BYTES {
-        return None;
-    }
-    tree::documents(text).next()?.ok()
-}
-
-fn items(objects: Option<&Node>) -> impl Iterator<Item = (usize, &Node)> {
-    objects.map(Node::items).unwrap_or_default().iter().enumerate().take(yaml::MAX_OBJECTS)
+    listing.nodes(text).into_iter().flat_map(of_object).collect()
 }
 
 /// Text as it is written, so that it is seen where quotes are too many or too few.
@@ -141,10 +139,10 @@ fn found(node: &Node) -> String {
     }
 }
 
-fn invalid(index: usize, key: &Key, reason: &str, remedy: &str) -> Invalid {
+fn invalid(object: &Listed, key: &Key, reason: &str, remedy: &str) -> Invalid {
     Invalid {
-        key: format!("{PARAMETER}[{index}].{}", shorten(&key.text)),
-        line: Some(key.line),
+        key: format!("{}.{}", object.name, shorten(&key.text)),
+        line: object.line.or(Some(key.line)),
         reason: shorten(reason),
         remedy: remedy.to_owned(),
     }
@@ -170,7 +168,7 @@ mod tests {
         let text = "- objectName: a\n  item: [x]\n- {objectName: 0123, filePermission: \"0400\",\n   optional: yes}\n\
                     - objectName: b\n  filePermission: 01000\n  default: 7\n  args: x\n";
 
-        let told = told(&misfits(text, &OWN));
+        let told = told(&misfits(&Listing::OBJECTS, text, &OWN));
 
         let begun = [
             "parameter objects[0].item (line 2): found a list, expected text",
@@ -191,9 +189,9 @@ mod tests {
         let text = "- {objectName: on, item: 12, filePermission: 0400, args: {a: 1}, optional: true, default: yes}\n\
                     - {objectName: , item: , filePermission: , args: , optional: , other: [1]}";
 
-        assert_eq!(misfits(text, &OWN), []);
-        assert_eq!(misfits("- [", &OWN), []);
-        assert_eq!(misfits("{a: b}", &OWN), []);
+        assert_eq!(misfits(&Listing::OBJECTS, text, &OWN), []);
+        assert_eq!(misfits(&Listing::OBJECTS, "- [", &OWN), []);
+        assert_eq!(misfits(&Listing::OBJECTS, "{a: b}", &OWN), []);
     }
 
     #[test]

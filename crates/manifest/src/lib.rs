@@ -10,8 +10,10 @@ mod encoding;
 mod fault;
 pub mod fields;
 mod file;
+mod listing;
 pub mod objects;
 mod overrides;
+mod parts;
 pub mod paths;
 mod pod;
 mod read;
@@ -26,6 +28,8 @@ pub use duration::{go as go_duration, parse as duration};
 pub use encoding::Encoding;
 pub use fault::Fault;
 pub use file::{LocatedClass, Manifests};
+pub use listing::{Listing, Shape};
+pub use parts::{JmesPath, JsonPart, PartMode};
 pub use pod::{Attribute, PodVolume};
 pub use settings::{
     AuthShare, Composed, ComposedFormat, FetchWhen, Mode, OnDenied, OnRevoked, OnStale, PREFIX,

@@ -6,16 +6,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::fields::{self, Field};
+use crate::listing::{Entry, Listing};
+use crate::parts::{JmesPath, JsonPart};
 use crate::paths::{self, Place};
 use crate::text::nearest;
-use crate::yaml::{self, NumericMode};
+use crate::yaml::NumericMode;
 
-/// The parameter that lists them.
-pub const PARAMETER: &str = "objects";
+/// The parameter that lists them, where a provider does not say otherwise.
+pub const PARAMETER: &str = Listing::OBJECTS.parameter;
 
 /// Where one object is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Position {
+    listing: Listing,
     index: usize,
     line: Option<usize>,
 }
@@ -36,12 +39,12 @@ impl Position {
     }
 
     fn key(&self, key: &str) -> String {
-        format!("{PARAMETER}[{}].{key}", self.index)
+        format!("{}.{key}", self.listing.name(self.index))
     }
 }
 
 /// The keys of ours that every object of every provider may have; to be flattened into a provider's
-/// own object type. Anything but text for `default` and `jmesPath` is an error, never a conversion.
+/// own object type. Anything but text for `default` is an error, never a conversion.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectExtras {
@@ -51,9 +54,9 @@ pub struct ObjectExtras {
     /// What to show where the store has none.
     #[serde(default)]
     pub default: Option<String>,
-    /// A JMESPath expression applied to the contents.
+    /// What is taken of the contents by JMESPath.
     #[serde(default)]
-    pub jmes_path: Option<String>,
+    pub jmes_path: Option<JmesPath>,
     /// Whether the object is a file of its own, not only part of composed files.
     #[serde(default = "yes")]
     pub file: bool,
@@ -66,60 +69,110 @@ impl Default for ObjectExtras {
 }
 
 impl ObjectExtras {
-    /// The object called `name` with these keys.
-    pub fn object(
+    /// The object called `name` with these keys; after it, one for each of its parts.
+    ///
+    /// # Errors
+    ///
+    /// The name of a part is no path; the object has both parts and a default.
+    pub fn objects(
         self,
+        at: Position,
         name: String,
         path: ObjectPath,
         mode: Option<NumericMode>,
         request: Request,
-    ) -> ObjectRef {
+    ) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
         let Self { optional, default, jmes_path, file } = self;
-        ObjectRef { name, path, mode: mode.map(|mode| mode.0), request, optional, default, jmes_path, file }
+        let mode = mode.map(|mode| mode.0);
+        let has_default = default.is_some();
+        let (jmes_path, parts) = match jmes_path {
+            Some(JmesPath::Whole(expression)) => (Some(expression), Vec::new()),
+            Some(JmesPath::Parts(parts)) => (None, parts),
+            None => (None, Vec::new()),
+        };
+        let whole = ObjectRef { name, path, mode, request, optional, default, jmes_path, file };
+        if has_default && !parts.is_empty() {
+            let remedy = "list the parts as objects, each with a default of its own";
+            return Err(vec![at.refuse("default", "it is one text, and the object has parts", remedy)]);
+        }
+        let parts: Vec<_> = parts.into_iter().enumerate().map(|part| of_part(at, &whole, part)).collect();
+        let faults: Vec<_> = parts.iter().filter_map(|part| part.as_ref().err().cloned()).collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(std::iter::once(whole).chain(parts.into_iter().flatten()).collect())
     }
+}
+
+/// A part is read as `whole` is, and shows what its expression finds.
+fn of_part(at: Position, whole: &ObjectRef, (index, part): (usize, JsonPart)) -> Result<ObjectRef, Invalid> {
+    let JsonPart { path: expression, object_alias, file_permission } = part;
+    Ok(ObjectRef {
+        path: at.path(&format!("jmesPath[{index}].objectAlias"), &object_alias)?,
+        name: object_alias,
+        mode: file_permission.map(|mode| mode.0).or(whole.mode),
+        jmes_path: Some(expression),
+        file: true,
+        ..whole.clone()
+    })
 }
 
 fn yes() -> bool {
     true
 }
 
-/// What `understand` makes of each object that `text` lists: the object, and what its provider keeps beside
-/// it, at the same index.
+/// What `understand` makes of each object that `text` lists under `objects`. See [`read_listed`].
 ///
 /// # Errors
 ///
-/// Everything that is wrong: what [`yaml::read_objects`] or `understand` refuses, and files in each other's way.
-/// Values that are not what `fields` says they hold are told by their keys.
-pub fn read<T: DeserializeOwned, P>(
+/// As [`read_listed`].
+pub fn read<T: DeserializeOwned, P: Clone>(
     text: &str,
     fields: &[Field],
-    understand: impl Fn(Position, T) -> Result<(ObjectRef, P), Vec<Invalid>>,
+    understand: impl Fn(Position, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
-    let written = yaml::read_objects::<T>(PARAMETER, text).map_err(|fault| nearer(fault, text, fields))?;
-    let mut understood = Vec::with_capacity(written.len());
-    let (mut lines, mut faults) = (Vec::new(), Vec::new());
-    for (index, written) in written.into_iter().enumerate() {
-        let line = yaml::line(&written);
-        match understand(Position { index, line }, written.value) {
-            Ok(object) => {
-                understood.push(object);
-                lines.push(line);
+    read_listed(&Listing::OBJECTS, text, fields, understand)
+}
+
+/// What `understand` makes of each object that `text` lists: the files that it makes, and what its provider keeps
+/// beside each of them, at the same index.
+///
+/// # Errors
+///
+/// Everything that is wrong: a text that is no such listing, what `understand` refuses, and files in each other's way.
+/// Values that are not what `fields` says they hold are told by their keys.
+pub fn read_listed<T: DeserializeOwned, P: Clone>(
+    listing: &Listing,
+    text: &str,
+    fields: &[Field],
+    understand: impl Fn(Position, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
+) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
+    let written = listing.entries::<T>(text).map_err(|faults| nearer(listing, faults, text, fields))?;
+    let (mut objects, mut kept, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let mut positions = Vec::new();
+    for (index, Entry { value, line }) in written.into_iter().enumerate() {
+        let at = Position { listing: *listing, index, line };
+        match understand(at, value) {
+            Ok((made, beside)) => {
+                positions.extend(made.iter().map(|_| at));
+                kept.extend(made.iter().map(|_| beside.clone()));
+                objects.extend(made);
             }
             Err(wrong) => faults.extend(wrong),
         }
     }
-    let (objects, kept): (Vec<_>, Vec<_>) = understood.into_iter().unzip();
-    let files = objects.iter().zip(lines).filter(|(object, _)| object.file);
-    faults
-        .extend(paths::conflicts(PARAMETER, files.map(|(object, line)| Place { path: &object.path, line })));
+    let files = objects.iter().zip(positions).filter(|(object, _)| object.file);
+    let places =
+        files.map(|(object, Position { index, line, .. })| Place { index, path: &object.path, line });
+    faults.extend(paths::conflicts(listing.parameter, places));
     if faults.is_empty() { Ok((objects, kept)) } else { Err(faults) }
 }
 
-/// A fault of the whole text, by the keys that are to blame where those can be found.
-fn nearer(fault: Invalid, text: &str, fields: &[Field]) -> Vec<Invalid> {
-    let misfits = fields::misfits(text, fields);
-    let blamed = if misfits.is_empty() { vec![fault] } else { misfits };
-    blamed.into_iter().chain(fields::unknown(text, fields)).collect()
+/// Faults of the whole text, by the keys that are to blame where those can be found.
+fn nearer(listing: &Listing, faults: Vec<Invalid>, text: &str, fields: &[Field]) -> Vec<Invalid> {
+    let misfits = fields::misfits(listing, text, fields);
+    let blamed = if misfits.is_empty() { faults } else { misfits };
+    blamed.into_iter().chain(fields::unknown_in(listing, text, fields)).collect()
 }
 
 /// As [`read`], for a `provider` that has no parameter beside `objects`. `example` is one as its author
@@ -128,12 +181,12 @@ fn nearer(fault: Invalid, text: &str, fields: &[Field]) -> Vec<Invalid> {
 /// # Errors
 ///
 /// As [`read`]; also another parameter, and none at all.
-pub fn read_sole<T: DeserializeOwned, P>(
+pub fn read_sole<T: DeserializeOwned, P: Clone>(
     parameters: &Parameters,
     provider: &str,
     example: &str,
     fields: &[Field],
-    understand: impl Fn(Position, T) -> Result<(ObjectRef, P), Vec<Invalid>>,
+    understand: impl Fn(Position, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
     let unknown = |key: &String| {
         let reason = format!("provider {provider} has no such parameter");
@@ -183,13 +236,13 @@ mod tests {
         extras: ObjectExtras,
     }
 
-    fn understand(at: Position, written: Written) -> Result<(ObjectRef, usize), Vec<Invalid>> {
+    fn understand(at: Position, written: Written) -> Result<(Vec<ObjectRef>, usize), Vec<Invalid>> {
         let wrong: Vec<_> =
             written.wrong.iter().map(|key| at.refuse(key, "it is wrong", "mend it")).collect();
         let path = at.path("objectName", &written.object_name).map_err(|fault| vec![fault])?;
         let request = Request { text: "r".into(), ownership: Ownership::Shared };
-        let object = written.extras.object(written.object_name, path, None, request);
-        if wrong.is_empty() { Ok((object, at.index)) } else { Err(wrong) }
+        let objects = written.extras.objects(at, written.object_name, path, None, request)?;
+        if wrong.is_empty() { Ok((objects, at.index)) } else { Err(wrong) }
     }
 
     fn parameters<const N: usize>(written: [(&str, &str); N]) -> Parameters {
@@ -236,6 +289,53 @@ mod tests {
         let text = "[{objectName: a}, {objectName: a, file: false}, {objectName: a/b, file: false}]";
 
         assert!(read(text, &FIELDS, understand).is_ok());
+    }
+
+    #[test]
+    fn an_object_with_parts_is_a_file_and_one_for_each_of_them() {
+        let text = "- {objectName: a}\n- objectName: db\n  optional: true\n  jmesPath:\n  - {path: user, objectAlias: db.user}\n  - {path: pass, objectAlias: dbpass, filePermission: \"0440\"}\n";
+
+        let (objects, kept) = read(text, &FIELDS, understand).unwrap();
+
+        let file = |object: &ObjectRef| {
+            (object.name.clone(), object.jmes_path.clone(), object.mode.map(|mode| mode.bits()))
+        };
+        let part = |name: &str, path: &str, mode| (name.to_owned(), Some(path.to_owned()), mode);
+        let whole = |name: &str| (name.to_owned(), None, None);
+        let expected =
+            [whole("a"), whole("db"), part("db.user", "user", None), part("dbpass", "pass", Some(0o440))];
+        assert_eq!(objects.iter().map(file).collect::<Vec<_>>(), expected);
+        assert!(objects.iter().skip(1).all(|object| object.optional), "no part is there without its object");
+        assert_eq!(kept, [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn parts_are_refused_by_what_is_wrong_with_each() {
+        let part = |part: &str| format!("- {{objectName: b}}\n- {{objectName: a, jmesPath: [{part}]}}");
+        for (text, begun) in [
+            (part("{path: u, objectAlias: ../u}"), "objects[1].jmesPath[0].objectAlias (line 2)"),
+            (
+                part("{path: u, objectAlias: a}"),
+                "objects[1] (line 2): path \"a\" is also the path of objects[1]",
+            ),
+            (
+                part("{path: u, objectAlias: b}"),
+                "objects[1] (line 2): path \"b\" is also the path of objects[0]",
+            ),
+            (part("{path: u}], default: [x"), "objects[1].default (line 2)"),
+            (
+                "- {objectName: a, default: x, jmesPath: [{path: u, objectAlias: u}]}".to_owned(),
+                "objects[0].default (line 1)",
+            ),
+        ] {
+            let told = refusals(&parameters([("objects", &text)]));
+            assert!(told[0].starts_with(&format!("parameter {begun}")), "{text}: {told:#?}");
+        }
+        for wrong in
+            ["{path: u}", "{objectAlias: u}", "u", "{path: u, objectAlias: u, filePermission: \"400\"}"]
+        {
+            assert!(read(&part(wrong), &FIELDS, understand).is_err(), "{wrong}");
+        }
     }
 
     #[test]

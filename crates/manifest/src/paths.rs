@@ -9,6 +9,8 @@ use crate::text::shorten;
 /// An object's path and the line it is written on, inside its parameter.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
+    /// Which of the objects that are listed it is of, from 0.
+    pub index: usize,
     /// Where it appears.
     pub path: &'a ObjectPath,
     /// Line in the parameter's text, from 1, where known.
@@ -30,10 +32,10 @@ pub fn object_path(key: &str, line: Option<usize>, raw: &str) -> Result<ObjectPa
 }
 
 /// What keeps two of `places` from being files of one volume: equal paths, and a file where
-/// another needs a directory. Indices in the messages are positions in `places`. Empty if all is well.
+/// another needs a directory. Empty if all is well.
 pub fn conflicts<'a>(parameter: &str, places: impl IntoIterator<Item = Place<'a>>) -> Vec<Invalid> {
     let mut seen = Seen { parameter, files: BTreeMap::new(), directories: BTreeMap::new() };
-    places.into_iter().enumerate().filter_map(|(index, place)| seen.add(index, place)).collect()
+    places.into_iter().filter_map(|place| seen.add(place)).collect()
 }
 
 /// The first of [`conflicts`].
@@ -53,8 +55,8 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    fn add(&mut self, index: usize, place: Place<'_>) -> Option<Invalid> {
-        let path = place.path.as_str();
+    fn add(&mut self, Place { index, path, line }: Place<'_>) -> Option<Invalid> {
+        let path = path.as_str();
         let found = self.conflict(path);
         self.files.entry(path.to_owned()).or_insert(index);
         for directory in parents(path) {
@@ -62,7 +64,7 @@ impl Seen<'_> {
         }
         found.map(|(other, clash)| Invalid {
             key: format!("{}[{index}]", self.parameter),
-            line: place.line,
+            line,
             reason: shorten(&format!("path {path:?} {clash} {}[{other}]", self.parameter)),
             remedy: "give every object a path of its own".to_owned(),
         })
@@ -91,7 +93,8 @@ mod tests {
 
     fn conflicts_of(raw: &[&str]) -> Vec<String> {
         let paths: Vec<_> = raw.iter().map(|raw| ObjectPath::try_from(*raw).unwrap()).collect();
-        let places = paths.iter().zip(1..).map(|(path, line)| Place { path, line: Some(line) });
+        let places = paths.iter().enumerate();
+        let places = places.map(|(index, path)| Place { index, path, line: Some(index + 1) });
         conflicts("objects", places).iter().map(ToString::to_string).collect()
     }
 

@@ -45,10 +45,15 @@ pub fn read<T: DeserializeOwned>(parameter: &str, text: &str) -> Result<T, Inval
 ///
 /// As [`read`], or the list is empty or too long.
 pub fn read_objects<T: DeserializeOwned>(parameter: &str, text: &str) -> Result<Vec<Spanned<T>>, Invalid> {
+    counted(parameter, read::<Option<Vec<Spanned<T>>>>(parameter, text)?.unwrap_or_default())
+}
+
+/// `listed`, if it is at least one object and not too many.
+pub(crate) fn counted<T>(parameter: &str, listed: Vec<T>) -> Result<Vec<T>, Invalid> {
     let refuse = |reason: String, remedy: &str| {
         Err(Invalid { key: parameter.to_owned(), line: None, reason, remedy: remedy.to_owned() })
     };
-    match read::<Option<Vec<Spanned<T>>>>(parameter, text)?.unwrap_or_default() {
+    match listed {
         none if none.is_empty() => refuse("it lists no objects".to_owned(), "list at least one"),
         many if many.len() > MAX_OBJECTS => refuse(
             format!("it lists {} objects, more than {MAX_OBJECTS}", many.len()),
@@ -198,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::objects::ObjectExtras;
+    use crate::parts::JmesPath;
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -271,11 +277,18 @@ mod tests {
         let expected = ObjectExtras {
             optional: true,
             default: Some("1".to_owned()),
-            jmes_path: Some("a.b".to_owned()),
+            jmes_path: Some(JmesPath::Whole("a.b".to_owned())),
             file: false,
         };
         assert_eq!(given[0].value.extras, expected);
-        for wrong in ["default: 0123", "optional: yes", "file: 'false'", "jmesPath: [a]"] {
+        for wrong in [
+            "default: 0123",
+            "optional: yes",
+            "file: 'false'",
+            "jmesPath: [a]",
+            "jmesPath: []",
+            "jmesPath: 7",
+        ] {
             assert!(items(&format!("- {{objectName: a, {wrong}}}")).is_err(), "{wrong}");
         }
     }

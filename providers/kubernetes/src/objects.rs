@@ -54,7 +54,7 @@ pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Part>
     objects::read_sole(parameters, "kubernetes", EXAMPLE, &FIELDS, understand)
 }
 
-fn understand(at: Position, written: Written) -> Result<(ObjectRef, Part), Vec<Invalid>> {
+fn understand(at: Position, written: Written) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
     let mut faults: Vec<_> = written.unknown.keys().map(|key| unknown_key(at, key)).collect();
     if !is_secret_name(&written.secret) {
         let remedy = "use lower-case letters, digits, - and .; the namespace is always the pod's own";
@@ -68,8 +68,9 @@ fn understand(at: Position, written: Written) -> Result<(ObjectRef, Part), Vec<I
     match at.path("objectName", &written.object_name) {
         Ok(path) if faults.is_empty() => {
             let request = Request { text: written.secret.into(), ownership: Ownership::Shared };
-            let object = written.extras.object(written.object_name, path, written.file_permission, request);
-            Ok((object, Part { key, encoding: written.encoding }))
+            let Written { object_name, encoding, file_permission, extras, .. } = written;
+            let objects = extras.objects(at, object_name, path, file_permission, request)?;
+            Ok((objects, Part { key, encoding }))
         }
         path => {
             faults.extend(path.err());

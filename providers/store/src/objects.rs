@@ -64,7 +64,7 @@ pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Encod
     objects::read_sole(parameters, "secretfs", EXAMPLE, &FIELDS, understand)
 }
 
-fn understand(at: Position, written: Written) -> Result<(ObjectRef, Encoding), Vec<Invalid>> {
+fn understand(at: Position, written: Written) -> Result<(Vec<ObjectRef>, Encoding), Vec<Invalid>> {
     let mut faults: Vec<_> = written.unknown.keys().map(|key| unknown_key(at, key)).collect();
     let path = at.path("objectName", &written.object_name);
     let named = |key: &str, error: Error| at.refuse(key, &error.to_string(), "");
@@ -78,8 +78,9 @@ fn understand(at: Position, written: Written) -> Result<(ObjectRef, Encoding), V
         (Ok(path), Ok(item), Ok(key)) if faults.is_empty() => {
             let text = Asked { item, key, version: written.version }.text();
             let request = Request { text, ownership: Ownership::Shared };
-            let object = written.extras.object(written.object_name, path, written.file_permission, request);
-            Ok((object, written.encoding))
+            let Written { object_name, encoding, file_permission, extras, .. } = written;
+            let objects = extras.objects(at, object_name, path, file_permission, request)?;
+            Ok((objects, encoding))
         }
         (path, item, key) => {
             faults.extend([path.err(), item.err(), key.err()].into_iter().flatten());

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
+use manifest::JmesPath;
 use manifest::fields::{self, Field, Holds};
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
-use provider::{Invalid, ObjectRef};
+use provider::{Invalid, ObjectPath, ObjectRef};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ struct Item {
     wrap_ttl: Option<String>,
     optional: Option<bool>,
     default: Option<String>,
-    jmes_path: Option<String>,
+    jmes_path: Option<JmesPath>,
     file: Option<bool>,
 }
 
@@ -63,40 +64,53 @@ pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
 
 /// Understands `objects`.
 pub(crate) fn read(text: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-    objects::read(text, &FIELDS, |at, item| understand(at, item).map_err(|fault| vec![fault]))
+    objects::read(text, &FIELDS, understand)
 }
 
-fn understand(at: Position, item: Item) -> Result<(ObjectRef, Part), Invalid> {
-    let name = filled(item.object_name)
-        .ok_or_else(|| at.refuse("objectName", "it is missing", "name the file, such as db/password"))?;
-    let path = at.path("objectName", &name)?;
-    let raw = filled(item.secret_path).ok_or_else(|| {
-        at.refuse("secretPath", "it is missing", "write the API path, such as secret/data/app")
-    })?;
-    let mut call = Call::new(item.method.as_deref().unwrap_or_default(), &raw).map_err(|reason| {
-        let remedy = "write the API path as `vault read` takes it, such as secret/data/app";
-        at.refuse("secretPath", reason, remedy)
-    })?;
-    call.args = item.secret_args;
-    call.wrap = filled(item.wrap_ttl);
-    let encoding = encoding(item.encoding.as_deref().unwrap_or_default())
-        .ok_or_else(|| at.refuse("encoding", "it is none we know", "write utf-8, base64 or hex"))?;
-    let key = filled(item.secret_key);
-    if key.as_ref().is_some_and(|key| key.contains(char::is_control)) {
-        return Err(at.refuse("secretKey", "it has a control character", "write a key of the secret"));
-    }
-    let part = Part { key, encoding };
+fn understand(at: Position, item: Item) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
+    let Asked { name, path, call, part } = asked(at, &item).map_err(|fault| vec![fault])?;
     let extras = ObjectExtras {
         optional: item.optional.unwrap_or(false),
         default: item.default,
         jmes_path: item.jmes_path,
         file: item.file.unwrap_or(true),
     };
-    Ok((extras.object(name, path, item.file_permission, call.request()), part))
+    let objects = extras.objects(at, name, path, item.file_permission, call.request())?;
+    Ok((objects, part))
 }
 
-fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
+/// What one entry asks for.
+struct Asked {
+    name: String,
+    path: ObjectPath,
+    call: Call,
+    part: Part,
+}
+
+fn asked(at: Position, item: &Item) -> Result<Asked, Invalid> {
+    let name = filled(&item.object_name)
+        .ok_or_else(|| at.refuse("objectName", "it is missing", "name the file, such as db/password"))?;
+    let path = at.path("objectName", name)?;
+    let raw = filled(&item.secret_path).ok_or_else(|| {
+        at.refuse("secretPath", "it is missing", "write the API path, such as secret/data/app")
+    })?;
+    let mut call = Call::new(item.method.as_deref().unwrap_or_default(), raw).map_err(|reason| {
+        let remedy = "write the API path as `vault read` takes it, such as secret/data/app";
+        at.refuse("secretPath", reason, remedy)
+    })?;
+    call.args = item.secret_args.clone();
+    call.wrap = filled(&item.wrap_ttl).map(str::to_owned);
+    let encoding = encoding(item.encoding.as_deref().unwrap_or_default())
+        .ok_or_else(|| at.refuse("encoding", "it is none we know", "write utf-8, base64 or hex"))?;
+    let key = filled(&item.secret_key);
+    if key.is_some_and(|key| key.contains(char::is_control)) {
+        return Err(at.refuse("secretKey", "it has a control character", "write a key of the secret"));
+    }
+    Ok(Asked { name: name.to_owned(), path, call, part: Part { key: key.map(str::to_owned), encoding } })
+}
+
+fn filled(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
 }
 
 fn encoding(raw: &str) -> Option<Encoding> {

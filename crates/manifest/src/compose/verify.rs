@@ -38,7 +38,7 @@ fn unknown_objects(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
 
 fn clashes(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
     let files = shown(settings, objects);
-    let places = files.iter().map(|(_, path)| Place { path, line: None });
+    let places = files.iter().enumerate().map(|(index, (_, path))| Place { index, path, line: None });
     let mut faults = paths::conflicts("", places);
     for fault in &mut faults {
         rename(fault, &files);

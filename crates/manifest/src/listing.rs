@@ -1,0 +1,209 @@
+//! How a class lists its objects: under which parameter, and in which shape. Each upstream provider has its own.
+
+use provider::Invalid;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::tree::{self, Node};
+use crate::yaml::{self, MAX_ALIASES, MAX_BYTES, MAX_OBJECTS, Spanned};
+
+/// Where a class lists its objects, and as what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listing {
+    /// The parameter that holds the list.
+    pub parameter: &'static str,
+    /// What the parameter's text is.
+    pub shape: Shape,
+}
+
+/// What the text of a listing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A YAML list of objects.
+    Objects,
+    /// A YAML map whose key `array` holds a list of texts; each text is the YAML of one object.
+    Texts,
+}
+
+/// One object as it is written.
+#[derive(Debug)]
+pub(crate) struct Entry<T> {
+    pub(crate) value: T,
+    /// Its line in the parameter's text, from 1; of an object in a text of its own, the line of that text.
+    pub(crate) line: Option<usize>,
+}
+
+/// One object as a tree.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// As [`Listing::name`] has it.
+    pub(crate) name: String,
+    /// The line of the text that it is in; where it is in none of its own, its keys know their lines.
+    pub(crate) line: Option<usize>,
+    pub(crate) node: Node,
+}
+
+#[derive(Debug, Deserialize)]
+struct Texts {
+    array: Option<Vec<Spanned<String>>>,
+}
+
+impl Listing {
+    /// A YAML list under `objects`.
+    pub const OBJECTS: Self = Self { parameter: "objects", shape: Shape::Objects };
+
+    /// What the messages call object `index`.
+    pub(crate) fn name(&self, index: usize) -> String {
+        format!("{}[{index}]", self.parameter)
+    }
+
+    /// The objects of `text`: at least one, at most [`MAX_OBJECTS`].
+    ///
+    /// # Errors
+    ///
+    /// As [`yaml::read`]; the list is empty or too long; of objects in texts of their own, everything that is wrong
+    /// with any of them.
+    pub(crate) fn entries<T: DeserializeOwned>(&self, text: &str) -> Result<Vec<Entry<T>>, Vec<Invalid>> {
+        match self.shape {
+            Shape::Objects => {
+                let read = yaml::read_objects(self.parameter, text).map_err(|fault| vec![fault])?;
+                Ok(read
+                    .into_iter()
+                    .map(|object| Entry { line: yaml::line(&object), value: object.value })
+                    .collect())
+            }
+            Shape::Texts => {
+                let texts = self.texts(text).map_err(|fault| vec![fault])?;
+                self.each_text(&texts)
+            }
+        }
+    }
+
+    fn texts(&self, text: &str) -> Result<Vec<Spanned<String>>, Invalid> {
+        let read: Option<Texts> = yaml::read(self.parameter, text)?;
+        let texts = yaml::counted(self.parameter, read.and_then(|read| read.array).unwrap_or_default())?;
+        // An alias may stand for many values, and each text may have as many as a whole list.
+        let aliases: usize = texts.iter().map(|text| text.value.matches('*').count()).sum();
+        if aliases > MAX_ALIASES {
+            let reason = format!("it has more than {MAX_ALIASES} aliases");
+            return Err(self.refuse(None, reason, "write the values out"));
+        }
+        Ok(texts)
+    }
+
+    fn each_text<T: DeserializeOwned>(
+        &self,
+        texts: &[Spanned<String>],
+    ) -> Result<Vec<Entry<T>>, Vec<Invalid>> {
+        let (mut entries, mut faults) = (Vec::new(), Vec::new());
+        for (index, text) in texts.iter().enumerate() {
+            let line = yaml::line(text);
+            match yaml::read(&self.name(index), &text.value) {
+                Ok(value) => entries.push(Entry { value, line }),
+                Err(fault) => faults.push(Invalid { line, ..fault }),
+            }
+        }
+        if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    }
+
+    /// The objects of `text` as trees, as far as it can be read; for who looks for what serde cannot tell.
+    pub(crate) fn nodes(&self, text: &str) -> Vec<Listed> {
+        let Some(root) = root(text) else { return Vec::new() };
+        let listed = match self.shape {
+            Shape::Objects => root.items(),
+            Shape::Texts => root.get("array").map(Node::items).unwrap_or_default(),
+        };
+        let tree = |(index, node): (usize, &Node)| {
+            let (line, node) = match self.shape {
+                Shape::Objects => (None, node.clone()),
+                Shape::Texts => (Some(node.line), plain(node.text()?)?),
+            };
+            Some(Listed { name: self.name(index), line, node })
+        };
+        listed.iter().take(MAX_OBJECTS).enumerate().filter_map(tree).collect()
+    }
+
+    fn refuse(&self, line: Option<usize>, reason: String, remedy: &str) -> Invalid {
+        Invalid { key: self.parameter.to_owned(), line, reason, remedy: remedy.to_owned() }
+    }
+}
+
+/// A text without aliases: of many texts, each could stand for as much as a whole file.
+fn plain(text: &str) -> Option<Node> {
+    if text.contains('*') { None } else { root(text) }
+}
+
+fn root(text: &str) -> Option<Node> {
+    if text.len() > MAX_BYTES {
+        return None;
+    }
+    tree::documents(text).next()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: Listing = Listing { parameter: "objects", shape: Shape::Texts };
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Written {
+        object_name: String,
+    }
+
+    fn names(listing: Listing, text: &str) -> Vec<(String, Option<usize>)> {
+        let entries = listing.entries::<Written>(text).unwrap();
+        entries.into_iter().map(|entry| (entry.value.object_name, entry.line)).collect()
+    }
+
+    fn refusals(text: &str) -> Vec<String> {
+        TEXTS.entries::<Written>(text).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn objects_are_a_list_under_the_parameter_of_the_provider() {
+        let secrets = Listing { parameter: "secrets", ..Listing::OBJECTS };
+
+        assert_eq!(names(secrets, "- objectName: a\n- objectName: b\n").len(), 2);
+        let refused = secrets.entries::<Written>("[]").unwrap_err();
+        assert!(refused[0].to_string().starts_with("parameter secrets: it lists no objects"), "{refused:?}");
+    }
+
+    #[test]
+    fn objects_are_texts_of_an_array() {
+        let text = "array:\n  - |\n    objectName: a\n    objectType: secret\n  - \"objectName: b\"\n";
+
+        let names = names(TEXTS, text);
+
+        assert_eq!(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(names.iter().all(|(_, line)| line.is_some_and(|line| (2..=5).contains(&line))), "{names:?}");
+    }
+
+    #[test]
+    fn every_text_that_is_wrong_is_told_by_its_place() {
+        let wrong = refusals("array:\n- 'objectName: [a'\n- 'objectName: b'\n- 'objectType: secret'\n");
+
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+        assert!(wrong[0].starts_with("parameter objects[0] (line 2)"), "{wrong:?}");
+        assert!(wrong[1].starts_with("parameter objects[2] (line 4): objectName is missing"), "{wrong:?}");
+    }
+
+    #[test]
+    fn an_array_that_is_empty_or_missing_or_too_long_is_refused() {
+        for text in ["", "array:", "array: []", "{}"] {
+            assert!(refusals(text)[0].contains("lists no objects"), "{text:?}: {:?}", refusals(text));
+        }
+        let many = "array:\n".to_owned() + &"- 'objectName: a'\n".repeat(MAX_OBJECTS + 1);
+        assert!(refusals(&many)[0].contains("1001 objects"));
+        assert!(!refusals("- objectName: a").is_empty(), "that is another shape");
+    }
+
+    #[test]
+    fn texts_have_no_more_aliases_together_than_one_list() {
+        let bomb = "array:\n".to_owned() + &"- '{objectName: &a x, l: [*a, *a]}'\n".repeat(MAX_ALIASES);
+
+        assert!(refusals(&bomb)[0].contains("aliases"), "{:?}", refusals(&bomb)[0]);
+        assert!(TEXTS.nodes(&bomb).is_empty());
+    }
+}
