@@ -8,8 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use provider::{Error, ErrorKind, Reading, Request, Result};
+use provider::{Error, ErrorKind, Found, Reading, Request, Result};
 use tokio::time::Instant;
+
+pub use self::turns::{Begun, Turns, begin};
+
+mod turns;
 
 /// What one entry is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -111,8 +115,22 @@ impl Entry {
         if let Some((_, error)) = turn.failed.as_ref().filter(|(at, _)| *at > asked) {
             return Err(error.clone());
         }
-        match fetch.await {
-            Ok(reading) => Ok(self.accept(Held::now(reading), &mut turn)),
+        self.settle(&mut turn, None, fetch.await.map(Found::New))
+    }
+
+    /// Takes in what the store said to the caller whose turn it is; `held` is what that caller told the store it holds.
+    fn settle(&self, turn: &mut Turn, held: Option<&Held>, found: Result<Found>) -> Result<Answer> {
+        let reading = found.and_then(|found| match (found, held) {
+            (Found::New(reading), _) => Ok(reading),
+            (Found::Unchanged, Some(held)) => Ok(held.reading.clone()),
+            (Found::Unchanged, None) => Err(Error::new(
+                ErrorKind::Unavailable,
+                "the store says that nothing changed \
+                of what it has not been asked before",
+            )),
+        });
+        match reading {
+            Ok(reading) => Ok(self.accept(Held::now(reading), turn)),
             Err(error) => {
                 self.lock().refused |= is_refusal(error.kind());
                 turn.failed = Some((Instant::now(), error.clone()));

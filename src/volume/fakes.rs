@@ -12,8 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use manifest::Class;
 use provider::{
-    Changes, Endings, Error, ErrorKind, Invalid, LeaseId, Leases, Object, ObjectPath, ObjectRef, Ownership,
-    Parameters, Provider, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Validity, Workload,
+    Changes, Endings, Error, ErrorKind, Found, Invalid, LeaseId, Leases, Object, ObjectPath, ObjectRef,
+    Ownership, Parameters, Provider, Query, Reading, Request, Result, SecretBytes, Session, Source, Tenure,
+    Validity, Workload,
 };
 use tokio::sync::watch;
 
@@ -46,6 +47,12 @@ pub(super) struct State {
     pub(super) handed: Vec<String>,
     pub(super) answers: HashMap<String, Say>,
     pub(super) reads: Vec<String>,
+    /// How many requests go into one call; 0 is as good as 1.
+    pub(super) together: usize,
+    /// How many requests each call had.
+    pub(super) calls: Vec<usize>,
+    /// Whether a value is its own version, and the store vouches for what the caller holds already.
+    pub(super) vouches: bool,
     pub(super) logins: usize,
     pub(super) renewed: usize,
     pub(super) revoked: Vec<String>,
@@ -80,6 +87,11 @@ impl FakeStore {
         if hangs {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Whether `value` is what `request` brings now.
+    fn has(&self, request: &str, value: &str) -> bool {
+        matches!(self.0.lock().unwrap().answers.get(request), Some(Say::Value(now)) if *now == value)
     }
 
     pub(super) fn reads(&self) -> usize {
@@ -263,8 +275,12 @@ impl Session for FakeSession {
             state.reads.push(request.text.to_string());
             state.answers.get(&*request.text).cloned()
         };
-        let reading =
-            |text: &str, validity| Reading { body: text.as_bytes().to_vec().into(), version: None, validity };
+        let version = |text: &str| self.store.0.lock().unwrap().vouches.then(|| text.to_owned());
+        let reading = |text: &str, validity| Reading {
+            body: text.as_bytes().to_vec().into(),
+            version: version(text),
+            validity,
+        };
         match say {
             Some(Say::Value(text)) => Ok(reading(text, None)),
             Some(Say::Leased(text, validity)) => Ok(reading(text, Some(validity))),
@@ -276,6 +292,21 @@ impl Session for FakeSession {
             Some(Say::Panic) => panic!("hunter2"),
             None => Err(Error::new(ErrorKind::NotFound, "no such secret")),
         }
+    }
+
+    fn calls(&self, requests: Vec<Request>) -> Vec<Vec<Request>> {
+        let most = self.store.0.lock().unwrap().together.max(1);
+        requests.chunks(most).map(<[_]>::to_vec).collect()
+    }
+
+    async fn read_many(&self, queries: &[Query]) -> Vec<Result<Found>> {
+        self.store.0.lock().unwrap().calls.push(queries.len());
+        let mut found = Vec::new();
+        for Query { request, held } in queries {
+            let vouched = held.as_ref().is_some_and(|held| self.store.has(&request.text, held));
+            found.push(if vouched { Ok(Found::Unchanged) } else { self.read(request).await.map(Found::New) });
+        }
+        found
     }
 
     fn discard(&self) {

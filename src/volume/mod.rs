@@ -4,6 +4,7 @@ mod about;
 mod admin;
 pub mod admission;
 mod adoption;
+mod call;
 pub mod content;
 mod credentials;
 mod extent;

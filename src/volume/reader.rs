@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use provider::{
-    Changes, Error, ErrorKind, Moment as _, Ownership, Reading, Request, Result, Session, Site, Source, Span,
-    Tenure, Whole, Workload,
+    Changes, Error, ErrorKind, Moment as _, Ownership, Request, Result, Session, Site, Source, Span, Tenure,
+    Whole, Workload,
 };
 use tokio::time::Instant;
 
 use crate::metrics;
-use crate::readings::{Answer, Entry, Held, Key};
+use crate::readings::{Entry, Held, Key};
+use crate::volume::call::{Caller, Got};
 use crate::volume::store_health::{Attempt, StoreHealth};
 use crate::volume::stores::{Store, Stores};
 use crate::volume::tenancy::Tenancy;
@@ -38,7 +39,7 @@ const TAKEN_ALONG: f64 = 0.3;
 
 impl Demand {
     /// Whether `held` will do.
-    fn is_met_by(&self, held: &Held) -> bool {
+    pub(super) fn is_met_by(&self, held: &Held) -> bool {
         let due = due(held, self.refresh).earlier(Span::from(self.refresh).times(TAKEN_ALONG));
         Instant::now() < due && self.not_before.is_none_or(|at| held.at >= at)
     }
@@ -77,12 +78,6 @@ impl fmt::Debug for Announcements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Announcements").field(&self.0.is_some()).finish()
     }
-}
-
-enum Got {
-    Shared(Arc<Held>),
-    Own(Arc<Held>),
-    Leased,
 }
 
 impl Reader {
@@ -342,15 +337,21 @@ impl Reader {
             Err(error) => return asked.into_iter().map(|request| (request, Err(error.clone()))).collect(),
         };
         let mut readout = Readout::new();
-        for request in asked {
-            let call = self.stores.call(&self.store, demand.attempt, session.read(&request));
-            let outcome = call.await.map(Held::now);
-            if let Ok(held) = &outcome {
-                self.tenancy.hold(&request, held);
+        let caller = self.caller(&session, demand);
+        for requests in session.calls(asked) {
+            for (request, outcome) in caller.read_own(requests).await {
+                if let Ok(held) = &outcome {
+                    self.tenancy.hold(&request, held);
+                }
+                readout.insert(request, outcome);
             }
-            readout.insert(request, outcome);
         }
         readout
+    }
+
+    fn caller(&self, session: &Arc<dyn Session>, demand: Demand) -> Caller {
+        let (stores, session) = (Arc::clone(&self.stores), Arc::clone(session));
+        Caller { stores, store: self.store.clone(), session, demand }
     }
 
     async fn ask(
@@ -359,23 +360,36 @@ impl Reader {
         asked: Vec<Request>,
         demand: Demand,
     ) -> Vec<(Request, Result<Got>)> {
-        let calls: Vec<_> = asked
-            .into_iter()
-            .map(|request| {
-                let entry = self.shared_entry(&request);
-                let (stores, store, session) =
-                    (Arc::clone(&self.stores), self.store.clone(), Arc::clone(session));
-                async move {
-                    let call = stores.call(&store, demand.attempt, session.read(&request));
-                    let got = match entry {
-                        Some(entry) => share(&entry, demand, call).await,
-                        None => call.await.map(|reading| Got::Own(Held::now(reading))),
-                    };
-                    (request, got)
-                }
-            })
-            .collect();
-        stream::iter(calls).buffer_unordered(MOST_CALLS_OF_A_VOLUME).collect().await
+        let (mut got, mut due) = (Vec::new(), Vec::new());
+        // Before they are put together: a call is not to be made of what few need.
+        for request in asked {
+            let held = self.shared_entry(&request).and_then(|entry| entry.granted());
+            match held.filter(|held| demand.is_met_by(held)) {
+                Some(held) => got.push((request, Ok(Got::Shared(held)))),
+                None => due.push(request),
+            }
+        }
+        let caller = self.caller(session, demand);
+        let calls: Vec<_> =
+            session.calls(due).into_iter().map(|requests| self.call(caller.clone(), requests)).collect();
+        let read: Vec<_> = stream::iter(calls).buffer_unordered(MOST_CALLS_OF_A_VOLUME).collect().await;
+        got.extend(read.into_iter().flatten());
+        got
+    }
+
+    fn call(
+        &mut self,
+        caller: Caller,
+        requests: Vec<Request>,
+    ) -> impl Future<Output = Vec<(Request, Result<Got>)>> + Send + use<> {
+        let (mut shared, mut own) = (Vec::new(), Vec::new());
+        for request in requests {
+            match self.shared_entry(&request) {
+                Some(entry) => shared.push((request, entry)),
+                None => own.push(request),
+            }
+        }
+        caller.read(shared, own)
     }
 
     /// The entry for `request`, unless its answer is the volume's own.
@@ -425,14 +439,6 @@ impl Reader {
     pub fn health<T>(&self, change: impl FnOnce(&mut StoreHealth) -> T) -> T {
         self.store.health(change)
     }
-}
-
-async fn share(entry: &Entry, demand: Demand, call: impl Future<Output = Result<Reading>>) -> Result<Got> {
-    Ok(match entry.read(|held| demand.is_met_by(held), call).await? {
-        Answer::Shared(held) => Got::Shared(held),
-        Answer::Own(held) => Got::Own(held),
-        Answer::Leased => Got::Leased,
-    })
 }
 
 fn is_leased(held: &Held) -> bool {

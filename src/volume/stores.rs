@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use provider::{Error, ErrorKind, Result};
+use provider::{Error, ErrorKind, Found, Query, Result, Session};
 use tokio::time::{Instant, timeout};
 
 use crate::metrics::{self, Metrics};
@@ -85,25 +85,34 @@ impl Stores {
         outcome
     }
 
-    /// One call to `store`, if it may be asked now.
-    ///
-    /// # Errors
-    ///
-    /// What the call says; `Unavailable` where none may be made now or no answer comes in time.
-    pub(super) async fn call<T>(
+    /// One call to `store`, if it may be asked now, and what it says to each of `queries`: `Unavailable` to all where
+    /// no call may be made now or no answer comes in time.
+    pub(super) async fn call(
         &self,
         store: &Store,
         attempt: Attempt,
-        call: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
+        session: &dyn Session,
+        queries: &[Query],
+    ) -> Vec<Result<Found>> {
+        let found = self.try_call(store, attempt, session, queries).await;
+        found.unwrap_or_else(|error| queries.iter().map(|_| Err(error.clone())).collect())
+    }
+
+    async fn try_call(
+        &self,
+        store: &Store,
+        attempt: Attempt,
+        session: &dyn Session,
+        queries: &[Query],
+    ) -> Result<Vec<Result<Found>>> {
         // Who would be refused does not wait in line for it.
         store.health(|health| health.look(Instant::now()))?;
         let _turn = self.turn(store).await?;
         self.admit(store, attempt)?;
         let started = Instant::now();
-        let outcome = answer_in_time(call).await;
-        self.record(store, outcome.as_ref().err(), started);
-        outcome
+        let found = answer_in_time(async { whole(session.read_many(queries).await, queries) }).await;
+        self.record(store, found.as_ref().map_or_else(Some, |found| failure(found)), started);
+        found
     }
 
     fn admit(&self, store: &Store, attempt: Attempt) -> Result<()> {
@@ -177,6 +186,21 @@ fn tell(store: &Store, before: Breaker, after: Breaker) {
         }
         _ => {}
     }
+}
+
+/// `found`, if it has an answer to each of `queries`.
+fn whole(found: Vec<Result<Found>>, queries: &[Query]) -> Result<Vec<Result<Found>>> {
+    if found.len() == queries.len() {
+        return Ok(found);
+    }
+    let told = format!("the store answered {} of {} requests", found.len(), queries.len());
+    Err(Error::new(ErrorKind::Unavailable, told))
+}
+
+/// What went wrong with a call: nothing, if it brought anything. Some of its objects may be missing or refused while
+/// its store is as well as can be.
+fn failure(found: &[Result<Found>]) -> Option<&Error> {
+    if found.iter().any(Result::is_ok) { None } else { found.iter().find_map(|found| found.as_ref().err()) }
 }
 
 async fn answer_in_time<T>(call: impl Future<Output = Result<T>>) -> Result<T> {

@@ -24,6 +24,7 @@ use crate::volume::revocations::Revocations;
 use crate::volume::stores::Stores;
 use crate::volume::{ClassName, Credentials, Error, Publish, RefreshOutcome, VolumeId, Volumes};
 
+mod calls;
 mod credentials;
 mod defaults;
 mod fairness;

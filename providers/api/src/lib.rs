@@ -25,6 +25,7 @@ mod identity;
 mod leases;
 mod object;
 mod path;
+mod query;
 mod restarts;
 mod secret;
 mod shares;
@@ -38,6 +39,7 @@ pub use identity::Identity;
 pub use leases::{Endings, Leases};
 pub use object::{LeaseId, Object, ObjectRef, Origin, Ownership, Reading, Request, Scope, Validity};
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
+pub use query::{Found, Query};
 pub use restarts::{Pauses, Restarts};
 pub use secret::SecretBytes;
 pub use shares::{Share, Shares};
@@ -281,6 +283,22 @@ pub trait Session: fmt::Debug + Send + Sync {
     ///
     /// See [`ErrorKind`]; the message names the request, the store's words and the remedy, never a value.
     async fn read(&self, request: &Request) -> Result<Reading>;
+
+    /// Which of `requests` go into one call of [`read_many`](Self::read_many): each alone, for a store that does not
+    /// say otherwise. Every request is in one group, none is in two.
+    fn calls(&self, requests: Vec<Request>) -> Vec<Vec<Request>> {
+        requests.into_iter().map(|request| vec![request]).collect()
+    }
+
+    /// One call for all of `queries`, which [`calls`](Self::calls) put together. Answers to each, in their order; of a
+    /// call that failed as a whole each is its error.
+    async fn read_many(&self, queries: &[Query]) -> Vec<Result<Found>> {
+        let mut found = Vec::with_capacity(queries.len());
+        for query in queries {
+            found.push(self.read(&query.request).await.map(Found::New));
+        }
+        found
+    }
 
     /// Forgets this login, so that the next [`Source::session`] makes a new one.
     fn discard(&self) {}

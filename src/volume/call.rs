@@ -1,0 +1,103 @@
+//! One call of a volume to its store, which may bring several readings.
+
+use std::sync::Arc;
+
+use futures::future::{join, join_all};
+use provider::{Error, ErrorKind, Found, Query, Reading, Request, Result, Session};
+
+use crate::readings::{self, Answer, Entry, Held, Turns};
+use crate::volume::reader::Demand;
+use crate::volume::stores::{Store, Stores};
+
+/// What a request brought.
+pub(super) enum Got {
+    Shared(Arc<Held>),
+    Own(Arc<Held>),
+    Leased,
+}
+
+/// What a call is made with.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) stores: Arc<Stores>,
+    pub(super) store: Store,
+    pub(super) session: Arc<dyn Session>,
+    pub(super) demand: Demand,
+}
+
+impl Caller {
+    /// One call for `shared` and `own`. What others ask for at the same time is theirs to ask.
+    pub(super) async fn read(
+        self,
+        shared: Vec<(Request, Arc<Entry>)>,
+        own: Vec<Request>,
+    ) -> Vec<(Request, Result<Got>)> {
+        let begun = readings::begin(&shared, |held| self.demand.is_met_by(held));
+        let waits = begun.busy.into_iter().map(|(request, entry)| self.wait(request, entry));
+        let (mut got, waited) = join(self.together(begun.turns, own), join_all(waits)).await;
+        got.extend(waited);
+        got.extend(begun.settled.into_iter().map(|(request, answer)| (request, Ok(answer.into()))));
+        got
+    }
+
+    /// One call for what is the volume's own.
+    pub(super) async fn read_own(&self, requests: Vec<Request>) -> Vec<(Request, Result<Arc<Held>>)> {
+        let queries: Vec<Query> = requests.iter().cloned().map(Query::from).collect();
+        let found = self.call(&queries).await.into_iter().map(own);
+        requests.into_iter().zip(found).collect()
+    }
+
+    async fn together(&self, turns: Turns<'_>, own: Vec<Request>) -> Vec<(Request, Result<Got>)> {
+        let mut queries = turns.queries();
+        let of_turns = queries.len();
+        queries.extend(own.iter().cloned().map(Query::from));
+        if queries.is_empty() {
+            return Vec::new();
+        }
+        let mut found = self.call(&queries).await;
+        let of_own = found.split_off(of_turns).into_iter().map(self::own);
+        let settled = turns.settle(found).into_iter();
+        let shared = settled.map(|(request, answer)| (request, answer.map(Got::from)));
+        shared.chain(own.into_iter().zip(of_own.map(|held| held.map(Got::Own)))).collect()
+    }
+
+    /// What somebody else's call brings; if that is not enough, what one of our own does.
+    async fn wait(&self, request: Request, entry: Arc<Entry>) -> (Request, Result<Got>) {
+        let fetch = async {
+            let mut found = self.call(&[Query::from(request.clone())]).await;
+            found.pop().map_or_else(|| Err(unheard_of()), new)
+        };
+        let answer = entry.read(|held| self.demand.is_met_by(held), fetch).await;
+        (request, answer.map(Got::from))
+    }
+
+    async fn call(&self, queries: &[Query]) -> Vec<Result<Found>> {
+        self.stores.call(&self.store, self.demand.attempt, &*self.session, queries).await
+    }
+}
+
+impl From<Answer> for Got {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Shared(held) => Self::Shared(held),
+            Answer::Own(held) => Self::Own(held),
+            Answer::Leased => Self::Leased,
+        }
+    }
+}
+
+fn own(found: Result<Found>) -> Result<Arc<Held>> {
+    new(found).map(Held::now)
+}
+
+/// A reading where nothing was held that a store could vouch for.
+fn new(found: Result<Found>) -> Result<Reading> {
+    match found? {
+        Found::New(reading) => Ok(reading),
+        Found::Unchanged => Err(unheard_of()),
+    }
+}
+
+fn unheard_of() -> Error {
+    Error::new(ErrorKind::Unavailable, "the store did not tell what it was asked")
+}
