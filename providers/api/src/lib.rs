@@ -9,13 +9,19 @@
 //!                                    └──────────extract(object, reading)──► Object
 //! ```
 //!
-//! These three are all that a simple store implements. What only some stores have is a trait of its own,
-//! which the three give out where they have it:
+//! A simple store, which has no logins, implements two traits: [`Provider`] and [`Store`]. A store with logins
+//! implements the three of the picture. What only some stores have is a trait of its own, which these give out:
 //!
 //! | a store that | implements | given out by |
 //! |---|---|---|
 //! | hands out leases, which end with the login | [`Leases`], [`Endings`] | [`Session::leases`], [`Provider::endings`] |
 //! | tells only by its answer which files there are | [`Whole`] | [`Source::whole`] |
+//!
+//! A whole store:
+//!
+//! ```
+#![doc = include_str!("../doc/shelf.rs")]
+//! ```
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
@@ -31,6 +37,7 @@ mod secret;
 mod shares;
 mod site;
 mod span;
+mod store;
 mod whole;
 
 pub use doubling::Doubling;
@@ -45,6 +52,7 @@ pub use secret::SecretBytes;
 pub use shares::{Share, Shares};
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};
+pub use store::{Store, listed};
 pub use whole::Whole;
 
 use std::collections::BTreeMap;
@@ -99,6 +107,13 @@ pub struct Invalid {
     pub reason: String,
     /// What to write instead.
     pub remedy: String,
+}
+
+impl Invalid {
+    /// A parameter, what is wrong with it, and what to write instead.
+    pub fn new(key: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { key: key.into(), line: None, reason: reason.into(), remedy: remedy.into() }
+    }
 }
 
 impl fmt::Display for Invalid {

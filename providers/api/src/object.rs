@@ -72,6 +72,13 @@ pub struct Request {
     pub ownership: Ownership,
 }
 
+impl Request {
+    /// A call whose answer is any volume's that reads as the same identity.
+    pub fn shared(text: impl Into<Arc<str>>) -> Self {
+        Self { text: text.into(), ownership: Ownership::Shared }
+    }
+}
+
 /// Whose a reading is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Ownership {
@@ -91,6 +98,13 @@ pub struct Reading {
     pub version: Option<String>,
     /// How long it is good for, where it ends by itself.
     pub validity: Option<Validity>,
+}
+
+impl Reading {
+    /// An answer without a version that is good until it is polled again.
+    pub fn new(body: SecretBytes) -> Self {
+        Self { body, version: None, validity: None }
+    }
 }
 
 /// How long something that ends by itself lives.
