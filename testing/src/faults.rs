@@ -282,7 +282,11 @@ async fn more(stream: &mut (impl AsyncRead + Unpin), raw: &mut Vec<u8>) -> Optio
 }
 
 /// Acts out `answer`. `None` where the connection is done with.
-async fn play<S: AsyncWrite + Cut + Unpin>(stream: &mut S, answer: Answer, raw: &[u8]) -> Option<()> {
+async fn play<S: AsyncRead + AsyncWrite + Cut + Unpin>(
+    stream: &mut S,
+    answer: Answer,
+    raw: &[u8],
+) -> Option<()> {
     match answer {
         Answer::Reply { status, headers, body } => {
             let headers: String =
@@ -313,7 +317,11 @@ async fn play<S: AsyncWrite + Cut + Unpin>(stream: &mut S, answer: Answer, raw: 
             }
             Some(())
         }
-        Answer::Hang => std::future::pending().await,
+        Answer::Hang => {
+            // Until who asked goes away.
+            while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+            None
+        }
         Answer::Reset => {
             stream.cut();
             None

@@ -1,0 +1,165 @@
+//! What every provider owes, as a suite that each of them passes.
+//!
+//! A provider's test crate writes a [`Fixture`]: its store, or a stub that speaks the store's protocol, whose answers
+//! can be arranged. [`verify`] then checks each [`Clause`], prints which do not apply and why, and fails with all
+//! that are broken. Run it in a test of one thread (`#[tokio::test]`): what is logged is heard there.
+//!
+//! ```no_run
+//! # use provider_contract::Fixture;
+//! # async fn test(fixture: &dyn Fixture) {
+//! provider_contract::verify(fixture).await;
+//! # }
+//! ```
+
+#![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a fixture that fails has to fail its test loudly"
+)]
+
+mod ambient;
+mod answers;
+mod calls;
+mod faults;
+mod fixture;
+mod identities;
+mod logins;
+mod opened;
+mod secrecy;
+mod site;
+mod telling;
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+
+pub use fixture::{Behaviour, CANARY, Fixture, Said, TOKEN, Traffic, VALUE, Who, pod, token};
+
+/// Longest that one clause may take to be checked.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Something that every provider owes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Clause {
+    /// Understanding a class asks nobody, and a class that makes no sense is refused with its faults.
+    Offline,
+    /// Sessions of different accounts have different identities, and nobody is given what another may read.
+    Identities,
+    /// A login is made once for all who may share it, ends with the last of them, and is made anew once it is discarded.
+    Logins,
+    /// Every answer that the store can give is the kind of error that the provider's documentation says.
+    Kinds,
+    /// An answer without an end is given up.
+    Bounds,
+    /// A store that does not answer is given up in time.
+    Deadlines,
+    /// Who stops waiting leaves no connection and no turn behind.
+    Cancellation,
+    /// Lengths of time that a store tells have an end.
+    Durations,
+    /// Several requests in one call bring what they bring alone.
+    Calls,
+    /// Nothing is taken from the environment or from files that nobody named.
+    Ambient,
+    /// Values and tokens are in no message, no log and nothing that is printed for debugging.
+    Secrecy,
+    /// Tokens and values are let go with the session and the source.
+    Wiping,
+}
+
+impl Clause {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Offline,
+        Self::Identities,
+        Self::Logins,
+        Self::Kinds,
+        Self::Bounds,
+        Self::Deadlines,
+        Self::Cancellation,
+        Self::Durations,
+        Self::Calls,
+        Self::Ambient,
+        Self::Secrecy,
+        Self::Wiping,
+    ];
+}
+
+/// Why a clause is broken.
+#[derive(Debug)]
+pub struct Broken(String);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Fails where `condition` does not hold.
+fn owe(condition: bool, broken: impl FnOnce() -> String) -> Result<(), Broken> {
+    if condition { Ok(()) } else { Err(Broken(broken())) }
+}
+
+/// Checks every clause that applies to `fixture`.
+///
+/// # Panics
+///
+/// A clause is broken; it tells which, and why.
+pub async fn verify(fixture: &dyn Fixture) {
+    if ambient::is_child() {
+        return ambient::read_as_child(fixture).await;
+    }
+    let exempt = fixture.exempt();
+    let mut broken = Vec::new();
+    for clause in Clause::ALL {
+        if let Some((_, reason)) = exempt.iter().find(|(exempted, _)| *exempted == clause) {
+            println!("{clause:?}: does not apply: {reason}");
+            continue;
+        }
+        match check(fixture, clause).await {
+            Ok(()) => println!("{clause:?}: kept"),
+            Err(why) => broken.push(format!("{clause:?}: {why}")),
+        }
+    }
+    assert!(broken.is_empty(), "the contract is broken:\n{}", broken.join("\n"));
+}
+
+/// Checks one clause.
+///
+/// # Errors
+///
+/// It is broken: how.
+pub async fn check(fixture: &dyn Fixture, clause: Clause) -> Result<(), Broken> {
+    fixture.behave(Behaviour::Serve);
+    let checked = AssertUnwindSafe(async {
+        match clause {
+            Clause::Offline => answers::offline(fixture).await,
+            Clause::Identities => identities::check(fixture).await,
+            Clause::Logins => logins::check(fixture).await,
+            Clause::Kinds => answers::kinds(fixture).await,
+            Clause::Bounds => faults::bounds(fixture).await,
+            Clause::Deadlines => faults::deadlines(fixture).await,
+            Clause::Cancellation => faults::cancellation(fixture).await,
+            Clause::Durations => faults::durations(fixture).await,
+            Clause::Calls => calls::check(fixture).await,
+            Clause::Ambient => ambient::check(fixture).await,
+            Clause::Secrecy => secrecy::check(fixture).await,
+            Clause::Wiping => secrecy::wiping(fixture).await,
+        }
+    });
+    let checked = tokio::time::timeout(LONGEST, checked.catch_unwind()).await;
+    match checked {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => Err(Broken(format!("it panicked: {}", words(&*panic)))),
+        Err(_) => Err(Broken(format!("it took longer than {} s", LONGEST.as_secs()))),
+    }
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("for an unknown reason")
+}
