@@ -88,7 +88,7 @@ impl ApiServer {
     ) -> Result<SecretBytes> {
         let connection = self.connection().await?;
         let request = request(&connection, reader, &[secret], &[], token)?;
-        fetch(&connection, request, reader, secret).await
+        fetch(&connection, request, reader, secret, token).await
     }
 
     /// Which version of a Secret there is now: its metadata, without a value.
@@ -104,7 +104,7 @@ impl ApiServer {
     ) -> Result<SecretBytes> {
         let connection = self.connection().await?;
         let request = request(&connection, reader, &[secret], &[], token)?;
-        fetch(&connection, request.header(ACCEPT, METADATA), reader, secret).await
+        fetch(&connection, request.header(ACCEPT, METADATA), reader, secret, token).await
     }
 
     /// The stream of what happens to a Secret after `version`, or to it as it is now, for `seconds` at
@@ -135,7 +135,7 @@ impl ApiServer {
         match connection.open(&what, request).await? {
             Opened::Stream(response) => Ok(Some(Stream { response, connection, what })),
             Opened::Refused(gone) if gone.status == 410 => Ok(None),
-            Opened::Refused(answer) => Err(refusal(&answer, reader, secret)),
+            Opened::Refused(answer) => Err(refusal(&answer, reader, secret, token)),
         }
     }
 
@@ -213,14 +213,17 @@ async fn fetch(
     request: RequestBuilder,
     reader: &Reader,
     secret: &str,
+    token: &SecretBytes,
 ) -> Result<SecretBytes> {
     let answer = connection.call(&asked(secret), request).await?;
-    if answer.is_success() { Ok(answer.body) } else { Err(refusal(&answer, reader, secret)) }
+    if answer.is_success() { Ok(answer.body) } else { Err(refusal(&answer, reader, secret, token)) }
 }
 
-fn refusal(answer: &Answer, reader: &Reader, secret: &str) -> Error {
+fn refusal(answer: &Answer, reader: &Reader, secret: &str, token: &SecretBytes) -> Error {
     let Answer { status, retry_after, body, .. } = answer;
-    let refusal = Refusal { status: *status, retry_after: retry_after.as_deref(), body: body.expose() };
+    let token = token.expose_str().unwrap_or_default();
+    let refusal =
+        Refusal { status: *status, retry_after: retry_after.as_deref(), body: body.expose(), token };
     refusal.error(reader, secret, Timestamp::now())
 }
 

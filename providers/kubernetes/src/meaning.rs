@@ -16,6 +16,8 @@ pub(crate) struct Refusal<'a> {
     pub(crate) retry_after: Option<&'a str>,
     /// The body.
     pub(crate) body: &'a [u8],
+    /// The token that it was shown, which is not repeated.
+    pub(crate) token: &'a str,
 }
 
 /// What the API server writes into the body of one.
@@ -54,7 +56,7 @@ impl Refusal<'_> {
             "Secret {}/{secret} as {}: the API server answered {}",
             reader.namespace, reader.identity, self.status
         );
-        if let Some(words) = self.said().and_then(|said| words(&said.message, &[])) {
+        if let Some(words) = self.said().and_then(|said| words(&said.message, &[self.token])) {
             message.push_str(&format!(" ({words})"));
         }
         let error = Error::new(kind, message).retry_after(self.wait(now));
@@ -104,7 +106,7 @@ mod tests {
     const STATUS: &[u8] = br#"{"kind":"Status","message":"secrets \"web\" is no","details":{"name":"web"}}"#;
 
     fn refusal(status: u16, body: &[u8]) -> Refusal<'_> {
-        Refusal { status, retry_after: None, body }
+        Refusal { status, retry_after: None, body, token: "" }
     }
 
     fn reader() -> Reader {

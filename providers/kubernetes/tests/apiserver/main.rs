@@ -8,6 +8,7 @@
     reason = "what a test asks of its fixtures has to be so"
 )]
 
+mod contract;
 mod faults;
 mod fixture;
 mod reading;
