@@ -5,6 +5,7 @@
 
 mod attacker;
 mod changes;
+mod contract;
 mod deleting;
 mod fixture;
 mod forged;
