@@ -11,9 +11,23 @@ use async_trait::async_trait;
 use manifest::Class;
 use tokio::sync::watch;
 
-pub use watched::{Problem, Watch, WatchedClasses};
+pub use scan::Problem;
+pub use watched::{Watch, WatchedClasses};
 
-use crate::volume::ClassName;
+/// A class by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct ClassName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ClassName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
 
 /// Why there is no class to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,14 +7,21 @@ use std::sync::Arc;
 
 use manifest::Class;
 
-use super::regular;
-use super::watched::Problem;
-use crate::volume::ClassName;
+use super::{ClassName, regular};
 
 /// Longest file that is read, in bytes: one more than a manifest may have.
 const MAX_FILE: u64 = 4 * 1024 * 1024 + 1;
 /// Most files of a directory.
 const MAX_FILES: usize = 10_000;
+
+/// Something wrong with a file of classes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file, or the directory if that is it.
+    pub file: PathBuf,
+    /// What is wrong and what to do.
+    pub reason: String,
+}
 
 /// Which files hold the classes.
 #[derive(Debug, Clone)]

@@ -13,9 +13,8 @@ use manifest::Class;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::scan::{Scan, Source};
-use super::{Classes, Error};
-use crate::volume::ClassName;
+use super::scan::{Problem, Scan, Source};
+use super::{ClassName, Classes, Error};
 
 /// How long after the first event of a burst the files are read.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -25,15 +24,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const UNTIL_ATTACHED: Duration = Duration::from_millis(250);
 /// Room for one batch of events, each up to 272 bytes.
 const EVENT_BYTES: usize = 4096;
-
-/// Something wrong with a file of classes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// The file, or the directory if that is it.
-    pub file: PathBuf,
-    /// What is wrong and what to do.
-    pub reason: String,
-}
 
 /// The classes of a directory or of one file, as they are now. A file that breaks keeps its last good classes.
 #[derive(Debug)]

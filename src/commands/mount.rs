@@ -20,7 +20,7 @@ use self::signals::Signals;
 use self::standing::Standing;
 use super::credentials;
 use crate::admin::socket;
-use crate::class::{Classes as _, WatchedClasses};
+use crate::class::{ClassName, Classes as _, WatchedClasses};
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, MadeDirectories, Owner};
 use crate::hygiene;
@@ -31,7 +31,7 @@ use crate::providers::Providers;
 use crate::subject::Subject;
 use crate::systemd;
 use crate::volume::report::{Happening, What};
-use crate::volume::{self, ClassName, Credentials, Publish, Published, RefreshOutcome, VolumeId};
+use crate::volume::{self, Credentials, Publish, Published, RefreshOutcome, VolumeId};
 
 /// How long the command of `--on-change` may take.
 const ON_CHANGE: Duration = Duration::from_secs(60);

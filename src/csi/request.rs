@@ -16,9 +16,10 @@ use csi_proto::csi::{NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeUn
 use provider::{Identity, Pod, SecretBytes};
 use target::Target;
 
+use crate::class::ClassName;
 use crate::mode::Appearance;
 use crate::subject::Subject;
-use crate::volume::{ClassName, Credentials, Publish, VolumeId};
+use crate::volume::{Credentials, Publish, VolumeId};
 
 /// What begins the keys that are kubelet's.
 const KUBELET: &str = "csi.storage.k8s.io/";

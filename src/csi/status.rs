@@ -153,7 +153,8 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use volume::{ClassName, Error, VolumeId};
+    use crate::class::ClassName;
+    use volume::{Error, VolumeId};
 
     use super::*;
     use crate::mounter::{self, Mounter as _};

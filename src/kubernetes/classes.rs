@@ -12,8 +12,7 @@ use async_trait::async_trait;
 use manifest::Class;
 use tokio::sync::watch;
 
-use crate::class::{Classes, Error};
-use crate::volume::ClassName;
+use crate::class::{ClassName, Classes, Error};
 
 pub use watching::Watch;
 

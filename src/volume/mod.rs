@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use provider::{ErrorKind, Workload};
 
-use crate::class;
+use crate::class::{self, ClassName};
 use crate::mode::{self, Appearance, Cause};
 use crate::mounter;
 use crate::subject::Subject;
@@ -59,21 +59,6 @@ pub struct VolumeId(pub String);
 impl fmt::Display for VolumeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// A class by name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct ClassName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its `metadata.name`.
-    pub name: String,
-}
-
-impl fmt::Display for ClassName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 

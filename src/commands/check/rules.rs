@@ -6,8 +6,8 @@ use manifest::{Fault, LocatedClass, Manifests, PodVolume};
 use provider::{Invalid, ObjectRef, Request, Source};
 
 use super::{Input, Report, Severity, helm};
+use crate::class::ClassName;
 use crate::providers::Providers;
-use crate::volume::ClassName;
 
 /// Checks all of `inputs` as one set, in which pods find their classes.
 pub fn check(inputs: &[Input], providers: &Providers) -> Report {

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{DriverObject, LocatedClass, PodVolume};
 
 use super::{Difference, Effect, Inventory, Plan};
+use crate::class::ClassName;
 use crate::providers::Providers;
-use crate::volume::ClassName;
 
 /// For which node it is judged, and of what.
 #[derive(Debug, Clone)]

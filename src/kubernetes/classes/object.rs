@@ -7,7 +7,7 @@ use manifest::{Class, Fault};
 use serde_json::json;
 
 use super::Known;
-use crate::volume::ClassName;
+use crate::class::ClassName;
 
 /// SecretProviderClass. API servers keep v1alpha1 as v1, unchanged.
 pub(in crate::kubernetes) fn resource() -> ApiResource {

@@ -4,10 +4,11 @@ use provider::{ErrorKind, Pod};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::class::ClassName;
 use crate::kubernetes::fake_api::{FakeApi, Say, refusal, until};
 use crate::metrics::Withdrawal;
+use crate::volume::VolumeId;
 use crate::volume::report::{Cached, Outlook, Withdrawn};
-use crate::volume::{ClassName, VolumeId};
 
 struct Told {
     happenings: broadcast::Sender<Happening>,

@@ -3,12 +3,13 @@ use serde_json::json;
 
 use super::object::{resource, wanted};
 use super::*;
+use crate::class::ClassName;
 use crate::mode::Appearance;
 use crate::snapshot::FingerprintKey;
 use crate::subject::Subject;
+use crate::volume::Publish;
 use crate::volume::freshness::Condition;
 use crate::volume::status::{ObjectState, VolumeState};
-use crate::volume::{ClassName, Publish};
 
 /// A volume of pod `web` in namespace `shop`, as it is doing.
 fn state(id: &str, pod: &str, class: &str) -> VolumeState {

@@ -14,9 +14,10 @@ use super::memory::{Memory, fingerprint};
 use super::plan::{self, Files, Wanted};
 use super::verdict::{self, Judge, MANAGER, Manifest, Step};
 use super::{Changes, Shared, pod_of};
+use crate::class::ClassName;
 use crate::metrics::{self, Syncing};
+use crate::volume::VolumeId;
 use crate::volume::status::VolumeState;
-use crate::volume::{ClassName, VolumeId};
 
 /// Looks at a Secret that others change at the same time, before it is left for later.
 const TRIES: u32 = 5;

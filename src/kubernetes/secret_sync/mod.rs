@@ -33,12 +33,13 @@ use class_secrets::{ClassSecrets, Outcome};
 use cluster::Cluster;
 use owners::Owners;
 
+use crate::class::ClassName;
 use crate::kubernetes::backoff::Backoff;
 use crate::kubernetes::events::{Notice, Reason, Teller};
 use crate::metrics::Metrics;
 use crate::volume::report::{Happening, What};
 use crate::volume::status::VolumeState;
-use crate::volume::{ClassName, VolumeId, Volumes};
+use crate::volume::{VolumeId, Volumes};
 
 /// How often every Secret is looked at, as upstream's driver does.
 const LOOK: Duration = Duration::from_secs(300);
