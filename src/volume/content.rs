@@ -14,7 +14,7 @@ use crate::snapshot::{File, Fingerprint, FingerprintKey, Made, Snapshot};
 use crate::volume::about::{About, asked};
 use crate::volume::extent::Extent;
 use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
-use crate::volume::parts::Pace;
+use crate::volume::pace::Pace;
 use crate::volume::reader::{Demand, Reader, Readout};
 use crate::volume::report::Outlook;
 

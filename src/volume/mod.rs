@@ -12,6 +12,7 @@ mod first;
 pub mod freshness;
 pub mod known;
 pub mod once;
+pub mod pace;
 pub mod parts;
 pub mod reader;
 pub mod record;

@@ -16,6 +16,7 @@ use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::volume::content::Content;
 use crate::volume::freshness::Policy;
+use crate::volume::pace::Pace;
 use crate::volume::reader::Reader;
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
@@ -102,15 +103,6 @@ pub enum Rotation {
     Every(Duration),
     /// Not after the mount, as with the upstream driver where rotation is off.
     Off,
-}
-
-/// How values of one class are kept fresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// How old a reading may be.
-    pub refresh: Duration,
-    /// Whether they are read again by themselves.
-    pub rotates: bool,
 }
 
 impl Default for Limits {
