@@ -13,6 +13,7 @@ pub mod mount;
 pub mod mounter;
 pub mod node;
 pub mod output;
+mod places;
 #[cfg(feature = "external")]
 pub mod provider;
 pub mod refresh;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::socket::AdminSocket;
 use crate::admin::{http, probe};
 use crate::class::{self, Classes, WatchedClasses};
-use crate::commands::doctor::Places;
+use crate::commands::places::Places;
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
 use crate::exit::Outcome;
 use crate::hygiene;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::places::Places;
+use crate::commands::places::Places;
 use crate::csi;
 
 /// How long who listens at a socket may take to accept.

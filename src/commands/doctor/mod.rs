@@ -11,6 +11,7 @@ mod places;
 use std::path::{Path, PathBuf};
 
 use super::output::OutputArgs;
+use crate::commands::places::Places;
 use crate::exit::{Failure, Outcome};
 use crate::kubernetes::Cluster;
 use crate::kubernetes::survey::{Account, Survey, Wish};
@@ -18,7 +19,6 @@ use crate::providers::Providers;
 
 pub use finding::{Finding, Level, Report};
 pub use host::{Host, Kubelet, Purpose, Socket, State};
-pub use places::Places;
 
 /// Find what keeps secretfs from working, on this node and in the cluster
 ///
