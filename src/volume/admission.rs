@@ -6,7 +6,7 @@
 //! never answers leaves room for every other namespace, and for his own other stores. What is kept for namespaces is
 //! shared out the same way.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -64,10 +64,20 @@ impl Lane {
     }
 }
 
+/// Who waits in one lane, in the order in which they came.
+type Queue = BTreeMap<Ticket, oneshot::Sender<Turn>>;
+
+/// Tells one who waits from others: who came later has a higher one.
+type Ticket = u64;
+
+/// Nobody who has left is in it: who leaves takes himself out, so that nobody has to look for him.
 #[derive(Debug, Default)]
 struct State {
     held: Shares,
-    waiting: BTreeMap<Lane, VecDeque<oneshot::Sender<Turn>>>,
+    waiting: BTreeMap<Lane, Queue>,
+    /// How many of each namespace wait.
+    waiters: HashMap<Arc<str>, usize>,
+    tickets: Ticket,
     /// When each namespace had its last turn, by the count of turns.
     last: HashMap<Arc<str>, u64>,
     turns: u64,
@@ -106,25 +116,24 @@ impl Admission {
     ///
     /// As [`enter`](Self::enter).
     pub async fn enter_lane(self: &Arc<Self>, lane: Lane) -> Result<Turn, Crowded> {
-        let waiting = match self.ask(lane)? {
+        let mut waiter = match self.ask(lane)? {
             Asked::Granted(turn) => return Ok(turn),
-            Asked::Waits(waiting) => waiting,
+            Asked::Waits(waiter) => waiter,
         };
-        waiting.await.map_err(|_| Crowded { waiting: self.bounds.waiting })
+        (&mut waiter.turn).await.map_err(|_| Crowded { waiting: self.bounds.waiting })
     }
 
     fn ask(self: &Arc<Self>, lane: Lane) -> Result<Asked, Crowded> {
         let mut state = self.lock();
-        state.forget_who_left();
         if !state.waiting.contains_key(&lane) && state.held.fits(&lane, 1, &self.bounds) {
             return Ok(Asked::Granted(self.grant(&mut state, lane)));
         }
-        if state.waiting_of(&lane.namespace) >= self.bounds.waiting {
+        if count(&state.waiters, &lane.namespace) >= self.bounds.waiting {
             return Err(Crowded { waiting: self.bounds.waiting });
         }
-        let (granted, waiting) = oneshot::channel();
-        state.waiting.entry(lane).or_default().push_back(granted);
-        Ok(Asked::Waits(waiting))
+        let (granted, turn) = oneshot::channel();
+        let ticket = state.join(&lane, granted);
+        Ok(Asked::Waits(Waiter { admission: Arc::clone(self), lane, ticket, turn }))
     }
 
     fn grant(self: &Arc<Self>, state: &mut State, lane: Lane) -> Turn {
@@ -139,14 +148,12 @@ impl Admission {
         let mut granted = Granted::new();
         let mut state = self.lock();
         state.held.give_back(lane, 1);
-        state.forget_who_left();
         while let Some(next) = state.next(&self.bounds) {
-            let Some(waiter) = state.waiting.get_mut(&next).and_then(VecDeque::pop_front) else { break };
+            let Some(waiter) = state.take_first(&next) else { break };
             let turn = self.grant(&mut state, next);
             granted.push((waiter, turn));
-            state.forget_who_left();
         }
-        state.forget_who_is_done();
+        state.forget_if_done(&lane.namespace);
         drop(state);
         // The turn of one who left just now comes back here by being dropped.
         granted.into_iter().for_each(|(waiter, turn)| drop(waiter.send(turn)));
@@ -159,7 +166,22 @@ impl Admission {
 
 enum Asked {
     Granted(Turn),
-    Waits(oneshot::Receiver<Turn>),
+    Waits(Waiter),
+}
+
+/// One who waits, until this is dropped.
+struct Waiter {
+    admission: Arc<Admission>,
+    lane: Lane,
+    ticket: Ticket,
+    /// What it waits for. A turn that came and was not taken goes back by being dropped.
+    turn: oneshot::Receiver<Turn>,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.admission.lock().leave(&self.lane, self.ticket);
+    }
 }
 
 impl Drop for Turn {
@@ -180,22 +202,42 @@ impl State {
         fitting.min_by_key(order).cloned()
     }
 
-    fn waiting_of(&self, namespace: &Arc<str>) -> usize {
-        let own = self.waiting.iter().filter(|(lane, _)| lane.namespace == *namespace);
-        own.map(|(_, queue)| queue.len()).sum()
+    fn join(&mut self, lane: &Lane, waiter: oneshot::Sender<Turn>) -> Ticket {
+        self.tickets += 1;
+        self.waiting.entry(lane.clone()).or_default().insert(self.tickets, waiter);
+        *self.waiters.entry(Arc::clone(&lane.namespace)).or_default() += 1;
+        self.tickets
     }
 
-    fn forget_who_left(&mut self) {
-        self.waiting.retain(|_, queue| {
-            queue.retain(|waiter| !waiter.is_closed());
-            !queue.is_empty()
-        });
+    /// Who came first of those who wait in `lane`.
+    fn take_first(&mut self, lane: &Lane) -> Option<oneshot::Sender<Turn>> {
+        let ticket = *self.waiting.get(lane)?.first_key_value()?.0;
+        self.take(lane, ticket)
     }
 
-    fn forget_who_is_done(&mut self) {
-        let Self { held, waiting, last, .. } = self;
-        let waits = |namespace: &Arc<str>| waiting.keys().any(|lane| lane.namespace == *namespace);
-        last.retain(|namespace, _| held.namespaces.contains_key(namespace) || waits(namespace));
+    /// Takes out who waits in `lane` with `ticket`, if he still does.
+    fn take(&mut self, lane: &Lane, ticket: Ticket) -> Option<oneshot::Sender<Turn>> {
+        let queue = self.waiting.get_mut(lane)?;
+        let waiter = queue.remove(&ticket)?;
+        if queue.is_empty() {
+            self.waiting.remove(lane);
+        }
+        give_back(&mut self.waiters, &lane.namespace, 1);
+        Some(waiter)
+    }
+
+    /// Who waited in `lane` waits no more. Nobody gets a turn by that: he had none.
+    fn leave(&mut self, lane: &Lane, ticket: Ticket) {
+        if self.take(lane, ticket).is_some() {
+            self.forget_if_done(&lane.namespace);
+        }
+    }
+
+    /// When a namespace had its last turn is of use while it has one or waits.
+    fn forget_if_done(&mut self, namespace: &Arc<str>) {
+        if !self.held.namespaces.contains_key(namespace) && !self.waiters.contains_key(namespace) {
+            self.last.remove(namespace);
+        }
     }
 }
 
@@ -245,133 +287,4 @@ fn give_back<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K, l
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::Pin;
-
-    use futures::FutureExt as _;
-
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds { process: 64, namespace: 16, place: 16, waiting: 100 };
-
-    type Waiting = Pin<Box<dyn Future<Output = Result<Turn, Crowded>>>>;
-
-    fn ask(admission: &Arc<Admission>, namespace: &'static str, place: &'static str) -> Waiting {
-        let admission = Arc::clone(admission);
-        Box::pin(async move { admission.enter(namespace, place).await })
-    }
-
-    /// As many turns as are given at once, up to `most`.
-    fn take(
-        admission: &Arc<Admission>,
-        namespace: &'static str,
-        place: &'static str,
-        most: usize,
-    ) -> Vec<Turn> {
-        let taken = (0..most).map_while(|_| ask(admission, namespace, place).now_or_never());
-        taken.map(Result::unwrap).collect()
-    }
-
-    fn is_given(waiting: &mut Waiting) -> Option<Turn> {
-        waiting.now_or_never().map(Result::unwrap)
-    }
-
-    #[test]
-    fn who_hangs_everywhere_leaves_room_for_every_other_namespace() {
-        let admission = Admission::new(BOUNDS);
-        let hostile: [&'static str; 6] = ["a", "b", "c", "d", "e", "f"];
-
-        let hanging: Vec<_> =
-            hostile.iter().flat_map(|namespace| take(&admission, namespace, namespace, 100)).collect();
-        let beside = take(&admission, "healthy", "store", 100);
-
-        println!("{} hang, {} turns beside them", hanging.len(), beside.len());
-        assert!(beside.len() >= 4, "{}", beside.len());
-    }
-
-    #[test]
-    fn who_hangs_at_a_store_that_others_use_leaves_room_there() {
-        let admission = Admission::new(BOUNDS);
-        let hanging = take(&admission, "hostile", "store", 100);
-        assert_eq!(hanging.len(), 8);
-        assert_eq!(take(&admission, "healthy", "store", 100).len(), 4);
-    }
-
-    #[test]
-    fn a_store_that_hangs_leaves_room_for_the_other_stores_of_its_namespace() {
-        let admission = Admission::new(BOUNDS);
-        let hanging = take(&admission, "shop", "away", 100);
-        assert_eq!(hanging.len(), 8);
-        assert!(!take(&admission, "shop", "here", 100).is_empty());
-    }
-
-    #[test]
-    fn turns_go_round_between_namespaces_however_many_of_one_wait() {
-        let admission = Admission::new(Bounds { process: 2, ..BOUNDS });
-        let first = take(&admission, "many", "store", 100);
-        let second = take(&admission, "few", "store", 100);
-        let mut many: Vec<_> = (0..50).map(|_| ask(&admission, "many", "store")).collect();
-        let mut other = ask(&admission, "other", "store");
-        assert!(many.iter_mut().chain([&mut other]).all(|waiting| is_given(waiting).is_none()));
-
-        drop(first);
-        let _others = is_given(&mut other).expect("its turn before the next of who had one");
-        drop(second);
-        assert!(is_given(&mut many[0]).is_some());
-    }
-
-    #[test]
-    fn the_first_that_waits_is_the_first_that_goes_on() {
-        let admission = Admission::new(Bounds { place: 2, ..BOUNDS });
-        let mut turns = take(&admission, "shop", "store", 100);
-        let mut waiting: Vec<_> = (0..3).map(|_| ask(&admission, "shop", "store")).collect();
-        waiting.iter_mut().for_each(|waiting| assert!(is_given(waiting).is_none()));
-
-        for waiting in &mut waiting {
-            turns.pop();
-            turns.push(is_given(waiting).expect("the turn of the one before"));
-        }
-    }
-
-    #[test]
-    fn who_stops_waiting_is_passed_over_and_its_turn_is_not_lost() {
-        let admission = Admission::new(Bounds { place: 2, ..BOUNDS });
-        let turns = take(&admission, "shop", "store", 100);
-        let (mut gone, mut late) = (ask(&admission, "shop", "store"), ask(&admission, "shop", "store"));
-        let mut stays = ask(&admission, "shop", "store");
-        for waiting in [&mut gone, &mut late, &mut stays] {
-            assert!(is_given(waiting).is_none());
-        }
-
-        drop(gone);
-        drop(turns);
-        // It was given the turn, and never looked.
-        drop(late);
-
-        assert!(is_given(&mut stays).is_some());
-        assert_eq!(admission.lock().held.all, 0);
-    }
-
-    #[test]
-    fn more_than_a_bounded_number_of_one_namespace_do_not_wait() {
-        let admission = Admission::new(Bounds { waiting: 3, place: 2, ..BOUNDS });
-        let _turns = take(&admission, "hostile", "store", 100);
-        let mut waiting: Vec<_> = (0..3).map(|_| ask(&admission, "hostile", "store")).collect();
-        waiting.iter_mut().for_each(|waiting| assert!(is_given(waiting).is_none()));
-
-        let refused = ask(&admission, "hostile", "store").now_or_never().unwrap().unwrap_err();
-        assert_eq!(refused, Crowded { waiting: 3 });
-        assert!(ask(&admission, "healthy", "elsewhere").now_or_never().unwrap().is_ok());
-    }
-
-    #[test]
-    fn nothing_is_remembered_of_namespaces_and_places_that_are_done() {
-        let admission = Admission::new(BOUNDS);
-        for name in ["a", "b", "c"] {
-            drop(take(&admission, name, name, 100));
-        }
-        let state = admission.lock();
-        assert!(state.last.is_empty() && state.waiting.is_empty());
-        assert!(state.held.namespaces.is_empty() && state.held.places.is_empty());
-    }
-}
+mod tests;
