@@ -17,6 +17,7 @@ pub mod parts;
 pub mod reader;
 pub mod record;
 pub mod refusals;
+mod remains;
 pub mod report;
 pub mod revocations;
 pub mod served;

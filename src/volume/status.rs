@@ -9,7 +9,11 @@ use tokio::time::Instant;
 use crate::snapshot::{Fingerprint, Snapshot};
 use crate::volume::content::Content;
 use crate::volume::freshness::Condition;
-use crate::volume::{ClassName, Publish, VolumeId, upkeep};
+use crate::volume::{ClassName, Publish, VolumeId};
+
+/// What people read of a volume whose task ended, until its store was read again.
+pub(super) const ENDED: &str = "the task that refreshes this volume ended by itself, which is a fault of secretfs; \
+    it is begun anew, and the files stay as they are meanwhile; please report it with the log";
 
 /// How a volume is doing.
 #[derive(Debug, Clone)]
@@ -117,9 +121,9 @@ impl VolumeState {
     pub(super) fn unattended(mut self, confirmed: Option<Instant>) -> Self {
         for object in self.objects.iter_mut().filter(|object| object.condition == Condition::Fresh) {
             object.condition = Condition::Stale;
-            object.error.get_or_insert_with(|| upkeep::ENDED.to_owned());
+            object.error.get_or_insert_with(|| ENDED.to_owned());
         }
-        let failure = self.failure.take().unwrap_or((ErrorKind::Unavailable, upkeep::ENDED.to_owned()));
+        let failure = self.failure.take().unwrap_or((ErrorKind::Unavailable, ENDED.to_owned()));
         Self { failure: Some(failure), confirmed: confirmed.or(self.confirmed), ..self }
     }
 }

@@ -1,46 +1,39 @@
 //! The table of volumes: publish, republish, unpublish.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod asking;
+mod leaving;
+mod mounting;
 
-use provider::{Moment as _, ObjectPath, Workload};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use provider::Workload;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::failpoint;
-use crate::mode::{Mode, Mounted, Usage};
-use crate::mounter::MountId;
-use crate::snapshot::Snapshot;
+pub use asking::RefreshOutcome;
+pub(super) use mounting::unrecorded;
+
 use crate::unfinished::Unfinished;
 use crate::volume::about::About;
-use crate::volume::admission::{Admission, Bounds, Turn};
-use crate::volume::content::{Assembled, Content};
-use crate::volume::first::{read_first, require_token};
+use crate::volume::admission::{Admission, Bounds};
 use crate::volume::parts::Parts;
-use crate::volume::record::VolumeRecord;
-use crate::volume::refusals::{Refusal, Refusals};
+use crate::volume::refusals::Refusals;
+use crate::volume::remains::Remains;
 use crate::volume::report::Happening;
 use crate::volume::served::{Order, Served};
 use crate::volume::status::VolumeState;
-use crate::volume::upkeep::{self, Remains};
+use crate::volume::upkeep;
 use crate::volume::{ClassName, Credentials, Error, Publish, Published, VolumeId, blocking};
 
 /// Orders that may wait for a volume that is reading.
 const ORDERS: usize = 16;
-/// How long a volume may take to stop.
-const STOP: Duration = Duration::from_secs(5);
-/// How long calls in flight may take when the process stops.
-const DRAIN: Duration = Duration::from_secs(20);
 /// Volumes of one namespace that may wait for their turn to be mounted.
 const MOST_WAITING: usize = 4096;
-/// How long somebody waits for an ordered refresh.
-const REFRESH: Duration = Duration::from_secs(60);
 
 /// Every volume of this process.
 #[derive(Debug)]
@@ -95,15 +88,6 @@ impl Entry {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         task.as_ref().is_some_and(JoinHandle::is_finished) && !self.stop.is_cancelled()
     }
-}
-
-/// What came of an ordered refresh.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RefreshOutcome {
-    /// The volume shows what the store says now; these files changed.
-    Refreshed(Vec<ObjectPath>),
-    /// It does not, and why.
-    Failed(String),
 }
 
 /// Holds a volume for one call; others are told that it is busy.
@@ -226,11 +210,6 @@ impl Volumes {
         }
     }
 
-    /// The volumes that were asked for lately and are not mounted.
-    pub fn refusals(&self) -> Vec<Refusal> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).list(Instant::now())
-    }
-
     async fn is_mounted(&self, publish: &Publish) -> bool {
         let (modes, target) = (self.parts.modes.clone(), publish.target.clone());
         blocking(move || Ok(modes.is_mounted(&target)?)).await.unwrap_or(true)
@@ -257,96 +236,6 @@ impl Volumes {
         Ok(Some(Published::Already))
     }
 
-    /// Tells in `about` what a failure is about.
-    async fn first_publish(
-        &self,
-        publish: &Publish,
-        workload: &Workload,
-        about: &mut About,
-    ) -> Result<(), Error> {
-        let class = self.parts.awaited_class(&publish.class, &publish.attributes).await?;
-        *about = About::provider(&class.provider);
-        let (mode, source) = (self.parts.mode(&class)?, self.parts.source(&class)?);
-        require_token(workload, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
-        let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
-        let site = self.parts.site(publish);
-        let mut content = self.parts.content(publish, class, source, &site);
-        let shared_age = self.parts.limits.max_shared_age;
-        let read = tokio::select! {
-            biased;
-            () = self.given_up.cancelled() => Err(Error::Stopping),
-            read = read_first(&mut content, workload, shared_age, deadline) => read,
-        };
-        let mounted = match read {
-            Ok(cached) => {
-                let mounted = self.mount(publish, workload, (&mut content, mode), deadline).await;
-                mounted.map(|mounted| (mounted, cached))
-            }
-            Err(error) => Err(error),
-        };
-        match mounted {
-            Ok(((mounted, snapshot), cached)) => {
-                self.parts.reporter.published(publish, &about.provider, &snapshot);
-                if let Some(cached) = cached {
-                    self.parts.reporter.started_cached(publish, cached);
-                }
-                let (parts, wish, workload) = (Arc::clone(&self.parts), publish.clone(), workload.clone());
-                self.serve(Served::new(parts, wish, workload, (content, site), mounted, snapshot));
-                Ok(())
-            }
-            Err(error) => {
-                *about = content.about(error.provider_kind());
-                site.end().await;
-                content.reader.tenancy.end_all();
-                Err(error)
-            }
-        }
-    }
-
-    /// Record, then mount: a crash between the two leaves a record without a mount, which the next start drops.
-    async fn mount(
-        &self,
-        publish: &Publish,
-        workload: &Workload,
-        (content, mode): (&mut Content, Arc<dyn Mode>),
-        deadline: Instant,
-    ) -> Result<(Arc<dyn Mounted>, Snapshot), Error> {
-        failpoint::hit("publish.fetched");
-        let provider = content.class().provider.clone();
-        let wrap = |source| Error::Provider { provider: provider.clone(), source };
-        let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
-        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, mode.name(), None)
-            .with_credentials(workload.has_credentials());
-        let turn = self.turn_to_mount(publish, &provider, deadline).await?;
-        let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
-        let mounted = blocking(move || {
-            let _turn = turn;
-            let mounted = show(&parts, &*mode, &publish, &shown, record);
-            mounted.inspect_err(|_| drop(parts.records.remove(&publish.id)))
-        })
-        .await?;
-        failpoint::hit("publish.mounted");
-        Ok((mounted, snapshot))
-    }
-
-    async fn turn_to_mount(
-        &self,
-        publish: &Publish,
-        provider: &str,
-        deadline: Instant,
-    ) -> Result<Turn, Error> {
-        let begun = Instant::now();
-        let entered = timeout_at(deadline, self.mounting.enter(publish.subject.namespace(), "mounts"));
-        match entered.await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(Error::Deadline {
-                provider: provider.to_owned(),
-                waited: begun.elapsed(),
-                waiting_for: "its turn among the volumes that are being mounted".to_owned(),
-            }),
-        }
-    }
-
     pub(super) fn serve(&self, served: Served) {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let stop = CancellationToken::new();
@@ -366,145 +255,6 @@ impl Volumes {
             .insert(entry.remains.publish.id.clone(), entry);
     }
 
-    /// Takes a volume away. One that was never heard of is fine.
-    ///
-    /// # Errors
-    ///
-    /// `Busy`, or the kernel refuses; calling again is safe.
-    pub async fn unpublish(&self, id: &VolumeId, target: &Path) -> Result<(), Error> {
-        let _hold = self.hold(id)?;
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
-        let elsewhere = self.entry(id).is_some_and(|entry| entry.remains.publish.target != target);
-        if elsewhere {
-            return self.take_away(target, None).await;
-        }
-        let made = self.entry(id).and_then(|entry| entry.remains.mounted.mount_id());
-        let served = self.stop(id).await;
-        failpoint::hit("unpublish.stopped");
-        if let Err(error) = self.take_away(target, made).await {
-            if let Some(served) = served {
-                served.site.resume().await;
-                self.serve(served);
-            }
-            return Err(error);
-        }
-        failpoint::hit("unpublish.detached");
-        self.let_go(id, served);
-        Ok(())
-    }
-
-    /// Ends what a volume that is unmounted still holds. What cannot be ended now is ended later.
-    fn let_go(&self, id: &VolumeId, served: Option<Served>) {
-        if let Some(mut served) = served {
-            if let Some(content) = &mut served.content {
-                content.reader.tenancy.end_all();
-            }
-            self.parts.reporter.unpublished(&served.publish);
-        }
-        if let Err(error) = self.parts.revocations.end_all_of(id) {
-            tracing::warn!(volume = %id, %error, "logins of the volume may last until their own end");
-        }
-        if let Err(error) = self.parts.records.remove(id) {
-            tracing::warn!(volume = %id, %error, "the volume's record stays until the next start");
-        }
-    }
-
-    async fn take_away(&self, target: &Path, made: Option<MountId>) -> Result<(), Error> {
-        let (parts, target) = (Arc::clone(&self.parts), target.to_owned());
-        blocking(move || Ok(parts.take_away(&target, made.as_ref())?)).await
-    }
-
-    /// Stops serving a volume and gives back what it was. The mount stays.
-    async fn stop(&self, id: &VolumeId) -> Option<Served> {
-        let entry = self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(id)?;
-        entry.stop.cancel();
-        let mut task = entry.task.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let served = match timeout(STOP, &mut task).await {
-            Ok(served) => served.ok(),
-            Err(_) => {
-                task.abort();
-                None
-            }
-        };
-        // A refresh that was broken off may have left a directory lent.
-        entry.remains.site.end().await;
-        served
-    }
-
-    /// What the volume published at `path` takes.
-    ///
-    /// # Errors
-    ///
-    /// `NotPublished` if it is not published there.
-    pub async fn usage(&self, id: &VolumeId, path: &Path) -> Result<Usage, Error> {
-        let Some(entry) = self.entry(id) else {
-            return Err(Error::NotPublished(id.clone(), String::new()));
-        };
-        if entry.remains.publish.target != path {
-            let where_it_is =
-                format!(" at {}; it is at {}", path.display(), entry.remains.publish.target.display());
-            return Err(Error::NotPublished(id.clone(), where_it_is));
-        }
-        let mounted = Arc::clone(&entry.remains.mounted);
-        blocking(move || Ok(mounted.usage()?)).await
-    }
-
-    /// How every volume is doing, by id.
-    pub fn states(&self) -> BTreeMap<VolumeId, VolumeState> {
-        self.lock().iter().map(|(id, entry)| (id.clone(), entry.state())).collect()
-    }
-
-    /// What a served volume shows; `None` if it is not served, or if its mode does not know before a file is opened.
-    /// Nobody is asked: it is what was shown last.
-    pub fn shown(&self, id: &VolumeId) -> Option<Arc<Snapshot>> {
-        let entry = self.entry(id)?;
-        let mode = self.parts.modes.get(entry.remains.mounted.mode()).ok()?;
-        (!mode.abilities().knows_contents_when_opened).then(|| entry.remains.showing.get())
-    }
-
-    /// Notes, for people who ask, what is not as the volume's class wants it; in place of what was noted before.
-    pub fn remark(&self, id: &VolumeId, remarks: Vec<String>) {
-        if let Some(entry) = self.entry(id) {
-            *entry.remarks.lock().unwrap_or_else(PoisonError::into_inner) = remarks;
-        }
-    }
-
-    /// What was noted.
-    pub(super) fn remarks(&self, id: &VolumeId) -> Vec<String> {
-        let remarks =
-            |entry: Arc<Entry>| entry.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.entry(id).map(remarks).unwrap_or_default()
-    }
-
-    /// Has a volume show what its store says at `ordered` or later: volumes of one order share what is
-    /// read for it. A revocation found so is an ordered one.
-    pub async fn refresh(&self, id: &VolumeId, ordered: Instant) -> Option<RefreshOutcome> {
-        let entry = self.entry(id)?;
-        let (reply, answer) = oneshot::channel();
-        let late = |_| RefreshOutcome::Failed("the volume is busy reading; try again".to_owned());
-        let sent = timeout(REFRESH, entry.orders.send(Order { at: ordered, reply })).await;
-        Some(match sent {
-            Ok(Ok(())) => timeout(REFRESH, answer).await.map_or_else(late, |answer| match answer {
-                Ok(Ok(changed)) => RefreshOutcome::Refreshed(changed),
-                Ok(Err(error)) => RefreshOutcome::Failed(error),
-                Err(_) => RefreshOutcome::Failed("the volume was taken away".to_owned()),
-            }),
-            Ok(Err(_)) => RefreshOutcome::Failed("the volume was taken away".to_owned()),
-            Err(elapsed) => late(elapsed),
-        })
-    }
-
-    /// Takes no more calls, lets those in flight finish, stops every volume. Mounts stay.
-    pub async fn drain(&self) {
-        self.stopping.cancel();
-        self.calls.close();
-        if timeout(DRAIN, self.calls.wait()).await.is_err() {
-            tracing::warn!("some calls did not finish; kubelet repeats them");
-        }
-        let ids: Vec<_> = self.lock().keys().cloned().collect();
-        futures::future::join_all(ids.iter().map(|id| self.stop(id))).await;
-    }
-
     pub(super) fn hold(&self, id: &VolumeId) -> Result<Hold<'_>, Error> {
         let fresh = self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
         if fresh { Ok(Hold { held: &self.held, id: id.clone() }) } else { Err(Error::Busy(id.clone())) }
@@ -517,34 +267,6 @@ impl Volumes {
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeId, Arc<Entry>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-pub(super) fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mounter::Error {
-    crate::mounter::Error::of("record the volume at", &publish.target)(source)
-}
-
-/// Mounts `snapshot`, or shows it in what is mounted there already; writes `record` down before anybody can see it.
-fn show(
-    parts: &Parts,
-    mode: &dyn Mode,
-    publish: &Publish,
-    snapshot: &Snapshot,
-    record: VolumeRecord,
-) -> Result<Arc<dyn Mounted>, Error> {
-    if let Some(mounted) = parts.adopt(Some(mode), publish, None)? {
-        save(parts, publish, &VolumeRecord { mount: mounted.mount_id(), ..record })?;
-        mounted.replace(snapshot, &BTreeSet::new())?;
-        return Ok(Arc::from(mounted));
-    }
-    let prepared = mode.prepare(&publish.target, snapshot, &publish.appearance)?;
-    save(parts, publish, &VolumeRecord { mount: prepared.mount_id(), ..record })?;
-    Ok(Arc::from(prepared.show()?))
-}
-
-fn save(parts: &Parts, publish: &Publish, record: &VolumeRecord) -> Result<(), crate::mounter::Error> {
-    parts.records.save(record).map_err(|source| unrecorded(publish, source))?;
-    failpoint::hit("publish.recorded");
-    Ok(())
 }
 
 /// Whether a repeated publish asks for the same volume. Tokens and credentials may differ.

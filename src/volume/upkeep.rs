@@ -5,44 +5,16 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use provider::Pauses;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::mode::Mounted;
-use crate::subject::Subject;
-use crate::volume::credentials::Newest;
-use crate::volume::parts::Parts;
-use crate::volume::served::{Order, Served, Writing};
-use crate::volume::showing::Showing;
-use crate::volume::site::VolumeSite;
-use crate::volume::status::VolumeState;
-use crate::volume::{Publish, blocking};
-
-/// What people read of a volume whose task ended, until its store was read again.
-pub(super) const ENDED: &str = "the task that refreshes this volume ended by itself, which is a fault of secretfs; \
-    it is begun anew, and the files stay as they are meanwhile; please report it with the log";
-
-/// What stays of a volume whose task ended.
-#[derive(Debug, Clone)]
-pub(super) struct Remains {
-    pub(super) parts: Arc<Parts>,
-    pub(super) publish: Publish,
-    pub(super) newest: Newest,
-    pub(super) mounted: Arc<dyn Mounted>,
-    pub(super) showing: Showing,
-    pub(super) site: Arc<VolumeSite>,
-    pub(super) state: watch::Sender<VolumeState>,
-    pub(super) writing: Writing,
-}
+use crate::volume::blocking;
+use crate::volume::remains::Remains;
+use crate::volume::served::{Order, Served};
+use crate::volume::status::ENDED;
 
 impl Remains {
-    /// The wish that made the volume, for the account that the newest tokens tell.
-    pub(super) fn publish(&self) -> Publish {
-        let subject = Subject { identity: self.newest.identity(), ..self.publish.subject.clone() };
-        Publish { subject, ..self.publish.clone() }
-    }
-
     /// The volume as its record and its mount tell it, for another task; whoever listens is told.
     pub(super) async fn begin_anew(&self) -> Served {
         let (parts, mounted, id) =

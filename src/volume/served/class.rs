@@ -1,0 +1,77 @@
+//! How a served volume follows its class.
+
+use std::sync::Arc;
+
+use manifest::Class;
+use provider::{Error, ErrorKind, Moment as _};
+use tokio::time::Instant;
+
+use super::{LONGEST_PAUSE, Served};
+use crate::volume;
+use crate::volume::freshness::Notice;
+use crate::volume::report::Outlook;
+
+impl Served {
+    /// Follows an edit of the class. One that is gone, broken or not known yet leaves the volume as it is.
+    pub(super) async fn on_class(&mut self) {
+        let found = self.parts.effective_class(&self.publish.class, &self.publish.attributes).await;
+        let changed = match found.and_then(|class| self.take_class(class)) {
+            Ok(changed) => {
+                (self.class_error, self.last_class) = (None, None);
+                changed
+            }
+            Err(error) => {
+                self.note_class(&error);
+                self.take_last_class()
+            }
+        };
+        if changed {
+            if !self.is_static() {
+                drop(self.refresh(None, Notice::Polled).await);
+            }
+            self.save().await;
+        }
+    }
+
+    fn note_class(&mut self, error: &volume::Error) {
+        let text = error.to_string();
+        let told = self.class_error.as_ref() == Some(&text);
+        if !told && !matches!(error, volume::Error::ClassNotYet(_)) {
+            let error = Error::new(ErrorKind::Invalid, text.clone());
+            let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
+            self.parts.reporter.failed(&self.publish, provider, &error, Outlook::Stay, false);
+        }
+        self.class_error = Some(text);
+        if self.content.is_none() {
+            self.retry_at = Some(Instant::now().later(LONGEST_PAUSE));
+        }
+    }
+
+    /// Serves what an earlier process served, where nothing newer can be had. Tells whether it does.
+    fn take_last_class(&mut self) -> bool {
+        let last = self.last_class.take().filter(|_| self.content.is_none());
+        last.is_some_and(|class| self.take_class(Arc::new(class)).unwrap_or(false))
+    }
+
+    /// Serves `class` from now on. Tells whether it differs from what was served.
+    fn take_class(&mut self, class: Arc<Class>) -> Result<bool, volume::Error> {
+        if self.content.as_ref().is_some_and(|content| **content.class() == *class) {
+            return Ok(false);
+        }
+        let source = self.parts.source(&class)?;
+        let (pace, policy) = (self.parts.pace(&class), self.parts.policy(&class));
+        match &mut self.content {
+            Some(content) if content.class().provider == class.provider => {
+                content.edit(class, source, pace, policy)
+            }
+            old => {
+                let kept = self.parts.revocations.kept_of(&self.publish.id)?;
+                let mut content = self.parts.content(&self.publish, class, source, &self.site);
+                content.reader.tenancy.inherit(kept);
+                content.carry(&self.showing.get(), self.confirmed.unwrap_or_else(Instant::now));
+                *old = Some(content);
+            }
+        }
+        Ok(true)
+    }
+}

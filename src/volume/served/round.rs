@@ -1,0 +1,179 @@
+//! One refresh of a served volume: what is due is read, shown, and told; and when the next one is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use provider::{Doubling, Error, ErrorKind, Moment as _, ObjectPath, Span};
+use tokio::time::Instant;
+
+use super::{LONGEST_PAUSE, Served, tell_if_unsaved};
+use crate::readings::spread;
+use crate::volume;
+use crate::volume::about::Audited;
+use crate::volume::content::{Assembled, Content};
+use crate::volume::freshness::Notice;
+use crate::volume::reader::Demand;
+use crate::volume::report::{Outlook, is_denial};
+use crate::volume::store_health::Attempt;
+
+/// Pauses after failed refreshes.
+const PAUSES: Doubling =
+    Doubling { first: Duration::from_secs(1), longest: LONGEST_PAUSE, spread: [0.1, 1.0] };
+/// How old a reading may grow where rotation is off.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// A volume with nothing to wait for looks around this often.
+const IDLE: Duration = Duration::from_secs(3600);
+
+impl Served {
+    /// Reads what is due, or was made before `not_before`, and shows it. Tells which files changed.
+    pub(super) async fn refresh(
+        &mut self,
+        not_before: Option<Instant>,
+        notice: Notice,
+    ) -> Result<Vec<ObjectPath>, volume::Error> {
+        if self.awaits_credentials() {
+            return Err(volume::Error::Invalid("the volume waits for kubelet's next token".to_owned()));
+        }
+        let attempt = if self.failures > 0 { Attempt::Retry } else { Attempt::First };
+        let Some(content) = &mut self.content else {
+            return Err(volume::Error::ClassNotFound(self.publish.class.clone()));
+        };
+        let begun = Instant::now();
+        content.reader.tend(begun).await;
+        let refresh = if content.rotates() { content.refresh() } else { NEVER };
+        let demand = Demand { refresh, not_before, attempt };
+        let error = content.read(&self.newest.get(), demand, notice).await;
+        let provider = content.class().provider.clone();
+        let shown = self.show().await;
+        let outcome = error.map_or(shown, |source| Err(volume::Error::Provider { provider, source }));
+        self.parts.reporter.refresh_took(begun.elapsed());
+        self.note(outcome.as_ref().err().map(as_provider_error).as_ref());
+        outcome
+    }
+
+    /// Shows what is there now, if it is complete and differs from what is shown. Tells which files changed.
+    async fn show(&mut self) -> Result<Vec<ObjectPath>, volume::Error> {
+        let Some(content) = &mut self.content else { return Ok(Vec::new()) };
+        let (provider, shown) = (content.class().provider.clone(), self.showing.get());
+        let wrap = |source| volume::Error::Provider { provider: provider.clone(), source };
+        content.complete().map_err(wrap)?;
+        let assembled = content.assemble(&shown).map_err(wrap)?;
+        let reason = content.withdrawal();
+        if assembled.snapshot.same_versions(&shown) {
+            self.parts.reporter.unchanged(&provider);
+            self.settled();
+            return Ok(Vec::new());
+        }
+        self.replace(&assembled).await?;
+        let Assembled { snapshot, withdrawn } = assembled;
+        let snapshot = Arc::new(snapshot);
+        // Before anybody is told, who then looks at it.
+        self.showing.set(&snapshot);
+        let reporter = &self.parts.reporter;
+        reporter.withdrawn(&self.publish, &provider, &shown, &withdrawn, reason);
+        let mut changed = reporter.rotated(&self.publish, &provider, &shown, &snapshot);
+        changed.extend(withdrawn);
+        self.settled();
+        Ok(changed)
+    }
+
+    async fn replace(&self, assembled: &Assembled) -> Result<(), volume::Error> {
+        crate::failpoint::hit("refresh.read");
+        let snapshot = assembled.snapshot.clone();
+        let class = self.content.as_ref().map(|content| &**content.class());
+        let record = self.record(class, &snapshot);
+        let (mounted, records, withdrawn) =
+            (Arc::clone(&self.mounted), self.parts.records.clone(), assembled.withdrawn.clone());
+        let writing = Arc::clone(&self.writing).lock_owned().await;
+        let recorded = volume::blocking(move || {
+            let _writing = writing;
+            mounted.replace(&snapshot, &withdrawn)?;
+            crate::failpoint::hit("refresh.shown");
+            Ok(records.save(&record))
+        })
+        .await?;
+        tell_if_unsaved(recorded);
+        Ok(())
+    }
+
+    /// What is held is what is shown.
+    pub(super) fn settled(&mut self) {
+        if let Some(content) = &mut self.content {
+            content.reader.tenancy.settled(Instant::now());
+        }
+    }
+
+    /// Takes note of how a refresh ended, and sets the time of the next try.
+    fn note(&mut self, error: Option<&Error>) {
+        let now = Instant::now();
+        match error {
+            None => {
+                if self.failed.take().is_some() {
+                    self.parts.reporter.recovered(&self.publish);
+                }
+                self.failures = 0;
+                self.retry_at = None;
+                self.audited = Audited::default();
+                (self.begun_anew, self.confirmed) = (false, None);
+            }
+            Some(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.retry_at = Some(now.later(self.pause(error)));
+                let again = self.failed.as_ref().is_some_and(|failed| failed.kind() == error.kind());
+                let provider = self.content.as_ref().map_or("", |content| &content.class().provider);
+                let outlook =
+                    self.content.as_ref().map_or(Outlook::Stay, |content| content.outlook(error.kind()));
+                self.parts.reporter.failed(&self.publish, provider, error, outlook, again);
+                self.audit_denial(error);
+                self.failed = Some(error.clone());
+            }
+        }
+    }
+
+    /// Each object once, until the refresh ends in another way.
+    fn audit_denial(&mut self, error: &Error) {
+        let content = self.content.as_ref().filter(|_| is_denial(error.kind()));
+        let Some(content) = content else { return self.audited = Audited::default() };
+        if let Some(news) = self.audited.news(content.about(Some(error.kind()))) {
+            self.parts.reporter.denied(&self.publish, &news, error);
+        }
+    }
+
+    /// How long to leave a failing refresh alone.
+    fn pause(&self, error: &Error) -> Span {
+        let refresh = Span::from(self.content.as_ref().map_or(LONGEST_PAUSE, Content::refresh));
+        let pause = match error.kind() {
+            ErrorKind::Unavailable => PAUSES.pause(self.failures, fastrand::f64()),
+            _ => refresh.times(spread()),
+        };
+        // A second more than asked for, spread out, so that not everybody comes back at once.
+        let asked = error.wait().map(|wait| Span::from(wait).plus(Span::from_secs(1).times(fastrand::f64())));
+        asked.map_or(pause, |asked| pause.max(asked))
+    }
+
+    pub(super) fn next_due(&self) -> Instant {
+        let now = Instant::now();
+        let idle = now.later(IDLE);
+        if self.awaits_credentials() {
+            return idle;
+        }
+        let Some(content) = &self.content else { return self.retry_at.unwrap_or(now) };
+        if self.is_static() {
+            return idle;
+        }
+        let polled = content.rotates().then(|| content.reader.next_due(content.refresh())).flatten();
+        let refresh = self.retry_at.or(polled);
+        let times = [refresh, content.reader.tenancy.next_due(), content.reconsider_at()];
+        // Something that is due already was tried just now: do not spin.
+        let floor = now.later(Duration::from_millis(if self.failures > 0 { 500 } else { 1 }));
+        times.into_iter().flatten().min().map_or(idle, |at| at.max(floor))
+    }
+}
+
+/// A refresh that failed for a reason of our own is noted like one that the store failed.
+fn as_provider_error(error: &volume::Error) -> Error {
+    match error {
+        volume::Error::Provider { source, .. } => source.clone(),
+        other => Error::new(ErrorKind::Unavailable, other.to_string()),
+    }
+}

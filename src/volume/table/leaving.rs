@@ -1,0 +1,95 @@
+//! Volumes that are taken away, and the end of the process.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::failpoint;
+use crate::mounter::MountId;
+use crate::volume::served::Served;
+use crate::volume::{Error, VolumeId, Volumes, blocking};
+
+/// How long a volume may take to stop.
+const STOP: Duration = Duration::from_secs(5);
+/// How long calls in flight may take when the process stops.
+const DRAIN: Duration = Duration::from_secs(20);
+
+impl Volumes {
+    /// Takes a volume away. One that was never heard of is fine.
+    ///
+    /// # Errors
+    ///
+    /// `Busy`, or the kernel refuses; calling again is safe.
+    pub async fn unpublish(&self, id: &VolumeId, target: &Path) -> Result<(), Error> {
+        let _hold = self.hold(id)?;
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
+        let elsewhere = self.entry(id).is_some_and(|entry| entry.remains.publish.target != target);
+        if elsewhere {
+            return self.take_away(target, None).await;
+        }
+        let made = self.entry(id).and_then(|entry| entry.remains.mounted.mount_id());
+        let served = self.stop(id).await;
+        failpoint::hit("unpublish.stopped");
+        if let Err(error) = self.take_away(target, made).await {
+            if let Some(served) = served {
+                served.site.resume().await;
+                self.serve(served);
+            }
+            return Err(error);
+        }
+        failpoint::hit("unpublish.detached");
+        self.let_go(id, served);
+        Ok(())
+    }
+
+    /// Ends what a volume that is unmounted still holds. What cannot be ended now is ended later.
+    fn let_go(&self, id: &VolumeId, served: Option<Served>) {
+        if let Some(mut served) = served {
+            if let Some(content) = &mut served.content {
+                content.reader.tenancy.end_all();
+            }
+            self.parts.reporter.unpublished(&served.publish);
+        }
+        if let Err(error) = self.parts.revocations.end_all_of(id) {
+            tracing::warn!(volume = %id, %error, "logins of the volume may last until their own end");
+        }
+        if let Err(error) = self.parts.records.remove(id) {
+            tracing::warn!(volume = %id, %error, "the volume's record stays until the next start");
+        }
+    }
+
+    async fn take_away(&self, target: &Path, made: Option<MountId>) -> Result<(), Error> {
+        let (parts, target) = (Arc::clone(&self.parts), target.to_owned());
+        blocking(move || Ok(parts.take_away(&target, made.as_ref())?)).await
+    }
+
+    /// Stops serving a volume and gives back what it was. The mount stays.
+    pub(super) async fn stop(&self, id: &VolumeId) -> Option<Served> {
+        let entry = self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(id)?;
+        entry.stop.cancel();
+        let mut task = entry.task.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let served = match timeout(STOP, &mut task).await {
+            Ok(served) => served.ok(),
+            Err(_) => {
+                task.abort();
+                None
+            }
+        };
+        // A refresh that was broken off may have left a directory lent.
+        entry.remains.site.end().await;
+        served
+    }
+
+    /// Takes no more calls, lets those in flight finish, stops every volume. Mounts stay.
+    pub async fn drain(&self) {
+        self.stopping.cancel();
+        self.calls.close();
+        if timeout(DRAIN, self.calls.wait()).await.is_err() {
+            tracing::warn!("some calls did not finish; kubelet repeats them");
+        }
+        let ids: Vec<_> = self.lock().keys().cloned().collect();
+        futures::future::join_all(ids.iter().map(|id| self.stop(id))).await;
+    }
+}

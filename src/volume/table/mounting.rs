@@ -1,0 +1,139 @@
+//! A volume that is mounted for the first time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use provider::{Moment as _, Workload};
+use tokio::time::{Instant, timeout_at};
+
+use crate::failpoint;
+use crate::mode::{Mode, Mounted};
+use crate::snapshot::Snapshot;
+use crate::volume::about::About;
+use crate::volume::admission::Turn;
+use crate::volume::content::{Assembled, Content};
+use crate::volume::first::{read_first, require_token};
+use crate::volume::parts::Parts;
+use crate::volume::record::VolumeRecord;
+use crate::volume::served::Served;
+use crate::volume::{Error, Publish, Volumes, blocking};
+
+impl Volumes {
+    /// Tells in `about` what a failure is about.
+    pub(super) async fn first_publish(
+        &self,
+        publish: &Publish,
+        workload: &Workload,
+        about: &mut About,
+    ) -> Result<(), Error> {
+        let class = self.parts.awaited_class(&publish.class, &publish.attributes).await?;
+        *about = About::provider(&class.provider);
+        let (mode, source) = (self.parts.mode(&class)?, self.parts.source(&class)?);
+        require_token(workload, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
+        let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
+        let site = self.parts.site(publish);
+        let mut content = self.parts.content(publish, class, source, &site);
+        let shared_age = self.parts.limits.max_shared_age;
+        let read = tokio::select! {
+            biased;
+            () = self.given_up.cancelled() => Err(Error::Stopping),
+            read = read_first(&mut content, workload, shared_age, deadline) => read,
+        };
+        let mounted = match read {
+            Ok(cached) => {
+                let mounted = self.mount(publish, workload, (&mut content, mode), deadline).await;
+                mounted.map(|mounted| (mounted, cached))
+            }
+            Err(error) => Err(error),
+        };
+        match mounted {
+            Ok(((mounted, snapshot), cached)) => {
+                self.parts.reporter.published(publish, &about.provider, &snapshot);
+                if let Some(cached) = cached {
+                    self.parts.reporter.started_cached(publish, cached);
+                }
+                let (parts, wish, workload) = (Arc::clone(&self.parts), publish.clone(), workload.clone());
+                self.serve(Served::new(parts, wish, workload, (content, site), mounted, snapshot));
+                Ok(())
+            }
+            Err(error) => {
+                *about = content.about(error.provider_kind());
+                site.end().await;
+                content.reader.tenancy.end_all();
+                Err(error)
+            }
+        }
+    }
+
+    /// Record, then mount: a crash between the two leaves a record without a mount, which the next start drops.
+    async fn mount(
+        &self,
+        publish: &Publish,
+        workload: &Workload,
+        (content, mode): (&mut Content, Arc<dyn Mode>),
+        deadline: Instant,
+    ) -> Result<(Arc<dyn Mounted>, Snapshot), Error> {
+        failpoint::hit("publish.fetched");
+        let provider = content.class().provider.clone();
+        let wrap = |source| Error::Provider { provider: provider.clone(), source };
+        let Assembled { snapshot, .. } = content.assemble(&Snapshot::default()).map_err(wrap)?;
+        let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, mode.name(), None)
+            .with_credentials(workload.has_credentials());
+        let turn = self.turn_to_mount(publish, &provider, deadline).await?;
+        let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
+        let mounted = blocking(move || {
+            let _turn = turn;
+            let mounted = show(&parts, &*mode, &publish, &shown, record);
+            mounted.inspect_err(|_| drop(parts.records.remove(&publish.id)))
+        })
+        .await?;
+        failpoint::hit("publish.mounted");
+        Ok((mounted, snapshot))
+    }
+
+    async fn turn_to_mount(
+        &self,
+        publish: &Publish,
+        provider: &str,
+        deadline: Instant,
+    ) -> Result<Turn, Error> {
+        let begun = Instant::now();
+        let entered = timeout_at(deadline, self.mounting.enter(publish.subject.namespace(), "mounts"));
+        match entered.await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(Error::Deadline {
+                provider: provider.to_owned(),
+                waited: begun.elapsed(),
+                waiting_for: "its turn among the volumes that are being mounted".to_owned(),
+            }),
+        }
+    }
+}
+
+pub(in crate::volume) fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mounter::Error {
+    crate::mounter::Error::of("record the volume at", &publish.target)(source)
+}
+
+/// Mounts `snapshot`, or shows it in what is mounted there already; writes `record` down before anybody can see it.
+fn show(
+    parts: &Parts,
+    mode: &dyn Mode,
+    publish: &Publish,
+    snapshot: &Snapshot,
+    record: VolumeRecord,
+) -> Result<Arc<dyn Mounted>, Error> {
+    if let Some(mounted) = parts.adopt(Some(mode), publish, None)? {
+        save(parts, publish, &VolumeRecord { mount: mounted.mount_id(), ..record })?;
+        mounted.replace(snapshot, &BTreeSet::new())?;
+        return Ok(Arc::from(mounted));
+    }
+    let prepared = mode.prepare(&publish.target, snapshot, &publish.appearance)?;
+    save(parts, publish, &VolumeRecord { mount: prepared.mount_id(), ..record })?;
+    Ok(Arc::from(prepared.show()?))
+}
+
+fn save(parts: &Parts, publish: &Publish, record: &VolumeRecord) -> Result<(), crate::mounter::Error> {
+    parts.records.save(record).map_err(|source| unrecorded(publish, source))?;
+    failpoint::hit("publish.recorded");
+    Ok(())
+}
