@@ -1,28 +1,25 @@
 //! A store and a mount that tests script. They show what the engine does with answers;
 //! what real stores and kernels answer is shown against real ones.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod classes;
+mod mode;
+mod mounter;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use manifest::Class;
 use provider::{
-    Changes, Endings, Error, ErrorKind, Found, Invalid, LeaseId, Leases, Object, ObjectPath, ObjectRef,
-    Ownership, Parameters, Provider, Query, Reading, Request, Result, SecretBytes, Session, Source, Tenure,
-    Validity, Workload,
+    Changes, Endings, Error, ErrorKind, Found, Invalid, LeaseId, Leases, Object, ObjectRef, Ownership,
+    Parameters, Provider, Query, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Validity,
+    Workload,
 };
 use tokio::sync::watch;
 
-use crate::class::{self, Classes};
-use crate::mode::{self, Abilities, Appearance, Mode, Mounted, Prepared, ShownFile, Usage};
-use crate::mounter::{self, MountId, Mounter, Tmpfs};
-use crate::snapshot::Snapshot;
-use crate::volume::ClassName;
+pub(super) use self::classes::FakeClasses;
+pub(super) use self::mode::FakeMode;
+pub(super) use self::mounter::FakeMounter;
 
 /// What the fake store says to one request.
 #[derive(Clone)]
@@ -358,256 +355,4 @@ pub(super) const LEASE: Duration = Duration::from_secs(300);
 /// A lease of [`LEASE`].
 pub(super) fn lease(name: &str) -> Validity {
     Validity { duration: LEASE.into(), renewable: true, lease: Some(LeaseId(name.to_owned())) }
-}
-
-/// Mounts that are tables in memory, how often one was read back, and what the mode is called.
-#[derive(Debug, Clone)]
-pub(super) struct FakeMode(
-    pub(super) Arc<Mutex<BTreeMap<PathBuf, BTreeMap<String, String>>>>,
-    pub(super) Arc<AtomicUsize>,
-    &'static str,
-);
-
-impl Default for FakeMode {
-    fn default() -> Self {
-        Self::named("tmpfs")
-    }
-}
-
-impl FakeMode {
-    /// A mode of another name has mounts of its own, and other abilities than tmpfs.
-    pub(super) fn named(name: &'static str) -> Self {
-        Self(Arc::default(), Arc::default(), name)
-    }
-
-    pub(super) fn files(&self, target: &str) -> Option<BTreeMap<String, String>> {
-        self.0.lock().unwrap().get(Path::new(target)).cloned()
-    }
-
-    pub(super) fn file(&self, target: &str, path: &str) -> Option<String> {
-        self.files(target)?.get(path).cloned()
-    }
-}
-
-#[derive(Debug)]
-struct FakeMount(FakeMode, PathBuf);
-
-#[derive(Debug)]
-struct FakeMounting(FakeMount, Snapshot);
-
-impl FakeMount {
-    fn set(&self, snapshot: &Snapshot) {
-        let text = |bytes: &SecretBytes| bytes.expose_str().unwrap().to_owned();
-        let files = snapshot.iter().map(|(path, file)| (path.to_string(), text(&file.contents))).collect();
-        self.0.0.lock().unwrap().insert(self.1.clone(), files);
-    }
-}
-
-impl Prepared for FakeMounting {
-    fn mount_id(&self) -> Option<MountId> {
-        None
-    }
-
-    fn show(self: Box<Self>) -> std::result::Result<Box<dyn Mounted>, mode::Error> {
-        self.0.set(&self.1);
-        Ok(Box::new(self.0))
-    }
-}
-
-impl Mounted for FakeMount {
-    fn mode(&self) -> &'static str {
-        self.0.2
-    }
-
-    fn mount_id(&self) -> Option<MountId> {
-        None
-    }
-
-    fn replace(&self, snapshot: &Snapshot, _: &BTreeSet<ObjectPath>) -> std::result::Result<(), mode::Error> {
-        self.set(snapshot);
-        Ok(())
-    }
-
-    fn contents(&self) -> std::result::Result<Vec<ShownFile>, mode::Error> {
-        self.0.1.fetch_add(1, Ordering::SeqCst);
-        let files = self.0.files(self.1.to_str().unwrap()).ok_or_else(not_faked)?;
-        let shown = |(path, text): (String, String)| ShownFile {
-            path: path.as_str().try_into().unwrap(),
-            contents: text.into(),
-            mode: 0o644,
-        };
-        Ok(files.into_iter().map(shown).collect())
-    }
-
-    fn usage(&self) -> std::result::Result<Usage, mode::Error> {
-        Ok(Usage { total_bytes: 1, used_bytes: 1, total_inodes: 1, used_inodes: 1 })
-    }
-}
-
-impl Mode for FakeMode {
-    fn name(&self) -> &'static str {
-        self.2
-    }
-
-    fn abilities(&self) -> Abilities {
-        let other = self.2 != "tmpfs";
-        Abilities { rotates_through_sub_path: other, knows_contents_when_opened: other }
-    }
-
-    fn prepare(
-        &self,
-        target: &Path,
-        snapshot: &Snapshot,
-        _: &Appearance,
-    ) -> std::result::Result<Box<dyn Prepared>, mode::Error> {
-        let mount = FakeMount(self.clone(), target.to_owned());
-        Ok(Box::new(FakeMounting(mount, snapshot.clone())))
-    }
-
-    fn adopt(
-        &self,
-        target: &Path,
-        _: &Appearance,
-    ) -> std::result::Result<Option<Box<dyn Mounted>>, mode::Error> {
-        let there = self.0.lock().unwrap().contains_key(target);
-        Ok(there.then(|| Box::new(FakeMount(self.clone(), target.to_owned())) as Box<dyn Mounted>))
-    }
-
-    fn is_mounted(&self, target: &Path) -> std::result::Result<bool, mode::Error> {
-        Ok(self.0.lock().unwrap().contains_key(target))
-    }
-}
-
-/// A mounter that unmounts [`FakeMode`]'s mounts and keeps blobs.
-#[derive(Debug, Default)]
-pub(super) struct FakeMounter {
-    pub(super) mode: FakeMode,
-    /// The other mode of a node that has two.
-    pub(super) other: Option<FakeMode>,
-    pub(super) blobs: Mutex<BTreeMap<String, Vec<u8>>>,
-    pub(super) detached: AtomicUsize,
-}
-
-impl FakeMounter {
-    pub(super) fn modes(&self) -> impl Iterator<Item = &FakeMode> {
-        std::iter::once(&self.mode).chain(&self.other)
-    }
-}
-
-fn not_faked() -> mounter::Error {
-    mounter::Error { action: "fake", target: PathBuf::new(), source: std::io::ErrorKind::Unsupported.into() }
-}
-
-impl Mounter for FakeMounter {
-    fn create(&self, _: &Tmpfs) -> std::result::Result<OwnedFd, mounter::Error> {
-        Err(not_faked())
-    }
-
-    fn attach(&self, _: BorrowedFd<'_>, _: &Path) -> std::result::Result<(), mounter::Error> {
-        Err(not_faked())
-    }
-
-    fn enter(&self, _: &Path) -> std::result::Result<Option<OwnedFd>, mounter::Error> {
-        Err(not_faked())
-    }
-
-    fn take_over(&self, _: &Path) -> std::result::Result<Option<OwnedFd>, mounter::Error> {
-        Err(not_faked())
-    }
-
-    fn resize(&self, _: BorrowedFd<'_>, _: u64, _: u64) -> std::result::Result<(), mounter::Error> {
-        Err(not_faked())
-    }
-
-    fn detach(&self, target: &Path) -> std::result::Result<(), mounter::Error> {
-        self.detached.fetch_add(1, Ordering::SeqCst);
-        for mode in self.modes() {
-            mode.0.lock().unwrap().remove(target);
-        }
-        Ok(())
-    }
-
-    fn lend(&self, _: &Tmpfs, _: &Path) -> std::result::Result<OwnedFd, mounter::Error> {
-        Err(not_faked())
-    }
-
-    fn take_back(&self, _: &Path) -> std::result::Result<(), mounter::Error> {
-        Ok(())
-    }
-
-    fn listen(&self, _: &Path) -> std::result::Result<UnixListener, mounter::Error> {
-        Err(not_faked())
-    }
-
-    fn keep(&self, name: &str, blob: &[u8]) -> std::result::Result<(), mounter::Error> {
-        self.blobs.lock().unwrap().insert(name.to_owned(), blob.to_vec());
-        Ok(())
-    }
-
-    fn kept(&self) -> std::result::Result<Vec<(String, Vec<u8>)>, mounter::Error> {
-        Ok(self.blobs.lock().unwrap().clone().into_iter().collect())
-    }
-
-    fn forget(&self, name: &str) -> std::result::Result<(), mounter::Error> {
-        self.blobs.lock().unwrap().remove(name);
-        Ok(())
-    }
-}
-
-/// Classes that a test sets.
-#[derive(Debug)]
-pub(super) struct FakeClasses {
-    classes: Mutex<BTreeMap<ClassName, Arc<Class>>>,
-    /// Whether nobody can tell what classes there are.
-    away: AtomicBool,
-    changes: watch::Sender<u64>,
-}
-
-impl Default for FakeClasses {
-    fn default() -> Self {
-        Self { classes: Mutex::default(), away: AtomicBool::new(false), changes: watch::Sender::new(0) }
-    }
-}
-
-impl FakeClasses {
-    pub(super) fn set(&self, class: Class) {
-        let name = ClassName { namespace: class.namespace.clone(), name: class.name.clone() };
-        self.classes.lock().unwrap().insert(name, Arc::new(class));
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    pub(super) fn remove(&self, name: &ClassName) {
-        self.classes.lock().unwrap().remove(name);
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    pub(super) fn go_away(&self) {
-        self.away.store(true, Ordering::SeqCst);
-    }
-
-    pub(super) fn return_again(&self) {
-        self.away.store(false, Ordering::SeqCst);
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    /// There are classes no more, and that is known.
-    pub(super) fn lose_all(&self) {
-        self.classes.lock().unwrap().clear();
-        self.return_again();
-    }
-}
-
-#[async_trait]
-impl Classes for FakeClasses {
-    async fn get(&self, name: &ClassName) -> std::result::Result<Arc<Class>, class::Error> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(class::Error::NotYet("away".to_owned()));
-        }
-        let found = self.classes.lock().unwrap().get(name).cloned();
-        found.ok_or_else(|| class::Error::NotFound(name.clone()))
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
 }

@@ -95,3 +95,36 @@ async fn a_volume_whose_mount_is_gone_and_is_refused_now_is_told_as_one_that_wai
     node.publish("v").await.unwrap();
     assert!(node.volumes.refusals().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn start_cached_starts_a_second_volume_of_one_identity_while_the_store_is_away() {
+    let node = Node::start();
+    node.class("a", |settings| settings.start = Start::Cached);
+    node.store.say("a", Say::Value("1"));
+    node.publish("v").await.unwrap();
+    node.store.say("a", Say::Error(ErrorKind::Unavailable));
+    sleep(ROUND * 2).await;
+
+    let mut happenings = node.volumes.listen();
+    node.publish("w").await.unwrap();
+    assert_eq!(node.mode.file("/w", "a").as_deref(), Some("1"));
+    let told = std::iter::from_fn(|| happenings.try_recv().ok().map(|happening| happening.what));
+    let cached = told.filter_map(|what| match what {
+        What::StartedCached(cached) => Some(cached),
+        _ => None,
+    });
+    let cached: Vec<_> = cached.collect();
+    assert!(cached.len() == 1 && cached[0].age >= ROUND && cached[0].reason.contains("store"), "{cached:?}");
+
+    let mut stranger = publish("x");
+    stranger.subject.identity.name = "other".to_owned();
+    assert!(node.publish_as(stranger).await.is_err(), "another identity does not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_fresh_waits_while_the_store_is_away() {
+    let node = Node::serving("a").await;
+    node.store.say("a", Say::Error(ErrorKind::Unavailable));
+    sleep(ROUND * 2).await;
+    assert!(node.publish("w").await.is_err());
+}
