@@ -20,6 +20,22 @@ pub enum Error {
     /// The system refuses, or what is there is not what should be.
     #[error("{0}")]
     Failed(Cause),
+
+    /// Who opens a file may not have it, by the class or by the word of its store: `EACCES`.
+    #[error("{0}")]
+    Refused(Cause),
+
+    /// There is no such file, now that it is opened: `ENOENT`.
+    #[error("{0}")]
+    Missing(Cause),
+
+    /// What an opened file holds did not come in time: `ETIMEDOUT`.
+    #[error("{0}")]
+    TooLate(Cause),
+
+    /// What an opened file holds could not be had: `EIO`.
+    #[error("{0}")]
+    Unread(Cause),
 }
 
 impl Error {

@@ -1,5 +1,6 @@
 //! How a snapshot becomes files: one module for each way.
 
+mod door;
 mod error;
 mod modes;
 mod tmpfs;
@@ -7,12 +8,14 @@ mod tmpfs;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use provider::ObjectPath;
 
 use crate::mounter::{self, MountId};
 use crate::snapshot::Snapshot;
 
+pub use door::{Caller, Door, Listing, Loan};
 pub use error::{Cause, Error};
 pub use modes::{Bounds, Modes, Unknown};
 pub use tmpfs::Tmpfs;
@@ -57,7 +60,8 @@ impl Appearance {
 pub struct Abilities {
     /// A container that mounts a single file of a volume (`subPath`) sees its rotations.
     pub rotates_through_sub_path: bool,
-    /// What a file holds may not be known before it is opened: nobody can make anything else of the files.
+    /// What a file holds may not be known before it is opened: nobody can make anything else of the files. A class may
+    /// have them fetched only then.
     pub knows_contents_when_opened: bool,
 }
 
@@ -80,6 +84,22 @@ pub trait Mode: fmt::Debug + Send + Sync {
         snapshot: &Snapshot,
         appearance: &Appearance,
     ) -> Result<Box<dyn Prepared>, Error>;
+
+    /// Makes the files of `listing` for `target`, where nobody sees them yet. What one of them holds is asked for at
+    /// `door` each time that somebody opens it, and before that by nobody.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or the mode [knows contents](Abilities::knows_contents_when_opened) before.
+    fn prepare_on_open(
+        &self,
+        _target: &Path,
+        _listing: &Listing,
+        _appearance: &Appearance,
+        _door: &Arc<dyn Door>,
+    ) -> Result<Box<dyn Prepared>, Error> {
+        Err(knows_contents(self.name()))
+    }
 
     /// Mounts `snapshot` at `target`, complete from the first moment that it can be seen.
     ///
@@ -144,7 +164,18 @@ pub trait Mounted: fmt::Debug + Send + Sync {
     /// The old snapshot is still shown, whole. [`Error::is_too_large`] where it is the size that keeps the new one out.
     fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), Error>;
 
-    /// Reads back the files that are shown, with their modes: what a new process knows of a volume it adopts.
+    /// Shows the files of `listing` from now on, of a volume that was [made to ask](Mode::prepare_on_open), and asks at
+    /// `door` what they hold: the class was edited, or this process took the volume over.
+    ///
+    /// # Errors
+    ///
+    /// The old files are still shown, or the mode does not ask.
+    fn list(&self, _listing: &Listing, _door: &Arc<dyn Door>) -> Result<(), Error> {
+        Err(knows_contents(self.mode()))
+    }
+
+    /// Reads back the files that are shown, with their modes: what a new process knows of a volume it adopts. None of
+    /// a volume that was [made to ask](Mode::prepare_on_open).
     ///
     /// # Errors
     ///
@@ -157,6 +188,10 @@ pub trait Mounted: fmt::Debug + Send + Sync {
     ///
     /// The mount cannot be asked.
     fn usage(&self) -> Result<Usage, Error>;
+}
+
+fn knows_contents(mode: &str) -> Error {
+    Error::Failed(format!("mode {mode} knows what files hold before they are opened").into())
 }
 
 /// A file as it is shown by a mount.

@@ -53,6 +53,12 @@ impl Modes {
         self.0.iter().find(|mode| mode.name() == name).ok_or_else(unknown)
     }
 
+    /// The names of those that may ask what a file holds when it is opened.
+    pub fn asking(&self) -> Vec<&'static str> {
+        let asking = self.0.iter().filter(|mode| mode.abilities().knows_contents_when_opened);
+        asking.map(|mode| mode.name()).collect()
+    }
+
     /// Whether anything is mounted at `target`, in whatever mode.
     ///
     /// # Errors

@@ -206,7 +206,11 @@ impl From<mode::Error> for Error {
         match error {
             mode::Error::TooLarge(cause) => Self::TooLarge(cause),
             mode::Error::MounterAway(cause) => Self::MounterAway(cause),
-            mode::Error::Failed(cause) => Self::Mount(cause),
+            mode::Error::Failed(cause)
+            | mode::Error::Refused(cause)
+            | mode::Error::Missing(cause)
+            | mode::Error::TooLate(cause)
+            | mode::Error::Unread(cause) => Self::Mount(cause),
         }
     }
 }
