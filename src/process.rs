@@ -29,10 +29,12 @@ use crate::snapshot::FingerprintKey;
 use crate::telemetry;
 use crate::unfinished::Unfinished;
 use crate::volume::Volumes;
+use crate::volume::access::Everyone;
 use crate::volume::parts::{Defaults, Limits, Parts, Targets};
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
+use crate::volume::room::Rooms;
 use crate::volume::stores::Stores;
 
 /// How often gauges are brought up to date and the pulse is felt.
@@ -158,6 +160,8 @@ impl Process {
             revocations: Arc::clone(&revocations),
             reporter: Reporter::new(audit.counting(metrics.audit_dropped()), metrics.clone()),
             stores: Arc::new(Stores::new(metrics.clone())),
+            access: Arc::new(Everyone),
+            rooms: Rooms::default(),
             key: Arc::new(FingerprintKey::new(&keys.fingerprint)),
             limits,
         });

@@ -26,7 +26,7 @@ pub enum Operation {
     Rotate,
     /// Files were withdrawn from a mounted volume.
     Withdraw,
-    /// A store refused a workload, or its pod may not have the volume.
+    /// A store refused a workload, its pod may not have the volume, or a process may not open a file of it.
     Deny,
     /// A volume was taken away.
     Unpublish,

@@ -45,6 +45,10 @@ impl Volumes {
             let dropped = self.parts().records.remove(&record.id);
             return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
         };
+        if record.on_open {
+            self.adopt_on_open(&record, mounted);
+            return Ok(());
+        }
         let shown = self.parts().shown(&publish, Some(&record), files);
         self.serve(Served::adopted(Arc::clone(self.parts()), &record, mounted, shown));
         Ok(())

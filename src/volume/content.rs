@@ -109,6 +109,11 @@ impl Content {
         self.extent = Extent::Known(source);
     }
 
+    /// The way to the store, with the readings and the login that it holds: all else that was read is let go.
+    pub fn into_reader(self) -> Reader {
+        self.reader
+    }
+
     /// The class.
     pub fn class(&self) -> &Arc<Class> {
         &self.class

@@ -1,6 +1,7 @@
 //! A store and a mount that tests script. They show what the engine does with answers;
 //! what real stores and kernels answer is shown against real ones.
 
+mod access;
 mod classes;
 mod mode;
 mod mounter;
@@ -16,7 +17,9 @@ use provider::{
     Workload,
 };
 use tokio::sync::watch;
+use tokio::time::sleep;
 
+pub(super) use self::access::NoStranger;
 pub(super) use self::classes::FakeClasses;
 pub(super) use self::mode::FakeMode;
 pub(super) use self::mounter::FakeMounter;
@@ -25,6 +28,8 @@ pub(super) use self::mounter::FakeMounter;
 #[derive(Clone)]
 pub(super) enum Say {
     Value(&'static str),
+    /// These very bytes, after that time.
+    Secret(SecretBytes, Duration),
     Leased(&'static str, Validity),
     Error(ErrorKind),
     Wait(Duration),
@@ -213,7 +218,7 @@ impl Source for FakeSource {
     }
 
     fn extract(&self, _index: usize, reading: &Reading) -> Result<Object> {
-        Ok(Object { contents: reading.body.clone(), significant: None, version: None })
+        Ok(Object { contents: reading.body.clone(), significant: None, version: reading.version.clone() })
     }
 }
 
@@ -280,6 +285,10 @@ impl Session for FakeSession {
         };
         match say {
             Some(Say::Value(text)) => Ok(reading(text, None)),
+            Some(Say::Secret(body, after)) => {
+                sleep(after).await;
+                Ok(Reading { body, version: Some("7".to_owned()), validity: None })
+            }
             Some(Say::Leased(text, validity)) => Ok(reading(text, Some(validity))),
             Some(Say::Error(kind)) => Err(Error::new(kind, format!("{}: the store said so", request.text))),
             Some(Say::Wait(wait)) => {

@@ -19,6 +19,15 @@ const TRIES: u32 = 3;
 const PAUSES: Doubling =
     Doubling { first: Duration::from_millis(200), longest: Duration::from_millis(400), spread: [0.5, 1.5] };
 
+/// What is worth waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// That a store that is left alone for a while may be asked again: a pod that starts has nothing better to do.
+    ForTheStore,
+    /// Its answer alone: who opens a file is told at once that the store is left alone.
+    ForAnAnswer,
+}
+
 /// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.
 pub(super) fn require_token(workload: &Workload, audience: Option<&str>) -> Result<(), Error> {
     let missing = |audience: &&str| workload.pod.is_some() && !workload.tokens.contains_key(*audience);
@@ -32,10 +41,11 @@ pub(super) async fn read_first(
     workload: &Workload,
     shared_age: Duration,
     deadline: Instant,
+    waits: Waits,
 ) -> Result<Option<Cached>, Error> {
     let started = Instant::now();
     let provider = content.class().provider.clone();
-    let outcome = timeout_at(deadline, read_with_retries(content, workload, shared_age)).await;
+    let outcome = timeout_at(deadline, read_with_retries(content, workload, shared_age, waits)).await;
     let lacking = content.complete().err().filter(|lacking| {
         content.class().settings.start == Start::Cached && lacking.kind() == ErrorKind::Unavailable
     });
@@ -53,13 +63,14 @@ pub(super) async fn read_first(
     }
 }
 
-async fn read_with_retries(content: &mut Content, workload: &Workload, shared_age: Duration) {
+async fn read_with_retries(content: &mut Content, workload: &Workload, shared_age: Duration, waits: Waits) {
     let mut attempt = Attempt::First;
     for tried in 1..=TRIES {
         let not_before = Some(Instant::now().earlier(shared_age));
         let demand = Demand { refresh: content.refresh(), not_before, attempt };
         let Some(error) = content.read(workload, demand, Notice::Polled).await else { return };
-        if error.kind() != ErrorKind::Unavailable || tried == TRIES {
+        let is_left_alone = waits == Waits::ForAnAnswer && error.wait().is_some();
+        if error.kind() != ErrorKind::Unavailable || tried == TRIES || is_left_alone {
             return;
         }
         let pause = PAUSES.pause(tried - 1, fastrand::f64()).get();

@@ -1,6 +1,7 @@
 //! Published volumes: the node's table of who is served what.
 
 mod about;
+pub mod access;
 mod admin;
 pub mod admission;
 mod adoption;
@@ -11,6 +12,7 @@ mod extent;
 mod first;
 pub mod freshness;
 pub mod known;
+mod on_open;
 pub mod once;
 pub mod pace;
 pub mod parts;
@@ -20,6 +22,7 @@ pub mod refusals;
 mod remains;
 pub mod report;
 pub mod revocations;
+pub mod room;
 pub mod served;
 mod showing;
 mod site;

@@ -14,7 +14,7 @@ use crate::snapshot::{FingerprintKey, Snapshot};
 use crate::subject::Subject;
 use crate::volume::about::About;
 use crate::volume::content::Content;
-use crate::volume::first::{read_first, require_token};
+use crate::volume::first::{Waits, read_first, require_token};
 use crate::volume::freshness::Policy;
 use crate::volume::pace::Pace;
 use crate::volume::parts::source_of;
@@ -85,7 +85,7 @@ impl Once {
         let policy = Policy::of(&class.settings, OnRevoked::default());
         let mut content = Content::new(Arc::new(class), reader, pace, policy, Arc::clone(&self.key));
         let deadline = Instant::now().later(publish.timeout);
-        let read = read_first(&mut content, workload, Duration::ZERO, deadline).await;
+        let read = read_first(&mut content, workload, Duration::ZERO, deadline, Waits::ForTheStore).await;
         let snapshot = read.and_then(|_| files(&mut content));
         if let Err(error) = &snapshot {
             *about = content.about(error.provider_kind());

@@ -14,6 +14,7 @@ use crate::mode::{self, Mode, Modes, Mounted};
 use crate::mounter::{self, MountId, Mounter};
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
+use crate::volume::access::Access;
 use crate::volume::content::Content;
 use crate::volume::freshness::Policy;
 use crate::volume::pace::Pace;
@@ -21,6 +22,7 @@ use crate::volume::reader::Reader;
 use crate::volume::record::Records;
 use crate::volume::report::Reporter;
 use crate::volume::revocations::Revocations;
+use crate::volume::room::Rooms;
 use crate::volume::site::VolumeSite;
 use crate::volume::stores::Stores;
 use crate::volume::tenancy::Tenancy;
@@ -48,6 +50,10 @@ pub struct Parts {
     pub reporter: Reporter,
     /// What is known of stores.
     pub stores: Arc<Stores>,
+    /// Who may open a file that is read then.
+    pub access: Arc<dyn Access>,
+    /// Room for who opens such files, and for what they hold.
+    pub rooms: Rooms,
     /// Makes fingerprints.
     pub key: Arc<FingerprintKey>,
     /// Settings of the process.
@@ -64,6 +70,9 @@ pub struct Limits {
     pub max_shared_age: Duration,
     /// Whether a pod's volume attributes may override its class, as the upstream driver lets them.
     pub legacy_overrides: bool,
+    /// How long the bytes of a file that was read when it was opened may stay in this process, from the answer of its
+    /// store on; at most [`MOST_HELD`](Self::MOST_HELD).
+    pub hold: Duration,
     /// Volumes that are mounted at one time; more wait, with what they read.
     pub mounts: usize,
     /// Most bytes that a store on this node may put into what it is lent.
@@ -111,11 +120,22 @@ impl Default for Limits {
             min_refresh: Duration::from_secs(1),
             max_shared_age: Duration::from_secs(60),
             legacy_overrides: false,
+            hold: Duration::from_secs(30),
             mounts: 32,
             lent_bytes: mode::DEFAULT_MAX_BYTES,
             defaults: Defaults::default(),
             targets: Targets::Driver,
         }
+    }
+}
+
+impl Limits {
+    /// Longest [`hold`](Self::hold): what is meant to be read when it is used is not kept like what is read before.
+    pub const MOST_HELD: Duration = Duration::from_secs(300);
+
+    /// How long the bytes of an opened file may stay.
+    pub fn held_opened(&self) -> Duration {
+        self.hold.min(Self::MOST_HELD)
     }
 }
 

@@ -42,6 +42,9 @@ pub struct VolumeRecord {
     pub account_uid: Option<String>,
     /// Name and uid of the pod.
     pub pod: Option<(String, String)>,
+    /// Whether its files are read when they are opened. Records of earlier versions do not say: theirs were read before.
+    #[serde(default)]
+    pub on_open: bool,
     /// Whether the workload came with tokens or credentials, which are not recorded.
     pub had_credentials: bool,
     /// The pod author's volume attributes.
@@ -94,6 +97,7 @@ impl VolumeRecord {
             service_account: identity.name.clone(),
             account_uid: identity.uid.clone(),
             pod: pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone())),
+            on_open: false,
             had_credentials: false,
             attributes: publish.attributes.clone(),
             manifest: class.map(Class::manifest),
@@ -108,6 +112,12 @@ impl VolumeRecord {
     #[must_use]
     pub fn with_credentials(self, came: bool) -> Self {
         Self { had_credentials: came, ..self }
+    }
+
+    /// The same of a volume whose files are read when they are opened, if `they_are`.
+    #[must_use]
+    pub fn read_on_open(self, they_are: bool) -> Self {
+        Self { on_open: they_are, ..self }
     }
 
     /// The class as the volume saw it last.
@@ -278,6 +288,7 @@ mod tests {
             service_account: "sa".to_owned(),
             account_uid: Some("sa-uid".to_owned()),
             pod: Some(("p".to_owned(), "u".to_owned())),
+            on_open: false,
             had_credentials: true,
             attributes: BTreeMap::new(),
             manifest: None,
@@ -317,7 +328,7 @@ mod tests {
     #[test]
     fn a_record_of_an_earlier_version_is_one_of_a_tmpfs_without_its_class_and_its_mount() {
         let mut text = serde_json::to_value(record("csi-1")).unwrap();
-        for later in ["manifest", "mount", "mode", "owner"] {
+        for later in ["manifest", "mount", "mode", "owner", "on_open"] {
             text.as_object_mut().unwrap().remove(later);
         }
 

@@ -8,6 +8,7 @@ use crate::mode::Mounted;
 use crate::subject::Subject;
 use crate::volume::Publish;
 use crate::volume::credentials::Newest;
+use crate::volume::on_open::OnOpen;
 use crate::volume::parts::Parts;
 use crate::volume::showing::Showing;
 use crate::volume::site::VolumeSite;
@@ -24,6 +25,8 @@ pub(super) struct Remains {
     pub(super) newest: Newest,
     pub(super) mounted: Arc<dyn Mounted>,
     pub(super) showing: Showing,
+    /// What its files are asked for by, where they are read when they are opened.
+    pub(super) on_open: Option<Arc<OnOpen>>,
     pub(super) site: Arc<VolumeSite>,
     pub(super) state: watch::Sender<VolumeState>,
     pub(super) writing: Writing,

@@ -1,6 +1,7 @@
 //! Who is told of what happens to a volume: the audit trail, the log, the metrics, and who listens.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use manifest::Class;
 use provider::{ErrorKind, Exposure, ObjectPath, Origin, Pod, Scope};
 use tokio::sync::broadcast;
 
-use crate::audit::{Actor, Audit, Operation, Record, Resource};
+use crate::audit::{Actor, Audit, Operation, Process, Record, Resource};
 use crate::metrics::{self, Metrics, Refresh, Withdrawal};
+use crate::mode::Caller;
 use crate::snapshot::{Asked, Made, Snapshot};
 use crate::volume::about::About;
 use crate::volume::{ClassName, Publish, VolumeId};
@@ -216,6 +218,26 @@ impl Reporter {
         self.audit.record(&record(Operation::Deny, publish).resources(resources).failed(error));
     }
 
+    /// What a file holds was given to who opened it.
+    pub fn opened(&self, publish: &Publish, caller: &Caller, provider: &str, made: &[Made]) {
+        let resources = made.iter().map(|made| made_resource(publish, provider, made));
+        self.audit.record(&open_record(Operation::Open, publish, caller).resources(resources));
+    }
+
+    /// It was not given. `is_denial` where somebody decided so.
+    pub fn not_opened(
+        &self,
+        publish: &Publish,
+        caller: &Caller,
+        (provider, path): (&str, &ObjectPath),
+        is_denial: bool,
+        reason: &dyn fmt::Display,
+    ) {
+        let operation = if is_denial { Operation::Deny } else { Operation::Open };
+        let resource = Resource::new(provider, path.as_str()).path(path);
+        self.audit.record(&open_record(operation, publish, caller).resource(resource).failed(reason));
+    }
+
     /// The task of a volume ended by itself, and another goes on; `words` are for people.
     pub fn begun_anew(&self, publish: &Publish, words: &'static str) {
         self.metrics.task_restarted();
@@ -260,6 +282,19 @@ impl Reporter {
 
 fn record(operation: Operation, publish: &Publish) -> Record {
     Record::new(operation, Actor::from(&publish.subject)).class(&publish.class).volume(&publish.id)
+}
+
+fn open_record(operation: Operation, publish: &Publish, caller: &Caller) -> Record {
+    let actor = Actor::from(&publish.subject);
+    let actor = match &caller.container {
+        Some(name) => actor.container(name),
+        None => actor,
+    };
+    let actor = match caller.uid.zip(caller.pid) {
+        Some((uid, pid)) => actor.process(Process { uid, pid }),
+        None => actor,
+    };
+    Record::new(operation, actor).class(&publish.class).volume(&publish.id)
 }
 
 /// What `paths` show: the objects of which they are made, as far as that is known, and what else there is by its path.

@@ -1,6 +1,7 @@
 //! One served volume: reads when it is time, shows what it read, until it is stopped.
 
 mod class;
+mod on_open;
 mod round;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::volume::about::Audited;
 use crate::volume::content::Content;
 use crate::volume::credentials::Newest;
 use crate::volume::freshness::Notice;
+use crate::volume::on_open::OnOpen;
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
 use crate::volume::remains::{Remains, Writing};
@@ -49,6 +51,8 @@ pub struct Served {
     pub mounted: Arc<dyn Mounted>,
     /// What a store on this node is told of it, and lent for it.
     pub(super) site: Arc<VolumeSite>,
+    /// What its files are asked for by, where they are read when they are opened: it has no content then.
+    on_open: Option<Arc<OnOpen>>,
     parts: Arc<Parts>,
     showing: Showing,
     failures: u32,
@@ -137,14 +141,14 @@ impl Served {
     pub(super) fn begun_anew(remains: Remains, record: Option<&VolumeRecord>, shown: &Arc<Snapshot>) -> Self {
         let publish = remains.publish();
         let confirmed = remains.state.borrow().confirmed;
-        let Remains { parts, mounted, showing, site, newest, state, writing, .. } = remains;
+        let Remains { parts, mounted, showing, site, newest, state, writing, on_open, .. } = remains;
         showing.set(shown);
         let mut served = Self::bare(parts, publish, newest, mounted, showing, site);
         served.lost_credentials =
             !served.newest.has_credentials() && record.is_some_and(|record| record.had_credentials);
         served.last_class = record.and_then(VolumeRecord::last_class);
         served.begun_anew = true;
-        Self { confirmed, state, writing, ..served }
+        Self { confirmed, state, writing, on_open, ..served }
     }
 
     /// What is to stay of the volume where its task ends by itself.
@@ -155,6 +159,7 @@ impl Served {
             newest: self.newest.clone(),
             mounted: Arc::clone(&self.mounted),
             showing: self.showing.clone(),
+            on_open: self.on_open.clone(),
             site: Arc::clone(&self.site),
             state: self.state.clone(),
             writing: Arc::clone(&self.writing),
@@ -176,6 +181,7 @@ impl Served {
             content: None,
             mounted,
             site,
+            on_open: None,
             parts,
             showing,
             failures: 0,
@@ -226,6 +232,9 @@ impl Served {
     }
 
     async fn on(&mut self, wake: Wake) {
+        if let Some(on_open) = self.on_open.clone() {
+            return self.on_asking(&on_open, wake).await;
+        }
         match wake {
             Wake::Timer => self.on_timer().await,
             Wake::Pushed(_) | Wake::Class if !self.rotates() => {}
@@ -307,9 +316,21 @@ impl Served {
     fn record(&self, class: Option<&Class>, snapshot: &Snapshot) -> VolumeRecord {
         VolumeRecord::new(&self.publish, class, snapshot, self.mounted.mode(), self.mounted.mount_id())
             .with_credentials(self.newest.has_credentials() || self.lost_credentials)
+            .read_on_open(self.on_open.is_some())
+    }
+
+    /// Goes on to use what it was lent: it could not be taken away.
+    pub(super) async fn resume(&self) {
+        self.site.resume().await;
+        if let Some(on_open) = &self.on_open {
+            on_open.resume();
+        }
     }
 
     pub(super) fn describe(&self) {
+        if let Some(on_open) = &self.on_open {
+            return self.describe_asking(on_open);
+        }
         let (content, shown) = (self.content.as_ref(), self.showing.get());
         let state = status::describe(&self.publish, content, &shown, self.failed.as_ref());
         let state = if self.begun_anew { state.unattended(self.confirmed) } else { state };

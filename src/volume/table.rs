@@ -3,6 +3,7 @@
 mod asking;
 mod leaving;
 mod mounting;
+mod on_open;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

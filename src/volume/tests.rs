@@ -16,11 +16,12 @@ use crate::mode::{Appearance, Mode, Modes};
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::subject::Subject;
-use crate::volume::fakes::{FakeClasses, FakeMode, FakeMounter, FakeStore, LEASE, Say, lease};
+use crate::volume::fakes::{FakeClasses, FakeMode, FakeMounter, FakeStore, LEASE, NoStranger, Say, lease};
 use crate::volume::parts::{Limits, Parts};
 use crate::volume::record::Records;
 use crate::volume::report::{Reporter, What};
 use crate::volume::revocations::Revocations;
+use crate::volume::room::Rooms;
 use crate::volume::stores::Stores;
 use crate::volume::{ClassName, Credentials, Error, Publish, RefreshOutcome, VolumeId, Volumes};
 
@@ -31,6 +32,7 @@ mod defaults;
 mod fairness;
 mod leases;
 mod modes;
+mod on_open;
 mod publishing;
 mod refreshing;
 mod showing;
@@ -131,6 +133,8 @@ impl Node {
             revocations: Arc::clone(&revocations),
             reporter: Reporter::new(Audit::to(audit.clone()).unwrap(), Metrics::default()),
             stores: Arc::new(Stores::new(Metrics::default())),
+            access: Arc::new(NoStranger),
+            rooms: Rooms::default(),
             key: Arc::new(FingerprintKey::new(&[2; 32])),
             limits: limits.clone(),
         });

@@ -4,20 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use provider::{ObjectPath, SecretBytes};
 
 use super::mounter::not_faked;
-use crate::mode::{self, Abilities, Appearance, Mode, Mounted, Prepared, ShownFile, Usage};
+use crate::mode::{
+    self, Abilities, Appearance, Caller, Door, Listing, Loan, Mode, Mounted, Prepared, ShownFile, Usage,
+};
 use crate::mounter::MountId;
 use crate::snapshot::Snapshot;
 
-/// Mounts that are tables in memory, how often one was read back, and what the mode is called.
+/// The files of a mount that asks, and where it does.
+type Asking = (Listing, Arc<dyn Door>);
+
+/// Mounts that are tables in memory, how often one was read back, what the mode is called, and what is asked for when
+/// it is opened.
 #[derive(Debug, Clone)]
 pub(in crate::volume) struct FakeMode(
     pub(in crate::volume) Arc<Mutex<BTreeMap<PathBuf, BTreeMap<String, String>>>>,
     pub(in crate::volume) Arc<AtomicUsize>,
     &'static str,
+    Arc<Mutex<BTreeMap<PathBuf, Asking>>>,
 );
 
 impl Default for FakeMode {
@@ -29,11 +37,28 @@ impl Default for FakeMode {
 impl FakeMode {
     /// A mode of another name has mounts of its own, and other abilities than tmpfs.
     pub(in crate::volume) fn named(name: &'static str) -> Self {
-        Self(Arc::default(), Arc::default(), name)
+        Self(Arc::default(), Arc::default(), name, Arc::default())
     }
 
     pub(in crate::volume) fn files(&self, target: &str) -> Option<BTreeMap<String, String>> {
         self.0.lock().unwrap().get(Path::new(target)).cloned()
+    }
+
+    /// The files that are asked for when they are opened.
+    pub(in crate::volume) fn listed(&self, target: &str) -> Option<Listing> {
+        self.3.lock().unwrap().get(Path::new(target)).map(|(listing, _)| listing.clone())
+    }
+
+    /// Opens a file as a process does: it asks at the door, whoever that is.
+    pub(in crate::volume) async fn open(
+        &self,
+        target: &str,
+        path: &str,
+        caller: &Caller,
+        patience: Duration,
+    ) -> Result<Loan, mode::Error> {
+        let door = self.3.lock().unwrap().get(Path::new(target)).map(|(_, door)| Arc::clone(door));
+        door.expect("a volume that asks").open(&path.try_into().unwrap(), caller, patience).await
     }
 
     pub(in crate::volume) fn file(&self, target: &str, path: &str) -> Option<String> {
@@ -46,6 +71,9 @@ struct FakeMount(FakeMode, PathBuf);
 
 #[derive(Debug)]
 struct FakeMounting(FakeMount, Snapshot);
+
+#[derive(Debug)]
+struct FakeAsking(FakeMount, Listing, Arc<dyn Door>);
 
 impl FakeMount {
     fn set(&self, snapshot: &Snapshot) {
@@ -66,6 +94,18 @@ impl Prepared for FakeMounting {
     }
 }
 
+impl Prepared for FakeAsking {
+    fn mount_id(&self) -> Option<MountId> {
+        None
+    }
+
+    fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, mode::Error> {
+        self.0.set(&Snapshot::default());
+        self.0.list(&self.1, &self.2)?;
+        Ok(Box::new(self.0))
+    }
+}
+
 impl Mounted for FakeMount {
     fn mode(&self) -> &'static str {
         self.0.2
@@ -77,6 +117,11 @@ impl Mounted for FakeMount {
 
     fn replace(&self, snapshot: &Snapshot, _: &BTreeSet<ObjectPath>) -> Result<(), mode::Error> {
         self.set(snapshot);
+        Ok(())
+    }
+
+    fn list(&self, listing: &Listing, door: &Arc<dyn Door>) -> Result<(), mode::Error> {
+        self.0.3.lock().unwrap().insert(self.1.clone(), (listing.clone(), Arc::clone(door)));
         Ok(())
     }
 
@@ -114,6 +159,17 @@ impl Mode for FakeMode {
     ) -> Result<Box<dyn Prepared>, mode::Error> {
         let mount = FakeMount(self.clone(), target.to_owned());
         Ok(Box::new(FakeMounting(mount, snapshot.clone())))
+    }
+
+    fn prepare_on_open(
+        &self,
+        target: &Path,
+        listing: &Listing,
+        _: &Appearance,
+        door: &Arc<dyn Door>,
+    ) -> Result<Box<dyn Prepared>, mode::Error> {
+        let mount = FakeMount(self.clone(), target.to_owned());
+        Ok(Box::new(FakeAsking(mount, listing.clone(), Arc::clone(door))))
     }
 
     fn adopt(&self, target: &Path, _: &Appearance) -> Result<Option<Box<dyn Mounted>>, mode::Error> {

@@ -33,7 +33,7 @@ impl Served {
         }
     }
 
-    fn note_class(&mut self, error: &volume::Error) {
+    pub(super) fn note_class(&mut self, error: &volume::Error) {
         let text = error.to_string();
         let told = self.class_error.as_ref() == Some(&text);
         if !told && !matches!(error, volume::Error::ClassNotYet(_)) {

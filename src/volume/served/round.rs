@@ -154,6 +154,9 @@ impl Served {
     pub(super) fn next_due(&self) -> Instant {
         let now = Instant::now();
         let idle = now.later(IDLE);
+        if self.on_open.is_some() {
+            return self.retry_at.unwrap_or(idle);
+        }
         if self.awaits_credentials() {
             return idle;
         }

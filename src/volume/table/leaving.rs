@@ -34,7 +34,7 @@ impl Volumes {
         failpoint::hit("unpublish.stopped");
         if let Err(error) = self.take_away(target, made).await {
             if let Some(served) = served {
-                served.site.resume().await;
+                served.resume().await;
                 self.serve(served);
             }
             return Err(error);
@@ -69,6 +69,9 @@ impl Volumes {
     pub(super) async fn stop(&self, id: &VolumeId) -> Option<Served> {
         let entry = self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(id)?;
         entry.stop.cancel();
+        if let Some(on_open) = &entry.remains.on_open {
+            on_open.end().await;
+        }
         let mut task = entry.task.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let served = match timeout(STOP, &mut task).await {
             Ok(served) => served.ok(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use manifest::FetchWhen;
 use provider::{Moment as _, Workload};
 use tokio::time::{Instant, timeout_at};
 
@@ -12,7 +13,7 @@ use crate::snapshot::Snapshot;
 use crate::volume::about::About;
 use crate::volume::admission::Turn;
 use crate::volume::content::{Assembled, Content};
-use crate::volume::first::{read_first, require_token};
+use crate::volume::first::{Waits, read_first, require_token};
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
 use crate::volume::served::Served;
@@ -30,6 +31,9 @@ impl Volumes {
         *about = About::provider(&class.provider);
         let (mode, source) = (self.parts.mode(&class)?, self.parts.source(&class)?);
         require_token(workload, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
+        if class.settings.fetch == FetchWhen::OnOpen {
+            return self.publish_on_open(publish, workload, (class, mode, source)).await;
+        }
         let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let site = self.parts.site(publish);
         let mut content = self.parts.content(publish, class, source, &site);
@@ -37,7 +41,7 @@ impl Volumes {
         let read = tokio::select! {
             biased;
             () = self.given_up.cancelled() => Err(Error::Stopping),
-            read = read_first(&mut content, workload, shared_age, deadline) => read,
+            read = read_first(&mut content, workload, shared_age, deadline, Waits::ForTheStore) => read,
         };
         let mounted = match read {
             Ok(cached) => {
@@ -91,7 +95,7 @@ impl Volumes {
         Ok((mounted, snapshot))
     }
 
-    async fn turn_to_mount(
+    pub(super) async fn turn_to_mount(
         &self,
         publish: &Publish,
         provider: &str,
@@ -132,7 +136,11 @@ fn show(
     Ok(Arc::from(prepared.show()?))
 }
 
-fn save(parts: &Parts, publish: &Publish, record: &VolumeRecord) -> Result<(), crate::mounter::Error> {
+pub(super) fn save(
+    parts: &Parts,
+    publish: &Publish,
+    record: &VolumeRecord,
+) -> Result<(), crate::mounter::Error> {
     parts.records.save(record).map_err(|source| unrecorded(publish, source))?;
     failpoint::hit("publish.recorded");
     Ok(())

@@ -1,0 +1,118 @@
+//! Why an opened file is not given.
+
+use std::time::Duration;
+
+use provider::ErrorKind;
+
+use crate::mode;
+use crate::volume::Error;
+use crate::volume::report::is_denial;
+
+/// Why an opened file is not given. Those who waited for one reading are told the same.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Failure {
+    /// The caller may not open it.
+    #[error("{0}")]
+    NotAllowed(String),
+
+    /// The class lists no such file.
+    #[error("the class lists no such file")]
+    NotListed,
+
+    /// Its store cannot be asked: the class is not known, or wrong, or kubelet brought no token for it.
+    #[error("{0}")]
+    Unasked(String),
+
+    /// The store did not give it, or was not asked for want of a token.
+    #[error("provider {provider}: {source}")]
+    Store {
+        /// The provider, as the class names it.
+        provider: String,
+        /// What it said.
+        source: provider::Error,
+    },
+
+    /// It did not come in time.
+    #[error("not within {:.0} s: {waiting_for}", waited.as_secs_f32())]
+    Late {
+        /// What had not come yet.
+        waiting_for: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+
+    /// The store has nothing for it, and the class allows that.
+    #[error("the store has none, and the class says that it may be missing")]
+    NothingThere,
+
+    /// It hangs on a lease, which would end with the reading.
+    #[error("it hangs on a lease, which would end before its user does; write secretfs.dev/fetch: eager")]
+    Leased,
+
+    /// Too many wait for files of this volume, its namespace or this node.
+    #[error("too many callers wait for files of this volume, its namespace or this node; try again")]
+    Crowded,
+
+    /// What is held of opened files is as much as may be.
+    #[error(
+        "there is no room for it: opened files of this volume, its namespace or this node hold as much as they may"
+    )]
+    NoRoom,
+
+    /// It was taken back while it was read.
+    #[error("it was taken back while it was read")]
+    Overtaken,
+
+    /// The volume is being taken away.
+    #[error("the volume is being taken away")]
+    Gone,
+
+    /// The reading broke off by a fault of ours.
+    #[error(
+        "the reading did not come to its end, which is a fault of secretfs; please report it with the log"
+    )]
+    Unfinished,
+}
+
+impl Failure {
+    /// Whether somebody decided that the caller, or its volume, may not have it.
+    pub(super) fn is_denial(&self) -> bool {
+        match self {
+            Self::NotAllowed(_) => true,
+            Self::Store { source, .. } => is_denial(source.kind()),
+            _ => false,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Provider { provider, source } => Self::Store { provider, source },
+            Error::Deadline { waited, waiting_for, .. } => Self::Late { waiting_for, waited },
+            other => Self::Unasked(other.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for mode::Error {
+    fn from(failure: Failure) -> Self {
+        let kind: fn(mode::Cause) -> Self = match &failure {
+            Failure::NotAllowed(_) => Self::Refused,
+            Failure::Store { source, .. } => match source.kind() {
+                kind if is_denial(kind) => Self::Refused,
+                ErrorKind::NotFound | ErrorKind::Revoked => Self::Missing,
+                _ => Self::Unread,
+            },
+            Failure::NotListed | Failure::NothingThere | Failure::Gone => Self::Missing,
+            Failure::Late { .. } => Self::TooLate,
+            Failure::NoRoom => Self::TooLarge,
+            Failure::Unasked(_)
+            | Failure::Leased
+            | Failure::Crowded
+            | Failure::Overtaken
+            | Failure::Unfinished => Self::Unread,
+        };
+        kind(failure.into())
+    }
+}

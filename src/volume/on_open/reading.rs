@@ -1,0 +1,107 @@
+//! One reading of one file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use provider::{Error, ErrorKind, Identity, Moment as _, ObjectPath, Span, Workload};
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::wanted::Part;
+use crate::mode::Loan;
+use crate::snapshot::{Made, Snapshot};
+use crate::subject::Subject;
+use crate::volume::Publish;
+use crate::volume::content::Content;
+use crate::volume::first::{Waits, read_first, require_token};
+use crate::volume::parts::Parts;
+use crate::volume::reader::Reader;
+use crate::volume::site::VolumeSite;
+
+/// What is given to who opens a file, and of what it was made.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) loan: Loan,
+    pub(super) made: Arc<[Made]>,
+}
+
+/// What a reading brought.
+#[derive(Debug)]
+pub(super) struct Brought {
+    pub(super) given: Given,
+    /// For whom it was read.
+    pub(super) identity: Identity,
+    pub(super) bytes: usize,
+    /// When the store said the oldest of it.
+    pub(super) at: Instant,
+    /// Its readings, which others of the same identity may share, its login, and who announces changes.
+    pub(super) reader: Reader,
+}
+
+/// For whom a file is read, and where.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) parts: Arc<Parts>,
+    pub(super) publish: Publish,
+    pub(super) site: Arc<VolumeSite>,
+}
+
+impl Place {
+    /// Reads what the file at `path` takes, as `workload`. What was read for others of the same identity, and after
+    /// `not_before`, is good enough while it is young.
+    pub(super) async fn read(
+        &self,
+        path: &ObjectPath,
+        part: Part,
+        workload: Workload,
+        not_before: Option<Instant>,
+    ) -> Result<Brought, Failure> {
+        require_credentials(&workload, &part)?;
+        let deadline = Instant::now().later(part.class.settings.timeout);
+        let publish = Publish { subject: Subject::from(&workload), ..self.publish.clone() };
+        let mut content = self.parts.content(&publish, part.class, part.source, &self.site);
+        let age = self.shared_age(not_before);
+        let read = read_first(&mut content, &workload, age, deadline, Waits::ForAnAnswer).await;
+        match read.map_err(Failure::from).and_then(|_| take(&mut content, path)) {
+            Ok((given, bytes)) => {
+                let at = content.confirmed_at().unwrap_or_else(Instant::now);
+                Ok(Brought { given, identity: workload.identity, bytes, at, reader: content.into_reader() })
+            }
+            Err(failure) => {
+                content.reader.tenancy.end_all();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Half of the time that it is held at most: who opens the file has the other half.
+    fn shared_age(&self, not_before: Option<Instant>) -> Duration {
+        let limits = &self.parts.limits;
+        let half = Span::from(limits.held_opened()).times(0.5).get();
+        let age = limits.max_shared_age.min(half);
+        not_before.map_or(age, |at| age.min(at.elapsed()))
+    }
+}
+
+/// Tokens and credentials come with kubelet's calls, and are lost with a process.
+fn require_credentials(workload: &Workload, part: &Part) -> Result<(), Failure> {
+    if part.source.needs_credentials() && !workload.has_credentials() {
+        let error = Error::new(ErrorKind::NoCredential, "no token of the volume is here: a restart lost it");
+        let source = error.remedy("kubelet brings a new one with its next call");
+        return Err(Failure::Store { provider: part.class.provider.clone(), source });
+    }
+    Ok(require_token(workload, part.source.audience())?)
+}
+
+/// The file at `path` and its size.
+fn take(content: &mut Content, path: &ObjectPath) -> Result<(Given, usize), Failure> {
+    if content.reader.tenancy.has_leases() {
+        return Err(Failure::Leased);
+    }
+    let provider = content.class().provider.clone();
+    let assembled = content.assemble(&Snapshot::default());
+    let snapshot = assembled.map_err(|source| Failure::Store { provider, source })?.snapshot;
+    let file = snapshot.get(path).ok_or(Failure::NothingThere)?;
+    let loan = Loan::new(file.contents.clone(), file.fingerprint.clone());
+    Ok((Given { loan, made: snapshot.objects().into() }, file.contents.len()))
+}

@@ -1,0 +1,184 @@
+//! What a class asks of its provider, file by file.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use manifest::{Class, Settings, Start};
+use provider::{
+    Changes, Object, ObjectPath, ObjectRef, Origin, Ownership, Reading, Result, Session, Source, Tenure,
+    Workload,
+};
+
+use crate::mode::{Abilities, Listing};
+use crate::volume::{ClassName, Error};
+
+/// A class whose files are read when they are opened, and what it asks of its provider.
+#[derive(Debug, Clone)]
+pub(in crate::volume) struct Wanted {
+    class: Arc<Class>,
+    source: Arc<dyn Source>,
+}
+
+/// What one file takes of them.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) class: Arc<Class>,
+    pub(super) source: Arc<dyn Source>,
+}
+
+impl Wanted {
+    /// What `class` asks of `source`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where that cannot be read file by file.
+    pub(in crate::volume) fn new(
+        class: Arc<Class>,
+        source: Arc<dyn Source>,
+    ) -> std::result::Result<Self, Error> {
+        if source.whole().is_some() {
+            let told = format!("only an answer of provider {} tells which files there are", class.provider);
+            return Err(unsuited(&class, &told));
+        }
+        let own = |object: &&ObjectRef| object.request.ownership == Ownership::Volume;
+        if let Some(object) = source.objects().iter().find(own) {
+            let told = format!("object {:?} is made for one volume alone, once", object.name);
+            return Err(unsuited(&class, &told));
+        }
+        Ok(Self { class, source })
+    }
+
+    /// The class.
+    pub(in crate::volume) fn class(&self) -> &Arc<Class> {
+        &self.class
+    }
+
+    /// What the class asks of its provider.
+    pub(in crate::volume) fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
+    /// Its files.
+    pub(in crate::volume) fn listing(&self) -> Listing {
+        let own = self.source.objects().iter().filter(|object| object.file);
+        let own = own.map(|object| (object.path.clone(), object.mode));
+        let composed = self.class.settings.files.iter().map(|file| (file.path.clone(), file.mode));
+        own.chain(composed).collect()
+    }
+
+    /// What the file at `path` takes: its object, or those that it is composed of. `None` if there is no such file.
+    pub(super) fn part(&self, path: &ObjectPath) -> Option<Part> {
+        let composed = self.class.settings.files.iter().find(|composed| composed.path == *path);
+        let takes = |object: &ObjectRef| match composed {
+            Some(composed) => composed.from.iter().any(|(_, name)| *name == object.name),
+            None => object.file && object.path == *path,
+        };
+        let all = self.source.objects().iter().enumerate();
+        let (indices, objects): (Vec<_>, Vec<_>) = all
+            .filter(|(_, object)| takes(object))
+            .map(|(index, object)| (index, ObjectRef { file: composed.is_none(), ..object.clone() }))
+            .unzip();
+        if objects.is_empty() {
+            return None;
+        }
+        let settings = Settings {
+            files: composed.cloned().into_iter().collect(),
+            // A file is what its store says when it is opened, and nothing is kept of what it said before.
+            keep_previous: 0,
+            start: Start::Fresh,
+            ..self.class.settings.clone()
+        };
+        let class = Arc::new(Class { settings, ..Class::clone(&self.class) });
+        Some(Part {
+            class,
+            source: Arc::new(Selection { whole: Arc::clone(&self.source), indices, objects }),
+        })
+    }
+}
+
+/// Checks that a mode of such `abilities` asks when files are opened; `able` are the modes that do.
+///
+/// # Errors
+///
+/// `Invalid`, with the class, the mode and the remedy.
+pub(in crate::volume) fn require_asking(
+    class: &Class,
+    mode: &str,
+    abilities: Abilities,
+    able: &[&str],
+) -> std::result::Result<(), Error> {
+    if abilities.knows_contents_when_opened {
+        return Ok(());
+    }
+    let choose = match able {
+        [] => String::new(),
+        able => format!("write secretfs.dev/mode: {}, or ", able.join(" or ")),
+    };
+    Err(Error::Invalid(format!(
+        "class {}: secretfs.dev/fetch: on-open is not for mode {mode}, which shows files with their contents; \
+         {choose}write secretfs.dev/fetch: eager",
+        name_of(class)
+    )))
+}
+
+fn unsuited(class: &Class, why: &str) -> Error {
+    Error::Invalid(format!(
+        "class {}: secretfs.dev/fetch: on-open is not for this class: {why}; write secretfs.dev/fetch: eager",
+        name_of(class)
+    ))
+}
+
+fn name_of(class: &Class) -> ClassName {
+    ClassName { namespace: class.namespace.clone(), name: class.name.clone() }
+}
+
+/// Some objects of a source.
+#[derive(Debug)]
+struct Selection {
+    whole: Arc<dyn Source>,
+    /// Of `objects`, in the whole.
+    indices: Vec<usize>,
+    objects: Vec<ObjectRef>,
+}
+
+impl Selection {
+    /// An index that is not there is one of no object of the whole.
+    fn index(&self, index: usize) -> usize {
+        self.indices.get(index).copied().unwrap_or(usize::MAX)
+    }
+}
+
+#[async_trait]
+impl Source for Selection {
+    fn store(&self) -> &str {
+        self.whole.store()
+    }
+
+    fn audience(&self) -> Option<&str> {
+        self.whole.audience()
+    }
+
+    fn needs_credentials(&self) -> bool {
+        self.whole.needs_credentials()
+    }
+
+    fn objects(&self) -> &[ObjectRef] {
+        &self.objects
+    }
+
+    async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        self.whole.session(workload, tenure).await
+    }
+
+    fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
+        self.whole.extract(self.index(index), reading)
+    }
+
+    fn origin(&self, index: usize) -> Origin {
+        self.whole.origin(self.index(index))
+    }
+
+    fn changes(&self) -> Option<Box<dyn Changes>> {
+        self.whole.changes()
+    }
+}

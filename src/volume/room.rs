@@ -1,0 +1,77 @@
+//! How many may wait for a file that they opened, and how much of it is held: bounded for each volume, each namespace and
+//! the process, shared out as turns are.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::volume::admission::{Bounds, Lane, Shares};
+
+/// Callers that wait. A volume has a half of what is its place's at most.
+const CALLERS: Bounds = Bounds { process: 4096, namespace: 1024, place: 512, waiting: 0 };
+/// Bytes that are held. A volume has 4 MiB of them at most, or one file of 8 MiB.
+const BYTES: Bounds = Bounds { process: 32 << 20, namespace: 16 << 20, place: 8 << 20, waiting: 0 };
+
+/// The rooms of this process.
+#[derive(Debug, Clone, Default)]
+pub struct Rooms {
+    callers: Arc<Mutex<Shares>>,
+    bytes: Arc<Mutex<Shares>>,
+}
+
+/// Room that somebody has, until this is dropped.
+#[derive(Debug)]
+pub struct Room {
+    of: Arc<Mutex<Shares>>,
+    lane: Lane,
+    much: usize,
+}
+
+impl Rooms {
+    /// Room for one caller that waits; `None` where too many wait.
+    pub fn for_caller(&self, lane: &Lane) -> Option<Room> {
+        Room::of(&self.callers, lane, 1, &CALLERS)
+    }
+
+    /// Room for so many bytes; `None` where there is not enough.
+    pub fn for_bytes(&self, lane: &Lane, bytes: usize) -> Option<Room> {
+        Room::of(&self.bytes, lane, bytes, &BYTES)
+    }
+}
+
+impl Room {
+    fn of(shares: &Arc<Mutex<Shares>>, lane: &Lane, much: usize, bounds: &Bounds) -> Option<Self> {
+        let mut taken = shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if !taken.fits(lane, much, bounds) {
+            return None;
+        }
+        taken.take(lane, much);
+        drop(taken);
+        Some(Self { of: Arc::clone(shares), lane: lane.clone(), much })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner).give_back(&self.lane, self.much);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_everywhere_leaves_room_for_other_volumes_and_other_namespaces() {
+        let rooms = Rooms::default();
+        let take = |namespace, volume| {
+            let lane = Lane::new(namespace, volume);
+            std::iter::from_fn(|| rooms.for_caller(&lane)).take(10_000).collect::<Vec<_>>()
+        };
+        let hostile: Vec<_> = ["a", "b", "c", "d"].map(|volume| take("hostile", volume)).into();
+        assert_eq!(hostile[0].len(), 256);
+
+        assert!(hostile.iter().all(|waiting| waiting.len() >= 64), "one volume leaves room for the next");
+        assert_eq!(take("healthy", "v").len(), 256);
+        drop(hostile);
+        assert_eq!(take("hostile", "a").len(), 256, "who has left has left room");
+    }
+}

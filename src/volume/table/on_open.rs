@@ -1,0 +1,73 @@
+//! Mounting a volume whose files are read when they are opened, and taking one over.
+
+use std::sync::Arc;
+
+use manifest::Class;
+use provider::{Moment as _, Source, Workload};
+use tokio::time::Instant;
+
+use super::mounting::save;
+use crate::mode::{Door, Listing, Mode, Mounted};
+use crate::snapshot::Snapshot;
+use crate::volume::on_open::{OnOpen, Wanted, require_asking};
+use crate::volume::parts::Parts;
+use crate::volume::record::VolumeRecord;
+use crate::volume::served::Served;
+use crate::volume::{Credentials, Error, Publish, Volumes, blocking};
+
+impl Volumes {
+    /// Mounts the files of `class`, of which none is read.
+    pub(super) async fn publish_on_open(
+        &self,
+        publish: &Publish,
+        workload: &Workload,
+        (class, mode, source): (Arc<Class>, Arc<dyn Mode>, Arc<dyn Source>),
+    ) -> Result<(), Error> {
+        let parts = self.parts();
+        require_asking(&class, mode.name(), mode.abilities(), &parts.modes.asking())?;
+        let wanted = Wanted::new(Arc::clone(&class), source)?;
+        let on_open = OnOpen::new(Arc::clone(parts), publish.clone(), workload.clone(), Some(wanted.clone()));
+        let record = VolumeRecord::new(publish, Some(&class), &Snapshot::default(), mode.name(), None)
+            .with_credentials(workload.has_credentials())
+            .read_on_open(true);
+        let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
+        let turn = self.turn_to_mount(publish, &class.provider, deadline).await?;
+        let (shared, wish, listing, door) =
+            (Arc::clone(parts), publish.clone(), wanted.listing(), on_open.door());
+        let mounted = blocking(move || {
+            let _turn = turn;
+            let mounted = show(&shared, &*mode, &wish, (&listing, &door), record);
+            mounted.inspect_err(|_| drop(shared.records.remove(&wish.id)))
+        });
+        let mounted = mounted.await?;
+        parts.reporter.published(publish, &class.provider, &Snapshot::default());
+        self.serve(Served::asking(&on_open, mounted));
+        Ok(())
+    }
+
+    /// Serves a volume that an earlier process mounted. Its files are asked for once its class is known here.
+    pub(in crate::volume) fn adopt_on_open(&self, record: &VolumeRecord, mounted: Arc<dyn Mounted>) {
+        let publish = record.publish();
+        let workload = publish.workload(Credentials::default());
+        let on_open = OnOpen::new(Arc::clone(self.parts()), publish, workload, None);
+        self.serve(Served::asking_again(&on_open, record, mounted));
+    }
+}
+
+/// Mounts the files, or lists them in what is mounted there already; writes `record` down before anybody can see them.
+fn show(
+    parts: &Parts,
+    mode: &dyn Mode,
+    publish: &Publish,
+    (listing, door): (&Listing, &Arc<dyn Door>),
+    record: VolumeRecord,
+) -> Result<Arc<dyn Mounted>, Error> {
+    if let Some(mounted) = parts.adopt(Some(mode), publish, None)? {
+        save(parts, publish, &VolumeRecord { mount: mounted.mount_id(), ..record })?;
+        mounted.list(listing, door)?;
+        return Ok(Arc::from(mounted));
+    }
+    let prepared = mode.prepare_on_open(&publish.target, listing, &publish.appearance, door)?;
+    save(parts, publish, &VolumeRecord { mount: prepared.mount_id(), ..record })?;
+    Ok(Arc::from(prepared.show()?))
+}
