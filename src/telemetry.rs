@@ -79,7 +79,9 @@ pub fn start(args: &LogArgs) -> Result<(), Error> {
 /// Counts in `counter` the lines of the log that nobody took, from the beginning of the process on.
 pub fn count_lost(counter: Counter) {
     if let Some(stderr) = outlet::stderr_of_process() {
-        stderr.count_in(counter);
+        stderr.count_in(Box::new(move |lines| {
+            counter.inc_by(lines);
+        }));
     }
 }
 
@@ -151,7 +153,16 @@ where
 }
 
 /// The crates of this workspace that log.
-const OURS: [&str; 6] = ["secretfs", "provider", "provider_vault", "provider_store", "manifest", "authority"];
+const OURS: [&str; 8] = [
+    "secretfs",
+    "mounter",
+    "program",
+    "provider",
+    "provider_vault",
+    "provider_store",
+    "manifest",
+    "authority",
+];
 
 /// Parts of libraries that log each call which failed. Who made the call tells of it, once.
 const REPEATED: [&str; 2] = ["kube_client::client::builder", "kube_runtime::watcher"];

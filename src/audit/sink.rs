@@ -64,7 +64,10 @@ impl Audit {
     pub fn counting(mut self, dropped: Counter) -> Self {
         for sink in &self.sinks {
             if let Sink::Stdout(outlet) = &*sink.lock().unwrap_or_else(PoisonError::into_inner) {
-                outlet.count_in(dropped.clone());
+                let dropped = dropped.clone();
+                outlet.count_in(Box::new(move |lines| {
+                    dropped.inc_by(lines);
+                }));
             }
         }
         self.dropped = dropped;

@@ -24,14 +24,13 @@ pub mod store;
 pub mod umount;
 pub mod why;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::confinement;
 use crate::exit::{Failure, Outcome, exit};
+use crate::mounter::Process;
 use crate::outlet;
 use crate::telemetry::{self, LogArgs};
 
@@ -97,15 +96,13 @@ impl Cli {
     }
 
     fn outcome(self) -> Outcome {
-        if let Command::Mounter(_) = &self.command {
-            // Before there is a second thread, which would keep its own.
-            confinement::drop_capabilities()?;
-        }
+        // Before there is a second thread, which would keep what this one gives up.
+        let begun = matches!(self.command, Command::Mounter(_)).then(Process::begin).transpose()?;
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
             Command::Mount(args) => on_many_threads(mount::run(args)),
             Command::Node(args) => on_many_threads(node::run(args)),
-            Command::Mounter(args) => on_one_thread(mounter::run(args)),
+            Command::Mounter(args) => mounter::run(args, begun),
             #[cfg(feature = "external")]
             Command::Provider(args) => on_many_threads(provider::run(args)),
             #[cfg(feature = "store")]
@@ -153,14 +150,4 @@ fn on_many_threads(command: impl Future<Output = Outcome>) -> Outcome {
 /// For commands that ask and wait.
 fn on_one_thread(command: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
-}
-
-/// `unix:///csi/csi.sock`, as CSI_ENDPOINT has it, or the path itself.
-fn socket_path(text: &str) -> Result<PathBuf, String> {
-    let path = Path::new(text.strip_prefix("unix://").unwrap_or(text));
-    if path.is_absolute() {
-        Ok(path.to_owned())
-    } else {
-        Err("write an absolute path, as in /csi/csi.sock".to_owned())
-    }
 }

@@ -1,25 +1,9 @@
 //! `secretfs mounter`: the privileged verbs, for a `secretfs node` that has no privileges.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::node::DRIVER;
-use crate::confinement;
-use crate::csi;
 use crate::exit::Outcome;
-use crate::hygiene;
-use crate::mounter::{Driver, LocalMounter, Roots, Server};
-use crate::systemd;
-use crate::unfinished::Unfinished;
-
-/// Where the mounter listens unless told otherwise.
-pub const SOCKET: &str = "/run/secretfs/mounter.sock";
+use crate::mounter::{self, DRIVER, PODS, Process, SOCKET, Settings};
 
 /// Mount for a `secretfs node` in another process, and keep its sockets and sealed notes over its restarts
 #[derive(Debug, clap::Args)]
@@ -29,7 +13,7 @@ pub struct MounterArgs {
     socket: PathBuf,
 
     /// Mount below this directory only: kubelet's `pods`
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet/pods")]
+    #[arg(long, value_name = "DIR", default_value = PODS)]
     pods: PathBuf,
 
     /// Serve this CSI driver alone: the name that `secretfs node` goes by. It mounts where kubelet says
@@ -38,7 +22,7 @@ pub struct MounterArgs {
     driver_name: String,
 
     /// CSI socket to make, and no other; by default KUBELET_ROOT/plugins/DRIVER/csi.sock, beside the directory of --pods
-    #[arg(long, value_name = "PATH", value_parser = super::socket_path)]
+    #[arg(long, value_name = "PATH", value_parser = mounter::endpoint)]
     csi_endpoint: Option<PathBuf>,
 
     /// Kubelet's directory of registration sockets, to make the driver's in; by default KUBELET_ROOT/plugins_registry
@@ -58,62 +42,28 @@ pub struct MounterArgs {
     allow_swap: bool,
 }
 
-/// Serves until SIGTERM or SIGINT.
+impl From<MounterArgs> for Settings {
+    fn from(args: MounterArgs) -> Self {
+        let MounterArgs {
+            socket,
+            pods,
+            driver_name,
+            csi_endpoint,
+            registration_dir,
+            sockets,
+            uids,
+            allow_swap,
+        } = args;
+        Self { socket, pods, driver_name, csi_endpoint, registration_dir, sockets, uids, allow_swap }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. `begun` before logging was, where a command line is run.
 ///
 /// # Errors
 ///
 /// It cannot listen, or loses its socket.
-pub async fn run(args: MounterArgs) -> Outcome {
-    hygiene::seal().context("keep this process's memory to itself")?;
-    let server = bind(&args)?;
-    confinement::filter_calls()?;
-    tracing::info!(
-        socket = %args.socket.display(), pods = %args.pods.display(), driver = args.driver_name, "the mounter serves"
-    );
-    systemd::ready();
-    hygiene::settle();
-    serve(server).await?;
-    tracing::info!("the mounter has stopped");
-    Ok(())
-}
-
-fn bind(args: &MounterArgs) -> anyhow::Result<Server> {
-    if let Some(directory) = args.socket.parent() {
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    let driver = Driver { name: args.driver_name.clone(), sockets: sockets(args)? };
-    let roots = Roots { pods: Some(args.pods.clone()), driver: Some(driver), ..Roots::default() };
-    let mounter = LocalMounter::new(roots).allow_swap(args.allow_swap);
-    let uids: BTreeSet<u32> = args.uids.iter().copied().collect();
-    Ok(Server::bind(&args.socket, mounter, uids)?)
-}
-
-/// What `secretfs node` listens at: the CSI socket, and the driver's registration socket of this boot.
-fn sockets(args: &MounterArgs) -> anyhow::Result<Vec<PathBuf>> {
-    let boot_id = fs::read_to_string(csi::BOOT_ID).context("the boot id")?;
-    let registration = csi::registration_socket(&args.driver_name, &boot_id);
-    let kubelet = args.pods.parent().unwrap_or(&args.pods);
-    let plugin = |directory: &Path| directory.join(&args.driver_name).join("csi.sock");
-    let endpoint = args.csi_endpoint.clone().unwrap_or_else(|| plugin(&kubelet.join("plugins")));
-    let registry = args.registration_dir.clone().unwrap_or_else(|| kubelet.join("plugins_registry"));
-    let earlier = args
-        .sockets
-        .iter()
-        .flat_map(|directory| [directory.join("csi.sock"), plugin(directory), directory.join(&registration)]);
-    Ok([endpoint, registry.join(&registration)].into_iter().chain(earlier).collect())
-}
-
-async fn serve(server: Server) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (stop, running) = UnixStream::pair()?;
-    let stop = OwnedFd::from(stop);
-    let mut serving = tokio::task::spawn_blocking(move || server.run(stop.as_fd()));
-    tokio::select! {
-        ended = &mut serving => return Ok(ended.map_err(Unfinished::from)??),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    drop(running);
-    Ok(serving.await.map_err(Unfinished::from)??)
+pub fn run(args: MounterArgs, begun: Option<Process>) -> Outcome {
+    let process = begun.map_or_else(Process::begin, Ok)?;
+    Ok(process.serve(&args.into())?)
 }

@@ -25,7 +25,7 @@ use crate::hygiene;
 use crate::kubernetes::Cluster;
 use crate::kubernetes::startup_taint::StartupTaint;
 use crate::metrics::Metrics;
-use crate::mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
+use crate::mounter::{self, BOOT_ID, DRIVER, LocalMounter, Mounter, RemoteMounter, Roots};
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
 use crate::providers::Providers;
 use crate::systemd;
@@ -33,8 +33,6 @@ use crate::unfinished::Unfinished;
 use crate::volume::parts::{Defaults, Rotation, Targets};
 use crate::volume::revocations::Revocations;
 
-/// The driver's name where none is given.
-pub(super) const DRIVER: &str = "csi.secretfs.dev";
 /// The driver whose place this one can take.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
 /// How often the mounter is asked whether it is there.
@@ -55,7 +53,7 @@ pub struct NodeArgs {
     node_name: String,
 
     /// CSI socket to listen at, as this process sees it
-    #[arg(long, alias = "endpoint", env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_name = "PATH", value_parser = super::socket_path)]
+    #[arg(long, alias = "endpoint", env = "CSI_ENDPOINT", default_value = "/csi/csi.sock", value_name = "PATH", value_parser = mounter::endpoint)]
     csi_endpoint: PathBuf,
 
     /// The same socket as kubelet sees it; by default KUBELET_ROOT/plugins/DRIVER/csi.sock
@@ -396,7 +394,7 @@ fn register(
         driver: args.driver_name.clone(),
         endpoint: endpoint.display().to_string(),
         directory: registration_dir(args),
-        boot_id: std::fs::read_to_string(csi::BOOT_ID).context("the boot id")?,
+        boot_id: std::fs::read_to_string(BOOT_ID).context("the boot id")?,
         memory: args.process.state_dir.join("registered"),
         patience: Patience::default(),
     };

@@ -17,7 +17,7 @@ use crate::audit::{Audit, Destination};
 use crate::exit::{Failure, Outcome};
 use crate::hygiene;
 use crate::metrics::Metrics;
-use crate::mounter::{LocalMounter, Mounter};
+use crate::mounter::{self, LocalMounter, Mounter};
 use crate::process::{drain, first_end};
 use crate::provider_socket::{self, Listening, Served};
 use crate::providers::{ProviderArgs, Providers};
@@ -52,7 +52,7 @@ pub struct ProviderCommand {
     name: String,
 
     /// Socket to listen at; an existing one is replaced
-    #[arg(long, value_name = "PATH", value_parser = super::socket_path)]
+    #[arg(long, value_name = "PATH", value_parser = mounter::endpoint)]
     endpoint: PathBuf,
 
     /// Serve /livez, /readyz and /metrics here; by default nowhere

@@ -20,9 +20,7 @@ pub(crate) use request::own_tokens;
 
 pub use identity::{Health, Identity};
 pub use node::Node;
-pub use registration::{
-    BOOT_ID, Patience, Registration, Running, State, registration_socket, registration_sockets,
-};
+pub use registration::{Patience, Registration, Running, State, registration_sockets};
 pub use request::Requests;
 
 use std::io;

@@ -23,15 +23,7 @@ use keeper::Keeper;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::mounter::Mounter;
-
-/// Where the kernel tells which boot this is.
-pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-/// What the registration socket of `driver` is called in the boot that the kernel calls `boot_id`.
-pub fn registration_socket(driver: &str, boot_id: &str) -> String {
-    sockets::name(driver, boot_id)
-}
+use crate::mounter::{Mounter, registration_socket};
 
 /// The registration sockets of `driver` in kubelet's `directory`.
 ///
@@ -138,7 +130,7 @@ impl Registration {
 
     /// A name that no earlier boot used: kubelet would still be waiting to dial that one again.
     fn socket(&self) -> PathBuf {
-        self.directory.join(sockets::name(&self.driver, &self.boot_id))
+        self.directory.join(registration_socket(&self.driver, &self.boot_id))
     }
 }
 

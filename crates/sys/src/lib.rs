@@ -5,6 +5,7 @@ mod code;
 mod mapping;
 mod mounts;
 mod peers;
+mod signals;
 
 pub use code::give_back_code;
 #[cfg(feature = "mapping")]
@@ -13,3 +14,4 @@ pub use mounts::{
     MountedFileSystem, SYS_STATMOUNT, leave_mount_namespace, make_read_only, make_writable, mount_by_number,
 };
 pub use peers::peer_uid;
+pub use signals::take_ending_signals;

@@ -4,14 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Characters of the boot's id in the name of a socket.
-const SHOWN: usize = 8;
-
-/// The name of the socket of `driver` for one boot of the node.
-pub(super) fn name(driver: &str, boot_id: &str) -> String {
-    let boot: String = boot_id.chars().filter(char::is_ascii_hexdigit).take(SHOWN).collect();
-    format!("{driver}-{boot}-reg.sock")
-}
+use crate::mounter::BOOT_SHOWN;
 
 /// Removes the sockets of `driver` in `directory`, of this boot and others.
 pub(super) fn remove_own(directory: &Path, driver: &str) -> io::Result<()> {
@@ -42,7 +35,7 @@ fn is_own(entry: &DirEntry, driver: &str) -> bool {
 }
 
 fn is_boot(text: &str) -> bool {
-    text.len() == SHOWN && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    text.len() == BOOT_SHOWN && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A socket file that was bound: the one, not another of the same name.

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::kubelet;
+use crate::kubelet;
 
 /// Mode of a target directory that we make: what kubelet gives its parent.
 const TARGET_MODE: u32 = 0o750;
@@ -33,7 +33,7 @@ pub struct Driver {
 
 /// What may be done at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// Anything: the caller chose the path for itself, or kubelet made it for our driver.
     All,
     /// Kubelet has not said whose it is: only what is known to be ours by itself may go.
@@ -43,7 +43,7 @@ pub(super) enum Reach {
 /// A name in a directory that is held open, so that nobody who swaps the directories above it
 /// for symbolic links can move it elsewhere.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     parent: OwnedFd,
     name: OsString,
     is_csi_target: bool,
@@ -52,13 +52,13 @@ pub(super) struct Place {
 
 impl Roots {
     /// A place to mount at, where all may be done.
-    pub(super) fn for_mount(&self, target: &Path) -> io::Result<Place> {
+    pub(crate) fn for_mount(&self, target: &Path) -> io::Result<Place> {
         let place = self.for_removal(target)?;
         if place.reach == Reach::All { Ok(place) } else { Err(kubelet::unnamed()) }
     }
 
     /// A place to take something away from, as far as its [`Reach`] goes.
-    pub(super) fn for_removal(&self, target: &Path) -> io::Result<Place> {
+    pub(crate) fn for_removal(&self, target: &Path) -> io::Result<Place> {
         let place = match &self.pods {
             Some(pods) => Place::below(pods, target, ResolveFlags::NO_XDEV)?,
             None => Place::below(Path::new("/"), target, ResolveFlags::empty())?,
@@ -69,7 +69,7 @@ impl Roots {
         }
     }
 
-    pub(super) fn for_socket(&self, path: &Path) -> io::Result<Place> {
+    pub(crate) fn for_socket(&self, path: &Path) -> io::Result<Place> {
         if let Some(driver) = &self.driver {
             return driver.socket(path);
         }
@@ -121,18 +121,18 @@ impl Place {
     }
 
     /// The directory that is here.
-    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn open(&self) -> io::Result<OwnedFd> {
         open_beneath(&self.parent, &self.name, ResolveFlags::empty())
     }
 
     /// The place in the same directory where one is lent.
-    pub(super) fn beside(&self) -> io::Result<Self> {
-        let name = super::lent::name_for(&self.name);
+    pub(crate) fn beside(&self) -> io::Result<Self> {
+        let name = crate::lent::name_for(&self.name);
         Ok(Self { parent: self.parent.try_clone()?, name, is_csi_target: false, reach: self.reach })
     }
 
     /// Makes the directory; `false` if it was there.
-    pub(super) fn make_directory(&self) -> io::Result<bool> {
+    pub(crate) fn make_directory(&self) -> io::Result<bool> {
         match rustix::fs::mkdirat(&self.parent, &self.name, Mode::from_raw_mode(TARGET_MODE)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
@@ -141,7 +141,7 @@ impl Place {
     }
 
     /// Removes the directory if it is there; `false` if it is not empty.
-    pub(super) fn remove_directory(&self) -> io::Result<bool> {
+    pub(crate) fn remove_directory(&self) -> io::Result<bool> {
         match rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
             Err(Errno::NOTEMPTY) => Ok(false),
@@ -150,30 +150,30 @@ impl Place {
     }
 
     /// Whether kubelet made the path for a CSI driver: then what is here is a driver's, and nobody's data.
-    pub(super) fn is_csi_target(&self) -> bool {
+    pub(crate) fn is_csi_target(&self) -> bool {
         self.is_csi_target
     }
 
-    pub(super) fn reach(&self) -> Reach {
+    pub(crate) fn reach(&self) -> Reach {
         self.reach
     }
 
     /// The directory above, for people.
-    pub(super) fn above(&self) -> PathBuf {
+    pub(crate) fn above(&self) -> PathBuf {
         std::fs::read_link(Path::new("/proc/self/fd").join(self.parent.as_raw_fd().to_string()))
             .unwrap_or_default()
     }
 
-    pub(super) fn parent(&self) -> &OwnedFd {
+    pub(crate) fn parent(&self) -> &OwnedFd {
         &self.parent
     }
 
-    pub(super) fn name(&self) -> &OsStr {
+    pub(crate) fn name(&self) -> &OsStr {
         &self.name
     }
 
     /// A path for calls that take nothing else. It goes through the open directory and is good while `self` is.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         Path::new("/proc/self/fd").join(self.parent.as_raw_fd().to_string()).join(&self.name)
     }
 }
@@ -200,7 +200,7 @@ fn refused(reason: &str) -> io::Error {
 }
 
 /// Whether something is mounted with its root at the open `directory`.
-pub(super) fn is_mount_root(directory: &OwnedFd) -> io::Result<bool> {
+pub(crate) fn is_mount_root(directory: &OwnedFd) -> io::Result<bool> {
     use rustix::fs::{StatxAttributes, StatxFlags};
     let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))

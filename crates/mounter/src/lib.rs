@@ -1,9 +1,10 @@
 //! The privileged verbs: what needs root, and nothing else.
 //!
-//! Two implementations: in this process, and over a socket to `secretfs mounter`.
-//! Calls block; none waits for a store, a pod or the caller.
+//! Two implementations: in this process, and over a socket to one that does nothing else, which this crate makes of
+//! the calling [`Process`]. Calls block; none waits for a store, a pod or the caller.
 
 mod blobs;
+mod confinement;
 mod host;
 mod identity;
 mod kubelet;
@@ -11,8 +12,10 @@ mod lent;
 mod local;
 mod packet;
 mod place;
+mod process;
 mod protocol;
 mod reach;
+mod registration;
 mod remote;
 mod removal;
 mod server;
@@ -29,6 +32,8 @@ pub use identity::MountId;
 pub use lent::beside;
 pub use local::LocalMounter;
 pub use place::{Driver, Roots};
+pub use process::{DRIVER, PODS, Process, SOCKET, Settings};
+pub use registration::{BOOT_ID, BOOT_SHOWN, endpoint, registration_socket};
 pub use remote::RemoteMounter;
 pub use server::Server;
 pub use table::{MountTable, mounted, mounted_below};

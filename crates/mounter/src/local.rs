@@ -11,21 +11,21 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
-use super::blobs::Blobs;
-use super::host::{self, Made};
-use super::identity::MountId;
-use super::place::{Place, Reach, Roots, is_mount_root};
-use super::reach::{given, is_ours, unmount_in_reach};
-use super::sockets::Sockets;
-use super::{Error, Mounter, Tmpfs, lent, removal};
-use crate::failpoint;
+use crate::blobs::Blobs;
+use crate::host::{self, Made};
+use crate::identity::MountId;
+use crate::place::{Place, Reach, Roots, is_mount_root};
+use crate::reach::{given, is_ours, unmount_in_reach};
+use crate::sockets::Sockets;
+use crate::{Error, Mounter, Tmpfs, lent, removal};
+use program::failpoint;
 
 /// How long an unmount waits for who still uses the mount, before it takes the mount out of the tree regardless.
 const BUSY: Duration = Duration::from_secs(2);
 /// How long it waits between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 /// What `/proc/mounts` calls our file systems.
-pub(super) const SOURCE: &str = "secretfs";
+pub(crate) const SOURCE: &str = "secretfs";
 /// The same for a directory that is lent: it is no volume.
 const LENT_SOURCE: &str = "secretfs-lent";
 /// Mode of a directory that is lent: root's alone, on a host where others may enter what is above.
@@ -120,7 +120,7 @@ impl LocalMounter {
     }
 
     /// What `read` makes of all that is kept under names after `name`.
-    pub(super) fn kept_after<T>(
+    pub(crate) fn kept_after<T>(
         &self,
         name: &str,
         read: impl FnOnce(&mut dyn Iterator<Item = (String, Vec<u8>)>) -> T,
@@ -346,13 +346,13 @@ fn clear(place: &Place) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn unmount_all(place: &Place) -> io::Result<()> {
+pub(crate) fn unmount_all(place: &Place) -> io::Result<()> {
     while unmount_one(place)? {}
     Ok(())
 }
 
 /// `false` if nothing was mounted.
-pub(super) fn unmount_one(place: &Place) -> io::Result<bool> {
+pub(crate) fn unmount_one(place: &Place) -> io::Result<bool> {
     let path = place.path();
     let unmount = |flags| Ok(rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | flags)?);
     let unmounted = when_free(BUSY, || unmount(UnmountFlags::empty()))
@@ -366,7 +366,7 @@ pub(super) fn unmount_one(place: &Place) -> io::Result<bool> {
 }
 
 /// Does `attempt` again while the kernel answers that something is busy, as long as `patience`.
-pub(super) fn when_free(patience: Duration, attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn when_free(patience: Duration, attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let start = Instant::now();
     loop {
         match attempt() {
@@ -376,11 +376,11 @@ pub(super) fn when_free(patience: Duration, attempt: impl Fn() -> io::Result<()>
     }
 }
 
-pub(super) fn is_busy(error: &io::Error) -> bool {
+pub(crate) fn is_busy(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::BUSY)
 }
 
-pub(super) fn absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use serde::Deserialize;
 
 /// Kubelet's name for the file.
-pub(super) const VOLUME_DATA: &str = "vol_data.json";
+pub(crate) const VOLUME_DATA: &str = "vol_data.json";
 /// Most bytes of it that are read. Kubelet's own has some hundred.
 const MOST_BYTES: u64 = 4 << 10;
 /// How often a file that is not whole is looked at, and how long after each look.
@@ -33,7 +33,7 @@ struct VolumeData {
 /// # Errors
 ///
 /// The target is another driver's, or the file is none that kubelet writes.
-pub(super) fn made_for(driver: &str, directory: &OwnedFd) -> io::Result<bool> {
+pub(crate) fn made_for(driver: &str, directory: &OwnedFd) -> io::Result<bool> {
     let Some(named) = named(directory, || thread::sleep(PAUSE))? else { return Ok(false) };
     if named == driver {
         return Ok(true);
@@ -85,7 +85,7 @@ fn read(file: File) -> io::Result<Vec<u8>> {
 }
 
 /// The same refusal for all that kubelet has not said.
-pub(super) fn unnamed() -> io::Error {
+pub(crate) fn unnamed() -> io::Error {
     refused(&format!(
         "kubelet has not written {VOLUME_DATA} beside it, which tells whose it is; nothing but a volume of this \
          driver is touched there"

@@ -11,35 +11,35 @@ use std::time::Duration;
 use rustix::fs::AtFlags;
 use rustix::mount::UnmountFlags;
 
-use super::identity::MountId;
-use super::local::{absent, is_busy, when_free};
-use super::place::{Place, is_mount_root};
-use super::{removal, table};
-use crate::failpoint;
+use crate::identity::MountId;
+use crate::local::{absent, is_busy, when_free};
+use crate::place::{Place, is_mount_root};
+use crate::{removal, table};
+use program::failpoint;
 
 /// How long an unmount waits for who still reads, before it takes the mount out of the tree regardless.
 const BUSY: Duration = Duration::from_millis(500);
 
 /// Directories that this process made, by their own identity: at their paths may be others meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct Made(Mutex<BTreeMap<PathBuf, (u64, u64)>>);
+pub(crate) struct Made(Mutex<BTreeMap<PathBuf, (u64, u64)>>);
 
 impl Made {
     /// Remembers the directory at `place`, which was just made.
-    pub(super) fn note(&self, path: &Path, place: &Place) -> io::Result<()> {
+    pub(crate) fn note(&self, path: &Path, place: &Place) -> io::Result<()> {
         let directory = file_id(place)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), directory);
         Ok(())
     }
 
     /// Whether the directory at `place` is the one that was made at `path`.
-    pub(super) fn has(&self, path: &Path, place: &Place) -> bool {
+    pub(crate) fn has(&self, path: &Path, place: &Place) -> bool {
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
         made.is_some_and(|made| file_id(place).is_ok_and(|found| found == made))
     }
 
     /// Removes the directory at `place`, if it was made by this process and holds nothing.
-    pub(super) fn remove(&self, path: &Path, place: &Place) -> io::Result<()> {
+    pub(crate) fn remove(&self, path: &Path, place: &Place) -> io::Result<()> {
         if self.has(path, place) && place.remove_directory()? {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         }
@@ -58,12 +58,12 @@ fn file_id(place: &Place) -> io::Result<(u64, u64)> {
 /// # Errors
 ///
 /// Something else hides it or is mounted below it: that stays, and so does the mount.
-pub(super) fn unmount(place: &Place, target: &Path, mount: &MountId) -> io::Result<()> {
+pub(crate) fn unmount(place: &Place, target: &Path, mount: &MountId) -> io::Result<()> {
     if is_seen(place, mount)? { take(place, mount) } else { not_hidden(target, mount) }
 }
 
 /// Refuses if `mount` stands in the table at `target`, where something else is seen or nothing.
-pub(super) fn not_hidden(target: &Path, mount: &MountId) -> io::Result<()> {
+pub(crate) fn not_hidden(target: &Path, mount: &MountId) -> io::Result<()> {
     let stands = table::ours()?.iter().any(|found| found.id == mount.number() && found.point == target);
     if stands { Err(covered()) } else { Ok(()) }
 }
@@ -73,7 +73,7 @@ fn covered() -> io::Error {
 }
 
 /// Unmounts what secretfs made and mounted at `place`, as its own mark tells, however often. Tells how often.
-pub(super) fn unmount_ours(place: &Place) -> io::Result<usize> {
+pub(crate) fn unmount_ours(place: &Place) -> io::Result<usize> {
     let mut unmounted = 0;
     while let Some(mount) = ours(place)? {
         take(place, &mount)?;
@@ -138,7 +138,7 @@ fn nothing_below(mount: &MountId) -> io::Result<()> {
 }
 
 /// Makes the directory beside `place` in which a store puts its files, or takes one that is empty.
-pub(super) fn make_beside(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
+pub(crate) fn make_beside(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
     if beside.make_directory()? {
         return made.note(path, beside);
     }
@@ -150,7 +150,7 @@ pub(super) fn make_beside(beside: &Place, path: &Path, made: &Made) -> io::Resul
 
 /// Unmounts what was lent at `beside` and removes the directory with what lies in it, where that is known to be ours:
 /// a mount of ours stood on it, or this process made it.
-pub(super) fn take_back(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
+pub(crate) fn take_back(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
     if absent(beside.open())?.is_none() {
         return Ok(());
     }

@@ -5,9 +5,9 @@ use std::ops::Bound;
 use zeroize::Zeroizing;
 
 /// Longest name, in bytes.
-pub(super) const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 /// Largest blob, in bytes.
-pub(super) const MAX_BLOB: usize = 64 << 10;
+pub(crate) const MAX_BLOB: usize = 64 << 10;
 /// Most blobs.
 const MAX_COUNT: usize = 10_000;
 /// Most bytes in all blobs: a quarter of what the chart lets this process have.
@@ -15,13 +15,13 @@ const MAX_TOTAL: usize = 16 << 20;
 
 /// What callers want to find again after their own end. Bounded, and wiped when it is let go.
 #[derive(Default)]
-pub(super) struct Blobs {
+pub(crate) struct Blobs {
     by_name: BTreeMap<String, Zeroizing<Vec<u8>>>,
     total: usize,
 }
 
 impl Blobs {
-    pub(super) fn keep(&mut self, name: &str, blob: &[u8]) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, name: &str, blob: &[u8]) -> io::Result<()> {
         check(name, blob)?;
         let replaced = self.by_name.get(name).map(|old| old.len());
         let total = self.total - replaced.unwrap_or(0) + blob.len();
@@ -36,25 +36,25 @@ impl Blobs {
         Ok(())
     }
 
-    pub(super) fn forget(&mut self, name: &str) {
+    pub(crate) fn forget(&mut self, name: &str) {
         if let Some(blob) = self.by_name.remove(name) {
             self.total -= blob.len();
         }
     }
 
-    pub(super) fn all(&self) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn all(&self) -> Vec<(String, Vec<u8>)> {
         self.after("").collect()
     }
 
     /// Those whose names come after `name`.
-    pub(super) fn after(&self, name: &str) -> impl Iterator<Item = (String, Vec<u8>)> {
+    pub(crate) fn after(&self, name: &str) -> impl Iterator<Item = (String, Vec<u8>)> {
         let rest = self.by_name.range::<str, _>((Bound::Excluded(name), Bound::Unbounded));
         rest.map(|(name, blob)| (name.clone(), blob.to_vec()))
     }
 }
 
 /// Whether `blob` may be kept under `name` at all.
-pub(super) fn check(name: &str, blob: &[u8]) -> io::Result<()> {
+pub(crate) fn check(name: &str, blob: &[u8]) -> io::Result<()> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(no_room(format!("the name takes {} bytes; it has to be 1 to {MAX_NAME}", name.len())));
     }

@@ -7,14 +7,14 @@ use rustix::fs::StatxFlags;
 use rustix::io::Errno;
 use sys::MountedFileSystem;
 
-use super::identity::MNT_ID_UNIQUE;
-use super::local::{absent, unmount_all, unmount_one};
-use super::place::{Place, Reach, is_mount_root};
-use super::table::is_tmpfs_from;
-use super::{identity, kubelet, table};
+use crate::identity::MNT_ID_UNIQUE;
+use crate::local::{absent, unmount_all, unmount_one};
+use crate::place::{Place, Reach, is_mount_root};
+use crate::table::is_tmpfs_from;
+use crate::{identity, kubelet, table};
 
 /// Unmounts all that is stacked at `place`; or only what came from `source`, where no more is in reach.
-pub(super) fn unmount_in_reach(place: &Place, source: &str) -> io::Result<()> {
+pub(crate) fn unmount_in_reach(place: &Place, source: &str) -> io::Result<()> {
     match place.reach() {
         Reach::All => unmount_all(place),
         Reach::Ours => unmount_ours(place, source),
@@ -37,7 +37,7 @@ fn unmount_ours(place: &Place, source: &str) -> io::Result<()> {
 }
 
 /// Whether the file system of the mount at the open `directory` is a tmpfs that says it comes from `source`.
-pub(super) fn is_ours(directory: &OwnedFd, source: &str) -> io::Result<bool> {
+pub(crate) fn is_ours(directory: &OwnedFd, source: &str) -> io::Result<bool> {
     Ok(attached(directory)?.is_some_and(|shown| is_tmpfs_from(&shown.kind, &shown.source, source)))
 }
 
@@ -53,7 +53,7 @@ fn attached(directory: impl AsFd) -> io::Result<Option<MountedFileSystem>> {
 }
 
 /// Refuses a root that no mounter gave. Those that were given are mounted nowhere, and writable.
-pub(super) fn given(root: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn given(root: BorrowedFd<'_>) -> io::Result<()> {
     if attached(root)?.is_some() {
         return Err(stranger());
     }

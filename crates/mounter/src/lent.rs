@@ -11,7 +11,7 @@ pub fn beside(target: &Path) -> PathBuf {
     target.with_file_name(name_for(target.file_name().unwrap_or_default()))
 }
 
-pub(super) fn name_for(target: &OsStr) -> OsString {
+pub(crate) fn name_for(target: &OsStr) -> OsString {
     let mut name = OsString::from(PREFIX);
     name.push(target);
     name

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::place::Place;
+use crate::place::Place;
 
 /// Longest path of a socket, in bytes (`sun_path` less its end).
 const MAX_PATH: usize = 107;
@@ -18,7 +18,7 @@ const BACKLOG: i32 = 128;
 
 /// Sockets that were asked for, by path.
 #[derive(Debug, Default)]
-pub(super) struct Sockets {
+pub(crate) struct Sockets {
     by_path: BTreeMap<PathBuf, Listening>,
 }
 
@@ -33,7 +33,7 @@ struct Listening {
 struct File(u64, u64);
 
 impl Sockets {
-    pub(super) fn listen(&mut self, path: &Path, place: &Place) -> io::Result<UnixListener> {
+    pub(crate) fn listen(&mut self, path: &Path, place: &Place) -> io::Result<UnixListener> {
         let found = socket_file(place)?;
         if let (Some(found), Some(known)) = (&found, self.by_path.get(path))
             && *found == known.file
@@ -51,7 +51,7 @@ impl Sockets {
 }
 
 /// Listens with `socket` at `place`, whose path is `path`, instead of a socket that nobody listens on any more.
-pub(super) fn listen_in_place(socket: &OwnedFd, path: &Path, place: &Place) -> io::Result<()> {
+pub(crate) fn listen_in_place(socket: &OwnedFd, path: &Path, place: &Place) -> io::Result<()> {
     if path.as_os_str().as_bytes().len() > MAX_PATH {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

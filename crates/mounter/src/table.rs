@@ -7,8 +7,8 @@ use mountinfo::Mount;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sys::MountedFileSystem;
 
-use super::Error;
-use super::local::SOURCE;
+use crate::Error;
+use crate::local::SOURCE;
 
 /// The mount table as the calling thread sees it.
 const TABLE: &str = "/proc/thread-self/mountinfo";
@@ -24,7 +24,7 @@ pub fn mounted() -> io::Result<Vec<PathBuf>> {
 }
 
 /// The same, with all that the table says of them.
-pub(super) fn ours() -> io::Result<Vec<Mount>> {
+pub(crate) fn ours() -> io::Result<Vec<Mount>> {
     Ok(mountinfo::mounts(&fs::read(TABLE)?).filter(is_ours).collect())
 }
 
@@ -39,13 +39,13 @@ pub fn mounted_below(directory: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// What the mount of this number shows, if it is in the table.
-pub(super) fn by_number(number: u64) -> io::Result<Option<MountedFileSystem>> {
+pub(crate) fn by_number(number: u64) -> io::Result<Option<MountedFileSystem>> {
     let found = mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.id == number);
     Ok(found.map(|Mount { kind, source, .. }| MountedFileSystem { kind: kind.into(), source: source.into() }))
 }
 
 /// Where something is mounted on the mount of this number, if anywhere.
-pub(super) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
+pub(crate) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
     Ok(mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.parent == number).map(|mount| mount.point))
 }
 
@@ -54,7 +54,7 @@ fn is_ours(mount: &Mount) -> bool {
 }
 
 /// Whether a file system of this `kind` from `shown` is a tmpfs that says it comes from `source`.
-pub(super) fn is_tmpfs_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
+pub(crate) fn is_tmpfs_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
     kind == "tmpfs" && shown == source
 }
 

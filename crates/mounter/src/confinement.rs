@@ -13,13 +13,8 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 /// What mounts need: the mounting itself, kubelet's directories whatever their modes, and what lies below a target in
 /// directories where only owners may remove.
-pub const NEEDED: CapabilitySet =
+pub(crate) const NEEDED: CapabilitySet =
     CapabilitySet::SYS_ADMIN.union(CapabilitySet::DAC_OVERRIDE).union(CapabilitySet::FOWNER);
-
-/// The call could not be given up.
-#[derive(Debug, thiserror::Error)]
-#[error("the system calls of this process cannot be limited: {0}")]
-pub struct Unfiltered(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 /// Gives up every capability of the calling thread but the [`NEEDED`], and new ones by programs, for itself and for
 /// every thread that it starts from now on: to be called while it is the only one.
@@ -27,7 +22,7 @@ pub struct Unfiltered(#[source] Box<dyn std::error::Error + Send + Sync>);
 /// # Errors
 ///
 /// The kernel refuses, which it has no reason to.
-pub fn drop_capabilities() -> io::Result<()> {
+pub(crate) fn drop_capabilities() -> io::Result<()> {
     thread::set_no_new_privs(true)?;
     thread::clear_ambient_capability_set()?;
     let held = thread::capabilities(None)?;
@@ -62,20 +57,18 @@ fn drop_from_bounding_set() -> io::Result<()> {
 /// # Errors
 ///
 /// A kernel without seccomp, or a processor that nobody wrote the filter for.
-pub fn filter_calls() -> Result<(), Unfiltered> {
-    let program = program()?;
-    seccompiler::apply_filter_all_threads(&program).map_err(|error| Unfiltered(error.into()))
+pub(crate) fn filter_calls() -> io::Result<()> {
+    seccompiler::apply_filter_all_threads(&program()?).map_err(io::Error::other)
 }
 
-fn program() -> Result<BpfProgram, Unfiltered> {
-    let own = std::process::id();
-    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| Unfiltered(error.into()))?;
+fn program() -> io::Result<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     // glibc tries older calls when it hears that the kernel does not know a new one, and does not for a refusal.
     let unknown = SeccompAction::Errno(Errno::NOSYS.raw_os_error().unsigned_abs());
-    let rules = calls::of_a_mounter(own).map_err(|error| Unfiltered(error.into()))?;
+    let rules = calls::of_a_mounter(std::process::id()).map_err(io::Error::other)?;
     SeccompFilter::new(rules, unknown, SeccompAction::Allow, arch)
         .and_then(BpfProgram::try_from)
-        .map_err(|error| Unfiltered(error.into()))
+        .map_err(io::Error::other)
 }
 
 #[cfg(test)]

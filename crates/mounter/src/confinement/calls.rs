@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use libc::c_long;
+use program::failpoint;
 use rustix::fs::OFlags;
 use seccompiler::{
     BackendError, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Condition,
@@ -91,22 +92,12 @@ const PROCESS: &[c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_ppoll,
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait,
-    libc::SYS_eventfd2,
 ];
 
 /// Older names that x86-64 has beside these.
 #[cfg(target_arch = "x86_64")]
-const OLDER: &[c_long] = &[
-    libc::SYS_poll,
-    libc::SYS_epoll_wait,
-    libc::SYS_readlink,
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_mkdir,
-];
+const OLDER: &[c_long] =
+    &[libc::SYS_poll, libc::SYS_readlink, libc::SYS_stat, libc::SYS_lstat, libc::SYS_mkdir];
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
@@ -152,7 +143,7 @@ pub(super) fn of_a_mounter(own: u32) -> Result<BTreeMap<i64, Vec<Rule>>, Backend
 
 /// Signals to itself: its own abort, and a test's failpoint.
 fn to_itself() -> &'static [c_long] {
-    if cfg!(feature = "failpoints") { &[libc::SYS_tgkill, libc::SYS_kill] } else { &[libc::SYS_tgkill] }
+    if failpoint::ARMED { &[libc::SYS_tgkill, libc::SYS_kill] } else { &[libc::SYS_tgkill] }
 }
 
 fn equal(value: i32) -> (Op, u64) {

@@ -9,10 +9,10 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{place, table};
+use crate::{place, table};
 
 /// Asks for a number that no other mount of this boot ever gets (since Linux 6.8).
-pub(super) const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+pub(crate) const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 /// Where a file system of ours says by which mount it was made. Only root can write, read or list the name.
 const MARK: &str = "trusted.secretfs.mount";
 /// Longest mark, in bytes.
@@ -52,17 +52,17 @@ impl MountId {
     }
 
     /// Its number in the mount table, which another mount may have had or get.
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// Whether the number alone tells it from all others.
-    pub(super) fn is_unique(&self) -> bool {
+    pub(crate) fn is_unique(&self) -> bool {
         self.unique.is_some()
     }
 
     /// Has the file system below `root`, of a mount that was just made, say by which mount that was.
-    pub(super) fn mark(&self, root: impl AsFd) -> io::Result<()> {
+    pub(crate) fn mark(&self, root: impl AsFd) -> io::Result<()> {
         // The root itself is only a place: it takes no attributes.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(root, ".", flags, Mode::empty())?;
@@ -80,19 +80,19 @@ impl MountId {
     }
 
     /// The mount that the open `root` lies on, if that very mount was made by a secretfs on a host.
-    pub(super) fn of_ours(root: impl AsFd) -> io::Result<Option<Self>> {
+    pub(crate) fn of_ours(root: impl AsFd) -> io::Result<Option<Self>> {
         let itself = Self::of(&root)?;
         Ok(Self::marked(&root).filter(|marked| *marked == itself))
     }
 }
 
 /// The mount that is seen at `target`, if it was made by a secretfs on a host.
-pub(super) fn ours_at(target: &Path) -> io::Result<Option<MountId>> {
+pub(crate) fn ours_at(target: &Path) -> io::Result<Option<MountId>> {
     root_at(target)?.map_or(Ok(None), MountId::of_ours)
 }
 
 /// The mount that is seen at `target`, if it has our source and is not marked, as earlier versions made theirs.
-pub(super) fn earlier_at(target: &Path) -> io::Result<Option<MountId>> {
+pub(crate) fn earlier_at(target: &Path) -> io::Result<Option<MountId>> {
     let Some(root) = root_at(target)? else { return Ok(None) };
     let mount = MountId::of(&root)?;
     let is_ours =
@@ -101,7 +101,7 @@ pub(super) fn earlier_at(target: &Path) -> io::Result<Option<MountId>> {
 }
 
 /// The root of what is mounted at `target`; `None` where nothing is, or nothing is there.
-pub(super) fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(target, flags, Mode::empty()) {
         Ok(root) => Ok(place::is_mount_root(&root)?.then_some(root)),
@@ -110,7 +110,7 @@ pub(super) fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-pub(super) fn asked(file: impl AsFd, number: StatxFlags) -> io::Result<Option<u64>> {
+pub(crate) fn asked(file: impl AsFd, number: StatxFlags) -> io::Result<Option<u64>> {
     let told = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, number)?;
     Ok((told.stx_mask & number.bits() != 0).then_some(told.stx_mnt_id))
 }

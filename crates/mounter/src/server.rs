@@ -13,9 +13,9 @@ use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-use super::place::Roots;
-use super::protocol::{Failure, Reply, Request};
-use super::{Error, LocalMounter, Mounter, packet, sockets};
+use crate::place::Roots;
+use crate::protocol::{Failure, Reply, Request};
+use crate::{Error, LocalMounter, Mounter, packet, sockets};
 
 /// Most callers that are connected at once.
 const MAX_CALLERS: usize = 64;
@@ -60,7 +60,7 @@ impl Server {
         Ok(Self { listener, mounter, uids, connected: AtomicUsize::new(0) })
     }
 
-    /// Serves until the other end of `stop`, a pipe or socket, is closed. Requests that are being done are finished.
+    /// Serves until `stop` can be read from or its other end is closed. Requests that are being done are finished.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ fn given<'fd>(root: Option<BorrowedFd<'fd>>, target: &Path) -> Result<BorrowedFd
     })
 }
 
-/// Waits until `socket` has something to read; `false` when the other end of `stop` is closed.
+/// Waits until `socket` has something to read; `false` when it is time to stop.
 fn wait(socket: &OwnedFd, stop: BorrowedFd<'_>) -> io::Result<bool> {
     let mut both = [PollFd::new(socket, PollFlags::IN), PollFd::from_borrowed_fd(stop, PollFlags::IN)];
     loop {

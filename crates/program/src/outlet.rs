@@ -13,10 +13,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use prometheus_client::metrics::counter::Counter;
-use provider::Moment as _;
 use rustix::event::{PollFd, PollFlags, poll};
 
+pub use self::queue::Counter;
 use self::queue::{Item, Queue};
 
 /// How long the end of a process waits until what it told is written.
@@ -108,17 +107,17 @@ impl Outlet {
         taken && !queue.is_broken()
     }
 
-    /// Counts in `counter` what is lost, and what was lost before.
+    /// Tells `counter` how many lines are lost, each time, and what was lost before. It may not wait for anything.
     pub fn count_in(&self, counter: Counter) {
         self.0.lock().count_in(counter);
     }
 
     /// Waits until all is written, or until `patience` is over. Whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
-        let end = Instant::now().later(patience);
+        let begun = Instant::now();
         let mut queue = self.0.lock();
         while !queue.is_idle() {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = patience.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 return false;
             }
@@ -189,6 +188,7 @@ fn write_whole(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use std::io::Read as _;
     use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 
@@ -203,6 +203,16 @@ mod tests {
     }
 
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// How many lines `outlet` loses.
+    fn lost_by(outlet: &Outlet) -> Arc<AtomicU64> {
+        let lost = Arc::<AtomicU64>::default();
+        let counter = Arc::clone(&lost);
+        outlet.count_in(Box::new(move |lines| {
+            counter.fetch_add(lines, Ordering::Relaxed);
+        }));
+        lost
+    }
 
     /// Lines, until one of them has been dropped.
     fn fill(outlet: &Outlet) -> u64 {
@@ -236,14 +246,13 @@ mod tests {
     #[test]
     fn a_pipe_that_nobody_reads_costs_lines_and_no_waiting_and_a_flush_gives_up() {
         let (outlet, reader) = pipe();
-        let counter = Counter::default();
 
         let taken = fill(&outlet);
-        outlet.count_in(counter.clone());
+        let lost = lost_by(&outlet);
         (0..10).for_each(|_| assert!(!outlet.line(&[b'x'; 1000])));
 
         assert!(taken > 64, "{taken} lines");
-        assert_eq!(counter.get(), 11);
+        assert_eq!(lost.load(Ordering::Relaxed), 11);
         assert!(!outlet.flush(Duration::from_millis(10)));
         drop(reader);
     }
@@ -267,14 +276,13 @@ mod tests {
     #[test]
     fn a_stream_that_takes_nothing_counts_each_line_and_says_so_to_who_writes() {
         let outlet = Outlet::to(File::options().write(true).open("/dev/full").unwrap(), missing).unwrap();
-        let counter = Counter::default();
-        outlet.count_in(counter.clone());
+        let lost = lost_by(&outlet);
 
         assert!(outlet.line(b"first\n"));
         assert!(outlet.flush(PATIENCE));
         assert!(!outlet.line(b"second\n"));
         assert!(outlet.flush(PATIENCE));
 
-        assert_eq!(counter.get(), 2);
+        assert_eq!(lost.load(Ordering::Relaxed), 2);
     }
 }

@@ -11,27 +11,27 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
-use super::protocol::MAX_PACKET;
+use crate::protocol::MAX_PACKET;
 
 /// What came in.
-pub(super) struct Received {
-    pub(super) packet: Vec<u8>,
+pub(crate) struct Received {
+    pub(crate) packet: Vec<u8>,
     /// The open file that came with it.
-    pub(super) file: Option<OwnedFd>,
+    pub(crate) file: Option<OwnedFd>,
 }
 
-pub(super) fn socket() -> io::Result<OwnedFd> {
+pub(crate) fn socket() -> io::Result<OwnedFd> {
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Lets every call on `socket` wait for `patience` at most.
-pub(super) fn set_patience(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
+pub(crate) fn set_patience(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
     set_socket_timeout(socket, Timeout::Send, Some(patience))?;
     Ok(set_socket_timeout(socket, Timeout::Recv, Some(patience))?)
 }
 
-pub(super) fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub(crate) fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     let files: Vec<BorrowedFd<'_>> = file.into_iter().collect();
@@ -43,7 +43,7 @@ pub(super) fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>
 }
 
 /// `None` when the other side has closed the connection.
-pub(super) fn receive(socket: &OwnedFd) -> io::Result<Option<Received>> {
+pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Option<Received>> {
     let mut packet = vec![0; MAX_PACKET];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);

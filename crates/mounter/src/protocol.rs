@@ -8,11 +8,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Tmpfs;
-use super::blobs::{MAX_BLOB, MAX_NAME};
+use crate::Tmpfs;
+use crate::blobs::{MAX_BLOB, MAX_NAME};
 
 /// Largest packet, in bytes.
-pub(super) const MAX_PACKET: usize = 128 << 10;
+pub(crate) const MAX_PACKET: usize = 128 << 10;
 /// First byte of every packet.
 const VERSION: u8 = 1;
 /// Longest path (`PATH_MAX`) or label, in bytes.
@@ -24,7 +24,7 @@ const MAX_BLOBS: usize = MAX_PACKET - 64;
 
 /// What a caller asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Create(Tmpfs),
     /// An open root beside it.
     Attach(PathBuf),
@@ -53,7 +53,7 @@ pub(super) enum Request {
 
 /// What the mounter answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// Done; what was opened travels beside it.
     Done,
     /// Some of what is kept, in the order of names; none after the last.
@@ -63,7 +63,7 @@ pub(super) enum Reply {
 
 /// Why it was not done: the kernel's word, or ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Os(i32),
     Said(io::ErrorKind, String),
 }
@@ -71,7 +71,7 @@ pub(super) enum Failure {
 /// A packet that is none of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the packet is none of this protocol; both sides have to be the same version of secretfs")]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// Kinds that mean something to callers, by their byte. Others travel as the first.
 const KINDS: [io::ErrorKind; 9] = [
@@ -87,7 +87,7 @@ const KINDS: [io::ErrorKind; 9] = [
 ];
 
 impl Request {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Create(tmpfs) => Packet::new(1).tmpfs(tmpfs),
             Self::Attach(target) => Packet::new(2).path(target),
@@ -105,7 +105,7 @@ impl Request {
         .0
     }
 
-    pub(super) fn decode(packet: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(packet: &[u8]) -> Result<Self, Malformed> {
         let (verb, mut fields) = Fields::of(packet)?;
         let request = match verb {
             1 => Self::Create(fields.tmpfs()?),
@@ -128,7 +128,7 @@ impl Request {
 
 impl Reply {
     /// The first of `kept`, as many as fit.
-    pub(super) fn first_of(kept: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+    pub(crate) fn first_of(kept: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let mut left = MAX_BLOBS;
         let fits = |(name, blob): &(String, Vec<u8>)| {
             let taken = name.len() + blob.len() + 8;
@@ -137,7 +137,7 @@ impl Reply {
         Self::Kept(kept.into_iter().take_while(fits).collect())
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Done => Packet::new(0),
             Self::Kept(kept) => kept
@@ -153,7 +153,7 @@ impl Reply {
         .0
     }
 
-    pub(super) fn decode(packet: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(packet: &[u8]) -> Result<Self, Malformed> {
         let (outcome, mut fields) = Fields::of(packet)?;
         let reply = match outcome {
             0 => Self::Done,
@@ -168,7 +168,7 @@ impl Reply {
 
 impl Reply {
     /// Whether the other side did not understand the request: its version lacks the verb.
-    pub(super) fn is_not_understood(&self) -> bool {
+    pub(crate) fn is_not_understood(&self) -> bool {
         matches!(self, Self::Failed(Failure::Said(io::ErrorKind::InvalidInput, said)) if *said == Malformed.to_string())
     }
 }

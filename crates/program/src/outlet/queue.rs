@@ -1,8 +1,7 @@
 //! What waits to be written: lines, and marks where lines are missing. Plain state.
 
 use std::collections::VecDeque;
-
-use prometheus_client::metrics::counter::Counter;
+use std::fmt;
 
 /// Bytes that may wait: minutes of a busy log, and little beside what a process may use.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -33,14 +32,38 @@ impl Item {
     }
 }
 
+/// Is told of each line that was lost.
+pub type Counter = Box<dyn Fn(u64) + Send>;
+
+/// All lines that were lost.
+#[derive(Default)]
+struct Lost {
+    lines: u64,
+    counter: Option<Counter>,
+}
+
+impl Lost {
+    fn inc(&mut self) {
+        self.lines = self.lines.saturating_add(1);
+        if let Some(count) = &self.counter {
+            count(1);
+        }
+    }
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lost({})", self.lines)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     /// Lines that were lost since a gap was queued.
     untold: u64,
-    /// All lines that were lost.
-    lost: Counter,
+    lost: Lost,
     /// Whether something is being written.
     writing: bool,
     /// Whether the last writing failed.
@@ -94,10 +117,10 @@ impl Queue {
         self.broken
     }
 
-    /// Counts in `counter` from now on, and what was counted so far.
+    /// Tells `counter` from now on, and at once what was lost so far.
     pub(super) fn count_in(&mut self, counter: Counter) {
-        counter.inc_by(self.lost.get());
-        self.lost = counter;
+        counter(self.lost.lines);
+        self.lost.counter = Some(counter);
     }
 
     fn tell_gap(&mut self) {

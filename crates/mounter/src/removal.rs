@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::place::{Place, Reach};
+use crate::place::{Place, Reach};
 
 /// Deepest directory below a target: no provider writes deeper.
 const MAX_DEPTH: usize = 32;
@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 32;
 ///
 /// By the CSI specification the target is the driver's to make and to remove; kubelet removes no directory that
 /// holds something, and the pod would never end.
-pub(super) fn remove_target(place: &Place) -> io::Result<()> {
+pub(crate) fn remove_target(place: &Place) -> io::Result<()> {
     if place.remove_directory()? || !place.is_csi_target() || place.reach() == Reach::Ours {
         return Ok(());
     }
@@ -33,7 +33,7 @@ pub(super) fn remove_target(place: &Place) -> io::Result<()> {
 }
 
 /// Removes the directory at `place`, if it is there, and all that it holds. Tells how many files that was.
-pub(super) fn remove(place: &Place) -> io::Result<usize> {
+pub(crate) fn remove(place: &Place) -> io::Result<usize> {
     if place.remove_directory()? {
         return Ok(0);
     }
@@ -43,7 +43,7 @@ pub(super) fn remove(place: &Place) -> io::Result<usize> {
 }
 
 /// Whether the directory at `place` holds nothing.
-pub(super) fn is_empty(place: &Place) -> io::Result<bool> {
+pub(crate) fn is_empty(place: &Place) -> io::Result<bool> {
     Ok(entries(open(place.parent().as_fd(), place.name())?.as_fd())?.is_empty())
 }
 

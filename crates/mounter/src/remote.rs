@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
-use super::packet::{self, Received};
-use super::protocol::{Reply, Request};
-use super::{Error, Mounter, Tmpfs};
+use crate::packet::{self, Received};
+use crate::protocol::{Reply, Request};
+use crate::{Error, Mounter, Tmpfs};
 
 /// How long a call takes at most, the wait for a mounter that is being restarted included.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ const MAX_IDLE: usize = 8;
 /// The mounter could not be asked, or its answer did not come.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Away(String);
+pub(crate) struct Away(String);
 
 /// The privileged verbs, done by a `secretfs mounter`.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Mounter for RemoteMounter {
 
     fn keep(&self, name: &str, blob: &[u8]) -> Result<(), Error> {
         let failed = || Error::of("keep", Path::new(name));
-        super::blobs::check(name, blob).map_err(failed())?;
+        crate::blobs::check(name, blob).map_err(failed())?;
         let keep = Request::Keep { name: name.to_owned(), blob: blob.to_vec() };
         self.ask(&keep, None).map(drop).map_err(failed())
     }

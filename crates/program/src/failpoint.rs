@@ -39,6 +39,9 @@ pub const VOLUME_TABLE: &[(&str, &str)] = &[
     ("unpublish.detached", "nothing is mounted; the record and the volume's logins are still there"),
 ];
 
+/// Whether a process can be made to die so at all.
+pub const ARMED: bool = cfg!(feature = "failpoints");
+
 /// Passes the place called `name`.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]

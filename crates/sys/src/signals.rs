@@ -1,0 +1,36 @@
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::ptr;
+
+/// Keeps SIGTERM and SIGINT from ending the calling thread and those that it starts from now on: to be called while it
+/// is the only one. What is returned can be read from as soon as one of them has come, and from then on.
+///
+/// # Errors
+///
+/// There is no descriptor left.
+pub fn take_ending_signals() -> io::Result<OwnedFd> {
+    let mut empty = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: it makes a set of what it is given, which is as large as one.
+    succeeded(unsafe { libc::sigemptyset(empty.as_mut_ptr()) })?;
+    // SAFETY: it was made a set just now.
+    let mut signals = unsafe { empty.assume_init() };
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: `signals` is a set, and outlives the call.
+        succeeded(unsafe { libc::sigaddset(&raw mut signals, signal) })?;
+    }
+    // SAFETY: `signals` is a set, and outlives the call; nobody wants to know what was kept away before.
+    let refused = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, ptr::null_mut()) };
+    if refused != 0 {
+        return Err(io::Error::from_raw_os_error(refused));
+    }
+    // SAFETY: `signals` is a set, and outlives the call, which makes a new descriptor.
+    let descriptor = unsafe { libc::signalfd(-1, &raw const signals, libc::SFD_CLOEXEC) };
+    succeeded(descriptor)?;
+    // SAFETY: the kernel gave it just now, so nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn succeeded(returned: libc::c_int) -> io::Result<()> {
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
