@@ -1,6 +1,7 @@
 //! Memory, threads, descriptors and bytes on disk.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ fn line(bench: &Bench<'_>, what: &str) -> Line {
 struct Process {
     name: String,
     rss: f64,
-    /// What it shares with others counts in part only: both processes run the same binary.
+    /// What it shares with others counts in part only.
     pss: f64,
     anonymous: f64,
     threads: f64,
@@ -65,7 +66,7 @@ impl Process {
         let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count();
         Self {
-            name: command.split('\0').nth(1).unwrap_or_default().to_owned(),
+            name: name(&command),
             rss: amount("VmRSS") / 1024.0,
             pss: pss(pid),
             anonymous: amount("RssAnon") / 1024.0,
@@ -82,6 +83,15 @@ impl Process {
     }
 }
 
+/// `node` of `secretfs node`, `mounter` of `secretfs-mounter`.
+fn name(command: &str) -> String {
+    let mut words = command.split('\0');
+    match words.next() {
+        Some(program) if program.ends_with("-mounter") => "mounter".to_owned(),
+        _ => words.next().unwrap_or_default().to_owned(),
+    }
+}
+
 fn pss(pid: u32) -> f64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("root, to look");
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a field of smaps_rollup");
@@ -89,14 +99,22 @@ fn pss(pid: u32) -> f64 {
 }
 
 pub(crate) async fn binary(world: &World) -> Vec<Line> {
-    let built = fs::metadata(world.binary()).expect("the binary").len() as f64 / 1e6;
-    let line = Line::number("binary", Unit::Megabytes, stripped(world).unwrap_or(built));
-    vec![line.peer("131 MB, 92 stripped").at_most(45.0).more(format!("stripped; {built:.1} as built"))]
+    let mounter = testing::mounter(&world.binary());
+    vec![
+        size("binary", &world.binary()).peer("131 MB, 92 stripped").at_most(45.0),
+        size("binary of the mounter", mounter.get_program().as_ref()).at_most(1.5),
+    ]
 }
 
-fn stripped(world: &World) -> Option<f64> {
+fn size(what: &str, program: &Path) -> Line {
+    let built = fs::metadata(program).expect("the binary").len() as f64 / 1e6;
+    let line = Line::number(what, Unit::Megabytes, stripped(program).unwrap_or(built));
+    line.more(format!("stripped; {built:.1} as built"))
+}
+
+fn stripped(program: &Path) -> Option<f64> {
     let copy = tempfile::NamedTempFile::new().ok()?;
-    let strip = Command::new("strip").arg("-o").arg(copy.path()).arg(world.binary()).status().ok()?;
+    let strip = Command::new("strip").arg("-o").arg(copy.path()).arg(program).status().ok()?;
     let bytes = fs::metadata(copy.path()).ok()?.len();
     strip.success().then_some(bytes as f64 / 1e6)
 }

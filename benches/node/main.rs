@@ -46,7 +46,7 @@ struct Args {
     /// Print the table as Markdown
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
-    /// Mount by a `secretfs mounter` beside the node
+    /// Mount by a `secretfs-mounter` beside the node
     #[arg(long)]
     mounter: bool,
     /// Name the rows

@@ -1,4 +1,4 @@
-//! `secretfs mounter`: the privileged verbs, for a `secretfs node` that has no privileges.
+//! `secretfs mounter`: what the program `secretfs-mounter` does, for whoever starts it by its earlier name.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,8 @@ use crate::exit::Outcome;
 use crate::mounter::{self, DRIVER, PODS, Process, SOCKET, Settings};
 
 /// Mount for a `secretfs node` in another process, and keep its sockets and sealed notes over its restarts
+///
+/// The program `secretfs-mounter` does the same, and is smaller.
 #[derive(Debug, clap::Args)]
 pub struct MounterArgs {
     /// Where to listen

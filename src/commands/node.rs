@@ -94,7 +94,7 @@ pub struct NodeArgs {
     #[arg(long, env = "SECRETFS_STARTUP_TAINT", value_name = "KEY", conflicts_with_all = ["classes", "no_registration"])]
     startup_taint: Option<String>,
 
-    /// Socket of `secretfs mounter`. Without it this process mounts by itself, and after a crash leased logins
+    /// Socket of `secretfs-mounter`. Without it this process mounts by itself, and after a crash leased logins
     /// end only when their time is over
     #[arg(long, env = "SECRETFS_MOUNTER", value_name = "PATH")]
     mounter: Option<PathBuf>,

@@ -55,7 +55,7 @@ impl identity_server::Identity for Identity {
             Health::Starting => Ok(Response::new(ProbeResponse { ready: Some(false) })),
             Health::Serving => Ok(Response::new(ProbeResponse { ready: Some(true) })),
             Health::MounterDead => {
-                Err(Status::failed_precondition("secretfs mounter is gone; restart this process"))
+                Err(Status::failed_precondition("secretfs-mounter is gone; restart this process"))
             }
         }
     }

@@ -358,7 +358,7 @@ fn not_kept(error: &NotKept) -> provider::Error {
     let told = format!("a login cannot be kept safe: {error}");
     let told = provider::Error::new(ErrorKind::Unavailable, told);
     match error {
-        NotKept::Mounter(_) => told.remedy("is secretfs mounter running?"),
+        NotKept::Mounter(_) => told.remedy("is secretfs-mounter running?"),
         NotKept::Crowded { .. } => told.remedy("does its store end them, and are its leases long enough?"),
         NotKept::TooLong(_) => told,
     }

@@ -26,6 +26,7 @@ mod openbao;
 mod port;
 mod postgres;
 mod process;
+mod program;
 mod tls;
 
 pub use class::jwt_class;
@@ -39,4 +40,5 @@ pub use node::{DRIVER, PodVolume, RunningNode, VOLUME_DATA, prepare_target};
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
 pub use process::until;
+pub use program::mounter;
 pub use tls::{Authority, Identity};

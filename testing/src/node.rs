@@ -1,4 +1,4 @@
-//! A real `secretfs node`, with or without a real `secretfs mounter`, and a client that calls it
+//! A real `secretfs node`, with or without a real `secretfs-mounter`, and a client that calls it
 //! as kubelet would: same ids, same paths, same attributes.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ use tower::service_fn;
 
 use crate::http_client;
 use crate::issuer::Claims;
+use crate::program::mounter;
 
 /// How long a process may take to serve.
 const READY: Duration = Duration::from_secs(60);
@@ -186,7 +187,7 @@ impl RunningNode {
         node
     }
 
-    /// A node with a `secretfs mounter` beside `secretfs node`.
+    /// A node with a `secretfs-mounter` beside `secretfs node`.
     pub async fn with_mounter(binary: &str, flags: &[&str]) -> Self {
         let mut node = Self::prepare(binary, flags);
         node.use_mounter();
@@ -279,10 +280,10 @@ impl RunningNode {
         fs::rename(staged, self.path("classes").join(format!("{name}.yaml"))).unwrap();
     }
 
-    /// Starts `secretfs mounter` and waits for its socket.
+    /// Starts the mounter and waits for its socket.
     pub fn start_mounter(&mut self) {
         let socket = self.path("mounter.sock");
-        let mut command = self.command("mounter");
+        let mut command = self.logging(mounter(&self.binary));
         command.arg("--socket").arg(&socket).arg("--pods").arg(self.path("kubelet/pods"));
         command.arg("--sockets").arg(self.root.path());
         command.arg("--sockets").arg(self.path("kubelet/plugins_registry"));
@@ -314,7 +315,9 @@ impl RunningNode {
 
     /// Starts `secretfs node` and does not wait for it.
     pub fn spawn_node(&mut self) {
-        let mut command = self.command("node");
+        let mut command = Command::new(&self.binary);
+        command.arg("node");
+        let mut command = self.logging(command);
         command
             .args(["--node-name", &self.name, "--http", "127.0.0.1:0"])
             .args((!self.registers).then_some("--no-registration"))
@@ -342,15 +345,10 @@ impl RunningNode {
         self.node = Some(command.spawn().unwrap());
     }
 
-    fn command(&self, name: &str) -> Command {
+    /// `command`, which writes into the node's log.
+    fn logging(&self, mut command: Command) -> Command {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let mut command = Command::new(&self.binary);
-        command
-            .arg(name)
-            .args(["--log", &self.log])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
+        command.args(["--log", &self.log]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         command
     }
 
@@ -388,7 +386,7 @@ impl RunningNode {
         self.node.iter().chain(&self.mounter).map(Child::id).collect()
     }
 
-    /// Pid of `secretfs mounter`.
+    /// Pid of the mounter.
     pub fn mounter_pid(&self) -> u32 {
         self.mounter.as_ref().unwrap().id()
     }

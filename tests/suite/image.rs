@@ -12,18 +12,22 @@ use serde_json::Value;
 use crate::support::Told;
 
 /// Everything below the root of the image's file system.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "etc/group",
     "etc/nsswitch.conf",
     "etc/passwd",
     "etc/ssl/certs/ca-certificates.crt",
     "usr/bin/secretfs",
+    "usr/bin/secretfs-mounter",
     "usr/share/doc/secretfs/LICENSE",
     "usr/share/doc/secretfs/THIRD-PARTY",
     "usr/share/doc/secretfs/secretfs.cdx.json",
 ];
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_secretfs");
+
+/// The program that mounts, which belongs to it.
+static MOUNTER: LazyLock<PathBuf> = LazyLock::new(|| testing::mounter(PROGRAM.as_ref()).get_program().into());
 
 /// An image, unpacked: its layout and the files of its one layer.
 struct Image {
@@ -72,7 +76,7 @@ impl Image {
 
 fn hack_image(binary: &Path, out: &Path) -> Command {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/hack/image"));
-    command.arg("--binary").arg(binary).arg("--out").arg(out);
+    command.arg("--binary").arg(binary).arg("--mounter").arg(&*MOUNTER).arg("--out").arg(out);
     command
 }
 
@@ -163,6 +167,7 @@ fn an_image_holds_the_program_its_trust_and_its_licences_and_no_shell() {
 
     assert_eq!(files, FILES.map(str::to_owned).into());
     assert!(fs::read(IMAGE.root().join("usr/bin/secretfs")).unwrap() == fs::read(PROGRAM).unwrap());
+    assert!(fs::read(IMAGE.root().join("usr/bin/secretfs-mounter")).unwrap() == fs::read(&*MOUNTER).unwrap());
     let roots = fs::read_to_string(IMAGE.root().join("etc/ssl/certs/ca-certificates.crt")).unwrap();
     assert!(roots.matches("BEGIN CERTIFICATE").count() > 50, "{}", roots.len());
     let notices = fs::read_to_string(IMAGE.root().join("usr/share/doc/secretfs/THIRD-PARTY")).unwrap();
@@ -170,11 +175,16 @@ fn an_image_holds_the_program_its_trust_and_its_licences_and_no_shell() {
 }
 
 #[test]
-fn the_program_runs_with_nothing_but_the_image_around_it() {
-    let told = Command::new("chroot").arg(IMAGE.root()).args(["/usr/bin/secretfs", "--version"]).output();
+fn the_programs_run_with_nothing_but_the_image_around_them() {
+    for program in ["secretfs", "secretfs-mounter"] {
+        let told = Command::new("chroot")
+            .arg(IMAGE.root())
+            .args([format!("/usr/bin/{program}").as_str(), "--version"])
+            .output();
 
-    let told = Told::from(told.unwrap());
-    assert_eq!(told.out, concat!("secretfs ", env!("CARGO_PKG_VERSION"), "\n"), "{told:?}");
+        let told = Told::from(told.unwrap());
+        assert_eq!(told.out, format!("{program} {}\n", env!("CARGO_PKG_VERSION")), "{told:?}");
+    }
 }
 
 #[test]
@@ -184,7 +194,10 @@ fn the_bill_of_materials_names_what_is_linked_and_not_what_only_builds_or_tests(
     let names: BTreeSet<_> = components.iter().filter_map(|component| component["name"].as_str()).collect();
 
     assert_eq!(bill["metadata"]["component"]["hashes"][0]["content"], sha256(&fs::read(PROGRAM).unwrap()));
-    for linked in ["aws-lc", "ca-certificates", "libc6-dev", "rust-std", "sqlite", "tokio", "tonic"] {
+    let mounter = components.iter().find(|component| component["name"] == "mounter").unwrap();
+    assert_eq!(mounter["hashes"][0]["content"], sha256(&fs::read(&*MOUNTER).unwrap()));
+    for linked in ["aws-lc", "ca-certificates", "lexopt", "libc6-dev", "rust-std", "sqlite", "tokio", "tonic"]
+    {
         assert!(names.contains(linked), "{linked}");
     }
     for apart in ["cc", "proptest", "protox", "serde_derive", "testing"] {

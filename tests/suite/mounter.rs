@@ -20,7 +20,7 @@ use testing::in_private_mounts;
 
 use crate::support::{Target, mounts_below, snapshot};
 
-/// A `secretfs mounter` that ends with its test.
+/// A `secretfs-mounter` that ends with its test.
 pub(crate) struct MounterProcess {
     process: Child,
     socket: PathBuf,
@@ -37,11 +37,15 @@ impl MounterProcess {
         Self::of(env!("CARGO_BIN_EXE_secretfs").as_ref(), run, directory, arguments)
     }
 
-    /// One of another version.
+    /// One of another version: that of the `secretfs` at `binary`.
     pub(crate) fn of(binary: &Path, run: &Path, directory: &Path, arguments: &[&str]) -> Self {
+        Self::by(testing::mounter(binary), run, directory, arguments)
+    }
+
+    fn by(mut command: Command, run: &Path, directory: &Path, arguments: &[&str]) -> Self {
         let socket = run.join("mounter.sock");
-        let process = Command::new(binary)
-            .args(["mounter", "--log", "error", "--socket"])
+        let process = command
+            .args(["--log", "error", "--socket"])
             .arg(&socket)
             .arg("--pods")
             .arg(directory)
@@ -400,8 +404,11 @@ fn a_caller_in_another_pid_namespace_is_served() {
     in_private_mounts(|| {
         let target = Target::of_kubelet();
         let socket = target.parent().join("mounter.sock");
+        let mounter = testing::mounter(env!("CARGO_BIN_EXE_secretfs").as_ref());
         let process = Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_secretfs"), "mounter", "--socket"])
+            .args(["--pid", "--fork", "--kill-child"])
+            .arg(mounter.get_program())
+            .arg("--socket")
             .arg(&socket)
             .arg("--pods")
             .arg(target.parent())
@@ -421,7 +428,7 @@ fn a_mounter_that_is_not_there_is_named_with_the_remedy() {
 
     let failed = RemoteMounter::new(directory.parent().join("mounter.sock")).kept().unwrap_err().to_string();
 
-    assert!(failed.contains("mounter.sock") && failed.contains("is `secretfs mounter` running?"), "{failed}");
+    assert!(failed.contains("mounter.sock") && failed.contains("is `secretfs-mounter` running?"), "{failed}");
 }
 
 #[test]
@@ -430,6 +437,19 @@ fn a_mounter_process_stops_when_told_to_while_callers_are_connected() {
     let mut process = MounterProcess::start(directory.parent(), &[]);
     let mounter = process.connect();
     mounter.keep("a", b"blob").unwrap();
+
+    let ended = process.signal(rustix::process::Signal::TERM);
+
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
+fn a_command_line_from_before_the_program_starts_a_mounter_as_well() {
+    let directory = Target::new();
+    let mut before = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+    before.arg("mounter");
+    let mut process = MounterProcess::by(before, directory.parent(), directory.parent(), &[]);
+    process.connect().keep("a", b"blob").unwrap();
 
     let ended = process.signal(rustix::process::Signal::TERM);
 

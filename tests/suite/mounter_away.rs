@@ -24,6 +24,6 @@ async fn a_publish_while_the_mounter_is_dead_is_unavailable_and_done_when_it_is_
 
     println!("{refused}");
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
-    assert!(refused.message().contains("is `secretfs mounter` running?"), "{refused}");
+    assert!(refused.message().contains("is `secretfs-mounter` running?"), "{refused}");
     assert_eq!(node.text(&pod, "password").as_deref(), Some("hunter2"));
 }

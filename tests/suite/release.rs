@@ -24,7 +24,9 @@ const FILES: [&str; 9] = [
 /// Packs an archive into `directory`.
 fn pack(directory: &Path) -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/hack/release");
-    let told = Told::from(Command::new(script).args(["--binary", PROGRAM]).arg(directory).output().unwrap());
+    let mut release = Command::new(script);
+    release.args(["--binary", PROGRAM, "--mounter"]).arg(testing::mounter(PROGRAM.as_ref()).get_program());
+    let told = Told::from(release.arg(directory).output().unwrap());
     assert_eq!(told.code, Some(0), "{told:?}");
     PathBuf::from(told.out.trim())
 }
@@ -34,7 +36,7 @@ fn run(command: &mut Command) {
 }
 
 #[test]
-fn an_archive_installs_the_program_with_its_manual_and_has_the_same_bytes_when_it_is_packed_again() {
+fn an_archive_installs_both_programs_with_their_manual_and_has_the_same_bytes_when_it_is_packed_again() {
     let work = tempfile::tempdir().unwrap();
     let [first, again, root] = ["first", "again", "root"].map(|name| work.path().join(name));
 
@@ -47,6 +49,7 @@ fn an_archive_installs_the_program_with_its_manual_and_has_the_same_bytes_when_i
     fs::create_dir(&root).unwrap();
     run(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&root).args(["--strip-components", "1"]));
     run(Command::new(root.join("bin/secretfs")).arg("--version"));
+    run(Command::new(root.join("bin/secretfs-mounter")).arg("--version"));
     for file in FILES {
         assert!(fs::metadata(root.join(file)).unwrap().len() > 0, "{file}");
     }

@@ -103,7 +103,7 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error>;
 
     /// The root of what is mounted at `target`, writable through the directory returned and nowhere else;
-    /// `None` if no tmpfs is mounted there. A `secretfs mounter` enters those that secretfs made, and no others.
+    /// `None` if no tmpfs is mounted there. A `secretfs-mounter` enters those that secretfs made, and no others.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ const MAX_IDLE: usize = 8;
 #[error("{0}")]
 pub(crate) struct Away(String);
 
-/// The privileged verbs, done by a `secretfs mounter`.
+/// The privileged verbs, done by a `secretfs-mounter`.
 #[derive(Debug)]
 pub struct RemoteMounter {
     socket: PathBuf,
@@ -97,7 +97,7 @@ impl RemoteMounter {
     fn unreachable(&self, error: Errno) -> io::Error {
         let said = io::Error::from(error);
         let reason = format!(
-            "the mounter does not answer at {}: {said}; is `secretfs mounter` running?",
+            "the mounter does not answer at {}: {said}; is `secretfs-mounter` running?",
             self.socket.display()
         );
         io::Error::new(said.kind(), Away(reason))

@@ -113,7 +113,7 @@ impl Purpose {
             Self::Registration => {
                 "is `secretfs node` up, and does its --registration-dir lead here? Its log says why it does not register"
             }
-            Self::Mounter => "is `secretfs mounter` up, and does its --socket lead here?",
+            Self::Mounter => "is `secretfs-mounter` up, and does its --socket lead here?",
             Self::Admin => "is `secretfs node` up, and does its --admin-dir lead here?",
             Self::Provider => "start the provider, or remove what it left",
         }

@@ -1,5 +1,6 @@
 //! What the chart renders.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -48,18 +49,30 @@ fn the_plain_yaml_is_what_the_chart_renders() {
 }
 
 #[test]
-fn the_program_understands_every_argument_that_the_chart_gives_it() {
+fn the_programs_understand_every_argument_that_the_chart_gives_them() {
     for name in SETS {
         let objects = objects(&render(name, &[]));
         for (_, container) in containers(&objects) {
             let arguments = strings(&container["args"]);
             // Arguments are judged one after the other; this one ends it, and well, where none before it was wrong.
-            let help = Command::new(env!("CARGO_BIN_EXE_secretfs")).args(&arguments).arg("--help").output();
+            let help = program(container).args(&arguments).arg("--help").output();
 
             let told = help.unwrap();
             let complaint = String::from_utf8_lossy(&told.stderr).into_owned();
             assert!(told.status.success(), "{name}: {arguments:?}: {complaint}");
         }
+    }
+}
+
+/// What a container runs: what the image starts, or a program of the image by its name.
+fn program(container: &Value) -> Command {
+    let secretfs = Path::new(env!("CARGO_BIN_EXE_secretfs"));
+    match container.get("command") {
+        Some(command) => {
+            assert_eq!(strings(command), ["secretfs-mounter"]);
+            testing::mounter(secretfs)
+        }
+        None => Command::new(secretfs),
     }
 }
 

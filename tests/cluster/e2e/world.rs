@@ -129,7 +129,9 @@ impl World {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut image = Command::new(root.join("hack/image"));
         image
-            .args(["--binary", SECRETFS, "--name", "localhost/secretfs:test", "--import"])
+            .args(["--binary", SECRETFS, "--name", "localhost/secretfs:test", "--mounter"])
+            .arg(testing::mounter(SECRETFS.as_ref()).get_program())
+            .arg("--import")
             .arg(self.cluster.containerd_address());
         run(&mut image, "");
         self.cluster.kubectl(&["create", "namespace", SYSTEM]);
@@ -209,7 +211,7 @@ impl World {
         self.pid_of("node").expect("a running node")
     }
 
-    /// Pid of the process of this cluster's pods that runs `secretfs COMMAND`.
+    /// Pid of the process of this cluster's pods that runs `secretfs COMMAND`, or `secretfs-COMMAND`.
     pub(crate) fn pid_of(&self, command: &str) -> Option<u32> {
         let root = self.cluster.kubelet_root().display().to_string();
         let pids = std::fs::read_dir("/proc").unwrap().flatten();
@@ -219,9 +221,8 @@ impl World {
             let line = String::from_utf8_lossy(&line).into_owned();
             let mut words = line.split('\0');
             let program = words.next().unwrap_or_default();
-            program.ends_with("secretfs")
-                && line.contains(&root)
-                && line.split('\0').any(|word| word == command)
+            let is_command = program.ends_with("secretfs") && words.any(|word| word == command);
+            line.contains(&root) && (is_command || program.ends_with(&format!("secretfs-{command}")))
         })
     }
 

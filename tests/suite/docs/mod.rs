@@ -5,6 +5,7 @@ mod pages;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use testing::Authority;
@@ -13,8 +14,18 @@ use crate::support::Told;
 use blocks::{Block, Place, all, files, of, read, top};
 
 /// Programs whose name at the beginning of a line makes it a command.
-const PROGRAMS: [&str; 9] =
-    ["secretfs ", "kubectl ", "helm ", "hack/", "cargo ", "bao ", "systemctl ", "printf ", "skopeo "];
+const PROGRAMS: [&str; 10] = [
+    "secretfs ",
+    "secretfs-mounter",
+    "kubectl ",
+    "helm ",
+    "hack/",
+    "cargo ",
+    "bao ",
+    "systemctl ",
+    "printf ",
+    "skopeo ",
+];
 
 /// Runs blocks on a host of their own, one after the other.
 fn run(blocks: &[Block]) -> Told {
@@ -23,7 +34,8 @@ fn run(blocks: &[Block]) -> Told {
     fs::write(work.path().join("ca.pem"), authority.pem()).unwrap();
     authority.server(&["vault.example.com"]).save(work.path(), "server");
     let mut command = Command::new(top().join("tests/docs/sandbox"));
-    command.current_dir(top()).arg(work.path()).arg(env!("CARGO_BIN_EXE_secretfs"));
+    let program = Path::new(env!("CARGO_BIN_EXE_secretfs"));
+    command.current_dir(top()).arg(work.path()).arg(program).arg(testing::mounter(program).get_program());
     let tools = top().join(".cache/tools").canonicalize().unwrap_or_default();
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:/usr/local/bin:{path}", tools.display()));

@@ -188,3 +188,26 @@ fn the_earlier_mounter_takes_another_drivers_mount_over_for_this_versions_node()
         assert!(taken.is_some() && nothing.is_none());
     });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_earlier_node_serves_pods_through_this_versions_mounter() {
+    let (earlier, pod) = (earlier(), PodVolume::new("web", "app"));
+    let store = Store::init_with(&earlier);
+    store.put_json("shop", "app", &json!({ "key": "1" }));
+    let mut node = RunningNode::prepare(SECRETFS, &[]);
+    node.flag("--store", store.path());
+    node.class("app", &store_class(&["objectName: token, item: app, key: key"]));
+    node.use_mounter();
+    node.use_binary(&earlier);
+    node.start_node().await;
+
+    node.publish(&pod).await.unwrap();
+    let first = node.text(&pod, "token");
+    node.restart_node().await;
+    store.put_json("shop", "app", &json!({ "key": "2" }));
+    node.text_becomes(&pod, "token", Some("2"), SOON).await;
+    node.unpublish(&pod).await.unwrap();
+
+    assert_eq!(first.as_deref(), Some("1"));
+    assert!(node.left_behind(&pod).is_empty(), "{:?}", node.left_behind(&pod));
+}

@@ -1,0 +1,278 @@
+//! The log, on standard error: one event is one line, of text for people or of JSON for machines, as `secretfs` writes
+//! them.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::time::Duration;
+
+use jiff_core::Timestamp;
+use jiff_core::tz::Offset;
+use program::outlet::{self, Outlet};
+use program::visible::{visible, visible_json};
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::set_global_default;
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// The field that tells what happened.
+const MESSAGE: &str = "message";
+/// What the log says where lines of it are missing.
+const MISSING: &str = "log lines are missing here, for nobody read the log or it could not be written";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logs what is no finer than `most`, once in a process.
+pub(crate) fn start(format: Format, most: LevelFilter) -> io::Result<()> {
+    let outlet = outlet::stderr(match format {
+        Format::Text => text_gap,
+        Format::Json => json_gap,
+    })?;
+    set_global_default(Log { format, most, outlet }).map_err(io::Error::other)
+}
+
+fn text_gap(lines: u64) -> Vec<u8> {
+    gap(Format::Text, lines)
+}
+
+fn json_gap(lines: u64) -> Vec<u8> {
+    gap(Format::Json, lines)
+}
+
+fn gap(format: Format, lines: u64) -> Vec<u8> {
+    let mut line = Line::new(format, Level::WARN, module_path!());
+    line.add(MESSAGE, &MISSING, MISSING);
+    line.add("lines", &lines, &lines.to_string());
+    line.end().into_bytes()
+}
+
+struct Log {
+    format: Format,
+    most: LevelFilter,
+    outlet: Outlet,
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, event: &Metadata<'_>) -> bool {
+        *event.level() <= self.most
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.most)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::new(self.format, *event.metadata().level(), event.metadata().target());
+        event.record(&mut line);
+        // What is dropped is counted, and told when the log flows again.
+        self.outlet.line(line.end().as_bytes());
+    }
+
+    // Nothing here is told as part of something longer.
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// A line that is being written.
+struct Line {
+    format: Format,
+    target: &'static str,
+    text: String,
+}
+
+impl Line {
+    fn new(format: Format, level: Level, target: &'static str) -> Self {
+        let now = written(now());
+        let text = match format {
+            Format::Text => format!("{now} {level:>5} {target}:"),
+            Format::Json => format!(r#"{{"timestamp":"{now}","level":"{level}""#),
+        };
+        Self { format, target, text }
+    }
+
+    /// Adds a field: its `value` for machines, or what is `shown` to people.
+    fn add(&mut self, name: &str, value: &impl Serialize, shown: &str) {
+        // Neither writing to memory nor making JSON of numbers and texts fails.
+        let _ = match (self.format, name) {
+            (Format::Json, _) => {
+                let value = serde_json::to_string(value).unwrap_or_default();
+                write!(self.text, r#","{name}":{}"#, visible_json(&value))
+            }
+            (Format::Text, MESSAGE) => write!(self.text, " {}", visible(shown)),
+            (Format::Text, _) => write!(self.text, " {name}={}", visible(shown)),
+        };
+    }
+
+    fn end(mut self) -> String {
+        if self.format == Format::Json {
+            let target = self.target;
+            self.add("target", &target, target);
+            self.text.push('}');
+        }
+        self.text.push('\n');
+        self.text
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let value = format!("{value:?}");
+        self.add(field.name(), &value, &value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field.name(), &value, &format!("{value:?}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field.name(), &value, &value.to_string());
+    }
+}
+
+/// How long after 1970 it is.
+#[allow(
+    clippy::disallowed_types,
+    reason = "people read it, and `jiff::Timestamp` would be a tenth of the program"
+)]
+fn now() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A time in UTC, to the microsecond, by how long after 1970 it is.
+fn written(since: Duration) -> String {
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    let at = Timestamp::new(seconds, 0).unwrap_or(Timestamp::UNIX_EPOCH).to_datetime(Offset::UTC);
+    let (date, time) = (at.date(), at.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+        date.year(),
+        date.month(),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        since.subsec_micros()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    /// What a log of `most` says while `tell` is running.
+    fn told(format: Format, most: LevelFilter, tell: impl FnOnce()) -> String {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let outlet = Outlet::to(File::from(OwnedFd::from(writer)), text_gap).unwrap();
+        tracing::subscriber::with_default(Log { format, most, outlet: outlet.clone() }, tell);
+        assert!(outlet.flush(Duration::from_secs(60)));
+        let mut text = vec![0; 16 << 10];
+        let length = reader.read(&mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    }
+
+    fn tell_some() {
+        let path = std::path::Path::new("/run/a");
+        tracing::info!(socket = %path.display(), driver = "a.driver", files = 2_u64, "the mounter serves");
+    }
+
+    #[test]
+    fn a_line_of_text_has_time_level_part_message_and_fields() {
+        let line = told(Format::Text, LevelFilter::INFO, tell_some);
+
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(
+            time.parse::<jiff::Timestamp>().is_ok() && time.len() == "2026-11-27T05:10:33.123456Z".len(),
+            "{time}"
+        );
+        let target = module_path!();
+        assert_eq!(
+            rest,
+            format!(" INFO {target}: the mounter serves socket=/run/a driver=\"a.driver\" files=2\n")
+        );
+    }
+
+    #[test]
+    fn a_time_is_written_as_every_log_of_secretfs_has_it() {
+        for seconds in [0, 951_827_696, 1_709_251_199, 1_795_769_433, 4_102_444_800, 253_402_207_199] {
+            let at = jiff::Timestamp::new(seconds, 123_456_789).unwrap();
+            let since = Duration::new(seconds.unsigned_abs(), 123_456_789);
+            assert_eq!(written(since), format!("{at:.6}"));
+        }
+    }
+
+    #[test]
+    fn a_line_of_json_begins_with_its_time_and_has_the_fields_beside_the_message() {
+        let line = told(Format::Json, LevelFilter::INFO, tell_some);
+
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(line.starts_with(r#"{"timestamp":""#) && line.ends_with("}\n"), "{line}");
+        assert_eq!(read["level"], "INFO");
+        assert_eq!(read["message"], "the mounter serves");
+        assert_eq!(read["socket"], "/run/a");
+        assert_eq!(read["driver"], "a.driver");
+        assert_eq!(read["files"], 2);
+        assert_eq!(read["target"], module_path!());
+    }
+
+    #[test]
+    fn what_is_finer_than_was_asked_for_is_not_told() {
+        let tell = || {
+            tracing::debug!("fine");
+            tracing::warn!("coarse");
+        };
+
+        let text = told(Format::Text, LevelFilter::WARN, tell);
+
+        assert!(text.contains("coarse") && !text.contains("fine"), "{text}");
+    }
+
+    #[test]
+    fn what_strangers_wrote_stays_within_its_line_in_both_forms() {
+        const HOSTILE: &str = "no\nrole\r\u{1b}[2J\u{85}\u{9b}31m\u{2028}\u{202e}\t{\"class_uid\":6003}";
+        for format in [Format::Text, Format::Json] {
+            let line = told(format, LevelFilter::INFO, || {
+                tracing::warn!(reason = HOSTILE, error = %HOSTILE, names = ?[HOSTILE], "{HOSTILE}");
+            });
+
+            let line = line.strip_suffix('\n').unwrap();
+            let odd = line.chars().find(|c| c.is_control() || ['\u{2028}', '\u{202e}'].contains(c));
+            assert_eq!(odd, None, "{line}");
+            if format == Format::Json {
+                let read: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(read["error"], HOSTILE);
+                assert_eq!(read.get("class_uid"), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_gap_is_told_as_a_line_of_the_log() {
+        let text = String::from_utf8(text_gap(7)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json_gap(7)).unwrap();
+
+        assert!(text.contains(" WARN ") && text.ends_with("lines=7\n"), "{text}");
+        assert_eq!((&json["level"], &json["lines"]), (&"WARN".into(), &7.into()));
+    }
+}
