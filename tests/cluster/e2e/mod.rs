@@ -4,6 +4,7 @@ mod crash;
 mod identity;
 mod outage;
 mod pods;
+mod privileged;
 mod registration;
 mod rights;
 mod stores;
