@@ -25,7 +25,7 @@ use crate::exit::{Failure, Outcome};
 use crate::host::{self, MadeDirectories, Owner};
 use crate::hygiene;
 use crate::mode::Appearance;
-use crate::mounter::{LocalMounter, Roots};
+use crate::mounter::HostMounter;
 use crate::process::{Conduct, Process, ProcessArgs};
 use crate::providers::Providers;
 use crate::subject::Subject;
@@ -161,7 +161,7 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     let above = MadeDirectories::above(&target).context("the directories above the target")?;
     args.process.state_dir = state;
     let admin = format!("{}{}", socket::MOUNT, host::name_of(&target));
-    let mounter = Arc::new(LocalMounter::new(Roots::default()).allow_swap(args.allow_swap));
+    let mounter = Arc::new(HostMounter::default().allow_swap(args.allow_swap));
     let started = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default());
     let mut process = match started {
         Ok(process) => process,

@@ -17,7 +17,7 @@ use crate::audit::{Audit, Destination};
 use crate::exit::{Failure, Outcome};
 use crate::hygiene;
 use crate::metrics::Metrics;
-use crate::mounter::{self, LocalMounter, Mounter};
+use crate::mounter::{self, HostMounter, Mounter};
 use crate::process::{drain, first_end};
 use crate::provider_socket::{self, Listening, Served};
 use crate::providers::{ProviderArgs, Providers};
@@ -129,7 +129,7 @@ fn once(
     providers: Providers,
     metrics: &Metrics,
 ) -> anyhow::Result<(Once, Arc<Revocations>)> {
-    let mounter: Arc<dyn Mounter> = Arc::new(LocalMounter::default());
+    let mounter: Arc<dyn Mounter> = Arc::new(HostMounter::default());
     let revocations = Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), &random()?)?);
     let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
     let once = Once {

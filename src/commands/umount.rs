@@ -13,7 +13,7 @@ use super::running::SocketArgs;
 use crate::admin::{client, socket};
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, Left, NotOwned, Owner};
-use crate::mounter::{self, LocalMounter, MountId, Mounter as _};
+use crate::mounter::{self, HostMounter, MountId, Mounter as _};
 use crate::volume::record::{self, Records};
 
 /// How long a process may take to unmount, once it is told to end.
@@ -139,7 +139,7 @@ async fn unmount(mounted: &Mounted, sockets: &SocketArgs) -> Outcome {
             return Err(error).with_context(|| mounted.state.display().to_string())?;
         }
     };
-    LocalMounter::default().unmount(&mounted.target, &mounted.mount)?;
+    HostMounter::default().unmount(&mounted.target, &mounted.mount)?;
     forget(mounted)
 }
 

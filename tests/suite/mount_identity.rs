@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use secretfs::mode::{Appearance, Mode, Mounted};
-use secretfs::mounter::{self, LocalMounter, MountId, Mounter};
+use secretfs::mounter::{self, HostMounter, MountId, Mounter};
 use testing::in_private_mounts;
 
 use crate::support::{Target, mounts_below, snapshot, tmpfs};
@@ -26,7 +26,7 @@ fn shown(target: &Target) -> (Box<dyn Mounted>, MountId) {
 }
 
 fn unmount(target: &Target, mount: &MountId) -> Result<(), String> {
-    LocalMounter::default().unmount(&target.path(), mount).map_err(|error| error.to_string())
+    HostMounter::default().unmount(&target.path(), mount).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn a_second_mount_of_the_same_files_is_its_makers() {
         foreign(&["--bind", target.path().to_str().unwrap()], &copy);
 
         let of_copy = mounter::ours_at(&copy).unwrap();
-        let unmounted = LocalMounter::default().unmount(&copy, &mount);
-        LocalMounter::default().detach(&copy).unwrap();
+        let unmounted = HostMounter::default().unmount(&copy, &mount);
+        HostMounter::default().detach(&copy).unwrap();
 
         assert_eq!(of_copy, None);
         assert!(unmounted.is_ok(), "{unmounted:?}");
@@ -145,14 +145,14 @@ fn a_mount_that_is_being_read_is_unmounted_all_the_same() {
 fn a_directory_that_was_made_for_a_mount_goes_with_it_and_one_that_others_made_in_its_stead_stays() {
     in_private_mounts(|| {
         let (kept, replaced) = (Target::new(), Target::new());
-        let mounter = std::sync::Arc::new(LocalMounter::default());
+        let mounter = std::sync::Arc::new(HostMounter::default());
         let mode = secretfs::mode::Tmpfs::new(mounter.clone(), 1 << 20);
         let mount = |target: &Target| {
             let files = snapshot(&[("token", "t1")]);
             mode.mount(&target.path(), &files, &Appearance::default()).unwrap().mount_id().unwrap()
         };
         let (first, second) = (mount(&kept), mount(&replaced));
-        LocalMounter::default().unmount(&replaced.path(), &second).unwrap();
+        HostMounter::default().unmount(&replaced.path(), &second).unwrap();
         fs::rename(replaced.path(), replaced.parent().join("moved")).unwrap();
         fs::create_dir(replaced.path()).unwrap();
 
@@ -173,10 +173,10 @@ fn what_lies_beside_a_target_and_is_not_ours_is_neither_lent_nor_taken_back() {
         fs::write(beside.join("theirs"), "kept").unwrap();
         let limits = mounter::Tmpfs { size: 1 << 20, inodes: 64, mode: 0o700, gid: 0, selinux_context: None };
 
-        let lent = LocalMounter::default().lend(&limits, &target.path());
-        let taken_back = LocalMounter::default().take_back(&target.path());
+        let lent = HostMounter::default().lend(&limits, &target.path());
+        let taken_back = HostMounter::default().take_back(&target.path());
         foreign(&["-t", "tmpfs", "foreign"], &beside);
-        let with_a_mount = LocalMounter::default().take_back(&target.path());
+        let with_a_mount = HostMounter::default().take_back(&target.path());
 
         assert!(lent.unwrap_err().to_string().contains("is in the way"));
         assert!(taken_back.is_ok() && with_a_mount.is_ok());
@@ -191,9 +191,9 @@ fn what_was_lent_by_a_process_that_died_is_taken_back_by_the_next() {
     in_private_mounts(|| {
         let target = Target::new();
         let limits = mounter::Tmpfs { size: 1 << 20, inodes: 64, mode: 0o700, gid: 0, selinux_context: None };
-        drop(LocalMounter::default().lend(&limits, &target.path()).unwrap());
+        drop(HostMounter::default().lend(&limits, &target.path()).unwrap());
 
-        LocalMounter::default().take_back(&target.path()).unwrap();
+        HostMounter::default().take_back(&target.path()).unwrap();
 
         assert_eq!(mounts_below(target.parent()), [""; 0]);
         assert!(!mounter::beside(&target.path()).exists());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use provider::{FileMode, ObjectPath, SecretBytes};
 use secretfs::mode::{Appearance, Mode, Mounted, Tmpfs};
-use secretfs::mounter::{LocalMounter, Mounter};
+use secretfs::mounter::{HostMounter, Mounter};
 use secretfs::snapshot::{File, FingerprintKey, Snapshot};
 use tempfile::TempDir;
 
@@ -93,7 +93,7 @@ impl Drop for Target {
 }
 
 pub(crate) fn local() -> Arc<dyn Mounter> {
-    Arc::new(LocalMounter::default())
+    Arc::new(HostMounter::default())
 }
 
 pub(crate) fn tmpfs() -> Tmpfs {

@@ -1,9 +1,10 @@
-//! Taking away on a host without Kubernetes, where every path is somebody's: what this program mounted itself,
-//! known by its own number, and directories that this process made.
+//! The verbs on a host without Kubernetes, where every path is somebody's. Taken away is only what this program mounted
+//! itself, known by its own number, and directories that this process made.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,34 +13,175 @@ use rustix::fs::AtFlags;
 use rustix::mount::UnmountFlags;
 
 use crate::identity::MountId;
-use crate::local::{absent, is_busy, when_free};
-use crate::place::{Place, is_mount_root};
-use crate::{removal, table};
+use crate::local::{absent, is_busy, show_lent, when_free};
+use crate::place::{Place, Roots, is_mount_root};
+use crate::{Error, LocalMounter, Mounter, Tmpfs, lent, removal, table};
 use program::failpoint;
 
 /// How long an unmount waits for who still reads, before it takes the mount out of the tree regardless.
 const BUSY: Duration = Duration::from_millis(500);
 
+/// The privileged verbs on a plain host, done by this process. Its caller chose the paths.
+#[derive(Debug)]
+pub struct HostMounter {
+    verbs: LocalMounter,
+    made: Made,
+}
+
+impl Default for HostMounter {
+    /// One that keeps secrets out of swap.
+    fn default() -> Self {
+        Self { verbs: LocalMounter::new(Roots::default()), made: Made::default() }
+    }
+}
+
+impl HostMounter {
+    /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
+    #[must_use]
+    pub fn allow_swap(self, allowed: bool) -> Self {
+        Self { verbs: self.verbs.allow_swap(allowed), ..self }
+    }
+
+    /// Shows a new tmpfs beside `place`, in the stead of what lay there.
+    fn lend_at(&self, tmpfs: &Tmpfs, target: &Path, place: &Place) -> io::Result<OwnedFd> {
+        let (beside, path) = (place.beside()?, lent::beside(target));
+        take_back(&beside, &path, &self.made)?;
+        let root = self.verbs.make_lent(tmpfs)?;
+        mark(&root)?;
+        make_beside(&beside, &path, &self.made)?;
+        show_lent(&root, &beside)?;
+        Ok(root)
+    }
+
+    fn take_back_at(&self, target: &Path, place: &Place) -> io::Result<()> {
+        take_back(&place.beside()?, &lent::beside(target), &self.made)
+    }
+
+    fn detach_at(&self, target: &Path, place: &Place) -> io::Result<()> {
+        detach_ours(place)?;
+        self.take_back_at(target, place)
+    }
+
+    fn unmount_at(&self, target: &Path, place: &Place, mount: &MountId) -> io::Result<()> {
+        unmount(place, target, mount)?;
+        failpoint::hit("detach.unmounted");
+        self.made.remove(target, place)?;
+        failpoint::hit("detach.removed");
+        self.take_back_at(target, place)
+    }
+}
+
+impl Mounter for HostMounter {
+    fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error> {
+        let root = self.verbs.create(tmpfs)?;
+        // A tmpfs may be built without attributes: then the volume's record tells. Of what is lent nothing would.
+        let _ = mark(&root);
+        Ok(root)
+    }
+
+    fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error> {
+        let attached = self.verbs.attach_noting(root, target, |place| self.made.note(target, place));
+        attached.map_err(Error::of("mount", target))
+    }
+
+    fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        self.verbs.enter(target)
+    }
+
+    fn take_over(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        self.verbs.take_over(target)
+    }
+
+    fn resize(&self, root: BorrowedFd<'_>, size: u64, inodes: u64) -> Result<(), Error> {
+        self.verbs.resize(root, size, inodes)
+    }
+
+    fn lend(&self, tmpfs: &Tmpfs, target: &Path) -> Result<OwnedFd, Error> {
+        let lent = place(target).and_then(|place| self.lend_at(tmpfs, target, &place));
+        lent.map_err(Error::of("lend a directory beside", target))
+    }
+
+    fn take_back(&self, target: &Path) -> Result<(), Error> {
+        absent(place(target))
+            .and_then(|place| place.map_or(Ok(()), |place| self.take_back_at(target, &place)))
+            .map_err(Error::of("take back the directory beside", target))
+    }
+
+    fn detach(&self, target: &Path) -> Result<(), Error> {
+        absent(place(target))
+            .and_then(|place| place.map_or(Ok(()), |place| self.detach_at(target, &place)))
+            .map_err(Error::of("unmount", target))
+    }
+
+    fn unmount(&self, target: &Path, mount: &MountId) -> Result<(), Error> {
+        absent(place(target))
+            .and_then(|place| match place {
+                Some(place) => self.unmount_at(target, &place, mount),
+                None => not_hidden(target, mount),
+            })
+            .map_err(Error::of("unmount", target))
+    }
+
+    fn listen(&self, path: &Path) -> Result<UnixListener, Error> {
+        self.verbs.listen(path)
+    }
+
+    fn keep(&self, name: &str, blob: &[u8]) -> Result<(), Error> {
+        self.verbs.keep(name, blob)
+    }
+
+    fn kept(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        self.verbs.kept()
+    }
+
+    fn forget(&self, name: &str) -> Result<(), Error> {
+        self.verbs.forget(name)
+    }
+}
+
+/// Anywhere on the host.
+fn place(target: &Path) -> io::Result<Place> {
+    Roots::default().for_mount(target)
+}
+
+/// Has a file system that was just made say by which mount that was.
+fn mark(root: &OwnedFd) -> io::Result<()> {
+    MountId::of(root)?.mark(root)
+}
+
+/// Unmounts what secretfs mounted at `place`, then removes the directory if that leaves it free.
+fn detach_ours(place: &Place) -> io::Result<()> {
+    if unmount_ours(place)? == 0 {
+        return Ok(());
+    }
+    failpoint::hit("detach.unmounted");
+    if !place.open().and_then(|directory| is_mount_root(&directory))? {
+        place.remove_directory()?;
+    }
+    failpoint::hit("detach.removed");
+    Ok(())
+}
+
 /// Directories that this process made, by their own identity: at their paths may be others meanwhile.
 #[derive(Debug, Default)]
-pub(crate) struct Made(Mutex<BTreeMap<PathBuf, (u64, u64)>>);
+struct Made(Mutex<BTreeMap<PathBuf, (u64, u64)>>);
 
 impl Made {
     /// Remembers the directory at `place`, which was just made.
-    pub(crate) fn note(&self, path: &Path, place: &Place) -> io::Result<()> {
+    fn note(&self, path: &Path, place: &Place) -> io::Result<()> {
         let directory = file_id(place)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), directory);
         Ok(())
     }
 
     /// Whether the directory at `place` is the one that was made at `path`.
-    pub(crate) fn has(&self, path: &Path, place: &Place) -> bool {
+    fn has(&self, path: &Path, place: &Place) -> bool {
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
         made.is_some_and(|made| file_id(place).is_ok_and(|found| found == made))
     }
 
     /// Removes the directory at `place`, if it was made by this process and holds nothing.
-    pub(crate) fn remove(&self, path: &Path, place: &Place) -> io::Result<()> {
+    fn remove(&self, path: &Path, place: &Place) -> io::Result<()> {
         if self.has(path, place) && place.remove_directory()? {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         }
@@ -58,7 +200,7 @@ fn file_id(place: &Place) -> io::Result<(u64, u64)> {
 /// # Errors
 ///
 /// Something else hides it or is mounted below it: that stays, and so does the mount.
-pub(crate) fn unmount(place: &Place, target: &Path, mount: &MountId) -> io::Result<()> {
+fn unmount(place: &Place, target: &Path, mount: &MountId) -> io::Result<()> {
     if is_seen(place, mount)? { take(place, mount) } else { not_hidden(target, mount) }
 }
 
@@ -73,7 +215,7 @@ fn covered() -> io::Error {
 }
 
 /// Unmounts what secretfs made and mounted at `place`, as its own mark tells, however often. Tells how often.
-pub(crate) fn unmount_ours(place: &Place) -> io::Result<usize> {
+fn unmount_ours(place: &Place) -> io::Result<usize> {
     let mut unmounted = 0;
     while let Some(mount) = ours(place)? {
         take(place, &mount)?;
@@ -138,7 +280,7 @@ fn nothing_below(mount: &MountId) -> io::Result<()> {
 }
 
 /// Makes the directory beside `place` in which a store puts its files, or takes one that is empty.
-pub(crate) fn make_beside(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
+fn make_beside(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
     if beside.make_directory()? {
         return made.note(path, beside);
     }
@@ -150,7 +292,7 @@ pub(crate) fn make_beside(beside: &Place, path: &Path, made: &Made) -> io::Resul
 
 /// Unmounts what was lent at `beside` and removes the directory with what lies in it, where that is known to be ours:
 /// a mount of ours stood on it, or this process made it.
-pub(crate) fn take_back(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
+fn take_back(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
     if absent(beside.open())?.is_none() {
         return Ok(());
     }

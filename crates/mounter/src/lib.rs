@@ -1,7 +1,8 @@
 //! The privileged verbs: what needs root, and nothing else.
 //!
-//! Two implementations: in this process, and over a socket to one that does nothing else, which this crate makes of
-//! the calling [`Process`]. Calls block; none waits for a store, a pod or the caller.
+//! Three implementations: in this process, for kubelet or for people on a plain host, and over a socket to a process that
+//! does nothing else, which this crate makes of the calling [`Process`]. Calls block; none waits for a store, a pod or
+//! the caller.
 
 mod blobs;
 mod confinement;
@@ -28,6 +29,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+pub use host::HostMounter;
 pub use identity::MountId;
 pub use lent::beside;
 pub use local::LocalMounter;

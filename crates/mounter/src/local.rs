@@ -12,12 +12,10 @@ use rustix::mount::{
 };
 
 use crate::blobs::Blobs;
-use crate::host::{self, Made};
-use crate::identity::MountId;
 use crate::place::{Place, Reach, Roots, is_mount_root};
 use crate::reach::{given, is_ours, unmount_in_reach};
 use crate::sockets::Sockets;
-use crate::{Error, Mounter, Tmpfs, lent, removal};
+use crate::{Error, Mounter, Tmpfs, removal};
 use program::failpoint;
 
 /// How long an unmount waits for who still uses the mount, before it takes the mount out of the tree regardless.
@@ -33,14 +31,13 @@ const LENT_MODE: u32 = 0o700;
 /// `f_type` of a tmpfs.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// The privileged verbs, done by this process.
-#[derive(Debug, Default)]
+/// The privileged verbs for volumes of kubelet, done by this process.
+#[derive(Debug)]
 pub struct LocalMounter {
     roots: Roots,
     swap_allowed: bool,
     /// Held from the look at a target to the mount on it, so that two calls never stack their mounts.
     attaching: Mutex<()>,
-    made: Made,
     sockets: Mutex<Sockets>,
     blobs: Mutex<Blobs>,
 }
@@ -48,7 +45,8 @@ pub struct LocalMounter {
 impl LocalMounter {
     /// A mounter that acts below `roots` only and keeps secrets out of swap.
     pub fn new(roots: Roots) -> Self {
-        Self { roots, ..Self::default() }
+        let (attaching, sockets, blobs) = Default::default();
+        Self { roots, swap_allowed: false, attaching, sockets, blobs }
     }
 
     /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
@@ -57,66 +55,42 @@ impl LocalMounter {
         Self { swap_allowed: allowed, ..self }
     }
 
-    /// Whether it acts on a plain host, where no kubelet owns the paths.
-    fn is_on_a_host(&self) -> bool {
-        self.roots.pods.is_none()
-    }
-
-    fn make(&self, tmpfs: &Tmpfs, source: &str) -> io::Result<OwnedFd> {
-        let root = make(tmpfs, source, self.swap_allowed)?;
-        if self.is_on_a_host() {
-            let marked = MountId::of(&root).and_then(|mount| mount.mark(&root));
-            // A tmpfs may be built without attributes: of a volume the record tells then, of what is lent nothing would.
-            if source == LENT_SOURCE {
-                marked?;
-            }
-        }
-        Ok(root)
+    /// A file system to lend: root's alone, whatever else `tmpfs` says.
+    pub(crate) fn make_lent(&self, tmpfs: &Tmpfs) -> io::Result<OwnedFd> {
+        let tmpfs = Tmpfs { mode: LENT_MODE, gid: 0, ..tmpfs.clone() };
+        make(&tmpfs, LENT_SOURCE, self.swap_allowed)
     }
 
     /// Shows a new tmpfs beside `place`, in the stead of what lay there.
-    fn lend_at(&self, tmpfs: &Tmpfs, target: &Path, place: &Place) -> io::Result<OwnedFd> {
-        self.take_back_at(target, place)?;
-        let root = self.make(tmpfs, LENT_SOURCE)?;
+    fn lend_at(&self, tmpfs: &Tmpfs, place: &Place) -> io::Result<OwnedFd> {
         let beside = place.beside()?;
-        if self.is_on_a_host() {
-            host::make_beside(&beside, &lent::beside(target), &self.made)?;
-        } else {
-            beside.make_directory()?;
-        }
-        failpoint::hit("lend.directory");
-        let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        let mounted = beside.open().and_then(|at| Ok(rustix::mount::move_mount(&root, "", &at, "", both)?));
-        mounted.inspect_err(|_| {
-            let _ = beside.remove_directory();
-        })?;
-        failpoint::hit("lend.mounted");
+        take_back(&beside)?;
+        let root = self.make_lent(tmpfs)?;
+        beside.make_directory()?;
+        show_lent(&root, &beside)?;
         Ok(root)
     }
 
-    fn take_back_at(&self, target: &Path, place: &Place) -> io::Result<()> {
-        let beside = place.beside()?;
-        if self.is_on_a_host() {
-            return host::take_back(&beside, &lent::beside(target), &self.made);
+    /// Shows what is below `root` at `target`, and has `note` know of a directory that was made for it.
+    pub(crate) fn attach_noting(
+        &self,
+        root: BorrowedFd<'_>,
+        target: &Path,
+        note: impl FnOnce(&Place) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let place = self.roots.for_mount(target)?;
+        let made = place.make_directory()?;
+        if made {
+            note(&place)?;
         }
-        take_back(&beside)
-    }
-
-    fn detach_at(&self, target: &Path, place: &Place) -> io::Result<()> {
-        if self.is_on_a_host() {
-            detach_ours(place)?
-        } else {
-            clear(place)?
-        }
-        self.take_back_at(target, place)
-    }
-
-    fn unmount_at(&self, target: &Path, place: &Place, mount: &MountId) -> io::Result<()> {
-        host::unmount(place, target, mount)?;
-        failpoint::hit("detach.unmounted");
-        self.made.remove(target, place)?;
-        failpoint::hit("detach.removed");
-        self.take_back_at(target, place)
+        failpoint::hit("attach.directory");
+        let shown = self.show(root, &place).inspect_err(|_| {
+            if made {
+                let _ = place.remove_directory();
+            }
+        });
+        failpoint::hit("attach.moved");
+        shown
     }
 
     /// What `read` makes of all that is kept under names after `name`.
@@ -141,31 +115,17 @@ impl LocalMounter {
         }
         // A process that this one forks holds our descriptors until it executes something else.
         when_free(BUSY, || sys::make_read_only(root))?;
-        let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        Ok(rustix::mount::move_mount(root, "", &directory, "", both)?)
+        move_onto(&directory, root)
     }
 }
 
 impl Mounter for LocalMounter {
     fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error> {
-        self.make(tmpfs, SOURCE).map_err(Error::of("make", Path::new("a tmpfs")))
+        make(tmpfs, SOURCE, self.swap_allowed).map_err(Error::of("make", Path::new("a tmpfs")))
     }
 
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error> {
-        let failed = || Error::of("mount", target);
-        let place = self.roots.for_mount(target).map_err(failed())?;
-        let made = place.make_directory().map_err(failed())?;
-        if made && self.is_on_a_host() {
-            self.made.note(target, &place).map_err(failed())?;
-        }
-        failpoint::hit("attach.directory");
-        let shown = self.show(root, &place).inspect_err(|_| {
-            if made {
-                let _ = place.remove_directory();
-            }
-        });
-        failpoint::hit("attach.moved");
-        shown.map_err(failed())
+        self.attach_noting(root, target, |_| Ok(())).map_err(Error::of("mount", target))
     }
 
     fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
@@ -190,29 +150,19 @@ impl Mounter for LocalMounter {
     }
 
     fn lend(&self, tmpfs: &Tmpfs, target: &Path) -> Result<OwnedFd, Error> {
-        let tmpfs = Tmpfs { mode: LENT_MODE, gid: 0, ..tmpfs.clone() };
-        let lent = self.roots.for_mount(target).and_then(|place| self.lend_at(&tmpfs, target, &place));
+        let lent = self.roots.for_mount(target).and_then(|place| self.lend_at(tmpfs, &place));
         lent.map_err(Error::of("lend a directory beside", target))
     }
 
     fn take_back(&self, target: &Path) -> Result<(), Error> {
         absent(self.roots.for_removal(target))
-            .and_then(|place| place.map_or(Ok(()), |place| self.take_back_at(target, &place)))
+            .and_then(|place| place.map_or(Ok(()), |place| take_back(&place.beside()?)))
             .map_err(Error::of("take back the directory beside", target))
     }
 
     fn detach(&self, target: &Path) -> Result<(), Error> {
         absent(self.roots.for_removal(target))
-            .and_then(|place| place.map_or(Ok(()), |place| self.detach_at(target, &place)))
-            .map_err(Error::of("unmount", target))
-    }
-
-    fn unmount(&self, target: &Path, mount: &MountId) -> Result<(), Error> {
-        absent(self.roots.for_mount(target))
-            .and_then(|place| match place {
-                Some(place) => self.unmount_at(target, &place, mount),
-                None => host::not_hidden(target, mount),
-            })
+            .and_then(|place| place.map_or(Ok(()), |place| detach(&place)))
             .map_err(Error::of("unmount", target))
     }
 
@@ -324,26 +274,29 @@ fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     Ok(Some(clone))
 }
 
-/// Unmounts what secretfs mounted at `place`, then removes the directory if that leaves it free.
-fn detach_ours(place: &Place) -> io::Result<()> {
-    if host::unmount_ours(place)? == 0 {
-        return Ok(());
-    }
-    failpoint::hit("detach.unmounted");
-    if !place.open().and_then(|directory| is_mount_root(&directory))? {
-        place.remove_directory()?;
-    }
-    failpoint::hit("detach.removed");
-    Ok(())
-}
-
-/// Unmounts all that is stacked at `place`, then removes the directory.
-fn clear(place: &Place) -> io::Result<()> {
+/// Unmounts all that is stacked at `place`, then removes the directory, and takes back what was lent beside it.
+fn detach(place: &Place) -> io::Result<()> {
     unmount_in_reach(place, SOURCE)?;
     failpoint::hit("detach.unmounted");
     removal::remove_target(place)?;
     failpoint::hit("detach.removed");
+    take_back(&place.beside()?)
+}
+
+/// Shows what is lent at `beside`, whose directory is there; it is removed where that fails.
+pub(crate) fn show_lent(root: &OwnedFd, beside: &Place) -> io::Result<()> {
+    failpoint::hit("lend.directory");
+    let shown = beside.open().and_then(|directory| move_onto(&directory, root));
+    shown.inspect_err(|_| {
+        let _ = beside.remove_directory();
+    })?;
+    failpoint::hit("lend.mounted");
     Ok(())
+}
+
+fn move_onto(directory: &OwnedFd, root: impl AsFd) -> io::Result<()> {
+    let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(root, "", directory, "", both)?)
 }
 
 pub(crate) fn unmount_all(place: &Place) -> io::Result<()> {
