@@ -9,8 +9,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::outlet;
-use crate::visible::visible;
+use program::outlet;
+use program::visible::visible;
 
 /// What a command gives back.
 pub type Outcome = Result<(), Failure>;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
+use mounter::Mounter;
 use rustix::process::{Resource, Rlimit};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +24,6 @@ use crate::class::Classes;
 use crate::exit::Outcome;
 use crate::metrics::{self, Metrics};
 use crate::mode::{self, Modes};
-use crate::mounter::Mounter;
 use crate::providers::{ProviderArgs, Providers};
 use crate::snapshot::FingerprintKey;
 use crate::telemetry;

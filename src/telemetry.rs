@@ -8,6 +8,7 @@ mod fields;
 use std::io::{self, IsTerminal as _};
 
 use jiff::Timestamp;
+use program::outlet;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use tracing::{Level, Metadata, Subscriber};
@@ -15,8 +16,6 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::util::TryInitError;
-
-use crate::outlet;
 
 /// How a process logs.
 #[derive(Debug, Clone, clap::Args)]

@@ -9,12 +9,12 @@ pub use sink::{Audit, Destination};
 use std::fmt;
 
 use jiff::Timestamp;
+use program::visible::visible_json;
 use provider::Pod;
 use serde::Serialize;
 
 use crate::snapshot::Fingerprint;
 use crate::subject::Subject;
-use crate::visible::visible_json;
 
 /// What was done, or tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

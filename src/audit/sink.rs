@@ -8,10 +8,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use program::outlet::{self, Outlet};
 use prometheus_client::metrics::counter::Counter;
 
 use super::{Actor, Operation, Record, uid};
-use crate::outlet::{self, Outlet};
 
 /// Where audit lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,7 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-
-use crate::outlet;
+use program::outlet;
 
 /// Tells what is wrong with the command line that `error` is about, or prints the help that was asked for.
 pub(super) fn tell(error: &clap::Error) -> ExitCode {

@@ -27,11 +27,11 @@ pub mod why;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ::mounter::Process;
 use clap::Parser as _;
+use program::outlet;
 
 use crate::exit::{Failure, Outcome, exit};
-use crate::mounter::Process;
-use crate::outlet;
 use crate::telemetry::{self, LogArgs};
 
 /// Threads for system calls that block: as many volumes are mounted at one time.

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use mounter::HostMounter;
+use program::hygiene;
+use program::systemd;
 use provider::{Doubling, ErrorKind, Identity, SecretBytes};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
@@ -23,13 +26,10 @@ use crate::admin::socket;
 use crate::class::{ClassName, Classes as _, WatchedClasses};
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, MadeDirectories, Owner};
-use crate::hygiene;
 use crate::mode::Appearance;
-use crate::mounter::HostMounter;
 use crate::process::{Conduct, Process, ProcessArgs};
 use crate::providers::Providers;
 use crate::subject::Subject;
-use crate::systemd;
 use crate::volume::report::{Happening, What};
 use crate::volume::{self, Credentials, Publish, Published, RefreshOutcome, VolumeId};
 

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use mounter::{DRIVER, PODS, Process, SOCKET, Settings};
+
 use crate::exit::Outcome;
-use crate::mounter::{self, DRIVER, PODS, Process, SOCKET, Settings};
 
 /// Mount for a `secretfs node` in another process, and keep its sockets and sealed notes over its restarts
 ///

@@ -2,9 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use program::visible::{visible, visible_json};
 use serde::Serialize;
-
-use crate::visible::{visible, visible_json};
 
 /// How an answer looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

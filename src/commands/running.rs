@@ -4,13 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
+use program::outlet;
 use serde::Serialize;
 
 use crate::admin::{VolumeStatus, WaitingStatus, client, socket};
 use crate::exit::{Failure, Outcome};
 use crate::host::name_of;
-use crate::mounter;
-use crate::outlet;
 
 /// Where running processes are found.
 #[derive(Debug, Clone, clap::Args)]

@@ -12,11 +12,11 @@ mod typed;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use program::hygiene;
 use provider_store::{Anchor, Item, ItemName, Name, RootKeySource, Store};
 
 use crate::audit::Destination;
 use crate::exit::Outcome;
-use crate::hygiene;
 
 /// Keep secrets in the embedded store: encrypted, on this host, without a server
 ///

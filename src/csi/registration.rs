@@ -20,10 +20,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use keeper::Keeper;
+use mounter::{Mounter, registration_socket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use crate::mounter::{Mounter, registration_socket};
 
 /// The registration sockets of `driver` in kubelet's `directory`.
 ///

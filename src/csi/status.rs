@@ -1,11 +1,11 @@
 //! The one place where our errors become gRPC codes.
 
+use program::visible::visible;
 use provider::ErrorKind;
 use tonic::{Code, Status};
 
 use super::request::Refusal;
 use crate::metrics::ErrorType;
-use crate::visible::visible;
 use crate::{metrics, volume};
 
 /// Most bytes of a message: kubelet cuts an Event at 1 KiB, logs take more.
@@ -157,7 +157,7 @@ mod tests {
     use volume::{Error, VolumeId};
 
     use super::*;
-    use crate::mounter::{self, Mounter as _};
+    use mounter::Mounter as _;
 
     fn store(kind: ErrorKind) -> Error {
         Error::Provider { provider: "vault".to_owned(), source: provider::Error::new(kind, "it said so") }

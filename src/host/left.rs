@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::mounter::{self, MountId};
+use mounter::MountId;
+
 use crate::volume::record::{self, VolumeRecord};
 
 /// A volume that no process serves.

@@ -1,7 +1,5 @@
 //! Why a volume is not shown as it should be, in whatever mode.
 
-use crate::mounter;
-
 /// What happened, in the mode's own words.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 

@@ -10,9 +10,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use mounter::MountId;
 use provider::ObjectPath;
 
-use crate::mounter::{self, MountId};
 use crate::snapshot::Snapshot;
 
 pub use door::{Caller, Door, Listing, Loan};

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mounter::Mounter;
+
 use super::{Appearance, Error, Mode, Mounted, Tmpfs};
-use crate::mounter::Mounter;
 
 /// The ways of showing files that a process has.
 #[derive(Debug, Clone)]

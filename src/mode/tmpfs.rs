@@ -16,15 +16,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use mounter::{Error, MountId, Mounter};
+use program::failpoint;
+
 use self::retired::GRACE;
 use self::room::Room;
 use self::shown::Shown;
 use self::sweeper::Sweeper;
 use self::tree::{Look, Tree};
 use super::{Abilities, Appearance, Mode, Mounted, Prepared};
-use crate::failpoint;
 use crate::mode;
-use crate::mounter::{self, Error, MountId, Mounter};
 use crate::snapshot::Snapshot;
 
 /// What a class calls it.

@@ -1,12 +1,11 @@
 use std::fmt;
 use std::io;
 
+use program::visible::{visible, visible_json};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
-
-use crate::visible::{visible, visible_json};
 
 /// The field that tells what happened.
 const MESSAGE: &str = "message";

@@ -1,10 +1,10 @@
 //! The volumes as their admin sees them.
 
 use async_trait::async_trait;
+use program::visible::visible;
 use tokio::time::Instant;
 
 use crate::admin::{self, Admin, ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which};
-use crate::visible::visible;
 use crate::volume::freshness::Condition;
 use crate::volume::refusals::Refusal;
 use crate::volume::status::{ObjectState, VolumeState};

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use mounter::MountId;
 use provider::{FileMode, Workload};
 
 use crate::mode::{Mode, Mounted, ShownFile};
-use crate::mounter::MountId;
 use crate::snapshot::{File, Snapshot};
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;

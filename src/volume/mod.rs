@@ -52,7 +52,6 @@ use provider::{ErrorKind, Workload};
 
 use crate::class::{self, ClassName};
 use crate::mode::{self, Appearance, Cause};
-use crate::mounter;
 use crate::subject::Subject;
 use crate::unfinished::Unfinished;
 

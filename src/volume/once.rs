@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::{Class, OnRevoked};
+use mounter::Mounter;
 use provider::{ErrorKind, Moment as _, Workload};
 use tokio::time::Instant;
 
 use crate::mode::Appearance;
-use crate::mounter::Mounter;
 use crate::providers::Providers;
 use crate::snapshot::{FingerprintKey, Snapshot};
 use crate::subject::Subject;

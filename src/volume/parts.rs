@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::{Class, OnRevoked};
+use mounter::{MountId, Mounter};
 use provider::{Invalid, Moment as _, Source, Span};
 use tokio::time::{Instant, timeout_at};
 
 use crate::class::Classes;
 use crate::mode::{self, Mode, Modes, Mounted};
-use crate::mounter::{self, MountId, Mounter};
 use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::volume::access::Access;

@@ -9,11 +9,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use manifest::Class;
+use mounter::MountId;
 use provider::{FileMode, Identity, Pod};
 use serde::{Deserialize, Serialize};
 
 use crate::mode::Appearance;
-use crate::mounter::MountId;
 use crate::snapshot::{File, Fingerprint, Snapshot};
 use crate::subject::Subject;
 use crate::volume::{ClassName, Publish, VolumeId};

@@ -14,12 +14,12 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
+use mounter::Mounter;
 use provider::{Doubling, Moment as _, Provider, SecretBytes};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::mounter::{self, Mounter};
 use crate::providers::Providers;
 use crate::volume::VolumeId;
 use crate::volume::admission::{Admission, Bounds, Lane, Shares};

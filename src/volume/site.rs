@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use manifest::PREFIX;
+use mounter::{Mounter, Tmpfs};
+use program::failpoint;
 use provider::{Error, ErrorKind, Lent, Result, Site};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::failpoint;
-use crate::mounter::{self, Mounter, Tmpfs};
 use crate::volume::Publish;
 
 /// Files and directories that fit into what is lent.

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use mounter::MountTable;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::mounter::MountTable;
 use crate::volume::table::Entry;
 use crate::volume::{Volumes, blocking};
 

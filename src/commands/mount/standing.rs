@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use crate::host::{self, Left};
-use crate::mounter;
 use crate::process::Process;
 use crate::volume::record::VolumeRecord;
 use crate::volume::{Publish, VolumeId};

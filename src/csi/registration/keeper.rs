@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use csi_proto::registration::registration_server::RegistrationServer;
+use mounter::Mounter;
 use provider::Span;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -16,7 +17,6 @@ use super::answers::Answers;
 use super::sockets::{self, SocketFile};
 use super::{Patience, Registration, State};
 use crate::csi::connection;
-use crate::mounter::{self, Mounter};
 
 /// How long a call in flight may take after its socket was given up.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::mounter::BOOT_SHOWN;
+use mounter::BOOT_SHOWN;
 
 /// Removes the sockets of `driver` in `directory`, of this boot and others.
 pub(super) fn remove_own(directory: &Path, driver: &str) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use csi_proto::registration::registration_client::RegistrationClient;
 use csi_proto::registration::{InfoRequest, PluginInfo, RegistrationStatus};
 use hyper_util::rt::TokioIo;
+use mounter::{LocalMounter, Roots};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -14,7 +15,6 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::keeper::Lost;
 use super::*;
-use crate::mounter::{LocalMounter, Roots};
 
 const DRIVER: &str = "csi.secretfs.dev";
 const SOCKET: &str = "csi.secretfs.dev-0fbca7e2-reg.sock";

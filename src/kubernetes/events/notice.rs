@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType};
+use program::visible::visible;
 use provider::{ErrorKind, ObjectPath, Pod};
 
 use crate::metrics::Withdrawal;
-use crate::visible::visible;
 use crate::volume::report::{Happening, Outlook, What};
 
 /// Most bytes of the words: Kubernetes refuses more.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
+use mounter::{Error, MountId, Mounter};
 use provider::ObjectPath;
 
 use super::retired::Retired;
@@ -17,7 +18,6 @@ use super::sweeper::{Sweeper, Swept};
 use super::tree::{Look, Tree};
 use super::{NAME, device, enter};
 use crate::mode::{self, Mounted, ShownFile, Usage};
-use crate::mounter::{Error, MountId, Mounter};
 use crate::snapshot::Snapshot;
 
 /// A volume that a tmpfs shows.

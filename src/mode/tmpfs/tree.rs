@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use program::failpoint;
 use provider::ObjectPath;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
 use super::super::{Appearance, ShownFile};
 use super::walk::{self, foreign, open_directory};
-use crate::failpoint;
 use crate::snapshot::{self, Snapshot};
 
 /// The link that every file is read through: it names the directory of the current version.

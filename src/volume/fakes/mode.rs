@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mounter::MountId;
 use provider::{ObjectPath, SecretBytes};
 
 use super::mounter::not_faked;
 use crate::mode::{
     self, Abilities, Appearance, Caller, Door, Listing, Loan, Mode, Mounted, Prepared, ShownFile, Usage,
 };
-use crate::mounter::MountId;
 use crate::snapshot::Snapshot;
 
 /// The files of a mount that asks, and where it does.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mounter::{Mounter, Tmpfs};
+
 use super::mode::FakeMode;
-use crate::mounter::{self, Mounter, Tmpfs};
 
 /// A mounter that unmounts [`FakeMode`]'s mounts and keeps blobs.
 #[derive(Debug, Default)]

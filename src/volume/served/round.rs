@@ -78,7 +78,7 @@ impl Served {
     }
 
     async fn replace(&self, assembled: &Assembled) -> Result<(), volume::Error> {
-        crate::failpoint::hit("refresh.read");
+        program::failpoint::hit("refresh.read");
         let snapshot = assembled.snapshot.clone();
         let class = self.content.as_ref().map(|content| &**content.class());
         let record = self.record(class, &snapshot);
@@ -88,7 +88,7 @@ impl Served {
         let recorded = volume::blocking(move || {
             let _writing = writing;
             mounted.replace(&snapshot, &withdrawn)?;
-            crate::failpoint::hit("refresh.shown");
+            program::failpoint::hit("refresh.shown");
             Ok(records.save(&record))
         })
         .await?;

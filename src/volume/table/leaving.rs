@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use mounter::MountId;
+use program::failpoint;
 use tokio::time::timeout;
 
-use crate::failpoint;
-use crate::mounter::MountId;
 use crate::volume::served::Served;
 use crate::volume::{Error, VolumeId, Volumes, blocking};
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use manifest::FetchWhen;
+use program::failpoint;
 use provider::{Moment as _, Workload};
 use tokio::time::{Instant, timeout_at};
 
-use crate::failpoint;
 use crate::mode::{Mode, Mounted};
 use crate::snapshot::Snapshot;
 use crate::volume::about::About;
@@ -114,8 +114,8 @@ impl Volumes {
     }
 }
 
-pub(in crate::volume) fn unrecorded(publish: &Publish, source: std::io::Error) -> crate::mounter::Error {
-    crate::mounter::Error::of("record the volume at", &publish.target)(source)
+pub(in crate::volume) fn unrecorded(publish: &Publish, source: std::io::Error) -> mounter::Error {
+    mounter::Error::of("record the volume at", &publish.target)(source)
 }
 
 /// Mounts `snapshot`, or shows it in what is mounted there already; writes `record` down before anybody can see it.
@@ -136,11 +136,7 @@ fn show(
     Ok(Arc::from(prepared.show()?))
 }
 
-pub(super) fn save(
-    parts: &Parts,
-    publish: &Publish,
-    record: &VolumeRecord,
-) -> Result<(), crate::mounter::Error> {
+pub(super) fn save(parts: &Parts, publish: &Publish, record: &VolumeRecord) -> Result<(), mounter::Error> {
     parts.records.save(record).map_err(|source| unrecorded(publish, source))?;
     failpoint::hit("publish.recorded");
     Ok(())
