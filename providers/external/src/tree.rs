@@ -20,6 +20,9 @@ use crate::body::File;
 const MAX_BYTES: u64 = 64 << 20;
 /// Most names that are looked at: links to directories can lead to the same files again and again.
 const MAX_LOOKS: usize = 4 * MAX_FILES;
+/// Most tries to open one name. The kernel gives up on a path that a link leads upwards in, if anything on the machine is
+/// mounted or renamed at that moment.
+const MAX_TRIES: usize = 100;
 /// Bits of a mode that are no permissions.
 const SPECIAL: u32 = 0o7000;
 
@@ -132,7 +135,9 @@ fn contents(file: &mut Opened, size: u64) -> io::Result<SecretBytes> {
 
 fn open(root: &OwnedFd, path: &str, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(root.as_fd(), path, flags, mode, resolve).map_err(|error| match error {
+    let tries = (0..MAX_TRIES).map(|_| rustix::fs::openat2(root.as_fd(), path, flags, mode, resolve));
+    let mut settled = tries.skip_while(|opened| matches!(opened, Err(Errno::AGAIN)));
+    settled.next().unwrap_or(Err(Errno::AGAIN)).map_err(|error| match error {
         Errno::XDEV => io::Error::other("it leads out of the directory"),
         other => other.into(),
     })
