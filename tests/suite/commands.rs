@@ -13,7 +13,7 @@ use testing::in_private_mounts;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Target, Told, class, mount, mounts_below};
+use crate::support::{Target, Told, class, copy_program, mount, mounts_below};
 
 /// A process with one volume, `/mnt/app`, whose store takes a password back when it is asked to refresh.
 struct OneVolume;
@@ -97,7 +97,7 @@ impl Host {
             runtime: Runtime::new().unwrap(),
             shutdown: CancellationToken::new(),
         };
-        fs::copy(env!("CARGO_BIN_EXE_secretfs"), host.program()).unwrap();
+        copy_program(&host.program());
         let _inside = host.runtime.enter();
         let socket = AdminSocket::bind(&host.socket()).unwrap();
         host.runtime.spawn(socket.serve(Arc::new(OneVolume), host.shutdown.clone()));

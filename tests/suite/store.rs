@@ -577,7 +577,7 @@ fn a_member_of_the_stores_group_puts_and_reads_nothing() {
     share(&host, GROUP);
     // Where it was built, a stranger to this machine may not look.
     let binary = host.path("secretfs");
-    fs::copy(env!("CARGO_BIN_EXE_secretfs"), &binary).unwrap();
+    crate::support::copy_program(&binary);
     let run = |arguments: &[&str], group: u32| {
         let mut command = host.program(&binary, arguments);
         let mut child = command.uid(MEMBER).gid(group).current_dir("/").spawn().unwrap();

@@ -92,6 +92,13 @@ impl Drop for Target {
     }
 }
 
+/// A copy of the program at `path`, made by another process: what a test forks while this process has a program open for
+/// writing keeps that program from being run.
+pub(crate) fn copy_program(path: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_secretfs")).arg(path).status().unwrap();
+    assert!(copied.success());
+}
+
 pub(crate) fn local() -> Arc<dyn Mounter> {
     Arc::new(HostMounter::default())
 }
