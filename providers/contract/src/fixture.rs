@@ -27,9 +27,10 @@ pub enum Who {
 }
 
 /// How the store behaves until it is told otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Behaviour {
     /// It serves what was put, to who may read it.
+    #[default]
     Serve,
     /// It gives the answer of that index of [`Fixture::answers`] to reads.
     Says(usize),

@@ -27,6 +27,7 @@ mod fixture;
 mod identities;
 mod logins;
 mod opened;
+mod script;
 mod secrecy;
 mod site;
 mod telling;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 
 pub use fixture::{Behaviour, CANARY, Fixture, Said, TOKEN, Traffic, VALUE, Who, pod, token};
+pub use script::Script;
 
 /// Longest that one clause may take to be checked.
 const LONGEST: Duration = Duration::from_secs(120);

@@ -13,7 +13,7 @@ use csi_proto::provider::{
     Error as Code, File, MountRequest, MountResponse, ObjectVersion, VersionRequest, VersionResponse,
 };
 use provider::{ErrorKind, Parameters, Provider, Workload};
-use provider_contract::{Behaviour, Clause, Fixture, Said, Traffic, Who, pod, token};
+use provider_contract::{Behaviour, Clause, Fixture, Said, Script, Traffic, Who, pod, token};
 use provider_external::{External, Sockets};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -42,8 +42,7 @@ struct Program(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    behaviour: Mutex<Option<Behaviour>>,
-    values: Mutex<BTreeMap<String, String>>,
+    script: Script,
     seen: Mutex<String>,
     calls: AtomicUsize,
     open: AtomicUsize,
@@ -95,8 +94,7 @@ impl CsiDriverProvider for Program {
         let _call = Call::begin(&self.0);
         let request = request.into_inner();
         self.0.seen.lock().unwrap().push_str(&request.attributes);
-        let behaviour = *self.0.behaviour.lock().unwrap();
-        let answer = match behaviour.unwrap_or(Behaviour::Serve) {
+        let answer = match self.0.script.behaviour() {
             Behaviour::Says(index) => said().remove(index).2?,
             Behaviour::Hang => std::future::pending().await,
             Behaviour::Endless => files(&BTreeMap::from([("mine".to_owned(), "x".repeat(2 * MOST))])),
@@ -113,7 +111,7 @@ impl Program {
         if !attributes.contains(token(Who::One).expose_str().unwrap()) {
             return Err(Status::permission_denied("it is One's"));
         }
-        Ok(files(&self.0.values.lock().unwrap()))
+        Ok(files(&self.0.script.values()))
     }
 }
 
@@ -185,11 +183,11 @@ impl Fixture for Stub {
     }
 
     fn put(&self, name: &str, value: &str) {
-        self.program.0.values.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        self.program.0.script.put(name, value);
     }
 
     fn behave(&self, behaviour: Behaviour) {
-        *self.program.0.behaviour.lock().unwrap() = Some(behaviour);
+        self.program.0.script.behave(behaviour);
     }
 
     fn answers(&self) -> Vec<Said> {

@@ -53,11 +53,11 @@ impl Fixture for Shelves {
     }
 
     fn put(&self, name: &str, value: &str) {
-        self.server.state.values.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        self.server.state.script.put(name, value);
     }
 
     fn behave(&self, behaviour: Behaviour) {
-        *self.server.state.behaviour.lock().unwrap() = behaviour;
+        self.server.state.script.behave(behaviour);
     }
 
     /// As in `server::SIGNS`.

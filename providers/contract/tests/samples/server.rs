@@ -1,11 +1,10 @@
 //! The server of a shelf: a token and a name on a line, a sign and a value.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use provider_contract::{Behaviour, Traffic, Who, token};
+use provider_contract::{Behaviour, Script, Traffic, Who, token};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -23,8 +22,7 @@ pub(crate) struct Server {
 }
 
 pub(crate) struct State {
-    pub(crate) behaviour: Mutex<Behaviour>,
-    pub(crate) values: Mutex<BTreeMap<String, String>>,
+    pub(crate) script: Script,
     pub(crate) seen: Mutex<String>,
     logins: AtomicUsize,
     reads: AtomicUsize,
@@ -44,8 +42,7 @@ impl Server {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
-            behaviour: Mutex::new(Behaviour::Serve),
-            values: Mutex::default(),
+            script: Script::default(),
             seen: Mutex::default(),
             logins: AtomicUsize::new(0),
             reads: AtomicUsize::new(0),
@@ -85,14 +82,13 @@ async fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
         return stream.write_all(b"+").await;
     }
     state.reads.fetch_add(1, Ordering::SeqCst);
-    let behaviour = *state.behaviour.lock().unwrap();
-    match behaviour {
+    match state.script.behaviour() {
         Behaviour::Says(index) => stream.write_all(SIGNS[index]).await,
         Behaviour::Hang => hang(&mut stream).await,
         Behaviour::Endless => endless(&mut stream).await,
         Behaviour::Forever => stream.write_all(format!("~{}", u64::MAX).as_bytes()).await,
         Behaviour::Serve | Behaviour::HangAtLogin => {
-            let value = state.values.lock().unwrap().get(name).cloned();
+            let value = state.script.value(name);
             let is_ones = shown.as_bytes() == token(Who::One).expose();
             let answer = match value {
                 _ if !is_ones => "!".to_owned(),

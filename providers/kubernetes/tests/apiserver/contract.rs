@@ -1,14 +1,13 @@
 //! What every provider owes, against a server that answers as an API server does. The other tests here show that a
 //! real one answers so.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use provider::{ErrorKind, Parameters, Provider, Workload};
-use provider_contract::{Behaviour, Clause, Fixture, Said, Traffic, VALUE, Who, pod, token};
+use provider_contract::{Behaviour, Clause, Fixture, Said, Script, Traffic, VALUE, Who, pod, token};
 use provider_kubernetes::{Kubernetes, KubernetesConfig};
 use serde_json::{Value, json};
 use testing::{Answer, Seen};
@@ -22,44 +21,36 @@ async fn kubernetes_keeps_the_contract_of_all_providers() {
 
 struct Stub {
     scripted: Scripted,
-    state: Arc<Mutex<State>>,
-}
-
-struct State {
-    behaviour: Behaviour,
-    /// As base64.
-    values: BTreeMap<String, String>,
+    script: Script,
 }
 
 impl Stub {
     fn start() -> Self {
-        let state = Arc::new(Mutex::new(State { behaviour: Behaviour::Serve, values: BTreeMap::new() }));
-        let shared = Arc::clone(&state);
-        Self { scripted: Scripted::new(move |seen| shared.lock().unwrap().answer(seen)), state }
+        let script = Script::default();
+        let told = script.clone();
+        Self { scripted: Scripted::new(move |seen| answer(&told, seen)), script }
     }
 }
 
-impl State {
-    fn answer(&self, seen: &Seen) -> Answer {
-        match self.behaviour {
-            Behaviour::Serve | Behaviour::HangAtLogin => self.read(seen),
-            Behaviour::Says(index) => said().remove(index).2,
-            Behaviour::Hang => Answer::Hang,
-            Behaviour::Endless => Answer::Endless(100 << 20),
-            Behaviour::Forever => status(429, "TooManyRequests").with("retry-after", &u64::MAX.to_string()),
-        }
+fn answer(script: &Script, seen: &Seen) -> Answer {
+    match script.behaviour() {
+        Behaviour::Serve | Behaviour::HangAtLogin => read(script, seen),
+        Behaviour::Says(index) => said().remove(index).2,
+        Behaviour::Hang => Answer::Hang,
+        Behaviour::Endless => Answer::Endless(100 << 20),
+        Behaviour::Forever => status(429, "TooManyRequests").with("retry-after", &u64::MAX.to_string()),
     }
+}
 
-    fn read(&self, seen: &Seen) -> Answer {
-        let shown = seen.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
-        if shown.map(str::as_bytes) != Some(token(Who::One).expose()) {
-            return status(403, "secrets is forbidden");
-        }
-        let name = seen.target.strip_prefix("/api/v1/namespaces/shop/secrets/").unwrap_or_default();
-        match self.values.get(name) {
-            Some(value) => secret(&json!({"k": value})),
-            None => status(404, "not found"),
-        }
+fn read(script: &Script, seen: &Seen) -> Answer {
+    let shown = seen.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
+    if shown.map(str::as_bytes) != Some(token(Who::One).expose()) {
+        return status(403, "secrets is forbidden");
+    }
+    let name = seen.target.strip_prefix("/api/v1/namespaces/shop/secrets/").unwrap_or_default();
+    match script.value(name) {
+        Some(value) => secret(&json!({"k": value})),
+        None => status(404, "not found"),
     }
 }
 
@@ -124,11 +115,11 @@ impl Fixture for Stub {
     }
 
     fn put(&self, name: &str, value: &str) {
-        self.state.lock().unwrap().values.insert(name.to_owned(), STANDARD.encode(value));
+        self.script.put(name, &STANDARD.encode(value));
     }
 
     fn behave(&self, behaviour: Behaviour) {
-        self.state.lock().unwrap().behaviour = behaviour;
+        self.script.behave(behaviour);
     }
 
     fn answers(&self) -> Vec<Said> {

@@ -1,12 +1,11 @@
 //! What every provider owes, against a server that answers as OpenBao does. The other tests here show that a real one
 //! answers so.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use provider::{ErrorKind, Parameters, Provider, Workload};
-use provider_contract::{Behaviour, Fixture, Said, TOKEN, Traffic, VALUE, Who, pod, token};
+use provider_contract::{Behaviour, Fixture, Said, Script, TOKEN, Traffic, VALUE, Who, pod, token};
 use provider_vault::{Patience, Vault, VaultConfig};
 use serde_json::{Value, json};
 use testing::{Answer, FaultServer, Seen};
@@ -22,19 +21,14 @@ async fn vault_keeps_the_contract_of_all_providers() {
 
 struct Stub {
     server: FaultServer,
-    state: Arc<Mutex<State>>,
-}
-
-struct State {
-    behaviour: Behaviour,
-    values: BTreeMap<String, String>,
+    script: Script,
 }
 
 impl Stub {
     fn start() -> Self {
-        let state = Arc::new(Mutex::new(State { behaviour: Behaviour::Serve, values: BTreeMap::new() }));
-        let shared = Arc::clone(&state);
-        Self { server: FaultServer::http(move |seen| shared.lock().unwrap().answer(seen)), state }
+        let script = Script::default();
+        let told = script.clone();
+        Self { server: FaultServer::http(move |seen| answer(&told, seen)), script }
     }
 }
 
@@ -47,28 +41,26 @@ fn client_token(who: Who) -> String {
     format!("{TOKEN}-client-{who:?}")
 }
 
-impl State {
-    fn answer(&self, seen: &Seen) -> Answer {
-        match self.behaviour {
-            Behaviour::HangAtLogin if is_login(seen) => Answer::Hang,
-            _ if is_login(seen) => login(&seen.body),
-            Behaviour::Serve | Behaviour::HangAtLogin => self.read(seen),
-            Behaviour::Says(index) => said().remove(index).2,
-            Behaviour::Hang => Answer::Hang,
-            Behaviour::Endless => Answer::Endless(100 << 20),
-            Behaviour::Forever => Answer::json(429, &json!({})).with("retry-after", &u64::MAX.to_string()),
-        }
+fn answer(script: &Script, seen: &Seen) -> Answer {
+    match script.behaviour() {
+        Behaviour::HangAtLogin if is_login(seen) => Answer::Hang,
+        _ if is_login(seen) => login(&seen.body),
+        Behaviour::Serve | Behaviour::HangAtLogin => read(script, seen),
+        Behaviour::Says(index) => said().remove(index).2,
+        Behaviour::Hang => Answer::Hang,
+        Behaviour::Endless => Answer::Endless(100 << 20),
+        Behaviour::Forever => Answer::json(429, &json!({})).with("retry-after", &u64::MAX.to_string()),
     }
+}
 
-    fn read(&self, seen: &Seen) -> Answer {
-        if seen.header("x-vault-token") != Some(&client_token(Who::One)) {
-            return errors(403, "permission denied");
-        }
-        let name = seen.target.strip_prefix("/v1/secret/data/").unwrap_or_default();
-        match self.values.get(name) {
-            Some(value) => found(&json!({"data": {"key": value}, "metadata": {"version": 1}})),
-            None => errors(404, "no handler"),
-        }
+fn read(script: &Script, seen: &Seen) -> Answer {
+    if seen.header("x-vault-token") != Some(&client_token(Who::One)) {
+        return errors(403, "permission denied");
+    }
+    let name = seen.target.strip_prefix("/v1/secret/data/").unwrap_or_default();
+    match script.value(name) {
+        Some(value) => found(&json!({"data": {"key": value}, "metadata": {"version": 1}})),
+        None => errors(404, "no handler"),
     }
 }
 
@@ -163,11 +155,11 @@ impl Fixture for Stub {
     }
 
     fn put(&self, name: &str, value: &str) {
-        self.state.lock().unwrap().values.insert(name.to_owned(), value.to_owned());
+        self.script.put(name, value);
     }
 
     fn behave(&self, behaviour: Behaviour) {
-        self.state.lock().unwrap().behaviour = behaviour;
+        self.script.behave(behaviour);
     }
 
     fn answers(&self) -> Vec<Said> {
