@@ -23,6 +23,12 @@ pub struct ClassName {
     pub name: String,
 }
 
+impl From<&Class> for ClassName {
+    fn from(class: &Class) -> Self {
+        Self { namespace: class.namespace.clone(), name: class.name.clone() }
+    }
+}
+
 impl fmt::Display for ClassName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

@@ -131,7 +131,7 @@ impl Scan {
         let mut owners: BTreeMap<ClassName, &Path> = BTreeMap::new();
         let mut problems = Vec::new();
         for (path, class) in self.classes() {
-            let name = name_of(class);
+            let name = ClassName::from(&**class);
             match owners.get(&name) {
                 None => drop(owners.insert(name, path)),
                 Some(first) => problems.push(Problem {
@@ -154,14 +154,10 @@ impl Scan {
     pub(super) fn by_name(&self) -> BTreeMap<ClassName, Arc<Class>> {
         let mut by_name = BTreeMap::new();
         for (_, class) in self.classes() {
-            by_name.entry(name_of(class)).or_insert_with(|| Arc::clone(class));
+            by_name.entry(ClassName::from(&**class)).or_insert_with(|| Arc::clone(class));
         }
         by_name
     }
-}
-
-fn name_of(class: &Class) -> ClassName {
-    ClassName { namespace: class.namespace.clone(), name: class.name.clone() }
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -18,11 +18,7 @@ pub fn registration_socket(driver: &str, boot_id: &str) -> String {
 /// # Errors
 ///
 /// It is no absolute path; what to write instead.
-pub fn endpoint(text: &str) -> Result<PathBuf, String> {
+pub fn endpoint(text: &str) -> Result<PathBuf, &'static str> {
     let path = Path::new(text.strip_prefix("unix://").unwrap_or(text));
-    if path.is_absolute() {
-        Ok(path.to_owned())
-    } else {
-        Err("write an absolute path, as in /csi/csi.sock".to_owned())
-    }
+    if path.is_absolute() { Ok(path.to_owned()) } else { Err("write an absolute path, as in /csi/csi.sock") }
 }

@@ -186,7 +186,7 @@ fn socket_of(provider: &str) -> String {
 }
 
 fn name_of(located: &LocatedClass) -> ClassName {
-    ClassName { namespace: located.class.namespace.clone(), name: located.class.name.clone() }
+    ClassName::from(&located.class)
 }
 
 /// Files of one leased answer that a reader may see half old and half new.

@@ -89,5 +89,5 @@ fn maker(volume: &PodVolume) -> &str {
 }
 
 fn name_of(located: &LocatedClass) -> ClassName {
-    ClassName { namespace: located.class.namespace.clone(), name: located.class.name.clone() }
+    ClassName::from(&located.class)
 }

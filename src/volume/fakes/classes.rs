@@ -27,7 +27,7 @@ impl Default for FakeClasses {
 
 impl FakeClasses {
     pub(in crate::volume) fn set(&self, class: Class) {
-        let name = ClassName { namespace: class.namespace.clone(), name: class.name.clone() };
+        let name = ClassName::from(&class);
         self.classes.lock().unwrap().insert(name, Arc::new(class));
         self.changes.send_modify(|count| *count += 1);
     }

@@ -140,7 +140,7 @@ fn text(value: OsString, flag: &'static str) -> Result<String, Mistyped> {
 
 fn endpoint(value: OsString) -> Result<PathBuf, Mistyped> {
     mounter::endpoint(&text(value, "--csi-endpoint")?)
-        .map_err(|_| Mistyped::Wrong("--csi-endpoint", "write an absolute path, as in /csi/csi.sock"))
+        .map_err(|remedy| Mistyped::Wrong("--csi-endpoint", remedy))
 }
 
 fn uid(value: OsString) -> Result<u32, Mistyped> {
