@@ -99,7 +99,7 @@ impl Entry {
     pub async fn read(
         &self,
         enough: impl Fn(&Held) -> bool,
-        fetch: impl Future<Output = Result<Reading>>,
+        fetch: impl Future<Output = Result<Found>>,
     ) -> Result<Answer> {
         if let Some(held) = self.granted().filter(|held| enough(held)) {
             return Ok(Answer::Shared(held));
@@ -115,21 +115,12 @@ impl Entry {
         if let Some((_, error)) = turn.failed.as_ref().filter(|(at, _)| *at > asked) {
             return Err(error.clone());
         }
-        self.settle(&mut turn, None, fetch.await.map(Found::New))
+        self.settle(&mut turn, None, fetch.await)
     }
 
     /// Takes in what the store said to the caller whose turn it is; `held` is what that caller told the store it holds.
     fn settle(&self, turn: &mut Turn, held: Option<&Held>, found: Result<Found>) -> Result<Answer> {
-        let reading = found.and_then(|found| match (found, held) {
-            (Found::New(reading), _) => Ok(reading),
-            (Found::Unchanged, Some(held)) => Ok(held.reading.clone()),
-            (Found::Unchanged, None) => Err(Error::new(
-                ErrorKind::Unavailable,
-                "the store says that nothing changed \
-                of what it has not been asked before",
-            )),
-        });
-        match reading {
+        match found.and_then(|found| found.reading(held.map(|held| &held.reading))) {
             Ok(reading) => Ok(self.accept(Held::now(reading), turn)),
             Err(error) => {
                 self.lock().refused |= is_refusal(error.kind());
@@ -299,10 +290,10 @@ mod tests {
         Reading { body: b"v".to_vec().into(), version: None, validity }
     }
 
-    async fn slow(calls: &AtomicUsize, outcome: Result<Reading>) -> Result<Reading> {
+    async fn slow(calls: &AtomicUsize, outcome: Result<Reading>) -> Result<Found> {
         calls.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        outcome
+        outcome.map(Found::New)
     }
 
     #[tokio::test(start_paused = true)]

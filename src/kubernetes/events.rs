@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::runtime::events::{Event, Reporter};
-use provider::{Moment as _, Share, Shares};
+use provider::{Moment as _, Share, TenantShares};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -60,7 +60,7 @@ pub struct Events {
     happenings: broadcast::Receiver<Happening>,
     inbox: mpsc::Receiver<Notice>,
     waiting: VecDeque<Waiting>,
-    room: Arc<Shares>,
+    room: Arc<TenantShares>,
     allowance: Allowance,
     backoff: Backoff,
     /// When the next may be sent.
@@ -92,7 +92,7 @@ impl Events {
             happenings,
             inbox,
             waiting: VecDeque::new(),
-            room: Shares::new(WAITING),
+            room: TenantShares::new(WAITING),
             allowance: Allowance::default(),
             backoff: Backoff::default(),
             next: Instant::now(),

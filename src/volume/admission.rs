@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use provider::{Counts, leaves_room};
 use tokio::sync::oneshot;
 
 /// How many turns there are, or how much of what is shared.
@@ -76,7 +77,7 @@ struct State {
     held: Shares,
     waiting: BTreeMap<Lane, Queue>,
     /// How many of each namespace wait.
-    waiters: HashMap<Arc<str>, usize>,
+    waiters: Counts<Arc<str>>,
     tickets: Ticket,
     /// When each namespace had its last turn, by the count of turns.
     last: HashMap<Arc<str>, u64>,
@@ -87,9 +88,9 @@ struct State {
 #[derive(Debug, Default)]
 pub struct Shares {
     all: usize,
-    namespaces: HashMap<Arc<str>, usize>,
-    places: HashMap<Arc<str>, usize>,
-    lanes: HashMap<Lane, usize>,
+    namespaces: Counts<Arc<str>>,
+    places: Counts<Arc<str>>,
+    lanes: Counts<Lane>,
 }
 
 /// Who waited, and what it gets.
@@ -128,7 +129,7 @@ impl Admission {
         if !state.waiting.contains_key(&lane) && state.held.fits(&lane, 1, &self.bounds) {
             return Ok(Asked::Granted(self.grant(&mut state, lane)));
         }
-        if count(&state.waiters, &lane.namespace) >= self.bounds.waiting {
+        if state.waiters.of(&lane.namespace) >= self.bounds.waiting {
             return Err(Crowded { waiting: self.bounds.waiting });
         }
         let (granted, turn) = oneshot::channel();
@@ -197,7 +198,7 @@ impl State {
         let fitting = self.waiting.keys().filter(|lane| self.held.fits(lane, 1, bounds));
         let order = |lane: &&Lane| {
             let last = self.last.get(&lane.namespace).copied().unwrap_or(0);
-            (count(&self.held.namespaces, &lane.namespace), last, count(&self.held.lanes, *lane))
+            (self.held.namespaces.of(&lane.namespace), last, self.held.lanes.of(lane))
         };
         fitting.min_by_key(order).cloned()
     }
@@ -205,7 +206,7 @@ impl State {
     fn join(&mut self, lane: &Lane, waiter: oneshot::Sender<Turn>) -> Ticket {
         self.tickets += 1;
         self.waiting.entry(lane.clone()).or_default().insert(self.tickets, waiter);
-        *self.waiters.entry(Arc::clone(&lane.namespace)).or_default() += 1;
+        self.waiters.add(Arc::clone(&lane.namespace), 1);
         self.tickets
     }
 
@@ -222,7 +223,7 @@ impl State {
         if queue.is_empty() {
             self.waiting.remove(lane);
         }
-        give_back(&mut self.waiters, &lane.namespace, 1);
+        self.waiters.give_back(&lane.namespace, 1);
         Some(waiter)
     }
 
@@ -235,7 +236,7 @@ impl State {
 
     /// When a namespace had its last turn is of use while it has one or waits.
     fn forget_if_done(&mut self, namespace: &Arc<str>) {
-        if !self.held.namespaces.contains_key(namespace) && !self.waiters.contains_key(namespace) {
+        if self.held.namespaces.of(namespace) == 0 && self.waiters.of(namespace) == 0 {
             self.last.remove(namespace);
         }
     }
@@ -244,8 +245,8 @@ impl State {
 impl Shares {
     /// Whether `lane` may have `more` within `bounds`: while as much as it has already stays free for others.
     pub fn fits(&self, lane: &Lane, more: usize, bounds: &Bounds) -> bool {
-        let of_namespace = count(&self.namespaces, &lane.namespace);
-        let (at_place, of_lane) = (count(&self.places, &lane.place), count(&self.lanes, lane));
+        let of_namespace = self.namespaces.of(&lane.namespace);
+        let (at_place, of_lane) = (self.places.of(&lane.place), self.lanes.of(lane));
         leaves_room(of_namespace, self.all, more, bounds.process)
             && leaves_room(of_lane, of_namespace, more, bounds.namespace)
             && leaves_room(of_lane, at_place, more, bounds.place)
@@ -254,35 +255,17 @@ impl Shares {
     /// Notes that `lane` has `more`.
     pub fn take(&mut self, lane: &Lane, more: usize) {
         self.all += more;
-        *self.namespaces.entry(Arc::clone(&lane.namespace)).or_default() += more;
-        *self.places.entry(Arc::clone(&lane.place)).or_default() += more;
-        *self.lanes.entry(lane.clone()).or_default() += more;
+        self.namespaces.add(Arc::clone(&lane.namespace), more);
+        self.places.add(Arc::clone(&lane.place), more);
+        self.lanes.add(lane.clone(), more);
     }
 
     /// Notes that `lane` has so much less.
     pub fn give_back(&mut self, lane: &Lane, less: usize) {
         self.all = self.all.saturating_sub(less);
-        give_back(&mut self.namespaces, &lane.namespace, less);
-        give_back(&mut self.places, &lane.place, less);
-        give_back(&mut self.lanes, lane, less);
-    }
-}
-
-/// Whether who has `own` of the `taken` may have `more` of `bound`: while at least `own` stays free.
-fn leaves_room(own: usize, taken: usize, more: usize, bound: usize) -> bool {
-    bound.saturating_sub(taken) >= own.saturating_add(more)
-}
-
-fn count<K: std::hash::Hash + Eq>(counts: &HashMap<K, usize>, key: &K) -> usize {
-    counts.get(key).copied().unwrap_or(0)
-}
-
-fn give_back<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K, less: usize) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(less);
-        if *count == 0 {
-            counts.remove(key);
-        }
+        self.namespaces.give_back(&lane.namespace, less);
+        self.places.give_back(&lane.place, less);
+        self.lanes.give_back(lane, less);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::{join, join_all};
-use provider::{Error, ErrorKind, Found, Query, Reading, Request, Result, Session};
+use provider::{Error, ErrorKind, Found, Query, Request, Result, Session};
 
 use crate::readings::{self, Answer, Entry, Held, Turns};
 use crate::volume::reader::Demand;
@@ -65,7 +65,7 @@ impl Caller {
     async fn wait(&self, request: Request, entry: Arc<Entry>) -> (Request, Result<Got>) {
         let fetch = async {
             let mut found = self.call(&[Query::from(request.clone())]).await;
-            found.pop().map_or_else(|| Err(unheard_of()), new)
+            found.pop().unwrap_or_else(|| Err(unheard_of()))
         };
         let answer = entry.read(|held| self.demand.is_met_by(held), fetch).await;
         (request, answer.map(Got::from))
@@ -86,16 +86,9 @@ impl From<Answer> for Got {
     }
 }
 
-fn own(found: Result<Found>) -> Result<Arc<Held>> {
-    new(found).map(Held::now)
-}
-
 /// A reading where nothing was held that a store could vouch for.
-fn new(found: Result<Found>) -> Result<Reading> {
-    match found? {
-        Found::New(reading) => Ok(reading),
-        Found::Unchanged => Err(unheard_of()),
-    }
+fn own(found: Result<Found>) -> Result<Arc<Held>> {
+    found?.reading(None).map(Held::now)
 }
 
 fn unheard_of() -> Error {

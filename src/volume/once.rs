@@ -117,7 +117,7 @@ fn wish(class: &Class, workload: &Workload, timeout: Duration) -> Publish {
     Publish {
         id: VolumeId(workload.volume.clone()),
         target: std::path::PathBuf::new(),
-        class: ClassName { namespace: class.namespace.clone(), name: class.name.clone() },
+        class: ClassName::from(class),
         subject: Subject::from(workload),
         attributes: std::collections::BTreeMap::new(),
         appearance: Appearance::default(),

@@ -258,7 +258,7 @@ impl Parts {
 
 /// What a class asks of its provider.
 pub(super) fn source_of(providers: &Providers, class: &Class) -> Result<Arc<dyn Source>, Error> {
-    let name = ClassName { namespace: class.namespace.clone(), name: class.name.clone() };
+    let name = ClassName::from(class);
     let provider = providers.get(&class.provider).ok_or_else(|| {
         let known: Vec<_> = providers.names().collect();
         let provider = &class.provider;

@@ -360,36 +360,28 @@ impl Reader {
         asked: Vec<Request>,
         demand: Demand,
     ) -> Vec<(Request, Result<Got>)> {
-        let (mut got, mut due) = (Vec::new(), Vec::new());
+        let (mut got, mut due, mut entries) = (Vec::new(), Vec::new(), BTreeMap::new());
         // Before they are put together: a call is not to be made of what few need.
         for request in asked {
-            let held = self.shared_entry(&request).and_then(|entry| entry.granted());
+            let entry = self.shared_entry(&request);
+            let held = entry.as_ref().and_then(|entry| entry.granted());
             match held.filter(|held| demand.is_met_by(held)) {
                 Some(held) => got.push((request, Ok(Got::Shared(held)))),
-                None => due.push(request),
+                None => {
+                    entries.extend(entry.map(|entry| (request.clone(), entry)));
+                    due.push(request);
+                }
             }
         }
         let caller = self.caller(session, demand);
-        let calls: Vec<_> =
-            session.calls(due).into_iter().map(|requests| self.call(caller.clone(), requests)).collect();
+        let call = |requests| {
+            let (shared, own) = apart(requests, &mut entries);
+            caller.clone().read(shared, own)
+        };
+        let calls: Vec<_> = session.calls(due).into_iter().map(call).collect();
         let read: Vec<_> = stream::iter(calls).buffer_unordered(MOST_CALLS_OF_A_VOLUME).collect().await;
         got.extend(read.into_iter().flatten());
         got
-    }
-
-    fn call(
-        &mut self,
-        caller: Caller,
-        requests: Vec<Request>,
-    ) -> impl Future<Output = Vec<(Request, Result<Got>)>> + Send + use<> {
-        let (mut shared, mut own) = (Vec::new(), Vec::new());
-        for request in requests {
-            match self.shared_entry(&request) {
-                Some(entry) => shared.push((request, entry)),
-                None => own.push(request),
-            }
-        }
-        caller.read(shared, own)
     }
 
     /// The entry for `request`, unless its answer is the volume's own.
@@ -439,6 +431,21 @@ impl Reader {
     pub fn health<T>(&self, change: impl FnOnce(&mut StoreHealth) -> T) -> T {
         self.store.health(change)
     }
+}
+
+/// Those of `requests` that have an entry, which is taken out of `entries`, and the others.
+fn apart(
+    requests: Vec<Request>,
+    entries: &mut BTreeMap<Request, Arc<Entry>>,
+) -> (Vec<(Request, Arc<Entry>)>, Vec<Request>) {
+    let (mut shared, mut own) = (Vec::new(), Vec::new());
+    for request in requests {
+        match entries.remove(&request) {
+            Some(entry) => shared.push((request, entry)),
+            None => own.push(request),
+        }
+    }
+    (shared, own)
 }
 
 fn is_leased(held: &Held) -> bool {

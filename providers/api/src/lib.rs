@@ -49,7 +49,7 @@ pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
 pub use query::{Found, Query};
 pub use restarts::{Pauses, Restarts};
 pub use secret::SecretBytes;
-pub use shares::{Share, Shares};
+pub use shares::{Counts, Share, TenantShares, leaves_room};
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};
 pub use store::{Store, listed};

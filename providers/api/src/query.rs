@@ -1,4 +1,6 @@
-use crate::{Reading, Request};
+use crate::{Error, ErrorKind, Reading, Request, Result};
+
+const UNHELD: &str = "the store says that nothing changed of what it has not been asked before";
 
 /// One request of a call, and what is held of it already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,21 @@ pub enum Found {
     /// The store vouches that what the caller [holds](Query::held) is what a reading would bring now, and that this
     /// session may still read it.
     Unchanged,
+}
+
+impl Found {
+    /// The reading, where the caller holds `held` of it.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the store says that nothing changed of what the caller has not told that it holds.
+    pub fn reading(self, held: Option<&Reading>) -> Result<Reading> {
+        let unheld = || Error::new(ErrorKind::Unavailable, UNHELD);
+        match self {
+            Self::New(reading) => Ok(reading),
+            Self::Unchanged => held.cloned().ok_or_else(unheld),
+        }
+    }
 }
 
 impl From<Request> for Query {

@@ -1,27 +1,76 @@
 //! What tenants share, so that none of them can take it from the others.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A number of things, given out one by one. A tenant that has some gets one more only while more than that are free:
-/// one tenant gets half of them at most, the next half of what is left, and each that has none gets one as long as
-/// there is any.
+/// Whether who has `own` of the `taken` may have `more` of `bound`: while at least as much as he has then stays free for
+/// others. So one gets half at most, the next half of what is left, and each that has none gets one as long as there is
+/// any.
 ///
 /// With 256 threads, a tenant that wants all of them gets 128; another that comes later gets one, and up to 64.
+pub fn leaves_room(own: usize, taken: usize, more: usize, bound: usize) -> bool {
+    bound.saturating_sub(taken) >= own.saturating_add(more)
+}
+
+/// How much of something each has. Who has none is not in it.
+#[derive(Debug, Clone)]
+pub struct Counts<K>(HashMap<K, usize>);
+
+/// A number of things, given out to tenants one by one, as [`leaves_room`] allows it.
 #[derive(Debug)]
-pub struct Shares {
+pub struct TenantShares {
     all: usize,
-    held: Mutex<HashMap<Arc<str>, usize>>,
+    held: Mutex<Counts<Arc<str>>>,
 }
 
 /// One of the things, given back when it is dropped.
 #[derive(Debug)]
 pub struct Share {
-    of: Arc<Shares>,
+    of: Arc<TenantShares>,
     tenant: Arc<str>,
 }
 
-impl Shares {
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Counts<K> {
+    /// How much `key` has.
+    pub fn of(&self, key: &K) -> usize {
+        self.0.get(key).copied().unwrap_or_default()
+    }
+
+    /// Whether nobody has any.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How much all have together.
+    pub fn total(&self) -> usize {
+        self.0.values().fold(0, |total, count| total.saturating_add(*count))
+    }
+
+    /// `key` has `more`.
+    pub fn add(&mut self, key: K, more: usize) {
+        let count = self.0.entry(key).or_default();
+        *count = count.saturating_add(more);
+    }
+
+    /// `key` has so much less.
+    pub fn give_back(&mut self, key: &K, less: usize) {
+        if let Some(count) = self.0.get_mut(key) {
+            *count = count.saturating_sub(less);
+            if *count == 0 {
+                self.0.remove(key);
+            }
+        }
+    }
+}
+
+impl TenantShares {
     /// `all` of them are free.
     pub fn new(all: usize) -> Arc<Self> {
         Arc::new(Self { all, held: Mutex::default() })
@@ -31,31 +80,22 @@ impl Shares {
     /// even that one has to leave the rest to others.
     pub fn take<'a>(self: &Arc<Self>, tenants: impl IntoIterator<Item = &'a Arc<str>>) -> Option<Share> {
         let mut held = self.lock();
-        let has = |tenant: &Arc<str>| held.get(tenant).copied().unwrap_or_default();
-        let least = tenants.into_iter().min_by_key(|tenant| has(tenant));
+        let least = tenants.into_iter().min_by_key(|tenant| held.of(tenant));
         let tenant = least.map_or_else(|| Arc::from(""), Arc::clone);
-        let has = has(&tenant);
-        let free = held.values().fold(self.all, |free, held| free.saturating_sub(*held));
-        (has < free).then(|| {
-            held.insert(Arc::clone(&tenant), has.saturating_add(1));
+        leaves_room(held.of(&tenant), held.total(), 1, self.all).then(|| {
+            held.add(Arc::clone(&tenant), 1);
             Share { of: Arc::clone(self), tenant }
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
+    fn lock(&self) -> MutexGuard<'_, Counts<Arc<str>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut held = self.of.lock();
-        if let Some(has) = held.get_mut(&self.tenant) {
-            *has = has.saturating_sub(1);
-            if *has == 0 {
-                held.remove(&self.tenant);
-            }
-        }
+        self.of.lock().give_back(&self.tenant, 1);
     }
 }
 
@@ -64,14 +104,14 @@ mod tests {
     use super::*;
 
     /// As many as `tenant` gets.
-    fn most(shares: &Arc<Shares>, tenant: &str) -> Vec<Share> {
+    fn most(shares: &Arc<TenantShares>, tenant: &str) -> Vec<Share> {
         let tenant = Arc::from(tenant);
         std::iter::from_fn(|| shares.take([&tenant])).collect()
     }
 
     #[test]
     fn who_wants_all_leaves_some_to_every_other() {
-        let shares = Shares::new(256);
+        let shares = TenantShares::new(256);
 
         let taken = ["a", "b", "c"].map(|tenant| most(&shares, tenant));
 
@@ -82,7 +122,7 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_them_and_what_is_given_back_is_free_again() {
-        let shares = Shares::new(10);
+        let shares = TenantShares::new(10);
         let taken: Vec<_> = (0..20).map(|n| most(&shares, &n.to_string())).collect();
         assert_eq!(taken.iter().map(Vec::len).sum::<usize>(), 10);
         assert!(shares.take([&Arc::from("other")]).is_none());
@@ -95,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_several_want_counts_for_the_one_of_them_that_has_the_fewest() {
-        let shares = Shares::new(4);
+        let shares = TenantShares::new(4);
         let _taken = most(&shares, "hostile");
         let [hostile, shop] = ["hostile", "shop"].map(Arc::<str>::from);
 

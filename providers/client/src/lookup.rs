@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use provider::Shares;
+use provider::TenantShares;
 use tokio::sync::watch;
 
 /// Most names that are looked up at one time.
@@ -25,12 +25,12 @@ const MOST_TENANTS: usize = 1024;
 #[derive(Debug)]
 pub struct Lookups {
     names: Mutex<HashMap<String, Awaited>>,
-    threads: Arc<Shares>,
+    threads: Arc<TenantShares>,
 }
 
 impl Default for Lookups {
     fn default() -> Self {
-        Self { names: Mutex::default(), threads: Shares::new(MOST) }
+        Self { names: Mutex::default(), threads: TenantShares::new(MOST) }
     }
 }
 

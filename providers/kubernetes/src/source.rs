@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use provider::{
     Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
-    Restarts, Result, Scope, SecretBytes, Session, Share, Shares, Source, Tenure, Workload,
+    Restarts, Result, Scope, SecretBytes, Session, Share, Source, TenantShares, Tenure, Workload,
 };
 use tokio::sync::watch::Sender;
 use tokio_util::task::AbortOnDropHandle;
@@ -31,7 +31,7 @@ pub struct Kubernetes(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     server: Arc<ApiServer>,
-    watches: Arc<Shares>,
+    watches: Arc<TenantShares>,
     restarts: Arc<Restarts>,
     /// Those whom somebody reads as.
     accounts: Mutex<HashMap<Reader, Weak<Account>>>,
@@ -56,7 +56,7 @@ impl Kubernetes {
     /// `Invalid` if its address is no URL.
     pub fn new(config: &KubernetesConfig) -> Result<Self> {
         let server = Arc::new(ApiServer::new(config)?);
-        let watches = Shares::new(config.most_watches);
+        let watches = TenantShares::new(config.most_watches);
         let (restarts, accounts) = (Arc::default(), Mutex::default());
         Ok(Self(Arc::new(Shared { server, watches, restarts, accounts })))
     }

@@ -7,7 +7,7 @@ use provider::{Error, ErrorKind, Identity, Moment as _, ObjectPath, Span, Worklo
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use super::wanted::Part;
+use super::wanted::Wanted;
 use crate::mode::Loan;
 use crate::snapshot::{Made, Snapshot};
 use crate::subject::Subject;
@@ -52,7 +52,7 @@ impl Place {
     pub(super) async fn read(
         &self,
         path: &ObjectPath,
-        part: Part,
+        part: Wanted,
         workload: Workload,
         not_before: Option<Instant>,
     ) -> Result<Brought, Failure> {
@@ -84,7 +84,7 @@ impl Place {
 }
 
 /// Tokens and credentials come with kubelet's calls, and are lost with a process.
-fn require_credentials(workload: &Workload, part: &Part) -> Result<(), Failure> {
+fn require_credentials(workload: &Workload, part: &Wanted) -> Result<(), Failure> {
     if part.source.needs_credentials() && !workload.has_credentials() {
         let error = Error::new(ErrorKind::NoCredential, "no token of the volume is here: a restart lost it");
         let source = error.remedy("kubelet brings a new one with its next call");

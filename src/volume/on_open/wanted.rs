@@ -15,13 +15,6 @@ use crate::volume::{ClassName, Error};
 /// A class whose files are read when they are opened, and what it asks of its provider.
 #[derive(Debug, Clone)]
 pub(in crate::volume) struct Wanted {
-    class: Arc<Class>,
-    source: Arc<dyn Source>,
-}
-
-/// What one file takes of them.
-#[derive(Debug, Clone)]
-pub(super) struct Part {
     pub(super) class: Arc<Class>,
     pub(super) source: Arc<dyn Source>,
 }
@@ -66,8 +59,9 @@ impl Wanted {
         own.chain(composed).collect()
     }
 
-    /// What the file at `path` takes: its object, or those that it is composed of. `None` if there is no such file.
-    pub(super) fn part(&self, path: &ObjectPath) -> Option<Part> {
+    /// The same for the file at `path` alone: its object, or those that it is composed of. `None` if there is no such
+    /// file.
+    pub(super) fn part(&self, path: &ObjectPath) -> Option<Self> {
         let composed = self.class.settings.files.iter().find(|composed| composed.path == *path);
         let takes = |object: &ObjectRef| match composed {
             Some(composed) => composed.from.iter().any(|(_, name)| *name == object.name),
@@ -89,7 +83,7 @@ impl Wanted {
             ..self.class.settings.clone()
         };
         let class = Arc::new(Class { settings, ..Class::clone(&self.class) });
-        Some(Part {
+        Some(Self {
             class,
             source: Arc::new(Selection { whole: Arc::clone(&self.source), indices, objects }),
         })
@@ -117,19 +111,15 @@ pub(in crate::volume) fn require_asking(
     Err(Error::Invalid(format!(
         "class {}: secretfs.dev/fetch: on-open is not for mode {mode}, which shows files with their contents; \
          {choose}write secretfs.dev/fetch: eager",
-        name_of(class)
+        ClassName::from(class)
     )))
 }
 
 fn unsuited(class: &Class, why: &str) -> Error {
     Error::Invalid(format!(
         "class {}: secretfs.dev/fetch: on-open is not for this class: {why}; write secretfs.dev/fetch: eager",
-        name_of(class)
+        ClassName::from(class)
     ))
-}
-
-fn name_of(class: &Class) -> ClassName {
-    ClassName { namespace: class.namespace.clone(), name: class.name.clone() }
 }
 
 /// Some objects of a source.
