@@ -1,87 +1,42 @@
-//! The keys of one object of `objects`: those that a provider knows, and what each holds. Serde tells the line of
-//! what it cannot read; which key that is, and which key was meant, is found here.
+//! The keys of one object of `objects`, as they are declared, beside the keys that are written. Serde tells the line
+//! of what it cannot read; which key that is, and which key was meant, is found here.
 
-use provider::Invalid;
+use provider::{Holds, Invalid, Key};
 
+use crate::declaration::OBJECT;
 use crate::listing::{Listed, Listing};
 use crate::text::{nearest, shorten};
-use crate::tree::{Key, Kind, Node, Scalar, Value};
+use crate::tree::{self, Kind, Node, Scalar, Value};
 use crate::yaml::{self, NumericMode};
 
-/// A key that an object may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
-    /// As it is written.
-    pub name: &'static str,
-    /// What it holds.
-    pub holds: Holds,
+/// All keys that an object may have: a provider's `own` and those of every provider.
+pub fn declared(own: &'static [Key]) -> impl Iterator<Item = &'static Key> + Clone {
+    own.iter().chain(OBJECT)
 }
 
-/// What a key holds. An empty value is as good as none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
-    /// Text; a number is taken for its digits.
-    Text,
-    /// Text, and no number or boolean in its place.
-    TextOnly,
-    /// The same, or a list.
-    TextOrList,
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number.
-    Number,
-    /// A file mode.
-    Mode,
-    /// A map.
-    Map,
-}
-
-/// The keys that objects of every provider may have; see [`ObjectExtras`](crate::objects::ObjectExtras).
-pub const EXTRAS: [Field; 4] = [
-    Field::new("optional", Holds::Boolean),
-    Field::new("default", Holds::TextOnly),
-    Field::new("jmesPath", Holds::TextOrList),
-    Field::new("file", Holds::Boolean),
-];
-
-impl Field {
-    /// A key and what it holds.
-    pub const fn new(name: &'static str, holds: Holds) -> Self {
-        Self { name, holds }
-    }
-}
-
-impl Holds {
-    fn fits(self, node: &Node) -> bool {
-        match (self, &node.value) {
-            (_, Value::Scalar(scalar)) if scalar.kind == Kind::Null => true,
-            (Self::Map, value) => matches!(value, Value::Map(_)),
-            (Self::TextOrList, Value::List(_)) => true,
-            (_, Value::List(_) | Value::Map(_)) => false,
-            (Self::Text, Value::Scalar(_)) => true,
-            (Self::TextOnly | Self::TextOrList, Value::Scalar(scalar)) => {
-                scalar.kind != Kind::Number && !is_boolean(scalar)
-            }
-            (Self::Boolean, Value::Scalar(scalar)) => is_boolean(scalar),
-            (Self::Number, Value::Scalar(scalar)) => {
-                scalar.kind == Kind::Number && scalar.text.parse::<u64>().is_ok()
-            }
-            (Self::Mode, Value::Scalar(scalar)) => {
-                scalar.kind == Kind::Number && yaml::read::<NumericMode>("", &scalar.text).is_ok()
-            }
+/// Whether a key may hold what is written there.
+fn fits(holds: Holds, node: &Node) -> bool {
+    match (holds, &node.value) {
+        (_, Value::Scalar(scalar)) if scalar.kind == Kind::Null => true,
+        (Holds::Map, value) => matches!(value, Value::Map(_)),
+        (Holds::List | Holds::Objects, value) => matches!(value, Value::List(_)),
+        (Holds::TextOrList, Value::List(_)) => true,
+        (_, Value::List(_) | Value::Map(_)) => false,
+        (Holds::TextOnly | Holds::TextOrList, Value::Scalar(scalar)) => {
+            scalar.kind != Kind::Number && !is_boolean(scalar)
         }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::TextOnly => "text, in quotes where it looks like something else",
-            Self::TextOrList => "text, in quotes where it looks like something else, or a list",
-            Self::Boolean => "true or false, without quotes",
-            Self::Number => "a whole number",
-            Self::Mode => "a file mode as an unquoted number between 0000 and 0777, such as 0400",
-            Self::Map => "a map",
+        (Holds::Boolean, Value::Scalar(scalar)) => is_boolean(scalar),
+        (Holds::Number, Value::Scalar(scalar)) => {
+            scalar.kind == Kind::Number && scalar.text.parse::<u64>().is_ok()
         }
+        (Holds::Mode, Value::Scalar(scalar)) => {
+            scalar.kind == Kind::Number && yaml::read::<NumericMode>("", &scalar.text).is_ok()
+        }
+        // Which text it may be is the provider's to say.
+        (
+            Holds::Text | Holds::Choice(_) | Holds::Form { .. } | Holds::Authorities | Holds::ClientFile,
+            Value::Scalar(_),
+        ) => true,
     }
 }
 
@@ -99,18 +54,17 @@ pub fn meant(key: &str, known: impl IntoIterator<Item = &'static str> + Clone) -
 
 /// Keys of the objects in `text` that nobody reads, each with its line and what was meant. A text that
 /// cannot be read has none.
-pub fn unknown(text: &str, own: &[Field]) -> Vec<Invalid> {
+pub fn unknown(text: &str, own: &'static [Key]) -> Vec<Invalid> {
     unknown_in(&Listing::OBJECTS, text, own)
 }
 
 /// As [`unknown`], of objects that are listed otherwise.
-pub fn unknown_in(listing: &Listing, text: &str, own: &[Field]) -> Vec<Invalid> {
-    let names = || own.iter().chain(&EXTRAS).map(|field| field.name);
+pub fn unknown_in(listing: &Listing, text: &str, own: &'static [Key]) -> Vec<Invalid> {
+    let names = || declared(own).map(|key| key.name);
     let of_object = |object: Listed| -> Vec<Invalid> {
         let unknown = object.node.pairs().iter().filter(|(key, _)| names().all(|name| name != key.text));
-        let tell = |(key, _): &(Key, Node)| {
-            let remedy = meant(&key.text, own.iter().chain(&EXTRAS).map(|field| field.name));
-            invalid(&object, key, "an object has no such key", &remedy)
+        let tell = |(key, _): &(tree::Key, Node)| {
+            invalid(&object, key, "an object has no such key", &meant(&key.text, names()))
         };
         unknown.map(tell).collect()
     };
@@ -118,17 +72,24 @@ pub fn unknown_in(listing: &Listing, text: &str, own: &[Field]) -> Vec<Invalid> 
 }
 
 /// Values of the objects in `text` that are not what their keys hold.
-pub(crate) fn misfits(listing: &Listing, text: &str, own: &[Field]) -> Vec<Invalid> {
+pub(crate) fn misfits(listing: &Listing, text: &str, own: &'static [Key]) -> Vec<Invalid> {
     let of_object = |object: Listed| -> Vec<Invalid> {
-        let field = |key: &Key| own.iter().chain(&EXTRAS).find(|field| field.name == key.text);
-        let misfit = |(key, node): &(Key, Node)| {
-            let holds = field(key)?.holds;
-            let reason = format!("found {}, expected {}", found(node), holds.name());
-            (!holds.fits(node)).then(|| invalid(&object, key, &reason, "correct the value"))
+        let misfit = |(key, node): &(tree::Key, Node)| {
+            let holds = declared(own).find(|declared| declared.name == key.text)?.holds;
+            let reason = format!("found {}, expected {}", found(node), expected(holds));
+            (!fits(holds, node)).then(|| invalid(&object, key, &reason, "correct the value"))
         };
         object.node.pairs().iter().filter_map(misfit).collect()
     };
     listing.nodes(text).into_iter().flat_map(of_object).collect()
+}
+
+/// What a key holds in words: where any text is read, that it is text.
+fn expected(holds: Holds) -> String {
+    match holds {
+        Holds::Choice(_) | Holds::Form { .. } => Holds::Text.words(),
+        other => other.words(),
+    }
 }
 
 /// Text as it is written, so that it is seen where quotes are too many or too few.
@@ -139,7 +100,7 @@ fn found(node: &Node) -> String {
     }
 }
 
-fn invalid(object: &Listed, key: &Key, reason: &str, remedy: &str) -> Invalid {
+fn invalid(object: &Listed, key: &tree::Key, reason: &str, remedy: &str) -> Invalid {
     Invalid {
         key: format!("{}.{}", object.name, shorten(&key.text)),
         line: object.line.or(Some(key.line)),
@@ -152,11 +113,11 @@ fn invalid(object: &Listed, key: &Key, reason: &str, remedy: &str) -> Invalid {
 mod tests {
     use super::*;
 
-    const OWN: [Field; 4] = [
-        Field::new("objectName", Holds::Text),
-        Field::new("item", Holds::Text),
-        Field::new("filePermission", Holds::Mode),
-        Field::new("args", Holds::Map),
+    const OWN: &[Key] = &[
+        Key::new("objectName", Holds::Text, "", ""),
+        Key::new("item", Holds::Choice(&["x"]), "", ""),
+        Key::new("filePermission", Holds::Mode, "", ""),
+        Key::new("args", Holds::Map, "", ""),
     ];
 
     fn told(faults: &[Invalid]) -> Vec<String> {
@@ -168,7 +129,7 @@ mod tests {
         let text = "- objectName: a\n  item: [x]\n- {objectName: 0123, filePermission: \"0400\",\n   optional: yes}\n\
                     - objectName: b\n  filePermission: 01000\n  default: 7\n  args: x\n";
 
-        let told = told(&misfits(&Listing::OBJECTS, text, &OWN));
+        let told = told(&misfits(&Listing::OBJECTS, text, OWN));
 
         let begun = [
             "parameter objects[0].item (line 2): found a list, expected text",
@@ -189,16 +150,16 @@ mod tests {
         let text = "- {objectName: on, item: 12, filePermission: 0400, args: {a: 1}, optional: true, default: yes}\n\
                     - {objectName: , item: , filePermission: , args: , optional: , other: [1]}";
 
-        assert_eq!(misfits(&Listing::OBJECTS, text, &OWN), []);
-        assert_eq!(misfits(&Listing::OBJECTS, "- [", &OWN), []);
-        assert_eq!(misfits(&Listing::OBJECTS, "{a: b}", &OWN), []);
+        assert_eq!(misfits(&Listing::OBJECTS, text, OWN), []);
+        assert_eq!(misfits(&Listing::OBJECTS, "- [", OWN), []);
+        assert_eq!(misfits(&Listing::OBJECTS, "{a: b}", OWN), []);
     }
 
     #[test]
     fn a_key_that_nobody_reads_is_told_with_the_one_that_was_meant() {
         let text = "- objectName: a\n  itme: x\n- {objectName: b, jmespath: x, colour: red}\n";
 
-        let told = told(&unknown(text, &OWN));
+        let told = told(&unknown(text, OWN));
 
         assert_eq!(
             told[0],
@@ -216,9 +177,9 @@ mod tests {
     #[test]
     fn a_hostile_text_is_bounded() {
         let bomb = format!("- &a {{x: {}}}\n{}", "[".repeat(60), "- *a\n".repeat(100));
-        assert_eq!(unknown(&bomb, &OWN), []);
-        assert_eq!(unknown(&"#".repeat(yaml::MAX_BYTES + 1), &OWN), []);
-        let told = unknown(&format!("- {{{}: 1}}", "k".repeat(900)), &OWN);
+        assert_eq!(unknown(&bomb, OWN), []);
+        assert_eq!(unknown(&"#".repeat(yaml::MAX_BYTES + 1), OWN), []);
+        let told = unknown(&format!("- {{{}: 1}}", "k".repeat(900)), OWN);
         assert!(told[0].key.len() < 500, "{}", told[0].key.len());
     }
 }

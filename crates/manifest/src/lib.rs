@@ -5,6 +5,7 @@
 mod around;
 mod class;
 pub mod compose;
+pub mod declaration;
 mod duration;
 mod encoding;
 mod fault;
@@ -20,6 +21,7 @@ mod read;
 mod settings;
 mod text;
 mod tree;
+mod with_keys;
 pub mod yaml;
 
 pub use around::{DriverObject, SecretName};

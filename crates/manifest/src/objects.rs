@@ -1,29 +1,44 @@
 //! The `objects` of a class: what all providers read in the same way. Which keys an object has, and what
 //! they mean, is each provider's own.
 
-use provider::{Invalid, ObjectPath, ObjectRef, Parameters, Request};
+use provider::{Declaration, Invalid, Key, ObjectPath, ObjectRef, Parameters, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::fields::{self, Field};
+use crate::fields;
 use crate::listing::{Entry, Listing};
 use crate::parts::{JmesPath, JsonPart};
 use crate::paths::{self, Place};
-use crate::text::nearest;
+use crate::text::{nearest, shorten};
+use crate::with_keys::WithKeys;
 use crate::yaml::NumericMode;
 
 /// The parameter that lists them, where a provider does not say otherwise.
 pub const PARAMETER: &str = Listing::OBJECTS.parameter;
 
-/// Where one object is written.
+/// Where one object is written, and which of its keys are not declared.
 #[derive(Debug, Clone, Copy)]
-pub struct Position {
+pub struct Position<'a> {
     listing: Listing,
     index: usize,
     line: Option<usize>,
+    keys: &'a [String],
+    own: &'static [Key],
 }
 
-impl Position {
+impl Position<'_> {
+    /// The keys of the object that its provider does not declare, each as an error with the key that was meant.
+    pub fn undeclared(&self) -> impl Iterator<Item = Invalid> {
+        let names = fields::declared(self.own).map(|key| key.name);
+        let undeclared = self.keys.iter().filter({
+            let names = names.clone();
+            move |key| names.clone().all(|name| name != key.as_str())
+        });
+        undeclared.map(move |key| {
+            self.refuse(&shorten(key), "there is no such key", &fields::meant(key, names.clone()))
+        })
+    }
+
     /// Why one of the object's keys, or its absence, is refused.
     pub fn refuse(&self, key: &str, reason: &str, remedy: &str) -> Invalid {
         invalid(self.key(key), self.line, reason, remedy)
@@ -76,7 +91,7 @@ impl ObjectExtras {
     /// The name of a part is no path; the object has both parts and a default.
     pub fn objects(
         self,
-        at: Position,
+        at: Position<'_>,
         name: String,
         path: ObjectPath,
         mode: Option<NumericMode>,
@@ -105,7 +120,11 @@ impl ObjectExtras {
 }
 
 /// A part is read as `whole` is, and shows what its expression finds.
-fn of_part(at: Position, whole: &ObjectRef, (index, part): (usize, JsonPart)) -> Result<ObjectRef, Invalid> {
+fn of_part(
+    at: Position<'_>,
+    whole: &ObjectRef,
+    (index, part): (usize, JsonPart),
+) -> Result<ObjectRef, Invalid> {
     let JsonPart { path: expression, object_alias, file_permission } = part;
     Ok(ObjectRef {
         path: at.path(&format!("jmesPath[{index}].objectAlias"), &object_alias)?,
@@ -128,81 +147,67 @@ fn yes() -> bool {
 /// As [`read_listed`].
 pub fn read<T: DeserializeOwned, P: Clone>(
     text: &str,
-    fields: &[Field],
-    understand: impl Fn(Position, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
+    own: &'static [Key],
+    understand: impl Fn(Position<'_>, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
-    read_listed(&Listing::OBJECTS, text, fields, understand)
+    read_listed(&Listing::OBJECTS, text, own, understand)
 }
 
 /// What `understand` makes of each object that `text` lists: the files that it makes, and what its provider keeps
-/// beside each of them, at the same index.
+/// beside each of them, at the same index. `own` are the keys that its provider declares.
 ///
 /// # Errors
 ///
 /// Everything that is wrong: a text that is no such listing, what `understand` refuses, and files in each other's way.
-/// Values that are not what `fields` says they hold are told by their keys.
+/// Values that are not what is declared are told by their keys.
 pub fn read_listed<T: DeserializeOwned, P: Clone>(
     listing: &Listing,
     text: &str,
-    fields: &[Field],
-    understand: impl Fn(Position, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
+    own: &'static [Key],
+    understand: impl Fn(Position<'_>, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
-    let written = listing.entries::<T>(text).map_err(|faults| nearer(listing, faults, text, fields))?;
+    let written =
+        listing.entries::<WithKeys<T>>(text).map_err(|faults| nearer(listing, faults, text, own))?;
     let (mut objects, mut kept, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    let mut positions = Vec::new();
-    for (index, Entry { value, line }) in written.into_iter().enumerate() {
-        let at = Position { listing: *listing, index, line };
-        match understand(at, value) {
+    let mut places = Vec::new();
+    for (index, Entry { value: WithKeys { keys, value }, line }) in written.into_iter().enumerate() {
+        match understand(Position { listing: *listing, index, line, keys: &keys, own }, value) {
             Ok((made, beside)) => {
-                positions.extend(made.iter().map(|_| at));
+                places.extend(made.iter().map(|_| (index, line)));
                 kept.extend(made.iter().map(|_| beside.clone()));
                 objects.extend(made);
             }
             Err(wrong) => faults.extend(wrong),
         }
     }
-    let files = objects.iter().zip(positions).filter(|(object, _)| object.file);
-    let places =
-        files.map(|(object, Position { index, line, .. })| Place { index, path: &object.path, line });
+    let files = objects.iter().zip(places).filter(|(object, _)| object.file);
+    let places = files.map(|(object, (index, line))| Place { index, path: &object.path, line });
     faults.extend(paths::conflicts(listing.parameter, places));
     if faults.is_empty() { Ok((objects, kept)) } else { Err(faults) }
 }
 
 /// Faults of the whole text, by the keys that are to blame where those can be found.
-fn nearer(listing: &Listing, faults: Vec<Invalid>, text: &str, fields: &[Field]) -> Vec<Invalid> {
-    let misfits = fields::misfits(listing, text, fields);
+fn nearer(listing: &Listing, faults: Vec<Invalid>, text: &str, own: &'static [Key]) -> Vec<Invalid> {
+    let misfits = fields::misfits(listing, text, own);
     let blamed = if misfits.is_empty() { faults } else { misfits };
-    blamed.into_iter().chain(fields::unknown_in(listing, text, fields)).collect()
+    blamed.into_iter().chain(fields::unknown_in(listing, text, own)).collect()
 }
 
-/// As [`read`], for a `provider` that has no parameter beside `objects`. `example` is one as its author
-/// would write it.
+/// As [`read`], for a provider that reads its parameters from `objects` alone.
 ///
 /// # Errors
 ///
-/// As [`read`]; also another parameter, and none at all.
+/// As [`read`]; also a parameter that is not declared, and no `objects` at all.
 pub fn read_sole<T: DeserializeOwned, P: Clone>(
     parameters: &Parameters,
-    provider: &str,
-    example: &str,
-    fields: &[Field],
-    understand: impl Fn(Position, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
+    provider: &'static Declaration,
+    understand: impl Fn(Position<'_>, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
-    let unknown = |key: &String| {
-        let reason = format!("provider {provider} has no such parameter");
-        let remedy = match nearest(key, [PARAMETER]) {
-            Some(meant) => format!("did you mean {meant}?"),
-            None => "remove it; there is `objects`".to_owned(),
-        };
-        invalid(key.clone(), None, &reason, &remedy)
-    };
-    let mut faults: Vec<_> = parameters.keys().filter(|key| *key != PARAMETER).map(unknown).collect();
+    let unknown = parameters.keys().filter(|key| provider.parameter(key).is_none());
+    let mut faults: Vec<_> = unknown.map(|key| unknown_parameter(key, provider)).collect();
     let read = match parameters.get(PARAMETER) {
-        Some(text) => read(text, fields, understand),
-        None => {
-            let remedy = format!("write {example}");
-            Err(vec![invalid(PARAMETER.to_owned(), None, "it is missing", &remedy)])
-        }
+        Some(text) => read(text, provider.object, understand),
+        None => Err(vec![missing(provider)]),
     };
     match read {
         Ok(read) if faults.is_empty() => Ok(read),
@@ -213,18 +218,46 @@ pub fn read_sole<T: DeserializeOwned, P: Clone>(
     }
 }
 
+fn unknown_parameter(key: &str, provider: &'static Declaration) -> Invalid {
+    let reason = format!("provider {} has no such parameter", provider.label());
+    let names = || provider.parameters.iter().map(|key| key.name);
+    let remedy = match nearest(key, names()) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("remove it; there is `{}`", names().collect::<Vec<_>>().join("`, `")),
+    };
+    invalid(key.to_owned(), None, &reason, &remedy)
+}
+
+fn missing(provider: &'static Declaration) -> Invalid {
+    let example = provider.parameter(PARAMETER).map_or("a list of objects", |key| key.example);
+    invalid(PARAMETER.to_owned(), None, "it is missing", &format!("write {example}"))
+}
+
 fn invalid(key: String, line: Option<usize>, reason: &str, remedy: &str) -> Invalid {
     Invalid { key, line, reason: reason.to_owned(), remedy: remedy.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
-    use provider::Ownership;
+    use std::time::Duration;
+
+    use provider::{Holds, Ownership};
 
     use super::*;
+    use crate::declaration;
 
-    const FIELDS: [Field; 2] =
-        [Field::new("objectName", fields::Holds::Text), Field::new("wrong", fields::Holds::Map)];
+    const OWN: &[Key] =
+        &[Key::new("objectName", Holds::Text, "", ""), Key::new("wrong", Holds::List, "", "")];
+
+    static SHOP: Declaration = Declaration {
+        names: &["shop"],
+        title: "",
+        about: "",
+        default_refresh: Duration::ZERO,
+        credentials: &[],
+        parameters: &[declaration::objects("- {objectName: a}")],
+        object: OWN,
+    };
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -236,9 +269,9 @@ mod tests {
         extras: ObjectExtras,
     }
 
-    fn understand(at: Position, written: Written) -> Result<(Vec<ObjectRef>, usize), Vec<Invalid>> {
-        let wrong: Vec<_> =
-            written.wrong.iter().map(|key| at.refuse(key, "it is wrong", "mend it")).collect();
+    fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, usize), Vec<Invalid>> {
+        let wrong = written.wrong.iter().map(|key| at.refuse(key, "it is wrong", "mend it"));
+        let wrong: Vec<_> = at.undeclared().chain(wrong).collect();
         let path = at.path("objectName", &written.object_name).map_err(|fault| vec![fault])?;
         let request = Request { text: "r".into(), ownership: Ownership::Shared };
         let objects = written.extras.objects(at, written.object_name, path, None, request)?;
@@ -250,14 +283,14 @@ mod tests {
     }
 
     fn refusals(parameters: &Parameters) -> Vec<String> {
-        let read = read_sole(parameters, "shop", "- {objectName: a}", &FIELDS, understand);
+        let read = read_sole(parameters, &SHOP, understand);
         read.unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn each_object_is_read_with_what_its_provider_keeps_beside_it() {
         let (objects, kept) =
-            read("[{objectName: a, optional: true}, {objectName: b}]", &FIELDS, understand).unwrap();
+            read("[{objectName: a, optional: true}, {objectName: b}]", OWN, understand).unwrap();
 
         let names = objects.iter().map(|object| (object.name.as_str(), object.optional, object.file));
         assert_eq!(names.collect::<Vec<_>>(), [("a", true, true), ("b", false, true)]);
@@ -285,17 +318,27 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_not_declared_is_told_with_its_line_and_the_one_that_was_meant() {
+        let told = refusals(&parameters([("objects", "- objectName: a\n- {objectName: b, optionl: true}")]));
+
+        assert_eq!(
+            told,
+            ["parameter objects[1].optionl (line 2): there is no such key; did you mean optional?"]
+        );
+    }
+
+    #[test]
     fn only_files_are_in_each_others_way() {
         let text = "[{objectName: a}, {objectName: a, file: false}, {objectName: a/b, file: false}]";
 
-        assert!(read(text, &FIELDS, understand).is_ok());
+        assert!(read(text, OWN, understand).is_ok());
     }
 
     #[test]
     fn an_object_with_parts_is_a_file_and_one_for_each_of_them() {
         let text = "- {objectName: a}\n- objectName: db\n  optional: true\n  jmesPath:\n  - {path: user, objectAlias: db.user}\n  - {path: pass, objectAlias: dbpass, filePermission: \"0440\"}\n";
 
-        let (objects, kept) = read(text, &FIELDS, understand).unwrap();
+        let (objects, kept) = read(text, OWN, understand).unwrap();
 
         let file = |object: &ObjectRef| {
             (object.name.clone(), object.jmes_path.clone(), object.mode.map(|mode| mode.bits()))
@@ -334,7 +377,7 @@ mod tests {
         for wrong in
             ["{path: u}", "{objectAlias: u}", "u", "{path: u, objectAlias: u, filePermission: \"400\"}"]
         {
-            assert!(read(&part(wrong), &FIELDS, understand).is_err(), "{wrong}");
+            assert!(read(&part(wrong), OWN, understand).is_err(), "{wrong}");
         }
     }
 

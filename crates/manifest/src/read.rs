@@ -10,7 +10,8 @@ use crate::file::{LocatedClass, LocatedParameter};
 use crate::settings::{PREFIX, SHARED_WITH_PROVIDERS, Settings};
 use crate::tree::{Key, Node, Value};
 
-const API_VERSIONS: [&str; 2] = ["secrets-store.csi.x-k8s.io/v1", "secrets-store.csi.x-k8s.io/v1alpha1"];
+pub(crate) const API_VERSIONS: [&str; 2] =
+    ["secrets-store.csi.x-k8s.io/v1", "secrets-store.csi.x-k8s.io/v1alpha1"];
 
 /// The class that `document` is.
 pub(crate) fn class(document: &Node) -> Result<LocatedClass, Vec<Fault>> {

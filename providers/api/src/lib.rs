@@ -25,6 +25,7 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
+mod declaration;
 mod doubling;
 mod error;
 mod identity;
@@ -40,6 +41,7 @@ mod span;
 mod store;
 mod whole;
 
+pub use declaration::{Declaration, Holds, Key};
 pub use doubling::Doubling;
 pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;

@@ -30,6 +30,7 @@
 
 mod config;
 mod connection;
+mod declaration;
 mod followed;
 mod meaning;
 mod objects;
@@ -39,4 +40,5 @@ mod source;
 mod watch;
 
 pub use config::KubernetesConfig;
+pub use declaration::DECLARATION;
 pub use source::Kubernetes;

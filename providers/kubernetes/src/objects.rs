@@ -1,26 +1,15 @@
 //! The `objects` of a class.
 
-use std::collections::BTreeMap;
-
 use manifest::Encoding;
-use manifest::fields::{self, EXTRAS, Field, Holds};
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
 use provider::{Invalid, ObjectRef, Ownership, Parameters, Request};
 use serde::Deserialize;
 
+use crate::declaration::DECLARATION;
+
 /// Longest name of a Secret, and of a key in one.
 const MAX_NAME: usize = 253;
-const EXAMPLE: &str = "- {objectName: tls.crt, secret: web, key: tls.crt}";
-
-/// The keys of an object, beside those of every provider.
-const FIELDS: [Field; 5] = [
-    Field::new("objectName", Holds::Text),
-    Field::new("secret", Holds::Text),
-    Field::new("key", Holds::Text),
-    Field::new("encoding", Holds::Text),
-    Field::new("filePermission", Holds::Mode),
-];
 
 /// What to take of a Secret.
 #[derive(Debug, Clone)]
@@ -40,8 +29,6 @@ struct Written {
     file_permission: Option<NumericMode>,
     #[serde(flatten)]
     extras: ObjectExtras,
-    #[serde(flatten)]
-    unknown: BTreeMap<String, serde_json::Value>,
 }
 
 /// The objects that `parameters` ask for, each with what is taken of its Secret. A request's text is the
@@ -51,11 +38,11 @@ struct Written {
 ///
 /// Everything that is wrong with them.
 pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-    objects::read_sole(parameters, "kubernetes", EXAMPLE, &FIELDS, understand)
+    objects::read_sole(parameters, &DECLARATION, understand)
 }
 
-fn understand(at: Position, written: Written) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
-    let mut faults: Vec<_> = written.unknown.keys().map(|key| unknown_key(at, key)).collect();
+fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
+    let mut faults: Vec<_> = at.undeclared().map(in_own_namespace).collect();
     if !is_secret_name(&written.secret) {
         let remedy = "use lower-case letters, digits, - and .; the namespace is always the pod's own";
         faults.push(at.refuse("secret", "it is not the name of a Secret", remedy));
@@ -93,10 +80,10 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= MAX_NAME && key.chars().all(fit)
 }
 
-fn unknown_key(at: Position, key: &str) -> Invalid {
-    let known = FIELDS.iter().chain(&EXTRAS).map(|field| field.name);
-    let remedy = format!("{}; the namespace is always the pod's own", fields::meant(key, known));
-    at.refuse(key, "there is no such key", &remedy)
+/// The fault of an unknown key, for who looks for a key that names another namespace.
+fn in_own_namespace(unknown: Invalid) -> Invalid {
+    let remedy = format!("{}; the namespace is always the pod's own", unknown.remedy);
+    Invalid { remedy, ..unknown }
 }
 
 #[cfg(test)]

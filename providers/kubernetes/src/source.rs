@@ -14,13 +14,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::KubernetesConfig;
 use crate::connection::ApiServer;
+use crate::declaration::DECLARATION;
 use crate::followed::{Facts, Followed, Settled, Subscription};
 use crate::objects::{self, Part};
 use crate::reader::{AUDIENCE, Reader};
 use crate::secret;
 use crate::watch::{self, Watched};
 
-const REFRESH: Duration = Duration::from_secs(60);
 /// How often a reading that the watch overtakes is made again.
 const AGAIN: u32 = 3;
 
@@ -143,15 +143,15 @@ impl Account {
 
 impl Provider for Kubernetes {
     fn names(&self) -> &'static [&'static str] {
-        &["kubernetes"]
+        DECLARATION.names
     }
 
     fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(&["token"])
+        Some(DECLARATION.credentials)
     }
 
     fn default_refresh(&self) -> Duration {
-        REFRESH
+        DECLARATION.default_refresh
     }
 
     fn source(

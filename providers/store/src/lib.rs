@@ -54,6 +54,7 @@ mod bundle;
 mod change;
 mod checkpoint;
 mod database;
+mod declaration;
 mod deletion;
 mod durable;
 mod envelope;
@@ -82,6 +83,7 @@ mod store;
 mod watch;
 
 pub use bundle::{Bundle, Record, Values};
+pub use declaration::DECLARATION;
 pub use deletion::{Ciphertext, Undeleted};
 pub use keys::{KeyId, NamespaceKey, PublicKey, RootKey, RootPublic, StoreId};
 pub use name::{Account, Item, ItemName, Name, ServiceAccounts};

@@ -1,30 +1,18 @@
 //! The `objects` of a class.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use manifest::Encoding;
-use manifest::fields::{self, EXTRAS, Field, Holds};
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
 use provider::{Error, ErrorKind, Invalid, ObjectRef, Ownership, Parameters, Request, SecretBytes};
 use serde::Deserialize;
 
+use crate::declaration::DECLARATION;
 use crate::name::{ItemName, Name};
 
 /// What the database can number.
 const VERSIONS: std::ops::RangeInclusive<u64> = 1..=i64::MAX as u64;
-const EXAMPLE: &str = "- {objectName: api-key, item: shop/api, key: token}";
-
-/// The keys of an object, beside those of every provider.
-const FIELDS: [Field; 6] = [
-    Field::new("objectName", Holds::Text),
-    Field::new("item", Holds::Text),
-    Field::new("key", Holds::Text),
-    Field::new("version", Holds::Number),
-    Field::new("encoding", Holds::Text),
-    Field::new("filePermission", Holds::Mode),
-];
 
 /// What a request's text says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +35,6 @@ struct Written {
     file_permission: Option<NumericMode>,
     #[serde(flatten)]
     extras: ObjectExtras,
-    #[serde(flatten)]
-    unknown: BTreeMap<String, serde_json::Value>,
 }
 
 fn value() -> String {
@@ -61,11 +47,11 @@ fn value() -> String {
 ///
 /// Everything that is wrong with them.
 pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Encoding>), Vec<Invalid>> {
-    objects::read_sole(parameters, "secretfs", EXAMPLE, &FIELDS, understand)
+    objects::read_sole(parameters, &DECLARATION, understand)
 }
 
-fn understand(at: Position, written: Written) -> Result<(Vec<ObjectRef>, Encoding), Vec<Invalid>> {
-    let mut faults: Vec<_> = written.unknown.keys().map(|key| unknown_key(at, key)).collect();
+fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, Encoding), Vec<Invalid>> {
+    let mut faults: Vec<_> = at.undeclared().collect();
     let path = at.path("objectName", &written.object_name);
     let named = |key: &str, error: Error| at.refuse(key, &error.to_string(), "");
     let item = written.item.parse().map_err(|error| named("item", error));
@@ -87,11 +73,6 @@ fn understand(at: Position, written: Written) -> Result<(Vec<ObjectRef>, Encodin
             Err(faults)
         }
     }
-}
-
-fn unknown_key(at: Position, key: &str) -> Invalid {
-    let known = FIELDS.iter().chain(&EXTRAS).map(|field| field.name);
-    at.refuse(key, "there is no such key", &fields::meant(key, known))
 }
 
 /// The bytes of an object's file, from what the store holds.

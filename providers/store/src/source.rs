@@ -11,14 +11,13 @@ use provider::{
     Restarts, Result, Scope, Session, Source, Tenure, Workload,
 };
 
+use crate::declaration::DECLARATION;
 use crate::name::{Account, Item, Name};
 use crate::objects::{self, Asked};
 use crate::pool::Turns;
 use crate::read::{Reader, Wanted};
 use crate::root_file::RootKeySource;
 use crate::watch::Watcher;
-
-const REFRESH: Duration = Duration::from_secs(60);
 
 /// What the store in `directory` is called, in audit records and wherever volumes and outages are told of.
 pub fn store_name(directory: &Path) -> String {
@@ -65,15 +64,15 @@ impl Shared {
 
 impl Provider for EmbeddedStore {
     fn names(&self) -> &'static [&'static str] {
-        &["secretfs"]
+        DECLARATION.names
     }
 
     fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(&[])
+        Some(DECLARATION.credentials)
     }
 
     fn default_refresh(&self) -> Duration {
-        REFRESH
+        DECLARATION.default_refresh
     }
 
     fn source(

@@ -37,6 +37,7 @@ mod certificate;
 #[cfg(feature = "client")]
 mod client;
 mod config;
+mod declaration;
 mod exposure;
 mod golang;
 mod meaning;
@@ -49,6 +50,7 @@ pub use call::Call;
 #[cfg(feature = "client")]
 pub use client::Vault;
 pub use config::VaultConfig;
+pub use declaration::DECLARATION;
 pub use meaning::{Asked, Refusal};
 pub use parameters::{AUTH, Plan, SHARE};
 pub use provider_client::Patience;

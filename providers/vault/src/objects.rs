@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use manifest::JmesPath;
-use manifest::fields::{self, Field, Holds};
+use manifest::fields;
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
 use provider::{Invalid, ObjectPath, ObjectRef};
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::declaration::DECLARATION;
 
 /// One entry of `objects`, as written. An empty value is the same as none.
 #[derive(Debug, Deserialize)]
@@ -45,29 +46,17 @@ pub(crate) enum Encoding {
     Hex,
 }
 
-/// The keys of an object, beside those of every provider.
-const FIELDS: [Field; 8] = [
-    Field::new("objectName", Holds::Text),
-    Field::new("secretPath", Holds::Text),
-    Field::new("secretKey", Holds::Text),
-    Field::new("method", Holds::Text),
-    Field::new("secretArgs", Holds::Map),
-    Field::new("filePermission", Holds::Mode),
-    Field::new("encoding", Holds::Text),
-    Field::new("wrapTTL", Holds::Text),
-];
-
 /// Keys of objects that nobody reads. Upstream's provider passes over them, and so do we.
 pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
-    fields::unknown(text, &FIELDS)
+    fields::unknown(text, DECLARATION.object)
 }
 
 /// Understands `objects`.
 pub(crate) fn read(text: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-    objects::read(text, &FIELDS, understand)
+    objects::read(text, DECLARATION.object, understand)
 }
 
-fn understand(at: Position, item: Item) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
+fn understand(at: Position<'_>, item: Item) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
     let Asked { name, path, call, part } = asked(at, &item).map_err(|fault| vec![fault])?;
     let extras = ObjectExtras {
         optional: item.optional.unwrap_or(false),
@@ -87,7 +76,7 @@ struct Asked {
     part: Part,
 }
 
-fn asked(at: Position, item: &Item) -> Result<Asked, Invalid> {
+fn asked(at: Position<'_>, item: &Item) -> Result<Asked, Invalid> {
     let name = filled(&item.object_name)
         .ok_or_else(|| at.refuse("objectName", "it is missing", "name the file, such as db/password"))?;
     let path = at.path("objectName", name)?;

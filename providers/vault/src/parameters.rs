@@ -3,6 +3,7 @@ use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, plain_address};
 
 use crate::config::VaultConfig;
+use crate::declaration::DECLARATION;
 use crate::exposure;
 use crate::objects::{self, Part};
 use crate::server::Server;
@@ -79,31 +80,13 @@ impl Plan {
     }
 }
 
-/// The parameters that mean something, beside those of secretfs.
-const KNOWN: [&str; 13] = [
-    "vaultAddress",
-    "vaultNamespace",
-    "vaultCACertPath",
-    "vaultCADirectory",
-    "vaultTLSServerName",
-    "vaultTLSClientCertPath",
-    "vaultTLSClientKeyPath",
-    "vaultSkipTLSVerify",
-    "vaultAuthMountPath",
-    "vaultKubernetesMountPath",
-    "roleName",
-    "audience",
-    "objects",
-];
-
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider is asked for them"))]
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let unknown = parameters
-        .keys()
-        .filter(|key| !KNOWN.contains(&key.as_str()) && ![AUTH, SHARE].contains(&key.as_str()));
-    let tell = |key: &String| one(key, "provider vault has no such parameter", &fields::meant(key, KNOWN));
-    let objects = parameters.get("objects").map(|text| objects::unknown(text)).unwrap_or_default();
+    let names = || DECLARATION.parameters.iter().map(|key| key.name);
+    let unknown = parameters.keys().filter(|key| DECLARATION.parameter(key).is_none());
+    let tell = |key: &String| one(key, "provider vault has no such parameter", &fields::meant(key, names()));
+    let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
     unknown.map(tell).chain(objects).collect()
 }
 
@@ -118,8 +101,9 @@ struct Class<'a> {
 }
 
 impl<'a> Class<'a> {
-    /// A parameter that is there and not empty.
+    /// A parameter that is there and not empty. One that is not declared is never there.
     fn text(&self, key: &str) -> Option<&'a str> {
+        DECLARATION.parameter(key)?;
         self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use provider::Invalid;
 
 use super::{AuthShare, FetchWhen, Mode, OnDenied, OnRevoked, OnStale, Settings, Start};
+use crate::declaration::SETTINGS;
 use crate::text::{nearest, shorten};
 use crate::{compose, duration};
 
@@ -17,23 +18,6 @@ pub const SHARED_WITH_PROVIDERS: [&str; 2] = ["secretfs.dev/auth", "secretfs.dev
 /// Most older versions that stay beside a file.
 const MAX_PREVIOUS: u32 = 10;
 
-const KNOWN: [&str; 14] = [
-    "mode",
-    "refresh",
-    "max-stale",
-    "on-stale",
-    "on-denied",
-    "on-revoked",
-    "start",
-    "share",
-    "fetch",
-    "keep-previous",
-    "auth",
-    "files",
-    "overridable",
-    "timeout",
-];
-
 const LATER: [&str; 2] = ["access", "on-rotate"];
 
 impl Settings {
@@ -44,6 +28,9 @@ impl Settings {
     /// Every fault of the text, or that there is no such key. Lines are lines of the text. Never empty.
     pub fn set(&mut self, key: &str, text: &str) -> Result<(), Vec<Invalid>> {
         let name = key.strip_prefix(PREFIX).unwrap_or(key);
+        if !known().any(|known| known == name) {
+            return Err(vec![Entry { key, text }.unknown(name)]);
+        }
         if name == "files" {
             self.files = compose::read(key, text)?;
             return Ok(());
@@ -99,9 +86,11 @@ impl<'a> Entry<'a> {
         if LATER.contains(&name) {
             return self.later("this key", "remove it");
         }
-        let remedy = match nearest(name, KNOWN) {
+        let remedy = match nearest(name, known()) {
             Some(meant) => format!("did you mean {PREFIX}{meant}?"),
-            None => format!("the keys are {}", KNOWN.map(|known| format!("{PREFIX}{known}")).join(", ")),
+            None => {
+                format!("the keys are {}", SETTINGS.iter().map(|key| key.name).collect::<Vec<_>>().join(", "))
+            }
         };
         self.refuse("there is no such key", remedy)
     }
@@ -190,7 +179,12 @@ fn may_be_overridden(key: &str) -> bool {
     let Some(own) = key.strip_prefix(PREFIX) else {
         return !key.contains(['[', ']', '{', '}', '"', '\'', ':']);
     };
-    KNOWN.contains(&own) && own != "overridable"
+    known().any(|known| known == own) && own != "overridable"
+}
+
+/// The names of the settings that are declared, without [`PREFIX`].
+fn known() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter_map(|key| key.name.strip_prefix(PREFIX))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::client::mounts::{Kind, Mount, Mounts};
 use crate::client::remains::Remains;
 use crate::client::session::{Owner, Parts, VaultSession, Whom};
 use crate::config::VaultConfig;
+use crate::declaration::DECLARATION;
 use crate::parameters::{self, Method, Plan, Share};
 
 /// Secrets from HashiCorp Vault and OpenBao.
@@ -55,15 +56,15 @@ impl Vault {
 
 impl Provider for Vault {
     fn names(&self) -> &'static [&'static str] {
-        &["vault", "openbao"]
+        DECLARATION.names
     }
 
     fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(&["role-id", "secret-id", "token", "tls.crt", "tls.key"])
+        Some(DECLARATION.credentials)
     }
 
     fn default_refresh(&self) -> Duration {
-        Duration::from_secs(60)
+        DECLARATION.default_refresh
     }
 
     fn source(

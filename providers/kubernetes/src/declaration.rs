@@ -1,0 +1,34 @@
+//! What a class may write for native Secrets.
+
+use std::time::Duration;
+
+use manifest::declaration::{FILE_PERMISSION, objects};
+use provider::{Declaration, Holds, Key};
+
+/// What this provider is called, and every key that it reads.
+pub static DECLARATION: Declaration = Declaration {
+    names: &["kubernetes"],
+    title: "native Secrets of Kubernetes",
+    about: "Secrets of the pod's own namespace are read with the pod's own token, so that its own RBAC decides: it \
+            needs the verb get, and watch for changes to arrive at once. The CSIDriver object lists the audience \"\" \
+            among its tokenRequests. A key that nobody knows is an error.",
+    default_refresh: Duration::from_secs(60),
+    credentials: &["token"],
+    parameters: &[objects("- {objectName: tls.crt, secret: web, key: tls.crt}")],
+    object: OBJECT,
+};
+
+const OBJECT: &[Key] = &[
+    Key::new("objectName", Holds::Text, "The path of the file in the volume.", "tls.crt").required(),
+    Key::new("secret", Holds::Text, "The name of the Secret, in the pod's own namespace.", "web").required(),
+    Key::new("key", Holds::Text, "The key of the Secret whose value the file holds.", "tls.crt")
+        .or("the objectName"),
+    Key::new(
+        "encoding",
+        Holds::Choice(&["none", "utf-8", "base64", "hex"]),
+        "How the value is written in the Secret, beside the base64 of every Secret. The file holds what it stands for.",
+        "base64",
+    )
+    .or("none"),
+    FILE_PERMISSION,
+];

@@ -1,0 +1,34 @@
+//! What a class may write for the embedded store.
+
+use std::time::Duration;
+
+use manifest::declaration::{FILE_PERMISSION, objects};
+use provider::{Declaration, Holds, Key};
+
+/// What this provider is called, and every key that it reads.
+pub static DECLARATION: Declaration = Declaration {
+    names: &["secretfs"],
+    title: "the embedded store",
+    about: "Secrets are kept encrypted on the host itself, without a server. A workload reads the items of its own \
+            namespace that are for its service account. A key that nobody knows is an error.",
+    default_refresh: Duration::from_secs(60),
+    credentials: &[],
+    parameters: &[objects("- {objectName: api-key, item: shop/api, key: token}")],
+    object: OBJECT,
+};
+
+const OBJECT: &[Key] = &[
+    Key::new("objectName", Holds::Text, "The path of the file in the volume.", "api-key").required(),
+    Key::new("item", Holds::Text, "The name of the item, in the namespace of the workload.", "shop/api")
+        .required(),
+    Key::new("key", Holds::Text, "The key of the item whose value the file holds.", "token").or("value"),
+    Key::new("version", Holds::Number, "The version of the item.", "3").or("the newest"),
+    Key::new(
+        "encoding",
+        Holds::Choice(&["none", "utf-8", "base64", "hex"]),
+        "How the value was written when it was put. The file holds what it stands for.",
+        "base64",
+    )
+    .or("none"),
+    FILE_PERMISSION,
+];
