@@ -6,12 +6,27 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use provider::Provider;
+use provider::{Declaration, Provider};
 
 /// Where external providers listen on a node.
 const PROVIDERS_DIR: &str = "/var/run/secrets-store-csi-providers";
 /// The same, searched first.
 const ADDITIONAL_PROVIDERS_DIR: &str = "/etc/kubernetes/secrets-store-csi-providers";
+
+/// What the stores that are built in say of themselves.
+pub const DECLARATIONS: &[&Declaration] = &[
+    #[cfg(feature = "vault")]
+    &provider_vault::DECLARATION,
+    #[cfg(feature = "store")]
+    &provider_store::DECLARATION,
+    #[cfg(feature = "kubernetes")]
+    &provider_kubernetes::DECLARATION,
+];
+
+/// What the store says of itself that classes call `name`, if it is built in.
+pub fn declaration(name: &str) -> Option<&'static Declaration> {
+    DECLARATIONS.iter().find(|declaration| declaration.is_called(name)).copied()
+}
 
 /// The providers by the names a class may give.
 #[derive(Clone, Default)]

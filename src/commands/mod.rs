@@ -4,6 +4,7 @@ pub mod check;
 pub mod completions;
 mod credentials;
 pub mod doctor;
+pub mod explain;
 pub mod healthz;
 mod kubectl;
 pub mod man;
@@ -61,6 +62,7 @@ enum Command {
     #[cfg(feature = "store")]
     Store(store::StoreArgs),
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
     Doctor(doctor::DoctorArgs),
     Healthz(healthz::HealthzArgs),
     Migrate(migrate::MigrateArgs),
@@ -108,6 +110,7 @@ impl Cli {
             #[cfg(feature = "store")]
             Command::Store(args) => store::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Doctor(args) => on_one_thread(doctor::run(args)),
             Command::Healthz(args) => on_one_thread(healthz::run(args)),
             Command::Migrate(args) => on_one_thread(migrate::run(args)),

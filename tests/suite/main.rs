@@ -21,6 +21,7 @@ mod crash;
 mod docs;
 mod dropin;
 mod embedded;
+mod explain;
 mod external;
 mod healthz;
 mod hygiene;

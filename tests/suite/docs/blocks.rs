@@ -46,13 +46,14 @@ pub(crate) fn all() -> Vec<Block> {
     files().iter().flat_map(|file| of(file)).collect()
 }
 
-/// README.md, docs/*.md and examples/*.yaml, from the top of the repository.
+/// README.md, the pages of docs/ and examples/*.yaml, from the top of the repository.
 pub(crate) fn files() -> Vec<String> {
     let mut files = vec!["README.md".to_owned()];
-    for directory in ["docs", "examples"] {
+    for directory in ["docs", "docs/reference", "examples"] {
         let entries = fs::read_dir(top().join(directory)).unwrap();
         files.extend(entries.map(|entry| format!("{directory}/{}", entry.unwrap().file_name().display())));
     }
+    files.retain(|file| top().join(file).is_file());
     files.sort();
     files
 }

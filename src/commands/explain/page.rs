@@ -1,0 +1,166 @@
+//! What there is to explain: a page for each provider that is built in, and one for what every class has.
+
+use manifest::declaration::{CLASS, COMPOSED_FILE, OBJECT, PART, SECRET_DATA, SECRET_OBJECT, SETTINGS};
+use provider::{Declaration, Holds, Key};
+use serde::Serialize;
+
+use crate::providers::DECLARATIONS;
+
+/// The name of the page that is about every class.
+pub(super) const CLASS_PAGE: &str = "class";
+
+/// Everything about one provider, or about every class.
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    /// What it is asked for by; the first is the name of its file.
+    pub(super) names: Vec<&'static str>,
+    pub(super) title: &'static str,
+    pub(super) about: &'static str,
+    /// How old a reading may grow where the class does not say, in seconds; of providers.
+    pub(super) default_refresh: Option<u64>,
+    /// The keys of credentials that it looks at; of providers.
+    pub(super) credentials: &'static [&'static str],
+    pub(super) sections: Vec<Section>,
+}
+
+/// Keys that stand in one place.
+#[derive(Debug, Serialize)]
+pub(super) struct Section {
+    pub(super) title: &'static str,
+    pub(super) keys: Vec<Entry>,
+}
+
+/// One key, as it is told.
+#[derive(Debug, Serialize)]
+pub(super) struct Entry {
+    /// What it is asked for by, such as `vault.objects.secretPath`.
+    pub(super) path: String,
+    pub(super) key: &'static str,
+    /// What may stand there, in words.
+    pub(super) holds: String,
+    pub(super) required: bool,
+    pub(super) default: Option<&'static str>,
+    /// The key whose older name this is.
+    pub(super) older_than: Option<&'static str>,
+    pub(super) meaning: &'static str,
+    /// Key and value as a class has them.
+    pub(super) example: String,
+    #[serde(skip)]
+    pub(super) summary: &'static str,
+    /// The value alone.
+    #[serde(skip)]
+    pub(super) value: &'static str,
+}
+
+/// Every page there is.
+pub(super) fn all() -> Vec<Page> {
+    DECLARATIONS.iter().map(|declaration| of_provider(declaration)).chain([of_class()]).collect()
+}
+
+impl Page {
+    pub(super) fn name(&self) -> &'static str {
+        self.names.first().copied().unwrap_or_default()
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.sections.iter().flat_map(|section| &section.keys)
+    }
+}
+
+fn of_provider(declaration: &'static Declaration) -> Page {
+    let label = declaration.label();
+    let objects = declaration.object.iter().chain(OBJECT);
+    Page {
+        names: declaration.names.to_vec(),
+        title: declaration.title,
+        about: declaration.about,
+        default_refresh: Some(declaration.default_refresh.as_secs()),
+        credentials: declaration.credentials,
+        sections: vec![
+            section("Parameters", &format!("{label}."), declaration.parameters),
+            section("Keys of an object", &format!("{label}.objects."), objects),
+            section("Keys of a part, where jmesPath is a list", &format!("{label}.objects.jmesPath."), PART),
+        ],
+    }
+}
+
+fn of_class() -> Page {
+    Page {
+        names: vec![CLASS_PAGE],
+        title: "a SecretProviderClass, whatever its provider",
+        about: "The resource is that of the Secrets Store CSI driver. What is more are the settings, which that driver \
+                passes over. A setting that nobody knows is an error.",
+        default_refresh: None,
+        credentials: &[],
+        sections: vec![
+            section("Keys of the resource", "class.", CLASS),
+            section("Settings, among the parameters", "", SETTINGS),
+            section("Keys of a file of secretfs.dev/files", "secretfs.dev/files.", COMPOSED_FILE),
+            section("Keys of one of spec.secretObjects", "class.spec.secretObjects.", SECRET_OBJECT),
+            section("Keys of one of its data", "class.spec.secretObjects.data.", SECRET_DATA),
+        ],
+    }
+}
+
+fn section(title: &'static str, path: &str, keys: impl IntoIterator<Item = &'static Key>) -> Section {
+    Section { title, keys: keys.into_iter().map(|key| entry(path, key)).collect() }
+}
+
+fn entry(path: &str, key: &'static Key) -> Entry {
+    Entry {
+        path: format!("{path}{}", key.name),
+        key: key.name,
+        holds: key.holds.words(),
+        required: key.is_required,
+        default: key.default,
+        older_than: key.older_than,
+        meaning: key.meaning,
+        example: written(key),
+        summary: key.summary(),
+        value: key.example,
+    }
+}
+
+/// The example as it stands in a class: each step of a path on a line of its own.
+fn written(key: &Key) -> String {
+    // The dot in `secretfs.dev/` is part of one key.
+    let steps: Vec<_> = if key.name.contains('/') { vec![key.name] } else { key.name.split('.').collect() };
+    let mut indent = String::new();
+    let mut lines = String::new();
+    for step in steps {
+        lines += &format!("{}{indent}{step}:", if lines.is_empty() { "" } else { "\n" });
+        indent += "  ";
+    }
+    match key.holds {
+        Holds::Objects => {
+            let text = key.example.lines().map(|line| format!("\n{indent}{line}"));
+            lines + " |" + &text.collect::<String>()
+        }
+        _ => format!("{lines} {}", key.example),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_example_stands_as_in_a_class() {
+        let written = |name, holds, example| written(&Key::new(name, holds, "", example));
+
+        assert_eq!(written("secretfs.dev/start", Holds::Text, "cached"), "secretfs.dev/start: cached");
+        assert_eq!(written("metadata.name", Holds::Text, "shop"), "metadata:\n  name: shop");
+        assert_eq!(written("objects", Holds::Objects, "- {a: b}\n- {}"), "objects: |\n  - {a: b}\n  - {}");
+    }
+
+    #[test]
+    fn no_two_keys_are_asked_for_by_one_path() {
+        let pages = all();
+        let mut paths: Vec<_> = pages.iter().flat_map(Page::entries).map(|entry| &entry.path).collect();
+        let count = paths.len();
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), count);
+        assert!(count > 40, "{paths:?}");
+    }
+}

@@ -1,0 +1,124 @@
+//! What `check` accepts is what `explain` tells, key by key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use manifest::{Class, Manifests, PREFIX};
+use serde_json::Value;
+
+use super::{explained, keys, root, secretfs};
+
+/// The texts of all YAML files below a directory.
+fn manifests(directory: &Path, texts: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            manifests(&path, texts);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            texts.push(fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// Every class of `examples/` and `tests/` that is one.
+fn classes() -> Vec<Class> {
+    let mut texts = Vec::new();
+    for directory in ["examples", "tests"] {
+        manifests(&root().join(directory), &mut texts);
+    }
+    let located = texts.iter().flat_map(|text| Manifests::read(text).classes);
+    located.map(|located| located.class).collect()
+}
+
+/// The keys of a class that `check` says nobody reads, such as `objects[0].itme`.
+fn refused(class: &str) -> BTreeSet<String> {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    fs::write(file.path(), class).unwrap();
+    let report = secretfs(&["check", "-o", "json", file.path().to_str().unwrap()]).out;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    let unread = findings.filter(|finding| finding["reason"].as_str().unwrap().contains("no such"));
+    unread.map(|finding| finding["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The keys of each object of a class, where its text can be read at all.
+fn objects(class: &Class) -> Vec<Vec<String>> {
+    let text = class.parameters.get("objects").map(String::as_str).unwrap_or_default();
+    let objects: Option<Vec<BTreeMap<String, Value>>> = serde_yaml::from_str(text).ok();
+    objects.into_iter().flatten().map(|object| object.into_keys().collect()).collect()
+}
+
+#[test]
+fn a_key_of_a_class_here_is_accepted_if_it_is_explained_and_only_then() {
+    let pages = explained();
+    let settings = keys(pages.last().unwrap(), "Settings, among the parameters");
+    let (mut accepted, mut unread) = (0, 0);
+
+    for class in classes() {
+        let names_it =
+            |page: &&Value| page["names"].as_array().unwrap().contains(&class.provider.clone().into());
+        let Some(page) = pages.iter().find(names_it) else { continue };
+        let (parameters, of_objects) = (keys(page, "Parameters"), keys(page, "Keys of an object"));
+        let refused = refused(&class.manifest());
+        let mut judge = |place: String, is_explained: bool| {
+            let is_accepted = !refused.contains(&place);
+            assert_eq!(is_accepted, is_explained, "{place} of {}/{}", class.namespace, class.name);
+            if is_accepted { accepted += 1 } else { unread += 1 }
+        };
+        for key in class.parameters.keys().chain(class.own.keys()) {
+            judge(key.clone(), parameters.contains(key) || settings.contains(key));
+        }
+        for (index, object) in objects(&class).iter().enumerate() {
+            object.iter().for_each(|key| judge(format!("objects[{index}].{key}"), of_objects.contains(key)));
+        }
+    }
+
+    assert!(accepted > 150 && unread >= 2, "{accepted} accepted, {unread} not");
+}
+
+/// A class of every example that `explain` tells of a provider's page.
+fn class_of_examples(page: &Value) -> String {
+    let section = |title: &str| {
+        let sections = page["sections"].as_array().unwrap().iter();
+        let entries =
+            sections.filter(|it| it["title"] == title).flat_map(|it| it["keys"].as_array().unwrap());
+        let current = entries.filter(|entry| entry["older_than"].is_null() && entry["key"] != "objects");
+        current.map(|entry| entry["example"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    let parameters: String = section("Parameters").iter().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {{name: all}}\nspec:\n  \
+         provider: {}\n  parameters:\n{parameters}    objects: |\n      - {}\n",
+        page["names"][0].as_str().unwrap(),
+        section("Keys of an object").join("\n        ")
+    )
+}
+
+#[test]
+fn the_examples_of_a_provider_make_a_class_that_is_right() {
+    for page in explained().iter().filter(|page| page["names"][0] != "class") {
+        let class = class_of_examples(page);
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        fs::write(file.path(), &class).unwrap();
+
+        let told = secretfs(&["check", "--strict", file.path().to_str().unwrap()]);
+
+        assert_eq!(told.code, Some(0), "{class}\n{}", told.out);
+    }
+}
+
+#[test]
+fn what_one_letter_makes_another_key_of_is_accepted_nowhere() {
+    for page in explained().iter().filter(|page| page["names"][0] != "class") {
+        let names = keys(page, "Keys of an object").into_iter().chain(keys(page, "Parameters"));
+        let class = class_of_examples(page);
+        for key in names.filter(|key| !key.starts_with(PREFIX) && key != "objects") {
+            let changed = class.replacen(&format!(" {key}: "), &format!(" {key}x: "), 1);
+            assert!(changed != class || key == "vaultKubernetesMountPath", "{key}");
+            let told = refused(&changed);
+            let is_told = told.iter().any(|place| place.ends_with(&format!("{key}x")));
+            assert!(is_told || changed == class, "{key}: {told:?}");
+        }
+    }
+}
