@@ -40,7 +40,7 @@ impl Node {
         patience: Duration,
     ) -> Result<NodePublishVolumeResponse, Status> {
         let started = Instant::now();
-        let mut provider = metrics::Provider::Other;
+        let mut provider = metrics::Provider::OTHER;
         let outcome = self.try_publish(request, patience, &mut provider).await;
         let took = matches!(outcome, Ok(Published::Mounted)).then(|| started.elapsed());
         let failure = outcome.as_ref().err().map(Refused::error_type);

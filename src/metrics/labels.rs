@@ -1,44 +1,29 @@
 //! The closed sets that labels are taken from.
 
-use provider::ErrorKind;
+use provider::{Declaration, ErrorKind};
 
-/// Providers that are told apart, beside those with a variant of their own.
-const KNOWN: [&str; 7] = ["akeyless", "aws", "azure", "conjur", "e2e-provider", "gcp", "infisical"];
+use crate::providers;
+
+/// Providers from outside that many clusters have. Those that are built in are told apart as well.
+const KNOWN: [&str; 8] = ["akeyless", "aws", "azure", "conjur", "e2e-provider", "gcp", "infisical", "vault"];
 
 /// Which kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// HashiCorp Vault and OpenBao.
-    Vault,
-    /// The embedded store.
-    Secretfs,
-    /// Native Secrets.
-    Kubernetes,
-    /// An external provider that many clusters use.
-    Known(&'static str),
-    /// Any other external provider, so that labels stay few.
-    Other,
-}
+pub struct Provider(&'static str);
 
 impl Provider {
-    /// The label of the provider that goes by `name` in classes.
+    /// Any other external provider, so that labels stay few.
+    pub const OTHER: Self = Self("other");
+
+    /// The label of the provider that goes by `name` in classes: its first name, where it is built in.
     pub fn of(name: &str) -> Self {
-        match name {
-            "vault" | "openbao" => Self::Vault,
-            "secretfs" => Self::Secretfs,
-            "kubernetes" => Self::Kubernetes,
-            _ => KNOWN.iter().find(|known| **known == name).map_or(Self::Other, |known| Self::Known(known)),
-        }
+        let built_in = || providers::declaration(name).map(Declaration::label);
+        let known = || KNOWN.into_iter().find(|known| *known == name);
+        built_in().or_else(known).map_or(Self::OTHER, Self)
     }
 
     pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Vault => "vault",
-            Self::Secretfs => "secretfs",
-            Self::Kubernetes => "kubernetes",
-            Self::Known(name) => name,
-            Self::Other => "other",
-        }
+        self.0
     }
 }
 

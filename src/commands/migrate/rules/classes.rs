@@ -1,15 +1,11 @@
 //! Classes: what is wrong with them, and what reads them.
 
 use manifest::{Class, LocatedClass};
-use provider::{Invalid, Source};
+use provider::{Declaration, Holds, Invalid, Key, Source};
 
 use super::super::inventory::Broken;
 use super::{ClassName, Effect, Judging, name_of};
-
-/// Parameters that are paths of authorities inside the Vault provider's container.
-const VAULT_AUTHORITIES: [&str; 2] = ["vaultCACertPath", "vaultCADirectory"];
-/// Those of client certificates.
-const VAULT_CLIENT_FILES: [&str; 2] = ["vaultTLSClientCertPath", "vaultTLSClientKeyPath"];
+use crate::providers;
 
 impl<'a> Judging<'a> {
     pub(super) fn all_classes(&mut self) {
@@ -36,8 +32,11 @@ impl<'a> Judging<'a> {
                 format!("keep its DaemonSet; its socket is {}.sock in linux.providersDir", class.provider);
             return self.tell(Effect::Note, object, reason, remedy);
         };
-        if matches!(class.provider.as_str(), "vault" | "openbao") {
-            self.vault(&object, class);
+        if let Some(declaration) = providers::declaration(&class.provider) {
+            self.files(&object, class, declaration);
+            if declaration.is_called("vault") {
+                self.vault(&object, class);
+            }
         }
         match provider.source(&class.namespace, &class.parameters) {
             Ok(source) => self.source(&object, located, &*source),
@@ -95,7 +94,7 @@ impl<'a> Judging<'a> {
         self.tell(Effect::Breaks, object.to_owned(), reason, format!("{remedy}; or set {leave} to true"));
     }
 
-    /// What the Vault provider had from its own flags and files.
+    /// What the Vault provider had from its own flags.
     fn vault(&mut self, object: &str, class: &Class) {
         if !class.parameters.contains_key("vaultAddress") {
             let reason =
@@ -107,29 +106,38 @@ impl<'a> Judging<'a> {
                 "set vault.address in the chart, or vaultAddress here",
             );
         }
-        self.vault_files(object, class);
     }
 
-    fn vault_files(&mut self, object: &str, class: &Class) {
-        let named = |key: &&&str| class.parameters.get(**key).is_some_and(|path| !path.is_empty());
-        for key in VAULT_AUTHORITIES.iter().filter(named) {
-            let reason =
-                format!("{key} is a path in the Vault provider's container; secretfs looks below --tls-dir");
-            let remedy =
-                "give the file to the chart (tls.configMap or tls.secret), and name it by its path there";
-            self.tell(Effect::Changes, object.to_owned(), reason, remedy);
+    /// Files that the class names, which upstream's provider has in its own container.
+    fn files(&mut self, object: &str, class: &Class, declaration: &Declaration) {
+        let is_named = |key: &&Key| class.parameters.get(key.name).is_some_and(|path| !path.is_empty());
+        for key in declaration.parameters.iter().filter(is_named) {
+            match key.holds {
+                Holds::Authorities => self.authorities(object, key.name, declaration.label()),
+                Holds::ClientFile => self.client_file(object, key.name, &class.namespace),
+                _ => {}
+            }
         }
-        let namespace = &class.namespace;
-        for key in VAULT_CLIENT_FILES.iter().filter(named) {
-            let reason = format!(
-                "{key} names a client certificate, which upstream's provider lends to every class; secretfs binds it \
-                 to a namespace and looks below --tls-dir/{namespace}"
-            );
-            let remedy = format!(
-                "give the Secret to the chart (tls.clients, namespace {namespace}), and write tls.crt and tls.key here"
-            );
-            self.tell(Effect::Changes, object.to_owned(), reason, remedy);
-        }
+    }
+
+    fn authorities(&mut self, object: &str, key: &str, provider: &str) {
+        let reason = format!(
+            "{key} is a path in the container of the {provider} provider; secretfs looks below --tls-dir"
+        );
+        let remedy =
+            "give the file to the chart (tls.configMap or tls.secret), and name it by its path there";
+        self.tell(Effect::Changes, object.to_owned(), reason, remedy);
+    }
+
+    fn client_file(&mut self, object: &str, key: &str, namespace: &str) {
+        let reason = format!(
+            "{key} names a client certificate, which upstream's provider lends to every class; secretfs binds it \
+             to a namespace and looks below --tls-dir/{namespace}"
+        );
+        let remedy = format!(
+            "give the Secret to the chart (tls.clients, namespace {namespace}), and write tls.crt and tls.key here"
+        );
+        self.tell(Effect::Changes, object.to_owned(), reason, remedy);
     }
 
     /// Secrets that upstream would overwrite.
