@@ -36,9 +36,11 @@ mod meaning;
 mod objects;
 mod reader;
 mod secret;
+mod settings;
 mod source;
 mod watch;
 
 pub use config::KubernetesConfig;
 pub use declaration::DECLARATION;
+pub use settings::KubernetesSettings;
 pub use source::Kubernetes;

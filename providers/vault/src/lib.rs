@@ -48,7 +48,7 @@ mod server;
 pub use answer::{extract, reading};
 pub use call::Call;
 #[cfg(feature = "client")]
-pub use client::Vault;
+pub use client::{Vault, VaultSettings};
 pub use config::VaultConfig;
 pub use declaration::DECLARATION;
 pub use meaning::{Asked, Refusal};

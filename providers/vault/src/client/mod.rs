@@ -5,6 +5,7 @@ mod login;
 mod mounts;
 mod remains;
 mod session;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ use crate::client::session::{Owner, Parts, VaultSession, Whom};
 use crate::config::VaultConfig;
 use crate::declaration::DECLARATION;
 use crate::parameters::{self, Method, Plan, Share};
+
+pub use settings::VaultSettings;
 
 /// Secrets from HashiCorp Vault and OpenBao.
 #[derive(Debug)]
