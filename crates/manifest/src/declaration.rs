@@ -90,28 +90,28 @@ pub const SETTINGS: &[Key] = &[
     Key::new(
         "secretfs.dev/max-stale",
         PERIOD_OR_NONE,
-        "How long files may show what the store has not confirmed. Then on-stale decides. 0 is without end.",
+        "How long files may show what the store has not confirmed. Then on-stale decides. 0 means forever.",
         "24h",
     )
     .or("24h"),
     Key::new(
         "secretfs.dev/on-stale",
         Holds::Choice(&["keep", "remove"]),
-        "What becomes of files that the store has not confirmed for max-stale.",
+        "What happens to files that the store has not confirmed for max-stale.",
         "remove",
     )
     .or("keep"),
     Key::new(
         "secretfs.dev/on-denied",
         Holds::Choice(&["keep", "remove"]),
-        "What becomes of files that the store refuses now.",
+        "What happens to files that the store refuses now.",
         "remove",
     )
     .or("keep"),
     Key::new(
         "secretfs.dev/on-revoked",
         Holds::Choice(&["remove", "keep"]),
-        "What becomes of files whose secret the store has taken back: deleted, or destroyed.",
+        "What happens to files whose secret the store revoked: it was deleted or destroyed.",
         "keep",
     )
     .or("remove"),

@@ -11,7 +11,7 @@ pub static DECLARATION: Declaration = Declaration {
     title: "native Secrets of Kubernetes",
     about: "Secrets of the pod's own namespace are read with the pod's own token, so that its own RBAC decides: it \
             needs the verb get, and watch for changes to arrive at once. The CSIDriver object lists the audience \"\" \
-            among its tokenRequests. A key that nobody knows is an error.",
+            among its tokenRequests. Unknown keys are errors.",
     default_refresh: Duration::from_secs(60),
     credentials: &["token"],
     parameters: &[objects("- {objectName: tls.crt, secret: web, key: tls.crt}")],

@@ -10,7 +10,7 @@ pub static DECLARATION: Declaration = Declaration {
     names: &["secretfs"],
     title: "the embedded store",
     about: "Secrets are kept encrypted on the host itself, without a server. A workload reads the items of its own \
-            namespace that are for its service account. A key that nobody knows is an error.",
+            namespace that are for its service account. Unknown keys are errors.",
     default_refresh: Duration::from_secs(60),
     credentials: &[],
     parameters: &[objects("- {objectName: api-key, item: shop/api, key: token}")],

@@ -18,8 +18,8 @@ pub static DECLARATION: Declaration = Declaration {
     names: &["vault", "openbao"],
     title: "HashiCorp Vault and OpenBao",
     about: "Secrets are read over HTTPS with a login of the pod's service account, so that the store's own roles and \
-            policies decide. Manifests of upstream's vault provider work as they are. A key that nobody knows is \
-            passed over, as upstream does; `secretfs check` warns of it.",
+            policies decide. Manifests of upstream's vault provider work as they are. Unknown keys are ignored, as \
+            upstream does; `secretfs check` warns about them.",
     default_refresh: Duration::from_secs(60),
     credentials: &["role-id", "secret-id", "token", "tls.crt", "tls.key"],
     parameters: PARAMETERS,

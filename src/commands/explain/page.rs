@@ -88,8 +88,8 @@ fn of_class() -> Page {
     Page {
         names: vec![CLASS_PAGE],
         title: "a SecretProviderClass, whatever its provider",
-        about: "The resource is that of the Secrets Store CSI driver. What is more are the settings, which that driver \
-                passes over. A setting that nobody knows is an error.",
+        about: "The resource is that of the Secrets Store CSI driver, with additional settings that the other \
+                driver ignores. Unknown settings are errors.",
         default_refresh: None,
         credentials: &[],
         sections: vec![
