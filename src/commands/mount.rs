@@ -97,6 +97,11 @@ pub struct MountArgs {
     #[arg(long = "service-account-token", value_name = "AUDIENCE=FILE", value_parser = key_and_file)]
     tokens: Vec<(String, PathBuf)>,
 
+    /// Read as this host, by its AWS instance role, its Azure managed identity or its Google service account, where
+    /// the class brings no other credential
+    #[arg(long, value_enum, value_name = "WHO")]
+    identity: Option<ReadAs>,
+
     /// User who owns the files and can read them, by name or number; by default you
     #[arg(long, value_name = "USER", value_parser = host::user_id)]
     user: Option<u32>,
@@ -116,6 +121,13 @@ pub struct MountArgs {
 
     #[command(flatten)]
     process: ProcessArgs,
+}
+
+/// Whom a store takes this command for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ReadAs {
+    /// This host.
+    Host,
 }
 
 fn key_and_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -151,6 +163,10 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     let class = choose(&classes, &args)?;
     let target =
         host::resolve(&args.target).with_context(|| format!("the target {}", args.target.display()))?;
+    if args.identity == Some(ReadAs::Host) {
+        tracing::info!("reading as this host where the class brings no other credential (--identity host)");
+        args.process.providers.act_as_host();
+    }
     let providers = args.process.providers.build()?;
     refuse_needless_credentials(&args, &classes, &class, &providers).await?;
     let wish = (publish(&args, class, &target), brought(&args)?);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use provider::Network;
+use provider::{MachineIdentity, Network};
 
 use super::{PerStore, Providers};
 
@@ -57,6 +57,21 @@ struct NetworkArgs {
     /// Hosts that are reached without it, separated by commas
     #[arg(long, env = "NO_PROXY", value_name = "HOSTS", help_heading = "Providers")]
     no_proxy: Option<String>,
+
+    /// Namespaces whose pods may read as this node, by its instance role or managed identity, where their class asks
+    /// for it; separated by commas. Every pod there has the node's own rights at the store then
+    #[arg(
+        long,
+        env = "SECRETFS_ALLOW_NODE_IDENTITY",
+        value_delimiter = ',',
+        value_name = "NAMESPACES",
+        help_heading = "Providers"
+    )]
+    allow_node_identity: Vec<String>,
+
+    /// Whether who mounts on this host asked to act as it.
+    #[arg(skip)]
+    acts_as_host: bool,
 }
 
 impl NetworkArgs {
@@ -67,11 +82,20 @@ impl NetworkArgs {
             tls13_only: self.tls13_only,
             proxy: self.proxy.clone(),
             no_proxy: self.no_proxy.clone(),
+            machine: MachineIdentity {
+                namespaces: self.allow_node_identity.clone(),
+                is_for_host: self.acts_as_host,
+            },
         }
     }
 }
 
 impl ProviderArgs {
+    /// The same; a volume of this host may be read as the host itself.
+    pub fn act_as_host(&mut self) {
+        self.network.acts_as_host = true;
+    }
+
     /// The same, with insecure stores allowed as `default` says where no setting does. Tells whether they are.
     pub fn allow_insecure_stores_by_default(&mut self, default: bool) -> bool {
         *self.network.allow_insecure_stores.get_or_insert(default)

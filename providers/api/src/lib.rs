@@ -52,7 +52,7 @@ pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
 pub use query::{Found, Query};
 pub use restarts::{Pauses, Restarts};
 pub use secret::SecretBytes;
-pub use settings::{Network, Settings};
+pub use settings::{MachineIdentity, Network, Settings};
 pub use shares::{Counts, Share, TenantShares, leaves_room};
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Provider, Result};
+use crate::{Provider, Result, Workload};
 
 /// How stores over a network are reached: the administrator's word, for stores of every kind.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,28 @@ pub struct Network {
     pub proxy: Option<String>,
     /// Hosts to reach without it, as in `NO_PROXY`.
     pub no_proxy: Option<String>,
+    /// For whom a store may be asked as this machine.
+    pub machine: MachineIdentity,
+}
+
+/// For whom a provider may act as the machine: by an AWS instance role, an Azure managed identity or a Google metadata
+/// server. Every pod of a node would have the same rights by it, so that no class gets it on its own word.
+#[derive(Debug, Clone, Default)]
+pub struct MachineIdentity {
+    /// The namespaces whose pods may have it; `*` is each.
+    pub namespaces: Vec<String>,
+    /// Whether who mounts on a plain host asked for it.
+    pub is_for_host: bool,
+}
+
+impl MachineIdentity {
+    /// Whether `workload` may read as the machine.
+    pub fn is_for(&self, workload: &Workload) -> bool {
+        match &workload.pod {
+            Some(_) => self.namespaces.iter().any(|name| name == "*" || *name == workload.identity.namespace),
+            None => self.is_for_host,
+        }
+    }
 }
 
 /// What an administrator sets for one kind of store: its own group of flags, as it is typed.
@@ -29,4 +51,28 @@ pub trait Settings: Sized {
 
     /// Settings to understand classes with, and not to read: what a class may leave to the settings is there.
     fn offline() -> Self;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Identity, Pod};
+
+    fn workload(namespace: &str, pod: Option<Pod>) -> Workload {
+        let identity = Identity::named(namespace, "web");
+        let (tokens, credentials) = Default::default();
+        Workload { identity, pod, volume: "v".to_owned(), tokens, credentials }
+    }
+
+    #[test]
+    fn pods_read_as_the_machine_in_listed_namespaces_only_and_hosts_where_it_was_asked_for() {
+        let pod = || Some(Pod { name: "web-0".to_owned(), uid: "uid-0".to_owned() });
+        let listed = MachineIdentity { namespaces: vec!["infra".to_owned()], is_for_host: false };
+        let host = MachineIdentity { namespaces: Vec::new(), is_for_host: true };
+
+        assert!(listed.is_for(&workload("infra", pod())));
+        assert!(!listed.is_for(&workload("shop", pod())) && !listed.is_for(&workload("infra", None)));
+        assert!(host.is_for(&workload("shop", None)) && !host.is_for(&workload("shop", pod())));
+        assert!(!MachineIdentity::default().is_for(&workload("", None)));
+    }
 }
