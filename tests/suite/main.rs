@@ -39,6 +39,7 @@ mod release;
 mod retired;
 mod rollback;
 mod rotation;
+mod sample_store;
 mod sanity;
 mod semantics;
 mod store;
