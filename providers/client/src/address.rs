@@ -1,4 +1,6 @@
-use url::Url;
+use std::net::{IpAddr, Ipv6Addr};
+
+use url::{Host, Url};
 
 /// An address as a class or the administrator writes it, in its plain form: without a slash at its end.
 ///
@@ -17,6 +19,30 @@ pub fn plain_address(raw: &str) -> Result<String, &'static str> {
         return Err("it has a query or fragment");
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Whether no other machine can be on the way to `host`: loopback, and the link-local addresses at which clouds serve
+/// their machines.
+pub fn is_near(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => is_near_address((*address).into()),
+        Host::Ipv6(address) => is_near_address(address.to_canonical()),
+    }
+}
+
+fn is_near_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unicast_link_local() || is_of_a_cloud(address)
+        }
+    }
+}
+
+/// fd00:ec2::/32, where AWS serves its machines over IPv6.
+fn is_of_a_cloud(address: Ipv6Addr) -> bool {
+    matches!(address.segments(), [0xfd00, 0x0ec2, ..])
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! | part | is |
 //! |---|---|
-//! | [`Tls`], [`CertificatePath`], [`plain_address`] | settings of a class over the administrator's |
+//! | [`Tls`], [`CertificatePath`], [`plain_address`], [`is_near`] | settings of a class over the administrator's |
 //! | [`Patience`], [`Names`] | how long to wait for what; what a store's settings are called in remedies |
 //! | [`retry_after`], [`words`] | what a store says beside its answer |
 //! | `Connections`, `Connection` | calls with deadlines and bounded answers, and why one got no answer, in words |
@@ -43,7 +43,7 @@ mod tls_settings;
 #[cfg(feature = "http")]
 mod turn;
 
-pub use address::plain_address;
+pub use address::{is_near, plain_address};
 #[cfg(feature = "http")]
 pub use connection::{Answer, Connection, Endpoint, Opened, Proxy, Settings, confidential};
 #[cfg(feature = "http")]

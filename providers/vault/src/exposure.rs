@@ -1,10 +1,8 @@
 //! Whether others on the way to a server could read what is sent, or answer in its place.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use provider::{Exposure, Invalid};
-use provider_client::plain_address;
-use url::{Host, Url};
+use provider_client::{is_near, plain_address};
+use url::Url;
 
 use crate::config::VaultConfig;
 use crate::server::Server;
@@ -34,28 +32,6 @@ pub(crate) fn of(server: &Server, config: &VaultConfig) -> Option<Exposure> {
 fn is_the_administrators(address: &str, config: &VaultConfig) -> bool {
     let own = config.address.as_deref().and_then(|own| plain_address(own).ok());
     own.is_some_and(|own| own == address)
-}
-
-fn is_near(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(address) => is_near_address((*address).into()),
-        Host::Ipv6(address) => is_near_address(address.to_canonical()),
-    }
-}
-
-fn is_near_address(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unicast_link_local() || is_of_a_cloud(address)
-        }
-    }
-}
-
-/// fd00:ec2::/32, where AWS serves its machines over IPv6.
-fn is_of_a_cloud(address: Ipv6Addr) -> bool {
-    matches!(address.segments(), [0xfd00, 0x0ec2, ..])
 }
 
 fn plain() -> Invalid {
