@@ -1,0 +1,187 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use reqwest::{Client, Method};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::background::wait;
+use crate::http::http_client;
+use crate::issuer::Issuer;
+use crate::port;
+use crate::process::{Server, mortal, until};
+
+/// A **stub** of Azure Key Vault, of Entra ID's token endpoint and of a virtual machine's: `hack/servers/keyvault.py`,
+/// which says what it cannot show.
+#[derive(Debug)]
+pub struct KeyVault {
+    port: u16,
+    http: Client,
+    _server: Server,
+    folder: TempDir,
+}
+
+impl KeyVault {
+    /// A stub over plain HTTP that lets in who shows a token of `issuer`.
+    pub fn start(issuer: &Issuer) -> Self {
+        let folder = tempfile::Builder::new().prefix("secretfs-keyvault-").tempdir().expect("a folder");
+        let port = port::free();
+        let log = fs::File::create(folder.path().join("log")).expect("a log file");
+        let mut command = mortal("KILL");
+        command
+            .arg(python())
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/servers/keyvault.py"))
+            .args(["--port", &port.to_string(), "--issuer", issuer.url()])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(log);
+        let server = Server::start(command, Signal::KILL);
+        let stub = Self { port, http: http_client(), _server: server, folder };
+        until(|| stub.call(&Method::GET, "/_health", None).0 == 200, || stub.complaint());
+        stub
+    }
+
+    /// `http://127.0.0.1:<port>`: a vault, the authority and the machine's endpoint.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of one more vault, called `name`.
+    pub fn vault(&self, name: &str) -> String {
+        format!("{}/vault/{name}", self.url())
+    }
+
+    /// Tokens of the service account `subject` (`namespace:name`) log in as application `client`.
+    pub fn trust(&self, client: &str, subject: &str) {
+        let subject = format!("system:serviceaccount:{subject}");
+        self.order(&json!({"do": "trust", "client": client, "subject": subject}));
+    }
+
+    /// This client secret logs in as application `client`.
+    pub fn client_secret(&self, client: &str, secret: &str) {
+        self.order(&json!({"do": "secret", "client": client, "secret": secret}));
+    }
+
+    /// `client` may not do what matches, over `METHOD PATH`; with an empty text it may do all again.
+    pub fn deny(&self, client: &str, matches: &str) {
+        self.order(&json!({"do": "deny", "client": client, "match": matches}));
+    }
+
+    /// All access tokens end now.
+    pub fn expire(&self) {
+        self.order(&json!({"do": "expire"}));
+    }
+
+    /// The next `times` requests whose method and target match are answered so.
+    pub fn fault(&self, matches: &str, times: u32, status: u16, headers: &Value, body: &Value) {
+        let fault =
+            json!({"match": matches, "times": times, "status": status, "headers": headers, "body": body});
+        assert_eq!(self.call(&Method::POST, "/_fault", Some(&fault)).0, 204, "{}", self.complaint());
+    }
+
+    /// No faults any more.
+    pub fn heal(&self) {
+        self.call(&Method::DELETE, "/_fault", None);
+    }
+
+    /// Puts a version of a secret and gives its id.
+    pub fn put(&self, name: &str, value: &str) -> String {
+        self.put_with(name, &json!({"value": value}))
+    }
+
+    /// The same with the whole body of the call: `value`, `contentType`, `attributes`.
+    pub fn put_with(&self, name: &str, body: &Value) -> String {
+        version(&self.admin(&Method::PUT, &format!("/secrets/{name}"), Some(body))["id"])
+    }
+
+    /// Puts a version of a secret into the vault called `vault`.
+    pub fn put_into(&self, vault: &str, name: &str, value: &str) -> String {
+        let path = format!("/vault/{vault}/secrets/{name}");
+        version(&self.admin(&Method::PUT, &path, Some(&json!({"value": value})))["id"])
+    }
+
+    /// Makes a key of `kty` (RSA, EC) and, of EC, on the curve `crv`.
+    pub fn key(&self, name: &str, kty: &str, crv: &str) -> Value {
+        self.admin(&Method::POST, &format!("/keys/{name}/create"), Some(&json!({"kty": kty, "crv": crv})))
+    }
+
+    /// Makes a certificate, whose secret is of `content_type`: `application/x-pkcs12` or `application/x-pem-file`.
+    pub fn certificate(&self, name: &str, content_type: &str) -> Value {
+        let policy = json!({"policy": {"secret_props": {"contentType": content_type}}});
+        self.admin(&Method::POST, &format!("/certificates/{name}/create"), Some(&policy))
+    }
+
+    /// Changes the attributes of a version of a secret: `enabled`, `nbf`, `exp`.
+    pub fn attributes(&self, name: &str, version: &str, attributes: &Value) {
+        let path = format!("/secrets/{name}/{version}");
+        self.admin(&Method::PATCH, &path, Some(&json!({"attributes": attributes})));
+    }
+
+    /// Deletes a secret; it stays recoverable.
+    pub fn delete(&self, name: &str) {
+        self.admin(&Method::DELETE, &format!("/secrets/{name}"), None);
+    }
+
+    /// Brings a deleted secret back.
+    pub fn recover(&self, name: &str) {
+        self.admin(&Method::POST, &format!("/deletedsecrets/{name}/recover"), None);
+    }
+
+    /// What a secret holds now, as the store tells it.
+    pub fn read(&self, path: &str) -> Value {
+        self.admin(&Method::GET, path, None)
+    }
+
+    /// The requests so far that are no test's own: `method`, `target`, `headers`, `body`.
+    pub fn seen(&self) -> Vec<Value> {
+        let seen = self.call(&Method::GET, "/_log", None).1;
+        let seen = seen.as_array().cloned().unwrap_or_default();
+        seen.into_iter().filter(|entry| entry["headers"]["authorization"] != "Bearer admin").collect()
+    }
+
+    fn order(&self, order: &Value) {
+        let (status, answer) = self.call(&Method::POST, "/_admin", Some(order));
+        assert_eq!(status, 200, "{order}: {answer}: {}", self.complaint());
+    }
+
+    fn admin(&self, method: &Method, path: &str, body: Option<&Value>) -> Value {
+        let (status, answer) = self.call(method, &format!("{path}?api-version=7.4"), body);
+        assert!((200..300).contains(&status), "the stub answered {status} to {method} {path}: {answer}");
+        answer
+    }
+
+    fn call(&self, method: &Method, target: &str, body: Option<&Value>) -> (u16, Value) {
+        let request = self.http.request(method.clone(), format!("{}{target}", self.url()));
+        let request = request.header("Authorization", "Bearer admin");
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        wait(async move {
+            let Ok(response) = request.send().await else { return (0, Value::Null) };
+            let status = response.status().as_u16();
+            (status, response.json().await.unwrap_or(Value::Null))
+        })
+    }
+
+    fn complaint(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        format!("the stub of Key Vault is not well:\n{log}")
+    }
+}
+
+fn version(id: &Value) -> String {
+    let id = id.as_str().expect("an id");
+    id.rsplit('/').next().expect("a version").to_owned()
+}
+
+/// The Python of `hack/tools stubs`, on the path or where `hack/test` keeps it.
+fn python() -> PathBuf {
+    let tools = std::env::var_os("SECRETFS_TOOLS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/tools"), PathBuf::from);
+    let python = tools.join("stubs");
+    assert!(python.is_file(), "the stubs of stores run on Python with a package of their own: hack/tools stubs");
+    python
+}
