@@ -35,11 +35,22 @@ pub(crate) fn certificate(der: &[u8]) -> String {
 }
 
 pub(crate) fn private_key(file: &[u8]) -> Result<Zeroizing<String>, Unusable> {
+    last_key(file, key::encode)
+}
+
+/// The last private key, in the form that it has there.
+pub(crate) fn private_key_as_it_is(file: &[u8]) -> Result<Zeroizing<String>, Unusable> {
+    last_key(file, key::keep)
+}
+
+type Written = Result<Zeroizing<String>, Unusable>;
+
+fn last_key(file: &[u8], write: fn(&str, &[u8]) -> Written) -> Written {
     let blocks = blocks(file)?;
     let last = blocks.iter().rev().find(|block| block.label.ends_with("PRIVATE KEY"));
     match last.ok_or(Unusable::NoKey)? {
         block if block.encrypted => Err(Unusable::Encrypted),
-        block => key::encode(&block.label, &block.contents),
+        block => write(&block.label, &block.contents),
     }
 }
 

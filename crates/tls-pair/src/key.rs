@@ -22,6 +22,18 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> Result<Zeroizing<String>, Unusa
     }
 }
 
+/// The key that a PEM block of that label holds, in the form that it has.
+pub(crate) fn keep(label: &str, der: &[u8]) -> Result<Zeroizing<String>, Unusable> {
+    let label = match label {
+        "RSA PRIVATE KEY" => "RSA PRIVATE KEY",
+        "EC PRIVATE KEY" => "EC PRIVATE KEY",
+        "PRIVATE KEY" => "PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY" => return Err(Unusable::Encrypted),
+        _ => return Err(Unusable::NoKey),
+    };
+    pem(label, &SecretDocument::try_from(der).map_err(|_| Unusable::Key("private"))?)
+}
+
 /// A PKCS#8 key in the form of its own kind, if it has one of its own.
 pub(crate) fn pkcs8(der: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     let invalid = |_| Unusable::Key("PKCS#8");

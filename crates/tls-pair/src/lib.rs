@@ -71,3 +71,27 @@ pub fn private_key(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unu
         Form::Pfx => pfx::private_key(file, password),
     }
 }
+
+/// `file` as PEM: the private key first, then the certificates.
+///
+/// PEM is left as it is. Of a PFX the key becomes PKCS#8, and the certificates stand from the key's own up to the root;
+/// those that do not belong to that chain follow as they stand. `password` is as in [`certificates`].
+///
+/// # Errors
+///
+/// There is no key, or the file cannot be read.
+pub fn bundle(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unusable> {
+    match Form::of(file)? {
+        Form::Pem => std::str::from_utf8(file).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| Unusable::Pem),
+        Form::Pfx => pfx::bundle(file, password),
+    }
+}
+
+/// The private key of a [`bundle`], as it stands there; the last one, if there are several.
+///
+/// # Errors
+///
+/// There is none, or it is encrypted.
+pub fn key_of_bundle(pem: &[u8]) -> Result<Zeroizing<String>, Unusable> {
+    blocks::private_key_as_it_is(pem)
+}

@@ -21,6 +21,31 @@ pub(crate) fn private_key(file: &[u8], password: &str) -> Result<Zeroizing<Strin
     key::pkcs8(archive.keys.last().ok_or(Unusable::NoKey)?.key.as_der())
 }
 
+/// The key as PKCS#8, then the certificates from the key's own up to the root; those that do not belong to that chain
+/// follow as they stand.
+pub(crate) fn bundle(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unusable> {
+    let archive = open(file, password)?;
+    let own = archive.keys.last().ok_or(Unusable::NoKey)?;
+    let mut text = key::keep("PRIVATE KEY", own.key.as_der())?;
+    for certificate in in_chain(in_order(&archive).collect()) {
+        text.push_str(&blocks::certificate(certificate.as_der()));
+    }
+    Ok(text)
+}
+
+/// The first, who issued it, and so on; then the rest.
+fn in_chain(mut left: Vec<&Certificate>) -> Vec<&Certificate> {
+    let mut chain = Vec::with_capacity(left.len());
+    let mut next = (!left.is_empty()).then_some(0);
+    while let Some(at) = next {
+        let issued = left.remove(at);
+        chain.push(issued);
+        next = left.iter().position(|above| above.subject() == issued.issuer());
+    }
+    chain.extend(left);
+    chain
+}
+
 fn open(file: &[u8], password: &str) -> Result<Pkcs12Archive, Unusable> {
     if file.len() > MAX_BYTES || file.windows(SCRYPT.len()).any(|window| window == SCRYPT) {
         return Err(Unusable::Pfx(": it is too large, or protected in a way that is not supported"));

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the files are in the repository")]
 
-use tls_pair::{Unusable, certificates, private_key};
+use tls_pair::{Unusable, bundle, certificates, key_of_bundle, private_key};
 
 macro_rules! file {
     ($name:literal) => {
@@ -86,4 +86,35 @@ fn what_cannot_be_used_says_why() {
         assert_eq!(private_key(file, password).unwrap_err(), expected);
     }
     assert_eq!(certificates(RSA, "").unwrap_err(), Unusable::NoCertificate);
+}
+
+#[test]
+fn a_pfx_becomes_a_pkcs8_key_and_the_chain_from_leaf_to_root() {
+    let chain = format!("{}{}", text(file!("rsa.crt")), text(file!("ca.crt")));
+    let whole = format!("{}{chain}", text(file!("rsa-pkcs8.pem")));
+
+    for (pfx, password) in [(file!("rsa.pfx"), ""), (file!("rsa-legacy.pfx"), "hunter2")] {
+        assert_eq!(*bundle(pfx, password).unwrap(), whole);
+    }
+    assert_eq!(*key_of_bundle(whole.as_bytes()).unwrap(), text(file!("rsa-pkcs8.pem")));
+    assert_eq!(certificates(whole.as_bytes(), "").unwrap(), chain);
+}
+
+#[test]
+fn a_chain_is_ordered_however_it_stands_and_strangers_come_last() {
+    for pfx in [file!("chain-shuffled.pfx"), file!("chain-stranger.pfx")] {
+        let pem = bundle(pfx, "").unwrap();
+        let ordered = certificates(pem.as_bytes(), "").unwrap();
+        assert!(ordered.starts_with(text(file!("chain.crt"))), "{ordered}");
+    }
+    let stranger = bundle(file!("chain-stranger.pfx"), "").unwrap();
+    assert!(stranger.ends_with(text(file!("ed.crt"))));
+}
+
+#[test]
+fn what_is_pem_already_is_left_as_it_is_and_its_key_too() {
+    assert_eq!(*bundle(file!("bundle.pem"), "").unwrap(), text(file!("bundle.pem")));
+    assert_eq!(*key_of_bundle(RSA).unwrap(), text(RSA));
+    assert_eq!(*key_of_bundle(file!("rsa-pkcs8.pem")).unwrap(), text(file!("rsa-pkcs8.pem")));
+    assert_eq!(key_of_bundle(file!("rsa.crt")).unwrap_err(), Unusable::NoKey);
 }
