@@ -182,6 +182,9 @@ fn python() -> PathBuf {
     let tools = std::env::var_os("SECRETFS_TOOLS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/tools"), PathBuf::from);
     let python = tools.join("stubs");
-    assert!(python.is_file(), "the stubs of stores run on Python with a package of their own: hack/tools stubs");
+    assert!(
+        python.is_file(),
+        "the stubs of stores run on Python with a package of their own: hack/tools stubs"
+    );
     python
 }

@@ -3,6 +3,7 @@
 
 use provider::{Holds, Key};
 
+use crate::compose::FORMATS;
 use crate::read::API_VERSIONS;
 
 const PERIOD: Holds =
@@ -172,18 +173,28 @@ pub const COMPOSED_FILE: &[Key] = &[
     Key::new("path", Holds::Text, "Where the file appears in the volume.", "app.env").required(),
     Key::new(
         "format",
-        Holds::Choice(&["dotenv", "json"]),
-        "How the file is written. dotenv has lines of KEY='value', json has one object whose values are text.",
+        Holds::Choice(&FORMATS),
+        "How the file is written. dotenv has lines of KEY='value', json and yaml have one map whose values are text, \
+         properties is what Java reads, pem has one object after the other, and template is a text of your own.",
         "dotenv",
     )
     .required(),
     Key::new(
         "from",
         Holds::Map,
-        "What the file is made of: each key of the file with the objectName of its value.",
+        "What the file is made of: each key of the file with the objectName of its value. With format pem it may be a \
+         list of objectNames.",
         "{DB_USER: db/user}",
     )
     .required(),
+    Key::new(
+        "template",
+        Holds::Text,
+        "The text of a file with format template. {{ KEY }} stands for the value of a key, {{ KEY | json }} for the \
+         value in the form that JSON needs; the other filters are yaml, properties, shell, xml, url, base64 and trim. \
+         {% if KEY %}…{% else %}…{% endif %} asks whether a value is there.",
+        "\"user={{ DB_USER }}\"",
+    ),
     Key::new(
         "mode",
         Holds::Form { pattern: "^0?[0-7]{1,3}$", words: "a file mode such as \"0440\"" },
@@ -300,7 +311,11 @@ mod tests {
 
     #[test]
     fn every_key_of_a_composed_file_takes_its_example_and_no_other_key_is_taken() {
-        let all: Vec<_> = COMPOSED_FILE.iter().map(|key| format!("{}: {}", key.name, key.example)).collect();
+        let written = |key: &Key| match key.name {
+            "format" => "format: template".to_owned(),
+            name => format!("{name}: {}", key.example),
+        };
+        let all: Vec<_> = COMPOSED_FILE.iter().map(written).collect();
 
         let set_files = |more: &str| set("secretfs.dev/files", &format!("- {{{}{more}}}", all.join(", ")));
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use provider::{FileMode, ObjectPath};
 
+use crate::compose::Template;
+
 /// The `secretfs.dev/` parameters of a class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -154,10 +156,18 @@ pub struct Composed {
 }
 
 /// How a composed file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ComposedFormat {
     /// `KEY='value'` lines, for `.` in a shell and for dotenv readers.
     Dotenv,
     /// One JSON object whose values are strings.
     Json,
+    /// One YAML map whose values are strings.
+    Yaml,
+    /// `key=value` lines of a Java properties file, in ASCII.
+    Properties,
+    /// PEM blocks, one object after the other.
+    Pem,
+    /// A text of the class with places for values.
+    Template(Template),
 }

@@ -82,7 +82,9 @@ pub fn private_key(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unu
 /// There is no key, or the file cannot be read.
 pub fn bundle(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unusable> {
     match Form::of(file)? {
-        Form::Pem => std::str::from_utf8(file).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| Unusable::Pem),
+        Form::Pem => {
+            std::str::from_utf8(file).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| Unusable::Pem)
+        }
         Form::Pfx => pfx::bundle(file, password),
     }
 }

@@ -65,6 +65,21 @@ async fn a_composed_file_goes_with_an_object_that_was_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_template_shows_the_newest_of_all_its_objects_together() {
+    let node = Node::start();
+    let files =
+        "- {path: app.conf, format: template, from: {A: a, B: b}, template: 'a={{ A | json }} b={{ B }}'}";
+    node.class("a,b", |settings| settings.set("secretfs.dev/files", files).unwrap());
+    node.store.say("a", Say::Value("\"1\""));
+    node.store.say("b", Say::Value("2"));
+    node.publish("v").await.unwrap();
+    assert_eq!(node.file("app.conf").as_deref(), Some(r#"a="\"1\"" b=2"#));
+
+    node.store.say("b", Say::Value("{{ A }}"));
+    node.file_becomes("app.conf", Some(r#"a="\"1\"" b={{ A }}"#)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ordered_refresh_finds_a_revocation_at_once() {
     let node = Node::serving("a,b").await;
 

@@ -13,16 +13,11 @@
 //! row) and a `$` or a backtick. Some also misread a value that ends in a backslash, expand `${NAME}` inside
 //! single quotes, or read a carriage return as a newline. JSON has none of these.
 
-use provider::SecretBytes;
+use super::Values;
+use super::escape::Put;
 
-use super::Page;
-
-pub(super) fn write(values: &[(&str, SecretBytes)]) -> SecretBytes {
-    let lines = || values.iter().map(|(key, value)| (*key, value.expose_str().unwrap_or_default()));
-    let bytes = lines().flat_map(line).map(str::len).sum();
-    let mut page = Page::new(bytes);
-    lines().flat_map(line).for_each(|piece| page.push(piece));
-    page.finish()
+pub(super) fn write(values: Values<'_>, put: Put<'_>) {
+    values.iter().copied().flat_map(line).for_each(put);
 }
 
 /// The line's pieces, in order: joined, they are the line.
@@ -89,8 +84,9 @@ mod tests {
 
     fn file(values: &[String]) -> String {
         let keys: Vec<_> = (0..values.len()).map(|index| format!("K{index}")).collect();
-        let values = keys.iter().zip(values).map(|(key, value)| (key.as_str(), value.clone().into()));
-        let page = write(&values.collect::<Vec<_>>());
+        let values: Vec<_> =
+            keys.iter().zip(values).map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let page = crate::compose::page(|put| write(&values, put));
         page.expose_str().unwrap().to_owned()
     }
 

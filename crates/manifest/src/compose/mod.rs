@@ -4,16 +4,26 @@
 //! get exactly those bytes, or says that it cannot.
 
 mod dotenv;
+mod escape;
 mod json;
+mod pem;
+mod properties;
 mod read;
+mod template;
 mod verify;
+mod yaml;
 
-pub(crate) use read::read;
+pub(crate) use read::{FORMATS, read};
+pub use template::Template;
 pub use verify::verify;
 
 use provider::{Error, ErrorKind, Result, SecretBytes};
 
+use self::escape::Put;
 use crate::{Composed, ComposedFormat};
+
+/// Texts, each under its key of a file.
+type Values<'a> = &'a [(&'a str, &'a str)];
 
 impl Composed {
     /// The file that holds `values`, each under its key of [`from`](Self::from). A key may be absent
@@ -21,44 +31,65 @@ impl Composed {
     ///
     /// # Errors
     ///
-    /// `Invalid` names an object whose value the format cannot hold: not UTF-8, or NUL in dotenv.
+    /// `Invalid` names an object whose value the format cannot hold, such as one that is not UTF-8.
     pub fn compose(&self, values: &[(&str, SecretBytes)]) -> Result<SecretBytes> {
+        let mut texts = Vec::with_capacity(values.len());
         for (key, value) in values {
-            self.check(key, value)?;
+            texts.push((*key, self.text(key, value)?));
         }
-        Ok(match self.format {
-            ComposedFormat::Dotenv => dotenv::write(values),
-            ComposedFormat::Json => json::write(values),
-        })
+        let write = match &self.format {
+            ComposedFormat::Dotenv => dotenv::write,
+            ComposedFormat::Json => json::write,
+            ComposedFormat::Yaml => yaml::write,
+            ComposedFormat::Properties => properties::write,
+            ComposedFormat::Pem => pem::write,
+            ComposedFormat::Template(template) => {
+                return template.fill(&texts).map_err(|(key, what)| self.unfit(key, what));
+            }
+        };
+        Ok(page(|put| write(&texts, put)))
     }
 
-    fn check(&self, key: &str, value: &SecretBytes) -> Result<()> {
-        let what = match value.expose_str() {
-            None => "not UTF-8 text",
-            Some(text) if self.format == ComposedFormat::Dotenv && text.contains('\0') => "text with a NUL",
-            Some(_) => return Ok(()),
+    /// `value` as text that the format can hold.
+    fn text<'a>(&self, key: &str, value: &'a SecretBytes) -> Result<&'a str> {
+        let text = value.expose_str().ok_or_else(|| self.unfit(Some(key), "not UTF-8 text"))?;
+        match self.format {
+            ComposedFormat::Dotenv if text.contains('\0') => Err(self.unfit(Some(key), "text with a NUL")),
+            ComposedFormat::Pem if !pem::is_pem(text) => Err(self.unfit(Some(key), "not PEM")),
+            _ => Ok(text),
+        }
+    }
+
+    fn unfit(&self, key: Option<&str>, what: &str) -> Error {
+        let object =
+            |key: &str| self.from.iter().find(|(own, _)| own == key).map(|(_, object)| object.clone());
+        let message = match key {
+            Some(key) => {
+                format!(
+                    "object {:?} is {what}, which composed file {} cannot hold",
+                    object(key).unwrap_or_default(),
+                    self.path
+                )
+            }
+            None => format!("composed file {} is {what}", self.path),
         };
-        let object = self.from.iter().find(|(own, _)| own == key).map_or(key, |(_, object)| object);
-        let message = format!("object {object:?} is {what}, which composed file {} cannot hold", self.path);
-        Err(Error::new(ErrorKind::Invalid, message).remedy("mount the object as a file of its own"))
+        Error::new(ErrorKind::Invalid, message).remedy("mount the object as a file of its own")
     }
 }
 
-/// Bytes that are written to one buffer of the right size, so that none are left behind by growing.
-struct Page(Vec<u8>);
+/// Whether `word` may be a variable of a shell, and so a key of a template.
+fn is_variable(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+}
 
-impl Page {
-    fn new(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
-    }
-
-    fn push(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn finish(self) -> SecretBytes {
-        SecretBytes::new(self.0)
-    }
+/// What `write` puts, in one buffer of the right size, so that none is left behind by growing.
+fn page(write: impl Fn(Put<'_>)) -> SecretBytes {
+    let mut bytes = 0_usize;
+    write(&mut |text| bytes = bytes.saturating_add(text.len()));
+    let mut page = Vec::with_capacity(bytes);
+    write(&mut |text| page.extend_from_slice(text.as_bytes()));
+    SecretBytes::new(page)
 }
 
 #[cfg(test)]
@@ -78,6 +109,10 @@ mod tests {
             (ComposedFormat::Dotenv, b"hunter2\xff".as_slice()),
             (ComposedFormat::Dotenv, b"hunter2\0"),
             (ComposedFormat::Json, b"hunter2\xff"),
+            (ComposedFormat::Yaml, b"hunter2\xff"),
+            (ComposedFormat::Properties, b"hunter2\xff"),
+            (ComposedFormat::Pem, b"hunter2"),
+            (ComposedFormat::Template(Template::parse("{{ KEY | xml }}").unwrap()), b"hunter2\x01"),
         ] {
             let refused = composed(format).compose(&[("KEY", SecretBytes::new(value.to_vec()))]).unwrap_err();
 

@@ -4,9 +4,10 @@ use std::fmt;
 
 use provider::{FileMode, Invalid};
 use serde::Deserialize;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 
-use crate::text::shorten;
+use super::{Template, is_variable};
+use crate::text::{nearest, shorten};
 use crate::yaml::{self, Spanned};
 use crate::{Composed, ComposedFormat, paths};
 
@@ -32,8 +33,7 @@ struct Written {
     #[serde(default)]
     from: Entries,
     mode: Option<WrittenMode>,
-    #[serde(default, rename = "template")]
-    _template: de::IgnoredAny,
+    template: Option<String>,
 }
 
 struct Place {
@@ -52,59 +52,116 @@ impl Written {
     fn understand(&self, place: &Place) -> Result<Composed, Invalid> {
         let format = self.format(place)?;
         let path = paths::object_path(&format!("{}.path", place.key), place.line, &self.path)?;
-        let from = self.from(place, format)?;
+        let from = self.from(place, &format)?;
         Ok(Composed { path, format, from, mode: self.mode.as_ref().map(|mode| mode.0) })
     }
 
     fn format(&self, place: &Place) -> Result<ComposedFormat, Invalid> {
+        if self.format != "template" && self.template.is_some() {
+            return Err(place.refuse("template", "the format is another", "write format: template"));
+        }
         match self.format.as_str() {
             "dotenv" => Ok(ComposedFormat::Dotenv),
             "json" => Ok(ComposedFormat::Json),
-            later @ ("template" | "yaml" | "properties") => Err(place.refuse(
-                "format",
-                &format!("format {later} is not in this version"),
-                "write dotenv or json",
-            )),
-            other => Err(place.refuse("format", &format!("{other:?} is no format"), "write dotenv or json")),
+            "yaml" => Ok(ComposedFormat::Yaml),
+            "properties" => Ok(ComposedFormat::Properties),
+            "pem" => Ok(ComposedFormat::Pem),
+            "template" => self.template(place).map(ComposedFormat::Template),
+            other => {
+                let remedy = nearest(other, FORMATS).map_or_else(
+                    || format!("write {}", FORMATS.join(" or ")),
+                    |meant| format!("did you mean {meant:?}?"),
+                );
+                Err(place.refuse("format", &format!("{other:?} is no format"), &remedy))
+            }
         }
     }
 
-    fn from(&self, place: &Place, format: ComposedFormat) -> Result<Vec<(String, String)>, Invalid> {
-        if self.from.0.is_empty() {
+    fn template(&self, place: &Place) -> Result<Template, Invalid> {
+        let text = self.template.as_deref();
+        let text =
+            text.ok_or_else(|| place.refuse("template", "it is missing", "write the text of the file"))?;
+        Template::parse(text).map_err(|fault| {
+            let reason = format!("line {} of the text: {}", fault.line, fault.reason);
+            place.refuse("template", &reason, "")
+        })
+    }
+
+    fn from(&self, place: &Place, format: &ComposedFormat) -> Result<Vec<(String, String)>, Invalid> {
+        if self.from.entries.is_empty() {
             return Err(place.refuse(
                 "from",
                 "it names no objects",
                 "write a map such as {DB_USER: db/user}",
             ));
         }
-        let odd = self.from.0.iter().map(|(key, _)| key).find(|key| !fits(key, format));
-        odd.map_or_else(
-            || Ok(self.from.0.clone()),
-            |key| {
-                let reason = format!("{key:?} is not the name of a variable");
-                Err(place.refuse("from", &reason, "use letters, digits and _, not beginning with a digit"))
-            },
-        )
-    }
-}
-
-fn fits(key: &str, format: ComposedFormat) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    match format {
-        ComposedFormat::Json => !key.is_empty(),
-        ComposedFormat::Dotenv => {
-            key.chars().all(word) && key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        if self.from.is_list && *format != ComposedFormat::Pem {
+            let remedy = "write a map such as {DB_USER: db/user}; a list is for format pem";
+            return Err(place.refuse("from", "it is a list", remedy));
         }
+        let keys = || self.from.entries.iter().map(|(key, _)| key.as_str());
+        if let Some(odd) = keys().find(|key| !fits(key, format)) {
+            let reason = format!("{odd:?} is not the name of a variable");
+            return Err(place.refuse(
+                "from",
+                &reason,
+                "use letters, digits and _, not beginning with a digit",
+            ));
+        }
+        if let ComposedFormat::Template(template) = format {
+            agree(place, template, keys)?;
+        }
+        Ok(self.from.entries.clone())
     }
 }
 
-/// A map in the order it is written.
+/// Whether `template` asks for the keys of `from`, and for no others.
+fn agree<'a, K: Iterator<Item = &'a str> + Clone>(
+    place: &Place,
+    template: &Template,
+    keys: impl Fn() -> K,
+) -> Result<(), Invalid> {
+    let asked = template.keys();
+    if let Some(unknown) = asked.iter().find(|asked| keys().all(|key| key != **asked)) {
+        let remedy = nearest(unknown, keys()).map_or_else(
+            || format!("name its object: from: {{{unknown}: …}}"),
+            |meant| format!("did you mean {meant:?}?"),
+        );
+        return Err(place.refuse("template", &format!("`from` has no key {unknown:?}"), &remedy));
+    }
+    match keys().find(|key| !asked.contains(key)) {
+        Some(unused) => {
+            let reason = format!("the template does not ask for {unused:?}");
+            Err(place.refuse(
+                "from",
+                &reason,
+                &format!("write {{{{ {unused} }}}}, or leave it out of `from`"),
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The formats that there are.
+pub(crate) const FORMATS: [&str; 6] = ["dotenv", "json", "yaml", "properties", "pem", "template"];
+
+fn fits(key: &str, format: &ComposedFormat) -> bool {
+    match format {
+        ComposedFormat::Dotenv | ComposedFormat::Template(_) => is_variable(key),
+        _ => !key.is_empty(),
+    }
+}
+
+/// A map in the order it is written, or a list of what is its own key.
 #[derive(Default)]
-struct Entries(Vec<(String, String)>);
+struct Entries {
+    entries: Vec<(String, String)>,
+    is_list: bool,
+}
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor)
+        deserializer.deserialize_any(EntriesVisitor)
     }
 }
 
@@ -117,12 +174,20 @@ impl<'de> Visitor<'de> for EntriesVisitor {
         f.write_str("a map of keys in the file to objectNames, such as {DB_USER: db/user}")
     }
 
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(name) = list.next_element::<String>()? {
+            entries.push((name.clone(), name));
+        }
+        Ok(Entries { entries, is_list: true })
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = map.next_entry()? {
             entries.push(entry);
         }
-        Ok(Entries(entries))
+        Ok(Entries { entries, is_list: false })
     }
 }
 
@@ -171,9 +236,17 @@ mod tests {
             read("f", "- {path: app.env, format: dotenv, from: {Z: z, A: db/a}, mode: \"0440\"}").unwrap();
 
         let [file] = files.as_slice() else { panic!("one file") };
-        assert_eq!((file.path.as_str(), file.format), ("app.env", ComposedFormat::Dotenv));
+        assert_eq!((file.path.as_str(), &file.format), ("app.env", &ComposedFormat::Dotenv));
         assert_eq!(file.from, [("Z".to_owned(), "z".to_owned()), ("A".to_owned(), "db/a".to_owned())]);
         assert_eq!(file.mode.map(FileMode::bits), Some(0o440));
+    }
+
+    #[test]
+    fn a_bundle_lists_its_objects_in_order() {
+        let files = read("f", "- {path: tls.pem, format: pem, from: [tls.key, tls.crt]}").unwrap();
+
+        let own = |name: &str| (name.to_owned(), name.to_owned());
+        assert_eq!(files[0].from, [own("tls.key"), own("tls.crt")]);
     }
 
     #[test]
@@ -187,15 +260,30 @@ mod tests {
         for (text, reason) in [
             ("- {path: ../a, format: json, from: {a: b}}", "secretfs.dev/files[0].path (line 1)"),
             (
-                "\n- {path: a, format: template}",
-                "secretfs.dev/files[0].format (line 2): format template is not in this version",
+                "\n- {path: a, format: template, from: {a: b}}",
+                "secretfs.dev/files[0].template (line 2): it is missing",
             ),
-            ("- {path: a, format: toml, from: {a: b}}", "\"toml\" is no format; write dotenv or json"),
+            ("- {path: a, format: json, template: x, from: {a: b}}", "write format: template"),
+            ("- {path: a, format: template, template: '{{ b }}', from: {a: b}}", "`from` has no key \"b\""),
+            (
+                "- {path: a, format: template, template: 'x', from: {a: b}}",
+                "does not ask for \"a\"; write {{ a }}",
+            ),
+            (
+                "- {path: a, format: template, template: '{{ a', from: {a: b}}",
+                "line 1 of the text: {{ has no }}",
+            ),
+            (
+                "- {path: a, format: registry, from: {a: b}}",
+                "\"registry\" is no format; write dotenv or json or yaml",
+            ),
+            ("- {path: a, format: properteis, from: {a: b}}", "did you mean \"properties\"?"),
+            ("- {path: a, format: json, from: [a]}", "a list is for format pem"),
             ("- {path: a, format: dotenv, from: {1A: b}}", "\"1A\" is not the name of a variable"),
             ("- {path: a, format: dotenv, from: {A-B: b}}", "\"A-B\" is not the name of a variable"),
             ("- {path: a, format: json}", "names no objects"),
             ("- {path: a, format: json, from: {a: b, a: c}}", "there twice"),
-            ("- {path: a, format: json, from: [a]}", "something other than a map"),
+            ("- {path: a, format: json, from: 7}", "a map of keys"),
             ("- {path: a, format: json, from: {a: b}, mode: \"rw\"}", "0000 and 0777"),
             ("- {path: a, format: json, from: {a: b}, owner: x}", "unknown key \"owner\""),
             ("[]", "lists no objects"),

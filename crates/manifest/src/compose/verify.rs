@@ -2,15 +2,16 @@
 
 use provider::{Invalid, ObjectPath, ObjectRef};
 
-use crate::Settings;
 use crate::paths::{self, Place};
 use crate::settings::PREFIX;
 use crate::text::{nearest, shorten};
+use crate::{ComposedFormat, Settings};
 
 /// Everything in `settings` that does not fit the class's `objects`: composed files of objects that
 /// are not there, files in each other's way (older versions that `keep-previous` shows included).
 pub fn verify(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
     let mut faults = unknown_objects(settings, objects);
+    faults.extend(unguarded_places(settings, objects));
     faults.extend(clashes(settings, objects));
     faults
 }
@@ -32,6 +33,27 @@ fn unknown_objects(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
                 });
             }
         }
+    }
+    faults
+}
+
+/// Places of templates for objects that may be missing, which nobody asks whether they are there.
+fn unguarded_places(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
+    let may_be_missing = |name: &str| {
+        objects.iter().any(|object| object.name == name && object.optional && object.default.is_none())
+    };
+    let mut faults = Vec::new();
+    for (index, file) in settings.files.iter().enumerate() {
+        let ComposedFormat::Template(template) = &file.format else { continue };
+        let unguarded = template.unguarded();
+        let shown =
+            file.from.iter().filter(|(key, name)| unguarded.contains(&key.as_str()) && may_be_missing(name));
+        faults.extend(shown.map(|(key, name)| Invalid {
+            key: format!("{PREFIX}files[{index}].template"),
+            line: None,
+            reason: shorten(&format!("it shows {key}, and the object {name:?} may be missing")),
+            remedy: format!("write {{% if {key} %}}…{{% endif %}} around it, or give the object a default"),
+        }));
     }
     faults
 }

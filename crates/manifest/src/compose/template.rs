@@ -1,0 +1,232 @@
+//! A text with places for values: `{{ KEY }}`, `{{ KEY | json }}`, `{% if KEY %}…{% else %}…{% endif %}`, `{# … #}`.
+//!
+//! It is a small part of what Jinja has, written here because the author of a class is a stranger. In Jinja, and in each
+//! library of its kind that was tried, a template of a few lines makes gigabytes or runs for hours (`a ~ a`, lists of
+//! lists, nested loops), which their limits do not bound. Here nothing repeats: a file is as long as its text and
+//! what its places show.
+
+mod filter;
+mod parse;
+
+use provider::SecretBytes;
+use zeroize::Zeroizing;
+
+use self::filter::Filter;
+use super::{Values, page};
+
+/// Longest file that a template makes, in bytes.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// A text with places for values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Place { key: String, filters: Vec<Filter> },
+    If(Condition),
+}
+
+/// Which of two texts is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Condition {
+    key: String,
+    /// Where the value is there, and not empty.
+    present: Vec<Part>,
+    /// Where it is missing or empty.
+    absent: Vec<Part>,
+}
+
+/// What is wrong with the text of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The line, from 1.
+    pub(crate) line: usize,
+    pub(crate) reason: String,
+}
+
+/// Why there is no file: the key whose value is to blame, and what it is that the file cannot hold. `None` where the
+/// whole is too long.
+pub(super) type Unfit<'a> = (Option<&'a str>, &'static str);
+
+enum Piece<'a> {
+    Plain(&'a str),
+    Made(Zeroizing<String>),
+}
+
+impl Piece<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Made(text) => text,
+        }
+    }
+}
+
+/// What is written so far.
+#[derive(Default)]
+struct Pieces<'a> {
+    pieces: Vec<Piece<'a>>,
+    bytes: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn push(&mut self, piece: Piece<'a>) -> Result<(), Unfit<'a>> {
+        self.bytes = self.bytes.saturating_add(piece.as_str().len());
+        if self.bytes > MOST_BYTES {
+            return Err((None, "longer than 4 MiB"));
+        }
+        self.pieces.push(piece);
+        Ok(())
+    }
+}
+
+impl Template {
+    /// Understands `text`.
+    ///
+    /// # Errors
+    ///
+    /// The first place that is wrong.
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        parse::parse(text).map(Self)
+    }
+
+    /// The file, with `values` in their places. A place whose value is missing stays empty.
+    pub(super) fn fill<'a>(&'a self, values: Values<'a>) -> Result<SecretBytes, Unfit<'a>> {
+        let mut pieces = Pieces::default();
+        fill(&self.0, values, &mut pieces)?;
+        Ok(page(|put| pieces.pieces.iter().for_each(|piece| put(piece.as_str()))))
+    }
+
+    /// Every key that it asks for.
+    pub(crate) fn keys(&self) -> Vec<&str> {
+        let mut keys = Vec::new();
+        visit(&self.0, &mut Vec::new(), &mut |key, _| keys.push(key));
+        keys
+    }
+
+    /// The keys that it shows whether they are there or not.
+    pub(super) fn unguarded(&self) -> Vec<&str> {
+        let mut keys = Vec::new();
+        visit(&self.0, &mut Vec::new(), &mut |key, is_guarded| {
+            if !is_guarded {
+                keys.push(key);
+            }
+        });
+        keys
+    }
+}
+
+fn fill<'a>(parts: &'a [Part], values: Values<'a>, pieces: &mut Pieces<'a>) -> Result<(), Unfit<'a>> {
+    let value = |key: &str| values.iter().find(|(own, _)| *own == key).map_or("", |(_, value)| value);
+    for part in parts {
+        match part {
+            Part::Text(text) => pieces.push(Piece::Plain(text))?,
+            Part::Place { key, filters } => pieces.push(shown(key, value(key), filters)?)?,
+            Part::If(condition) if value(&condition.key).is_empty() => {
+                fill(&condition.absent, values, pieces)?
+            }
+            Part::If(condition) => fill(&condition.present, values, pieces)?,
+        }
+    }
+    Ok(())
+}
+
+/// `value` behind its filters.
+fn shown<'a>(key: &'a str, value: &'a str, filters: &[Filter]) -> Result<Piece<'a>, Unfit<'a>> {
+    let mut shown = Piece::Plain(value);
+    for filter in filters {
+        shown = Piece::Made(filter.apply(shown.as_str(), MOST_BYTES).map_err(|what| (Some(key), what))?);
+    }
+    Ok(shown)
+}
+
+/// Tells `each` the keys of `parts`, and whether each is one that `guards` holds. A condition guards its own key, which
+/// it does not show.
+fn visit<'a>(parts: &'a [Part], guards: &mut Vec<&'a str>, each: &mut dyn FnMut(&'a str, bool)) {
+    for part in parts {
+        match part {
+            Part::Text(_) => {}
+            Part::Place { key, .. } => each(key, guards.contains(&key.as_str())),
+            Part::If(Condition { key, present, absent }) => {
+                each(key, true);
+                guards.push(key);
+                visit(present, guards, each);
+                guards.pop();
+                visit(absent, guards, each);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(template: &str, values: Values<'_>) -> String {
+        let template = Template::parse(template).unwrap();
+        let file = template.fill(values).unwrap();
+        file.expose_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn values_stand_in_their_places_as_they_are_or_escaped() {
+        let values = [("USER", "o'hara"), ("PASS", "a\"b")];
+
+        let written =
+            filled("user = {{ USER }}\npass = {{PASS|json}}\ncmd = {{ USER | trim | shell }}\n", &values);
+
+        assert_eq!(written, "user = o'hara\npass = \"a\\\"b\"\ncmd = 'o'\\''hara'\n");
+    }
+
+    #[test]
+    fn a_condition_asks_whether_a_value_is_there_and_takes_its_own_line_with_it() {
+        let template = "a\n  {% if TOKEN %}\ntoken={{ TOKEN }}\n{% else %}\nanonymous\n{% endif %}\nz{% if not TOKEN %}!{% endif %}\n";
+
+        assert_eq!(filled(template, &[("TOKEN", "t")]), "a\ntoken=t\nz\n");
+        assert_eq!(filled(template, &[("TOKEN", "")]), "a\nanonymous\nz!\n");
+        assert_eq!(filled(template, &[]), "a\nanonymous\nz!\n");
+    }
+
+    #[test]
+    fn a_value_is_never_taken_for_a_template() {
+        let written = filled("{{ A }}{{ B }}", &[("A", "{{ B }}{% if"), ("B", "b")]);
+
+        assert_eq!(written, "{{ B }}{% ifb");
+    }
+
+    #[test]
+    fn comments_vanish_and_a_literal_writes_braces() {
+        assert_eq!(filled("{# for the app #}\na {{ \"{{ x }\" }} b }} {\n", &[]), "a {{ x } b }} {\n");
+    }
+
+    #[test]
+    fn a_key_is_guarded_by_its_own_condition_only() {
+        let template = "{{ A }}{% if B %}{{ B }}{{ C }}{% else %}{{ D }}{% endif %}{% if not E %}x{% else %}{{ E }}{% endif %}";
+        let template = Template::parse(template).unwrap();
+
+        assert_eq!(template.unguarded(), ["A", "C", "D"]);
+        let mut keys = template.keys();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys, ["A", "B", "C", "D", "E"]);
+    }
+
+    #[test]
+    fn a_template_of_a_stranger_cannot_make_a_file_of_any_length() {
+        let long = "x".repeat(600 * 1024);
+        for text in ["{{ A }}".repeat(20_000), "{{ A | json | json | json }}".repeat(1_000)] {
+            let template = Template::parse(&text).unwrap();
+
+            let values = [("A", long.as_str())];
+            let refused = template.fill(&values).err();
+
+            assert_eq!(refused, Some((None, "longer than 4 MiB")));
+        }
+        let quotes = "\"".repeat(2 * 1024 * 1024);
+        let template = Template::parse("{{ A | json | json | json }}").unwrap();
+        let values = [("A", quotes.as_str())];
+        assert_eq!(template.fill(&values).err(), Some((Some("A"), "longer than 4 MiB")));
+    }
+}
