@@ -5,6 +5,7 @@ pub mod completions;
 mod credentials;
 pub mod doctor;
 pub mod explain;
+pub mod forecast;
 pub mod healthz;
 mod kubectl;
 pub mod man;
@@ -63,6 +64,7 @@ enum Command {
     Store(store::StoreArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Forecast(forecast::ForecastArgs),
     Doctor(doctor::DoctorArgs),
     Healthz(healthz::HealthzArgs),
     Migrate(migrate::MigrateArgs),
@@ -111,6 +113,7 @@ impl Cli {
             Command::Store(args) => store::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Forecast(args) => forecast::run(&args),
             Command::Doctor(args) => on_one_thread(doctor::run(args)),
             Command::Healthz(args) => on_one_thread(healthz::run(args)),
             Command::Migrate(args) => on_one_thread(migrate::run(args)),

@@ -61,6 +61,7 @@ pub use whole::Whole;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -252,6 +253,12 @@ pub trait Source: fmt::Debug + Send + Sync {
             path: path.unwrap_or_default(),
             key: None,
         }
+    }
+
+    /// How many requests such as that of `objects()[index]` one call to the store takes, for who counts calls
+    /// beforehand; `None` where reading again calls nobody, because the store tells what changes or is on this host.
+    fn requests_per_call(&self, _index: usize) -> Option<NonZeroUsize> {
+        Some(NonZeroUsize::MIN)
     }
 
     /// Announcements that the store may hold something new, for stores that push. Asked for

@@ -1,6 +1,7 @@
 //! The API server as a [`Provider`].
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -198,6 +199,10 @@ impl Source for SecretSource {
         let unasked = || Error::new(ErrorKind::Invalid, format!("there is no object {index}"));
         let (object, part) = self.objects.get(index).zip(self.parts.get(index)).ok_or_else(unasked)?;
         secret::take(&object.request.text, part, reading)
+    }
+
+    fn requests_per_call(&self, _index: usize) -> Option<NonZeroUsize> {
+        None
     }
 
     fn origin(&self, index: usize) -> Origin {

@@ -1,5 +1,6 @@
 //! The store as a [`Provider`].
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -125,6 +126,10 @@ impl Source for ItemSource {
             self.objects.get(index).zip(self.encodings.get(index)).ok_or_else(unasked)?;
         let contents = objects::decode(object, *encoding, &reading.body)?;
         Ok(Object { contents, significant: None, version: reading.version.clone() })
+    }
+
+    fn requests_per_call(&self, _index: usize) -> Option<NonZeroUsize> {
+        None
     }
 
     fn origin(&self, index: usize) -> Origin {

@@ -87,6 +87,7 @@ impl fmt::Display for Finding {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(f, "{severity}: {}: {}; {}", self.key, self.reason, self.remedy)
+        write!(f, "{severity}: {}: {}", self.key, self.reason)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
     }
 }
