@@ -163,6 +163,14 @@ impl Content {
         self.judge(&readout, Notice::Polled);
     }
 
+    /// Decides for each object what the store's answer means for its file. Tells the first error of an object that the
+    /// class cannot do without.
+    ///
+    /// One answer can be good for one object and bad for another, so each object is judged alone, and a file stays as
+    /// it is until its own object says otherwise. An example: `db/user` and `db/pass` are two keys of one secret, and
+    /// somebody deletes the key `pass`. The answer is a success. `db/user` takes its value from it; `db/pass` finds no
+    /// such key, which is a word of the store as a 404 is, and follows `on-revoked`. Had the store been away, both
+    /// files stayed. What was not asked in this round is not in `readout`, and is not judged.
     fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
         self.learn(readout);
         let mut first = self.untold.clone();

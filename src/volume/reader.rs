@@ -221,6 +221,14 @@ impl Reader {
         self.login.iter().chain(self.tenancy.session()).for_each(|login| login.hand_over(workload));
     }
 
+    /// Reads `asked` in up to three rounds, each for what the one before could not bring.
+    ///
+    /// The first round asks through the login that the volume has, which others may share. If the store refuses that
+    /// login for some requests, the second round logs in anew and asks for those again: a token that ended between two
+    /// reads is no reason to call a secret denied. The third round is for answers with a lease. Who reads through a
+    /// shared login cannot own a lease, for the login's end would end the lease of everybody. An example: three pods
+    /// share a login, and a class of theirs names `database/creds/shop`. The first pod reads it, sees the lease, gives
+    /// that login up, and reads the path again through a login of its own, which ends with the pod.
     async fn read(
         &mut self,
         workload: &Workload,

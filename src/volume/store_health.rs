@@ -189,6 +189,13 @@ impl StoreHealth {
 
     /// Polling found `reading` refused or taken back. Tells whether the brake is on: so many
     /// of the store's `total` readings turned together that the store, not the secrets, is suspect.
+    ///
+    /// A store that is restored from an empty backup, or whose policies were lost, answers 404 or 403 for everything, and
+    /// its answers look like revocations. Who believed them would take the secrets of a whole cluster away. An example:
+    /// a node shows 100 readings of a store. Nine of them turn within ten minutes: these are revocations, and files
+    /// go. From the twenty-first on more than one in five has turned: the brake is on, files stay, and the metric
+    /// and `secretfs status` tell why. Who really revokes that much orders a refresh, which the brake does not hold. The
+    /// brake goes off when enough of the readings are served again.
     pub fn turned(&mut self, reading: &str, total: usize, now: Instant) -> bool {
         if self.turned.len() >= MOST_REMEMBERED {
             self.turned.retain(|_, at| now.saturating_duration_since(*at) < BRAKE_WINDOW);

@@ -16,7 +16,8 @@ use crate::volume::{Publish, VolumeId};
 const TENDED: f64 = 2.0 / 3.0;
 /// Pause before a renewal that failed is tried again.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
-/// Longest time that a replaced login lives on beside its successor.
+/// Longest time that a replaced login lives on beside its successor. Long enough for a pool of connections to be
+/// made anew, and short enough that who took a class's access away need not wait for an hour's lease.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(300);
 
 /// Soonest time at which something that was just issued or prolonged is due again, however short its life: a store
@@ -174,6 +175,13 @@ impl Tenancy {
     }
 
     /// Stops using the volume's login; it ends some time after [`settled`](Self::settled).
+    ///
+    /// To end it at once would pull the password from under the program that uses it. So the old login lives on beside
+    /// its successor until the new values are shown and the program had time to read them. An example: the class of a
+    /// running pod is edited, and `db/pass` comes from another role. The old login is retired, `db/pass` is read through
+    /// a new one, and the files change. Connections with the old password live on, for at most half of what the
+    /// lease had left and at most five minutes; then the old login is revoked, and its leases with it. A pod that goes
+    /// away ends its login at once: nobody uses it any more.
     pub fn retire(&mut self) {
         let Some(login) = self.login.take() else { return };
         login.session.discard();
