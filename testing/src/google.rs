@@ -1,0 +1,182 @@
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::{Client, Method};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::background::wait;
+use crate::http::http_client;
+use crate::issuer::Issuer;
+use crate::port;
+use crate::process::{Server, mortal, until};
+use crate::tls::Authority;
+
+/// drongo, a server of Google's Secret Manager, behind a **stub** of what it lacks: `hack/servers/google.py`, which says
+/// what it cannot show. All of Google's APIs are one server here.
+#[derive(Debug)]
+pub struct Google {
+    port: u16,
+    tls_port: u16,
+    authority: Authority,
+    http: Client,
+    _servers: [Server; 3],
+    folder: TempDir,
+}
+
+impl Google {
+    /// One over plain HTTP and one over TLS, which exchange tokens of `issuer`. They share the secrets of drongo, and
+    /// nothing else: a test uses one of them.
+    pub fn start(issuer: &Issuer) -> Self {
+        let folder = tempfile::Builder::new().prefix("secretfs-google-").tempdir().expect("a folder");
+        let authority = Authority::new();
+        let (certificate, key) = authority.server(&["localhost", "127.0.0.1"]).save(folder.path(), "server");
+        let [port, tls_port, drongo] = [(); 3].map(|()| port::free());
+        let mut command = mortal("KILL");
+        command.arg(tool("drongo")).args(["server", "--host", "127.0.0.1", "--port", &drongo.to_string()]);
+        let first = start(command, folder.path());
+        let mut tls = stub(tls_port, drongo, issuer);
+        tls.arg("--certificate").arg(certificate).arg("--key").arg(key);
+        let servers = [first, start(stub(port, drongo, issuer), folder.path()), start(tls, folder.path())];
+        let google = Self { port, tls_port, authority, http: http_client(), _servers: servers, folder };
+        let drongo = format!("http://127.0.0.1:{drongo}/drongo/health");
+        until(|| google.call(&Method::GET, &drongo, None).0 == 200, || google.complaint());
+        until(|| google.ask(&Method::GET, "/_health", None).0 == 200, || google.complaint());
+        google
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// `https://localhost:<port>`, whose certificate is of [`authority`](Self::authority).
+    pub fn tls_url(&self) -> String {
+        format!("https://localhost:{}", self.tls_port)
+    }
+
+    /// Who signed the server's certificate.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Adds a version to the secret `name` (`projects/P/secrets/S`, or with `locations/L`), and tells its number.
+    pub fn put(&self, name: &str, value: &[u8]) -> u64 {
+        let (parent, id) = name.rsplit_once('/').expect("the name of a secret");
+        let (status, _) = self.ask(&Method::GET, &format!("/v1/{name}"), None);
+        if status == 404 {
+            self.admin(&Method::POST, &format!("/v1/{parent}?secretId={id}"), Some(&json!({})));
+        }
+        let payload = json!({"payload": {"data": STANDARD.encode(value)}});
+        let version = self.admin(&Method::POST, &format!("/v1/{name}:addVersion"), Some(&payload));
+        let version = version["name"].as_str().and_then(|name| name.rsplit('/').next()?.parse().ok());
+        version.expect("the number of a version")
+    }
+
+    /// Has a version (`…/versions/N`) do `verb`: `disable`, `enable` or `destroy`.
+    pub fn change(&self, version: &str, verb: &str) {
+        self.admin(&Method::POST, &format!("/v1/{version}:{verb}"), Some(&json!({})));
+    }
+
+    /// Deletes a secret with all its versions.
+    pub fn delete(&self, name: &str) {
+        self.admin(&Method::DELETE, &format!("/v1/{name}"), None);
+    }
+
+    /// Makes a version (`projects/P/locations/L/parameters/N/versions/V`) of a parameter.
+    pub fn put_parameter(&self, version: &str, text: &str) {
+        let (parent, id) = version.rsplit_once('/').expect("the name of a version");
+        let payload = json!({"payload": {"data": STANDARD.encode(text)}});
+        self.admin(&Method::POST, &format!("/v1/{parent}?parameterVersionId={id}"), Some(&payload));
+    }
+
+    /// One of the orders that the stub takes, such as `{"do": "deny", …}`.
+    pub fn order(&self, order: &Value) {
+        let (status, answer) = self.ask(&Method::POST, "/_admin", Some(order));
+        assert_eq!(status, 200, "{order}: {answer}: {}", self.complaint());
+    }
+
+    /// The next `times` requests whose method and target match are answered so.
+    pub fn fault(&self, matches: &str, times: u32, status: u16, headers: &Value, body: &Value) {
+        let fault =
+            json!({"match": matches, "times": times, "status": status, "headers": headers, "body": body});
+        assert_eq!(self.ask(&Method::POST, "/_fault", Some(&fault)).0, 204, "{}", self.complaint());
+    }
+
+    /// The requests so far that are no test's own: `method`, `target`, `headers`, `body`.
+    pub fn seen(&self) -> Vec<Value> {
+        let seen = self.ask(&Method::GET, "/_log", None).1;
+        let seen = seen.as_array().cloned().unwrap_or_default();
+        seen.into_iter().filter(|entry| entry["headers"]["authorization"] != "Bearer admin").collect()
+    }
+
+    /// How many of these had `part` in their target.
+    pub fn asked(&self, part: &str) -> usize {
+        let has = |entry: &&Value| entry["target"].as_str().is_some_and(|target| target.contains(part));
+        self.seen().iter().filter(has).count()
+    }
+
+    fn admin(&self, method: &Method, target: &str, body: Option<&Value>) -> Value {
+        let (status, answer) = self.ask(method, target, body);
+        assert!(
+            (200..300).contains(&status),
+            "{status} to {method} {target}: {answer}: {}",
+            self.complaint()
+        );
+        answer
+    }
+
+    fn ask(&self, method: &Method, target: &str, body: Option<&Value>) -> (u16, Value) {
+        self.call(method, &format!("{}{target}", self.url()), body)
+    }
+
+    fn call(&self, method: &Method, url: &str, body: Option<&Value>) -> (u16, Value) {
+        let request = self.http.request(method.clone(), url).header("Authorization", "Bearer admin");
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        wait(async move {
+            let Ok(response) = request.send().await else { return (0, Value::Null) };
+            let status = response.status().as_u16();
+            (status, response.json().await.unwrap_or(Value::Null))
+        })
+    }
+
+    fn complaint(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        format!("drongo or the stub before it is not well:\n{log}")
+    }
+}
+
+fn stub(port: u16, drongo: u16, issuer: &Issuer) -> Command {
+    let mut command = mortal("KILL");
+    command
+        .arg(tool("stubs"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/servers/google.py"))
+        .args(["--port", &port.to_string(), "--issuer", issuer.url(), "--drongo", &drongo.to_string()]);
+    command
+}
+
+fn start(mut command: Command, folder: &Path) -> Server {
+    let log = File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log file"))
+        .stderr(log);
+    Server::start(command, Signal::KILL)
+}
+
+/// What `hack/tools` installs under that name.
+fn tool(name: &str) -> PathBuf {
+    let tools = std::env::var_os("SECRETFS_TOOLS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/tools"), PathBuf::from);
+    let tool = tools.join(name);
+    assert!(tool.is_file(), "{name} is not installed: hack/tools {name}");
+    tool
+}
