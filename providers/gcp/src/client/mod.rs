@@ -1,0 +1,223 @@
+//! Talking to Google.
+
+mod login;
+mod servers;
+mod session;
+mod settings;
+mod signature;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use provider::{
+    Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
+    Scope, Session, Source, Tenure, Workload,
+};
+use provider_client::{Fingerprints, Key, Logins, Term};
+
+use crate::client::login::{Applicant, KEY, Method};
+use crate::client::servers::Servers;
+use crate::client::session::{GcpSession, Owner, Whom};
+use crate::config::GcpConfig;
+use crate::declaration::DECLARATION;
+use crate::extract;
+use crate::grants::Granted;
+use crate::parameters::{self, Auth, Plan, Share};
+use crate::resource::Resource;
+
+pub use settings::GcpSettings;
+
+/// Secrets from Google Secret Manager, and parameters from Parameter Manager.
+#[derive(Debug)]
+pub struct Gcp(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    servers: Arc<Servers>,
+    logins: Arc<Logins<GcpSession>>,
+    fingerprints: Fingerprints,
+}
+
+impl Gcp {
+    /// A provider with the administrator's settings. It connects when it is asked to.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no random numbers.
+    pub fn new(config: GcpConfig) -> Result<Self> {
+        let (servers, fingerprints) = (Arc::new(Servers::new(config)), Fingerprints::new()?);
+        Ok(Self(Arc::new(Inner { servers, logins: Arc::default(), fingerprints })))
+    }
+}
+
+impl Provider for Gcp {
+    fn names(&self) -> &'static [&'static str] {
+        DECLARATION.names
+    }
+
+    fn credential_keys(&self) -> Option<&'static [&'static str]> {
+        Some(DECLARATION.credentials)
+    }
+
+    fn default_refresh(&self) -> Duration {
+        DECLARATION.default_refresh
+    }
+
+    fn source(
+        &self,
+        _namespace: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+        let plan = Plan::new(parameters, self.0.servers.config())?;
+        Ok(Arc::new(GcpSource { store: plan.store(), plan, provider: Arc::clone(&self.0) }))
+    }
+
+    fn remarks(&self, parameters: &Parameters) -> Vec<Invalid> {
+        parameters::unknown(parameters)
+    }
+}
+
+/// What one class asks.
+#[derive(Debug)]
+struct GcpSource {
+    plan: Plan,
+    store: String,
+    provider: Arc<Inner>,
+}
+
+#[async_trait]
+impl Source for GcpSource {
+    fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// A class that says nothing of auth needs no token where a key comes with the volume.
+    fn audience(&self) -> Option<&str> {
+        match &self.plan.auth {
+            Auth::Unsaid(federation) => federation.as_ref().map(|federation| &*federation.audience),
+            Auth::Pod(federation) => Some(&federation.audience),
+            Auth::Machine => None,
+        }
+    }
+
+    fn needs_credentials(&self) -> bool {
+        self.plan.auth != Auth::Machine
+    }
+
+    fn objects(&self) -> &[ObjectRef] {
+        &self.plan.objects
+    }
+
+    fn exposure(&self) -> Option<&Exposure> {
+        self.plan.exposure.as_ref()
+    }
+
+    async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        self.refuse_exposure()?;
+        let Inner { servers, logins, .. } = &*self.provider;
+        let method = Method::of(&self.plan.auth, workload, servers)?;
+        let applicant = Applicant { plan: &self.plan, method: &method, workload };
+        let volume = (tenure == Tenure::Volume).then(|| workload.volume.clone());
+        let key = Key { whose: self.owner(applicant), volume };
+        let session = logins.get(&key, &workload.volume, self.log_in(applicant, key.clone())).await?;
+        Ok(session)
+    }
+
+    fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
+        extract::extract(&self.plan, index, reading)
+    }
+
+    fn origin(&self, index: usize) -> Origin {
+        let Plan { endpoints, objects, parts, .. } = &self.plan;
+        let path = objects.get(index).map(|object| object.request.text.to_string()).unwrap_or_default();
+        let api = Resource::parse(&path).ok().map(|resource| resource.api());
+        Origin {
+            address: api.map(|api| endpoints.address(&api)).unwrap_or_default(),
+            scope: Scope::Whole,
+            path,
+            key: parts.get(index).and_then(|part| part.extract.key()).map(str::to_owned),
+        }
+    }
+}
+
+impl GcpSource {
+    /// No token is sent on a way that the administrator does not allow. It is no word of Google's.
+    fn refuse_exposure(&self) -> Result<()> {
+        let refused = self.plan.exposure.as_ref().filter(|exposure| !exposure.is_allowed);
+        refused.map_or(Ok(()), |Exposure { asked: Invalid { key, reason, remedy, .. }, .. }| {
+            let error = Error::new(ErrorKind::Invalid, format!("{}: {key}: {reason}", self.store));
+            Err(error.remedy(format!(
+                "{remedy}; or have the administrator start secretfs with --allow-insecure-stores (allowInsecureStores in the chart)"
+            )))
+        })
+    }
+
+    async fn log_in(&self, applicant: Applicant<'_>, key: Key<Owner>) -> Result<Arc<GcpSession>> {
+        let Inner { servers, logins, .. } = &*self.provider;
+        let Granted { token, lasts } = applicant.log_in(servers).await?;
+        let (identity, term) = (identity(&key.whose, applicant.workload), Term::from_now(Some(lasts), false));
+        let Workload { volume, identity: account, .. } = applicant.workload;
+        Ok(logins.seat(key, volume, term, |place| GcpSession {
+            identity,
+            tenant: account.namespace.clone(),
+            endpoints: self.plan.endpoints.clone(),
+            servers: Arc::clone(servers),
+            token,
+            place,
+        }))
+    }
+
+    fn owner(&self, applicant: Applicant<'_>) -> Owner {
+        let Applicant { method, workload, .. } = applicant;
+        let account = workload.identity.clone();
+        let whom = if self.is_shared(method) {
+            Whom::Account(account)
+        } else {
+            let volume = || format!("volume {}", workload.volume);
+            let pod = workload.pod.as_ref().map_or_else(volume, |pod| pod.uid.clone());
+            Whom::Pod { account, pod }
+        };
+        let key = workload.credentials.get(KEY).filter(|_| *method == Method::Key);
+        Owner {
+            endpoints: self.plan.endpoints.clone(),
+            method: method.clone(),
+            account: self.plan.account.clone(),
+            whom,
+            fingerprint: key.map(|key| self.provider.fingerprints.of([key])),
+        }
+    }
+
+    fn is_shared(&self, method: &Method) -> bool {
+        match (self.plan.share, method) {
+            (Some(share), _) => share == Share::ServiceAccount,
+            (None, Method::Pod(federation)) => federation.judges_accounts,
+            (None, Method::Key | Method::Machine) => true,
+        }
+    }
+}
+
+/// Whom Google judges, for people and for sharing what was read: everything in `owner`.
+fn identity(owner: &Owner, workload: &Workload) -> String {
+    let mut text = match &owner.whom {
+        Whom::Account(account) => account.to_string(),
+        Whom::Pod { account, pod: uid } => match &workload.pod {
+            Some(pod) => format!("{account} pod {} ({uid})", pod.name),
+            None => format!("{account} {uid}"),
+        },
+    };
+    match &owner.method {
+        Method::Pod(federation) => {
+            text.push_str(&format!(" at {} for {}", federation.exchange, federation.audience));
+        }
+        Method::Machine => text.push_str(" as this machine"),
+        Method::Key => {}
+    }
+    if let Some(account) = &owner.account {
+        text.push_str(&format!(" as {account}"));
+    }
+    if let Some(fingerprint) = owner.fingerprint {
+        text.push_str(&format!(" by credential {:032x}", u128::from_be_bytes(fingerprint)));
+    }
+    text
+}
