@@ -43,6 +43,7 @@ macro_rules! stores {
 
 stores! {
     "vault" => vault: provider_vault::VaultSettings,
+    "gcp" => gcp: provider_gcp::GcpSettings,
     "store" => embedded: provider_store::EmbeddedSettings,
     "kubernetes" => kubernetes: provider_kubernetes::KubernetesSettings,
 }

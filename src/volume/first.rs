@@ -30,7 +30,9 @@ pub(super) enum Waits {
 
 /// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.
 pub(super) fn require_token(workload: &Workload, audience: Option<&str>) -> Result<(), Error> {
-    let missing = |audience: &&str| workload.pod.is_some() && !workload.tokens.contains_key(*audience);
+    // Who brings a credential may need no token.
+    let brings_none = workload.pod.is_some() && workload.credentials.is_empty();
+    let missing = |audience: &&str| brings_none && !workload.tokens.contains_key(*audience);
     audience.filter(missing).map_or(Ok(()), |audience| Err(Error::NoToken(audience.to_owned())))
 }
 

@@ -2,6 +2,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method};
@@ -151,6 +154,21 @@ impl Google {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         format!("drongo or the stub before it is not well:\n{log}")
     }
+}
+
+/// A new key of the service account `email`, as gcloud writes it into a file, and its public half (PEM).
+pub fn google_key(email: &str, token_uri: &str) -> (Value, String) {
+    let pair = KeyPair::generate(KeySize::Rsa2048).expect("an RSA key");
+    let private: Pkcs8V1Der<'_> = pair.as_der().expect("a key in PKCS#8");
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("a public key");
+    let pem = |tag: &str, der: &[u8]| {
+        format!("-----BEGIN {tag}-----\n{}\n-----END {tag}-----\n", STANDARD.encode(der))
+    };
+    let file = json!({
+        "type": "service_account", "client_email": email, "private_key_id": "1", "token_uri": token_uri,
+        "private_key": pem("PRIVATE KEY", private.as_ref()),
+    });
+    (file, pem("PUBLIC KEY", public.as_ref()))
 }
 
 fn stub(port: u16, drongo: u16, issuer: &Issuer) -> Command {

@@ -34,7 +34,7 @@ mod tls;
 pub use class::jwt_class;
 pub use cluster::{Cluster, Component, Scope};
 pub use faults::{Answer, FaultServer, Seen};
-pub use google::Google;
+pub use google::{Google, google_key};
 pub use http::http_client;
 pub use issuer::{Claims, Issuer};
 pub use keyvault::KeyVault;

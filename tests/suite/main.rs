@@ -23,6 +23,7 @@ mod dropin;
 mod embedded;
 mod explain;
 mod external;
+mod google;
 mod healthz;
 mod hygiene;
 mod image;

@@ -22,7 +22,7 @@ pub static DECLARATION: Declaration = Declaration {
 const PARAMETERS: &[Key] = &[
     Key::new(
         "auth",
-        Holds::Choice(&["", "pod-adc", "provider-adc"]),
+        Holds::Choice(&["pod-adc", "provider-adc"]),
         "Whose identity reads. pod-adc is the pod's service account; provider-adc is the machine's, only where the \
          administrator allows it. With either, a key from nodePublishSecretRef is an error.",
         "pod-adc",

@@ -42,9 +42,20 @@ fn refused(class: &str) -> BTreeSet<String> {
     unread.map(|finding| finding["key"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The keys of each object of a class, where its text can be read at all.
-fn objects(class: &Class) -> Vec<Vec<String>> {
-    let text = class.parameters.get("objects").map(String::as_str).unwrap_or_default();
+/// Keys that cannot stand beside another of the same object.
+const EXCLUSIVE: [&str; 1] = ["extractYAMLKey"];
+
+/// The parameter that lists the objects of a provider.
+fn listing(page: &Value) -> String {
+    let sections = page["sections"].as_array().unwrap().iter();
+    let mut parameters = sections.flat_map(|section| section["keys"].as_array().unwrap());
+    let lists = parameters.find(|entry| entry["holds"] == "a text in YAML that lists maps").unwrap();
+    lists["key"].as_str().unwrap().to_owned()
+}
+
+/// The keys of each object of a class that lists them under `listing`, where its text can be read at all.
+fn objects(class: &Class, listing: &str) -> Vec<Vec<String>> {
+    let text = class.parameters.get(listing).map(String::as_str).unwrap_or_default();
     let objects: Option<Vec<BTreeMap<String, Value>>> = serde_yaml::from_str(text).ok();
     objects.into_iter().flatten().map(|object| object.into_keys().collect()).collect()
 }
@@ -60,7 +71,7 @@ fn a_key_of_a_class_here_is_accepted_if_it_is_explained_and_only_then() {
             |page: &&Value| page["names"].as_array().unwrap().contains(&class.provider.clone().into());
         let Some(page) = pages.iter().find(names_it) else { continue };
         let (parameters, of_objects) = (keys(page, "Parameters"), keys(page, "Keys of an object"));
-        let refused = refused(&class.manifest());
+        let (refused, listing) = (refused(&class.manifest()), listing(page));
         let mut judge = |place: String, is_explained: bool| {
             let is_accepted = !refused.contains(&place);
             assert_eq!(is_accepted, is_explained, "{place} of {}/{}", class.namespace, class.name);
@@ -69,8 +80,10 @@ fn a_key_of_a_class_here_is_accepted_if_it_is_explained_and_only_then() {
         for key in class.parameters.keys().chain(class.own.keys()) {
             judge(key.clone(), parameters.contains(key) || settings.contains(key));
         }
-        for (index, object) in objects(&class).iter().enumerate() {
-            object.iter().for_each(|key| judge(format!("objects[{index}].{key}"), of_objects.contains(key)));
+        for (index, object) in objects(&class, &listing).iter().enumerate() {
+            object
+                .iter()
+                .for_each(|key| judge(format!("{listing}[{index}].{key}"), of_objects.contains(key)));
         }
     }
 
@@ -79,17 +92,20 @@ fn a_key_of_a_class_here_is_accepted_if_it_is_explained_and_only_then() {
 
 /// A class of every example that `explain` tells of a provider's page.
 fn class_of_examples(page: &Value) -> String {
+    let listing = listing(page);
+    let is_apart =
+        |key: &Value| *key == listing.as_str() || EXCLUSIVE.iter().any(|exclusive| key == exclusive);
     let section = |title: &str| {
         let sections = page["sections"].as_array().unwrap().iter();
         let entries =
             sections.filter(|it| it["title"] == title).flat_map(|it| it["keys"].as_array().unwrap());
-        let current = entries.filter(|entry| entry["older_than"].is_null() && entry["key"] != "objects");
+        let current = entries.filter(|entry| entry["older_than"].is_null() && !is_apart(&entry["key"]));
         current.map(|entry| entry["example"].as_str().unwrap()).collect::<Vec<_>>()
     };
     let parameters: String = section("Parameters").iter().map(|line| format!("    {line}\n")).collect();
     format!(
         "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {{name: all}}\nspec:\n  \
-         provider: {}\n  parameters:\n{parameters}    objects: |\n      - {}\n",
+         provider: {}\n  parameters:\n{parameters}    {listing}: |\n      - {}\n",
         page["names"][0].as_str().unwrap(),
         section("Keys of an object").join("\n        ")
     )
@@ -112,10 +128,12 @@ fn the_examples_of_a_provider_make_a_class_that_is_right() {
 fn what_one_letter_makes_another_key_of_is_accepted_nowhere() {
     for page in explained().iter().filter(|page| page["names"][0] != "class") {
         let names = keys(page, "Keys of an object").into_iter().chain(keys(page, "Parameters"));
-        let class = class_of_examples(page);
-        for key in names.filter(|key| !key.starts_with(PREFIX) && key != "objects") {
+        let (class, listing) = (class_of_examples(page), listing(page));
+        for key in names.filter(|key| !key.starts_with(PREFIX) && *key != listing) {
             let changed = class.replacen(&format!(" {key}: "), &format!(" {key}x: "), 1);
-            assert!(changed != class || key == "vaultKubernetesMountPath", "{key}");
+            let is_shown =
+                !["vaultKubernetesMountPath", "fileName", "extractYAMLKey"].contains(&key.as_str());
+            assert!(changed != class || !is_shown, "{key}");
             let told = refused(&changed);
             let is_told = told.iter().any(|place| place.ends_with(&format!("{key}x")));
             assert!(is_told || changed == class, "{key}: {told:?}");

@@ -1,14 +1,9 @@
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use provider::{ErrorKind, Identity, MachineIdentity, SecretBytes, Tenure, Workload};
 use provider_gcp::{Gcp, GcpConfig};
 use serde_json::{Value, json};
-use testing::{Claims, Google, Issuer};
+use testing::{Claims, Google, Issuer, google_key};
 
 use crate::support::{
     POOL, PROVIDER, config, gcp, google, newest, shown, source, with_token, without_token, workload,
@@ -131,19 +126,8 @@ async fn a_class_may_read_as_a_service_account_that_lets_it() {
     assert_eq!(shown(&*class, &workload).await.unwrap(), "A");
 }
 
-/// A key of `ACCOUNT`, as gcloud writes it, and what Google knows of it.
 fn key(token_uri: &str) -> (Value, String) {
-    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
-    let pem = |tag: &str, der: &[u8]| {
-        format!("-----BEGIN {tag}-----\n{}\n-----END {tag}-----\n", STANDARD.encode(der))
-    };
-    let written = json!({
-        "type": "service_account", "client_email": ACCOUNT, "private_key_id": "1", "token_uri": token_uri,
-        "private_key": pem("PRIVATE KEY", der.as_ref()),
-    });
-    (written, pem("PUBLIC KEY", public.as_ref()))
+    google_key(ACCOUNT, token_uri)
 }
 
 fn with_key(key: &Value) -> Workload {
