@@ -68,7 +68,7 @@ pub fn unknown_in(listing: &Listing, text: &str, own: &'static [Key]) -> Vec<Inv
         };
         unknown.map(tell).collect()
     };
-    listing.nodes(text).into_iter().flat_map(of_object).collect()
+    listing.nodes(text, own).into_iter().flat_map(of_object).collect()
 }
 
 /// Values of the objects in `text` that are not what their keys hold.
@@ -81,7 +81,7 @@ pub(crate) fn misfits(listing: &Listing, text: &str, own: &'static [Key]) -> Vec
         };
         object.node.pairs().iter().filter_map(misfit).collect()
     };
-    listing.nodes(text).into_iter().flat_map(of_object).collect()
+    listing.nodes(text, own).into_iter().flat_map(of_object).collect()
 }
 
 /// What a key holds in words: where any text is read, that it is text.

@@ -11,6 +11,7 @@ mod encoding;
 mod fault;
 pub mod fields;
 mod file;
+mod lenient;
 mod listing;
 pub mod objects;
 mod overrides;

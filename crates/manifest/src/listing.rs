@@ -1,10 +1,12 @@
 //! How a class lists its objects: under which parameter, and in which shape. Each upstream provider has its own.
 
-use provider::Invalid;
+use provider::{Invalid, Key};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::tree::{self, Node};
+use crate::lenient;
+use crate::text::shorten;
+use crate::tree::{self, Node, Value};
 use crate::yaml::{self, MAX_ALIASES, MAX_BYTES, MAX_OBJECTS, Spanned};
 
 /// Where a class lists its objects, and as what.
@@ -23,6 +25,9 @@ pub enum Shape {
     Objects,
     /// A YAML map whose key `array` holds a list of texts; each text is the YAML of one object.
     Texts,
+    /// A YAML list of objects as Go's `sigs.k8s.io/yaml` reads it: by YAML 1.1, so that as text a bare `y` is "true" and
+    /// a bare `0123` is "83", and with keys in any case.
+    Lenient,
 }
 
 /// One object as it is written.
@@ -61,9 +66,13 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// As [`yaml::read`]; the list is empty or too long; of objects in texts of their own, everything that is wrong
-    /// with any of them.
-    pub(crate) fn entries<T: DeserializeOwned>(&self, text: &str) -> Result<Vec<Entry<T>>, Vec<Invalid>> {
+    /// As [`yaml::read`]; the list is empty or too long; of objects in texts of their own and of those that are read
+    /// leniently, everything that is wrong with any of them. `own` are the keys that a provider declares.
+    pub(crate) fn entries<T: DeserializeOwned>(
+        &self,
+        text: &str,
+        own: &'static [Key],
+    ) -> Result<Vec<Entry<T>>, Vec<Invalid>> {
         match self.shape {
             Shape::Objects => {
                 let read = yaml::read_objects(self.parameter, text).map_err(|fault| vec![fault])?;
@@ -75,6 +84,10 @@ impl Listing {
             Shape::Texts => {
                 let texts = self.texts(text).map_err(|fault| vec![fault])?;
                 self.each_text(&texts)
+            }
+            Shape::Lenient => {
+                let objects = self.lenient(text).map_err(|fault| vec![fault])?;
+                self.each_lenient(&objects, own)
             }
         }
     }
@@ -107,20 +120,73 @@ impl Listing {
     }
 
     /// The objects of `text` as trees, as far as it can be read; for who looks for what serde cannot tell.
-    pub(crate) fn nodes(&self, text: &str) -> Vec<Listed> {
+    pub(crate) fn nodes(&self, text: &str, own: &'static [Key]) -> Vec<Listed> {
         let Some(root) = root(text) else { return Vec::new() };
         let listed = match self.shape {
-            Shape::Objects => root.items(),
+            Shape::Objects | Shape::Lenient => root.items(),
             Shape::Texts => root.get("array").map(Node::items).unwrap_or_default(),
         };
         let tree = |(index, node): (usize, &Node)| {
             let (line, node) = match self.shape {
                 Shape::Objects => (None, node.clone()),
+                Shape::Lenient => (None, lenient::respelled(node.clone(), own)),
                 Shape::Texts => (Some(node.line), plain(node.text()?)?),
             };
             Some(Listed { name: self.name(index), line, node })
         };
         listed.iter().take(MAX_OBJECTS).enumerate().filter_map(tree).collect()
+    }
+
+    fn lenient(&self, text: &str) -> Result<Vec<Node>, Invalid> {
+        if text.len() > MAX_BYTES {
+            return Err(self.refuse(None, format!("it is longer than {MAX_BYTES} bytes"), "spread the objects over several classes"));
+        }
+        let mut documents = tree::documents(text);
+        let root = documents.next().transpose().map_err(|fault| self.refuse(fault.line, fault.reason, &fault.remedy))?;
+        if documents.next().is_some() {
+            return Err(self.refuse(None, "it holds several documents".to_owned(), "remove the `---`"));
+        }
+        let objects = match root {
+            None => Vec::new(),
+            Some(root) if root.is_null() => Vec::new(),
+            Some(Node { value: Value::List(objects), .. }) => objects,
+            Some(other) => {
+                let reason = format!("found {}, expected a list of maps", other.describe());
+                return Err(self.refuse(Some(other.line), reason, "begin each object with `- `"));
+            }
+        };
+        yaml::counted(self.parameter, objects)
+    }
+
+    fn each_lenient<T: DeserializeOwned>(
+        &self,
+        objects: &[Node],
+        own: &'static [Key],
+    ) -> Result<Vec<Entry<T>>, Vec<Invalid>> {
+        let (mut entries, mut faults) = (Vec::new(), Vec::new());
+        for (index, object) in objects.iter().enumerate() {
+            match self.one_lenient(index, object, own) {
+                Ok(value) => entries.push(Entry { value, line: Some(object.line) }),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    }
+
+    fn one_lenient<T: DeserializeOwned>(
+        &self,
+        index: usize,
+        object: &Node,
+        own: &'static [Key],
+    ) -> Result<T, Invalid> {
+        let name = self.name(index);
+        let json = lenient::json(&name, &lenient::respelled(object.clone(), own), own)?;
+        serde_json::from_value(json).map_err(|error| Invalid {
+            key: name,
+            line: Some(object.line),
+            reason: shorten(&error.to_string()),
+            remedy: "correct the value".to_owned(),
+        })
     }
 
     fn refuse(&self, line: Option<usize>, reason: String, remedy: &str) -> Invalid {
@@ -142,9 +208,15 @@ fn root(text: &str) -> Option<Node> {
 
 #[cfg(test)]
 mod tests {
+    use provider::Holds;
+
     use super::*;
+    use crate::objects::ObjectExtras;
 
     const TEXTS: Listing = Listing { parameter: "objects", shape: Shape::Texts };
+    const LENIENT: Listing = Listing { parameter: "objects", shape: Shape::Lenient };
+
+    const OWN: &[Key] = &[Key::new("objectName", Holds::Text, "", "")];
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -153,12 +225,12 @@ mod tests {
     }
 
     fn names(listing: Listing, text: &str) -> Vec<(String, Option<usize>)> {
-        let entries = listing.entries::<Written>(text).unwrap();
+        let entries = listing.entries::<Written>(text, OWN).unwrap();
         entries.into_iter().map(|entry| (entry.value.object_name, entry.line)).collect()
     }
 
     fn refusals(text: &str) -> Vec<String> {
-        TEXTS.entries::<Written>(text).unwrap_err().iter().map(ToString::to_string).collect()
+        TEXTS.entries::<Written>(text, OWN).unwrap_err().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -166,7 +238,7 @@ mod tests {
         let secrets = Listing { parameter: "secrets", ..Listing::OBJECTS };
 
         assert_eq!(names(secrets, "- objectName: a\n- objectName: b\n").len(), 2);
-        let refused = secrets.entries::<Written>("[]").unwrap_err();
+        let refused = secrets.entries::<Written>("[]", OWN).unwrap_err();
         assert!(refused[0].to_string().starts_with("parameter secrets: it lists no objects"), "{refused:?}");
     }
 
@@ -204,6 +276,55 @@ mod tests {
         let bomb = "array:\n".to_owned() + &"- '{objectName: &a x, l: [*a, *a]}'\n".repeat(MAX_ALIASES);
 
         assert!(refusals(&bomb)[0].contains("aliases"), "{:?}", refusals(&bomb)[0]);
-        assert!(TEXTS.nodes(&bomb).is_empty());
+        assert!(TEXTS.nodes(&bomb, OWN).is_empty());
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Loose {
+        object_name: String,
+        #[serde(flatten)]
+        extras: ObjectExtras,
+    }
+
+    fn loose(text: &str) -> Result<Vec<Loose>, Vec<String>> {
+        let entries = LENIENT.entries::<Loose>(text, OWN);
+        let told = |faults: Vec<Invalid>| faults.iter().map(ToString::to_string).collect();
+        entries.map_err(told).map(|entries| entries.into_iter().map(|entry| entry.value).collect())
+    }
+
+    #[test]
+    fn read_leniently_text_is_what_yaml_1_1_makes_of_it() {
+        for (written, read) in
+            [("y", "true"), ("Off", "false"), ("0123", "83"), ("\"0123\"", "0123"), ("'y'", "y"), ("a", "a"), ("2026-01-01", "2026-01-01")]
+        {
+            assert_eq!(loose(&format!("- objectName: {written}")).unwrap()[0].object_name, read, "{written}");
+        }
+    }
+
+    #[test]
+    fn read_leniently_keys_have_any_case_and_booleans_any_word() {
+        let read = loose("- ObjectName: a\n  OPTIONAL: yes\n  jmespath: [{Path: b, ObjectAlias: c}]\n  other: [1]\n").unwrap();
+
+        assert!(read[0].object_name == "a" && read[0].extras.optional);
+        assert!(read[0].extras.jmes_path.is_some());
+    }
+
+    #[test]
+    fn read_leniently_what_is_wrong_is_told_with_its_line() {
+        for (text, words) in [
+            ("- {objectName: a, ObjectName: b}", "is there twice"),
+            ("- objectName: a\n- {}\n", "objects[1] (line 2): missing field `objectName`"),
+            ("- {objectName: a, default: 7}", "invalid type: integer"),
+            ("objectName: a", "found a map, expected a list"),
+            ("- a\n---\n- b", "several documents"),
+            ("- [", "line"),
+            ("", "lists no objects"),
+        ] {
+            let told = loose(text).unwrap_err();
+            assert!(told[0].contains(words), "{text:?}: {told:?}");
+        }
+        let bomb = format!("- &a {{x: {}}}\n{}", "[".repeat(60), "- *a\n".repeat(100));
+        assert!(loose(&bomb).is_err() && loose(&"#".repeat(MAX_BYTES + 1)).is_err());
     }
 }

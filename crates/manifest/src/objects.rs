@@ -167,7 +167,7 @@ pub fn read_listed<T: DeserializeOwned, P: Clone>(
     understand: impl Fn(Position<'_>, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
     let written =
-        listing.entries::<WithKeys<T>>(text).map_err(|faults| nearer(listing, faults, text, own))?;
+        listing.entries::<WithKeys<T>>(text, own).map_err(|faults| nearer(listing, faults, text, own))?;
     let (mut objects, mut kept, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     let mut places = Vec::new();
     for (index, Entry { value: WithKeys { keys, value }, line }) in written.into_iter().enumerate() {
