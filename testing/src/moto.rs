@@ -1,0 +1,128 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Client;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::background::wait;
+use crate::http::http_client;
+use crate::port;
+use crate::process::{Server, mortal, until};
+
+/// A real moto, which answers as Secrets Manager, Parameter Store and STS do, over HTTP.
+///
+/// It takes any token and any signature, and IAM lets everybody do everything. Without a stage it brings the version that
+/// was put last, whatever `AWSCURRENT` is at; with it the right one.
+#[derive(Debug)]
+pub struct Moto {
+    port: u16,
+    http: Client,
+    _server: Server,
+    _folder: TempDir,
+}
+
+impl Moto {
+    /// An empty one. Ready in about a second.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("secretfs-moto-").tempdir().expect("a folder");
+        let (port, log) = (port::free(), folder.path().join("log"));
+        let out = fs::File::create(&log).expect("a log file");
+        let mut command = mortal("KILL");
+        command
+            .arg(binary())
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .current_dir(folder.path())
+            .env("HOME", folder.path())
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().expect("a log file"))
+            .stderr(out);
+        let server = Server::start(command, Signal::KILL);
+        let moto = Self { port, http: http_client(), _server: server, _folder: folder };
+        let complaint = || format!("moto is not ready:\n{}", fs::read_to_string(&log).unwrap_or_default());
+        until(|| moto.is_ready(), complaint);
+        moto
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A new secret of text in `region`; its ARN.
+    pub fn create_secret(&self, region: &str, name: &str, text: &str) -> String {
+        let made = self.secrets(region, "CreateSecret", &json!({"Name": name, "SecretString": text}));
+        made["ARN"].as_str().expect("an ARN").to_owned()
+    }
+
+    /// A new secret of bytes in `region`.
+    pub fn create_binary(&self, region: &str, name: &str, bytes: &[u8]) {
+        self.secrets(region, "CreateSecret", &json!({"Name": name, "SecretBinary": STANDARD.encode(bytes)}));
+    }
+
+    /// A new version of a secret, which is the current one from now on; its id.
+    pub fn put_secret(&self, region: &str, name: &str, text: &str) -> String {
+        let made = self.secrets(region, "PutSecretValue", &json!({"SecretId": name, "SecretString": text}));
+        made["VersionId"].as_str().expect("a version").to_owned()
+    }
+
+    /// A version of a parameter that KMS encrypts; its number.
+    pub fn put_parameter(&self, region: &str, name: &str, text: &str) -> u64 {
+        let put = json!({"Name": name, "Value": text, "Type": "SecureString", "Overwrite": true});
+        self.parameters(region, "PutParameter", &put)["Version"].as_u64().expect("a version")
+    }
+
+    /// One call of Secrets Manager.
+    pub fn secrets(&self, region: &str, operation: &str, body: &Value) -> Value {
+        self.call(region, "secretsmanager", &format!("secretsmanager.{operation}"), body)
+    }
+
+    /// One call of the Parameter Store.
+    pub fn parameters(&self, region: &str, operation: &str, body: &Value) -> Value {
+        self.call(region, "ssm", &format!("AmazonSSM.{operation}"), body)
+    }
+
+    /// It takes the region from the signature, and does not look at the rest of that.
+    fn call(&self, region: &str, service: &str, target: &str, body: &Value) -> Value {
+        let scope = format!("AKIATEST/20260101/{region}/{service}/aws4_request");
+        let request = self
+            .http
+            .post(self.url())
+            .header(
+                "authorization",
+                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
+            )
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", target)
+            .body(body.to_string());
+        let (status, answer) = wait(async move {
+            let response = request.send().await.expect("an answer of moto");
+            let status = response.status().as_u16();
+            (status, response.json().await.unwrap_or(Value::Null))
+        });
+        assert!((200..300).contains(&status), "moto answered {status} to {target} {body}: {answer}");
+        answer
+    }
+
+    fn is_ready(&self) -> bool {
+        let request = self.http.get(format!("{}/moto-api/data.json", self.url()));
+        wait(async move { request.send().await.is_ok_and(|answer| answer.status().is_success()) })
+    }
+}
+
+/// `moto_server` on the path, or the one that `hack/test` keeps.
+fn binary() -> PathBuf {
+    let tools = std::env::var_os("SECRETFS_TOOLS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/tools"), PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([tools]);
+    let mut files = folders.map(|folder| folder.join("moto_server"));
+    files
+        .find(|file| file.is_file())
+        .and_then(|file| fs::canonicalize(file).ok())
+        .expect("moto_server: run hack/tools moto")
+}
