@@ -68,7 +68,9 @@ fn twice(name: &str, key: &tree::Key) -> Invalid {
 /// Text takes whatever stands there, but for what is text and nothing else.
 fn of_scalar(scalar: &Scalar, holds: Holds) -> Json {
     match (holds, scalar.kind) {
-        (Holds::Boolean | Holds::TextOnly | Holds::TextOrList, Kind::Bool) => Json::Bool(is_yes(&scalar.text)),
+        (Holds::Boolean | Holds::TextOnly | Holds::TextOrList, Kind::Bool) => {
+            Json::Bool(is_yes(&scalar.text))
+        }
         (Holds::TextOnly | Holds::TextOrList, Kind::Number) => Json::Number(Number::from(0)),
         (_, Kind::Null) => Json::Null,
         (_, Kind::Bool) => Json::String(is_yes(&scalar.text).to_string()),

@@ -139,10 +139,17 @@ impl Listing {
 
     fn lenient(&self, text: &str) -> Result<Vec<Node>, Invalid> {
         if text.len() > MAX_BYTES {
-            return Err(self.refuse(None, format!("it is longer than {MAX_BYTES} bytes"), "spread the objects over several classes"));
+            return Err(self.refuse(
+                None,
+                format!("it is longer than {MAX_BYTES} bytes"),
+                "spread the objects over several classes",
+            ));
         }
         let mut documents = tree::documents(text);
-        let root = documents.next().transpose().map_err(|fault| self.refuse(fault.line, fault.reason, &fault.remedy))?;
+        let root = documents
+            .next()
+            .transpose()
+            .map_err(|fault| self.refuse(fault.line, fault.reason, &fault.remedy))?;
         if documents.next().is_some() {
             return Err(self.refuse(None, "it holds several documents".to_owned(), "remove the `---`"));
         }
@@ -295,16 +302,25 @@ mod tests {
 
     #[test]
     fn read_leniently_text_is_what_yaml_1_1_makes_of_it() {
-        for (written, read) in
-            [("y", "true"), ("Off", "false"), ("0123", "83"), ("\"0123\"", "0123"), ("'y'", "y"), ("a", "a"), ("2026-01-01", "2026-01-01")]
-        {
+        for (written, read) in [
+            ("y", "true"),
+            ("Off", "false"),
+            ("0123", "83"),
+            ("\"0123\"", "0123"),
+            ("'y'", "y"),
+            ("a", "a"),
+            ("2026-01-01", "2026-01-01"),
+        ] {
             assert_eq!(loose(&format!("- objectName: {written}")).unwrap()[0].object_name, read, "{written}");
         }
     }
 
     #[test]
     fn read_leniently_keys_have_any_case_and_booleans_any_word() {
-        let read = loose("- ObjectName: a\n  OPTIONAL: yes\n  jmespath: [{Path: b, ObjectAlias: c}]\n  other: [1]\n").unwrap();
+        let read = loose(
+            "- ObjectName: a\n  OPTIONAL: yes\n  jmespath: [{Path: b, ObjectAlias: c}]\n  other: [1]\n",
+        )
+        .unwrap();
 
         assert!(read[0].object_name == "a" && read[0].extras.optional);
         assert!(read[0].extras.jmes_path.is_some());

@@ -1,0 +1,100 @@
+use std::fmt;
+
+use provider::Request;
+use serde::{Deserialize, Serialize};
+
+use crate::region::Service;
+
+/// What one object asks for, in its canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    pub(crate) service: Service,
+    pub(crate) first: Wanted,
+    /// The same thing in the failover region, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failover: Option<Wanted>,
+    /// Whether it is asked for a new version before its value is read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) probe: bool,
+}
+
+/// A secret or a parameter of one region.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    /// Name or ARN.
+    pub(crate) id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    /// A version stage of Secrets Manager, a label of the Parameter Store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+}
+
+/// The stage of the version that is in use.
+pub(crate) const CURRENT: &str = "AWSCURRENT";
+
+impl Wanted {
+    /// Whether it is what a secret shows to who asks for nothing else: what a batch call brings.
+    pub(crate) fn is_current(&self) -> bool {
+        self.version.is_none() && self.label.is_none()
+    }
+
+    /// As the Parameter Store takes it: `name`, `name:version` or `name:label`.
+    pub(crate) fn selector(&self) -> String {
+        match self.version.as_ref().or(self.label.as_ref()) {
+            Some(which) => format!("{}:{which}", self.id),
+            None => self.id.clone(),
+        }
+    }
+}
+
+impl Call {
+    /// What a session is asked to read.
+    pub fn request(&self) -> Request {
+        Request::shared(serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// The call that [`request`](Self::request) told of.
+    pub fn of_request(request: &Request) -> Option<Self> {
+        serde_json::from_str(&request.text).ok()
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        if let Some(version) = &self.version {
+            write!(f, " version {version}")?;
+        }
+        self.label.as_ref().map_or(Ok(()), |label| write!(f, " at {label}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_its_text_and_what_differs_has_another() {
+        let wanted = |label: Option<&str>| Wanted {
+            id: "shop/db".to_owned(),
+            version: None,
+            label: label.map(str::to_owned),
+        };
+        let call = |label, probe| Call {
+            service: Service::SecretsManager,
+            first: wanted(label),
+            failover: None,
+            probe,
+        };
+
+        assert_eq!(
+            &*call(None, false).request().text,
+            r#"{"service":"secretsmanager","first":{"id":"shop/db"}}"#
+        );
+        assert_ne!(call(None, false).request(), call(None, true).request());
+        assert_ne!(call(None, false).request(), call(Some("AWSPREVIOUS"), false).request());
+        let other = Call { failover: Some(wanted(Some("x"))), ..call(None, true) };
+        assert_eq!(Call::of_request(&other.request()), Some(other));
+    }
+}

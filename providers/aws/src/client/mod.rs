@@ -1,0 +1,276 @@
+//! Talking to AWS.
+
+mod login;
+mod one_by_one;
+mod parameters;
+mod secrets;
+mod session;
+mod settings;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use provider::{
+    Error, ErrorKind, Exposure, Invalid, ObjectRef, Origin, Parameters, Provider, Result, Scope, Session,
+    Source, Tenure, Workload,
+};
+use provider_client::{Fingerprints, Key, Logins, Term};
+
+use crate::arn;
+use crate::call::Call;
+use crate::client::login::{Applicant, KEY_ID, OF_POD_IDENTITY, OF_STS, STATIC_KEYS};
+use crate::client::one_by_one::OneByOne;
+use crate::client::session::{AwsSession, Owner, Parts, Ways, Whom};
+use crate::client::wire::Servers;
+use crate::config::AwsConfig;
+use crate::declaration::DECLARATION;
+use crate::parameters::{Method, Plan, Share, unknown};
+use crate::region::{Region, Service};
+
+pub use settings::AwsSettings;
+
+/// Secrets from AWS Secrets Manager and the Parameter Store.
+#[derive(Debug)]
+pub struct Aws(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    servers: Servers,
+    logins: Arc<Logins<AwsSession>>,
+    one_by_one: Arc<OneByOne>,
+    fingerprints: Fingerprints,
+}
+
+impl Aws {
+    /// A provider with the administrator's settings. It connects when it is asked to.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the role or the endpoint is none; `Unavailable`: the system gives no random numbers.
+    pub fn new(config: AwsConfig) -> Result<Self> {
+        verify(&config)?;
+        let (servers, fingerprints) = (Servers::new(config), Fingerprints::new()?);
+        let (logins, one_by_one) = (Arc::default(), Arc::default());
+        Ok(Self(Arc::new(Inner { servers, logins, one_by_one, fingerprints })))
+    }
+}
+
+fn verify(config: &AwsConfig) -> Result<()> {
+    let refuse = |text: &str| Err(Error::new(ErrorKind::Invalid, text));
+    match &config.role_arn {
+        Some(role) if !arn::is_role(&filled(role, "n", "s")) => refuse("--aws-role-arn is no ARN of a role"),
+        _ => Ok(()),
+    }
+}
+
+/// The role of a service account by the administrator's pattern.
+fn filled(pattern: &str, namespace: &str, account: &str) -> String {
+    pattern.replace("{namespace}", namespace).replace("{serviceAccount}", account)
+}
+
+impl Provider for Aws {
+    fn names(&self) -> &'static [&'static str] {
+        DECLARATION.names
+    }
+
+    fn credential_keys(&self) -> Option<&'static [&'static str]> {
+        Some(DECLARATION.credentials)
+    }
+
+    fn default_refresh(&self) -> Duration {
+        DECLARATION.default_refresh
+    }
+
+    fn source(
+        &self,
+        _namespace: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+        let plan = Plan::new(parameters, self.0.servers.config())?;
+        Ok(Arc::new(AwsSource { store: store(&plan), plan, provider: Arc::clone(&self.0) }))
+    }
+
+    fn remarks(&self, parameters: &Parameters) -> Vec<Invalid> {
+        unknown(parameters)
+    }
+}
+
+/// Everything that decides who answers, for people too.
+fn store(plan: &Plan) -> String {
+    let Plan { regions, endpoints, .. } = plan;
+    let mut text = format!("aws {}", regions.first);
+    if let Some(other) = &regions.failover {
+        text.push_str(&format!(" or {other}"));
+    }
+    if let Some(custom) = &endpoints.custom {
+        text.push_str(&format!(" at {custom}"));
+    }
+    if endpoints.fips {
+        text.push_str(" by FIPS endpoints");
+    }
+    text.push_str(&endpoints.tls.to_string());
+    text
+}
+
+/// What one class asks.
+#[derive(Debug)]
+struct AwsSource {
+    plan: Plan,
+    store: String,
+    provider: Arc<Inner>,
+}
+
+#[async_trait]
+impl Source for AwsSource {
+    fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// A class that names no method may also be read with an access key of the volume, or as a host: it needs no token.
+    fn audience(&self) -> Option<&str> {
+        match self.plan.auth.method {
+            Some(Method::WebIdentity) | None => Some(OF_STS),
+            Some(Method::PodIdentity) => Some(OF_POD_IDENTITY),
+            Some(Method::Keys | Method::Node) => None,
+        }
+    }
+
+    fn needs_credentials(&self) -> bool {
+        self.plan.auth.method != Some(Method::Node)
+    }
+
+    fn objects(&self) -> &[ObjectRef] {
+        &self.plan.objects
+    }
+
+    fn exposure(&self) -> Option<&Exposure> {
+        self.plan.exposure.as_ref()
+    }
+
+    async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
+        self.refuse_exposure()?;
+        let method = self.method(workload);
+        let owner = self.owner(method, workload);
+        let key = Key { volume: (tenure == Tenure::Volume).then(|| workload.volume.clone()), whose: owner };
+        let make = self.new_session(key.clone(), workload);
+        let session: Arc<AwsSession> = self.provider.logins.get(&key, &workload.volume, make).await?;
+        Ok(session)
+    }
+
+    fn origin(&self, index: usize) -> Origin {
+        let Plan { regions, endpoints, objects, .. } = &self.plan;
+        let call = objects.get(index).and_then(|object| Call::of_request(&object.request));
+        let address = call.as_ref().map(|call| endpoints.address(call.service, &regions.first));
+        Origin {
+            address: address.unwrap_or_default(),
+            scope: Scope::Whole,
+            path: call.map(|call| call.first.id).unwrap_or_default(),
+            key: objects.get(index).and_then(|object| object.jmes_path.clone()),
+        }
+    }
+}
+
+impl AwsSource {
+    /// No token is sent on a way that the administrator does not allow. It is no word of AWS's.
+    fn refuse_exposure(&self) -> Result<()> {
+        let refused = self.plan.exposure.as_ref().filter(|exposure| !exposure.is_allowed);
+        refused.map_or(Ok(()), |Exposure { asked: Invalid { key, reason, remedy, .. }, .. }| {
+            let error = Error::new(ErrorKind::Invalid, format!("{}: {key}: {reason}", self.store));
+            Err(error.remedy(format!(
+                "{remedy}; or have the administrator start secretfs with --allow-insecure-stores (allowInsecureStores in the chart)"
+            )))
+        })
+    }
+
+    /// The class's; else what the volume came with, and on a host that may be acted as, the host.
+    fn method(&self, workload: &Workload) -> Method {
+        let may_be_host = workload.pod.is_none() && self.provider.servers.config().machine.is_for(workload);
+        match self.plan.auth.method {
+            Some(method) => method,
+            None if workload.credentials.contains_key(KEY_ID) => Method::Keys,
+            None if may_be_host && !workload.tokens.contains_key(OF_STS) => Method::Node,
+            None => Method::WebIdentity,
+        }
+    }
+
+    fn role(&self, method: Method, workload: &Workload) -> Option<String> {
+        let (own, identity) = (&self.plan.auth.role, &workload.identity);
+        let default = self.provider.servers.config().role_arn.as_ref();
+        let default = || default.map(|pattern| filled(pattern, &identity.namespace, &identity.name));
+        if method == Method::WebIdentity { own.clone().or_else(default) } else { None }
+    }
+
+    fn owner(&self, method: Method, workload: &Workload) -> Owner {
+        let account = workload.identity.clone();
+        // The agent of Pod Identity tags a session with the pod, and policies may look at that.
+        let tells_pods_apart = match self.plan.auth.share {
+            Some(share) => share == Share::Pod,
+            None => method == Method::PodIdentity,
+        };
+        let whom = match &workload.pod {
+            None => Whom::Pod { account, pod: format!("volume {}", workload.volume) },
+            Some(pod) if tells_pods_apart => Whom::Pod { account, pod: pod.uid.clone() },
+            Some(_) => Whom::Account(account),
+        };
+        let secrets = STATIC_KEYS.iter().filter_map(|name| workload.credentials.get(*name));
+        Owner {
+            store: self.store.clone(),
+            method,
+            role: self.role(method, workload),
+            second: self.plan.auth.second.clone(),
+            whom,
+            fingerprint: (method == Method::Keys).then(|| self.provider.fingerprints.of(secrets)),
+        }
+    }
+
+    async fn new_session(&self, key: Key<Owner>, workload: &Workload) -> Result<Arc<AwsSession>> {
+        let Inner { servers, logins, one_by_one, .. } = &*self.provider;
+        let Owner { method, role, .. } = &key.whose;
+        let applicant =
+            Applicant { servers, plan: &self.plan, method: *method, role: role.as_deref(), workload };
+        let keys = applicant.log_in().await?;
+        let namespace = workload.identity.namespace.clone();
+        let regions = std::iter::once(&self.plan.regions.first).chain(&self.plan.regions.failover);
+        let mut ways = Vec::new();
+        for region in regions {
+            ways.push(self.ways(&namespace, region).await?);
+        }
+        let term = Term::from_now(keys.lasts, false);
+        let identity = identity(&key.whose);
+        let parts = Parts { identity, namespace, keys, ways, one_by_one: Arc::clone(one_by_one) };
+        Ok(logins.seat(key, &workload.volume, term, |place| AwsSession::new(parts, place)))
+    }
+
+    async fn ways(&self, tenant: &str, region: &Region) -> Result<Ways> {
+        let to = |service| self.provider.servers.to(tenant, &self.plan.endpoints, service, region);
+        Ok(Ways { secrets: to(Service::SecretsManager).await?, parameters: to(Service::Ssm).await? })
+    }
+}
+
+/// Whom AWS judges, for people and for sharing what was read: everything in `owner`.
+fn identity(owner: &Owner) -> String {
+    let mut text = match &owner.whom {
+        Whom::Account(account) => account.to_string(),
+        Whom::Pod { account, pod } => format!("{account} pod {pod}"),
+    };
+    match owner.method {
+        Method::WebIdentity => {}
+        Method::PodIdentity => text.push_str(" by Pod Identity"),
+        Method::Keys => text.push_str(" by its access key"),
+        Method::Node => text.push_str(" as this machine"),
+    }
+    if let Some(role) = &owner.role {
+        text.push_str(&format!(" as {role}"));
+    }
+    if let Some(second) = &owner.second {
+        text.push_str(&format!(", then {}", second.arn));
+        second.external_id.iter().for_each(|id| text.push_str(&format!(" by id {id}")));
+        second.tags.iter().for_each(|(key, value)| text.push_str(&format!(" with {key}={value}")));
+    }
+    if let Some(fingerprint) = owner.fingerprint {
+        text.push_str(&format!(" {:032x}", u128::from_be_bytes(fingerprint)));
+    }
+    text
+}

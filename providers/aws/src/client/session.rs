@@ -1,0 +1,286 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt as _};
+use provider::{Error, ErrorKind, Found, Identity, Query, Reading, Request, Result, Session};
+use provider_client::{Fingerprint, Place, Seated};
+
+use crate::answer::Keys;
+use crate::call::{Call, Wanted};
+use crate::client::one_by_one::OneByOne;
+use crate::client::wire::Way;
+use crate::client::{parameters, secrets};
+use crate::parameters::{Method, SecondRole};
+use crate::region::Service;
+
+/// Secrets in one batch call.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
+pub(crate) const SECRETS_OF_A_CALL: usize = 20;
+/// Parameters in one call.
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
+const PARAMETERS_OF_A_CALL: usize = 10;
+/// Calls of one group that are made at one time.
+const AT_ONCE: usize = 4;
+/// Most values that one login remembers to have read.
+const MOST_READ: usize = 10_000;
+
+/// Whose a login is: everything that AWS tells apart, and everything that the login rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    pub(crate) store: String,
+    pub(crate) method: Method,
+    pub(crate) role: Option<String>,
+    pub(crate) second: Option<SecondRole>,
+    pub(crate) whom: Whom,
+    /// Of an access key that came with the volume.
+    pub(crate) fingerprint: Option<Fingerprint>,
+}
+
+/// Whom AWS can tell apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Whom {
+    /// Service accounts.
+    Account(Identity),
+    /// Pods; where there is none, volumes.
+    Pod { account: Identity, pod: String },
+}
+
+/// A login.
+pub(crate) struct AwsSession {
+    parts: Parts,
+    /// What was read by value: of anything else nobody can say that it may be read still.
+    read: Mutex<BTreeSet<Arc<str>>>,
+    place: Place<Self>,
+}
+
+/// What a session is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) identity: String,
+    pub(crate) namespace: String,
+    pub(crate) keys: Keys,
+    pub(crate) ways: Vec<Ways>,
+    pub(crate) one_by_one: Arc<OneByOne>,
+}
+
+/// The ways to one region.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    pub(crate) secrets: Way,
+    pub(crate) parameters: Way,
+}
+
+/// Who asks, for the parts of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) way: &'a Way,
+    pub(crate) keys: &'a Keys,
+    pub(crate) identity: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) one_by_one: &'a OneByOne,
+}
+
+/// One question of a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Question<'a> {
+    pub(crate) wanted: &'a Wanted,
+    /// The version that is held and may still be good: only then it is worth to ask for the version first.
+    pub(crate) held: Option<&'a str>,
+}
+
+/// What `calls` bring, in their order: where one call cannot bring all of it.
+pub(crate) async fn few_at_once<T: Send>(calls: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    stream::iter(calls).buffered(AT_ONCE).collect().await
+}
+
+impl AwsSession {
+    pub(crate) fn new(parts: Parts, place: Place<Self>) -> Self {
+        Self { parts, read: Mutex::default(), place }
+    }
+
+    /// Which kind of call brings `call`; those of one kind go together.
+    fn kind(&self, call: &Call) -> Kind {
+        let Parts { identity, namespace, one_by_one, .. } = &self.parts;
+        match call.service {
+            Service::Ssm => Kind::Parameters,
+            _ if !call.first.is_current() || one_by_one.has(namespace, identity) => Kind::Alone,
+            _ if call.probe => Kind::Probed,
+            _ => Kind::Batch,
+        }
+    }
+
+    /// What all of `calls`, which are of one service, bring in the first region or in the other one. Those that are not
+    /// there have no answer.
+    async fn ask(&self, other: bool, calls: &[(usize, &Call, Option<&str>)]) -> Vec<(usize, Result<Found>)> {
+        let Parts { identity, namespace, keys, ways, one_by_one } = &self.parts;
+        let Some(ways) = ways.get(usize::from(other)) else { return Vec::new() };
+        let (mut places, mut questions) = (Vec::new(), Vec::new());
+        for (at, call, held) in calls {
+            let wanted = if other { call.failover.as_ref() } else { Some(&call.first) };
+            if let Some(wanted) = wanted {
+                places.push(*at);
+                questions.push(Question { wanted, held: *held });
+            }
+        }
+        let is_parameters = calls.first().is_some_and(|(_, call, _)| call.service == Service::Ssm);
+        let way = if is_parameters { &ways.parameters } else { &ways.secrets };
+        let asker = Asker { way, keys, identity, namespace, one_by_one };
+        let found = match questions.is_empty() {
+            true => Vec::new(),
+            false if is_parameters => parameters::read(asker, &questions).await,
+            false => secrets::read(asker, &questions).await,
+        };
+        places.into_iter().zip(found).collect()
+    }
+
+    /// `calls` of one service. What is out in the first region is asked for in the other one.
+    async fn of_service(&self, calls: Vec<(usize, &Call, Option<&str>)>) -> Vec<(usize, Result<Found>)> {
+        let mut found = self.ask(false, &calls).await;
+        let is_out =
+            |found: &Result<Found>| found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
+        let out: BTreeSet<_> = found.iter().filter(|(_, found)| is_out(found)).map(|(at, _)| *at).collect();
+        if out.is_empty() {
+            return found;
+        }
+        let again: Vec<_> = calls.into_iter().filter(|(at, ..)| out.contains(at)).collect();
+        for (at, instead) in self.ask(true, &again).await {
+            if let Some((_, first)) = found.iter_mut().find(|(known, _)| *known == at)
+                && !is_out(&instead)
+            {
+                *first = instead;
+            }
+        }
+        found
+    }
+
+    /// The version that `query` holds, if the same login has read it by value before.
+    fn held<'q>(&self, call: &Call, query: &'q Query) -> Option<&'q str> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = call.probe && read.contains(&query.request.text);
+        query.held.as_deref().filter(|_| is_known)
+    }
+
+    fn note(&self, queries: &[Query], found: &[Result<Found>]) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        for (query, found) in queries.iter().zip(found) {
+            match found {
+                Ok(Found::New(_)) if read.len() < MOST_READ => {
+                    read.insert(Arc::clone(&query.request.text));
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    read.remove(&query.request.text);
+                }
+            }
+        }
+    }
+}
+
+/// What goes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Batch,
+    Probed,
+    Parameters,
+    Alone,
+}
+
+/// What one call is made of.
+struct Group {
+    kind: Kind,
+    ids: BTreeSet<String>,
+    requests: Vec<Request>,
+}
+
+impl Group {
+    /// Of one parameter a call takes one version: the answer may tell no more than its name.
+    fn takes(&self, kind: Kind, id: &str) -> bool {
+        let is_apart = kind == Kind::Parameters && self.ids.contains(id);
+        self.kind == kind && self.requests.len() < kind.most() && !is_apart
+    }
+
+    fn add(&mut self, id: String, request: Request) {
+        self.ids.insert(id);
+        self.requests.push(request);
+    }
+}
+
+impl Kind {
+    fn most(self) -> usize {
+        match self {
+            Self::Batch | Self::Probed => SECRETS_OF_A_CALL,
+            Self::Parameters => PARAMETERS_OF_A_CALL,
+            Self::Alone => 1,
+        }
+    }
+}
+
+impl Seated for AwsSession {
+    type Whose = Owner;
+
+    fn place(&self) -> &Place<Self> {
+        &self.place
+    }
+}
+
+impl fmt::Debug for AwsSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AwsSession({})", self.parts.identity)
+    }
+}
+
+#[async_trait]
+impl Session for AwsSession {
+    fn identity(&self) -> &str {
+        &self.parts.identity
+    }
+
+    async fn read(&self, request: &Request) -> Result<Reading> {
+        let found = self.read_many(&[Query::from(request.clone())]).await.pop();
+        found.unwrap_or_else(|| Err(foreign()))?.reading(None)
+    }
+
+    fn calls(&self, requests: Vec<Request>) -> Vec<Vec<Request>> {
+        let mut groups = Vec::<Group>::new();
+        for request in requests {
+            let call = Call::of_request(&request);
+            let kind = call.as_ref().map_or(Kind::Alone, |call| self.kind(call));
+            let id = call.map(|call| call.first.id).unwrap_or_default();
+            match groups.iter_mut().find(|group| group.takes(kind, &id)) {
+                Some(group) => group.add(id, request),
+                None => groups.push(Group { kind, ids: BTreeSet::from([id]), requests: vec![request] }),
+            }
+        }
+        groups.into_iter().map(|group| group.requests).collect()
+    }
+
+    async fn read_many(&self, queries: &[Query]) -> Vec<Result<Found>> {
+        let calls: Vec<_> = queries.iter().map(|query| Call::of_request(&query.request)).collect();
+        let asked = queries.iter().zip(&calls).enumerate();
+        let asked = asked
+            .filter_map(|(at, (query, call))| call.as_ref().map(|call| (at, call, self.held(call, query))));
+        let (parameters, secrets): (Vec<_>, Vec<_>) =
+            asked.partition(|(_, call, _)| call.service == Service::Ssm);
+        let mut found: Vec<_> = queries.iter().map(|_| Err(foreign())).collect();
+        for alike in [secrets, parameters].into_iter().filter(|alike| !alike.is_empty()) {
+            for (at, brought) in self.of_service(alike).await {
+                if let Some(place) = found.get_mut(at) {
+                    *place = brought;
+                }
+            }
+        }
+        self.note(queries, &found);
+        found
+    }
+
+    fn discard(&self) {
+        self.place.discard();
+    }
+}
+
+fn foreign() -> Error {
+    Error::new(ErrorKind::Invalid, "the request is none of this provider's")
+}

@@ -1,0 +1,218 @@
+//! Calls to AWS: where they go, and how they are signed.
+
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use jiff::Timestamp;
+use provider::{Error, ErrorKind, Result, SecretBytes};
+use provider_client::{Answer, Connection, Connections, Endpoint, Names, Proxy, Settings, Tls, confidential};
+use reqwest::header::HeaderValue;
+use reqwest::{Method, RequestBuilder};
+
+use crate::answer::Keys;
+use crate::config::AwsConfig;
+use crate::meaning::{Asked, Refusal};
+use crate::parameters::Endpoints;
+use crate::region::{Region, Service};
+
+/// What the parameters of a class are called.
+const NAMES: Names = Names {
+    address: "endpoint",
+    may_be_plain: true,
+    authorities: "caCertPath",
+    given_authorities: "the file of authorities",
+    server_name: None,
+    client_pair: None,
+};
+
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+const JSON: &str = "application/x-amz-json-1.1";
+
+/// The ways to all endpoints.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    connections: Connections<(String, Tls)>,
+    settings: Settings,
+    config: AwsConfig,
+}
+
+/// The way to one service of one region.
+#[derive(Debug)]
+pub(crate) struct Way {
+    http: Arc<Connection>,
+    service: Service,
+    region: Region,
+}
+
+/// What is sent.
+struct Message<'a> {
+    /// What is asked for, for messages.
+    what: &'a str,
+    kind: &'static str,
+    /// `X-Amz-Target`, where the service is told by it what is asked.
+    target: Option<String>,
+    body: &'a [u8],
+}
+
+impl Servers {
+    pub(crate) fn new(config: AwsConfig) -> Self {
+        let proxy = config.proxy.clone().map(|url| Proxy { url, except: config.no_proxy.clone() });
+        let settings = Settings {
+            names: NAMES,
+            tls13_only: config.tls13_only,
+            http1_only: false,
+            proxy,
+            max_body: config.max_body,
+            patience: config.patience,
+        };
+        Self { connections: Connections::default(), settings, config }
+    }
+
+    /// What the administrator set.
+    pub(crate) fn config(&self) -> &AwsConfig {
+        &self.config
+    }
+
+    /// The way of a Kubernetes namespace, `tenant`, to `service` in `region`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the certificates cannot be read or used.
+    pub(crate) async fn to(
+        &self,
+        tenant: &str,
+        endpoints: &Endpoints,
+        service: Service,
+        region: &Region,
+    ) -> Result<Way> {
+        let address = endpoints.address(service, region);
+        let http = self.connect(tenant, &address, &endpoints.tls, &self.settings).await?;
+        Ok(Way { http, service, region: region.clone() })
+    }
+
+    /// The way to an agent of this machine, which no proxy stands before.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the address is none.
+    pub(crate) async fn agent(&self, tenant: &str, address: &str) -> Result<Arc<Connection>> {
+        let names = Names { address: "the agent's address", ..NAMES };
+        let settings = Settings { names, proxy: None, max_body: 64 << 10, ..self.settings.clone() };
+        self.connect(tenant, address, &Tls::default(), &settings).await
+    }
+
+    async fn connect(
+        &self,
+        tenant: &str,
+        address: &str,
+        tls: &Tls,
+        settings: &Settings,
+    ) -> Result<Arc<Connection>> {
+        let endpoint = Endpoint { name: address, address, tls };
+        let server = (address.to_owned(), tls.clone());
+        self.connections.to(tenant, server, endpoint, None, self.config.tls_dir.as_deref(), settings).await
+    }
+}
+
+impl Way {
+    /// Where it leads.
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// One call of an API that speaks JSON, such as `GetSecretValue`; `what` is asked for, for messages.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if no whole answer came in time. Every status is an answer.
+    pub(crate) async fn json(
+        &self,
+        what: &str,
+        operation: &str,
+        body: &serde_json::Value,
+        keys: &Keys,
+    ) -> Result<Answer> {
+        let prefix = if self.service == Service::Ssm { "AmazonSSM" } else { "secretsmanager" };
+        let (target, body) = (Some(format!("{prefix}.{operation}")), body.to_string());
+        self.send(Message { what, kind: JSON, target, body: body.as_bytes() }, Some(keys)).await
+    }
+
+    /// One call of an API that is sent a form; without `keys` it is not signed.
+    ///
+    /// # Errors
+    ///
+    /// As [`json`](Self::json).
+    pub(crate) async fn form(&self, what: &str, form: &SecretBytes, keys: Option<&Keys>) -> Result<Answer> {
+        self.send(Message { what, kind: FORM, target: None, body: form.expose() }, keys).await
+    }
+
+    async fn send(&self, message: Message<'_>, keys: Option<&Keys>) -> Result<Answer> {
+        let url = self.http.url([])?;
+        let address = url.to_string();
+        let mut headers = vec![("content-type", message.kind)];
+        headers.extend(message.target.as_deref().map(|target| ("x-amz-target", target)));
+        let mut request = self.http.request(Method::POST, url).body(message.body.to_vec());
+        for (name, value) in &headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(keys) = keys {
+            let unsigned =
+                SignableRequest::new("POST", address, headers.into_iter(), SignableBody::Bytes(message.body));
+            let unsigned = unsigned.map_err(|_| self.unsigned(message.what))?;
+            request = self.signed(request, unsigned, keys).ok_or_else(|| self.unsigned(message.what))?;
+        }
+        self.http.call(message.what, request).await
+    }
+
+    /// `request` with the headers that sign `unsigned`, which is the same one.
+    fn signed(
+        &self,
+        request: RequestBuilder,
+        unsigned: SignableRequest<'_>,
+        keys: &Keys,
+    ) -> Option<RequestBuilder> {
+        let token = keys.token.as_ref().map(|token| token.expose_str().map(str::to_owned));
+        let token = token.map_or(Some(None), |token| token.map(Some))?;
+        let identity = Credentials::new(&keys.id, keys.secret.expose_str()?, token, None, "secretfs").into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(self.region.as_str())
+            .name(self.service.name())
+            .time(Timestamp::now().into())
+            .settings(SigningSettings::default())
+            .build()
+            .ok()?
+            .into();
+        let (instructions, _) = sign(unsigned, &parameters).ok()?.into_parts();
+        instructions.headers().try_fold(request, |request, (name, value)| {
+            let value: HeaderValue = confidential(&[value.as_bytes()])?;
+            Some(request.header(name, value))
+        })
+    }
+
+    fn unsigned(&self, what: &str) -> Error {
+        let message =
+            format!("{what}: the call to {} cannot be signed with these keys", self.service.title());
+        Error::new(ErrorKind::Unauthenticated, message)
+            .remedy("check access-key-id, secret-access-key and session-token")
+    }
+}
+
+/// The error that an answer without success is. `secrets` are kept out of its text.
+pub(crate) fn refusal(answer: &Answer, asked: Asked, what: &str, secrets: &[&SecretBytes]) -> Error {
+    let secrets: Vec<&str> = secrets.iter().filter_map(|secret| secret.expose_str()).collect();
+    let refusal = Refusal {
+        status: answer.status,
+        retry_after: answer.retry_after.as_deref(),
+        body: answer.body.expose(),
+    };
+    refusal.error(asked, what, &secrets, Timestamp::now())
+}
+
+/// An answer of success that makes no sense.
+pub(crate) fn nonsense(what: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{what}: the answer is none of AWS's"))
+        .remedy("is the endpoint right?")
+}

@@ -1,0 +1,236 @@
+use manifest::objects::{ObjectExtras, Position, read_listed};
+use manifest::yaml::NumericMode;
+use manifest::{JmesPath, JsonPart, Listing, Shape, fields};
+use provider::{FileMode, Invalid, ObjectRef};
+use serde::Deserialize;
+
+use crate::arn::{Arn, is_arn};
+use crate::call::{Call, Wanted};
+use crate::declaration::DECLARATION;
+use crate::parameters::Regions;
+use crate::region::Service;
+use crate::translation::Translation;
+
+/// As upstream's provider reads them.
+const LISTING: Listing = Listing { parameter: manifest::objects::PARAMETER, shape: Shape::Lenient };
+
+/// One entry of `objects`, as written. An empty value is the same as none.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    #[serde(flatten)]
+    names: Names,
+    object_type: Option<String>,
+    object_alias: Option<String>,
+    file_permission: Option<String>,
+    failover_object: Option<Names>,
+    optional: Option<bool>,
+    default: Option<String>,
+    jmes_path: Option<JmesPath>,
+    file: Option<bool>,
+}
+
+/// What names something in one region.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Names {
+    object_name: Option<String>,
+    object_version: Option<String>,
+    object_version_label: Option<String>,
+}
+
+/// What holds for every object of a class.
+#[derive(Debug)]
+pub(crate) struct Around<'a> {
+    pub(crate) regions: &'a Regions,
+    pub(crate) translation: Translation,
+    pub(crate) probe: bool,
+}
+
+/// Keys of objects that nobody reads. Upstream's provider passes over them, and so do we.
+pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
+    fields::unknown_in(&LISTING, text, DECLARATION.object)
+}
+
+/// Understands `objects`.
+pub(crate) fn read(text: &str, around: &Around<'_>) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
+    let understand = |at: Position<'_>, item: Item| Ok((Entry { at, item, around }.objects()?, ()));
+    read_listed(&LISTING, text, DECLARATION.object, understand).map(|(objects, _)| objects)
+}
+
+/// One entry on its way to be understood.
+struct Entry<'a> {
+    at: Position<'a>,
+    item: Item,
+    around: &'a Around<'a>,
+}
+
+impl Entry<'_> {
+    fn objects(self) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
+        let one = |fault| vec![fault];
+        let name = self.name().map_err(one)?.to_owned();
+        let service = self.service(&name).map_err(one)?;
+        let first = self.wanted(service, &self.item.names, "").map_err(one)?;
+        let failover = self.failover(service, &first).map_err(one)?;
+        let call =
+            Call { service, first, failover, probe: self.around.probe && service == Service::SecretsManager };
+        let path =
+            self.at.path(self.path_key(), &self.around.translation.of(self.file_name(&name))).map_err(one)?;
+        let mode = self.mode().map_err(one)?;
+        let Self { at, item, around } = self;
+        let extras = ObjectExtras {
+            optional: item.optional.unwrap_or(false),
+            default: item.default,
+            jmes_path: item.jmes_path.map(|jmes_path| translated(jmes_path, around.translation)),
+            file: item.file.unwrap_or(true),
+        };
+        extras.objects(at, name, path, mode, call.request())
+    }
+
+    fn name(&self) -> Result<&str, Invalid> {
+        let name = filled(&self.item.names.object_name);
+        name.ok_or_else(|| {
+            self.at.refuse("objectName", "it is missing", "write the name or the ARN of a secret")
+        })
+    }
+
+    fn file_name<'n>(&'n self, name: &'n str) -> &'n str {
+        filled(&self.item.object_alias).unwrap_or(name)
+    }
+
+    /// Which of the two keys the file is named by.
+    fn path_key(&self) -> &'static str {
+        if filled(&self.item.object_alias).is_some() { "objectAlias" } else { "objectName" }
+    }
+
+    fn service(&self, name: &str) -> Result<Service, Invalid> {
+        let of_arn = match is_arn(name) {
+            true => Some(self.arn("objectName", name)?.service),
+            false => None,
+        };
+        let given = match filled(&self.item.object_type) {
+            None => None,
+            Some("secretsmanager") => Some(Service::SecretsManager),
+            Some("ssmparameter") => Some(Service::Ssm),
+            Some(_) => return Err(self.at.refuse("objectType", "it is none we know", TYPES)),
+        };
+        match (given, of_arn) {
+            (Some(given), Some(of_arn)) if given != of_arn => {
+                Err(self.at.refuse("objectType", "it is not what the ARN in objectName is of", "remove it"))
+            }
+            (given, of_arn) => given.or(of_arn).ok_or_else(|| {
+                self.at.refuse(
+                    "objectType",
+                    "it is missing, and objectName is no ARN that would tell it",
+                    TYPES,
+                )
+            }),
+        }
+    }
+
+    fn arn<'n>(&self, key: &str, raw: &'n str) -> Result<Arn<'n>, Invalid> {
+        Arn::new(raw).map_err(|reason| {
+            self.at.refuse(
+                key,
+                reason,
+                "write it as arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX",
+            )
+        })
+    }
+
+    /// What `names` ask for; `below` is what their keys stand below.
+    fn wanted(&self, service: Service, names: &Names, below: &str) -> Result<Wanted, Invalid> {
+        let Names { object_name, object_version, object_version_label } = names;
+        let refuse =
+            |key: &str, reason, remedy| Err(self.at.refuse(&format!("{below}{key}"), reason, remedy));
+        let key = format!("{below}objectName");
+        let id = filled(object_name).unwrap_or_default();
+        if id.contains(char::is_control) {
+            return refuse("objectName", "it has a control character", "write the name or the ARN");
+        }
+        let region = self.around.regions.of(!below.is_empty());
+        if is_arn(id) && Some(self.arn(&key, id)?.region) != region {
+            return refuse(
+                "objectName",
+                "its ARN is of another region",
+                "write an ARN of the class's region",
+            );
+        }
+        let (version, label) = (filled(object_version), filled(object_version_label));
+        if service == Service::Ssm && version.is_some() && label.is_some() {
+            return refuse("objectVersion", "a parameter has objectVersionLabel too", "keep one of them");
+        }
+        let is_number = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+        if service == Service::Ssm && !version.is_none_or(is_number) {
+            return refuse(
+                "objectVersion",
+                "a parameter's version is a number",
+                "write a number, such as \"3\"",
+            );
+        }
+        let [version, label] = [version, label].map(|text| text.map(str::to_owned));
+        Ok(Wanted { id: id.to_owned(), version, label })
+    }
+
+    /// The same in the other region: what failoverObject says, else what has the same name there. An ARN is of one
+    /// region.
+    fn failover(&self, service: Service, first: &Wanted) -> Result<Option<Wanted>, Invalid> {
+        let Some(names) = &self.item.failover_object else {
+            let has_other = self.around.regions.of(true).is_some() && !is_arn(&first.id);
+            return Ok(has_other.then(|| first.clone()));
+        };
+        let refuse = |reason, remedy| Err(self.at.refuse("failoverObject", reason, remedy));
+        if self.around.regions.of(true).is_none() {
+            return refuse("the class has no failoverRegion", "set failoverRegion, or remove it");
+        }
+        if filled(&self.item.object_alias).is_none() {
+            return refuse("the object has no objectAlias", "name the file of both by objectAlias");
+        }
+        if filled(&names.object_name).is_none() {
+            return refuse("its objectName is missing", "write the name or the ARN in the failover region");
+        }
+        let other = self.wanted(service, names, "failoverObject.")?;
+        if is_arn(&other.id) && self.arn("failoverObject.objectName", &other.id)?.service != service {
+            return refuse("it is of another objectType", "write an ARN of the same service");
+        }
+        if other.version != first.version {
+            return refuse("its objectVersion is another", "write the same objectVersion for both");
+        }
+        Ok(Some(other))
+    }
+
+    /// Text of four octal digits: a bare 0644 would be the number 420 here.
+    fn mode(&self) -> Result<Option<NumericMode>, Invalid> {
+        let Some(text) = filled(&self.item.file_permission) else { return Ok(None) };
+        let is_octal = text.len() == 4 && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        let bits = u64::from_str_radix(text, 8).ok().filter(|_| is_octal);
+        let mode = bits.and_then(|bits| FileMode::try_from(bits).ok()).map(NumericMode);
+        let refused = || {
+            let remedy = "write four octal digits in quotes, between \"0000\" and \"0777\", such as \"0400\"";
+            self.at.refuse("filePermission", "it is no file mode in quotes", remedy)
+        };
+        mode.map(Some).ok_or_else(refused)
+    }
+}
+
+const TYPES: &str = "write secretsmanager or ssmparameter";
+
+fn filled(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+/// The files of parts are named as those of objects are.
+fn translated(jmes_path: JmesPath, translation: Translation) -> JmesPath {
+    match jmes_path {
+        JmesPath::Whole(expression) => JmesPath::Whole(expression),
+        JmesPath::Parts(parts) => JmesPath::Parts(
+            parts
+                .into_iter()
+                .map(|part| JsonPart { object_alias: translation.of(&part.object_alias), ..part })
+                .collect(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;
