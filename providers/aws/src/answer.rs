@@ -116,10 +116,14 @@ pub(crate) fn of_json<T: DeserializeOwned>(body: &SecretBytes) -> Option<T> {
 }
 
 impl SecretValue {
-    /// Whether it is what was asked for as `id`: a name, a whole ARN, or one without the six characters at its end.
+    /// Whether `id` is its name or its ARN.
     pub(crate) fn is_called(&self, id: &str) -> bool {
-        let without_suffix = self.arn.rsplit_once('-').map(|(arn, _)| arn);
-        self.name == id || self.arn == id || without_suffix == Some(id)
+        self.name == id || self.arn == id
+    }
+
+    /// Whether `id` is its ARN without the six random characters at its end, which AWS takes too.
+    pub(crate) fn is_begun_by(&self, id: &str) -> bool {
+        self.arn.rsplit_once('-').is_some_and(|(arn, _)| arn == id)
     }
 
     /// The value. `None` if there is none, or bytes that are not in base64.
@@ -292,14 +296,11 @@ mod tests {
     fn a_secret_is_known_by_its_name_and_by_its_arn_with_and_without_its_end() {
         let found =
             secret(r#"{"ARN":"arn:aws:secretsmanager:eu-west-1:1:secret:shop/db-a1b2c3","Name":"shop/db"}"#);
-        for id in [
-            "shop/db",
-            "arn:aws:secretsmanager:eu-west-1:1:secret:shop/db-a1b2c3",
-            "arn:aws:secretsmanager:eu-west-1:1:secret:shop/db",
-        ] {
-            assert!(found.is_called(id), "{id}");
-        }
-        assert!(!found.is_called("shop") && !found.is_called(""));
+        assert!(found.is_called("shop/db"));
+        assert!(found.is_called("arn:aws:secretsmanager:eu-west-1:1:secret:shop/db-a1b2c3"));
+        let begun = "arn:aws:secretsmanager:eu-west-1:1:secret:shop/db";
+        assert!(found.is_begun_by(begun) && !found.is_called(begun));
+        assert!(!found.is_called("shop") && !found.is_called("") && !found.is_begun_by("shop/db"));
     }
 
     #[test]

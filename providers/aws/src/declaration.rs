@@ -51,7 +51,7 @@ const PARAMETERS: &[Key] = &[
         "\"-\"",
     )
     .or("_"),
-    Key::new("usePodIdentity", BOOLEAN, "Whether EKS Pod Identity gives the credentials.", "\"true\"").or("false"),
+    Key::new("usePodIdentity", BOOLEAN, "Whether EKS Pod Identity gives the credentials.", "\"false\"").or("false"),
     Key::new(
         "preferredAddressType",
         Holds::Text,
@@ -154,7 +154,7 @@ const OBJECT: &[Key] = &[
         Holds::Map,
         "What it is called in the failover region: objectName, objectVersion, objectVersionLabel. It needs an \
          objectAlias.",
-        "{objectName: shop/db-replica}",
+        "{objectName: shop/db-replica, objectVersion: \"3\"}",
     )
     .or("the same name; an ARN has none there"),
 ];

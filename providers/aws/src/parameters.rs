@@ -343,7 +343,7 @@ impl<'a> Class<'a> {
 }
 
 /// An address whose placeholders are those we know.
-fn endpoint(raw: &str) -> Result<String, &'static str> {
+pub(crate) fn endpoint(raw: &str) -> Result<String, &'static str> {
     let filled = raw.replace("{service}", "service").replace("{region}", "region");
     if filled.contains(['{', '}']) {
         return Err("it has a placeholder that is neither {service} nor {region}");

@@ -62,7 +62,8 @@ impl Applicant<'_> {
 
     async fn web_identity(&self) -> Result<Keys> {
         let role = self.role.ok_or_else(|| self.without_role())?;
-        let token = service_account_token(self.workload, OF_STS, self)?;
+        let token =
+            service_account_token(self.workload, OF_STS, self).map_err(|error| self.on_a_host(error))?;
         let session = self.session_name();
         let form = form(&[
             ("Action", "AssumeRoleWithWebIdentity"),
@@ -214,6 +215,17 @@ impl Applicant<'_> {
             404 => Err(Error::new(ErrorKind::Unauthenticated, format!("{what}: the machine has no role"))
                 .remedy("give the instance an instance profile")),
             status => Err(Error::new(ErrorKind::Unavailable, format!("{what}: it answered {status}"))),
+        }
+    }
+
+    /// There no CSIDriver object brings tokens.
+    fn on_a_host(&self, error: Error) -> Error {
+        match self.workload.pod {
+            Some(_) => error,
+            None => error.remedy(
+                "give --service-account-token sts.amazonaws.com=FILE, or --credential access-key-id=FILE and \
+                 secret-access-key=FILE, or --identity host",
+            ),
         }
     }
 

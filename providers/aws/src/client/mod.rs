@@ -26,7 +26,7 @@ use crate::client::session::{AwsSession, Owner, Parts, Ways, Whom};
 use crate::client::wire::Servers;
 use crate::config::AwsConfig;
 use crate::declaration::DECLARATION;
-use crate::parameters::{Method, Plan, Share, unknown};
+use crate::parameters::{Method, Plan, Share, endpoint, unknown};
 use crate::region::{Region, Service};
 
 pub use settings::AwsSettings;
@@ -59,9 +59,15 @@ impl Aws {
 
 fn verify(config: &AwsConfig) -> Result<()> {
     let refuse = |text: &str| Err(Error::new(ErrorKind::Invalid, text));
-    match &config.role_arn {
-        Some(role) if !arn::is_role(&filled(role, "n", "s")) => refuse("--aws-role-arn is no ARN of a role"),
-        _ => Ok(()),
+    if config.role_arn.as_ref().is_some_and(|role| !arn::is_role(&filled(role, "n", "s"))) {
+        return refuse("--aws-role-arn is no ARN of a role");
+    }
+    if config.region.as_ref().is_some_and(|region| Region::new(region).is_none()) {
+        return refuse("--aws-region is no name of a region");
+    }
+    match config.endpoint.as_deref().map(endpoint) {
+        Some(Err(reason)) => refuse(&format!("--aws-endpoint: {reason}")),
+        Some(Ok(_)) | None => Ok(()),
     }
 }
 

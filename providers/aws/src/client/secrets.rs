@@ -94,32 +94,29 @@ async fn value(asker: Asker<'_>, wanted: &Wanted) -> Result<Found> {
 /// All of them by batch calls. `None` if they have to be read one by one.
 async fn batch(asker: Asker<'_>, wanted: &[&Wanted]) -> Option<Vec<Result<Found>>> {
     let mut found: Vec<Option<Result<Found>>> = wanted.iter().map(|_| None).collect();
-    let mut next = None;
+    let (mut next, mut outage) = (None, None);
     for _ in 0..MOST_PAGES {
-        let page = match page(asker, wanted, next.as_deref()).await {
-            Ok(page) => page?,
-            Err(error) => return Some(wanted.iter().map(|_| Err(error.clone())).collect()),
-        };
-        sort(asker, wanted, &page, &mut found);
-        next = page.next_token;
+        match page(asker, wanted, next.as_deref()).await {
+            Ok(page) => {
+                let page = page?;
+                sort(asker, wanted, &page, &mut found);
+                next = page.next_token;
+            }
+            Err(error) => (next, outage) = (None, Some(error)),
+        }
         if next.is_none() {
             break;
         }
     }
-    let missing = |wanted: &Wanted| nonsense(&asker.what(wanted));
-    Some(
-        found
-            .into_iter()
-            .zip(wanted)
-            .map(|(found, wanted)| found.unwrap_or_else(|| Err(missing(wanted))))
-            .collect(),
-    )
+    let missing = |wanted: &Wanted| outage.clone().unwrap_or_else(|| nonsense(&asker.what(wanted)));
+    let all = found.into_iter().zip(wanted);
+    Some(all.map(|(found, wanted)| found.unwrap_or_else(|| Err(missing(wanted)))).collect())
 }
 
 /// One page. `Ok(None)` if the secrets have to be read one by one: the call is not allowed, or AWS judges the whole of
 /// it by one of them.
 async fn page(asker: Asker<'_>, wanted: &[&Wanted], next: Option<&str>) -> Result<Option<SecretValues>> {
-    let what = format!("{} secrets as {}", wanted.len(), asker.identity);
+    let what = format!("{} secrets in {} as {}", wanted.len(), asker.way.region(), asker.identity);
     // What differs in the other region only is asked for once.
     let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.id.as_str()).collect();
     let mut body = json!({"SecretIdList": ids});
@@ -150,7 +147,9 @@ async fn page(asker: Asker<'_>, wanted: &[&Wanted], next: Option<&str>) -> Resul
 /// Puts what a page brings wherever it was asked for.
 fn sort(asker: Asker<'_>, wanted: &[&Wanted], page: &SecretValues, found: &mut [Option<Result<Found>>]) {
     for (wanted, place) in wanted.iter().zip(found) {
-        if let Some(value) = page.secret_values.iter().find(|value| value.is_called(&wanted.id)) {
+        let exact = page.secret_values.iter().find(|value| value.is_called(&wanted.id));
+        let begun = || page.secret_values.iter().find(|value| value.is_begun_by(&wanted.id));
+        if let Some(value) = exact.or_else(begun) {
             *place = Some(value.reading().map(Found::New).ok_or_else(|| nonsense(&asker.what(wanted))));
         } else if let Some(error) = page.errors.iter().find(|error| error.is_about(&wanted.id)) {
             *place = Some(Err(of_words(&error.words(), &asker.what(wanted))));

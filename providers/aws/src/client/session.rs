@@ -1,6 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -24,6 +25,8 @@ pub(crate) const SECRETS_OF_A_CALL: usize = 20;
 const PARAMETERS_OF_A_CALL: usize = 10;
 /// Calls of one group that are made at one time.
 const AT_ONCE: usize = 4;
+/// How long a region that was out is left alone while the other one answers.
+const LEFT_ALONE: Duration = Duration::from_secs(30);
 /// Most values that one login remembers to have read.
 const MOST_READ: usize = 10_000;
 
@@ -53,6 +56,8 @@ pub(crate) struct AwsSession {
     parts: Parts,
     /// What was read by value: of anything else nobody can say that it may be read still.
     read: Mutex<BTreeSet<Arc<str>>>,
+    /// When the other region last answered in the place of the first one.
+    out: Mutex<Option<Instant>>,
     place: Place<Self>,
 }
 
@@ -91,6 +96,22 @@ pub(crate) struct Question<'a> {
     pub(crate) held: Option<&'a str>,
 }
 
+/// A call with its place among those that were asked for together.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    at: usize,
+    call: &'a Call,
+    held: Option<&'a str>,
+}
+
+fn is_out(found: &Result<Found>) -> bool {
+    found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What `calls` bring, in their order: where one call cannot bring all of it.
 pub(crate) async fn few_at_once<T: Send>(calls: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     stream::iter(calls).buffered(AT_ONCE).collect().await
@@ -98,7 +119,7 @@ pub(crate) async fn few_at_once<T: Send>(calls: Vec<BoxFuture<'_, T>>) -> Vec<T>
 
 impl AwsSession {
     pub(crate) fn new(parts: Parts, place: Place<Self>) -> Self {
-        Self { parts, read: Mutex::default(), place }
+        Self { parts, read: Mutex::default(), out: Mutex::default(), place }
     }
 
     /// Which kind of call brings `call`; those of one kind go together.
@@ -114,18 +135,18 @@ impl AwsSession {
 
     /// What all of `calls`, which are of one service, bring in the first region or in the other one. Those that are not
     /// there have no answer.
-    async fn ask(&self, other: bool, calls: &[(usize, &Call, Option<&str>)]) -> Vec<(usize, Result<Found>)> {
+    async fn ask(&self, other: bool, calls: &[Asked<'_>]) -> Vec<(usize, Result<Found>)> {
         let Parts { identity, namespace, keys, ways, one_by_one } = &self.parts;
         let Some(ways) = ways.get(usize::from(other)) else { return Vec::new() };
         let (mut places, mut questions) = (Vec::new(), Vec::new());
-        for (at, call, held) in calls {
+        for Asked { at, call, held } in calls {
             let wanted = if other { call.failover.as_ref() } else { Some(&call.first) };
             if let Some(wanted) = wanted {
                 places.push(*at);
                 questions.push(Question { wanted, held: *held });
             }
         }
-        let is_parameters = calls.first().is_some_and(|(_, call, _)| call.service == Service::Ssm);
+        let is_parameters = calls.first().is_some_and(|asked| asked.call.service == Service::Ssm);
         let way = if is_parameters { &ways.parameters } else { &ways.secrets };
         let asker = Asker { way, keys, identity, namespace, one_by_one };
         let found = match questions.is_empty() {
@@ -136,35 +157,44 @@ impl AwsSession {
         places.into_iter().zip(found).collect()
     }
 
-    /// `calls` of one service. What is out in the first region is asked for in the other one.
-    async fn of_service(&self, calls: Vec<(usize, &Call, Option<&str>)>) -> Vec<(usize, Result<Found>)> {
-        let mut found = self.ask(false, &calls).await;
-        let is_out =
-            |found: &Result<Found>| found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
-        let out: BTreeSet<_> = found.iter().filter(|(_, found)| is_out(found)).map(|(at, _)| *at).collect();
-        if out.is_empty() {
-            return found;
-        }
-        let again: Vec<_> = calls.into_iter().filter(|(at, ..)| out.contains(at)).collect();
-        for (at, instead) in self.ask(true, &again).await {
-            if let Some((_, first)) = found.iter_mut().find(|(known, _)| *known == at)
-                && !is_out(&instead)
-            {
-                *first = instead;
+    /// `calls` of one service. What is out in one region is asked for in the other one: first in the first region, unless
+    /// that was out a moment ago.
+    async fn of_service(&self, calls: &[Asked<'_>]) -> BTreeMap<usize, Result<Found>> {
+        let was_out = self.was_out();
+        let mut found = BTreeMap::new();
+        for other in [was_out, !was_out] {
+            let left: Vec<_> =
+                calls.iter().filter(|asked| found.get(&asked.at).is_none_or(is_out)).copied().collect();
+            if left.is_empty() {
+                break;
+            }
+            for (at, brought) in self.ask(other, &left).await {
+                if found.contains_key(&at) && is_out(&brought) {
+                    continue;
+                }
+                let instead = found.insert(at, brought).is_some();
+                if instead && other {
+                    *locked(&self.out) = Some(Instant::now());
+                }
             }
         }
         found
     }
 
+    /// Who waits for a region that hangs waits long: for a while only the other one is asked then.
+    fn was_out(&self) -> bool {
+        locked(&self.out).is_some_and(|since| since.elapsed() < LEFT_ALONE)
+    }
+
     /// The version that `query` holds, if the same login has read it by value before.
     fn held<'q>(&self, call: &Call, query: &'q Query) -> Option<&'q str> {
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = locked(&self.read);
         let is_known = call.probe && read.contains(&query.request.text);
         query.held.as_deref().filter(|_| is_known)
     }
 
     fn note(&self, queries: &[Query], found: &[Result<Found>]) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = locked(&self.read);
         for (query, found) in queries.iter().zip(found) {
             match found {
                 Ok(Found::New(_)) if read.len() < MOST_READ => {
@@ -260,13 +290,15 @@ impl Session for AwsSession {
     async fn read_many(&self, queries: &[Query]) -> Vec<Result<Found>> {
         let calls: Vec<_> = queries.iter().map(|query| Call::of_request(&query.request)).collect();
         let asked = queries.iter().zip(&calls).enumerate();
-        let asked = asked
-            .filter_map(|(at, (query, call))| call.as_ref().map(|call| (at, call, self.held(call, query))));
+        let asked = asked.filter_map(|(at, (query, call))| {
+            let call = call.as_ref()?;
+            Some(Asked { at, call, held: self.held(call, query) })
+        });
         let (parameters, secrets): (Vec<_>, Vec<_>) =
-            asked.partition(|(_, call, _)| call.service == Service::Ssm);
+            asked.partition(|asked| asked.call.service == Service::Ssm);
         let mut found: Vec<_> = queries.iter().map(|_| Err(foreign())).collect();
         for alike in [secrets, parameters].into_iter().filter(|alike| !alike.is_empty()) {
-            for (at, brought) in self.of_service(alike).await {
+            for (at, brought) in self.of_service(&alike).await {
                 if let Some(place) = found.get_mut(at) {
                     *place = brought;
                 }
