@@ -42,8 +42,9 @@ macro_rules! stores {
 }
 
 stores! {
-    "vault" => vault: provider_vault::VaultSettings,
+    "aws" => aws: provider_aws::AwsSettings,
     "gcp" => gcp: provider_gcp::GcpSettings,
+    "vault" => vault: provider_vault::VaultSettings,
     "store" => embedded: provider_store::EmbeddedSettings,
     "kubernetes" => kubernetes: provider_kubernetes::KubernetesSettings,
 }

@@ -10,6 +10,7 @@
 
 mod arrows;
 mod audited;
+mod aws;
 mod behaviours;
 mod canary;
 mod chaos;

@@ -131,6 +131,14 @@ pub const SETTINGS: &[Key] = &[
         "pod",
     )
     .or("what the answer to the login tells"),
+    Key::new(
+        "secretfs.dev/probe",
+        Holds::Choice(&["batch", "describe"]),
+        "How values are read again. batch: many in one call. describe: one call for each secret, and its value only after \
+         its version has changed. Only for providers that can do both.",
+        "describe",
+    )
+    .or("batch"),
     Key::new("secretfs.dev/fetch", Holds::Choice(&["eager"]), "When values are read.", "eager").or("eager"),
     Key::new(
         "secretfs.dev/keep-previous",

@@ -13,7 +13,8 @@ use crate::{compose, duration};
 pub const PREFIX: &str = "secretfs.dev/";
 
 /// Keys of ours that providers read as well, from their parameters.
-pub const SHARED_WITH_PROVIDERS: [&str; 2] = ["secretfs.dev/auth", "secretfs.dev/share"];
+pub const SHARED_WITH_PROVIDERS: [&str; 3] =
+    ["secretfs.dev/auth", "secretfs.dev/probe", "secretfs.dev/share"];
 
 /// Most older versions that stay beside a file.
 const MAX_PREVIOUS: u32 = 10;
@@ -56,6 +57,8 @@ impl Settings {
             }
             "start" => self.start = entry.choice(&[("fresh", Start::Fresh), ("cached", Start::Cached)])?,
             "share" => self.share = Some(entry.share()?),
+            // Only providers act by it.
+            "probe" => entry.choice(&[("batch", ()), ("describe", ())])?,
             "fetch" => self.fetch = entry.fetch()?,
             "keep-previous" => self.keep_previous = entry.previous()?,
             "auth" => self.auth = Some(entry.name()?),
@@ -212,6 +215,7 @@ mod tests {
             ("on-revoked", "keep", Settings { on_revoked: Some(OnRevoked::Keep), ..default() }),
             ("start", "cached", Settings { start: Start::Cached, ..default() }),
             ("share", "pod", Settings { share: Some(AuthShare::Pod), ..default() }),
+            ("probe", "describe", default()),
             ("fetch", "eager", default()),
             ("keep-previous", "2", Settings { keep_previous: 2, ..default() }),
             ("auth", "jwt", Settings { auth: Some("jwt".to_owned()), ..default() }),
@@ -240,6 +244,7 @@ mod tests {
             ("on-stale", "delete", "keep or remove"),
             ("start", "Fresh", "fresh or cached"),
             ("share", "none", "service-account or pod"),
+            ("probe", "always", "batch or describe"),
             ("keep-previous", "-1", "\"0\" to \"10\""),
             ("keep-previous", "11", "\"0\" to \"10\""),
             ("auth", "JWT token", "approle"),

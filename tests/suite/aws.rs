@@ -1,0 +1,176 @@
+//! Volumes from a real moto, through a real `secretfs`, in a pod and on a host.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+use testing::{Claims, Issuer, Moto, PodVolume, RunningNode};
+
+const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
+const SOON: Duration = Duration::from_secs(60);
+const REGION: &str = "eu-west-1";
+const OTHER: &str = "eu-central-1";
+const DATABASE: &str = r#"{"username":"u","credentials":{"password":"p"},"port":5432}"#;
+
+/// Upstream's example, but for the account and the suffix in its ARNs, and what says where moto is and as whom to read.
+fn manifest(moto: &Moto, more: &str) -> String {
+    let (arn, replica) = put_example(moto);
+    format!(
+        r#"
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata: {{name: shop-aws, namespace: shop}}
+spec:
+  provider: aws
+  parameters:
+    region: {REGION}
+    failoverRegion: {OTHER}
+    endpoint: {url}
+    secretfs.dev/refresh: 1s{more}
+    objects: |
+      - objectName: {arn}
+        objectAlias: rds.json
+        filePermission: "0400"
+        failoverObject: {{objectName: "{replica}"}}
+        jmesPath:
+        - {{path: username, objectAlias: dbuser}}
+        - {{path: credentials.password, objectAlias: dbpass, filePermission: "0440"}}
+        - {{path: port, objectAlias: dbport}}
+      - {{objectName: shop/token, objectType: secretsmanager, objectVersionLabel: AWSPREVIOUS, objectAlias: token-prev}}
+      - {{objectName: /shop/prod/flag, objectType: ssmparameter}}
+      - {{objectName: /shop/prod/pin, objectType: ssmparameter, objectVersion: "3", objectAlias: pin}}
+"#,
+        url = moto.url()
+    )
+}
+
+fn put_example(moto: &Moto) -> (String, String) {
+    moto.create_secret(REGION, "shop/token", "old");
+    moto.put_secret(REGION, "shop/token", "new");
+    moto.put_parameter(REGION, "/shop/prod/flag", "on");
+    for pin in ["75", "76", "77", "78"] {
+        moto.put_parameter(REGION, "/shop/prod/pin", pin);
+    }
+    (moto.create_secret(REGION, "shop/rds", DATABASE), moto.create_secret(OTHER, "shop/rds", DATABASE))
+}
+
+/// Every file that an application sees, with mode and contents.
+fn files(directory: &Path) -> BTreeMap<String, (u32, String)> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let shown = entries.filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with(".."));
+    let file = |path: std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+        (name, (mode, fs::read_to_string(&path).unwrap()))
+    };
+    shown.map(file).collect()
+}
+
+/// The table of upstream's example, and a number as JSON.
+fn expected(default_mode: u32) -> BTreeMap<String, (u32, String)> {
+    [
+        ("rds.json", 0o400, DATABASE),
+        ("dbuser", 0o400, "u"),
+        ("dbpass", 0o440, "p"),
+        ("dbport", 0o400, "5432"),
+        ("token-prev", default_mode, "old"),
+        ("_shop_prod_flag", default_mode, "on"),
+        ("pin", default_mode, "77"),
+    ]
+    .map(|(name, mode, text)| (name.to_owned(), (mode, text.to_owned())))
+    .into()
+}
+
+/// A pod of service account `shop`, with the token that kubelet would bring for STS.
+fn pod(issuer: &Issuer) -> PodVolume {
+    let audience = "sts.amazonaws.com";
+    let token = issuer.mint(&Claims::of("shop", "shop").pod("shop-0").audience(audience));
+    PodVolume::new("shop-0", "shop-aws").token(audience, token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_aws_example_is_mounted_in_a_pod_and_rotation_and_revocation_reach_it() {
+    let (moto, issuer) = (Moto::start(), Issuer::start());
+    let mut node = RunningNode::prepare(SECRETFS, &[]);
+    let role = "\n    roleArn: arn:aws:iam::123456789012:role/shop";
+    node.class("shop-aws", &manifest(&moto, role));
+    node.start_node().await;
+    let pod = pod(&issuer);
+
+    node.publish_until_done(&pod).await;
+    assert_eq!(files(&node.target(&pod)), expected(0o644));
+
+    let changed = r#"{"username":"u2","credentials":{"password":"p2"}, "port": 1}"#;
+    moto.put_secret(REGION, "shop/rds", changed);
+    moto.put_parameter(REGION, "/shop/prod/flag", "off");
+    node.text_becomes(&pod, "dbpass", Some("p2"), SOON).await;
+    node.text_becomes(&pod, "_shop_prod_flag", Some("off"), SOON).await;
+    assert_eq!(node.text(&pod, "rds.json").as_deref(), Some(changed));
+    assert_eq!(node.text(&pod, "pin").as_deref(), Some("77"), "a version stays what it is");
+
+    moto.secrets(REGION, "DeleteSecret", &json!({"SecretId": "shop/rds"}));
+    for gone in ["rds.json", "dbuser", "dbpass"] {
+        node.text_becomes(&pod, gone, None, SOON).await;
+    }
+    assert_eq!(node.text(&pod, "_shop_prod_flag").as_deref(), Some("off"));
+    node.unpublish(&pod).await.unwrap();
+}
+
+/// `secretfs mount`, which is told to stop when this is dropped.
+struct Mounting(Child);
+
+impl Drop for Mounting {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(self.0.id().try_into().unwrap()).unwrap();
+        let _ = kill_process(pid, Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+fn mount(host: &TempDir, flags: &[&str]) -> Mounting {
+    let at = |name: &str| host.path().join(name);
+    let mut command = Command::new(SECRETFS);
+    command.arg("mount").args([at("class.yaml"), at("target")]);
+    command.arg("--state-dir").arg(at("state")).arg("--admin-dir").arg(at("admin")).args(flags);
+    // What lies around is not used.
+    command.env("AWS_ACCESS_KEY_ID", "AKIAAMBIENT").env("AWS_SECRET_ACCESS_KEY", "ambient");
+    let log = fs::File::create(at("log")).unwrap();
+    Mounting(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_aws_example_is_mounted_on_a_host_by_an_access_key() {
+    let moto = Moto::start();
+    let host = tempfile::Builder::new().prefix("secretfs-aws-").tempdir().unwrap();
+    let at = |name: &str| host.path().join(name);
+    fs::write(at("class.yaml"), manifest(&moto, "")).unwrap();
+    for (name, text) in [("id", "AKIAHOST\n"), ("key", "secret\n")] {
+        fs::write(at(name), text).unwrap();
+        fs::set_permissions(at(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    let of = |key: &str, name: &str| format!("{key}={}", at(name).display());
+    let (id, key) = (of("access-key-id", "id"), of("secret-access-key", "key"));
+
+    let _mounting = mount(&host, &["--credential", &id, "--credential", &key]);
+    until(|| at("target/rds.json").exists(), &at("log"));
+    let shown = files(&at("target"));
+
+    assert_eq!(shown, expected(0o400));
+    moto.put_parameter(REGION, "/shop/prod/flag", "off");
+    until(|| fs::read_to_string(at("target/_shop_prod_flag")).is_ok_and(|text| text == "off"), &at("log"));
+}
+
+fn until(there: impl Fn() -> bool, log: &Path) {
+    let started = Instant::now();
+    while !there() {
+        assert!(started.elapsed() < SOON, "{}", fs::read_to_string(log).unwrap_or_default());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
