@@ -162,8 +162,8 @@ fn the_schema_has_every_parameter_and_setting_that_explain_tells_and_no_other() 
     assert_eq!(names("settings"), settings);
     for page in pages.iter().filter(|page| page["names"][0] != "class") {
         let mut expected = keys(page, "Parameters");
-        let of_nobody_else = ["secretfs.dev/auth", "secretfs.dev/share"];
-        expected.extend(settings.iter().filter(|key| !of_nobody_else.contains(&key.as_str())).cloned());
+        let is_theirs = |key: &&String| manifest::SHARED_WITH_PROVIDERS.contains(&key.as_str());
+        expected.extend(settings.iter().filter(|key| !is_theirs(key)).cloned());
         assert_eq!(names(&format!("parameters-{}", page["names"][0].as_str().unwrap())), expected);
     }
 }

@@ -33,9 +33,21 @@ const JSON: &str = "application/x-amz-json-1.1";
 /// The ways to all endpoints.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    connections: Connections<(String, Tls)>,
+    connections: Connections<Server>,
+    /// Of AWS's endpoints.
     settings: Settings,
+    /// Of agents on this machine.
+    of_agents: Settings,
     config: AwsConfig,
+}
+
+/// What tells servers apart. An agent is never asked on the way that a class names to the same address, which may lead
+/// through a proxy.
+#[derive(Debug, PartialEq)]
+struct Server {
+    address: String,
+    tls: Tls,
+    is_agent: bool,
 }
 
 /// The way to one service of one region.
@@ -67,7 +79,9 @@ impl Servers {
             max_body: config.max_body,
             patience: config.patience,
         };
-        Self { connections: Connections::default(), settings, config }
+        let names = Names { address: "the agent's address", ..NAMES };
+        let of_agents = Settings { names, proxy: None, max_body: 64 << 10, ..settings };
+        Self { connections: Connections::default(), settings, of_agents, config }
     }
 
     /// What the administrator set.
@@ -88,7 +102,8 @@ impl Servers {
         region: &Region,
     ) -> Result<Way> {
         let address = endpoints.address(service, region);
-        let http = self.connect(tenant, &address, &endpoints.tls, &self.settings).await?;
+        let server = Server { address, tls: endpoints.tls.clone(), is_agent: false };
+        let http = self.connect(tenant, server).await?;
         Ok(Way { http, service, region: region.clone() })
     }
 
@@ -98,20 +113,14 @@ impl Servers {
     ///
     /// `Invalid` if the address is none.
     pub(crate) async fn agent(&self, tenant: &str, address: &str) -> Result<Arc<Connection>> {
-        let names = Names { address: "the agent's address", ..NAMES };
-        let settings = Settings { names, proxy: None, max_body: 64 << 10, ..self.settings.clone() };
-        self.connect(tenant, address, &Tls::default(), &settings).await
+        let server = Server { address: address.to_owned(), tls: Tls::default(), is_agent: true };
+        self.connect(tenant, server).await
     }
 
-    async fn connect(
-        &self,
-        tenant: &str,
-        address: &str,
-        tls: &Tls,
-        settings: &Settings,
-    ) -> Result<Arc<Connection>> {
-        let endpoint = Endpoint { name: address, address, tls };
-        let server = (address.to_owned(), tls.clone());
+    async fn connect(&self, tenant: &str, server: Server) -> Result<Arc<Connection>> {
+        let (address, tls) = (server.address.clone(), server.tls.clone());
+        let endpoint = Endpoint { name: &address, address: &address, tls: &tls };
+        let settings = if server.is_agent { &self.of_agents } else { &self.settings };
         self.connections.to(tenant, server, endpoint, None, self.config.tls_dir.as_deref(), settings).await
     }
 }

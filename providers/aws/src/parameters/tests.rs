@@ -15,6 +15,22 @@ fn plan(more: &[(&str, &str)]) -> Result<Plan, Vec<String>> {
 }
 
 #[test]
+fn trap_the_list_stands_in_objects_as_yaml_or_json() {
+    let listed = |text| plan(&[("objects", text)]).map(|plan| plan.objects.len());
+
+    assert_eq!(
+        listed("- {objectName: a, objectType: ssmparameter}\n- {objectName: b, objectType: ssmparameter}"),
+        Ok(2)
+    );
+    assert_eq!(listed(r#"[{"objectName": "a", "objectType": "ssmparameter"}]"#), Ok(1));
+    assert!(listed("array:\n- 'objectName: a'").unwrap_err()[0].contains("expected a list of maps"));
+    assert!(
+        plan(&[("secrets", "- {objectName: a}"), ("objects", "")]).is_err(),
+        "that is another provider's"
+    );
+}
+
+#[test]
 fn upstreams_parameters_are_understood() {
     let plan = plan(&[
         ("failoverRegion", "eu-central-1"),

@@ -73,7 +73,7 @@ async fn without_a_role_the_remedy_is_told_and_aws_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_audience_does_not_leave_the_node() {
+async fn trap_token_audience_one_of_another_does_not_leave_the_node() {
     let front = FaultServer::http(|_| Answer::Reset);
     let aws = aws(&front.url());
     let mut other = workload("v");
@@ -290,6 +290,24 @@ async fn sts_of_the_other_region_is_asked_while_the_first_one_is_out() {
     session(&*source, &workload("v")).await.unwrap();
 
     assert_eq!(forms(&front).len(), 2);
+}
+
+/// A class may name the address of an agent as its endpoint, and reaches it through the proxy. The agent is not asked there.
+#[tokio::test]
+async fn agents_are_asked_without_the_proxy_whatever_a_class_has_connected_to() {
+    let (agent, proxy) = (agent(), FaultServer::http(|_| Answer::Reset));
+    let (pod_identity, of_proxy) = (Some(agent.url()), Some(proxy.url()));
+    let config = AwsConfig { pod_identity, proxy: of_proxy, ..config("http://127.0.0.1:9") };
+    let aws = Aws::new(config).unwrap();
+    let hostile = source(&aws, &[("endpoint", &agent.url()), OBJECT]);
+    session(&*hostile, &workload("v")).await.unwrap_err();
+    assert!(agent.seen().is_empty() && !proxy.seen().is_empty());
+
+    let source = source(&aws, &[("usePodIdentity", "true"), OBJECT]);
+    let token = ("pods.eks.amazonaws.com".to_owned(), SecretBytes::from("pod-identity-token".to_owned()));
+    session(&*source, &Workload { tokens: [token].into(), ..workload("w") }).await.unwrap();
+
+    assert_eq!(agent.seen().len(), 1);
 }
 
 #[tokio::test]
