@@ -16,7 +16,7 @@ use crate::process::{Server, mortal, until};
 
 /// A real moto, which answers as Secrets Manager, Parameter Store and STS do, over HTTP.
 ///
-/// It takes any token and any signature, and IAM lets everybody do everything. Without a stage it brings the version that
+/// It takes any token and, until it [judges](Self::judge), any signature, and lets everybody do everything. Without a stage it brings the version that
 /// was put last, whatever `AWSCURRENT` is at; with it the right one.
 #[derive(Debug)]
 pub struct Moto {
@@ -86,6 +86,54 @@ impl Moto {
         self.call(region, "ssm", &format!("AmazonSSM.{operation}"), body)
     }
 
+    /// A user with an access key, whom `policy` lets do what it says once moto [judges](Self::judge): the key and its secret.
+    pub fn user(&self, name: &str, policy: &Value) -> [String; 2] {
+        self.iam(&[("Action", "CreateUser"), ("UserName", name)]);
+        let document = policy.to_string();
+        let policy = [("UserName", name), ("PolicyName", "own"), ("PolicyDocument", document.as_str())];
+        self.iam(&[&[("Action", "PutUserPolicy")], &policy[..]].concat());
+        let made = self.iam(&[("Action", "CreateAccessKey"), ("UserName", name)]);
+        ["AccessKeyId", "SecretAccessKey"].map(|element| {
+            let rest = made.split_once(&format!("<{element}>")).expect("an access key").1;
+            rest.split_once('<').expect("an access key").0.to_owned()
+        })
+    }
+
+    /// A role of that name, which `policy` lets do what it says once moto [judges](Self::judge). Anybody may take it on.
+    pub fn role(&self, name: &str, policy: &Value) {
+        let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+        self.iam(&[("Action", "CreateRole"), ("RoleName", name), ("AssumeRolePolicyDocument", &trust)]);
+        let (action, document) = (("Action", "PutRolePolicy"), policy.to_string());
+        self.iam(&[action, ("RoleName", name), ("PolicyName", "own"), ("PolicyDocument", &document)]);
+    }
+
+    /// From now on signatures have to be right, and policies count. Nobody becomes a role by a token any more.
+    pub fn judge(&self) {
+        let request = self.http.post(format!("{}/moto-api/reset-auth", self.url())).body("0");
+        let judges =
+            wait(async move { request.send().await.is_ok_and(|answer| answer.status().is_success()) });
+        assert!(judges, "moto does not judge");
+    }
+
+    fn iam(&self, form: &[(&str, &str)]) -> String {
+        let scope = "AKIATEST/20260101/us-east-1/iam/aws4_request";
+        let request = self
+            .http
+            .post(self.url())
+            .header(
+                "authorization",
+                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
+            )
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(encoded(&[form, &[("Version", "2010-05-08")]].concat()));
+        let (status, answer) = wait(async move {
+            let response = request.send().await.expect("an answer of moto");
+            (response.status().as_u16(), response.text().await.unwrap_or_default())
+        });
+        assert!((200..300).contains(&status), "moto answered {status} to {form:?}: {answer}");
+        answer
+    }
+
     /// It takes the region from the signature, and does not look at the rest of that.
     fn call(&self, region: &str, service: &str, target: &str, body: &Value) -> Value {
         let scope = format!("AKIATEST/20260101/{region}/{service}/aws4_request");
@@ -112,6 +160,14 @@ impl Moto {
         let request = self.http.get(format!("{}/moto-api/data.json", self.url()));
         wait(async move { request.send().await.is_ok_and(|answer| answer.status().is_success()) })
     }
+}
+
+fn encoded(form: &[(&str, &str)]) -> String {
+    let byte = |byte: u8| {
+        if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    let text = |text: &str| text.bytes().map(byte).collect::<String>();
+    form.iter().map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join("&")
 }
 
 /// `moto_server` on the path, or the one that `hack/test` keeps.

@@ -27,6 +27,8 @@ const NAMES: Names = Names {
     client_pair: None,
 };
 
+/// What CloudTrail calls us.
+const AGENT: &str = concat!("secretfs/", env!("CARGO_PKG_VERSION"));
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 const JSON: &str = "application/x-amz-json-1.1";
 
@@ -162,7 +164,8 @@ impl Way {
         let address = url.to_string();
         let mut headers = vec![("content-type", message.kind)];
         headers.extend(message.target.as_deref().map(|target| ("x-amz-target", target)));
-        let mut request = self.http.request(Method::POST, url).body(message.body.to_vec());
+        let request = self.http.request(Method::POST, url).header("user-agent", AGENT);
+        let mut request = request.body(message.body.to_vec());
         for (name, value) in &headers {
             request = request.header(*name, *value);
         }

@@ -6,6 +6,7 @@
 mod contract;
 mod example;
 mod failover;
+mod judged;
 mod logins;
 mod many;
 mod support;
