@@ -5,13 +5,15 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use testing::{Claims, Issuer, Moto, PodVolume, RunningNode};
+use testing::{Answer, Claims, FaultServer, Issuer, Moto, PodVolume, RunningNode};
 
 const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
 const SOON: Duration = Duration::from_secs(60);
@@ -121,6 +123,67 @@ async fn upstreams_aws_example_is_mounted_in_a_pod_and_rotation_and_revocation_r
     }
     assert_eq!(node.text(&pod, "_shop_prod_flag").as_deref(), Some("off"));
     node.unpublish(&pod).await.unwrap();
+}
+
+/// What AWS answers to a read, and whether the file stays where the class removes what is denied.
+const ANSWERS: [(&str, u16, &str, &str, bool); 5] = [
+    ("throttled", 400, "ThrottlingException", "Rate exceeded", true),
+    ("failed", 500, "InternalServiceError", "", true),
+    ("denied", 400, "AccessDeniedException", "not authorized", false),
+    ("absent", 400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.", false),
+    ("deleted", 400, "InvalidRequestException", "because it was marked for deletion.", false),
+];
+
+/// moto in front of which each secret gets the answer of its name while `is_on`.
+fn answering(moto: &Moto, is_on: &Arc<AtomicBool>) -> FaultServer {
+    let (behind, is_on) = (moto.url().trim_start_matches("http://").to_owned(), Arc::clone(is_on));
+    FaultServer::http(move |seen| {
+        let asked: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+        let answer = ANSWERS.iter().find(|(name, ..)| asked["SecretId"] == **name);
+        match answer.filter(|_| is_on.load(Ordering::SeqCst)) {
+            Some((_, status, code, message, _)) => {
+                Answer::json(*status, &json!({"__type": code, "message": message}))
+            }
+            None => Answer::Forward(behind.clone()),
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_aws_answers_decides_what_becomes_of_a_mounted_file() {
+    let (moto, issuer, is_on) = (Moto::start(), Issuer::start(), Arc::new(AtomicBool::new(false)));
+    let front = answering(&moto, &is_on);
+    let object = |name: &str| {
+        moto.create_secret(REGION, name, "v");
+        format!(
+            "      - {{objectName: {name}, objectType: secretsmanager, objectVersionLabel: AWSCURRENT}}\n"
+        )
+    };
+    let objects: String = ANSWERS.iter().map(|(name, ..)| object(name)).collect();
+    let mut node = RunningNode::prepare(SECRETFS, &[]);
+    let class = format!(
+        "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {{name: shop-aws, namespace: shop}}\n\
+         spec:\n  provider: aws\n  parameters:\n    region: {REGION}\n    endpoint: {}\n    secretfs.dev/refresh: 1s\n    \
+         secretfs.dev/on-denied: remove\n    roleArn: arn:aws:iam::123456789012:role/shop\n    objects: |\n{objects}",
+        front.url()
+    );
+    node.class("shop-aws", &class);
+    node.start_node().await;
+    let pod = pod(&issuer);
+    node.publish_until_done(&pod).await;
+
+    is_on.store(true, Ordering::SeqCst);
+    for (name, ..) in ANSWERS.iter().filter(|(.., stays)| !stays) {
+        node.text_becomes(&pod, name, None, 3 * SOON).await;
+    }
+    for (name, .., stays) in ANSWERS {
+        assert_eq!(node.text(&pod, name).is_some(), stays, "{name}");
+    }
+
+    is_on.store(false, Ordering::SeqCst);
+    for (name, ..) in ANSWERS {
+        node.text_becomes(&pod, name, Some("v"), 3 * SOON).await;
+    }
 }
 
 /// `secretfs mount`, which is told to stop when this is dropped.
