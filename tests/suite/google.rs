@@ -99,6 +99,10 @@ async fn upstreams_google_example_is_served_rotated_and_taken_back_by_the_pods_o
 
     // A denial takes nothing from who runs, and lets nobody start.
     google.order(&json!({"do": "deny", "who": "shop:shop$", "match": "secrets/api/"}));
+    // What was read a moment ago would do for a new pod, until Google refuses it.
+    let before = google.asked("secrets/api/");
+    let is_refused = || google.asked("secrets/api/") >= before + 2;
+    testing::until(is_refused, || node.log());
     let denied = node.publish(&second).await.unwrap_err();
     assert!(denied.message().contains("roles/secretmanager.secretAccessor"), "{denied}");
     assert_eq!(node.text(&first, "api/key").as_deref(), Some("B"));

@@ -5,6 +5,10 @@ use provider_client::Patience;
 
 use crate::endpoints::GOOGLE;
 
+/// Where a machine of Google's finds its own server
+/// (<https://docs.cloud.google.com/compute/docs/metadata/querying-metadata>).
+pub(crate) const METADATA: &str = "http://metadata.google.internal";
+
 /// What the administrator sets for every class.
 #[derive(Debug, Clone)]
 pub struct GcpConfig {
@@ -43,7 +47,7 @@ impl Default for GcpConfig {
             ca: None,
             identity_provider: None,
             identity_pool: None,
-            metadata_endpoint: "http://metadata.google.internal".to_owned(),
+            metadata_endpoint: METADATA.to_owned(),
             machine: MachineIdentity::default(),
             allow_insecure: false,
             tls13_only: false,

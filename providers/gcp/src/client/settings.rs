@@ -8,7 +8,7 @@ use crate::config::GcpConfig;
 use crate::endpoints::Endpoints;
 
 /// What is set for Google Cloud where a process starts.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct GcpSettings {
     /// Google: URL of its APIs where a class gives none; {service} in it stands for the name of each
     #[arg(
@@ -48,7 +48,7 @@ pub struct GcpSettings {
     #[arg(
         long,
         env = "SECRETFS_GCP_METADATA_ENDPOINT",
-        default_value = "http://metadata.google.internal",
+        default_value = crate::config::METADATA,
         value_name = "URL",
         help_heading = "Providers"
     )]
@@ -61,13 +61,20 @@ impl Settings for GcpSettings {
     }
 
     fn offline() -> Self {
-        let GcpConfig { endpoint, metadata_endpoint, .. } = GcpConfig::default();
         let cluster = "https://container.googleapis.com/v1/projects/p/locations/l/clusters/c";
+        Self { gcp_workload_identity_provider: Some(cluster.to_owned()), ..Self::default() }
+    }
+}
+
+impl Default for GcpSettings {
+    fn default() -> Self {
+        let GcpConfig { endpoint, metadata_endpoint, .. } = GcpConfig::default();
         Self {
             gcp_endpoint: endpoint,
+            gcp_ca: None,
+            gcp_workload_identity_provider: None,
+            gcp_workload_identity_pool: None,
             gcp_metadata_endpoint: metadata_endpoint,
-            gcp_workload_identity_provider: Some(cluster.to_owned()),
-            ..Self::default()
         }
     }
 }
