@@ -83,6 +83,18 @@ fn what_a_class_leaves_to_the_node_is_no_fault() {
 }
 
 #[test]
+fn a_secret_of_google_that_is_called_creds_is_no_login_in_several_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let class = fs::read_to_string(root().join("examples/class-gcp.yaml")).unwrap();
+    let file = dir.path().join("class.yaml");
+    fs::write(&file, class.replace("/secrets/db/", "/secrets/creds/")).unwrap();
+
+    let output = check(&["--strict", file.to_str().unwrap()]);
+
+    assert!(output.status.success(), "{}", stdout(&output));
+}
+
+#[test]
 fn standard_input_is_a_file_too() {
     let mut child = command(&["-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"kind: SecretProviderClass\n").unwrap();
