@@ -45,9 +45,14 @@ impl Demand {
     }
 }
 
-/// When a shared reading is to be made again.
+/// Soonest that a shared reading is made again because it ends by itself, whatever its store says.
+const SOONEST_END: Span = Span::from_secs(1);
+
+/// When a shared reading is to be made again: in its turn, or when it ends by itself.
 fn due(held: &Held, refresh: Duration) -> Instant {
-    held.at.later(Span::from(refresh).times(held.spread))
+    let in_turn = held.at.later(Span::from(refresh).times(held.spread));
+    let validity = held.reading.validity.as_ref();
+    validity.map_or(in_turn, |validity| in_turn.min(held.at.later(validity.duration.max(SOONEST_END))))
 }
 
 /// The outcome of a round, by request.

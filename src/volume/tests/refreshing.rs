@@ -61,6 +61,24 @@ async fn an_object_of_the_volumes_own_is_issued_again_at_two_thirds_of_its_valid
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shared_reading_that_ends_by_itself_is_made_again_then_and_in_its_turn_afterwards() {
+    let node = Node::start();
+    node.class("a", |_| {});
+    let ends = |seconds| Validity { duration: Span::from_secs(seconds), renewable: false, lease: None };
+    node.store.say("a", Say::Leased("1", ends(10)));
+    node.publish("v").await.unwrap();
+    node.store.say("a", Say::Leased("2", ends(1_000_000)));
+
+    sleep(Duration::from_secs(9)).await;
+    assert_eq!(node.file("a").as_deref(), Some("1"));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(node.file("a").as_deref(), Some("2"));
+    let reads = node.store.reads();
+    sleep(REFRESH * 10).await;
+    assert!((reads + 10..=reads + 15).contains(&node.store.reads()), "{}", node.store.reads() - reads);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_changes_nothing_that_a_pod_reads_and_heals_by_itself() {
     let node = Node::serving("a").await;
 
