@@ -117,6 +117,14 @@ pub const SETTINGS: &[Key] = &[
     )
     .or("remove"),
     Key::new(
+        "secretfs.dev/on-expired",
+        Holds::Choice(&["keep", "remove"]),
+        "What happens to files whose secret has passed the expiry date that it has in the store. With remove they go as if \
+         the secret was revoked. Only for stores whose secrets have such a date.",
+        "remove",
+    )
+    .or("keep"),
+    Key::new(
         "secretfs.dev/start",
         Holds::Choice(&["fresh", "cached"]),
         "What a pod may start on. With fresh the store has to answer; with cached a pod may start on what the node \

@@ -72,6 +72,8 @@ const CASES: [(&str, &str); 44] = [
     ("on-denied", "Keep"),
     ("on-revoked", "remove"),
     ("on-revoked", "never"),
+    ("on-expired", "remove"),
+    ("on-expired", "burn"),
     ("start", "cached"),
     ("start", "Fresh"),
     ("share", "service-account"),

@@ -13,8 +13,8 @@ use crate::{compose, duration};
 pub const PREFIX: &str = "secretfs.dev/";
 
 /// Keys of ours that providers read as well, from their parameters.
-pub const SHARED_WITH_PROVIDERS: [&str; 3] =
-    ["secretfs.dev/auth", "secretfs.dev/probe", "secretfs.dev/share"];
+pub const SHARED_WITH_PROVIDERS: [&str; 4] =
+    ["secretfs.dev/auth", "secretfs.dev/on-expired", "secretfs.dev/probe", "secretfs.dev/share"];
 
 /// Most older versions that stay beside a file.
 const MAX_PREVIOUS: u32 = 10;
@@ -58,6 +58,7 @@ impl Settings {
             "start" => self.start = entry.choice(&[("fresh", Start::Fresh), ("cached", Start::Cached)])?,
             "share" => self.share = Some(entry.share()?),
             // Only providers act by it.
+            "on-expired" => entry.choice(&[("keep", ()), ("remove", ())])?,
             "probe" => entry.choice(&[("batch", ()), ("describe", ())])?,
             "fetch" => self.fetch = entry.fetch()?,
             "keep-previous" => self.keep_previous = entry.previous()?,
