@@ -86,50 +86,46 @@ impl KeyVault {
         self.call(&Method::DELETE, "/_fault", None);
     }
 
-    /// Puts a version of a secret and gives its id.
+    /// Puts a version of a secret into the vault without a name and gives its id.
     pub fn put(&self, name: &str, value: &str) -> String {
-        self.put_with(name, &json!({"value": value}))
+        version(&self.admin(&Method::PUT, &format!("/secrets/{name}"), Some(&json!({"value": value})))["id"])
     }
 
-    /// The same with the whole body of the call: `value`, `contentType`, `attributes`.
-    pub fn put_with(&self, name: &str, body: &Value) -> String {
-        version(&self.admin(&Method::PUT, &format!("/secrets/{name}"), Some(body))["id"])
-    }
-
-    /// Puts a version of a secret into the vault called `vault`.
+    /// The same for the vault called `vault`.
     pub fn put_into(&self, vault: &str, name: &str, value: &str) -> String {
         let path = format!("/vault/{vault}/secrets/{name}");
         version(&self.admin(&Method::PUT, &path, Some(&json!({"value": value})))["id"])
     }
 
     /// Makes a key of `kty` (RSA, EC) and, of EC, on the curve `crv`.
-    pub fn key(&self, name: &str, kty: &str, crv: &str) -> Value {
-        self.admin(&Method::POST, &format!("/keys/{name}/create"), Some(&json!({"kty": kty, "crv": crv})))
+    pub fn key_in(&self, vault: &str, name: &str, kty: &str, crv: &str) -> Value {
+        let path = format!("/vault/{vault}/keys/{name}/create");
+        self.admin(&Method::POST, &path, Some(&json!({"kty": kty, "crv": crv})))
     }
 
     /// Makes a certificate, whose secret is of `content_type`: `application/x-pkcs12` or `application/x-pem-file`.
-    pub fn certificate(&self, name: &str, content_type: &str) -> Value {
+    pub fn certificate_in(&self, vault: &str, name: &str, content_type: &str) -> Value {
         let policy = json!({"policy": {"secret_props": {"contentType": content_type}}});
-        self.admin(&Method::POST, &format!("/certificates/{name}/create"), Some(&policy))
+        self.admin(&Method::POST, &format!("/vault/{vault}/certificates/{name}/create"), Some(&policy))
     }
 
     /// Changes the attributes of a version of a secret: `enabled`, `nbf`, `exp`.
-    pub fn attributes(&self, name: &str, version: &str, attributes: &Value) {
-        let path = format!("/secrets/{name}/{version}");
+    pub fn attributes_in(&self, vault: &str, name: &str, version: &str, attributes: &Value) {
+        let path = format!("/vault/{vault}/secrets/{name}/{version}");
         self.admin(&Method::PATCH, &path, Some(&json!({"attributes": attributes})));
     }
 
     /// Deletes a secret; it stays recoverable.
-    pub fn delete(&self, name: &str) {
-        self.admin(&Method::DELETE, &format!("/secrets/{name}"), None);
+    pub fn delete_in(&self, vault: &str, name: &str) {
+        self.admin(&Method::DELETE, &format!("/vault/{vault}/secrets/{name}"), None);
     }
 
     /// Brings a deleted secret back.
-    pub fn recover(&self, name: &str) {
-        self.admin(&Method::POST, &format!("/deletedsecrets/{name}/recover"), None);
+    pub fn recover_in(&self, vault: &str, name: &str) {
+        self.admin(&Method::POST, &format!("/vault/{vault}/deletedsecrets/{name}/recover"), None);
     }
 
-    /// What a secret holds now, as the store tells it.
+    /// What the stub tells of a path, such as `/vault/shop-kv/secrets/NAME`.
     pub fn read(&self, path: &str) -> Value {
         self.admin(&Method::GET, path, None)
     }

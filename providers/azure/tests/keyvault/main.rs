@@ -1,0 +1,17 @@
+//! Against a **stub** of Key Vault and Entra ID (`hack/servers/keyvault.py`), which says what it cannot show, and against
+//! answers that are written here.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail loudly"
+)]
+
+mod contract;
+mod example;
+mod identities;
+mod revocation;
+mod support;
+mod validity;
