@@ -43,6 +43,7 @@ macro_rules! stores {
 
 stores! {
     "aws" => aws: provider_aws::AwsSettings,
+    "azure" => azure: provider_azure::AzureSettings,
     "gcp" => gcp: provider_gcp::GcpSettings,
     "vault" => vault: provider_vault::VaultSettings,
     "store" => embedded: provider_store::EmbeddedSettings,

@@ -152,11 +152,12 @@ where
 }
 
 /// The crates of this workspace that log.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "secretfs",
     "mounter",
     "program",
     "provider",
+    "provider_azure",
     "provider_vault",
     "provider_store",
     "manifest",

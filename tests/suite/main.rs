@@ -28,6 +28,7 @@ mod google;
 mod healthz;
 mod hygiene;
 mod image;
+mod keyvault;
 mod kill;
 mod kubelet;
 mod migrate;

@@ -285,18 +285,18 @@ mod tests {
         reading(&call(), body.to_string().into(), now())
     }
 
-    fn secret(attributes: Value) -> Value {
+    fn secret(attributes: &Value) -> Value {
         json!({"value": "v", "id": "https://kv/secrets/a/0123abcd", "attributes": attributes})
     }
 
-    fn shown(attributes: Value, on_expired: OnExpired) -> Result<SecretBytes> {
+    fn shown(attributes: &Value, on_expired: OnExpired) -> Result<SecretBytes> {
         let part = Part { kind: Kind::Secret, piece: Piece::Pem, encoding: manifest::Encoding::None };
         file(on_expired, part, &call(), &read(&secret(attributes))?, now())
     }
 
     #[test]
     fn trap_version_string_is_the_vaults_own_version_id() {
-        assert_eq!(read(&secret(json!({}))).unwrap().version.as_deref(), Some("0123abcd"));
+        assert_eq!(read(&secret(&json!({}))).unwrap().version.as_deref(), Some("0123abcd"));
         let key = json!({"key": {"kid": "https://kv/keys/a/77"}});
         let of_key = reading(&Call { kind: Kind::Key, ..call() }, key.to_string().into(), now()).unwrap();
         assert_eq!(of_key.version.as_deref(), Some("77"));
@@ -320,29 +320,29 @@ mod tests {
 
     #[test]
     fn a_disabled_version_is_revoked() {
-        assert_eq!(read(&secret(json!({"enabled": false}))).unwrap_err().kind(), ErrorKind::Revoked);
+        assert_eq!(read(&secret(&json!({"enabled": false}))).unwrap_err().kind(), ErrorKind::Revoked);
     }
 
     #[test]
     fn nothing_is_shown_before_it_is_valid_and_it_is_read_again_then() {
         let early = json!({"nbf": NOW + 60, "exp": NOW + 90});
-        let error = shown(early.clone(), OnExpired::Keep).unwrap_err();
+        let error = shown(&early, OnExpired::Keep).unwrap_err();
 
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("not valid before 1970-01-01T00:17:40Z"), "{error}");
-        let validity = read(&secret(early)).unwrap().validity.unwrap();
+        let validity = read(&secret(&early)).unwrap().validity.unwrap();
         assert_eq!(validity.duration, Span::from_secs(60));
-        assert!(shown(json!({"nbf": NOW}), OnExpired::Keep).is_ok());
+        assert!(shown(&json!({"nbf": NOW}), OnExpired::Keep).is_ok());
     }
 
     #[test]
     fn what_has_expired_stays_or_goes_as_the_class_says() {
         let expired = || json!({"exp": NOW});
 
-        assert_eq!(shown(expired(), OnExpired::Keep).unwrap().expose(), b"v");
-        assert_eq!(shown(expired(), OnExpired::Remove).unwrap_err().kind(), ErrorKind::Revoked);
-        assert!(shown(json!({"exp": NOW + 1}), OnExpired::Remove).is_ok());
-        assert_eq!(read(&secret(expired())).unwrap().validity, None, "nothing more changes by itself");
+        assert_eq!(shown(&expired(), OnExpired::Keep).unwrap().expose(), b"v");
+        assert_eq!(shown(&expired(), OnExpired::Remove).unwrap_err().kind(), ErrorKind::Revoked);
+        assert!(shown(&json!({"exp": NOW + 1}), OnExpired::Remove).is_ok());
+        assert_eq!(read(&secret(&expired())).unwrap().validity, None, "nothing more changes by itself");
     }
 
     #[test]

@@ -104,7 +104,7 @@ const PARAMETERS: &[Key] = &[
         BOOLEAN,
         "Whether to read with the managed identity of the node itself. Only in namespaces that the administrator lists \
          in --allow-node-identity; on a host with --identity host.",
-        "\"true\"",
+        "\"false\"",
     )
     .or("false"),
     Key::new(
@@ -150,7 +150,7 @@ const PARAMETERS: &[Key] = &[
         "pod",
     )
     .or("service-account"),
-    objects("array:\n- |\n  objectName: db-password\n  objectType: secret"),
+    objects("array: ['{objectName: db-password, objectType: secret}']"),
 ];
 
 const OBJECT: &[Key] = &[

@@ -26,11 +26,10 @@
 //! client secret those that have the same one; nobody else. A login ends with its access token.
 //!
 //! **Why there is no SDK here.** Four GETs and one POST are made, over the connections that every store of secretfs has.
-//! The crates `azure_security_keyvault_*` 1.0 were tried. They need no TLS of their own and bring 13 crates, but:
-//! each of their clients sends its first call without a token and takes what the token is for from the vault's answer,
-//! which is one more call for each type of object and login, and the vault's word on a matter that is the administrator's;
-//! they keep values in texts that are not wiped; and `azure_identity` reads the pod's token from a file, where a driver has
-//! it in memory only.
+//! The crates `azure_security_keyvault_*` 1.0 and `azure_core` 1.1 could work over these connections too, and bring 13
+//! crates, none of which has TLS. But each of their clients sends its first call without a token and takes what the token
+//! is for from the vault's answer. That is one more call for each type of object and login, and it is the vault's word on a
+//! matter that is the administrator's. And they keep values in texts that are not wiped.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 

@@ -174,8 +174,8 @@ fn advice(asked: Asked, kind: ErrorKind, status: u16, told: &Told) -> Option<&'s
                 "let the node's network through the vault's firewall"
             }
             _ => {
-                "give the application a role such as Key Vault Secrets User, or get (and list, for a history) in the \
-                 vault's access policy"
+                "give the application the role Key Vault Secrets User (of keys and certs Key Vault Certificate User), or \
+                 get, and of a history list, in the vault's access policy"
             }
         }),
         (Asked::Vault, ErrorKind::NotFound) => {
@@ -240,7 +240,7 @@ mod tests {
 
         let told = refusal(403, body).error(Asked::Vault, "secret a", &["TOKEN"], NOW).to_string();
 
-        let begun = "secret a: the vault answered 403 ForbiddenByRbac (Caller of \u{2026} may not.); give the application a role";
+        let begun = "secret a: the vault answered 403 ForbiddenByRbac (Caller of \u{2026} may not.); give the application the role";
         assert!(told.starts_with(begun), "{told}");
     }
 

@@ -118,8 +118,18 @@ struct File {
     path: String,
     call: Call,
     part: Part,
-    /// Whether it is there only if the store has it, whatever the class says.
-    is_extra: bool,
+}
+
+impl File {
+    /// Whether it is there only if the store has it, whatever the class says: an older version, or a part of what may
+    /// be no certificate.
+    fn is_extra(&self) -> bool {
+        self.is_piece() || self.call.age.is_some_and(|age| age > 0)
+    }
+
+    fn is_piece(&self) -> bool {
+        matches!(self.part.piece, Piece::Certificates | Piece::Key)
+    }
 }
 
 struct Entry<'a> {
@@ -149,9 +159,8 @@ impl Entry<'_> {
             && part.encoding == Encoding::None;
         let versions = self.versions(path, call)?;
         let files = versions.into_iter().flat_map(|(path, call)| {
-            let is_extra = call.age.is_some_and(|age| age > 0);
             let pieces = if with_pieces { pieces(&path, &call, part) } else { Vec::new() };
-            std::iter::once(File { path, call, part, is_extra }).chain(pieces)
+            std::iter::once(File { path, call, part }).chain(pieces)
         });
         Ok(files.collect())
     }
@@ -175,26 +184,23 @@ impl Entry<'_> {
         let mode = self.mode().map_err(|fault| vec![fault])?;
         let key = if filled(&self.item.object_alias).is_some() { "objectAlias" } else { "objectName" };
         let (mut objects, mut parts) = (Vec::new(), Vec::new());
-        for File { path: name, call, part, is_extra } in files {
-            let path = self.at.path(key, &name).map_err(|fault| vec![fault])?;
-            let made = self.extras(is_extra).objects(self.at, name, path, mode, call.request())?;
-            parts.extend(made.iter().map(|_| part));
+        for file in files {
+            let path = self.at.path(key, &file.path).map_err(|fault| vec![fault])?;
+            let extras = self.extras(&file);
+            let made = extras.objects(self.at, file.path, path, mode, file.call.request())?;
+            parts.extend(made.iter().map(|_| file.part));
             objects.extend(made);
         }
         Ok((objects, parts.into()))
     }
 
-    fn extras(&self, is_extra: bool) -> ObjectExtras {
+    fn extras(&self, of: &File) -> ObjectExtras {
         let Item { optional, default, jmes_path, file, .. } = self.item;
-        let file = file.unwrap_or(true);
-        if is_extra {
-            return ObjectExtras { optional: true, file, ..ObjectExtras::default() };
-        }
         ObjectExtras {
-            optional: optional.unwrap_or(false),
-            default: default.clone(),
-            jmes_path: jmes_path.clone(),
-            file,
+            optional: optional.unwrap_or(false) || of.is_extra(),
+            default: default.clone().filter(|_| !of.is_extra()),
+            jmes_path: jmes_path.clone().filter(|_| !of.is_piece()),
+            file: file.unwrap_or(true),
         }
     }
 
@@ -289,7 +295,6 @@ fn pieces(path: &str, call: &Call, part: Part) -> Vec<File> {
         path: format!("{path}.{suffix}"),
         call: call.clone(),
         part: Part { piece, ..part },
-        is_extra: true,
     };
     vec![piece("crt", Piece::Certificates), piece("key", Piece::Key)]
 }
@@ -408,6 +413,17 @@ mod tests {
         assert!(
             refusal("objectName: a; objectType: secret; objectVersionHistory: 26").contains("more than 25")
         );
+    }
+
+    #[test]
+    fn what_is_taken_of_a_secret_is_taken_of_each_of_its_versions() {
+        let (objects, _) =
+            one("objectName: a; objectType: secret; objectVersionHistory: 2; jmesPath: key; default: x")
+                .unwrap();
+
+        assert!(objects.iter().all(|object| object.jmes_path.as_deref() == Some("key")));
+        let defaults: Vec<_> = objects.iter().map(|object| object.default.is_some()).collect();
+        assert_eq!(defaults, [true, false, false]);
     }
 
     #[test]

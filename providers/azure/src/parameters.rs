@@ -19,6 +19,10 @@ pub(crate) const ON_EXPIRED: &str = "secretfs.dev/on-expired";
 const OBJECTS: &str = objects::LISTING.parameter;
 /// What the pod's token is for where a class does not say.
 const AUDIENCE: &str = "api://AzureADTokenExchange";
+/// Most vaults of one class: all of them together are its store.
+const MOST_VAULTS: usize = 16;
+/// Longest URL of a vault, in bytes.
+const LONGEST_URL: usize = 300;
 /// The flags of which at most one may be set.
 const IDENTITIES: [&str; 3] = ["usePodIdentity", "useVMManagedIdentity", "useAzureTokenProxy"];
 
@@ -95,6 +99,10 @@ impl Plan {
         let account = Account { authority, resource, scope, auth, tls };
         let audience = class.text("audience").unwrap_or(AUDIENCE).to_owned();
         let vaults = vaults(&objects);
+        if vaults.len() > MOST_VAULTS {
+            let reason = format!("its objects are in {} vaults, more than {MOST_VAULTS}", vaults.len());
+            return Err(vec![Invalid::new(OBJECTS, reason, "spread them over several classes")]);
+        }
         let exposure = class.exposure(&vaults);
         Ok(Self { account, audience, shares, on_expired, exposure, vaults, objects, parts })
     }
@@ -308,7 +316,12 @@ impl<'a> Class<'a> {
             ));
         }
         let remedy = "write it as https://vault.example.com";
-        plain_address(raw).map_err(|reason| ("keyvaultURL", reason.to_owned(), remedy))
+        match plain_address(raw) {
+            Ok(url) if url.len() > LONGEST_URL => {
+                Err(("keyvaultURL", format!("it is longer than {LONGEST_URL} bytes"), remedy))
+            }
+            url => url.map_err(|reason| ("keyvaultURL", reason.to_owned(), remedy)),
+        }
     }
 
     /// The first vault on whose way others could read. The administrator's own addresses need no leave: the author of
@@ -322,7 +335,7 @@ impl<'a> Class<'a> {
         };
         let is_open = |vault: &&String| {
             vault.starts_with("http://")
-                && !Url::parse(vault).is_ok_and(|url| is_near(&url))
+                && !Url::parse(vault).is_ok_and(|url| url.host().is_some_and(|host| is_near(&host)))
                 && !is_own(vault)
         };
         vaults.iter().find(is_open).map(|vault| Exposure {
@@ -435,6 +448,19 @@ mod tests {
         let plan = plan(&[("keyvaultName", ""), ("objects", own)]).unwrap();
         assert_eq!(plan.vaults, ["https://billing-kv.vault.azure.net"]);
         assert!(faults(&[("keyvaultName", "evil.example.com/")])[0].contains("keyvaultName"));
+    }
+
+    #[test]
+    fn a_class_names_few_vaults_and_none_at_length() {
+        let item = |n: usize| {
+            format!("- '{{objectName: a, objectType: secret, objectAlias: x{n}, keyvaultName: kv-{n}}}'\n")
+        };
+        let many = |count| format!("array:\n{}", (0..count).map(item).collect::<String>());
+
+        plan(&[("objects", &many(MOST_VAULTS))]).unwrap();
+        assert!(faults(&[("objects", &many(MOST_VAULTS + 1))])[0].contains("more than 16"));
+        let long = format!("https://{}.example.com/{}", "a".repeat(60), "b".repeat(LONGEST_URL));
+        assert!(faults(&[("keyvaultURL", &long)])[0].contains("longer than 300 bytes"));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use provider::{Error, ErrorKind, Found, Identity, Query, Reading, Request, Result, SecretBytes, Session};
+use provider::{
+    Error, ErrorKind, Found, Identity, Moment as _, Query, Reading, Request, Result, SecretBytes, Session,
+};
 use provider_client::{Answer, Connection, Fingerprint, Place, Seated};
+use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, Page};
 use crate::call::Call;
@@ -17,6 +21,8 @@ use crate::parameters::Account;
 
 /// Most versions that are listed to find the newest of: the list has no order, and each page of 25 is a call.
 const MOST_PAGES: usize = 40;
+/// Longest that reading one history may take, which is many calls.
+const LONGEST_HISTORY: Duration = Duration::from_secs(120);
 /// Most vaults to which one login keeps its way.
 const MOST_WAYS: usize = 64;
 
@@ -141,6 +147,9 @@ impl AzureSession {
             if page.next.is_empty() {
                 return Ok(answer::newest_first(versions, call.version.as_deref()));
             }
+            if page.next == query {
+                return Err(self.nonsense(call));
+            }
             query = page.next;
         }
         let text = format!("{}: it has more than {} versions", self.what(call), MOST_PAGES * 25);
@@ -165,16 +174,28 @@ impl AzureSession {
 
     /// One of a history after another: the vault counts calls, and a volume has but one turn.
     async fn of_history(&self, call: &Call, queries: &[Query]) -> Vec<Result<Found>> {
-        let versions = self.versions(call).await;
+        let end = Instant::now().later(LONGEST_HISTORY);
+        let versions = self.until(end, call, self.versions(call)).await;
         let mut found = Vec::with_capacity(queries.len());
         for query in queries {
             found.push(match (&versions, called(&query.request)) {
-                (Ok(versions), Ok(call)) => self.aged(&call, versions).await.map(Found::New),
+                (Ok(versions), Ok(call)) => {
+                    self.until(end, &call, self.aged(&call, versions)).await.map(Found::New)
+                }
                 (Ok(_), Err(error)) => Err(error),
                 (Err(error), _) => Err(error.clone()),
             });
         }
         found
+    }
+
+    async fn until<T>(&self, end: Instant, call: &Call, read: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = || {
+            let text =
+                format!("{}: its history took longer than {} s", self.what(call), LONGEST_HISTORY.as_secs());
+            Error::new(ErrorKind::Unavailable, text)
+        };
+        timeout_at(end, read).await.unwrap_or_else(|_| Err(late()))
     }
 }
 
@@ -208,8 +229,9 @@ impl Session for AzureSession {
         if call.age.is_none() {
             return self.fetch(&call).await;
         }
-        let versions = self.versions(&call).await?;
-        self.aged(&call, &versions).await
+        let query = Query::from(request.clone());
+        let found = self.of_history(&call, std::slice::from_ref(&query)).await.pop();
+        found.unwrap_or_else(|| Err(self.nonsense(&call)))?.reading(None)
     }
 
     /// Versions of one history share the list of them.
