@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroUsize;
 
 use provider::Request;
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,24 @@ impl Wanted {
     }
 }
 
+/// Secrets in one batch call.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
+pub(crate) const SECRETS_OF_A_CALL: usize = 20;
+/// Parameters in one call.
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
+pub(crate) const PARAMETERS_OF_A_CALL: usize = 10;
+
 impl Call {
+    /// How many like this one go into one request to AWS, where the identity may make batch calls.
+    pub(crate) fn most_together(&self) -> NonZeroUsize {
+        let most = match self.service {
+            Service::Ssm => PARAMETERS_OF_A_CALL,
+            Service::SecretsManager if self.first.is_current() && !self.probe => SECRETS_OF_A_CALL,
+            Service::SecretsManager | Service::Sts => 1,
+        };
+        NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN)
+    }
+
     /// What a session is asked to read.
     pub fn request(&self) -> Request {
         Request::shared(serde_json::to_string(self).unwrap_or_default())

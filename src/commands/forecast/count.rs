@@ -306,6 +306,24 @@ spec:
     }
 
     #[test]
+    fn objects_that_a_store_gives_together_are_one_call() {
+        let secrets = |probe: &str| {
+            let objects: String = (0..25)
+                .map(|n| format!("      - {{objectName: s{n}, objectType: secretsmanager}}\n"))
+                .collect();
+            format!(
+                "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {{name: a}}\nspec:\n  \
+                 provider: aws\n  parameters:\n    region: eu-west-1\n    secretfs.dev/probe: {probe}\n    objects: \
+                 |\n{objects}"
+            )
+        };
+
+        let calls = |probe| forecast_of(&secrets(probe), 1, 1).unwrap().classes[0].calls_per_refresh;
+
+        assert_eq!((calls("batch"), calls("describe")), (2, 25));
+    }
+
+    #[test]
     fn a_class_that_is_wrong_is_named_and_an_external_provider_is_left_out() {
         let wrong =
             forecast_of(&CLASS.replace("roleName: shop", "role: shop"), 1, 1).unwrap_err().to_string();

@@ -44,7 +44,7 @@ fn judge(classes: &[Value]) -> Vec<String> {
 }
 
 /// Key, without its prefix, and text.
-const CASES: [(&str, &str); 44] = [
+const CASES: [(&str, &str); 46] = [
     ("mode", "tmpfs"),
     ("mode", "fuse"),
     ("mode", "disk"),

@@ -8,6 +8,7 @@ mod session;
 mod settings;
 mod wire;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,6 +164,11 @@ impl Source for AwsSource {
         let make = self.new_session(key.clone(), workload);
         let session: Arc<AwsSession> = self.provider.logins.get(&key, &workload.volume, make).await?;
         Ok(session)
+    }
+
+    fn requests_per_call(&self, index: usize) -> Option<NonZeroUsize> {
+        let call = self.plan.objects.get(index).and_then(|object| Call::of_request(&object.request));
+        Some(call.map_or(NonZeroUsize::MIN, |call| call.most_together()))
     }
 
     fn origin(&self, index: usize) -> Origin {

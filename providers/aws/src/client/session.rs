@@ -10,19 +10,13 @@ use provider::{Error, ErrorKind, Found, Identity, Query, Reading, Request, Resul
 use provider_client::{Fingerprint, Place, Seated};
 
 use crate::answer::Keys;
-use crate::call::{Call, Wanted};
+use crate::call::{Call, PARAMETERS_OF_A_CALL, SECRETS_OF_A_CALL, Wanted};
 use crate::client::one_by_one::OneByOne;
 use crate::client::wire::Way;
 use crate::client::{parameters, secrets};
 use crate::parameters::{Method, SecondRole};
 use crate::region::Service;
 
-/// Secrets in one batch call.
-/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
-pub(crate) const SECRETS_OF_A_CALL: usize = 20;
-/// Parameters in one call.
-/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html>
-const PARAMETERS_OF_A_CALL: usize = 10;
 /// Calls of one group that are made at one time.
 const AT_ONCE: usize = 4;
 /// How long a region that was out is left alone while the other one answers.
