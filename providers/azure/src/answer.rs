@@ -137,7 +137,7 @@ pub fn reading(call: &Call, body: SecretBytes, now: Timestamp) -> Result<Reading
 ///
 /// `NotFound` before the object is valid, and of the parts of a certificate where it is none; `Revoked` once it has
 /// expired, if the class wants it removed then; `Invalid` if it cannot be written as the class wants it.
-pub(crate) fn extract(plan: &Plan, index: usize, reading: &Reading, now: Timestamp) -> Result<Object> {
+pub fn extract(plan: &Plan, index: usize, reading: &Reading, now: Timestamp) -> Result<Object> {
     let none = || Error::new(ErrorKind::Invalid, "the class has no such object");
     let (part, object) = plan.parts.get(index).zip(plan.objects.get(index)).ok_or_else(none)?;
     let call = Call::of_request(&object.request).ok_or_else(none)?;
@@ -186,7 +186,6 @@ impl Attributes {
 }
 
 /// When the object of a reading expires, in seconds since 1970, if it does.
-#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client tells of it"))]
 pub(crate) fn expires(reading: &Reading) -> Option<i64> {
     Bundle::of(&reading.body)?.attributes.exp
 }
@@ -253,7 +252,6 @@ pub(crate) fn newest_first(mut versions: Vec<Listed>, pinned: Option<&str>) -> V
 }
 
 /// Whether an answer says that an object was deleted and can be recovered.
-#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client asks"))]
 pub(crate) fn is_deletion(body: &SecretBytes) -> bool {
     #[derive(Deserialize)]
     struct Deletion {

@@ -31,6 +31,10 @@
 //! is for from the vault's answer. That is one more call for each type of object and login, and it is the vault's word on a
 //! matter that is the administrator's. And they keep values in texts that are not wiped.
 
+#![cfg_attr(
+    not(feature = "client"),
+    allow(dead_code, reason = "much of what is understood is asked for by the client only")
+)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
 mod answer;
@@ -45,7 +49,7 @@ mod meaning;
 mod objects;
 mod parameters;
 
-pub use answer::reading;
+pub use answer::{extract, reading};
 pub use call::Call;
 #[cfg(feature = "client")]
 pub use client::{Azure, AzureSettings};

@@ -28,7 +28,6 @@ const IDENTITIES: [&str; 3] = ["usePodIdentity", "useVMManagedIdentity", "useAzu
 
 /// A class's parameters, understood.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client connects"))]
 pub struct Plan {
     pub(crate) account: Account,
     pub(crate) audience: String,
@@ -114,7 +113,6 @@ fn vaults(objects: &[ObjectRef]) -> Vec<String> {
 }
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
-#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider is asked for them"))]
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
     let names = || DECLARATION.parameters.iter().map(|key| key.name);
     let unknown = parameters.keys().filter(|key| DECLARATION.parameter(key).is_none());
