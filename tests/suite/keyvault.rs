@@ -108,7 +108,7 @@ async fn a_secret_that_expires_goes_from_a_mounted_volume_without_waiting_for_it
     assert_eq!(node.text(&pod, "a").as_deref(), Some("v"));
 
     // At its end, and once more half a minute later.
-    node.text_becomes(&pod, "a", None, SOON).await;
+    node.text_becomes(&pod, "a", None, 2 * SOON).await;
     assert!(Timestamp::now().as_second() >= expires);
     let started_later = node.publish(&shop.pod("web-1")).await.unwrap_err();
     assert!(started_later.message().contains("it expired on"), "{started_later}");
