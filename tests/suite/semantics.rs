@@ -30,6 +30,28 @@ fn every_row_of_what_is_defended_names_tests_that_exist() {
 }
 
 #[test]
+fn every_store_has_a_row_and_every_cell_of_it_names_tests_that_exist_or_is_empty() {
+    let (tests, text) = (tests(), read("README.md"));
+    let table = text.split("\n## Stores").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<Vec<_>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ["))
+        .map(|line| line.trim_matches([' ', '|']).split(" | ").collect())
+        .collect();
+
+    for declaration in secretfs::providers::DECLARATIONS {
+        let named = |row: &Vec<&str>| row[0].contains(&format!("`{}`", declaration.label()));
+        assert_eq!(rows.iter().filter(|row| named(row)).count(), 1, "{}", declaration.title);
+    }
+    for row in &rows {
+        assert_eq!(row.len(), 7, "{row:?}");
+        for cell in row[1..].iter().filter(|cell| **cell != "–") {
+            assert_eq!(unproven(cell, &tests), None, "{}", row[0]);
+        }
+    }
+}
+
+#[test]
 fn a_claim_without_a_test_or_with_one_that_is_gone_is_found() {
     let tests = BTreeSet::from(["a_pod_reads_its_own".to_owned()]);
 
