@@ -98,7 +98,7 @@ pub struct MountArgs {
     tokens: Vec<(String, PathBuf)>,
 
     /// Read as this host, by its AWS instance role, its Azure managed identity or its Google service account, where
-    /// the class brings no other credential
+    /// the class says so or no other credential is there; each store's page tells which
     #[arg(long, value_enum, value_name = "WHO")]
     identity: Option<ReadAs>,
 

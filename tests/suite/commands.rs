@@ -1,5 +1,6 @@
 //! The commands that ask running processes, as people run them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -379,4 +380,38 @@ fn what_is_not_ours_is_not_unmounted() {
 
 fn umount(target: &Path) -> Told {
     secretfs(&["umount", "--socket", "/nonexistent/admin", target.to_str().unwrap()])
+}
+
+/// The options that a help text lists, with their default where it names one.
+fn options(help: &str) -> BTreeMap<String, Option<String>> {
+    let mut options = BTreeMap::new();
+    let mut last = None;
+    for line in help.lines() {
+        if let Some(name) = line.split_whitespace().find(|word| word.starts_with("--")) {
+            if line.trim_start().starts_with('-') {
+                last = Some(name.to_owned());
+                options.insert(name.to_owned(), None);
+            }
+        }
+        if let (Some(name), Some((_, rest))) = (&last, line.split_once("[default: ")) {
+            options.insert(name.clone(), rest.split(']').next().map(str::to_owned));
+        }
+    }
+    options
+}
+
+#[test]
+fn the_small_program_of_the_mounter_takes_the_options_of_the_command_with_their_defaults() {
+    let secretfs = Path::new(env!("CARGO_BIN_EXE_secretfs"));
+    let help = |mut command: Command| {
+        let told: Told = command.arg("--help").output().unwrap().into();
+        options(&told.out)
+    };
+    let mut command = Command::new(secretfs);
+    command.arg("mounter");
+
+    let (of_program, of_command) = (help(testing::mounter(secretfs)), help(command));
+
+    assert!(of_program.contains_key("--socket") && of_program.len() > 8, "{of_program:?}");
+    assert_eq!(of_program, of_command);
 }

@@ -1,6 +1,7 @@
 //! What there is to explain: a page for each provider that is built in, and one for what every class has.
 
 use manifest::declaration::{CLASS, COMPOSED_FILE, OBJECT, PART, SECRET_DATA, SECRET_OBJECT, SETTINGS};
+use manifest::objects::PARAMETER;
 use provider::{Declaration, Holds, Key};
 use serde::Serialize;
 
@@ -69,6 +70,7 @@ impl Page {
 
 fn of_provider(declaration: &'static Declaration) -> Page {
     let label = declaration.label();
+    let listing = format!("{label}.{}.", listing(declaration));
     let objects = declaration.object.iter().chain(OBJECT);
     Page {
         names: declaration.names.to_vec(),
@@ -78,10 +80,16 @@ fn of_provider(declaration: &'static Declaration) -> Page {
         credentials: declaration.credentials,
         sections: vec![
             section("Parameters", &format!("{label}."), declaration.parameters),
-            section("Keys of an object", &format!("{label}.objects."), objects),
-            section("Keys of a part, where jmesPath is a list", &format!("{label}.objects.jmesPath."), PART),
+            section("Keys of an object", &listing, objects),
+            section("Keys of a part, where jmesPath is a list", &format!("{listing}jmesPath."), PART),
         ],
     }
+}
+
+/// The parameter that lists the objects of a class.
+fn listing(declaration: &Declaration) -> &'static str {
+    let lists = declaration.parameters.iter().find(|key| key.holds == Holds::Objects);
+    lists.map_or(PARAMETER, |key| key.name)
 }
 
 fn of_class() -> Page {
