@@ -46,10 +46,12 @@ impl Patched {
             "debug" => "dev",
             profile => profile,
         };
-        // A test is built along, so that dependencies have the features that they have in tests.
+        // A test is built along, so that dependencies have the features that they have in tests. Its own package is not
+        // optimised, for other tests run beside.
         run(Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--quiet", "--offline", "--profile", profile, "--workspace", "--all-features"])
             .args(["--bin", "secretfs", "--test", "forms"])
+            .args(["--config", &format!("profile.{profile}.package.secretfs.opt-level=0")])
             .env("CARGO_BUILD_BUILD_DIR", directories[4])
             .env("CARGO_TARGET_DIR", copy.path().join("target"))
             .current_dir(copy.path()));
