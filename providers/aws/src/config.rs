@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use provider::MachineIdentity;
+use provider::Network;
 use provider_client::Patience;
 
 /// What the administrator sets for every class.
@@ -20,18 +20,8 @@ pub struct AwsConfig {
     pub pod_identity: Option<String>,
     /// URL of the machine's metadata service.
     pub metadata: String,
-    /// For whom AWS may be asked as this machine.
-    pub machine: MachineIdentity,
-    /// Whether classes may ask for endpoints over HTTP.
-    pub allow_insecure: bool,
-    /// Whether TLS before 1.3 is refused.
-    pub tls13_only: bool,
-    /// Folder below which the certificate paths of classes are looked up. Without it a class may name none.
-    pub tls_dir: Option<PathBuf>,
-    /// URL of the proxy to go through. Agents of this machine are reached without it.
-    pub proxy: Option<String>,
-    /// Hosts to reach without it, as in `NO_PROXY`.
-    pub no_proxy: Option<String>,
+    /// How AWS is reached. Agents of this machine are reached without the proxy.
+    pub network: Network,
     /// Longest answer, in bytes. 8 MiB by default: twenty secrets of 64 KiB, written as JSON.
     pub max_body: usize,
     /// How long to wait for what.
@@ -48,12 +38,7 @@ impl Default for AwsConfig {
             ca: None,
             pod_identity: None,
             metadata: "http://169.254.169.254".to_owned(),
-            machine: MachineIdentity::default(),
-            allow_insecure: false,
-            tls13_only: false,
-            tls_dir: None,
-            proxy: None,
-            no_proxy: None,
+            network: Network::default(),
             max_body: 8 << 20,
             patience: Patience::default(),
         }

@@ -18,11 +18,13 @@ pub(crate) fn of(endpoint: Option<&str>, config: &AwsConfig) -> Option<Exposure>
         reason: "it is http: whoever is on the way reads the pod's token and the secrets".to_owned(),
         remedy: "write https://, and the endpoint's authority in caCertPath".to_owned(),
     };
-    (!is_own && !is_here).then_some(Exposure { asked, is_allowed: config.allow_insecure })
+    (!is_own && !is_here).then_some(Exposure { asked, is_allowed: config.network.allow_insecure })
 }
 
 #[cfg(test)]
 mod tests {
+    use provider::Network;
+
     use super::*;
 
     #[test]
@@ -32,10 +34,9 @@ mod tests {
             |endpoint, config: &AwsConfig| of(Some(endpoint), config).map(|exposure| exposure.is_allowed);
 
         assert_eq!(told("http://{service}.aws.test", &AwsConfig::default()), Some(false));
-        assert_eq!(
-            told("http://aws.test", &AwsConfig { allow_insecure: true, ..AwsConfig::default() }),
-            Some(true)
-        );
+        let network = Network { allow_insecure: true, ..Network::default() };
+        let open = AwsConfig { network, ..AwsConfig::default() };
+        assert_eq!(told("http://aws.test", &open), Some(true));
         assert_eq!(told("http://aws.test", &own), None);
         assert_eq!(told("http://127.0.0.1:5000", &AwsConfig::default()), None);
         assert_eq!(told("https://aws.test", &AwsConfig::default()), None);

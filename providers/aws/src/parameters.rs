@@ -211,7 +211,7 @@ impl<'a> Class<'a> {
 
     fn authorities(&self) -> Result<Option<CertificatePath>, Vec<Invalid>> {
         let Some(raw) = self.text("caCertPath") else { return Ok(None) };
-        let path = CertificatePath::of_class(raw, self.config.tls_dir.as_deref());
+        let path = CertificatePath::of_class(raw, self.config.network.tls_dir.as_deref());
         let outside =
             || invalid("caCertPath", "it leaves the folder of certificates", "write a path below --tls-dir");
         path.map(Some).ok_or_else(outside)

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use provider::MachineIdentity;
+use provider::Network;
 use provider_client::Patience;
 
 use crate::cloud::PUBLIC;
@@ -25,18 +25,8 @@ pub struct AzureConfig {
     pub metadata_endpoint: String,
     /// Whether certificates make files of their own for certificate and key where a class does not say.
     pub separate_files: bool,
-    /// For whom the machine's managed identity may be used.
-    pub machine: MachineIdentity,
-    /// Whether classes may ask for vaults over HTTP.
-    pub allow_insecure: bool,
-    /// Whether TLS before 1.3 is refused.
-    pub tls13_only: bool,
-    /// Folder below which the certificate paths of classes are looked up. Without it a class may name none.
-    pub tls_dir: Option<PathBuf>,
-    /// URL of the proxy to go through.
-    pub proxy: Option<String>,
-    /// Hosts to reach without it, as in `NO_PROXY`.
-    pub no_proxy: Option<String>,
+    /// How Azure is reached. The machine's own endpoint is reached without the proxy.
+    pub network: Network,
     /// Longest answer, in bytes. 1 MiB by default: a value has 25 KiB at most, a page of versions some 10 KiB.
     pub max_body: usize,
     /// How long to wait for what.
@@ -53,12 +43,7 @@ impl Default for AzureConfig {
             ca: None,
             metadata_endpoint: METADATA.to_owned(),
             separate_files: false,
-            machine: MachineIdentity::default(),
-            allow_insecure: false,
-            tls13_only: false,
-            tls_dir: None,
-            proxy: None,
-            no_proxy: None,
+            network: Network::default(),
             max_body: 1 << 20,
             patience: Patience::default(),
         }

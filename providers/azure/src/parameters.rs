@@ -239,7 +239,7 @@ impl<'a> Class<'a> {
     fn tls(&self) -> Result<Tls, Invalid> {
         let own = self.config.ca.clone().map(CertificatePath::Own);
         let Some(raw) = self.text("keyvaultCACertPath") else { return Ok(Tls { ca: own, ..Tls::default() }) };
-        match CertificatePath::of_class(raw, self.config.tls_dir.as_deref()) {
+        match CertificatePath::of_class(raw, self.config.network.tls_dir.as_deref()) {
             ca @ Some(_) => Ok(Tls { ca, ..Tls::default() }),
             None => Err(Invalid::new(
                 "keyvaultCACertPath",
@@ -342,7 +342,7 @@ impl<'a> Class<'a> {
                 format!("{vault} is http: whoever is on the way reads the access token and the secrets"),
                 "write https://, and the server's authority in keyvaultCACertPath",
             ),
-            is_allowed: self.config.allow_insecure,
+            is_allowed: self.config.network.allow_insecure,
         })
     }
 }
@@ -356,6 +356,8 @@ fn is_made_of(vault: &str, own: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use provider::Network;
+
     use super::*;
 
     const ONE: &str = "array:\n- |\n  objectName: a\n  objectType: secret\n";
@@ -429,7 +431,8 @@ mod tests {
             plan.exposure.map(|exposure| exposure.is_allowed)
         };
         let own = AzureConfig { vault_url: Some("http://kv/NAME".to_owned()), ..AzureConfig::default() };
-        let open = AzureConfig { allow_insecure: true, ..AzureConfig::default() };
+        let network = Network { allow_insecure: true, ..Network::default() };
+        let open = AzureConfig { network, ..AzureConfig::default() };
 
         assert_eq!(is_allowed("http://kv/shop", &AzureConfig::default()), Some(false));
         assert_eq!(is_allowed("http://kv/shop", &open), Some(true));

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use provider::{Error, ErrorKind, Moment as _, Result, SecretBytes};
+use provider::{Error, ErrorKind, Moment as _, Network, Result, SecretBytes};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Method, NoProxy, RequestBuilder, Response, redirect};
@@ -41,6 +41,16 @@ pub struct Settings {
     pub max_body: usize,
     /// How long to wait for what.
     pub patience: Patience,
+}
+
+impl Settings {
+    /// Those of a store that is reached as the administrator has every store reached.
+    pub fn new(names: Names, network: &Network, max_body: usize, patience: Patience) -> Self {
+        let except = network.no_proxy.clone();
+        let proxy = network.proxy.clone().map(|url| Proxy { url, except });
+        let tls13_only = network.tls13_only;
+        Self { names, tls13_only, http1_only: false, proxy, max_body, patience }
+    }
 }
 
 /// A proxy. The environment's is never taken.
@@ -342,15 +352,9 @@ pub(crate) mod tests {
 
     /// Those of a store that needs nothing special.
     pub(crate) fn settings() -> Settings {
-        let proxy = Some(Proxy { url: "http://u:hunter2@proxy".to_owned(), except: None });
-        Settings {
-            names: FEW,
-            tls13_only: false,
-            http1_only: false,
-            proxy,
-            max_body: 1 << 20,
-            patience: Patience::default(),
-        }
+        let proxy = Some("http://u:hunter2@proxy".to_owned());
+        let network = Network { proxy, ..Network::default() };
+        Settings::new(FEW, &network, 1 << 20, Patience::default())
     }
 
     fn connection(address: &str, tls: &Tls) -> Result<Connection> {

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use provider::MachineIdentity;
+use provider::Network;
 use provider_client::Patience;
 
 use crate::endpoints::GOOGLE;
@@ -22,18 +22,8 @@ pub struct GcpConfig {
     pub identity_pool: Option<String>,
     /// URL of the server that tells the machine its own token.
     pub metadata_endpoint: String,
-    /// For whom it is asked.
-    pub machine: MachineIdentity,
-    /// Whether classes may ask for stores over HTTP.
-    pub allow_insecure: bool,
-    /// Whether TLS before 1.3 is refused.
-    pub tls13_only: bool,
-    /// Folder below which the certificate paths of classes are looked up. Without it a class may name none.
-    pub tls_dir: Option<PathBuf>,
-    /// URL of the proxy to go through. The metadata server is reached without.
-    pub proxy: Option<String>,
-    /// Hosts to reach without it, as in `NO_PROXY`.
-    pub no_proxy: Option<String>,
+    /// How Google is reached. The metadata server is reached without the proxy.
+    pub network: Network,
     /// Longest answer, in bytes. 4 MiB by default: a rendered parameter of 1 MiB, which comes twice and in base64.
     pub max_body: usize,
     /// How long to wait for what.
@@ -48,12 +38,7 @@ impl Default for GcpConfig {
             identity_provider: None,
             identity_pool: None,
             metadata_endpoint: METADATA.to_owned(),
-            machine: MachineIdentity::default(),
-            allow_insecure: false,
-            tls13_only: false,
-            tls_dir: None,
-            proxy: None,
-            no_proxy: None,
+            network: Network::default(),
             max_body: 4 << 20,
             patience: Patience::default(),
         }

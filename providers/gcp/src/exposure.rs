@@ -13,7 +13,7 @@ pub(crate) fn of(endpoints: &Endpoints, config: &GcpConfig) -> Option<Exposure> 
     let url = Url::parse(&endpoints.address(&Api::SecurityTokens)).ok()?;
     let is_own = Endpoints::template(&config.endpoint).is_ok_and(|own| own == endpoints.template);
     let is_open = url.scheme() == "http" && !is_own && !url.host().is_some_and(|host| is_near(&host));
-    is_open.then(|| Exposure { asked: plain(), is_allowed: config.allow_insecure })
+    is_open.then(|| Exposure { asked: plain(), is_allowed: config.network.allow_insecure })
 }
 
 fn plain() -> Invalid {
@@ -26,6 +26,7 @@ fn plain() -> Invalid {
 
 #[cfg(test)]
 mod tests {
+    use provider::Network;
     use provider_client::Tls;
 
     use super::*;
@@ -43,7 +44,8 @@ mod tests {
         assert_eq!(exposure("http://front.internal", &config), None);
         assert_eq!(exposure("http://127.0.0.1:9", &config), None);
         assert_eq!(exposure("https://{service}.example.com", &config), None);
-        let allowed = GcpConfig { allow_insecure: true, ..config };
+        let network = Network { allow_insecure: true, ..Network::default() };
+        let allowed = GcpConfig { network, ..config };
         assert_eq!(exposure("http://example.com", &allowed), Some(true));
     }
 }

@@ -146,7 +146,7 @@ impl<'a> Class<'a> {
         let Some(raw) = self.text("caCertPath") else {
             return Ok(self.config.ca.clone().map(CertificatePath::Own));
         };
-        let path = CertificatePath::of_class(raw, self.config.tls_dir.as_deref());
+        let path = CertificatePath::of_class(raw, self.config.network.tls_dir.as_deref());
         path.map(Some).ok_or_else(|| {
             let reason = "it leaves the folder of certificates";
             Invalid::new("caCertPath", reason, "write a path below --tls-dir")

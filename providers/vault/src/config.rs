@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use provider::Network;
 use provider_client::Patience;
 
 /// What the administrator sets for every class.
@@ -23,16 +24,8 @@ pub struct VaultConfig {
     pub client_key: Option<PathBuf>,
     /// Whether to believe any certificate. A class cannot take it back.
     pub skip_verify: bool,
-    /// Whether classes may ask for stores over HTTP, and for TLS that is not verified.
-    pub allow_insecure: bool,
-    /// Whether TLS before 1.3 is refused.
-    pub tls13_only: bool,
-    /// Folder below which the certificate paths of classes are looked up. Without it a class may name none.
-    pub tls_dir: Option<PathBuf>,
-    /// URL of the proxy to go through.
-    pub proxy: Option<String>,
-    /// Hosts to reach without it, as in `NO_PROXY`.
-    pub no_proxy: Option<String>,
+    /// How servers are reached.
+    pub network: Network,
     /// Longest answer, in bytes. 2 MiB by default.
     pub max_body: usize,
     /// How long to wait for what.
@@ -51,11 +44,7 @@ impl Default for VaultConfig {
             client_certificate: None,
             client_key: None,
             skip_verify: false,
-            allow_insecure: false,
-            tls13_only: false,
-            tls_dir: None,
-            proxy: None,
-            no_proxy: None,
+            network: Network::default(),
             max_body: 2 << 20,
             patience: Patience::default(),
         }

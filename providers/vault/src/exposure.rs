@@ -26,7 +26,7 @@ pub(crate) fn of(server: &Server, config: &VaultConfig) -> Option<Exposure> {
         _ if config.skip_verify => None,
         _ => server.tls.skip_verify.then(unverified),
     };
-    asked.map(|asked| Exposure { asked, is_allowed: config.allow_insecure || is_own })
+    asked.map(|asked| Exposure { asked, is_allowed: config.network.allow_insecure || is_own })
 }
 
 fn is_the_administrators(address: &str, config: &VaultConfig) -> bool {

@@ -180,7 +180,7 @@ impl<'a> Class<'a> {
     /// Files of authorities hold nothing secret: any class may name any of them.
     fn authority(&self, key: &str) -> Result<Option<CertificatePath>, Vec<Invalid>> {
         let Some(raw) = self.text(key) else { return Ok(None) };
-        match CertificatePath::of_class(raw, self.config.tls_dir.as_deref()) {
+        match CertificatePath::of_class(raw, self.config.network.tls_dir.as_deref()) {
             Some(path) => Ok(Some(path)),
             None => Err(invalid(key, "it leaves the folder of certificates", "write a path below --tls-dir")),
         }
@@ -209,7 +209,7 @@ impl<'a> Class<'a> {
 
     fn own_file(&self, key: &str) -> Result<CertificatePath, Vec<Invalid>> {
         let raw = self.text(key).unwrap_or_default();
-        let path = CertificatePath::of_namespace(raw, self.config.tls_dir.as_deref(), self.namespace);
+        let path = CertificatePath::of_namespace(raw, self.config.network.tls_dir.as_deref(), self.namespace);
         path.ok_or_else(|| {
             let remedy = format!("write a path below --tls-dir/{}", self.namespace);
             invalid(key, "it leaves the folder of its namespace's client certificates", &remedy)

@@ -180,7 +180,7 @@ impl Applicant<'_> {
     /// The instance role, by version 2 of the metadata service.
     /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>
     async fn machine(&self) -> Result<Keys> {
-        if !self.servers.config().machine.is_for(self.workload) {
+        if !self.servers.config().network.machine.is_for(self.workload) {
             return Err(self.not_this_machine());
         }
         const ROLES: [&str; 5] = ["latest", "meta-data", "iam", "security-credentials", ""];

@@ -198,7 +198,8 @@ impl AwsSource {
 
     /// The class's; else what the volume came with, and on a host that may be acted as, the host.
     fn method(&self, workload: &Workload) -> Method {
-        let may_be_host = workload.pod.is_none() && self.provider.servers.config().machine.is_for(workload);
+        let may_be_host =
+            workload.pod.is_none() && self.provider.servers.config().network.machine.is_for(workload);
         match self.plan.auth.method {
             Some(method) => method,
             None if workload.credentials.contains_key(KEY_ID) => Method::Keys,

@@ -55,12 +55,7 @@ impl Settings for AwsSettings {
             ca: self.aws_ca.clone(),
             pod_identity: self.aws_pod_identity_endpoint.clone(),
             metadata: self.aws_metadata_endpoint.clone(),
-            machine: network.machine.clone(),
-            allow_insecure: network.allow_insecure,
-            tls13_only: network.tls13_only,
-            tls_dir: network.tls_dir.clone(),
-            proxy: network.proxy.clone(),
-            no_proxy: network.no_proxy.clone(),
+            network: network.clone(),
             ..AwsConfig::default()
         })?;
         Ok(Arc::new(aws))

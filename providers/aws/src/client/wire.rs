@@ -7,7 +7,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use provider_client::{Answer, Connection, Connections, Endpoint, Names, Proxy, Settings, Tls, confidential};
+use provider_client::{Answer, Connection, Connections, Endpoint, Names, Settings, Tls, confidential};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder};
 
@@ -72,15 +72,7 @@ struct Message<'a> {
 
 impl Servers {
     pub(crate) fn new(config: AwsConfig) -> Self {
-        let proxy = config.proxy.clone().map(|url| Proxy { url, except: config.no_proxy.clone() });
-        let settings = Settings {
-            names: NAMES,
-            tls13_only: config.tls13_only,
-            http1_only: false,
-            proxy,
-            max_body: config.max_body,
-            patience: config.patience,
-        };
+        let settings = Settings::new(NAMES, &config.network, config.max_body, config.patience);
         let names = Names { address: "the agent's address", ..NAMES };
         let of_agents = Settings { names, proxy: None, max_body: 64 << 10, ..settings };
         Self { connections: Connections::default(), settings, of_agents, config }
@@ -123,7 +115,9 @@ impl Servers {
         let (address, tls) = (server.address.clone(), server.tls.clone());
         let endpoint = Endpoint { name: &address, address: &address, tls: &tls };
         let settings = if server.is_agent { &self.of_agents } else { &self.settings };
-        self.connections.to(tenant, server, endpoint, None, self.config.tls_dir.as_deref(), settings).await
+        self.connections
+            .to(tenant, server, endpoint, None, self.config.network.tls_dir.as_deref(), settings)
+            .await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who reads, and by which credentials.
 
-use provider::{ErrorKind, MachineIdentity, Pod, SecretBytes, Workload};
+use provider::{ErrorKind, MachineIdentity, Network, Pod, SecretBytes, Workload};
 use provider_aws::{Aws, AwsConfig};
 use testing::{Answer, FaultServer, Moto, Seen};
 
@@ -223,7 +223,8 @@ fn metadata() -> FaultServer {
 }
 
 fn node(front: &FaultServer, metadata: &FaultServer, machine: MachineIdentity) -> Aws {
-    Aws::new(AwsConfig { metadata: metadata.url(), machine, ..config(&front.url()) }).unwrap()
+    let network = Network { machine, ..Network::default() };
+    Aws::new(AwsConfig { metadata: metadata.url(), network, ..config(&front.url()) }).unwrap()
 }
 
 #[tokio::test]
@@ -296,8 +297,8 @@ async fn sts_of_the_other_region_is_asked_while_the_first_one_is_out() {
 #[tokio::test]
 async fn agents_are_asked_without_the_proxy_whatever_a_class_has_connected_to() {
     let (agent, proxy) = (agent(), FaultServer::http(|_| Answer::Reset));
-    let (pod_identity, of_proxy) = (Some(agent.url()), Some(proxy.url()));
-    let config = AwsConfig { pod_identity, proxy: of_proxy, ..config("http://127.0.0.1:9") };
+    let network = Network { proxy: Some(proxy.url()), ..Network::default() };
+    let config = AwsConfig { pod_identity: Some(agent.url()), network, ..config("http://127.0.0.1:9") };
     let aws = Aws::new(config).unwrap();
     let hostile = source(&aws, &[("endpoint", &agent.url()), OBJECT]);
     session(&*hostile, &workload("v")).await.unwrap_err();

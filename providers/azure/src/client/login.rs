@@ -100,7 +100,7 @@ impl<'a> Applicant<'a> {
 
     async fn as_machine(&self, servers: &Servers, client: Option<&str>) -> Result<Granted> {
         let config = servers.config();
-        if !config.machine.is_for(self.workload) {
+        if !config.network.machine.is_for(self.workload) {
             let text = format!("{self}: it may not read as the machine (useVMManagedIdentity)");
             return Err(Error::new(ErrorKind::NoCredential, text).remedy(
                 "use workload identity (clientID), or have the administrator allow it with --allow-node-identity \

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use provider_client::{Answer, Connection, Connections, Endpoint, Names, Proxy, Settings, Tls, confidential};
+use provider_client::{Answer, Connection, Connections, Endpoint, Names, Settings, Tls, confidential};
 use reqwest::{Method, RequestBuilder};
 use url::Url;
 use zeroize::Zeroizing;
@@ -58,26 +58,21 @@ impl Servers {
     ) -> Result<Arc<Connection>> {
         let key = (asked, address.to_owned(), tls.clone());
         let endpoint = Endpoint { name: address, address, tls };
-        let tls_dir = self.config.tls_dir.as_deref();
+        let tls_dir = self.config.network.tls_dir.as_deref();
         self.connections.to(tenant, key, endpoint, None, tls_dir, &self.settings(asked)).await
     }
 
     fn settings(&self, asked: Asked) -> Settings {
         let config = &self.config;
-        let proxy = config.proxy.clone().map(|url| Proxy { url, except: config.no_proxy.clone() });
-        Settings {
-            names: match asked {
-                Asked::Vault => OF_VAULTS,
-                Asked::Entra => OF_ENTRA,
-                Asked::Machine => OF_MACHINE,
-            },
-            tls13_only: config.tls13_only,
-            http1_only: false,
-            // Only the machine itself reaches its own endpoint.
-            proxy: proxy.filter(|_| asked != Asked::Machine),
-            max_body: config.max_body,
-            patience: config.patience,
-        }
+        let names = match asked {
+            Asked::Vault => OF_VAULTS,
+            Asked::Entra => OF_ENTRA,
+            Asked::Machine => OF_MACHINE,
+        };
+        let settings = Settings::new(names, &config.network, config.max_body, config.patience);
+        // Only the machine itself reaches its own endpoint.
+        let proxy = settings.proxy.filter(|_| asked != Asked::Machine);
+        Settings { proxy, ..settings }
     }
 }
 

@@ -75,12 +75,7 @@ impl Settings for AzureSettings {
             ca: self.azure_ca.clone(),
             metadata_endpoint: self.azure_metadata_endpoint.clone(),
             separate_files: self.azure_separate_files,
-            machine: network.machine.clone(),
-            allow_insecure: network.allow_insecure,
-            tls13_only: network.tls13_only,
-            tls_dir: network.tls_dir.clone(),
-            proxy: network.proxy.clone(),
-            no_proxy: network.no_proxy.clone(),
+            network: network.clone(),
             ..AzureConfig::default()
         })?;
         Ok(Arc::new(azure))

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use provider::{
-    ErrorKind, Found, Identity, MachineIdentity, Object, Parameters, Pod, Provider, Query, Result,
+    ErrorKind, Found, Identity, MachineIdentity, Network, Object, Parameters, Pod, Provider, Query, Result,
     SecretBytes, Session, Source, Tenure, Workload,
 };
 use provider_azure::{Azure, AzureConfig};
@@ -73,11 +73,12 @@ impl Cloud {
 
 /// The stub as the node's cloud: `shop-kv` is the vault without a name of its own.
 pub(crate) fn config(vault: &KeyVault) -> AzureConfig {
+    let machine = MachineIdentity { namespaces: vec!["infra".to_owned()], is_for_host: false };
     AzureConfig {
         authority: Some(vault.url()),
         vault_url: Some(format!("{}/vault/NAME", vault.url())),
         metadata_endpoint: vault.url(),
-        machine: MachineIdentity { namespaces: vec!["infra".to_owned()], is_for_host: false },
+        network: Network { machine, ..Network::default() },
         ..AzureConfig::default()
     }
 }

@@ -60,7 +60,7 @@ impl Method {
             Auth::Unsaid(_) if has_key => Ok(Self::Key),
             Auth::Pod(federation) | Auth::Unsaid(Some(federation)) => Ok(Self::Pod(federation.clone())),
             Auth::Unsaid(None) => Err(no_identity(workload)),
-            Auth::Machine if servers.config().machine.is_for(workload) => Ok(Self::Machine),
+            Auth::Machine if servers.config().network.machine.is_for(workload) => Ok(Self::Machine),
             Auth::Machine => Err(not_the_machine(workload)),
         }
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use provider_client::{Answer, Connection, Connections, Endpoint, Names, Proxy, Settings, Tls, confidential};
+use provider_client::{Answer, Connection, Connections, Endpoint, Names, Settings, Tls, confidential};
 use reqwest::{Method, RequestBuilder};
 
 use crate::config::GcpConfig;
@@ -76,15 +76,7 @@ impl<'a> Message<'a> {
 
 impl Servers {
     pub(crate) fn new(config: GcpConfig) -> Self {
-        let proxy = config.proxy.clone().map(|url| Proxy { url, except: config.no_proxy.clone() });
-        let settings = Settings {
-            names: NAMES,
-            tls13_only: config.tls13_only,
-            http1_only: false,
-            proxy,
-            max_body: config.max_body,
-            patience: config.patience,
-        };
+        let settings = Settings::new(NAMES, &config.network, config.max_body, config.patience);
         let metadata = Settings { names: METADATA_NAMES, proxy: None, ..settings };
         Self { connections: Connections::default(), settings, metadata, config }
     }
@@ -133,7 +125,7 @@ impl Servers {
 
     async fn to(&self, tenant: &str, server: &Server, settings: &Settings) -> Result<Arc<Connection>> {
         let endpoint = Endpoint { name: &server.address, address: &server.address, tls: &server.tls };
-        let tls_dir = self.config.tls_dir.as_deref();
+        let tls_dir = self.config.network.tls_dir.as_deref();
         self.connections.to(tenant, server.clone(), endpoint, None, tls_dir, settings).await
     }
 }

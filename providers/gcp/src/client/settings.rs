@@ -91,12 +91,7 @@ impl GcpSettings {
             identity_provider: self.gcp_workload_identity_provider.clone(),
             identity_pool: self.gcp_workload_identity_pool.clone(),
             metadata_endpoint: self.gcp_metadata_endpoint.clone(),
-            machine: network.machine.clone(),
-            tls_dir: network.tls_dir.clone(),
-            allow_insecure: network.allow_insecure,
-            tls13_only: network.tls13_only,
-            proxy: network.proxy.clone(),
-            no_proxy: network.no_proxy.clone(),
+            network: network.clone(),
             ..GcpConfig::default()
         })
     }

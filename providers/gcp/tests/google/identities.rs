@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use provider::{ErrorKind, Identity, MachineIdentity, SecretBytes, Tenure, Workload};
+use provider::{ErrorKind, Identity, MachineIdentity, Network, SecretBytes, Tenure, Workload};
 use provider_gcp::{Gcp, GcpConfig};
 use serde_json::{Value, json};
 use testing::{Claims, Google, Issuer, google_key};
@@ -202,7 +202,7 @@ async fn the_machines_own_identity_is_for_listed_namespaces_whose_class_asks_for
     let machine = |namespaces: &[&str]| {
         let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
         let machine = MachineIdentity { namespaces, is_for_host: false };
-        Gcp::new(GcpConfig { machine, ..config(&google) }).unwrap()
+        Gcp::new(GcpConfig { network: Network { machine, ..Network::default() }, ..config(&google) }).unwrap()
     };
     let asking = [("auth", "provider-adc"), ("secrets", SECRETS)];
 
@@ -223,7 +223,7 @@ async fn a_host_reads_as_itself_where_it_was_asked_for() {
     let (google, _issuer) = store();
     let gcp = |is_for_host| {
         let machine = MachineIdentity { namespaces: vec!["*".to_owned()], is_for_host };
-        Gcp::new(GcpConfig { machine, ..config(&google) }).unwrap()
+        Gcp::new(GcpConfig { network: Network { machine, ..Network::default() }, ..config(&google) }).unwrap()
     };
     let host = Workload { pod: None, ..without_token() };
     let asking = [("auth", "provider-adc"), ("secrets", SECRETS)];

@@ -1,4 +1,4 @@
-use provider::{ErrorKind, Found, Tenure};
+use provider::{ErrorKind, Found, Network, Tenure};
 use serde_json::json;
 
 use crate::support::{config, files, gcp, google, newest, only, shown, source, text, workload};
@@ -115,7 +115,7 @@ async fn google_is_believed_by_the_authority_that_the_class_or_the_administrator
     let workload = workload(&issuer, "web-0", "v1");
     let config = provider_gcp::GcpConfig {
         endpoint: google.tls_url(),
-        tls_dir: Some(folder.path().to_owned()),
+        network: Network { tls_dir: Some(folder.path().to_owned()), ..Network::default() },
         ..config(&google)
     };
     let with_ca = provider_gcp::GcpConfig { ca: Some(folder.path().join("ca.crt")), ..config.clone() };

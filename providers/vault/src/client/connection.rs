@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use provider_client::{Answer, ClientPair, Connections, Endpoint, Names, Proxy, Settings, confidential};
+use provider_client::{Answer, ClientPair, Connections, Endpoint, Names, Settings, confidential};
 use reqwest::RequestBuilder;
 use reqwest::header::HeaderValue;
 
@@ -37,15 +37,7 @@ pub(crate) struct Connection {
 
 impl Servers {
     pub(crate) fn new(config: VaultConfig) -> Self {
-        let proxy = config.proxy.clone().map(|url| Proxy { url, except: config.no_proxy.clone() });
-        let settings = Settings {
-            names: NAMES,
-            tls13_only: config.tls13_only,
-            http1_only: false,
-            proxy,
-            max_body: config.max_body,
-            patience: config.patience,
-        };
+        let settings = Settings::new(NAMES, &config.network, config.max_body, config.patience);
         Self { connections: Connections::default(), settings, config }
     }
 
@@ -68,7 +60,7 @@ impl Servers {
     ) -> Result<Connection> {
         let Server { address, namespace, tls } = server;
         let endpoint = Endpoint { name: address, address, tls };
-        let tls_dir = self.config.tls_dir.as_deref();
+        let tls_dir = self.config.network.tls_dir.as_deref();
         let http =
             self.connections.to(tenant, server.clone(), endpoint, own, tls_dir, &self.settings).await?;
         let namespace = namespace.as_deref().map(HeaderValue::from_str).transpose();

@@ -33,11 +33,7 @@ impl Settings for VaultSettings {
             namespace: self.vault_namespace.clone(),
             auth_mount: self.vault_auth_mount.clone(),
             ca: self.vault_ca.clone(),
-            tls_dir: network.tls_dir.clone(),
-            allow_insecure: network.allow_insecure,
-            tls13_only: network.tls13_only,
-            proxy: network.proxy.clone(),
-            no_proxy: network.no_proxy.clone(),
+            network: network.clone(),
             ..VaultConfig::default()
         })?;
         Ok(Arc::new(vault))

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use provider::{Error, ErrorKind, Reading, Result, Tenure};
+use provider::{Error, ErrorKind, Network, Reading, Result, Tenure};
 use provider_vault::{Patience, Vault, VaultConfig};
 use serde_json::json;
 use testing::{Answer, Authority, FaultServer, Issuer, OpenBao, Seen};
@@ -134,8 +134,11 @@ async fn a_store_is_reached_through_the_administrators_proxy_and_around_it_where
     let proxy = FaultServer::before(&bao.address());
     let config = |address: &str, no_proxy: &str| VaultConfig {
         address: Some(address.to_owned()),
-        proxy: Some(proxy.url()),
-        no_proxy: Some(no_proxy.to_owned()),
+        network: Network {
+            proxy: Some(proxy.url()),
+            no_proxy: Some(no_proxy.to_owned()),
+            ..Network::default()
+        },
         ..VaultConfig::default()
     };
     let workload = workload(&issuer, "web-0", "v0");

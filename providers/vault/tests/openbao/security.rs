@@ -1,7 +1,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use provider::{Endings, Provider, Source, Tenure};
+use provider::{Endings, Network, Provider, Source, Tenure};
 use provider_vault::{Vault, VaultConfig};
 use serde_json::{Value, json};
 use testing::{Answer, Authority, FaultServer, OpenBao};
@@ -21,7 +21,8 @@ fn with_certificates(bao: &OpenBao) -> (Vault, tempfile::TempDir) {
     let of_shop = folder.path().join("shop");
     fs::create_dir(&of_shop).unwrap();
     bao.authority().client("web").save(&of_shop, "client");
-    let config = VaultConfig { tls_dir: Some(folder.path().to_owned()), ..VaultConfig::default() };
+    let network = Network { tls_dir: Some(folder.path().to_owned()), ..Network::default() };
+    let config = VaultConfig { network, ..VaultConfig::default() };
     (Vault::new(config).unwrap(), folder)
 }
 
@@ -78,7 +79,8 @@ async fn a_server_may_be_known_by_another_name() {
         }
         Answer::json(200, &json!({"data": {"key": "v"}}))
     });
-    let config = VaultConfig { tls_dir: Some(folder.path().to_owned()), ..VaultConfig::default() };
+    let network = Network { tls_dir: Some(folder.path().to_owned()), ..Network::default() };
+    let config = VaultConfig { network, ..VaultConfig::default() };
     let vault = Vault::new(config).unwrap();
     let pod = workload(&testing::Issuer::start(), "web-0", "v0");
     let class = |name| {
@@ -198,7 +200,8 @@ async fn a_way_to_a_store_that_others_can_answer_on_is_refused_unless_the_admini
         [(bao.address(), "", "vaultAddress: it is http"), (tls, "true", "vaultSkipTLSVerify: ")]
     {
         let class = |allow_insecure| {
-            let vault = Vault::new(VaultConfig { allow_insecure, ..VaultConfig::default() }).unwrap();
+            let network = Network { allow_insecure, ..Network::default() };
+            let vault = Vault::new(VaultConfig { network, ..VaultConfig::default() }).unwrap();
             // Another name than loopback's, so that it is not exempt.
             let name = ("vaultTLSServerName", "elsewhere.test");
             source(
