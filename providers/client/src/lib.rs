@@ -7,6 +7,7 @@
 //! | [`Tls`], [`CertificatePath`], [`plain_address`], [`is_near`] | settings of a class over the administrator's |
 //! | [`Patience`], [`Names`] | how long to wait for what; what a store's settings are called in remedies |
 //! | [`retry_after`], [`words`] | what a store says beside its answer |
+//! | [`Whom`] | whom a login is for |
 //! | `Connections`, `Connection` | calls with deadlines and bounded answers, and why one got no answer, in words |
 //! | `Material`, `ClientPair` | authorities and client certificates, as they are on the disk |
 //! | `Logins`, `Place`, `Turn` | one login for whoever may share it, made once however many ask at once |
@@ -42,6 +43,7 @@ mod tls;
 mod tls_settings;
 #[cfg(feature = "http")]
 mod turn;
+mod whom;
 
 pub use address::{is_near, plain_address};
 #[cfg(feature = "http")]
@@ -64,3 +66,4 @@ pub use said::{retry_after, words};
 pub use tls_settings::{CertificatePath, Tls};
 #[cfg(feature = "http")]
 pub use turn::Turn;
+pub use whom::Whom;

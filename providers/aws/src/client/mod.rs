@@ -17,13 +17,13 @@ use provider::{
     Error, ErrorKind, Exposure, Invalid, ObjectRef, Origin, Parameters, Provider, Result, Scope, Session,
     Source, Tenure, Workload,
 };
-use provider_client::{Fingerprints, Key, Logins, Term};
+use provider_client::{Fingerprints, Key, Logins, Term, Whom};
 
 use crate::arn;
 use crate::call::Call;
 use crate::client::login::{Applicant, KEY_ID, OF_POD_IDENTITY, OF_STS, STATIC_KEYS};
 use crate::client::one_by_one::OneByOne;
-use crate::client::session::{AwsSession, Owner, Parts, Ways, Whom};
+use crate::client::session::{AwsSession, Owner, Parts, Ways};
 use crate::client::wire::Servers;
 use crate::config::AwsConfig;
 use crate::declaration::DECLARATION;
@@ -216,16 +216,15 @@ impl AwsSource {
     }
 
     fn owner(&self, method: Method, workload: &Workload) -> Owner {
-        let account = workload.identity.clone();
         // The agent of Pod Identity tags a session with the pod, and policies may look at that.
         let tells_pods_apart = match self.plan.auth.share {
             Some(share) => share == Share::Pod,
             None => method == Method::PodIdentity,
         };
         let whom = match &workload.pod {
-            None => Whom::Pod { account, pod: format!("volume {}", workload.volume) },
-            Some(pod) if tells_pods_apart => Whom::Pod { account, pod: pod.uid.clone() },
-            Some(_) => Whom::Account(account),
+            // Nobody vouches for whom a host reads: there each volume is for itself.
+            Some(_) if !tells_pods_apart => Whom::account(workload),
+            Some(_) | None => Whom::alone(workload),
         };
         let secrets = STATIC_KEYS.iter().filter_map(|name| workload.credentials.get(*name));
         Owner {
@@ -264,10 +263,7 @@ impl AwsSource {
 
 /// Whom AWS judges, for people and for sharing what was read: everything in `owner`.
 fn identity(owner: &Owner) -> String {
-    let mut text = match &owner.whom {
-        Whom::Account(account) => account.to_string(),
-        Whom::Pod { account, pod } => format!("{account} pod {pod}"),
-    };
+    let mut text = owner.whom.to_string();
     match owner.method {
         Method::WebIdentity => {}
         Method::PodIdentity => text.push_str(" by Pod Identity"),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
-use provider::{Error, ErrorKind, Found, Identity, Query, Reading, Request, Result, Session};
-use provider_client::{Fingerprint, Place, Seated};
+use provider::{Error, ErrorKind, Found, Query, Reading, Request, Result, Session};
+use provider_client::{Fingerprint, Place, Seated, Whom};
 
 use crate::answer::Keys;
 use crate::call::{Call, PARAMETERS_OF_A_CALL, SECRETS_OF_A_CALL, Wanted};
@@ -34,15 +34,6 @@ pub(crate) struct Owner {
     pub(crate) whom: Whom,
     /// Of an access key that came with the volume.
     pub(crate) fingerprint: Option<Fingerprint>,
-}
-
-/// Whom AWS can tell apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Whom {
-    /// Service accounts.
-    Account(Identity),
-    /// Pods; where there is none, volumes.
-    Pod { account: Identity, pod: String },
 }
 
 /// A login.

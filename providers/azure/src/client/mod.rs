@@ -15,13 +15,13 @@ use provider::{
     Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
     Scope, Session, Source, Tenure, Workload,
 };
-use provider_client::{Fingerprints, Logins, Term, plain_address};
+use provider_client::{Fingerprints, Logins, Term, Whom, plain_address};
 
 use crate::answer;
 use crate::call::Call;
 use crate::client::login::Applicant;
 use crate::client::servers::Servers;
-use crate::client::session::{AzureSession, Owner, Parts, Whom};
+use crate::client::session::{AzureSession, Owner, Parts};
 use crate::cloud::{Cloud, NAME};
 use crate::config::AzureConfig;
 use crate::declaration::DECLARATION;
@@ -201,21 +201,16 @@ impl AzureSource {
 
     /// Entra ID judges a service account, and kubelet vouches for a pod's. Nobody vouches for whose token a host gives.
     fn whom(&self, workload: &Workload) -> Whom {
-        let account = workload.identity.clone();
         match &workload.pod {
-            Some(_) if self.plan.shares => Whom::Account(account),
-            Some(pod) => Whom::One { account, which: format!("pod {} ({})", pod.name, pod.uid) },
-            None => Whom::One { account, which: format!("volume {}", workload.volume) },
+            Some(_) if self.plan.shares => Whom::account(workload),
+            Some(_) | None => Whom::alone(workload),
         }
     }
 }
 
 /// Whom vaults judge, for people and for sharing what was read: everything in `owner`.
 fn identity(owner: &Owner) -> String {
-    let mut text = match &owner.whom {
-        Whom::Account(account) => account.to_string(),
-        Whom::One { account, which } => format!("{account} {which}"),
-    };
+    let mut text = owner.whom.to_string();
     text.push_str(&format!(" {}", owner.account));
     if let Some(fingerprint) = owner.fingerprint {
         text.push_str(&format!(" by credential {:032x}", u128::from_be_bytes(fingerprint)));

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use provider::{
-    Error, ErrorKind, Found, Identity, Moment as _, Query, Reading, Request, Result, SecretBytes, Session,
-};
-use provider_client::{Answer, Connection, Fingerprint, Place, Seated};
+use provider::{Error, ErrorKind, Found, Moment as _, Query, Reading, Request, Result, SecretBytes, Session};
+use provider_client::{Answer, Connection, Fingerprint, Place, Seated, Whom};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, Page};
@@ -33,15 +31,6 @@ pub(crate) struct Owner {
     pub(crate) whom: Whom,
     /// Of the credentials that it rests on beside the service account.
     pub(crate) fingerprint: Option<Fingerprint>,
-}
-
-/// Who shares a login.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Whom {
-    /// The pods of a service account.
-    Account(Identity),
-    /// One pod; where there is none, one volume.
-    One { account: Identity, which: String },
 }
 
 /// A login.

@@ -14,11 +14,11 @@ use provider::{
     Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
     Scope, Session, Source, Tenure, Workload,
 };
-use provider_client::{Fingerprints, Key, Logins, Term};
+use provider_client::{Fingerprints, Key, Logins, Term, Whom};
 
 use crate::client::login::{Applicant, KEY, Method};
 use crate::client::servers::Servers;
-use crate::client::session::{GcpSession, Owner, Whom};
+use crate::client::session::{GcpSession, Owner};
 use crate::config::GcpConfig;
 use crate::declaration::DECLARATION;
 use crate::extract;
@@ -156,7 +156,7 @@ impl GcpSource {
     async fn log_in(&self, applicant: Applicant<'_>, key: Key<Owner>) -> Result<Arc<GcpSession>> {
         let Inner { servers, logins, .. } = &*self.provider;
         let Granted { token, lasts } = applicant.log_in(servers).await?;
-        let (identity, term) = (identity(&key.whose, applicant.workload), Term::from_now(Some(lasts), false));
+        let (identity, term) = (identity(&key.whose), Term::from_now(Some(lasts), false));
         let Workload { volume, identity: account, .. } = applicant.workload;
         Ok(logins.seat(key, volume, term, |place| GcpSession {
             identity,
@@ -170,14 +170,7 @@ impl GcpSource {
 
     fn owner(&self, applicant: Applicant<'_>) -> Owner {
         let Applicant { method, workload, .. } = applicant;
-        let account = workload.identity.clone();
-        let whom = if self.is_shared(method) {
-            Whom::Account(account)
-        } else {
-            let volume = || format!("volume {}", workload.volume);
-            let pod = workload.pod.as_ref().map_or_else(volume, |pod| pod.uid.clone());
-            Whom::Pod { account, pod }
-        };
+        let whom = if self.is_shared(method) { Whom::account(workload) } else { Whom::alone(workload) };
         let key = workload.credentials.get(KEY).filter(|_| *method == Method::Key);
         Owner {
             endpoints: self.plan.endpoints.clone(),
@@ -198,14 +191,8 @@ impl GcpSource {
 }
 
 /// Whom Google judges, for people and for sharing what was read: everything in `owner`.
-fn identity(owner: &Owner, workload: &Workload) -> String {
-    let mut text = match &owner.whom {
-        Whom::Account(account) => account.to_string(),
-        Whom::Pod { account, pod: uid } => match &workload.pod {
-            Some(pod) => format!("{account} pod {} ({uid})", pod.name),
-            None => format!("{account} {uid}"),
-        },
-    };
+fn identity(owner: &Owner) -> String {
+    let mut text = owner.whom.to_string();
     match &owner.method {
         Method::Pod(federation) => {
             text.push_str(&format!(" at {} for {}", federation.exchange, federation.audience));

@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use provider::{Error, ErrorKind, Identity, Reading, Request, Result, SecretBytes, Session};
-use provider_client::{Fingerprint, Place, Seated};
+use provider::{Error, ErrorKind, Reading, Request, Result, SecretBytes, Session};
+use provider_client::{Fingerprint, Place, Seated, Whom};
 
 use crate::answer;
 use crate::client::login::Method;
@@ -22,15 +22,6 @@ pub(crate) struct Owner {
     pub(crate) whom: Whom,
     /// Of the key it rests on.
     pub(crate) fingerprint: Option<Fingerprint>,
-}
-
-/// Whom Google can tell apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Whom {
-    /// Service accounts.
-    Account(Identity),
-    /// Pods; where there is none, volumes.
-    Pod { account: Identity, pod: String },
 }
 
 /// A login.

@@ -15,7 +15,7 @@ use provider::{
     Endings, Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading,
     Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
-use provider_client::{Fingerprint, Fingerprints, Logins, Term};
+use provider_client::{Fingerprint, Fingerprints, Logins, Term, Whom};
 
 use crate::answer;
 use crate::call::Call;
@@ -23,7 +23,7 @@ use crate::client::connection::Servers;
 use crate::client::login::Applicant;
 use crate::client::mounts::{Kind, Mount, Mounts};
 use crate::client::remains::Remains;
-use crate::client::session::{Owner, Parts, VaultSession, Whom};
+use crate::client::session::{Owner, Parts, VaultSession};
 use crate::config::VaultConfig;
 use crate::declaration::DECLARATION;
 use crate::parameters::{self, Method, Plan, Share};
@@ -222,7 +222,7 @@ impl VaultSource {
             mounts.learn(&self.mount(applicant.workload), kind);
         }
         let key = self.key(applicant, self.kind(applicant.workload));
-        let identity = identity(&key.whose, applicant.workload);
+        let identity = identity(&key.whose);
         let (server, term) = (self.plan.server.clone(), Term::from_now(granted.lasts, granted.renewable));
         let parts = Parts { identity, server, connection, client, granted };
         let volume = &applicant.workload.volume;
@@ -232,14 +232,8 @@ impl VaultSource {
     fn key(&self, applicant: Applicant<'_>, kind: Option<Kind>) -> Key {
         let workload = applicant.workload;
         let whom = match kind {
-            Some(Kind::Kubernetes) => Whom::Account(workload.identity.clone()),
-            Some(Kind::Other) | None => Whom::Pod {
-                account: workload.identity.clone(),
-                pod: workload
-                    .pod
-                    .as_ref()
-                    .map_or_else(|| format!("volume {}", workload.volume), |pod| pod.uid.clone()),
-            },
+            Some(Kind::Kubernetes) => Whom::account(workload),
+            Some(Kind::Other) | None => Whom::alone(workload),
         };
         let owner = Owner {
             store: self.store.clone(),
@@ -265,14 +259,8 @@ fn met_by_another(error: &Error) -> Error {
 }
 
 /// Whom the store judges, for people and for sharing what was read: everything in `owner`.
-fn identity(owner: &Owner, workload: &Workload) -> String {
-    let mut text = match &owner.whom {
-        Whom::Account(account) => account.to_string(),
-        Whom::Pod { account, pod: uid } => match &workload.pod {
-            Some(pod) => format!("{account} pod {} ({uid})", pod.name),
-            None => format!("{account} {uid}"),
-        },
-    };
+fn identity(owner: &Owner) -> String {
+    let mut text = owner.whom.to_string();
     text.push_str(&format!(" at auth/{}", owner.auth.mount));
     if let Some(role) = &owner.auth.role {
         text.push_str(&format!(" as role {role}"));

@@ -3,10 +3,9 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use provider::{
-    Error, ErrorKind, Identity, LeaseId, Leases, Reading, Request, Result, SecretBytes, Session, Span,
-    Validity,
+    Error, ErrorKind, LeaseId, Leases, Reading, Request, Result, SecretBytes, Session, Span, Validity,
 };
-use provider_client::{Answer, ClientPair, Fingerprint, Place, Seated, Term};
+use provider_client::{Answer, ClientPair, Fingerprint, Place, Seated, Term, Whom};
 
 use crate::answer;
 use crate::call::Call;
@@ -25,15 +24,6 @@ pub(crate) struct Owner {
     pub(crate) whom: Whom,
     /// Of the credentials it rests on beside the service account.
     pub(crate) fingerprint: Option<Fingerprint>,
-}
-
-/// Whom the store can tell apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Whom {
-    /// Service accounts.
-    Account(Identity),
-    /// Pods; where there is none, volumes.
-    Pod { account: Identity, pod: String },
 }
 
 /// A login.
