@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 
+use provider::{Error, ErrorKind, Exposure, Result};
 use url::{Host, Url};
 
 /// An address as a class or the administrator writes it, in its plain form: without a slash at its end.
@@ -7,7 +8,7 @@ use url::{Host, Url};
 /// # Errors
 ///
 /// Why it is none, in one clause.
-pub fn plain_address(raw: &str) -> Result<String, &'static str> {
+pub fn plain_address(raw: &str) -> std::result::Result<String, &'static str> {
     let url = Url::parse(raw.trim()).map_err(|_| "it is no URL")?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("its scheme is neither http nor https");
@@ -19,6 +20,24 @@ pub fn plain_address(raw: &str) -> Result<String, &'static str> {
         return Err("it has a query or fragment");
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Refuses a way that the administrator does not allow: no token is sent on it. `store` is where it leads, for the
+/// message, unless the parameter tells.
+///
+/// # Errors
+///
+/// `Invalid`; it is no word of the store's.
+pub fn refuse_exposure(exposure: Option<&Exposure>, store: Option<&str>) -> Result<()> {
+    let Some(Exposure { asked, .. }) = exposure.filter(|exposure| !exposure.is_allowed) else {
+        return Ok(());
+    };
+    let whose = store.map(|store| format!("{store}: ")).unwrap_or_default();
+    let error = Error::new(ErrorKind::Invalid, format!("{whose}{}: {}", asked.key, asked.reason));
+    Err(error.remedy(format!(
+        "{}; or have the administrator start secretfs with --allow-insecure-stores (allowInsecureStores in the chart)",
+        asked.remedy
+    )))
 }
 
 /// Whether no other machine can be on the way to `host`: loopback, and the link-local addresses at which clouds serve

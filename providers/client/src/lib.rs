@@ -4,7 +4,7 @@
 //!
 //! | part | is |
 //! |---|---|
-//! | [`Tls`], [`CertificatePath`], [`plain_address`], [`is_near`] | settings of a class over the administrator's |
+//! | [`Tls`], [`CertificatePath`], [`plain_address`], [`is_near`], [`refuse_exposure`] | settings of a class over the administrator's |
 //! | [`Patience`], [`Names`] | how long to wait for what; what a store's settings are called in remedies |
 //! | [`retry_after`], [`words`] | what a store says beside its answer |
 //! | [`Whom`] | whom a login is for |
@@ -45,7 +45,7 @@ mod tls_settings;
 mod turn;
 mod whom;
 
-pub use address::{is_near, plain_address};
+pub use address::{is_near, plain_address, refuse_exposure};
 #[cfg(feature = "http")]
 pub use connection::{Answer, Connection, Endpoint, Opened, Proxy, Settings, confidential};
 #[cfg(feature = "http")]

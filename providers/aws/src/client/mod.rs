@@ -17,7 +17,7 @@ use provider::{
     Error, ErrorKind, Exposure, Invalid, ObjectRef, Origin, Parameters, Provider, Result, Scope, Session,
     Source, Tenure, Workload,
 };
-use provider_client::{Fingerprints, Key, Logins, Term, Whom};
+use provider_client::{Fingerprints, Key, Logins, Term, Whom, refuse_exposure};
 
 use crate::arn;
 use crate::call::Call;
@@ -157,7 +157,7 @@ impl Source for AwsSource {
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        self.refuse_exposure()?;
+        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.store))?;
         let method = self.method(workload);
         let owner = self.owner(method, workload);
         let key = Key { volume: (tenure == Tenure::Volume).then(|| workload.volume.clone()), whose: owner };
@@ -185,17 +185,6 @@ impl Source for AwsSource {
 }
 
 impl AwsSource {
-    /// No token is sent on a way that the administrator does not allow. It is no word of AWS's.
-    fn refuse_exposure(&self) -> Result<()> {
-        let refused = self.plan.exposure.as_ref().filter(|exposure| !exposure.is_allowed);
-        refused.map_or(Ok(()), |Exposure { asked: Invalid { key, reason, remedy, .. }, .. }| {
-            let error = Error::new(ErrorKind::Invalid, format!("{}: {key}: {reason}", self.store));
-            Err(error.remedy(format!(
-                "{remedy}; or have the administrator start secretfs with --allow-insecure-stores (allowInsecureStores in the chart)"
-            )))
-        })
-    }
-
     /// The class's; else what the volume came with, and on a host that may be acted as, the host.
     fn method(&self, workload: &Workload) -> Method {
         let may_be_host =

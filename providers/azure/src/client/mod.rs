@@ -15,7 +15,7 @@ use provider::{
     Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
     Scope, Session, Source, Tenure, Workload,
 };
-use provider_client::{Fingerprints, Logins, Term, Whom, plain_address};
+use provider_client::{Fingerprints, Logins, Term, Whom, plain_address, refuse_exposure};
 
 use crate::answer;
 use crate::call::Call;
@@ -141,7 +141,7 @@ impl Source for AzureSource {
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        self.refuse_exposure()?;
+        refuse_exposure(self.plan.exposure.as_ref(), None)?;
         let Plan { account, audience, .. } = &self.plan;
         let applicant = Applicant { account, audience, workload };
         let key = self.key(applicant, tenure);
@@ -164,17 +164,6 @@ impl Source for AzureSource {
 }
 
 impl AzureSource {
-    /// No token is sent on a way that the administrator does not allow. It is no word of the store's.
-    fn refuse_exposure(&self) -> Result<()> {
-        let refused = self.plan.exposure.as_ref().filter(|exposure| !exposure.is_allowed);
-        refused.map_or(Ok(()), |Exposure { asked: Invalid { key, reason, remedy, .. }, .. }| {
-            let error = Error::new(ErrorKind::Invalid, format!("{key}: {reason}"));
-            Err(error.remedy(format!(
-                "{remedy}; or have the administrator start secretfs with --allow-insecure-stores (allowInsecureStores in the chart)"
-            )))
-        })
-    }
-
     async fn new_session(&self, applicant: Applicant<'_>, key: Key) -> Result<Arc<AzureSession>> {
         let inner = &self.provider;
         let granted = applicant.log_in(&inner.servers).await?;

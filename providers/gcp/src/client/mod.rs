@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use provider::{
-    Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
-    Scope, Session, Source, Tenure, Workload,
+    Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result, Scope, Session,
+    Source, Tenure, Workload,
 };
-use provider_client::{Fingerprints, Key, Logins, Term, Whom};
+use provider_client::{Fingerprints, Key, Logins, Term, Whom, refuse_exposure};
 
 use crate::client::login::{Applicant, KEY, Method};
 use crate::client::servers::Servers;
@@ -114,7 +114,7 @@ impl Source for GcpSource {
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        self.refuse_exposure()?;
+        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.store))?;
         let Inner { servers, logins, .. } = &*self.provider;
         let method = Method::of(&self.plan.auth, workload, servers)?;
         let applicant = Applicant { plan: &self.plan, method: &method, workload };
@@ -142,17 +142,6 @@ impl Source for GcpSource {
 }
 
 impl GcpSource {
-    /// No token is sent on a way that the administrator does not allow. It is no word of Google's.
-    fn refuse_exposure(&self) -> Result<()> {
-        let refused = self.plan.exposure.as_ref().filter(|exposure| !exposure.is_allowed);
-        refused.map_or(Ok(()), |Exposure { asked: Invalid { key, reason, remedy, .. }, .. }| {
-            let error = Error::new(ErrorKind::Invalid, format!("{}: {key}: {reason}", self.store));
-            Err(error.remedy(format!(
-                "{remedy}; or have the administrator start secretfs with --allow-insecure-stores (allowInsecureStores in the chart)"
-            )))
-        })
-    }
-
     async fn log_in(&self, applicant: Applicant<'_>, key: Key<Owner>) -> Result<Arc<GcpSession>> {
         let Inner { servers, logins, .. } = &*self.provider;
         let Granted { token, lasts } = applicant.log_in(servers).await?;

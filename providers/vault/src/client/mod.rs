@@ -15,7 +15,7 @@ use provider::{
     Endings, Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading,
     Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
-use provider_client::{Fingerprint, Fingerprints, Logins, Term, Whom};
+use provider_client::{Fingerprint, Fingerprints, Logins, Term, Whom, refuse_exposure};
 
 use crate::answer;
 use crate::call::Call;
@@ -142,7 +142,7 @@ impl Source for VaultSource {
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        self.refuse_exposure()?;
+        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.plan.server.address))?;
         let applicant = Applicant { auth: &self.plan.auth, audience: &self.plan.audience, workload, tenure };
         let session = self.log_in(applicant).await?;
         Ok(session)
@@ -165,17 +165,6 @@ impl Source for VaultSource {
 }
 
 impl VaultSource {
-    /// No token is sent on a way that the administrator does not allow. It is no word of the store's.
-    fn refuse_exposure(&self) -> Result<()> {
-        let refused = self.plan.exposure.as_ref().filter(|exposure| !exposure.is_allowed);
-        refused.map_or(Ok(()), |Exposure { asked: Invalid { key, reason, remedy, .. }, .. }| {
-            let error = Error::new(ErrorKind::Invalid, format!("{}: {key}: {reason}", self.plan.server.address));
-            Err(error.remedy(format!(
-                "{remedy}; or have the administrator start secretfs with --allow-insecure-stores (allowInsecureStores in the chart)"
-            )))
-        })
-    }
-
     async fn log_in(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
         let Inner { logins, mounts, .. } = &*self.provider;
         if self.kind(applicant.workload).is_none() {
