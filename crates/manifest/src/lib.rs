@@ -3,6 +3,7 @@
 //! Everything here is offline, bounded, and safe to feed with hostile input.
 
 mod around;
+mod boolean;
 mod class;
 pub mod compose;
 pub mod declaration;
@@ -26,6 +27,7 @@ mod with_keys;
 pub mod yaml;
 
 pub use around::{DriverObject, SecretName};
+pub use boolean::{GO as GO_BOOLEAN, go as go_boolean};
 pub use class::{Class, SecretObject, SecretObjectData};
 pub use duration::{go as go_duration, parse as duration};
 pub use encoding::Encoding;

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
+use manifest::GO_BOOLEAN;
 use manifest::declaration::objects;
 use provider::{Declaration, Holds, Key};
 
 use crate::parameters::{AUTH, PROBE, SHARE};
 
-/// As Go reads a boolean.
-const BOOLEAN: Holds = Holds::Form {
-    pattern: "^(1|t|T|true|TRUE|True|0|f|F|false|FALSE|False)?$",
-    words: "\"true\" or \"false\"",
-};
 const ROLE: Holds =
     Holds::Form { pattern: "^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$", words: "the ARN of a role" };
 const REGION: Holds =
@@ -51,7 +47,7 @@ const PARAMETERS: &[Key] = &[
         "\"-\"",
     )
     .or("_"),
-    Key::new("usePodIdentity", BOOLEAN, "Whether EKS Pod Identity gives the credentials.", "\"false\"").or("false"),
+    Key::new("usePodIdentity", GO_BOOLEAN, "Whether EKS Pod Identity gives the credentials.", "\"false\"").or("false"),
     Key::new(
         "preferredAddressType",
         Holds::Text,
@@ -89,7 +85,7 @@ const PARAMETERS: &[Key] = &[
         "A file of certificate authorities (PEM) to trust instead of the system's.",
         "aws/ca.crt",
     ),
-    Key::new("useFIPSEndpoint", BOOLEAN, "Whether to call the endpoints that are validated by FIPS 140.", "\"true\"")
+    Key::new("useFIPSEndpoint", GO_BOOLEAN, "Whether to call the endpoints that are validated by FIPS 140.", "\"true\"")
         .or("--aws-use-fips-endpoint of the node"),
     Key::new(
         AUTH,

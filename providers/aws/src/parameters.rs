@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use manifest::fields;
+use manifest::{fields, go_boolean};
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, plain_address};
 
@@ -312,14 +312,8 @@ impl<'a> Class<'a> {
         }
     }
 
-    /// As Go reads a boolean.
     fn boolean(&self, key: &str) -> Result<Option<bool>, Vec<Invalid>> {
-        match self.text(key) {
-            None => Ok(None),
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(Some(false)),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(Some(true)),
-            Some(_) => Err(invalid(key, "it is no boolean", "write \"true\" or \"false\"")),
-        }
+        self.text(key).map(|raw| go_boolean(key, raw)).transpose().map_err(|error| vec![error])
     }
 
     fn probe(&self) -> Result<bool, Vec<Invalid>> {

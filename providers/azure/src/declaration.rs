@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
+use manifest::GO_BOOLEAN;
 use manifest::declaration::objects;
 use provider::{Declaration, Holds, Key};
 
 use crate::parameters::{ON_EXPIRED, SHARE};
-
-/// As Go reads a boolean.
-const BOOLEAN: Holds = Holds::Form {
-    pattern: "^(1|t|T|true|TRUE|True|0|f|F|false|FALSE|False)?$",
-    words: "\"true\" or \"false\"",
-};
 
 /// What this provider is called, and every key that it reads.
 pub static DECLARATION: Declaration = Declaration {
@@ -101,7 +96,7 @@ const PARAMETERS: &[Key] = &[
     .or("api://AzureADTokenExchange"),
     Key::new(
         "useVMManagedIdentity",
-        BOOLEAN,
+        GO_BOOLEAN,
         "Whether to read with the managed identity of the node itself. Only in namespaces that the administrator lists \
          in --allow-node-identity; on a host with --identity host.",
         "\"false\"",
@@ -116,21 +111,21 @@ const PARAMETERS: &[Key] = &[
     .or("the identity that is assigned by the system"),
     Key::new(
         "usePodIdentity",
-        BOOLEAN,
+        GO_BOOLEAN,
         "AAD Pod Identity, which Microsoft has ended. \"true\" is refused.",
         "\"false\"",
     )
     .or("false"),
     Key::new(
         "useAzureTokenProxy",
-        BOOLEAN,
+        GO_BOOLEAN,
         "Identity bindings of AKS, by a proxy of the API server. This version has none, so \"true\" is refused.",
         "\"false\"",
     )
     .or("false"),
     Key::new(
         "certAndKeyInSeparateFiles",
-        BOOLEAN,
+        GO_BOOLEAN,
         "Whether each secret that backs a certificate makes two more files: its path with .crt and with .key behind it.",
         "\"true\"",
     )

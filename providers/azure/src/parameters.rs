@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use manifest::fields;
+use manifest::{fields, go_boolean};
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, is_near, plain_address};
 use url::Url;
@@ -188,13 +188,8 @@ impl<'a> Class<'a> {
         wrong.chain(told).chain(several)
     }
 
-    /// As Go reads a boolean.
     fn is(&self, key: &str) -> Result<bool, Invalid> {
-        match self.text(key) {
-            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-            Some(_) => Err(Invalid::new(key, "it is no boolean", "write \"true\" or \"false\"")),
-        }
+        self.text(key).map_or(Ok(false), |raw| go_boolean(key, raw))
     }
 
     fn cloud(&self) -> Result<Cloud, Invalid> {

@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
+use manifest::GO_BOOLEAN;
 use manifest::declaration::{FILE_PERMISSION, objects};
 use provider::{Declaration, Holds, Key};
 
 use crate::parameters::{AUTH, SHARE};
-
-/// As Go reads a boolean.
-const BOOLEAN: Holds = Holds::Form {
-    pattern: "^(1|t|T|true|TRUE|True|0|f|F|false|FALSE|False)?$",
-    words: "\"true\" or \"false\"",
-};
 
 /// What this provider is called, and every key that it reads.
 pub static DECLARATION: Declaration = Declaration {
@@ -70,7 +65,7 @@ const PARAMETERS: &[Key] = &[
     ),
     Key::new(
         "vaultSkipTLSVerify",
-        BOOLEAN,
+        GO_BOOLEAN,
         "Whether to believe any certificate. Only where the administrator allows insecure stores: whoever is on the \
          way can answer in the server's place and has the pod's token.",
         "\"false\"",

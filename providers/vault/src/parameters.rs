@@ -1,4 +1,4 @@
-use manifest::fields;
+use manifest::{fields, go_boolean};
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, plain_address};
 
@@ -216,13 +216,9 @@ impl<'a> Class<'a> {
         })
     }
 
-    /// As Go reads a boolean.
     fn skip_verify(&self) -> Result<bool, Vec<Invalid>> {
-        match self.text("vaultSkipTLSVerify") {
-            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-            Some(_) => Err(invalid("vaultSkipTLSVerify", "it is no boolean", "write \"true\" or \"false\"")),
-        }
+        let key = "vaultSkipTLSVerify";
+        self.text(key).map_or(Ok(false), |raw| go_boolean(key, raw)).map_err(|error| vec![error])
     }
 
     fn auth(&self) -> Result<Auth, Vec<Invalid>> {
