@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use provider::{Error, ErrorKind};
-use provider_client::{retry_after, words};
+use provider_client::{is_outage, retry_after, words};
 use serde::Deserialize;
 
 use crate::answer::between;
@@ -140,8 +140,8 @@ impl Refusal<'_> {
     pub fn kind(&self, asked: Asked) -> ErrorKind {
         let of_words = Words::of(self.body).kind();
         match (self.status, of_words, asked) {
-            (408 | 425 | 429 | 500.. | 300..=399, _, _) | (_, None, _) => ErrorKind::Unavailable,
-            (_, Some(ErrorKind::Unavailable), _) => ErrorKind::Unavailable,
+            (status, ..) if is_outage(status) => ErrorKind::Unavailable,
+            (_, None | Some(ErrorKind::Unavailable), _) => ErrorKind::Unavailable,
             (_, Some(_), Asked::Login) => ErrorKind::Unauthenticated,
             (_, Some(kind), Asked::Read) => kind,
         }

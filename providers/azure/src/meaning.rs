@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Span};
-use provider_client::{retry_after, words};
+use provider_client::{is_outage, reason, retry_after, words};
 use serde::Deserialize;
 
 /// An answer without success.
@@ -69,7 +69,8 @@ impl Refusal<'_> {
     pub fn kind(&self, asked: Asked) -> ErrorKind {
         let told = self.told(asked);
         match self.status {
-            408 | 409 | 410 | 425 | 429 | 500.. | 300..=399 => ErrorKind::Unavailable,
+            status if is_outage(status) => ErrorKind::Unavailable,
+            409 | 410 => ErrorKind::Unavailable,
             404 if asked == Asked::Machine => ErrorKind::Unavailable,
             _ if asked != Asked::Vault => match told.code.as_str() {
                 "temporarily_unavailable" | "server_error" => ErrorKind::Unavailable,
@@ -91,14 +92,11 @@ impl Refusal<'_> {
             Asked::Entra => "Entra ID",
             Asked::Machine => "the machine's token endpoint",
         };
-        let mut message = format!("{what}: {who} answered {}", self.status);
-        let words = [&told.code, &told.sentence].map(|said| words(said, secrets));
-        match (words, self.redirected_to) {
-            ([Some(code), Some(sentence)], _) => message.push_str(&format!(" {code} ({sentence})")),
-            ([Some(said), None] | [None, Some(said)], _) => message.push_str(&format!(" ({said})")),
-            ([None, None], Some(host)) => message.push_str(&format!(" (go to {host})")),
-            ([None, None], None) => {}
-        }
+        let reason = match [&told.code, &told.sentence].map(|said| words(said, secrets)) {
+            [Some(code), Some(sentence)] => format!(" {code} ({sentence})"),
+            [said, None] | [None, said] => reason(said, self.redirected_to),
+        };
+        let message = format!("{what}: {who} answered {}{reason}", self.status);
         let error = Error::new(kind, message).retry_after(self.wait(now));
         match advice(asked, kind, self.status, &told) {
             Some(advice) => error.remedy(advice),

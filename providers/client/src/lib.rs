@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`Tls`], [`CertificatePath`], [`plain_address`], [`is_near`], [`refuse_exposure`] | settings of a class over the administrator's |
 //! | [`Patience`], [`Names`] | how long to wait for what; what a store's settings are called in remedies |
-//! | [`retry_after`], [`words`] | what a store says beside its answer |
+//! | [`is_outage`], [`reason`], [`retry_after`], [`words`] | what a store says beside its answer, and in place of one |
 //! | [`Whom`] | whom a login is for |
 //! | `Connections`, `Connection` | calls with deadlines and bounded answers, and why one got no answer, in words |
 //! | `Material`, `ClientPair` | authorities and client certificates, as they are on the disk |
@@ -62,7 +62,7 @@ pub use names::Names;
 pub use patience::Patience;
 #[cfg(feature = "http")]
 pub use place::{Place, Term};
-pub use said::{retry_after, words};
+pub use said::{is_outage, reason, retry_after, words};
 pub use tls_settings::{CertificatePath, Tls};
 #[cfg(feature = "http")]
 pub use turn::Turn;

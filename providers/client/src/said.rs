@@ -20,6 +20,21 @@ pub fn retry_after(raw: &str, now: Timestamp) -> Option<Span> {
     Some(Duration::try_from(at.duration_since(now)).map_or(Span::ZERO, Span::capped))
 }
 
+/// Whether an answer of `status` tells of an outage, and nothing of what was asked for: the store sheds load or is out,
+/// or it stands elsewhere, since redirects are not followed.
+pub fn is_outage(status: u16) -> bool {
+    matches!(status, 300..=399 | 408 | 425 | 429 | 500..)
+}
+
+/// What a message says behind the status of an answer: the store's own words, or else where it sends on to.
+pub fn reason(words: Option<String>, redirected_to: Option<&str>) -> String {
+    match (words, redirected_to) {
+        (Some(words), _) => format!(" ({words})"),
+        (None, Some(host)) => format!(" (go to {host})"),
+        (None, None) => String::new(),
+    }
+}
+
 /// A store's own words on one line, 300 characters at most, and without anything that it was sent in confidence.
 /// `None` if nothing is left.
 pub fn words(said: &str, secrets: &[&str]) -> Option<String> {
@@ -46,6 +61,24 @@ mod tests {
         assert_eq!(wait("Wed, 31 Dec 1969 00:00:00 GMT"), Some(Span::ZERO));
         assert_eq!(wait("18446744073709551615"), Some(Span::LONGEST));
         assert_eq!((wait("soon"), wait("-1"), wait("")), (None, None, None));
+    }
+
+    #[test]
+    fn a_redirect_and_a_store_that_is_out_or_sheds_load_are_outages() {
+        for (outage, word) in
+            [(300, 299), (399, 400), (408, 409), (425, 424), (429, 428), (500, 499), (u16::MAX, 404)]
+        {
+            assert!(is_outage(outage) && !is_outage(word), "{outage} {word}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_says_nothing_is_told_by_where_it_sends_on_to() {
+        let said = || Some("no".to_owned());
+
+        assert_eq!(reason(said(), Some("https://other")), " (no)");
+        assert_eq!(reason(None, Some("https://other")), " (go to https://other)");
+        assert_eq!(reason(None, None), "");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Span};
-use provider_client::{retry_after, words};
+use provider_client::{is_outage, reason, retry_after, words};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -83,7 +83,8 @@ impl Refusal<'_> {
 
     fn meaning(&self, asked: Asked, known: &Known) -> ErrorKind {
         match (asked, self.status) {
-            (_, 408 | 409 | 425 | 429 | 499.. | 300..=399) => ErrorKind::Unavailable,
+            (_, status) if is_outage(status) => ErrorKind::Unavailable,
+            (_, 409 | 499) => ErrorKind::Unavailable,
             // The metadata server answers with pages.
             _ if !known.is_googles && asked != Asked::Machine => ErrorKind::Unavailable,
             (Asked::Account, 403) => ErrorKind::Denied,
@@ -103,12 +104,8 @@ impl Refusal<'_> {
     pub fn error(&self, asked: Asked, what: &str, secrets: &[&str], now: Timestamp) -> Error {
         let known = self.known();
         let kind = self.meaning(asked, &known);
-        let mut message = format!("{what}: Google answered {}", self.status);
-        match (words(&known.message, secrets), self.redirected_to) {
-            (Some(words), _) => message.push_str(&format!(" ({words})")),
-            (None, Some(host)) => message.push_str(&format!(" (go to {host})")),
-            (None, None) => {}
-        }
+        let reason = reason(words(&known.message, secrets), self.redirected_to);
+        let message = format!("{what}: Google answered {}{reason}", self.status);
         let wait = self.retry_after.and_then(|raw| retry_after(raw, now)).or(known.wait);
         let error = Error::new(kind, message).retry_after(wait);
         match self.advice(asked, kind, &known) {

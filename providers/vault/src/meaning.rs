@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Span};
-use provider_client::{retry_after, words};
+use provider_client::{is_outage, reason, retry_after, words};
 use serde::Deserialize;
 
 use crate::answer;
@@ -38,8 +38,8 @@ impl Refusal<'_> {
     pub fn kind(&self, asked: Asked) -> ErrorKind {
         match self.status {
             _ if self.is_plain_to_tls() => ErrorKind::Unavailable,
-            408 | 412 | 425 | 429 | 472 | 473 | 500.. => ErrorKind::Unavailable,
-            300..=399 => ErrorKind::Unavailable,
+            status if is_outage(status) => ErrorKind::Unavailable,
+            412 | 472 | 473 => ErrorKind::Unavailable,
             _ if asked == Asked::Login => ErrorKind::Unauthenticated,
             401 => ErrorKind::Unauthenticated,
             403 => ErrorKind::Denied,
@@ -52,12 +52,8 @@ impl Refusal<'_> {
     /// The error, with `what` was asked for, in the store's words without any of `secrets`.
     pub fn error(&self, asked: Asked, what: &str, secrets: &[&str], now: Timestamp) -> Error {
         let kind = self.kind(asked);
-        let mut message = format!("{what}: the store answered {}", self.status);
-        match (self.words(secrets), self.redirected_to) {
-            (Some(words), _) => message.push_str(&format!(" ({words})")),
-            (None, Some(host)) => message.push_str(&format!(" (go to {host})")),
-            (None, None) => {}
-        }
+        let reason = reason(self.words(secrets), self.redirected_to);
+        let message = format!("{what}: the store answered {}{reason}", self.status);
         let error = Error::new(kind, message).retry_after(self.wait(now));
         match self.advice(kind, what) {
             Some(advice) => error.remedy(advice),
