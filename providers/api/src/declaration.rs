@@ -41,6 +41,24 @@ impl Declaration {
     }
 }
 
+/// The names, the credentials and the refresh of a [`Provider`](crate::Provider) that has a declaration, for its `impl`.
+#[macro_export]
+macro_rules! as_declared {
+    ($declaration:expr) => {
+        fn names(&self) -> &'static [&'static str] {
+            $declaration.names
+        }
+
+        fn credential_keys(&self) -> ::std::option::Option<&'static [&'static str]> {
+            ::std::option::Option::Some($declaration.credentials)
+        }
+
+        fn default_refresh(&self) -> ::std::time::Duration {
+            $declaration.default_refresh
+        }
+    };
+}
+
 /// A key that somebody may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use provider::{
@@ -143,17 +142,7 @@ impl Account {
 }
 
 impl Provider for Kubernetes {
-    fn names(&self) -> &'static [&'static str] {
-        DECLARATION.names
-    }
-
-    fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(DECLARATION.credentials)
-    }
-
-    fn default_refresh(&self) -> Duration {
-        DECLARATION.default_refresh
-    }
+    provider::as_declared!(DECLARATION);
 
     fn source(
         &self,

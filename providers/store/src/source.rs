@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use manifest::Encoding;
@@ -64,17 +63,7 @@ impl Shared {
 }
 
 impl Provider for EmbeddedStore {
-    fn names(&self) -> &'static [&'static str] {
-        DECLARATION.names
-    }
-
-    fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(DECLARATION.credentials)
-    }
-
-    fn default_refresh(&self) -> Duration {
-        DECLARATION.default_refresh
-    }
+    provider::as_declared!(DECLARATION);
 
     fn source(
         &self,

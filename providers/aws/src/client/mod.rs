@@ -10,7 +10,6 @@ mod wire;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use provider::{
@@ -78,17 +77,7 @@ fn filled(pattern: &str, namespace: &str, account: &str) -> String {
 }
 
 impl Provider for Aws {
-    fn names(&self) -> &'static [&'static str] {
-        DECLARATION.names
-    }
-
-    fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(DECLARATION.credentials)
-    }
-
-    fn default_refresh(&self) -> Duration {
-        DECLARATION.default_refresh
-    }
+    provider::as_declared!(DECLARATION);
 
     fn source(
         &self,

@@ -7,7 +7,6 @@ mod settings;
 mod telling;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -82,17 +81,7 @@ fn verify(config: &AzureConfig) -> Result<()> {
 }
 
 impl Provider for Azure {
-    fn names(&self) -> &'static [&'static str] {
-        DECLARATION.names
-    }
-
-    fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(DECLARATION.credentials)
-    }
-
-    fn default_refresh(&self) -> Duration {
-        DECLARATION.default_refresh
-    }
+    provider::as_declared!(DECLARATION);
 
     fn source(
         &self,

@@ -7,7 +7,6 @@ mod settings;
 mod signature;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use provider::{
@@ -52,17 +51,7 @@ impl Gcp {
 }
 
 impl Provider for Gcp {
-    fn names(&self) -> &'static [&'static str] {
-        DECLARATION.names
-    }
-
-    fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(DECLARATION.credentials)
-    }
-
-    fn default_refresh(&self) -> Duration {
-        DECLARATION.default_refresh
-    }
+    provider::as_declared!(DECLARATION);
 
     fn source(
         &self,

@@ -8,7 +8,6 @@ mod session;
 mod settings;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use provider::{
@@ -58,17 +57,7 @@ impl Vault {
 }
 
 impl Provider for Vault {
-    fn names(&self) -> &'static [&'static str] {
-        DECLARATION.names
-    }
-
-    fn credential_keys(&self) -> Option<&'static [&'static str]> {
-        Some(DECLARATION.credentials)
-    }
-
-    fn default_refresh(&self) -> Duration {
-        DECLARATION.default_refresh
-    }
+    provider::as_declared!(DECLARATION);
 
     fn source(
         &self,
