@@ -1,6 +1,5 @@
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -8,16 +7,15 @@ use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::background::wait;
-use crate::http::http_client;
+use crate::http::{asked, http_client};
 use crate::issuer::Issuer;
 use crate::port;
 use crate::process::{Server, mortal, until};
 use crate::tls::Authority;
+use crate::tool::tool;
 
 /// drongo, a server of Google's Secret Manager, behind a **stub** of what it lacks: `hack/servers/google.py`, which says
 /// what it cannot show. All of Google's APIs are one server here.
@@ -36,15 +34,15 @@ impl Google {
     /// nothing else: a test uses one of them.
     pub fn start(issuer: &Issuer) -> Self {
         let folder = tempfile::Builder::new().prefix("secretfs-google-").tempdir().expect("a folder");
-        let authority = Authority::new();
+        let (authority, log) = (Authority::new(), folder.path().join("log"));
         let (certificate, key) = authority.server(&["localhost", "127.0.0.1"]).save(folder.path(), "server");
         let [port, tls_port, drongo] = [(); 3].map(|()| port::free());
         let mut command = mortal("KILL");
         command.arg(tool("drongo")).args(["server", "--host", "127.0.0.1", "--port", &drongo.to_string()]);
-        let first = start(command, folder.path());
+        let first = Server::logging(command, &log);
         let mut tls = stub(tls_port, drongo, issuer);
         tls.arg("--certificate").arg(certificate).arg("--key").arg(key);
-        let servers = [first, start(stub(port, drongo, issuer), folder.path()), start(tls, folder.path())];
+        let servers = [first, Server::logging(stub(port, drongo, issuer), &log), Server::logging(tls, &log)];
         let google = Self { port, tls_port, authority, http: http_client(), _servers: servers, folder };
         let drongo = format!("http://127.0.0.1:{drongo}/drongo/health");
         until(|| google.call(&Method::GET, &drongo, None).0 == 200, || google.complaint());
@@ -139,15 +137,7 @@ impl Google {
 
     fn call(&self, method: &Method, url: &str, body: Option<&Value>) -> (u16, Value) {
         let request = self.http.request(method.clone(), url).header("Authorization", "Bearer admin");
-        let request = match body {
-            Some(body) => request.json(body),
-            None => request,
-        };
-        wait(async move {
-            let Ok(response) = request.send().await else { return (0, Value::Null) };
-            let status = response.status().as_u16();
-            (status, response.json().await.unwrap_or(Value::Null))
-        })
+        asked(request, body)
     }
 
     fn complaint(&self) -> String {
@@ -176,25 +166,7 @@ fn stub(port: u16, drongo: u16, issuer: &Issuer) -> Command {
     command
         .arg(tool("stubs"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/servers/google.py"))
-        .args(["--port", &port.to_string(), "--issuer", issuer.url(), "--drongo", &drongo.to_string()]);
+        .args(["--port", &port.to_string(), "--issuer", issuer.url(), "--drongo", &drongo.to_string()])
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     command
-}
-
-fn start(mut command: Command, folder: &Path) -> Server {
-    let log = File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
-    command
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a log file"))
-        .stderr(log);
-    Server::start(command, Signal::KILL)
-}
-
-/// What `hack/tools` installs under that name.
-fn tool(name: &str) -> PathBuf {
-    let tools = std::env::var_os("SECRETFS_TOOLS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/tools"), PathBuf::from);
-    let tool = tools.join(name);
-    assert!(tool.is_file(), "{name} is not installed: hack/tools {name}");
-    tool
 }

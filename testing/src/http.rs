@@ -1,9 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
+use crate::background::wait;
 
 /// A client for plain HTTP that reads no environment, keeps no connection and waits 20 seconds at most.
 pub fn http_client() -> Client {
@@ -20,4 +23,17 @@ pub fn http_client() -> Client {
         .pool_max_idle_per_host(0)
         .build()
         .expect("an HTTP client")
+}
+
+/// Status and answer of a request with `body`; status 0 where there was no answer.
+pub(crate) fn asked(request: RequestBuilder, body: Option<&Value>) -> (u16, Value) {
+    let request = match body {
+        Some(body) => request.json(body),
+        None => request,
+    };
+    wait(async move {
+        let Ok(response) = request.send().await else { return (0, Value::Null) };
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    })
 }

@@ -1,16 +1,15 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use reqwest::{Client, Method};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::background::wait;
-use crate::http::http_client;
+use crate::http::{asked, http_client};
 use crate::issuer::Issuer;
 use crate::port;
 use crate::process::{Server, mortal, until};
+use crate::tool::tool;
 
 /// A **stub** of Azure Key Vault, of Entra ID's token endpoint and of a virtual machine's: `hack/servers/keyvault.py`,
 /// which says what it cannot show.
@@ -27,17 +26,13 @@ impl KeyVault {
     pub fn start(issuer: &Issuer) -> Self {
         let folder = tempfile::Builder::new().prefix("secretfs-keyvault-").tempdir().expect("a folder");
         let port = port::free();
-        let log = fs::File::create(folder.path().join("log")).expect("a log file");
         let mut command = mortal("KILL");
         command
-            .arg(python())
+            .arg(tool("stubs"))
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/servers/keyvault.py"))
             .args(["--port", &port.to_string(), "--issuer", issuer.url()])
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(log);
-        let server = Server::start(command, Signal::KILL);
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        let server = Server::logging(command, &folder.path().join("log"));
         let stub = Self { port, http: http_client(), _server: server, folder };
         until(|| stub.call(&Method::GET, "/_health", None).0 == 200, || stub.complaint());
         stub
@@ -151,15 +146,7 @@ impl KeyVault {
     fn call(&self, method: &Method, target: &str, body: Option<&Value>) -> (u16, Value) {
         let request = self.http.request(method.clone(), format!("{}{target}", self.url()));
         let request = request.header("Authorization", "Bearer admin");
-        let request = match body {
-            Some(body) => request.json(body),
-            None => request,
-        };
-        wait(async move {
-            let Ok(response) = request.send().await else { return (0, Value::Null) };
-            let status = response.status().as_u16();
-            (status, response.json().await.unwrap_or(Value::Null))
-        })
+        asked(request, body)
     }
 
     fn complaint(&self) -> String {
@@ -171,16 +158,4 @@ impl KeyVault {
 fn version(id: &Value) -> String {
     let id = id.as_str().expect("an id");
     id.rsplit('/').next().expect("a version").to_owned()
-}
-
-/// The Python of `hack/tools stubs`, on the path or where `hack/test` keeps it.
-fn python() -> PathBuf {
-    let tools = std::env::var_os("SECRETFS_TOOLS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/tools"), PathBuf::from);
-    let python = tools.join("stubs");
-    assert!(
-        python.is_file(),
-        "the stubs of stores run on Python with a package of their own: hack/tools stubs"
-    );
-    python
 }

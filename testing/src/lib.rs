@@ -31,6 +31,7 @@ mod postgres;
 mod process;
 mod program;
 mod tls;
+mod tool;
 
 pub use class::jwt_class;
 pub use cluster::{Cluster, Component, Scope};

@@ -1,18 +1,16 @@
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Client;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::background::wait;
-use crate::http::http_client;
+use crate::http::{asked, http_client};
 use crate::port;
 use crate::process::{Server, mortal, until};
+use crate::tool::on_path_or_tool;
 
 /// A real moto, which answers as Secrets Manager, Parameter Store and STS do, over HTTP.
 ///
@@ -31,17 +29,13 @@ impl Moto {
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("secretfs-moto-").tempdir().expect("a folder");
         let (port, log) = (port::free(), folder.path().join("log"));
-        let out = fs::File::create(&log).expect("a log file");
         let mut command = mortal("KILL");
         command
-            .arg(binary())
+            .arg(on_path_or_tool("moto_server").expect("moto_server: run hack/tools moto"))
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .current_dir(folder.path())
-            .env("HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().expect("a log file"))
-            .stderr(out);
-        let server = Server::start(command, Signal::KILL);
+            .env("HOME", folder.path());
+        let server = Server::logging(command, &log);
         let moto = Self { port, http: http_client(), _server: server, _folder: folder };
         let complaint = || format!("moto is not ready:\n{}", fs::read_to_string(&log).unwrap_or_default());
         until(|| moto.is_ready(), complaint);
@@ -147,11 +141,7 @@ impl Moto {
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", target)
             .body(body.to_string());
-        let (status, answer) = wait(async move {
-            let response = request.send().await.expect("an answer of moto");
-            let status = response.status().as_u16();
-            (status, response.json().await.unwrap_or(Value::Null))
-        });
+        let (status, answer) = asked(request, None);
         assert!((200..300).contains(&status), "moto answered {status} to {target} {body}: {answer}");
         answer
     }
@@ -168,17 +158,4 @@ fn encoded(form: &[(&str, &str)]) -> String {
     };
     let text = |text: &str| text.bytes().map(byte).collect::<String>();
     form.iter().map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join("&")
-}
-
-/// `moto_server` on the path, or the one that `hack/test` keeps.
-fn binary() -> PathBuf {
-    let tools = std::env::var_os("SECRETFS_TOOLS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/tools"), PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([tools]);
-    let mut files = folders.map(|folder| folder.join("moto_server"));
-    files
-        .find(|file| file.is_file())
-        .and_then(|file| fs::canonicalize(file).ok())
-        .expect("moto_server: run hack/tools moto")
 }

@@ -1,19 +1,18 @@
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 
 use reqwest::{Client, Method};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::background::wait;
-use crate::http::http_client;
+use crate::http::{asked, http_client};
 use crate::issuer::{Claims, Issuer};
 use crate::port;
 use crate::postgres::Postgres;
 use crate::process::{Server, mortal, until};
 use crate::tls::Authority;
+use crate::tool::on_path_or_tool;
 
 /// A real OpenBao server, unsealed, with an audit log, over HTTP and over TLS.
 #[derive(Debug)]
@@ -248,17 +247,13 @@ impl OpenBao {
     }
 
     fn launch(&mut self) {
-        let log = fs::File::options().create(true).append(true).open(self.log()).expect("a log file");
         let mut command = mortal("KILL");
         command
             .arg(binary())
             .args(["server", "-config=bao.hcl", "-log-level=warn"])
             .current_dir(self.folder.path())
-            .env("HOME", self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log file"))
-            .stderr(log);
-        let mut server = Server::start(command, Signal::KILL);
+            .env("HOME", self.folder.path());
+        let mut server = Server::logging(command, &self.log());
         until(
             || {
                 assert!(server.ended().is_none(), "{}", self.complaint());
@@ -292,15 +287,7 @@ impl OpenBao {
             .http
             .request(method.clone(), format!("{}/v1/{path}", self.address()))
             .header("X-Vault-Token", self.root_token());
-        let request = match body {
-            Some(body) => request.json(body),
-            None => request,
-        };
-        wait(async move {
-            let Ok(response) = request.send().await else { return (0, Value::Null) };
-            let status = response.status().as_u16();
-            (status, response.json().await.unwrap_or(Value::Null))
-        })
+        asked(request, body)
     }
 
     fn log(&self) -> PathBuf {
@@ -348,17 +335,9 @@ audit "file" "requests" {{
 
 /// `$BAO`, `bao` on the path, or the one that `hack/test` keeps.
 fn binary() -> PathBuf {
-    let tools = std::env::var_os("SECRETFS_TOOLS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/tools"), PathBuf::from);
-    let on_path = std::env::var_os("PATH")
-        .into_iter()
-        .flat_map(|path| std::env::split_paths(&path).map(|folder| folder.join("bao")).collect::<Vec<_>>());
-    std::env::var_os("BAO")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(on_path)
-        .chain([tools.join("bao")])
-        .find(|file| file.is_file())
+    let named = std::env::var_os("BAO").map(PathBuf::from).filter(|file| file.is_file());
+    named
         .and_then(|file| fs::canonicalize(file).ok())
+        .or_else(|| on_path_or_tool("bao"))
         .expect("the `bao` binary of OpenBao: run hack/test once, or set BAO to its path")
 }

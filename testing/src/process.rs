@@ -1,5 +1,7 @@
+use std::fs::File;
 use std::io;
-use std::process::{Child, Command, ExitStatus};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,6 +43,13 @@ impl Server {
         NURSERY.send((command, reply)).expect("the thread that forks");
         let child = child.recv().expect("the thread that forks");
         Self { child: child.expect("`setpriv` (Debian package util-linux) to start a server"), last_word }
+    }
+
+    /// Starts `command` with its output at the end of the file `log`, which dropping kills.
+    pub(crate) fn logging(mut command: Command, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).expect("a log file");
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log file")).stderr(log);
+        Self::start(command, Signal::KILL)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
