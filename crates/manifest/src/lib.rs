@@ -16,6 +16,7 @@ mod lenient;
 mod listing;
 pub mod objects;
 mod overrides;
+pub mod parameters;
 mod parts;
 pub mod paths;
 mod pod;

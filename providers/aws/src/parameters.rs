@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use manifest::{fields, go_boolean};
+use manifest::{go_boolean, parameters};
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, plain_address};
 
@@ -129,7 +129,7 @@ impl Plan {
         let endpoints = kept(&mut errors, class.endpoints());
         let auth = kept(&mut errors, class.auth());
         let objects = regions.as_ref().and_then(|regions| kept(&mut errors, class.objects(regions)));
-        errors.extend(class.odd_parameters());
+        errors.extend(parameters::odd(parameters, OBJECTS, |text| text));
         match (regions, endpoints, auth, objects) {
             (Some(regions), Some(endpoints), Some(auth), Some(objects)) if errors.is_empty() => {
                 let exposure = exposure::of(endpoints.custom.as_deref(), config);
@@ -142,12 +142,8 @@ impl Plan {
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let names = || DECLARATION.parameters.iter().map(|key| key.name);
-    let unknown = parameters.keys().filter(|key| DECLARATION.parameter(key).is_none());
-    let tell =
-        |key: &String| Invalid::new(key, "provider aws has no such parameter", fields::meant(key, names()));
     let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
-    unknown.map(tell).chain(objects).collect()
+    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
 }
 
 fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Vec<Invalid>>) -> Option<T> {
@@ -164,15 +160,6 @@ impl<'a> Class<'a> {
     fn text(&self, key: &str) -> Option<&'a str> {
         DECLARATION.parameter(key)?;
         self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
-    }
-
-    /// Parameters that no one could mean: what is told with them would fill lines of its own.
-    fn odd_parameters(&self) -> impl Iterator<Item = Invalid> {
-        let odd = |(key, text): &(&String, &String)| *key != OBJECTS && text.contains(char::is_control);
-        self.parameters.iter().filter(odd).map(|(key, _)| {
-            let remedy = "write it on one line, without `|`";
-            Invalid::new(key, "it has a line break or another control character", remedy)
-        })
     }
 
     fn regions(&self) -> Result<Regions, Vec<Invalid>> {
@@ -210,11 +197,9 @@ impl<'a> Class<'a> {
     }
 
     fn authorities(&self) -> Result<Option<CertificatePath>, Vec<Invalid>> {
-        let Some(raw) = self.text("caCertPath") else { return Ok(None) };
-        let path = CertificatePath::of_class(raw, self.config.network.tls_dir.as_deref());
-        let outside =
-            || invalid("caCertPath", "it leaves the folder of certificates", "write a path below --tls-dir");
-        path.map(Some).ok_or_else(outside)
+        const KEY: &str = "caCertPath";
+        let path = |raw| CertificatePath::of_class(KEY, raw, self.config.network.tls_dir.as_deref());
+        self.text(KEY).map(path).transpose().map_err(|error| vec![error])
     }
 
     fn auth(&self) -> Result<Auth, Vec<Invalid>> {

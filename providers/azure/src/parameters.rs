@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use manifest::{fields, go_boolean};
+use manifest::{go_boolean, parameters};
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, is_near, plain_address};
 use url::Url;
@@ -78,7 +78,8 @@ impl Plan {
     /// Everything that is wrong with them. Never empty.
     pub fn new(parameters: &Parameters, config: &AzureConfig) -> Result<Self, Vec<Invalid>> {
         let class = Class { parameters, config };
-        let mut errors: Vec<Invalid> = class.odd_parameters().chain(class.refused()).collect();
+        let mut errors: Vec<Invalid> =
+            parameters::odd(parameters, OBJECTS, str::trim).into_iter().chain(class.refused()).collect();
         let auth = kept(&mut errors, class.auth());
         let tls = kept(&mut errors, class.tls());
         let shares = kept(&mut errors, class.shares());
@@ -114,12 +115,8 @@ fn vaults(objects: &[ObjectRef]) -> Vec<String> {
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let names = || DECLARATION.parameters.iter().map(|key| key.name);
-    let unknown = parameters.keys().filter(|key| DECLARATION.parameter(key).is_none());
-    let tell =
-        |key: &String| Invalid::new(key, "provider azure has no such parameter", fields::meant(key, names()));
     let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
-    unknown.map(tell).chain(objects).collect()
+    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
 }
 
 fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Invalid>) -> Option<T> {
@@ -136,19 +133,6 @@ impl<'a> Class<'a> {
     fn text(&self, key: &str) -> Option<&'a str> {
         DECLARATION.parameter(key)?;
         self.parameters.get(key).map(|text| text.trim()).filter(|text| !text.is_empty())
-    }
-
-    /// Parameters that no one could mean: what is told with them would fill lines of its own.
-    fn odd_parameters(&self) -> impl Iterator<Item = Invalid> {
-        let odd =
-            |(key, text): &(&String, &String)| *key != OBJECTS && text.trim().contains(char::is_control);
-        self.parameters.iter().filter(odd).map(|(key, _)| {
-            Invalid::new(
-                key,
-                "it has a line break or another control character",
-                "write it on one line, without `|`",
-            )
-        })
     }
 
     /// What upstream has and this version has not.
@@ -232,16 +216,12 @@ impl<'a> Class<'a> {
     }
 
     fn tls(&self) -> Result<Tls, Invalid> {
-        let own = self.config.ca.clone().map(CertificatePath::Own);
-        let Some(raw) = self.text("keyvaultCACertPath") else { return Ok(Tls { ca: own, ..Tls::default() }) };
-        match CertificatePath::of_class(raw, self.config.network.tls_dir.as_deref()) {
-            ca @ Some(_) => Ok(Tls { ca, ..Tls::default() }),
-            None => Err(Invalid::new(
-                "keyvaultCACertPath",
-                "it leaves the folder of certificates",
-                "write a path below --tls-dir",
-            )),
-        }
+        const KEY: &str = "keyvaultCACertPath";
+        let ca = match self.text(KEY) {
+            Some(raw) => Some(CertificatePath::of_class(KEY, raw, self.config.network.tls_dir.as_deref())?),
+            None => self.config.ca.clone().map(CertificatePath::Own),
+        };
+        Ok(Tls { ca, ..Tls::default() })
     }
 
     fn shares(&self) -> Result<bool, Invalid> {

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn load(folder: &Path, inner: &str) -> Result<Material> {
-        let ca = CertificatePath::of_class(inner, Some(folder));
+        let ca = CertificatePath::of_class("ca", inner, Some(folder)).ok();
         Material::load(&Tls { ca, ..Tls::default() }, Some(folder))
     }
 
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn without_a_folder_a_class_names_no_file() {
-        let ca = CertificatePath::of_class("/etc/shadow", None);
+        let ca = CertificatePath::of_class("ca", "/etc/shadow", None).ok();
         let told = Material::load(&Tls { ca, ..Tls::default() }, None).unwrap_err().to_string();
         assert!(told.contains("--tls-dir"), "{told}");
     }

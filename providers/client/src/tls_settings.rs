@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use provider::Invalid;
 use serde::{Deserialize, Serialize};
 
 /// The TLS settings of a class over the administrator's. They name files, and hold nothing secret.
@@ -38,9 +39,15 @@ pub enum CertificatePath {
 
 impl CertificatePath {
     /// A class's path. A leading slash means the folder: manifests name paths of a container they were
-    /// written for. A path that leads through `tls_dir` by its own name is the same file.
-    pub fn of_class(raw: &str, tls_dir: Option<&Path>) -> Option<Self> {
-        plain(raw, tls_dir).map(Self::OfClass)
+    /// written for. A path that leads through `tls_dir` by its own name is the same file. It stands behind `key`.
+    ///
+    /// # Errors
+    ///
+    /// It could leave the folder.
+    pub fn of_class(key: &str, raw: &str, tls_dir: Option<&Path>) -> Result<Self, Invalid> {
+        let outside =
+            || Invalid::new(key, "it leaves the folder of certificates", "write a path below --tls-dir");
+        plain(raw, tls_dir).map(Self::OfClass).ok_or_else(outside)
     }
 
     /// A path of a class of `namespace` to what only that namespace's classes may use. It may be written with
@@ -107,7 +114,7 @@ mod tests {
     use super::*;
 
     fn of_class(raw: &str) -> Option<String> {
-        CertificatePath::of_class(raw, Some(Path::new("/vault/tls"))).map(|path| path.to_string())
+        CertificatePath::of_class("ca", raw, Some(Path::new("/vault/tls"))).ok().map(|path| path.to_string())
     }
 
     fn of_namespace(raw: &str, namespace: &str) -> Option<String> {

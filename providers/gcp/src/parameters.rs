@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use manifest::fields;
+use manifest::parameters;
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls};
 
@@ -63,7 +63,7 @@ impl Plan {
         let account = kept(&mut errors, class.account());
         let share = kept(&mut errors, class.share());
         let objects = class.objects().map_err(|found| errors.extend(found)).ok();
-        errors.extend(class.odd_parameters());
+        errors.extend(parameters::odd(parameters, SECRETS.parameter, |text| text));
         match (endpoints, auth, account, share, objects) {
             (Some(endpoints), Some(auth), Some(account), Some(share), Some((objects, parts)))
                 if errors.is_empty() =>
@@ -90,12 +90,8 @@ impl Plan {
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider is asked for them"))]
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let names = || DECLARATION.parameters.iter().map(|key| key.name);
-    let unknown = parameters.keys().filter(|key| DECLARATION.parameter(key).is_none());
-    let tell =
-        |key: &String| Invalid::new(key, "provider gcp has no such parameter", fields::meant(key, names()));
     let objects = parameters.get(SECRETS.parameter).map(|text| objects::unknown(text)).unwrap_or_default();
-    unknown.map(tell).chain(objects).collect()
+    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
 }
 
 fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Invalid>) -> Option<T> {
@@ -112,16 +108,6 @@ impl<'a> Class<'a> {
     fn text(&self, key: &str) -> Option<&'a str> {
         DECLARATION.parameter(key)?;
         self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
-    }
-
-    /// Parameters that no one could mean: what is told with them would fill lines of its own.
-    fn odd_parameters(&self) -> impl Iterator<Item = Invalid> {
-        let odd =
-            |(key, text): &(&String, &String)| *key != SECRETS.parameter && text.contains(char::is_control);
-        self.parameters.iter().filter(odd).map(|(key, _)| {
-            let reason = "it has a line break or another control character";
-            Invalid::new(key, reason, "write it on one line, without `|`")
-        })
     }
 
     fn endpoints(&self) -> Result<Endpoints, Invalid> {
@@ -143,14 +129,13 @@ impl<'a> Class<'a> {
 
     /// Files of authorities hold nothing secret: any class may name any of them.
     fn authority(&self) -> Result<Option<CertificatePath>, Invalid> {
-        let Some(raw) = self.text("caCertPath") else {
-            return Ok(self.config.ca.clone().map(CertificatePath::Own));
-        };
-        let path = CertificatePath::of_class(raw, self.config.network.tls_dir.as_deref());
-        path.map(Some).ok_or_else(|| {
-            let reason = "it leaves the folder of certificates";
-            Invalid::new("caCertPath", reason, "write a path below --tls-dir")
-        })
+        const KEY: &str = "caCertPath";
+        match self.text(KEY) {
+            Some(raw) => {
+                CertificatePath::of_class(KEY, raw, self.config.network.tls_dir.as_deref()).map(Some)
+            }
+            None => Ok(self.config.ca.clone().map(CertificatePath::Own)),
+        }
     }
 
     fn auth(&self) -> Result<Auth, Invalid> {

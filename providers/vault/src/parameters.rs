@@ -1,4 +1,4 @@
-use manifest::{fields, go_boolean};
+use manifest::{go_boolean, parameters};
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, plain_address};
 
@@ -69,7 +69,7 @@ impl Plan {
         let auth = kept(&mut errors, class.auth());
         let objects = kept(&mut errors, class.objects());
         let audience = class.text("audience").unwrap_or("vault").to_owned();
-        errors.extend(class.odd_parameters());
+        errors.extend(parameters::odd(parameters, OBJECTS, |text| text));
         match (server, auth, objects) {
             (Some(server), Some(auth), Some((objects, parts))) if errors.is_empty() => {
                 let exposure = exposure::of(&server, config);
@@ -83,11 +83,8 @@ impl Plan {
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider is asked for them"))]
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let names = || DECLARATION.parameters.iter().map(|key| key.name);
-    let unknown = parameters.keys().filter(|key| DECLARATION.parameter(key).is_none());
-    let tell = |key: &String| one(key, "provider vault has no such parameter", &fields::meant(key, names()));
     let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
-    unknown.map(tell).chain(objects).collect()
+    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
 }
 
 fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Vec<Invalid>>) -> Option<T> {
@@ -105,14 +102,6 @@ impl<'a> Class<'a> {
     fn text(&self, key: &str) -> Option<&'a str> {
         DECLARATION.parameter(key)?;
         self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
-    }
-
-    /// Parameters that no one could mean: what is told with them would fill lines of its own.
-    fn odd_parameters(&self) -> impl Iterator<Item = Invalid> {
-        let odd = |(key, text): &(&String, &String)| *key != OBJECTS && text.contains(char::is_control);
-        self.parameters.iter().filter(odd).map(|(key, _)| {
-            one(key, "it has a line break or another control character", "write it on one line, without `|`")
-        })
     }
 
     fn server(&self) -> Result<Server, Vec<Invalid>> {
@@ -179,11 +168,8 @@ impl<'a> Class<'a> {
 
     /// Files of authorities hold nothing secret: any class may name any of them.
     fn authority(&self, key: &str) -> Result<Option<CertificatePath>, Vec<Invalid>> {
-        let Some(raw) = self.text(key) else { return Ok(None) };
-        match CertificatePath::of_class(raw, self.config.network.tls_dir.as_deref()) {
-            Some(path) => Ok(Some(path)),
-            None => Err(invalid(key, "it leaves the folder of certificates", "write a path below --tls-dir")),
-        }
+        let path = |raw| CertificatePath::of_class(key, raw, self.config.network.tls_dir.as_deref());
+        self.text(key).map(path).transpose().map_err(|error| vec![error])
     }
 
     /// The client certificate and its key: the class's, or the administrator's. Never one of each.

@@ -1,0 +1,63 @@
+//! The parameters of a class, for providers that take more of them than they know, as upstream's do.
+
+use provider::{Declaration, Invalid, Parameters};
+
+use crate::fields::meant;
+
+/// Parameters that nobody reads: they may be others, misspelt.
+pub fn unknown(provider: &Declaration, parameters: &Parameters) -> Vec<Invalid> {
+    let known = provider.parameters.iter().map(|key| key.name);
+    let unknown = parameters.keys().filter(|key| provider.parameter(key).is_none());
+    let reason = format!("provider {} has no such parameter", provider.label());
+    unknown.map(|key| Invalid::new(key, &*reason, meant(key, known.clone()))).collect()
+}
+
+/// Parameters that no one could mean, but for `lines`, which has lines of its own: what is told with them would fill
+/// lines too. `read` is what is taken of one.
+pub fn odd(parameters: &Parameters, lines: &str, read: fn(&str) -> &str) -> Vec<Invalid> {
+    let odd = parameters.iter().filter(|(key, text)| *key != lines && read(text).contains(char::is_control));
+    let reason = "it has a line break or another control character";
+    odd.map(|(key, _)| Invalid::new(key, reason, "write it on one line, without `|`")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use provider::{Holds, Key};
+
+    use super::*;
+
+    const SHOP: Declaration = Declaration {
+        names: &["shop", "store"],
+        title: "",
+        about: "",
+        default_refresh: Duration::ZERO,
+        credentials: &[],
+        parameters: &[Key::new("address", Holds::Text, "", "")],
+        object: &[],
+    };
+
+    fn parameters(of: &[(&str, &str)]) -> Parameters {
+        of.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_parameter_that_nobody_reads_is_told_with_the_one_that_was_meant() {
+        let told = unknown(&SHOP, &parameters(&[("adress", "a"), ("address", "b")]));
+
+        let [told] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((&*told.key, &*told.reason), ("adress", "provider shop has no such parameter"));
+        assert!(told.remedy.contains("address"), "{told}");
+    }
+
+    #[test]
+    fn only_the_lists_of_objects_may_have_lines() {
+        let parameters = parameters(&[("objects", "a\nb"), ("one", "a\nb"), ("end", "a\n"), ("none", "a b")]);
+        let keys =
+            |read| odd(&parameters, "objects", read).into_iter().map(|odd| odd.key).collect::<Vec<_>>();
+
+        assert_eq!(keys(|text| text), ["end", "one"]);
+        assert_eq!(keys(str::trim), ["one"]);
+    }
+}
