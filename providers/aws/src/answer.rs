@@ -1,25 +1,21 @@
 //! What AWS answers, taken apart. Values go straight into secret bytes.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use provider::{Reading, SecretBytes, Span};
-use serde::de::{self, DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer};
+use provider_client::SecretText;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::call::{CURRENT, Wanted};
 use crate::meaning::Words;
 
 /// Longest name of a version, as AWS has them: a UUID, or a client's token of up to 64 characters.
 const MAX_VERSION: usize = 64;
-
-/// Text that is secret.
-#[derive(Debug)]
-pub(crate) struct Confidential(pub(crate) SecretBytes);
 
 /// What `GetSecretValue` brings, and `BatchGetSecretValue` of each secret.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
@@ -31,8 +27,8 @@ pub(crate) struct SecretValue {
     #[serde(default)]
     name: String,
     version_id: Option<String>,
-    secret_string: Option<Confidential>,
-    secret_binary: Option<Confidential>,
+    secret_string: Option<SecretText>,
+    secret_binary: Option<SecretText>,
 }
 
 /// What `BatchGetSecretValue` brings.
@@ -61,7 +57,7 @@ pub(crate) struct SecretError {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Description {
-    deleted_date: Option<de::IgnoredAny>,
+    deleted_date: Option<IgnoredAny>,
     #[serde(default)]
     version_ids_to_stages: BTreeMap<String, Vec<String>>,
 }
@@ -86,7 +82,7 @@ pub(crate) struct Parameter {
     name: String,
     version: Option<u64>,
     selector: Option<String>,
-    value: Confidential,
+    value: SecretText,
 }
 
 /// Keys to sign with.
@@ -104,9 +100,9 @@ pub struct Keys {
 #[serde(rename_all = "PascalCase")]
 struct Told {
     access_key_id: String,
-    secret_access_key: Confidential,
+    secret_access_key: SecretText,
     #[serde(alias = "SessionToken")]
-    token: Option<Confidential>,
+    token: Option<SecretText>,
     expiration: Option<String>,
 }
 
@@ -129,8 +125,8 @@ impl SecretValue {
     /// The value. `None` if there is none, or bytes that are not in base64.
     pub(crate) fn reading(&self) -> Option<Reading> {
         let body = match (&self.secret_string, &self.secret_binary) {
-            (Some(Confidential(text)), _) => text.clone(),
-            (None, Some(Confidential(binary))) => STANDARD.decode(binary.expose()).ok()?.into(),
+            (Some(SecretText(text)), _) => text.clone(),
+            (None, Some(SecretText(binary))) => STANDARD.decode(binary.expose()).ok()?.into(),
             (None, None) => return None,
         };
         Some(Reading { version: self.version_id.clone().filter(|id| is_version(id)), ..Reading::new(body) })
@@ -229,30 +225,6 @@ pub(crate) fn between<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
     let (text, _) = behind.split_once(&format!("</{name}>"))?;
     let text = text.trim();
     (!text.contains('<')).then_some(text)
-}
-
-impl<'de> Deserialize<'de> for Confidential {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_string(ConfidentialVisitor)
-    }
-}
-
-struct ConfidentialVisitor;
-
-impl Visitor<'_> for ConfidentialVisitor {
-    type Value = Confidential;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Confidential, E> {
-        Ok(Confidential(SecretBytes::new(text.as_bytes().to_vec())))
-    }
-
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Confidential, E> {
-        Ok(Confidential(text.into()))
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! What a vault's answers say, as its [API](https://learn.microsoft.com/rest/api/keyvault/) has it.
 
 use std::cmp::Reverse;
-use std::fmt;
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Object, Reading, Result, SecretBytes, Span, Validity};
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer};
+use provider_client::SecretText;
+use serde::Deserialize;
 
 use crate::call::{Call, Kind, is_version};
 use crate::contents;
@@ -23,7 +22,7 @@ pub(crate) struct Bundle {
     attributes: Attributes,
     /// Of a secret.
     #[serde(default)]
-    pub(crate) value: Option<Hidden>,
+    pub(crate) value: Option<SecretText>,
     /// Of a secret.
     #[serde(default, rename = "contentType")]
     pub(crate) content_type: Option<String>,
@@ -60,30 +59,6 @@ struct Attributes {
     nbf: Option<i64>,
     exp: Option<i64>,
     created: Option<i64>,
-}
-
-/// A text that is a secret.
-#[derive(Debug)]
-pub(crate) struct Hidden(pub(crate) SecretBytes);
-
-impl<'de> Deserialize<'de> for Hidden {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        deserializer.deserialize_str(Text)
-    }
-}
-
-struct Text;
-
-impl Visitor<'_> for Text {
-    type Value = Hidden;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Hidden, E> {
-        Ok(Hidden(SecretBytes::new(text.as_bytes().to_vec())))
-    }
 }
 
 impl Bundle {

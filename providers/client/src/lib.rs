@@ -7,6 +7,7 @@
 //! | [`Tls`], [`CertificatePath`], [`plain_address`], [`is_near`], [`refuse_exposure`] | settings of a class over the administrator's |
 //! | [`Patience`], [`Names`] | how long to wait for what; what a store's settings are called in remedies |
 //! | [`is_outage`], [`reason`], [`retry_after`], [`words`] | what a store says beside its answer, and in place of one |
+//! | [`SecretText`] | a secret in an answer |
 //! | [`Whom`] | whom a login is for |
 //! | `Connections`, `Connection` | calls with deadlines and bounded answers, and why one got no answer, in words |
 //! | `Material`, `ClientPair` | authorities and client certificates, as they are on the disk |
@@ -38,6 +39,7 @@ mod patience;
 #[cfg(feature = "http")]
 mod place;
 mod said;
+mod secret_text;
 #[cfg(feature = "http")]
 mod tls;
 mod tls_settings;
@@ -63,6 +65,7 @@ pub use patience::Patience;
 #[cfg(feature = "http")]
 pub use place::{Place, Term};
 pub use said::{is_outage, reason, retry_after, words};
+pub use secret_text::SecretText;
 pub use tls_settings::{CertificatePath, Tls};
 #[cfg(feature = "http")]
 pub use turn::Turn;

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use provider::{Error, ErrorKind, Identity, Result, SecretBytes, Span, Workload};
-use provider_client::{Connection, Fingerprint, Fingerprints, credential, service_account_token, text};
+use provider_client::{
+    Connection, Fingerprint, Fingerprints, SecretText, credential, service_account_token, text,
+};
 use reqwest::{Method, RequestBuilder};
 use serde::{Deserialize, Deserializer};
 
-use crate::answer::Hidden;
 use crate::client::servers::{Servers, below, form, refusal};
 use crate::meaning::Asked;
 use crate::parameters::{Account, Auth};
@@ -33,7 +34,7 @@ pub(crate) struct Granted {
 /// What Entra ID and a machine answer (RFC 6749, 5.1).
 #[derive(Deserialize)]
 struct Answered {
-    access_token: Hidden,
+    access_token: SecretText,
     #[serde(deserialize_with = "seconds")]
     expires_in: u64,
 }
