@@ -387,11 +387,10 @@ fn options(help: &str) -> BTreeMap<String, Option<String>> {
     let mut options = BTreeMap::new();
     let mut last = None;
     for line in help.lines() {
-        if let Some(name) = line.split_whitespace().find(|word| word.starts_with("--")) {
-            if line.trim_start().starts_with('-') {
-                last = Some(name.to_owned());
-                options.insert(name.to_owned(), None);
-            }
+        let name = line.split_whitespace().find(|word| word.starts_with("--"));
+        if let Some(name) = name.filter(|_| line.trim_start().starts_with('-')) {
+            last = Some(name.to_owned());
+            options.insert(name.to_owned(), None);
         }
         if let (Some(name), Some((_, rest))) = (&last, line.split_once("[default: ")) {
             options.insert(name.clone(), rest.split(']').next().map(str::to_owned));
