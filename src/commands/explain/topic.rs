@@ -123,6 +123,6 @@ mod tests {
             assert!(told.ends_with(&format!("did you mean {meant}?")), "{told}");
         }
         let told = path("hunter2Zq7hunter2").unwrap_err();
-        assert!(told.contains("there are vault, openbao") && !told.contains("Zq7"), "{told}");
+        assert!(told.contains("vault, openbao") && !told.contains("Zq7"), "{told}");
     }
 }
