@@ -80,7 +80,7 @@ impl Postgres {
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", user, "-d", "postgres"])
             .args(["-c", statement])
             .env("PGPASSWORD", password)
-            .env("PGCONNECT_TIMEOUT", "10")
+            .env("PGCONNECT_TIMEOUT", "60")
             .output()
             .expect("psql (Debian package postgresql-client)")
     }

@@ -47,9 +47,22 @@ impl Patched {
             profile => profile,
         };
         // A test is built along, so that dependencies have the features that they have in tests. Its own package is not
-        // optimised, for other tests run beside.
-        run(Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--offline", "--profile", profile, "--workspace", "--all-features"])
+        // optimised and it is built behind all others, for tests that run beside have deadlines.
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        run(Command::new("nice")
+            .args(["-n", "19"])
+            .arg(cargo)
+            .args([
+                "build",
+                "--jobs",
+                "1",
+                "--quiet",
+                "--offline",
+                "--profile",
+                profile,
+                "--workspace",
+                "--all-features",
+            ])
             .args(["--bin", "secretfs", "--test", "forms"])
             .args(["--config", &format!("profile.{profile}.package.secretfs.opt-level=0")])
             .env("CARGO_BUILD_BUILD_DIR", directories[4])
