@@ -34,6 +34,8 @@ mod tests {
         let port = free();
 
         assert!(!claim(port));
-        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
+        // A process that is started at this moment has our sockets until it executes its program.
+        let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        crate::until(is_free, || format!("port {port} is taken"));
     }
 }
