@@ -23,11 +23,11 @@ pub struct AzureSettings {
     #[arg(long, env = "SECRETFS_AZURE_AUTHORITY", value_name = "URL", help_heading = "Providers")]
     azure_authority: Option<String>,
 
-    /// Azure: URL of vaults in that cloud, with NAME for the vault's name, such as https://NAME.vault.example.com
+    /// Azure: URL of vaults in that cloud, with NAME for the vault's name, such as `https://NAME.vault.example.com`
     #[arg(long, env = "SECRETFS_AZURE_VAULT_URL", value_name = "URL", help_heading = "Providers")]
     azure_vault_url: Option<String>,
 
-    /// Azure: what access tokens are for in that cloud, such as https://vault.azure.net
+    /// Azure: what access tokens are for in that cloud, such as `https://vault.azure.net`
     #[arg(long, env = "SECRETFS_AZURE_VAULT_AUDIENCE", value_name = "URL", help_heading = "Providers")]
     azure_vault_audience: Option<String>,
 
