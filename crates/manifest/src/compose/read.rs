@@ -1,5 +1,6 @@
 //! The text of `secretfs.dev/files`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use provider::{FileMode, Invalid};
@@ -121,14 +122,15 @@ fn agree<'a, K: Iterator<Item = &'a str> + Clone>(
     template: &Template,
     keys: impl Fn() -> K,
 ) -> Result<(), Invalid> {
-    let asked = template.keys();
-    if let Some(unknown) = asked.iter().find(|asked| keys().all(|key| key != **asked)) {
+    let (asked, known): (Vec<_>, BTreeSet<_>) = (template.keys(), keys().collect());
+    if let Some(unknown) = asked.iter().find(|asked| !known.contains(**asked)) {
         let remedy = nearest(unknown, keys()).map_or_else(
             || format!("name its object: from: {{{unknown}: …}}"),
             |meant| format!("did you mean {meant:?}?"),
         );
         return Err(place.refuse("template", &format!("`from` has no key {unknown:?}"), &remedy));
     }
+    let asked: BTreeSet<_> = asked.into_iter().collect();
     match keys().find(|key| !asked.contains(key)) {
         Some(unused) => {
             let reason = format!("the template does not ask for {unused:?}");

@@ -8,6 +8,8 @@
 mod filter;
 mod parse;
 
+use std::collections::BTreeMap;
+
 use provider::SecretBytes;
 use zeroize::Zeroizing;
 
@@ -95,7 +97,8 @@ impl Template {
     /// The file, with `values` in their places. A place whose value is missing stays empty.
     pub(super) fn fill<'a>(&'a self, values: Values<'a>) -> Result<SecretBytes, Unfit<'a>> {
         let mut pieces = Pieces::default();
-        fill(&self.0, values, &mut pieces)?;
+        let values = values.iter().copied().collect();
+        fill(&self.0, &values, &mut pieces)?;
         Ok(page(|put| pieces.pieces.iter().for_each(|piece| put(piece.as_str()))))
     }
 
@@ -118,8 +121,12 @@ impl Template {
     }
 }
 
-fn fill<'a>(parts: &'a [Part], values: Values<'a>, pieces: &mut Pieces<'a>) -> Result<(), Unfit<'a>> {
-    let value = |key: &str| values.iter().find(|(own, _)| *own == key).map_or("", |(_, value)| value);
+fn fill<'a>(
+    parts: &'a [Part],
+    values: &BTreeMap<&str, &'a str>,
+    pieces: &mut Pieces<'a>,
+) -> Result<(), Unfit<'a>> {
+    let value = |key: &str| values.get(key).copied().unwrap_or_default();
     for part in parts {
         match part {
             Part::Text(text) => pieces.push(Piece::Plain(text))?,
@@ -199,6 +206,11 @@ mod tests {
     #[test]
     fn comments_vanish_and_a_literal_writes_braces() {
         assert_eq!(filled("{# for the app #}\na {{ \"{{ x }\" }} b }} {\n", &[]), "a {{ x } b }} {\n");
+    }
+
+    #[test]
+    fn marks_inside_a_comment_begin_nothing() {
+        assert_eq!(filled("a\n{# {{ A }} #}\nb{# {{ #}\n", &[]), "a\nb\n");
     }
 
     #[test]

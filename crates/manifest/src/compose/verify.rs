@@ -1,5 +1,7 @@
 //! What a class's settings and its objects must agree on.
 
+use std::collections::BTreeSet;
+
 use provider::{Invalid, ObjectPath, ObjectRef};
 
 use crate::paths::{self, Place};
@@ -45,9 +47,9 @@ fn unguarded_places(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> 
     let mut faults = Vec::new();
     for (index, file) in settings.files.iter().enumerate() {
         let ComposedFormat::Template(template) = &file.format else { continue };
-        let unguarded = template.unguarded();
+        let unguarded: BTreeSet<_> = template.unguarded().into_iter().collect();
         let shown =
-            file.from.iter().filter(|(key, name)| unguarded.contains(&key.as_str()) && may_be_missing(name));
+            file.from.iter().filter(|(key, name)| unguarded.contains(key.as_str()) && may_be_missing(name));
         faults.extend(shown.map(|(key, name)| Invalid {
             key: format!("{PREFIX}files[{index}].template"),
             line: None,

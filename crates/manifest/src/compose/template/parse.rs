@@ -39,16 +39,28 @@ impl<'a> Reader<'a> {
     }
 
     fn fault(&self, reason: &str) -> Fault {
-        let read = self.text.get(..self.mark).unwrap_or_default();
+        self.fault_at(self.mark, reason)
+    }
+
+    fn fault_at(&self, mark: usize, reason: &str) -> Fault {
+        let read = self.text.get(..mark).unwrap_or_default();
         Fault { line: read.matches('\n').count().saturating_add(1), reason: shorten(reason) }
+    }
+
+    /// The next thing that opens, and how far it is. Each character is looked at once, for the text is a stranger's.
+    fn opening(&self) -> Option<(usize, (&'static str, &'static str))> {
+        let rest = self.rest();
+        let marks = |at| {
+            MARKS.into_iter().find(|(open, _)| rest.get(at..).is_some_and(|rest| rest.starts_with(open)))
+        };
+        rest.match_indices('{').find_map(|(at, _)| Some((at, marks(at)?)))
     }
 
     /// The parts up to the end or to a tag that ends them, which is told.
     fn parts(&mut self) -> Result<(Vec<Part>, Option<&'a str>), Fault> {
         let mut parts = Vec::new();
         loop {
-            let opening = MARKS.iter().filter_map(|marks| Some((self.rest().find(marks.0)?, marks))).min();
-            let Some((before, (open, close))) = opening else {
+            let Some((before, (open, close))) = self.opening() else {
                 push(&mut parts, self.rest());
                 self.at = self.text.len();
                 return Ok((parts, None));
@@ -57,9 +69,9 @@ impl<'a> Reader<'a> {
             self.skip(before);
             self.mark = self.at;
             let inside = self.inside(open, close)?;
-            let plain = if *open == "{{" { plain } else { self.without_own_line(plain) };
+            let plain = if open == "{{" { plain } else { self.without_own_line(plain) };
             push(&mut parts, plain);
-            match *open {
+            match open {
                 "{{" => parts.push(self.place(inside)?),
                 "{%" => match inside.split_whitespace().collect::<Vec<_>>().as_slice() {
                     ["if", key] => parts.push(self.condition(key, false)?),
@@ -102,9 +114,7 @@ impl<'a> Reader<'a> {
 
     /// Whether what is before `plain`, which ends before the tag that was just read, ends a line or is nothing.
     fn is_at_line_start(&self, plain: &str) -> bool {
-        let read = self.text.get(..self.at).unwrap_or_default();
-        let tag = MARKS.iter().filter_map(|(open, _)| read.rfind(open)).max().unwrap_or_default();
-        let before = read.get(..tag.saturating_sub(plain.len())).unwrap_or_default();
+        let before = self.text.get(..self.mark.saturating_sub(plain.len())).unwrap_or_default();
         before.is_empty() || before.ends_with('\n')
     }
 
@@ -140,7 +150,8 @@ impl<'a> Reader<'a> {
 
     /// What follows `{% if … %}`, up to its end.
     fn condition(&mut self, key: &str, is_negated: bool) -> Result<Part, Fault> {
-        let (key, begun) = (self.key(key)?, self.fault("{% if … %} has no {% endif %}"));
+        let (key, begun) = (self.key(key)?, self.mark);
+        let unended = |reader: &Self| reader.fault_at(begun, "{% if … %} has no {% endif %}");
         self.depth = self.depth.saturating_add(1);
         if self.depth > MOST_DEPTH {
             return Err(self.fault(&format!("there are more than {MOST_DEPTH} conditions in each other")));
@@ -152,11 +163,11 @@ impl<'a> Reader<'a> {
                 if end == Some("else") {
                     return Err(self.fault("{% else %} is there twice"));
                 }
-                end.ok_or_else(|| begun.clone())?;
+                end.ok_or_else(|| unended(self))?;
                 second
             }
             end => {
-                end.ok_or_else(|| begun.clone())?;
+                end.ok_or_else(|| unended(self))?;
                 Vec::new()
             }
         };
