@@ -144,7 +144,7 @@ impl Process {
         let limits = Limits {
             min_refresh: Duration::from_secs(args.min_refresh),
             max_shared_age: args.max_shared_age,
-            lent_bytes: args.max_volume_bytes,
+            volume_bytes: args.max_volume_bytes,
             legacy_overrides: conduct.legacy_overrides,
             defaults: conduct.defaults,
             targets: conduct.targets,

@@ -35,6 +35,8 @@ pub struct Content {
     carried: BTreeMap<ObjectPath, Fingerprint>,
     key: Arc<FingerprintKey>,
     pace: Pace,
+    /// Most bytes of all composed files together.
+    most_composed: u64,
 }
 
 /// What became of a set of files.
@@ -47,13 +49,14 @@ pub struct Assembled {
 }
 
 impl Content {
-    /// The content of `class`, of which nothing is read yet.
+    /// The content of `class`, of which nothing is read yet. Its composed files may have `most_composed` bytes together.
     pub fn new(
         class: Arc<Class>,
         reader: Reader,
         pace: Pace,
         policy: Policy,
         key: Arc<FingerprintKey>,
+        most_composed: u64,
     ) -> Self {
         let extent = Extent::Known(Arc::clone(reader.source()));
         let objects = extent.objects().iter().map(|_| Freshness::default()).collect();
@@ -68,6 +71,7 @@ impl Content {
             carried: BTreeMap::new(),
             key,
             pace,
+            most_composed,
         }
     }
 
@@ -323,7 +327,8 @@ impl Content {
     ///
     /// # Errors
     ///
-    /// `Invalid` where a composed file cannot be written.
+    /// `Invalid` where a composed file cannot be written, or where all of them are larger than a volume: a class of a few
+    /// lines can ask for a thousand copies of a value, and the process holds them until they are shown.
     pub fn assemble(&mut self, shown: &Snapshot) -> Result<Assembled> {
         let mut files: BTreeMap<ObjectPath, File> = BTreeMap::new();
         // Once for each object: a fingerprint reads the whole value.
@@ -333,8 +338,11 @@ impl Content {
                 files.insert(object.path.clone(), file.clone());
             }
         }
+        let mut left = self.most_composed;
         for composed in &self.class.settings.files {
             if let Some(file) = self.compose(composed, &own)? {
+                left =
+                    left.checked_sub(file.contents.len() as u64).ok_or_else(|| self.composes_too_much())?;
                 files.insert(composed.path.clone(), file);
             }
         }
@@ -365,6 +373,13 @@ impl Content {
             || self.key.fingerprint(&object.path, significant.as_ref().unwrap_or(&contents).expose());
         let fingerprint = self.carried.get(&object.path).cloned().unwrap_or_else(computed);
         Some(File { contents, mode: object.mode, fingerprint, version })
+    }
+
+    fn composes_too_much(&self) -> Error {
+        let message =
+            format!("its composed files are larger than a volume may be, {} bytes", self.most_composed);
+        Error::new(ErrorKind::Invalid, message)
+            .remedy("compose fewer files, or ask the administrator for a higher --max-volume-bytes")
     }
 
     /// The composed file, unless one of its objects was taken back. Objects that may be missing are left out. `own` is

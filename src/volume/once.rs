@@ -8,7 +8,7 @@ use mounter::Mounter;
 use provider::{ErrorKind, Moment as _, Workload};
 use tokio::time::Instant;
 
-use crate::mode::Appearance;
+use crate::mode::{Appearance, DEFAULT_MAX_BYTES};
 use crate::providers::Providers;
 use crate::snapshot::{FingerprintKey, Snapshot};
 use crate::subject::Subject;
@@ -83,7 +83,8 @@ impl Once {
         // Only calls under way at the same time share a reading.
         let pace = Pace { refresh: Duration::ZERO, rotates: false };
         let policy = Policy::of(&class.settings, OnRevoked::default());
-        let mut content = Content::new(Arc::new(class), reader, pace, policy, Arc::clone(&self.key));
+        let mut content =
+            Content::new(Arc::new(class), reader, pace, policy, Arc::clone(&self.key), DEFAULT_MAX_BYTES);
         let deadline = Instant::now().later(publish.timeout);
         let read = read_first(&mut content, workload, Duration::ZERO, deadline, Waits::ForTheStore).await;
         let snapshot = read.and_then(|_| files(&mut content));

@@ -75,8 +75,9 @@ pub struct Limits {
     pub hold: Duration,
     /// Volumes that are mounted at one time; more wait, with what they read.
     pub mounts: usize,
-    /// Most bytes that a store on this node may put into what it is lent.
-    pub lent_bytes: u64,
+    /// Largest size of a volume in bytes, and so of what its files are composed of in memory, and of what a store on
+    /// this node may put into what it is lent.
+    pub volume_bytes: u64,
     /// What holds where a class does not say.
     pub defaults: Defaults,
     /// Whose the target paths are.
@@ -122,7 +123,7 @@ impl Default for Limits {
             legacy_overrides: false,
             hold: Duration::from_secs(30),
             mounts: 32,
-            lent_bytes: mode::DEFAULT_MAX_BYTES,
+            volume_bytes: mode::DEFAULT_MAX_BYTES,
             defaults: Defaults::default(),
             targets: Targets::Driver,
         }
@@ -237,7 +238,7 @@ impl Parts {
 
     /// What a store on this node is told of a volume, and lent for it.
     pub(super) fn site(&self, publish: &Publish) -> Arc<VolumeSite> {
-        Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, self.limits.lent_bytes))
+        Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, self.limits.volume_bytes))
     }
 
     /// The content of a class for the volume at `site`, of which nothing is read yet.
@@ -252,7 +253,7 @@ impl Parts {
         let site = Arc::<VolumeSite>::clone(site);
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
         let (pace, policy) = (self.pace(&class), self.policy(&class));
-        Content::new(class, reader, pace, policy, Arc::clone(&self.key))
+        Content::new(class, reader, pace, policy, Arc::clone(&self.key), self.limits.volume_bytes)
     }
 }
 

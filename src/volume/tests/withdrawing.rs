@@ -80,6 +80,22 @@ async fn a_template_shows_the_newest_of_all_its_objects_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_class_whose_composed_files_would_fill_the_memory_is_refused() {
+    let node = Node::start();
+    let file = |n| {
+        format!("- {{path: f{n}, format: template, from: {{A: a}}, template: '{}'}}\n", "{{ A }}".repeat(32))
+    };
+    node.class("a", |settings| {
+        settings.set("secretfs.dev/files", &(0..100).map(file).collect::<String>()).unwrap();
+    });
+    node.store.say("a", Say::Value("x".repeat(64 * 1024).leak()));
+
+    let refused = node.publish("v").await.unwrap_err().to_string();
+
+    assert!(refused.contains("larger than a volume may be"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ordered_refresh_finds_a_revocation_at_once() {
     let node = Node::serving("a,b").await;
 
