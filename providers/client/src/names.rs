@@ -16,6 +16,20 @@ pub struct Names {
     pub client_pair: Option<[&'static str; 2]>,
 }
 
+impl Names {
+    /// Those of a store whose classes set where it is, over HTTP too, and the file of authorities, and nothing else.
+    pub const fn new(address: &'static str, authorities: &'static str) -> Self {
+        Self {
+            address,
+            may_be_plain: true,
+            authorities,
+            given_authorities: "the file of authorities",
+            server_name: None,
+            client_pair: None,
+        }
+    }
+}
+
 /// Those of a store that has nothing to set but its address and its authorities.
 #[cfg(test)]
 pub(crate) const FEW: Names = Names {

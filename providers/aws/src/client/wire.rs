@@ -18,14 +18,7 @@ use crate::parameters::Endpoints;
 use crate::region::{Region, Service};
 
 /// What the parameters of a class are called.
-const NAMES: Names = Names {
-    address: "endpoint",
-    may_be_plain: true,
-    authorities: "caCertPath",
-    given_authorities: "the file of authorities",
-    server_name: None,
-    client_pair: None,
-};
+const NAMES: Names = Names::new("endpoint", "caCertPath");
 
 /// What CloudTrail calls us.
 const AGENT: &str = concat!("secretfs/", env!("CARGO_PKG_VERSION"));

@@ -14,14 +14,7 @@ use crate::meaning::{Asked, Refusal};
 const API_VERSION: &str = "7.4";
 
 /// What the settings of a vault are called.
-const OF_VAULTS: Names = Names {
-    address: "keyvaultName or keyvaultURL",
-    may_be_plain: true,
-    authorities: "keyvaultCACertPath",
-    given_authorities: "the file of authorities",
-    server_name: None,
-    client_pair: None,
-};
+const OF_VAULTS: Names = Names::new("keyvaultName or keyvaultURL", "keyvaultCACertPath");
 /// What the settings of Entra ID are called.
 const OF_ENTRA: Names = Names { address: "cloudName or --azure-authority", ..OF_VAULTS };
 /// What the settings of the machine's token endpoint are called.

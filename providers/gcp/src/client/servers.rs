@@ -10,14 +10,7 @@ use crate::endpoints::{Api, Endpoints};
 use crate::meaning::{Asked, Refusal};
 
 /// What the parameters of a class are called.
-const NAMES: Names = Names {
-    address: "endpoint",
-    may_be_plain: true,
-    authorities: "caCertPath",
-    given_authorities: "the file of authorities",
-    server_name: None,
-    client_pair: None,
-};
+const NAMES: Names = Names::new("endpoint", "caCertPath");
 /// What the machine's own server is called.
 const METADATA_NAMES: Names = Names { address: "--gcp-metadata-endpoint", ..NAMES };
 
