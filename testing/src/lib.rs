@@ -45,6 +45,7 @@ pub use moto::Moto;
 pub use namespace::in_private_mounts;
 pub use node::{DRIVER, PodVolume, RunningNode, VOLUME_DATA, prepare_target};
 pub use openbao::OpenBao;
+pub use port::free as free_port;
 pub use postgres::Postgres;
 pub use process::until;
 pub use program::mounter;

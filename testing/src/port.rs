@@ -8,7 +8,11 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// Below the range that the kernel takes for outgoing connections, so that none of
 /// those takes it between here and the server's own bind.
-pub(crate) fn free() -> u16 {
+///
+/// # Panics
+///
+/// If there is none.
+pub fn free() -> u16 {
     std::iter::repeat_with(|| fastrand::u16(12_000..32_000))
         .take(1_000)
         .find(|port| claim(*port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())

@@ -1,14 +1,14 @@
 //! What every test of the whole arranges: a cluster, a store that judges its pods, the driver installed by its chart.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testing::{Cluster, OpenBao, Scope};
+use testing::{Cluster, OpenBao, Scope, free_port};
 
 /// The program under test.
 pub(crate) const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
@@ -47,7 +47,7 @@ impl World {
     fn start() -> Self {
         let cluster = Cluster::start(Scope::Whole);
         let bao = OpenBao::durable();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let world = Self { cluster, bao: Mutex::new(bao), port, peace: RwLock::default() };
         std::fs::create_dir(world.state()).unwrap();
         run(Command::new("mount").args(["-t", "tmpfs", "state"]).arg(world.state()), "");

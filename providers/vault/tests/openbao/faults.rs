@@ -3,7 +3,7 @@ use std::time::Duration;
 use provider::{Error, ErrorKind, Network, Reading, Result, Tenure};
 use provider_vault::{Patience, Vault, VaultConfig};
 use serde_json::json;
-use testing::{Answer, Authority, FaultServer, Issuer, OpenBao, Seen};
+use testing::{Answer, Authority, FaultServer, Issuer, OpenBao, Seen, free_port};
 
 use crate::support::{class, only, store, vault, workload};
 
@@ -113,7 +113,7 @@ async fn an_empty_answer_is_a_class_that_asks_for_nothing() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_told_by_what_is_missing() {
-    let closed = FaultServer::http(|_| Answer::Hang).url();
+    let closed = format!("http://127.0.0.1:{}", free_port());
     for (address, words) in [
         (closed.as_str(), "refuses connections; is it up"),
         ("http://no-such-host.invalid:8200", "cannot be found by name; check vaultAddress"),
