@@ -29,8 +29,8 @@ fn faults() -> Vec<Fault> {
         away("status 500", Answer::json(500, &json!({"errors": ["disk full"]})), &["500", "disk full"]),
         Fault {
             name: "status 429",
-            answer: Answer::json(429, &json!({"errors": []})).with("retry-after", "2"),
-            // Asked again when the store said, until the time is over.
+            answer: Answer::json(429, &json!({"errors": []})).with("retry-after", "3"),
+            // Asked once more, when the store said; a third time would be after the time is over.
             code: Code::DeadlineExceeded,
             told: &["429", "sheds load", "asked again later"],
         },
