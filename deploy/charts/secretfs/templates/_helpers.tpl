@@ -104,6 +104,6 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-# Longer than the driver gives the calls that it has taken.
+# Longer than the driver waits for its calls to end.
 terminationGracePeriodSeconds: 30
 {{- end -}}
