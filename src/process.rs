@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
 use mounter::Mounter;
+use program::hygiene;
 use rustix::process::{Resource, Rlimit};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -259,6 +260,7 @@ impl Gauges {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => self.set(),
             }
+            trim_heap().await;
         }
     }
 
@@ -277,6 +279,13 @@ impl Gauges {
         for (provider, restarts) in self.volumes.parts().providers.watch_restarts() {
             self.metrics.set_watch_restarts(metrics::Provider::of(provider), restarts);
         }
+    }
+}
+
+/// A refresh of many volumes or the end of some leaves free memory. The process would keep it for good.
+async fn trim_heap() {
+    if let Err(error) = tokio::task::spawn_blocking(hygiene::trim_heap).await {
+        tracing::warn!(error = %Unfinished::from(error), "free memory stays with this process");
     }
 }
 

@@ -70,7 +70,7 @@ impl std::fmt::Debug for Row {
     }
 }
 
-static ROWS: [Row; 16] = [
+static ROWS: [Row; 17] = [
     Row { name: "publish-1", measure: |world| Box::pin(publish::one_secret(world)) },
     Row { name: "publish-10", measure: |world| Box::pin(publish::ten_secrets(world)) },
     Row { name: "in-flight-many", measure: |world| Box::pin(publish::many_identities(world)) },
@@ -84,6 +84,7 @@ static ROWS: [Row; 16] = [
     Row { name: "hanging", measure: |world| Box::pin(rotation::hanging(world)) },
     Row { name: "beside-hanging", measure: |world| Box::pin(tenants::beside_hanging(world)) },
     Row { name: "memory", measure: |world| Box::pin(footprint::memory(world)) },
+    Row { name: "crowd", measure: |world| Box::pin(footprint::crowd(world)) },
     Row { name: "memory-cluster", measure: |world| Box::pin(footprint::memory_in_a_cluster(world)) },
     Row { name: "start", measure: |world| Box::pin(start::start(world)) },
     Row { name: "binary", measure: |world| Box::pin(footprint::binary(world)) },

@@ -46,12 +46,9 @@ async fn polled(world: &World, what: &str, class: &str) -> (Line, Line) {
         world.put(round + 2);
         let (before, watch) = (world.mark(), Watch::new(&bench, &pods));
         let started = Instant::now();
-        let socket = bench.node.path("admin/node.sock");
-        let order = tokio::spawn(async move { client::refresh(&socket, Which::All).await });
+        let order = tokio::spawn(refresh_all(bench.node.path("admin/node.sock")));
         last.extend(watch.until_all_changed(started).await.last().copied());
-        let refreshed = order.await.expect("the order").expect("an answer");
-        let errors: Vec<_> = refreshed.iter().filter_map(|volume| volume.error.clone()).collect();
-        assert!(refreshed.len() == VOLUMES && errors.is_empty(), "{errors:?}");
+        assert_eq!(order.await.expect("the order"), VOLUMES);
         reads = reads.max(world.calls_since(before).reads);
         bench.verify(&pods, FILES, &version);
     }
@@ -60,6 +57,14 @@ async fn polled(world: &World, what: &str, class: &str) -> (Line, Line) {
         .more("from the order to refresh to the last volume");
     let reads = Line::number(&format!("the same, reads, {what}"), Unit::Calls, reads as f64);
     (line, reads)
+}
+
+/// Orders the node at this admin socket to read again for every volume, and waits until it did. How many there are.
+pub(crate) async fn refresh_all(socket: PathBuf) -> usize {
+    let refreshed = client::refresh(&socket, Which::All).await.expect("an answer");
+    let errors: Vec<_> = refreshed.iter().filter_map(|volume| volume.error.as_ref()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    refreshed.len()
 }
 
 /// From the acknowledged put to the last volume.

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use ::mounter::Process;
 use clap::Parser as _;
-use program::outlet;
+use program::{hygiene, outlet};
 
 use crate::exit::{Failure, Outcome, exit};
 use crate::telemetry::{self, LogArgs};
@@ -145,6 +145,7 @@ fn run_plugin() -> ExitCode {
 
 /// For commands that serve volumes.
 fn on_many_threads(command: impl Future<Output = Outcome>) -> Outcome {
+    hygiene::share_heap();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.enable_all().max_blocking_threads(MOST_BLOCKING_THREADS).build()?;
     let outcome = runtime.block_on(command);

@@ -3,8 +3,9 @@ use std::io;
 
 use rustix::mm::{Advice, madvise};
 
-/// Gives back the pages of the running program's code that were mapped so far. Those that are used again are mapped
-/// again, out of the page cache or the program's file: for who has started, and needs little of what that took.
+/// Unmaps the pages of the running program's code and constants that were read so far. If a page is used again, the kernel
+/// maps it again from the page cache or the program's file. For a process that has started: it needs little of what
+/// starting took.
 ///
 /// # Errors
 ///
@@ -15,8 +16,8 @@ pub fn give_back_code() -> io::Result<()> {
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
         if let Some((start, end)) = code_of(program, line) {
             let start = std::ptr::with_exposed_provenance_mut(start);
-            // SAFETY: the range is a private mapping of a file that nobody may write to through it, as the kernel
-            // just told: each page reads the same when it is mapped again.
+            // SAFETY: the range is a private mapping of a file, and nothing was ever written through it: each page
+            // reads the same when it is mapped again.
             let advised = unsafe { madvise(start, end, Advice::LinuxDontNeed) };
             advised?;
         }
@@ -24,12 +25,17 @@ pub fn give_back_code() -> io::Result<()> {
     Ok(())
 }
 
-/// Where the mapping starts that `line` of `/proc/self/maps` tells of, and how long it is, if that is code of `program`.
+/// Start and length of the mapping in `line` of `/proc/self/maps`, if it is code of `program` or its constants.
+///
+/// The constants are in the mapping that begins with the program's first byte. Another mapping is read-only too: addresses
+/// that were written at the start and protected then. It must stay, and it never begins there.
 fn code_of(program: &str, line: &str) -> Option<(usize, usize)> {
     let (mapping, path) = line.split_at_checked(line.find('/')?)?;
     let mut fields = mapping.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
-    if path != program || fields.next()? != "r-xp" {
+    let (rights, offset) = (fields.next()?, fields.next()?);
+    let constants = rights == "r--p" && usize::from_str_radix(offset, 16) == Ok(0);
+    if path != program || !(rights == "r-xp" || constants) {
         return None;
     }
     let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
@@ -41,11 +47,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_code_of_the_program_itself_is_meant() {
+    fn only_code_and_constants_of_the_program_itself_are_meant() {
         let line = |rights: &str, path: &str| format!("5000-7000 {rights} 00001000 fe:00 12      {path}");
 
         assert_eq!(code_of("/bin/a program", &line("r-xp", "/bin/a program")), Some((0x5000, 0x2000)));
         assert_eq!(code_of("/bin/a", &line("r--p", "/bin/a")), None);
+        let constants = "5000-7000 r--p 00000000 fe:00 12      /bin/a";
+        assert_eq!(code_of("/bin/a", constants), Some((0x5000, 0x2000)));
         assert_eq!(code_of("/bin/a", &line("rwxp", "/bin/a")), None);
         assert_eq!(code_of("/bin/a", &line("r-xs", "/bin/a")), None);
         assert_eq!(code_of("/bin/a", &line("r-xp", "/bin/a (deleted)")), None);

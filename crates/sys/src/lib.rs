@@ -1,6 +1,7 @@
 //! The system calls that need unsafe code because no safe wrapper exists for them.
 
 mod code;
+mod heap;
 #[cfg(feature = "mapping")]
 mod mapping;
 mod mounts;
@@ -8,6 +9,7 @@ mod peers;
 mod signals;
 
 pub use code::give_back_code;
+pub use heap::{limit_arenas, trim_heap};
 #[cfg(feature = "mapping")]
 pub use mapping::Mapping;
 pub use mounts::{
