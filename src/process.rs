@@ -192,6 +192,7 @@ impl Process {
             pulse: self.pulse.clone(),
         };
         self.keep("gauges", gauges.keep(self.stop.clone()));
+        self.keep("the heap", trim_heap(self.stop.clone()));
     }
 
     /// Adds a task, which goes on until [`stop`](Self::stop) is cancelled. One that ends before, as by a panic, is
@@ -260,7 +261,6 @@ impl Gauges {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => self.set(),
             }
-            trim_heap().await;
         }
     }
 
@@ -282,10 +282,14 @@ impl Gauges {
     }
 }
 
-/// A refresh of many volumes or the end of some leaves free memory. The process would keep it for good.
-async fn trim_heap() {
-    if let Err(error) = tokio::task::spawn_blocking(hygiene::trim_heap).await {
-        tracing::warn!(error = %Unfinished::from(error), "free memory stays with this process");
+/// A refresh of many volumes or the end of some leaves free memory. Without this the process would keep it for good.
+async fn trim_heap(stop: CancellationToken) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = tokio::task::spawn_blocking(hygiene::trim_heap).await {
+            tracing::warn!(error = %Unfinished::from(error), "free memory stays with this process");
+        }
     }
 }
 
