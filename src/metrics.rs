@@ -22,12 +22,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use provider::ErrorKind;
+use provider::{Declaration, ErrorKind};
 
 use self::api::{Api, Unlabelled};
 pub use self::api::{Syncing, Telling};
 use self::breakers::Breakers;
-use self::labels::kind_label;
+use self::labels::{ByState, gauge, kind_label};
 pub use self::labels::{Code, Provider, Refresh, Withdrawal};
 pub use self::upstream::ErrorType;
 use self::upstream::Upstream;
@@ -57,11 +57,6 @@ struct ByProviderAndOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
     reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByState {
-    state: &'static str,
 }
 
 type Timings = Family<ByProvider, Histogram, fn() -> Histogram>;
@@ -94,6 +89,8 @@ pub struct Metrics {
     log_dropped: Counter,
     api: Api,
     upstream: Upstream,
+    /// What the stores that are built in say of themselves, their labels among it.
+    declarations: &'static [&'static Declaration],
     registry: Arc<Registry>,
 }
 
@@ -129,6 +126,7 @@ impl Default for Metrics {
             log_dropped: Counter::default(),
             api: Api::default(),
             upstream: Upstream::default(),
+            declarations: &[],
             registry: Arc::default(),
         };
         let registry = unregistered.register().into();
@@ -137,6 +135,16 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The metrics of a process that has the stores of `declarations` built in.
+    pub fn of(declarations: &'static [&'static Declaration]) -> Self {
+        Self { declarations, ..Self::default() }
+    }
+
+    /// The label of the provider that goes by `name` in classes: its first name, where it is built in.
+    pub fn provider(&self, name: &str) -> Provider {
+        Provider::of(name, self.declarations)
+    }
+
     fn register(&self) -> Registry {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("secretfs");
@@ -429,10 +437,6 @@ impl fmt::Debug for Metrics {
 
 fn outcome_of(provider: Provider, failure: Option<ErrorKind>) -> ByProviderAndOutcome {
     ByProviderAndOutcome { provider: provider.label(), outcome: failure.map_or("ok", kind_label) }
-}
-
-fn gauge(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The parts of a long-running command beside its listeners: volumes, what they need, and the tasks that serve them.
 
+mod admin;
+
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
 use mounter::Mounter;
 use program::hygiene;
+use provider::Providers;
 use rustix::process::{Resource, Rlimit};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,9 +26,9 @@ use crate::admin::socket::{self, AdminSocket};
 use crate::audit::{Audit, Destination};
 use crate::class::Classes;
 use crate::exit::Outcome;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::mode::{self, Modes};
-use crate::providers::{ProviderArgs, Providers};
+use crate::providers::{self, ProviderArgs};
 use crate::snapshot::FingerprintKey;
 use crate::telemetry;
 use crate::unfinished::Unfinished;
@@ -135,7 +138,7 @@ impl Process {
         conduct: Conduct,
     ) -> anyhow::Result<Self> {
         open_as_many_files_as_may_be();
-        let metrics = Metrics::default();
+        let metrics = Metrics::of(providers::DECLARATIONS);
         telemetry::count_lost(metrics.log_dropped());
         let state = &args.state_dir;
         make_private(state).with_context(|| format!("the state directory {}", state.display()))?;
@@ -277,7 +280,7 @@ impl Gauges {
         let breakers = self.volumes.parts().stores.breakers();
         self.metrics.set_breakers(breakers.closed, &breakers.open);
         for (provider, restarts) in self.volumes.parts().providers.watch_restarts() {
-            self.metrics.set_watch_restarts(metrics::Provider::of(provider), restarts);
+            self.metrics.set_watch_restarts(self.metrics.provider(provider), restarts);
         }
     }
 }

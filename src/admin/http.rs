@@ -1,6 +1,5 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +13,7 @@ use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use program::readiness::Readiness;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -30,40 +30,6 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
 /// How old the last beat of a live process may be.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// What must be true before kubelet is told that this process is ready.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
-
-/// One thing that must be true. Whoever makes it true holds it.
-#[derive(Debug)]
-pub struct Latch {
-    name: &'static str,
-    readiness: Readiness,
-}
-
-impl Readiness {
-    /// Adds a condition, unmet. `name` says what is met: `registered`, `recovered`, `mounter`.
-    pub fn latch(&self, name: &'static str) -> Latch {
-        let latch = Latch { name, readiness: self.clone() };
-        latch.set(false);
-        latch
-    }
-
-    /// The conditions that are not met, in alphabetical order.
-    pub fn missing(&self) -> Vec<&'static str> {
-        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.iter().filter(|(_, met)| !**met).map(|(name, _)| *name).collect()
-    }
-}
-
-impl Latch {
-    /// Whether the condition is met from now on.
-    pub fn set(&self, met: bool) {
-        let mut conditions = self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.insert(self.name, met);
-    }
-}
 
 /// The beat of the loop that keeps volumes fresh: a process is alive while it turns.
 #[derive(Clone)]

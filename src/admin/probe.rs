@@ -105,7 +105,9 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
-    use crate::admin::http::{Pulse, Readiness};
+    use program::readiness::Readiness;
+
+    use crate::admin::http::Pulse;
     use crate::metrics::Metrics;
 
     struct Running {

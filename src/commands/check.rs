@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::output::OutputArgs;
 use crate::exit::{Failure, Outcome};
-use crate::providers::Providers;
+use crate::providers;
 
 pub use inputs::Input;
 pub use report::{Finding, Report, Severity};
@@ -38,7 +38,7 @@ pub struct CheckArgs {
 /// Something is wrong with a manifest, or a file cannot be read.
 pub fn run(args: &CheckArgs) -> Outcome {
     let inputs = inputs::read(&args.files).map_err(Failure::usage)?;
-    let report = check(&inputs, &Providers::offline());
+    let report = check(&inputs, &providers::offline());
     let report = if args.strict { report.strictly() } else { report };
     args.output.print(&report, Report::text)?;
     if report.errors > 0 { Err(Failure::Told) } else { Ok(()) }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::check::inputs;
 use super::output::OutputArgs;
 use crate::exit::{Failure, Outcome};
-use crate::providers::Providers;
+use crate::providers;
 
 use self::count::{Deployment, Price};
 
@@ -51,6 +51,6 @@ pub struct ForecastArgs {
 pub fn run(args: &ForecastArgs) -> Outcome {
     let inputs = inputs::read(&args.files).map_err(Failure::usage)?;
     let deployment = Deployment { nodes: args.nodes, pods: args.pods, price: args.price };
-    let forecast = count::forecast(&inputs, &Providers::offline(), deployment)?;
+    let forecast = count::forecast(&inputs, &providers::offline(), deployment)?;
     Ok(args.output.print(&forecast, text::text)?)
 }

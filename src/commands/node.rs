@@ -10,7 +10,9 @@ use anyhow::{Context as _, anyhow, bail};
 use manifest::OnRevoked;
 use mounter::{BOOT_ID, DRIVER, LocalMounter, Mounter, RemoteMounter, Roots};
 use program::hygiene;
+use program::readiness::{Latch, Readiness};
 use program::systemd;
+use provider::Providers;
 use rustix::fs::FlockOperation;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -28,7 +30,6 @@ use crate::kubernetes::Cluster;
 use crate::kubernetes::startup_taint::StartupTaint;
 use crate::metrics::Metrics;
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
-use crate::providers::Providers;
 use crate::unfinished::Unfinished;
 use crate::volume::parts::{Defaults, Rotation, Targets};
 use crate::volume::revocations::Revocations;
@@ -211,7 +212,7 @@ pub async fn run(mut args: NodeArgs) -> Outcome {
     )?;
     let sub_paths = Arc::clone(&process.volumes).watch_sub_paths(process.stop.clone());
     process.keep("subPath mounts", sub_paths);
-    let readiness = http::Readiness::default();
+    let readiness = Readiness::default();
     let taint = origin.startup_taint(&args);
     origin.attach(&mut process, &args.node_name, &readiness);
     let outcome = serve(&args, &process, mounter, listener, http, readiness, taint).await;
@@ -270,11 +271,15 @@ impl Origin {
         }
     }
 
-    /// Adds to `process`, which serves `node`, what keeps the classes current.
-    fn attach(self, process: &mut Process, node: &str, readiness: &http::Readiness) {
+    /// Adds to `process`, which serves `node`, what keeps the classes current, and what tells a cluster of volumes.
+    fn attach(self, process: &mut Process, node: &str, readiness: &Readiness) {
         match self {
             Self::Directory(_, watch) => process.keep("class files", watch.run(process.stop.clone())),
-            Self::Cluster(cluster) => cluster.attach(process, node, readiness.latch("classes")),
+            Self::Cluster(cluster) => {
+                let filled = readiness.latch("classes");
+                let tasks = cluster.tasks(&process.volumes, &process.metrics, node, filled, &process.stop);
+                tasks.into_iter().for_each(|(name, task)| process.keep(name, task));
+            }
         }
     }
 }
@@ -295,7 +300,7 @@ async fn serve(
     mounter: Arc<dyn Mounter>,
     listener: std::os::unix::net::UnixListener,
     http: TcpListener,
-    readiness: http::Readiness,
+    readiness: Readiness,
     taint: Option<StartupTaint>,
 ) -> Outcome {
     let stop = process.stop.child_token();
@@ -404,7 +409,7 @@ fn register(
 /// Tells readiness and the metric how far the registration is.
 async fn follow(
     mut state: watch::Receiver<State>,
-    latch: http::Latch,
+    latch: Latch,
     metrics: Metrics,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -445,7 +450,7 @@ async fn untaint(
 async fn check_mounter(
     revocations: Arc<Revocations>,
     health: watch::Sender<Health>,
-    (latch, metrics): (http::Latch, Metrics),
+    (latch, metrics): (Latch, Metrics),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut ticks = interval(MOUNTER_CHECK);

@@ -8,20 +8,22 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use mounter::{HostMounter, Mounter};
 use program::hygiene;
+use program::readiness::Readiness;
 use program::systemd;
+use provider::Providers;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::admin::http::{self, Pulse, Readiness};
+use crate::admin::http::{self, Pulse};
 use crate::audit::{Audit, Destination};
 use crate::exit::{Failure, Outcome};
 use crate::metrics::Metrics;
 use crate::process::{drain, first_end};
 use crate::provider_socket::{self, Listening, Served};
-use crate::providers::{ProviderArgs, Providers};
+use crate::providers::{self, ProviderArgs};
 use crate::snapshot::FingerprintKey;
 use crate::telemetry;
 use crate::volume::once::Once;
@@ -75,7 +77,7 @@ pub struct ProviderCommand {
 pub async fn run(args: ProviderCommand) -> Outcome {
     hygiene::seal().context("keep this process's memory to itself")?;
     let providers = providers(&args)?;
-    let metrics = Metrics::default();
+    let metrics = Metrics::of(providers::DECLARATIONS);
     telemetry::count_lost(metrics.log_dropped());
     let (once, revocations) = once(&args, providers, &metrics)?;
     let stop = CancellationToken::new();

@@ -61,7 +61,7 @@ impl Node {
         let pod = format!("{}/{pod}", publish.subject.namespace());
         let outcome = self.volumes.publish(publish, credentials).await;
         if let Some(name) = self.volumes.provider_of(&class).await {
-            *provider = metrics::Provider::of(&name);
+            *provider = self.metrics.provider(&name);
         }
         outcome.map_err(|error| Refused::Volume(error, pod))
     }

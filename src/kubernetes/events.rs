@@ -158,7 +158,7 @@ impl Events {
         match timeout(ANSWER, recorder.publish(&event, &reference)).await {
             Ok(Ok(())) => self.sent(),
             Ok(Err(error)) => {
-                self.failed(&crate::kubernetes::told(&error, "create and patch events"));
+                self.failed(&crate::kubernetes::refusal::told(&error, "create and patch events"));
                 if is_final(&error) {
                     // What was to be counted as a repetition may be gone.
                     if let Some((_, notice, _)) = self.waiting.pop_front() {

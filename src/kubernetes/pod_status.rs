@@ -172,7 +172,7 @@ impl PodStatuses {
             Ok(Err(kube::Error::Api(status))) if is_about_this_one(status.code, &status.message) => {
                 Err(Failure::Refused(status.message.clone()))
             }
-            Ok(Err(error)) => Err(Failure::Away(crate::kubernetes::told(
+            Ok(Err(error)) => Err(Failure::Away(crate::kubernetes::refusal::told(
                 &error,
                 "create and patch secretproviderclasspodstatuses",
             ))),

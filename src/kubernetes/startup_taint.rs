@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
 use super::connection::ANSWER;
-use super::told;
+use super::refusal::told;
 
 /// The taint, and the node that it is taken from.
 pub struct StartupTaint {

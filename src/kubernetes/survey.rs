@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use super::classes::object;
 use super::connection::ANSWER;
-use super::{pages, told};
+use super::pages;
+use super::refusal::told;
 
 pub use rights::{Account, Judged, Right};
 

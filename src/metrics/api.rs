@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{ByState, gauge};
+use super::labels::{ByState, gauge};
 
 /// What happened to a message for the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -52,7 +52,7 @@ impl Breakers {
 fn labels(closed: usize, open: &[(String, Option<String>)]) -> BTreeMap<Labels, i64> {
     let none = String::new;
     let mut all = BTreeMap::from([
-        (Labels { state: "closed", store: none(), namespace: none() }, super::gauge(closed)),
+        (Labels { state: "closed", store: none(), namespace: none() }, super::labels::gauge(closed)),
         (Labels { state: "open", store: none(), namespace: none() }, 0),
     ]);
     for (index, (store, namespace)) in open.iter().enumerate() {

@@ -1,8 +1,7 @@
 //! The closed sets that labels are taken from.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use provider::{Declaration, ErrorKind};
-
-use crate::providers;
 
 /// Providers from outside that many clusters have. Those that are built in are told apart as well.
 const KNOWN: [&str; 8] = ["akeyless", "aws", "azure", "conjur", "e2e-provider", "gcp", "infisical", "vault"];
@@ -15,11 +14,10 @@ impl Provider {
     /// Any other external provider, so that labels stay few.
     pub const OTHER: Self = Self("other");
 
-    /// The label of the provider that goes by `name` in classes: its first name, where it is built in.
-    pub fn of(name: &str) -> Self {
-        let built_in = || providers::declaration(name).map(Declaration::label);
+    pub(super) fn of(name: &str, built_in: &[&'static Declaration]) -> Self {
+        let declared = built_in.iter().find(|declaration| declaration.is_called(name));
         let known = || KNOWN.into_iter().find(|known| *known == name);
-        built_in().or_else(known).map_or(Self::OTHER, Self)
+        declared.map(|declaration| declaration.label()).or_else(known).map_or(Self::OTHER, Self)
     }
 
     pub(super) fn label(self) -> &'static str {
@@ -119,4 +117,13 @@ pub(super) fn kind_label(kind: ErrorKind) -> &'static str {
         ErrorKind::NoCredential => "no_credential",
         ErrorKind::Unavailable => "unavailable",
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByState {
+    pub(super) state: &'static str,
+}
+
+pub(super) fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

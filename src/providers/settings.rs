@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use provider::{MachineIdentity, Network};
+use provider::{MachineIdentity, Network, Providers};
 
-use super::{PerStore, Providers};
+use super::PerStore;
 
 #[cfg(feature = "external")]
 use self::external::ExternalSettings;
@@ -110,7 +110,7 @@ impl ProviderArgs {
     pub fn build(&self) -> provider::Result<Providers> {
         let providers = self.build_in()?;
         #[cfg(feature = "external")]
-        let providers = Providers { sockets: self.external.sockets(&providers), ..providers };
+        let providers = self.external.add_to(providers);
         Ok(providers)
     }
 
@@ -151,9 +151,8 @@ mod external {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    use provider_external::Sockets;
-
-    use super::Providers;
+    use provider::{Provider, Providers};
+    use provider_external::{External, Sockets};
 
     /// Where external providers listen on a node.
     const PROVIDERS_DIR: &str = "/var/run/secrets-store-csi-providers";
@@ -205,14 +204,20 @@ mod external {
             self.additional_providers_dirs.iter().chain(&self.providers_dir).cloned().collect()
         }
 
-        pub(super) fn sockets(&self, built_in: &Providers) -> Option<Arc<Sockets>> {
-            let built_in = built_in.names().map(str::to_owned).collect();
-            let sockets = Sockets {
-                directories: self.directories(),
+        /// The same and, where a setting says where they listen, those that are not built in.
+        pub(super) fn add_to(&self, built_in: Providers) -> Providers {
+            let directories = self.directories();
+            if directories.is_empty() {
+                return built_in;
+            }
+            let sockets = Arc::new(Sockets {
+                directories,
                 max_answer: self.max_call_recv_msg_size,
-                built_in,
-            };
-            (!sockets.directories.is_empty()).then(|| Arc::new(sockets))
+                built_in: built_in.names().map(str::to_owned).collect(),
+            });
+            built_in.with_others(move |name| {
+                Some(Arc::new(External::named(name, &sockets)?) as Arc<dyn Provider>)
+            })
         }
     }
 }

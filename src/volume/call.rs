@@ -6,7 +6,7 @@ use futures::future::{join, join_all};
 use provider::{Error, ErrorKind, Found, Query, Request, Result, Session};
 
 use crate::readings::{self, Answer, Entry, Held, Turns};
-use crate::volume::reader::Demand;
+use crate::volume::demand::Demand;
 use crate::volume::stores::{Store, Stores};
 
 /// What a request brought.

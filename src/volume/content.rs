@@ -12,10 +12,11 @@ use crate::metrics::Withdrawal;
 use crate::readings::Held;
 use crate::snapshot::{File, Fingerprint, FingerprintKey, Made, Snapshot};
 use crate::volume::about::{About, asked};
+use crate::volume::demand::Demand;
 use crate::volume::extent::Extent;
 use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
 use crate::volume::pace::Pace;
-use crate::volume::reader::{Demand, Reader, Readout};
+use crate::volume::reader::{Reader, Readout};
 use crate::volume::report::Outlook;
 
 /// A class as one volume reads it.

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::volume::Error;
 use crate::volume::content::Content;
+use crate::volume::demand::Demand;
 use crate::volume::freshness::Notice;
-use crate::volume::reader::Demand;
 use crate::volume::report::Cached;
 use crate::volume::store_health::Attempt;
 

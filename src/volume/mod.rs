@@ -2,12 +2,12 @@
 
 mod about;
 pub mod access;
-mod admin;
 pub mod admission;
 mod adoption;
 mod call;
 pub mod content;
 mod credentials;
+pub mod demand;
 mod extent;
 mod first;
 pub mod freshness;

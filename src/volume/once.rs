@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use manifest::{Class, OnRevoked};
 use mounter::Mounter;
-use provider::{ErrorKind, Moment as _, Workload};
+use provider::{ErrorKind, Moment as _, Providers, Workload};
 use tokio::time::Instant;
 
 use crate::mode::{Appearance, DEFAULT_MAX_BYTES};
-use crate::providers::Providers;
 use crate::snapshot::{FingerprintKey, Snapshot};
 use crate::subject::Subject;
 use crate::volume::about::About;

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use manifest::{Class, OnRevoked};
 use mounter::{MountId, Mounter};
-use provider::{Invalid, Moment as _, Source, Span};
+use provider::{Invalid, Moment as _, Providers, Source, Span};
 use tokio::time::{Instant, timeout_at};
 
 use crate::class::Classes;
 use crate::mode::{self, Mode, Modes, Mounted};
-use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::volume::access::Access;
 use crate::volume::content::Content;

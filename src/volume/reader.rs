@@ -7,53 +7,19 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use provider::{
-    Changes, Error, ErrorKind, Moment as _, Ownership, Request, Result, Session, Site, Source, Span, Tenure,
-    Whole, Workload,
+    Changes, Error, ErrorKind, Ownership, Request, Result, Session, Site, Source, Tenure, Whole, Workload,
 };
 use tokio::time::Instant;
 
-use crate::metrics;
 use crate::readings::{Entry, Held, Key};
 use crate::volume::call::{Caller, Got};
-use crate::volume::store_health::{Attempt, StoreHealth};
+use crate::volume::demand::{Demand, due};
+use crate::volume::store_health::StoreHealth;
 use crate::volume::stores::{Store, Stores};
 use crate::volume::tenancy::Tenancy;
 
 /// Store calls of one volume at one time.
 const MOST_CALLS_OF_A_VOLUME: usize = 16;
-
-/// What a round of reading is to bring.
-#[derive(Debug, Clone, Copy)]
-pub struct Demand {
-    /// How old a shared reading may be.
-    pub refresh: Duration,
-    /// Shared readings made before it are too old whatever their age.
-    pub not_before: Option<Instant>,
-    /// Whether the round before failed.
-    pub attempt: Attempt,
-}
-
-/// Readings that come due within this share of the refresh interval are taken along, so that
-/// the objects of a volume stay together. It is the width of [`Held::spread`].
-const TAKEN_ALONG: f64 = 0.3;
-
-impl Demand {
-    /// Whether `held` will do.
-    pub(super) fn is_met_by(&self, held: &Held) -> bool {
-        let due = due(held, self.refresh).earlier(Span::from(self.refresh).times(TAKEN_ALONG));
-        Instant::now() < due && self.not_before.is_none_or(|at| held.at >= at)
-    }
-}
-
-/// Soonest that a shared reading is made again because it ends by itself, whatever its store says.
-const SOONEST_END: Span = Span::from_secs(1);
-
-/// When a shared reading is to be made again: in its turn, or when it ends by itself.
-fn due(held: &Held, refresh: Duration) -> Instant {
-    let in_turn = held.at.later(Span::from(refresh).times(held.spread));
-    let validity = held.reading.validity.as_ref();
-    validity.map_or(in_turn, |validity| in_turn.min(held.at.later(validity.duration.max(SOONEST_END))))
-}
 
 /// The outcome of a round, by request.
 pub type Readout = BTreeMap<Request, Result<Arc<Held>>>;
@@ -93,8 +59,7 @@ impl Reader {
         requests.sort();
         requests.dedup();
         let announcements = Announcements(source.changes());
-        let label = metrics::Provider::of(tenancy.provider());
-        let store = stores.store(source.store(), tenancy.namespace(), label);
+        let store = stores.store(source.store(), tenancy.namespace(), tenancy.provider());
         Self {
             stores,
             source,

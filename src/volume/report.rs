@@ -10,7 +10,7 @@ use provider::{ErrorKind, Exposure, ObjectPath, Origin, Pod, Scope};
 use tokio::sync::broadcast;
 
 use crate::audit::{Actor, Audit, Operation, Process, Record, Resource};
-use crate::metrics::{self, Metrics, Refresh, Withdrawal};
+use crate::metrics::{Metrics, Refresh, Withdrawal};
 use crate::mode::Caller;
 use crate::snapshot::{Asked, Made, Snapshot};
 use crate::volume::about::About;
@@ -160,7 +160,7 @@ impl Reporter {
             tracing::info!(volume = %publish.id, files = ?names(&changed), "rotated");
             self.tell(publish, What::Rotated(changed.clone()));
         }
-        self.metrics.refresh(metrics::Provider::of(provider), Refresh::Rotated);
+        self.metrics.refresh(self.metrics.provider(provider), Refresh::Rotated);
         changed
     }
 
@@ -171,7 +171,7 @@ impl Reporter {
 
     /// A refresh found nothing new.
     pub fn unchanged(&self, provider: &str) {
-        self.metrics.refresh(metrics::Provider::of(provider), Refresh::Unchanged);
+        self.metrics.refresh(self.metrics.provider(provider), Refresh::Unchanged);
     }
 
     /// Files of a volume were taken back.
@@ -204,7 +204,7 @@ impl Reporter {
         outlook: Outlook,
         again: bool,
     ) {
-        self.metrics.refresh(metrics::Provider::of(provider), Refresh::Failed(error.kind()));
+        self.metrics.refresh(self.metrics.provider(provider), Refresh::Failed(error.kind()));
         if again {
             return;
         }

@@ -15,12 +15,11 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use mounter::Mounter;
-use provider::{Doubling, Moment as _, Provider, SecretBytes};
+use provider::{Doubling, Moment as _, Provider, Providers, SecretBytes};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::providers::Providers;
 use crate::volume::VolumeId;
 use crate::volume::admission::{Admission, Bounds, Lane, Shares};
 

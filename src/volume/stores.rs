@@ -37,8 +37,9 @@ impl Stores {
         Self { readings: Readings::default(), known: Mutex::default(), calls, metrics }
     }
 
-    /// The store that a volume of `namespace` calls `name`.
-    pub(super) fn store(&self, name: &str, namespace: &str, label: metrics::Provider) -> Store {
+    /// The store that a volume of `namespace` calls `name`, and reaches by `provider`.
+    pub(super) fn store(&self, name: &str, namespace: &str, provider: &str) -> Store {
+        let label = self.metrics.provider(provider);
         let (name, namespace) = (Arc::from(name), Arc::from(namespace));
         let health = self.known.lock().unwrap_or_else(PoisonError::into_inner).of(&name, &namespace);
         Store { name, namespace, label, health }

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manifest::{Class, Composed, ComposedFormat, OnDenied, Settings, Start};
-use provider::{ErrorKind, Identity, Pod, Span, Validity};
+use provider::{ErrorKind, Identity, Pod, Providers, Span, Validity};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Destination};
 use crate::metrics::Metrics;
 use crate::mode::{Appearance, Mode, Modes};
-use crate::providers::Providers;
 use crate::snapshot::FingerprintKey;
 use crate::subject::Subject;
 use crate::volume::fakes::{FakeClasses, FakeMode, FakeMounter, FakeStore, LEASE, NoStranger, Say, lease};

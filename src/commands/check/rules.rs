@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{Fault, LocatedClass, Manifests, PodVolume};
-use provider::{Invalid, ObjectRef, Request, Source};
+use provider::{Invalid, ObjectRef, Providers, Request, Source};
 
 use super::{Input, Report, Severity, helm};
 use crate::class::ClassName;
-use crate::providers::Providers;
 
 /// Checks all of `inputs` as one set, in which pods find their classes.
 pub fn check(inputs: &[Input], providers: &Providers) -> Report {

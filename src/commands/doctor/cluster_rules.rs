@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use manifest::Class;
+use provider::Providers;
 
 use super::finding::Finding;
 use super::host::{Host, Purpose};
 use crate::kubernetes::survey::{Driver, Judged, Looked, Right, Survey, Version};
-use crate::providers::Providers;
 
 /// The group of the custom resources.
 const GROUP: &str = "secrets-store.csi.x-k8s.io";

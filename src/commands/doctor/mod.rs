@@ -15,7 +15,7 @@ use crate::commands::places::Places;
 use crate::exit::{Failure, Outcome};
 use crate::kubernetes::Cluster;
 use crate::kubernetes::survey::{Account, Survey, Wish};
-use crate::providers::Providers;
+use crate::providers;
 
 pub use finding::{Finding, Level, Report};
 pub use host::{Host, Kubelet, Purpose, Socket, State};
@@ -87,7 +87,7 @@ pub async fn run(args: DoctorArgs) -> Outcome {
     let survey = survey(&args, &places).await;
     let mut findings = vec![settings(&places)];
     findings.extend(node_rules::findings(&host));
-    findings.extend(cluster_rules::findings(&survey, &places.driver, &Providers::offline(), &host));
+    findings.extend(cluster_rules::findings(&survey, &places.driver, &providers::offline(), &host));
     let report = Report::from(findings);
     args.output.print(&report, Report::text)?;
     if report.errors > 0 { Err(Failure::Told) } else { Ok(()) }

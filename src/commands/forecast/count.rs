@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use anyhow::bail;
 use manifest::{AuthShare, Class, Manifests};
-use provider::{Ownership, Request, Source};
+use provider::{Ownership, Providers, Request, Source};
 use serde::Serialize;
 
 use crate::commands::check::Input;
-use crate::providers::Providers;
 
 /// Values are read again after 0.7 to 1 of their refresh interval.
 const MEAN: f64 = 0.85;
@@ -265,7 +264,7 @@ spec:
         let input = Input { name: "app.yaml".to_owned(), text: text.to_owned(), named: true };
         forecast(
             &[input],
-            &Providers::offline(),
+            &crate::providers::offline(),
             Deployment { nodes, pods, price: Some("0.05/10000".parse().unwrap()) },
         )
     }

@@ -10,7 +10,7 @@ use super::check::inputs;
 use super::output::OutputArgs;
 use crate::exit::{Failure, Outcome};
 use crate::kubernetes::{connection, inventory as cluster};
-use crate::providers::Providers;
+use crate::providers;
 
 pub use inventory::Inventory;
 pub use rules::{Ask, judge};
@@ -74,7 +74,7 @@ pub async fn run(args: MigrateArgs) -> Outcome {
         namespaces: args.namespaces,
         legacy_overrides: args.legacy_attribute_overrides,
     };
-    let plan = judge(&inventory, &ask, &Providers::offline());
+    let plan = judge(&inventory, &ask, &providers::offline());
     args.output.print(&plan, Plan::text)?;
     if plan.breaks() { Err(Failure::Told) } else { Ok(()) }
 }

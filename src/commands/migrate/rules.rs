@@ -7,10 +7,10 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{DriverObject, LocatedClass, PodVolume};
+use provider::Providers;
 
 use super::{Difference, Effect, Inventory, Plan};
 use crate::class::ClassName;
-use crate::providers::Providers;
 
 /// For which node it is judged, and of what.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
+use program::readiness::Readiness;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::admin::http::Readiness;
 use crate::kubernetes::fake_api::{FakeApi, Say, refusal, status, until};
 use crate::metrics::Metrics;
 

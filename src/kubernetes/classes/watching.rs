@@ -8,11 +8,11 @@ use futures::{Stream, StreamExt as _};
 use kube::api::DynamicObject;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Error as ApiError};
+use program::readiness::Latch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{ApiClasses, ByName, object};
-use crate::admin::http::Latch;
 use crate::kubernetes::backoff::Backoff;
 use crate::metrics::Metrics;
 
@@ -169,7 +169,7 @@ fn told(error: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => {
-            crate::kubernetes::told(error, "list and watch secretproviderclasses")
+            crate::kubernetes::refusal::told(error, "list and watch secretproviderclasses")
         }
         other => other.to_string(),
     }

@@ -15,7 +15,7 @@ use super::plan::{self, Files, Wanted};
 use super::verdict::{self, Judge, MANAGER, Manifest, Step};
 use super::{Changes, Shared, pod_of};
 use crate::class::ClassName;
-use crate::metrics::{self, Syncing};
+use crate::metrics::Syncing;
 use crate::volume::VolumeId;
 use crate::volume::status::VolumeState;
 
@@ -229,7 +229,8 @@ impl Sync<'_> {
         let writes = !matches!(verdict.step, Step::Leave);
         carry_out(shared, namespace, self.manager, &self.wanted.name, verdict.step).await?;
         if writes {
-            shared.metrics.secret_synced(metrics::Provider::of(&self.round.class.provider), began.elapsed());
+            let provider = shared.metrics.provider(&self.round.class.provider);
+            shared.metrics.secret_synced(provider, began.elapsed());
             tracing::info!(
                 namespace,
                 secret = self.wanted.name,

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::live::Live;
 use super::verdict::Manifest;
 use crate::kubernetes::connection::ANSWER;
-use crate::kubernetes::{is_ending_namespace, lacks_a_right};
+use crate::kubernetes::refusal::{is_ending_namespace, lacks_a_right};
 
 /// What is said instead of the library's words where those might repeat what was answered.
 const UNREADABLE: &str = "the API server's answer makes no sense";

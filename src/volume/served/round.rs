@@ -11,8 +11,8 @@ use crate::readings::spread;
 use crate::volume;
 use crate::volume::about::Audited;
 use crate::volume::content::{Assembled, Content};
+use crate::volume::demand::Demand;
 use crate::volume::freshness::Notice;
-use crate::volume::reader::Demand;
 use crate::volume::report::{Outlook, is_denial};
 use crate::volume::store_health::Attempt;
 

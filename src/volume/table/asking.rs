@@ -73,8 +73,8 @@ impl Volumes {
         }
     }
 
-    /// What was noted.
-    pub(in crate::volume) fn remarks(&self, id: &VolumeId) -> Vec<String> {
+    /// What was noted of a volume by [`remark`](Self::remark).
+    pub fn remarks(&self, id: &VolumeId) -> Vec<String> {
         let remarks =
             |entry: Arc<Entry>| entry.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.entry(id).map(remarks).unwrap_or_default()

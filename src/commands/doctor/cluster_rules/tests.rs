@@ -63,7 +63,7 @@ fn node() -> Host {
 fn found(fault: impl FnOnce(&mut Survey)) -> Vec<(Level, &'static str)> {
     let mut survey = sound();
     fault(&mut survey);
-    let findings = findings(&survey, DRIVER, &Providers::offline(), &node());
+    let findings = findings(&survey, DRIVER, &crate::providers::offline(), &node());
     assert!(
         findings.iter().all(|finding| finding.remedy.is_empty() == (finding.level < Level::Warning)),
         "{findings:#?}"
@@ -132,7 +132,7 @@ fn missing_resources_rights_and_broken_classes_are_named() {
 fn where_classes_read_the_embedded_store_it_is_told_what_the_name_of_a_service_account_means_there() {
     let said = |class_text: &str| {
         let survey = Survey { classes: Ok(vec![Ok(class(class_text))]), ..sound() };
-        let all = findings(&survey, DRIVER, &Providers::offline(), &node());
+        let all = findings(&survey, DRIVER, &crate::providers::offline(), &node());
         let identity = all.into_iter().find(|finding| finding.check == "identity");
         identity.map(|finding| (finding.level == Level::Ok, finding.found))
     };
@@ -172,7 +172,7 @@ fn a_provider_from_outside_needs_a_socket_on_the_node() {
 
 #[test]
 fn without_a_cluster_it_says_what_it_did_not_look_at() {
-    let all = findings(&Survey::none("no API server"), DRIVER, &Providers::offline(), &node());
+    let all = findings(&Survey::none("no API server"), DRIVER, &crate::providers::offline(), &node());
 
     assert!(
         all.iter().all(|finding| finding.level == Level::NotLookedAt && finding.found == "no API server")
