@@ -10,6 +10,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
+use class::Classes;
+use engine::audit::{Audit, Destination};
+use engine::mode::{self, Modes};
+use engine::snapshot::FingerprintKey;
+use engine::unfinished::Unfinished;
+use engine::volume::Volumes;
+use engine::volume::access::Everyone;
+use engine::volume::parts::{Defaults, Limits, Parts, Targets};
+use engine::volume::record::Records;
+use engine::volume::report::Reporter;
+use engine::volume::revocations::Revocations;
+use engine::volume::room::Rooms;
+use engine::volume::stores::Stores;
+use metrics::Metrics;
 use mounter::Mounter;
 use program::hygiene;
 use provider::Providers;
@@ -23,23 +37,9 @@ use zeroize::Zeroizing;
 
 use crate::admin::http::Pulse;
 use crate::admin::socket::{self, AdminSocket};
-use crate::audit::{Audit, Destination};
-use crate::class::Classes;
 use crate::exit::Outcome;
-use crate::metrics::Metrics;
-use crate::mode::{self, Modes};
 use crate::providers::{self, ProviderArgs};
-use crate::snapshot::FingerprintKey;
 use crate::telemetry;
-use crate::unfinished::Unfinished;
-use crate::volume::Volumes;
-use crate::volume::access::Everyone;
-use crate::volume::parts::{Defaults, Limits, Parts, Targets};
-use crate::volume::record::Records;
-use crate::volume::report::Reporter;
-use crate::volume::revocations::Revocations;
-use crate::volume::room::Rooms;
-use crate::volume::stores::Stores;
 
 /// How often gauges are brought up to date and the pulse is felt.
 const TICK: Duration = Duration::from_secs(5);

@@ -24,7 +24,7 @@ pub struct LogArgs {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "SECRETFS_LOG_FORMAT")]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or a list like `info,secretfs::volume=debug`
+    /// What is logged: a level, or a list like `info,engine=debug`
     #[arg(long, global = true, value_name = "FILTER", default_value = "info", env = "SECRETFS_LOG")]
     pub log: String,
 }
@@ -44,7 +44,7 @@ pub enum Error {
     /// The filter is not one. It is not told, for it may be anything that was typed in its place.
     #[error(
         "--log takes a level (off, error, warn, info, debug, trace) or a list of them by module, \
-         as in `info,secretfs::volume=debug`"
+         as in `info,engine=debug`"
     )]
     Filter,
     /// Logging was started before.
@@ -152,8 +152,11 @@ where
 }
 
 /// The crates of this workspace that log.
-const OURS: [&str; 9] = [
+const OURS: [&str; 12] = [
     "secretfs",
+    "class",
+    "engine",
+    "kubernetes",
     "mounter",
     "program",
     "provider",
@@ -227,7 +230,7 @@ mod tests {
             tracing::debug!(target: "h2::codec", "canary");
             tracing::debug!(target: "providers_of_others", "canary");
             tracing::warn!(target: "h2::codec", "closed");
-            tracing::debug!(target: "secretfs::volume", "due");
+            tracing::debug!(target: "engine::volume", "due");
         });
 
         let text = written.text();
@@ -296,16 +299,14 @@ mod tests {
         for none in ["secretfs=loud", "nonsense", "info,secretfs::nonsense", "", "hunter2=", "a=b=c"] {
             let error = filter(none).unwrap_err().to_string();
 
-            assert!(error.contains("info,secretfs::volume=debug"), "{none:?}: {error}");
+            assert!(error.contains("info,engine=debug"), "{none:?}: {error}");
             assert!(none.is_empty() || !error.contains(none), "{none:?}: {error}");
         }
     }
 
     #[test]
     fn a_level_or_a_list_of_levels_is_a_filter() {
-        for one in
-            ["info", "off", "WARN", "info,secretfs::volume=debug", "secretfs=trace,provider_vault=info"]
-        {
+        for one in ["info", "off", "WARN", "info,engine=debug", "engine::volume=trace,provider_vault=info"] {
             assert!(filter(one).is_ok(), "{one:?}");
         }
     }

@@ -13,6 +13,7 @@ use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use metrics::Metrics;
 use program::readiness::Readiness;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -20,7 +21,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::peers::{Peers, Seat};
-use crate::metrics::Metrics;
 
 /// Connections that are served at a time; others are closed at once, because a scrape that waits is worth nothing.
 const MOST_CONNECTIONS: usize = 256;

@@ -102,13 +102,13 @@ async fn exchange(socket: &Path, question: Question) -> io::Result<Answer> {
 
 #[cfg(test)]
 mod tests {
+    use metrics::Metrics;
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
     use program::readiness::Readiness;
 
     use crate::admin::http::Pulse;
-    use crate::metrics::Metrics;
 
     struct Running {
         directory: tempfile::TempDir,

@@ -11,6 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use class::{ClassName, Classes as _, WatchedClasses};
+use engine::mode::Appearance;
+use engine::subject::Subject;
+use engine::volume::report::{Happening, What};
+use engine::volume::{self, Credentials, Publish, Published, RefreshOutcome, VolumeId};
 use mounter::HostMounter;
 use program::hygiene;
 use program::systemd;
@@ -23,14 +28,9 @@ use self::signals::Signals;
 use self::standing::Standing;
 use super::credentials;
 use crate::admin::socket;
-use crate::class::{ClassName, Classes as _, WatchedClasses};
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, MadeDirectories, Owner};
-use crate::mode::Appearance;
 use crate::process::{Conduct, Process, ProcessArgs};
-use crate::subject::Subject;
-use crate::volume::report::{Happening, What};
-use crate::volume::{self, Credentials, Publish, Published, RefreshOutcome, VolumeId};
 
 /// How long the command of `--on-change` may take.
 const ON_CHANGE: Duration = Duration::from_secs(60);

@@ -7,7 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use class::{Classes, WatchedClasses};
+use engine::unfinished::Unfinished;
+use engine::volume::parts::{Defaults, Rotation, Targets};
+use engine::volume::revocations::Revocations;
+use kubernetes::Cluster;
+use kubernetes::startup_taint::StartupTaint;
 use manifest::OnRevoked;
+use metrics::Metrics;
 use mounter::{BOOT_ID, DRIVER, LocalMounter, Mounter, RemoteMounter, Roots};
 use program::hygiene;
 use program::readiness::{Latch, Readiness};
@@ -22,17 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::socket::AdminSocket;
 use crate::admin::{http, probe};
-use crate::class::{self, Classes, WatchedClasses};
 use crate::commands::places::Places;
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
 use crate::exit::Outcome;
-use crate::kubernetes::Cluster;
-use crate::kubernetes::startup_taint::StartupTaint;
-use crate::metrics::Metrics;
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
-use crate::unfinished::Unfinished;
-use crate::volume::parts::{Defaults, Rotation, Targets};
-use crate::volume::revocations::Revocations;
 
 /// The driver whose place this one can take.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";

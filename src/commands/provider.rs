@@ -6,6 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use engine::audit::{Audit, Destination};
+use engine::snapshot::FingerprintKey;
+use engine::volume::once::Once;
+use engine::volume::report::Reporter;
+use engine::volume::revocations::Revocations;
+use engine::volume::stores::Stores;
+use metrics::Metrics;
 use mounter::{HostMounter, Mounter};
 use program::hygiene;
 use program::readiness::Readiness;
@@ -18,18 +25,11 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::admin::http::{self, Pulse};
-use crate::audit::{Audit, Destination};
 use crate::exit::{Failure, Outcome};
-use crate::metrics::Metrics;
 use crate::process::{drain, first_end};
 use crate::provider_socket::{self, Listening, Served};
 use crate::providers::{self, ProviderArgs};
-use crate::snapshot::FingerprintKey;
 use crate::telemetry;
-use crate::volume::once::Once;
-use crate::volume::report::Reporter;
-use crate::volume::revocations::Revocations;
-use crate::volume::stores::Stores;
 
 /// How long logins that must be ended are tried before the process ends without them.
 const LAST_REVOCATIONS: Duration = Duration::from_secs(5);

@@ -12,10 +12,10 @@ mod typed;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use engine::audit::Destination;
 use program::hygiene;
 use provider_store::{Anchor, Item, ItemName, Name, RootKeySource, Store};
 
-use crate::audit::Destination;
 use crate::exit::Outcome;
 
 /// Keep secrets in the embedded store: encrypted, on this host, without a server

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use engine::volume::record::{self, Records};
 use mounter::{HostMounter, MountId, Mounter as _};
 use provider::Moment as _;
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,7 +15,6 @@ use super::running::SocketArgs;
 use crate::admin::{client, socket};
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, Left, NotOwned, Owner};
-use crate::volume::record::{self, Records};
 
 /// How long a process may take to unmount, once it is told to end.
 const PATIENCE: Duration = Duration::from_secs(10);

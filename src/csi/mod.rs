@@ -17,6 +17,8 @@ pub(crate) use connection::incoming;
 pub(crate) use deadline::patience;
 #[cfg(feature = "external")]
 pub(crate) use request::own_tokens;
+#[cfg(feature = "external")]
+pub(crate) use status::status_of;
 
 pub use identity::{Health, Identity};
 pub use node::Node;

@@ -9,16 +9,16 @@ use csi_proto::csi::{
     NodePublishVolumeResponse, NodeServiceCapability, NodeUnpublishVolumeRequest,
     NodeUnpublishVolumeResponse, VolumeUsage, node_server,
 };
+use engine::mode::Usage;
+use engine::volume::{Published, Volumes};
+use metrics::Metrics;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use super::deadline::patience;
 use super::request::{self, POD_NAME, POD_NAMESPACE, Requests};
-use super::status::{self, Refused};
-use crate::metrics::{self, Metrics};
-use crate::mode::Usage;
-use crate::volume::{Published, Volumes};
+use super::status::{self, Refused, status_of};
 
 /// CSI Node service.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Node {
         request: NodeUnpublishVolumeRequest,
     ) -> Result<NodeUnpublishVolumeResponse, Status> {
         let (id, target) = self.requests.unpublish(request)?;
-        self.volumes.unpublish(&id, &target).await?;
+        self.volumes.unpublish(&id, &target).await.map_err(|error| status_of(&error))?;
         Ok(NodeUnpublishVolumeResponse {})
     }
 }
@@ -110,7 +110,7 @@ impl node_server::Node for Node {
         let span = tracing::debug_span!("NodeGetVolumeStats", volume = request.volume_id.as_str());
         let answer = async {
             let (id, path) = request::stats(request)?;
-            let usage = self.volumes.usage(&id, &path).await?;
+            let usage = self.volumes.usage(&id, &path).await.map_err(|error| status_of(&error))?;
             Ok(NodeGetVolumeStatsResponse { usage: usage_entries(usage) })
         };
         told(span, answer).await

@@ -11,15 +11,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use class::ClassName;
 use csi_proto::csi::volume_capability::{AccessType, MountVolume};
 use csi_proto::csi::{NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeUnpublishVolumeRequest};
+use engine::mode::Appearance;
+use engine::subject::Subject;
+use engine::volume::{Credentials, Publish, VolumeId};
 use provider::{Identity, Pod, SecretBytes};
 use target::Target;
-
-use crate::class::ClassName;
-use crate::mode::Appearance;
-use crate::subject::Subject;
-use crate::volume::{Credentials, Publish, VolumeId};
 
 /// What begins the keys that are kubelet's.
 const KUBELET: &str = "csi.storage.k8s.io/";

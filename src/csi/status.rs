@@ -1,20 +1,19 @@
 //! The one place where our errors become gRPC codes.
 
+use engine::volume;
+use metrics::ErrorType;
 use program::visible::visible;
 use provider::ErrorKind;
 use tonic::{Code, Status};
 
 use super::request::Refusal;
-use crate::metrics::ErrorType;
-use crate::{metrics, volume};
 
 /// Most bytes of a message: kubelet cuts an Event at 1 KiB, logs take more.
 const MAX_MESSAGE: usize = 4096;
 
-impl From<volume::Error> for Status {
-    fn from(error: volume::Error) -> Self {
-        Self::new(code(&error), bounded(error.to_string()))
-    }
+/// What a caller is told of `error`.
+pub(crate) fn status_of(error: &volume::Error) -> Status {
+    Status::new(code(error), bounded(error.to_string()))
 }
 
 impl From<Refusal> for Status {
@@ -51,7 +50,7 @@ impl From<Refused> for Status {
                 let told = format!("failed to mount secrets store objects for pod {pod}: {error}");
                 Self::new(code(&error), bounded(told))
             }
-            Refused::Volume(error, _) => error.into(),
+            Refused::Volume(error, _) => status_of(&error),
         }
     }
 }
@@ -153,7 +152,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use crate::class::ClassName;
+    use class::ClassName;
     use volume::{Error, VolumeId};
 
     use super::*;
@@ -218,7 +217,7 @@ mod tests {
             (kernel(io::ErrorKind::PermissionDenied), Code::Internal),
             (kernel(io::ErrorKind::Other), Code::Internal),
         ] {
-            let (text, status) = (error.to_string(), Status::from(error));
+            let (text, status) = (error.to_string(), status_of(&error));
             assert_eq!(status.code(), expected, "{text}");
             assert_eq!(status.message(), text);
             assert!(status.details().is_empty(), "the specification wants no details");
@@ -228,7 +227,7 @@ mod tests {
     #[test]
     fn a_missing_class_is_told_in_words_that_the_upstream_drivers_users_search_for() {
         let class = ClassName { namespace: "shop".to_owned(), name: "web".to_owned() };
-        let status = Status::from(Error::ClassNotFound(class));
+        let status = status_of(&Error::ClassNotFound(class));
         assert!(
             status.message().starts_with("failed to get secretproviderclass shop/web: not found; create it")
         );
@@ -253,13 +252,13 @@ mod tests {
 
     #[test]
     fn a_missing_token_names_what_the_admin_has_to_change() {
-        let status = Status::from(Error::NoToken("vault".to_owned()));
+        let status = status_of(&Error::NoToken("vault".to_owned()));
         assert!(status.message().contains("tokenRequests") && status.message().contains("vault"));
     }
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
-        let status = Status::from(Error::Invalid("é".repeat(4000)));
+        let status = status_of(&Error::Invalid("é".repeat(4000)));
         assert!(status.message().len() <= MAX_MESSAGE && status.message().ends_with("é…"));
     }
 }

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use engine::volume::record::{self, VolumeRecord};
 use mounter::MountId;
-
-use crate::volume::record::{self, VolumeRecord};
 
 /// A volume that no process serves.
 #[derive(Debug, Clone, PartialEq, Eq)]

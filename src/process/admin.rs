@@ -1,14 +1,14 @@
 //! The volumes as their admin sees them.
 
 use async_trait::async_trait;
+use engine::volume::freshness::Condition;
+use engine::volume::refusals::Refusal;
+use engine::volume::status::{ObjectState, VolumeState};
+use engine::volume::{RefreshOutcome, Volumes};
 use program::visible::visible;
 use tokio::time::Instant;
 
 use crate::admin::{self, Admin, ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which};
-use crate::volume::freshness::Condition;
-use crate::volume::refusals::Refusal;
-use crate::volume::status::{ObjectState, VolumeState};
-use crate::volume::{RefreshOutcome, Volumes};
 
 #[async_trait]
 impl Admin for Volumes {

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use csi_proto::provider::csi_driver_provider_server::{CsiDriverProvider, CsiDriverProviderServer};
 use csi_proto::provider::{MountRequest, MountResponse, VersionRequest, VersionResponse};
+use engine::volume::admission::{Admission, Bounds};
+use engine::volume::once::Once;
 use provider::Moment as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -21,8 +23,6 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::csi;
-use crate::volume::admission::{Admission, Bounds};
-use crate::volume::once::Once;
 
 /// The version of the protocol.
 const PROTOCOL: &str = "v1alpha1";
@@ -54,7 +54,11 @@ impl Served {
             return Err(Status::unavailable("too many volumes of this namespace are being read; try again"));
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        let snapshot = self.once.read(asked.class, asked.workload, left).await?;
+        let snapshot = self
+            .once
+            .read(asked.class, asked.workload, left)
+            .await
+            .map_err(|error| csi::status_of(&error))?;
         Ok(reply::reply(&snapshot, asked.mode))
     }
 }

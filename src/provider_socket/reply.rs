@@ -1,9 +1,8 @@
 //! A snapshot as the protocol has it.
 
 use csi_proto::provider::{File, MountResponse, ObjectVersion};
+use engine::snapshot::{self, Snapshot};
 use provider::{FileMode, ObjectPath};
-
-use crate::snapshot::{self, Snapshot};
 
 /// Every file with its contents, and a version for each. `mode` is that of files whose class says none.
 pub(super) fn reply(snapshot: &Snapshot, mode: FileMode) -> MountResponse {

@@ -7,6 +7,17 @@ use std::path::{Path, PathBuf};
 /// What each part uses, by the names of both.
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
+/// What a crate must not know, by the names of libraries: none of them is in what it depends on, however far away.
+const UNKNOWN: [(&str, &[&str]); 7] = [
+    ("authority", &["tokio"]),
+    ("class", &["hyper", "rusqlite", "rustls", "tonic"]),
+    ("engine", &["clap", "hyper", "rusqlite", "rustls", "tonic"]),
+    ("kubernetes", &["clap", "rusqlite", "tonic"]),
+    ("manifest", &["tokio"]),
+    ("metrics", &["tokio"]),
+    ("provider", &["rustls", "tokio"]),
+];
+
 /// Before the item that follows, which only tests have.
 const OF_TESTS: &str = "#[cfg(test)]";
 
@@ -22,9 +33,61 @@ fn the_map_shows_which_crates_use_which() {
 }
 
 #[test]
+fn what_a_crate_must_not_know_is_in_nothing_that_it_depends_on() {
+    let graph = dependency_graph();
+    for (name, unknown) in UNKNOWN {
+        let reached = reached(&graph, name);
+        let known: Vec<_> = unknown.iter().filter(|library| reached.contains(**library)).collect();
+        assert!(known.is_empty(), "{name} depends on {known:?}");
+    }
+    let of_kubernetes = reached(&graph, "kubernetes");
+    assert!(["hyper", "rustls", "engine"].iter().all(|library| of_kubernetes.contains(*library)));
+}
+
+#[test]
 fn the_map_shows_which_modules_use_which() {
-    let modules = modules();
-    let crates = crates().into_keys().filter(|name| name != env!("CARGO_PKG_NAME"));
+    assert_modules("modules", "src", env!("CARGO_PKG_NAME"));
+}
+
+#[test]
+fn the_map_shows_which_modules_of_the_engine_use_which() {
+    assert_modules("modules of the engine", "crates/engine/src", "engine");
+}
+
+#[test]
+fn no_modules_beside_each_other_use_each_other_in_a_circle() {
+    for (source, own) in [
+        ("src", "crate"),
+        ("src/commands", "crate::commands"),
+        ("src/csi", "crate::csi"),
+        ("crates/class/src", "crate"),
+        ("crates/engine/src", "crate"),
+        ("crates/engine/src/mode", "crate::mode"),
+        ("crates/engine/src/volume", "crate::volume"),
+        ("crates/kubernetes/src", "crate"),
+        ("crates/metrics/src", "crate"),
+    ] {
+        let modules = modules(&root().join(source), own);
+        let used = |(module, files): (&String, &Vec<String>)| {
+            let used = named(&files.concat(), own).into_iter();
+            (module.clone(), used.filter(|used| used != module && modules.contains_key(used)).collect())
+        };
+        let arrows: Arrows = modules.iter().map(used).collect();
+        for module in arrows.keys() {
+            assert!(!reached(&arrows, module).contains(module), "{source}: {module} leads back to itself");
+        }
+    }
+    let arrows = Arrows::from([
+        ("a".to_owned(), BTreeSet::from(["b".to_owned()])),
+        ("b".to_owned(), BTreeSet::from(["a".to_owned()])),
+    ]);
+    assert!(reached(&arrows, "a").contains("a"));
+}
+
+/// Fails unless ARCHITECTURE.md has the arrows between the modules in `source`, which is the crate `own`.
+fn assert_modules(between: &str, source: &str, own: &str) {
+    let modules = modules(&root().join(source), "crate");
+    let crates = crates().into_keys().filter(|name| name != own);
     let crates: BTreeSet<String> = crates.map(|name| name.replace('-', "_")).collect();
     let all: String = modules.values().flatten().map(String::as_str).collect();
     assert!(named(&all, "crate").is_subset(&modules.keys().cloned().collect()), "{:?}", named(&all, "crate"));
@@ -35,7 +98,7 @@ fn the_map_shows_which_modules_use_which() {
         let of_crates = crates.iter().filter(|name| !named(&code, name).is_empty());
         vec![quoted([module]), quoted(&used), quoted(of_crates)]
     });
-    assert_table("modules", &table(&["module", "uses", "crates"], rows));
+    assert_table(between, &table(&["module", "uses", "crates"], rows));
 }
 
 #[test]
@@ -125,24 +188,60 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
     names
 }
 
-/// The product's code of each top-level module, without `lib.rs`, which names them all, and `main.rs`.
-fn modules() -> BTreeMap<String, Vec<String>> {
-    let source = root().join("src");
+/// What each library depends on, by `Cargo.lock`; of crates of this workspace without what only their tests need.
+fn dependency_graph() -> Arrows {
+    let lock = read("Cargo.lock");
+    let mut graph = Arrows::new();
+    for package in lock.split("[[package]]").skip(1) {
+        let names: Vec<&str> = package.split('"').skip(1).step_by(2).collect();
+        let listed = package.split("dependencies = [").nth(1).unwrap_or_default();
+        let used = listed.split('"').skip(1).step_by(2).map(head);
+        graph.entry(names[0].to_owned()).or_default().extend(used);
+    }
+    let root = read("Cargo.toml");
+    let own = crates().into_iter().map(|(name, manifest)| {
+        (name, dependencies(&manifest).into_iter().map(|used| package_of(&root, used)).collect())
+    });
+    graph.extend(own);
+    graph
+}
+
+/// The package that the workspace calls `name`.
+fn package_of(workspace: &str, name: String) -> String {
+    let line = workspace.lines().find(|line| line.starts_with(&format!("{name} = ")));
+    let package = line.and_then(|line| line.split("package = \"").nth(1)?.split('"').next());
+    package.map_or(name, str::to_owned)
+}
+
+fn reached(graph: &Arrows, from: &str) -> BTreeSet<String> {
+    let (mut reached, mut left) = (BTreeSet::new(), vec![from]);
+    while let Some(name) = left.pop() {
+        for used in &graph[name] {
+            if reached.insert(used.clone()) {
+                left.push(used);
+            }
+        }
+    }
+    reached
+}
+
+/// The product's code of each module directly in `source`, without `lib.rs`, which names them all, and `main.rs`.
+/// Paths upwards to what is in `source` begin with `own` there.
+fn modules(source: &Path, own: &str) -> BTreeMap<String, Vec<String>> {
     let mut files = Vec::new();
-    collect(&source, &mut files);
+    collect(source, &mut files);
     let texts: BTreeMap<PathBuf, String> =
         files.into_iter().map(|file| (file.clone(), fs::read_to_string(file).unwrap())).collect();
     let of_tests: Vec<PathBuf> = texts.iter().flat_map(|(file, text)| test_modules(file, text)).collect();
 
     let mut modules: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (file, text) in &texts {
-        let place = file.strip_prefix(&source).unwrap().with_extension("");
+        let place = file.strip_prefix(source).unwrap().with_extension("");
         let module = place.iter().next().unwrap().to_str().unwrap().to_owned();
         let is_of_tests = of_tests.iter().any(|tests| file.with_extension("").starts_with(tests));
-        if !is_of_tests && !["lib", "main"].contains(&module.as_str()) {
-            let code = product(text);
+        if !is_of_tests && !["lib", "main", "mod"].contains(&module.as_str()) {
             let depth = place.iter().filter(|name| *name != "mod").count();
-            assert!(!code.contains(&"super::".repeat(depth)), "{}: write crate::", file.display());
+            let code = product(text).replace(&"super::".repeat(depth), &format!("{own}::"));
             modules.entry(module).or_default().push(code);
         }
     }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use mounter::{Mounter, RemoteMounter, Tmpfs};
 use rustix::fs::{CWD, FileType, Mode, OFlags, StatVfs};
 use rustix::mount::MountFlags;
-use secretfs::mounter::{self, Mounter, RemoteMounter, Tmpfs};
 use testing::{DRIVER, VOLUME_DATA, in_private_mounts, prepare_target};
 
 use crate::mounter::MounterProcess;

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use secretfs::failpoint::{MOUNT_PATH, VOLUME_TABLE};
+use program::failpoint::{MOUNT_PATH, VOLUME_TABLE};
 use testing::{PodVolume, RunningNode};
 
 use crate::embedded::Store;

@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
+use program::hygiene;
 use rustix::process::{DumpableBehavior, Resource};
-use secretfs::hygiene;
 
 use crate::support::again;
 

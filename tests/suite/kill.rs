@@ -5,10 +5,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use engine::mode::{Appearance, Mode, Tmpfs};
+use mounter::{Mounter, RemoteMounter};
+use program::failpoint;
 use provider::ObjectPath;
-use secretfs::failpoint;
-use secretfs::mode::{Appearance, Mode, Tmpfs};
-use secretfs::mounter::{Mounter, RemoteMounter};
 use testing::in_private_mounts;
 
 use crate::mounter::MounterProcess;
@@ -38,7 +38,7 @@ fn life(seed: u64) -> [Files; 3] {
     })
 }
 
-fn as_snapshot(files: &Files) -> secretfs::snapshot::Snapshot {
+fn as_snapshot(files: &Files) -> engine::snapshot::Snapshot {
     let files: Vec<(&str, &str)> =
         files.iter().map(|(path, contents)| (path.as_str(), contents.as_str())).collect();
     snapshot(&files)

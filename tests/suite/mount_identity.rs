@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use secretfs::mode::{Appearance, Mode, Mounted};
-use secretfs::mounter::{self, HostMounter, MountId, Mounter};
+use engine::mode::{Appearance, Mode, Mounted};
+use mounter::{HostMounter, MountId, Mounter};
 use testing::in_private_mounts;
 
 use crate::support::{Target, mounts_below, snapshot, tmpfs};
@@ -146,7 +146,7 @@ fn a_directory_that_was_made_for_a_mount_goes_with_it_and_one_that_others_made_i
     in_private_mounts(|| {
         let (kept, replaced) = (Target::new(), Target::new());
         let mounter = std::sync::Arc::new(HostMounter::default());
-        let mode = secretfs::mode::Tmpfs::new(mounter.clone(), 1 << 20);
+        let mode = engine::mode::Tmpfs::new(mounter.clone(), 1 << 20);
         let mount = |target: &Target| {
             let files = snapshot(&[("token", "t1")]);
             mode.mount(&target.path(), &files, &Appearance::default()).unwrap().mount_id().unwrap()

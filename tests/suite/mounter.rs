@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use engine::mode::{Appearance, Mode, Tmpfs};
+use mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
-use secretfs::mode::{Appearance, Mode, Tmpfs};
-use secretfs::mounter::{self, LocalMounter, Mounter, RemoteMounter, Roots};
 use testing::in_private_mounts;
 
 use crate::support::{Target, mounts_below, snapshot};

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use secretfs::mode::{Appearance, Mode, Tmpfs};
+use engine::mode::{Appearance, Mode, Tmpfs};
 use testing::in_private_mounts;
 
 use crate::support::{Target, local, mount, object_path, settle, snapshot, tmpfs};

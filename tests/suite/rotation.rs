@@ -336,8 +336,7 @@ fn whatever_is_shown_in_turn_exactly_that_is_seen() {
                 prop_assert_eq!(seen(&target), set.clone());
                 before = set;
             }
-            secretfs::mounter::Mounter::detach(&secretfs::mounter::HostMounter::default(), &target.path())
-                .unwrap();
+            mounter::Mounter::detach(&mounter::HostMounter::default(), &target.path()).unwrap();
             Ok(())
         });
         outcome.unwrap();

@@ -6,10 +6,10 @@ use std::process::Command;
 use std::process::Output;
 use std::sync::Arc;
 
+use engine::mode::{Appearance, Mode, Mounted, Tmpfs};
+use engine::snapshot::{File, FingerprintKey, Snapshot};
+use mounter::{HostMounter, Mounter};
 use provider::{FileMode, ObjectPath, SecretBytes};
-use secretfs::mode::{Appearance, Mode, Mounted, Tmpfs};
-use secretfs::mounter::{HostMounter, Mounter};
-use secretfs::snapshot::{File, FingerprintKey, Snapshot};
 use tempfile::TempDir;
 
 /// A snapshot of files with the default mode.

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
-use secretfs::mode::{Appearance, Mode, Tmpfs};
+use engine::mode::{Appearance, Mode, Tmpfs};
 use testing::in_private_mounts;
 
 use crate::support::{Target, file, local, mount, mounts_below, object_path, settle, snapshot, tmpfs};

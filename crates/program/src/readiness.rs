@@ -52,6 +52,6 @@ mod tests {
         assert!(readiness.missing().is_empty());
 
         registered.set(false);
-        assert_eq!(readiness.clone().missing(), ["registered"]);
+        assert_eq!(readiness.missing(), ["registered"]);
     }
 }

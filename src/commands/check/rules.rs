@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use class::ClassName;
 use manifest::{Fault, LocatedClass, Manifests, PodVolume};
 use provider::{Invalid, ObjectRef, Providers, Request, Source};
 
 use super::{Input, Report, Severity, helm};
-use crate::class::ClassName;
 
 /// Checks all of `inputs` as one set, in which pods find their classes.
 pub fn check(inputs: &[Input], providers: &Providers) -> Report {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use kubernetes::survey::{Driver, Judged, Looked, Right, Survey, Version};
 use manifest::Class;
 use provider::Providers;
 
 use super::finding::Finding;
 use super::host::{Host, Purpose};
-use crate::kubernetes::survey::{Driver, Judged, Looked, Right, Survey, Version};
 
 /// The group of the custom resources.
 const GROUP: &str = "secrets-store.csi.x-k8s.io";

@@ -10,11 +10,12 @@ mod places;
 
 use std::path::{Path, PathBuf};
 
+use kubernetes::Cluster;
+use kubernetes::survey::{Account, Survey, Wish};
+
 use super::output::OutputArgs;
 use crate::commands::places::Places;
 use crate::exit::{Failure, Outcome};
-use crate::kubernetes::Cluster;
-use crate::kubernetes::survey::{Account, Survey, Wish};
 use crate::providers;
 
 pub use finding::{Finding, Level, Report};

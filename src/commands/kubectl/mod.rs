@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::migrate::of_this_user;
 use super::output::{Form, print};
 use crate::exit::{Failure, Outcome};
-use crate::kubernetes::{connection, view};
+use kubernetes::{connection, view};
 use rows::Rows;
 
 /// Names under which kubectl finds us: it looks for a dash, and some installers make underscores of it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
+use kubernetes::view::DriverPod;
 use program::visible::visible;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
@@ -15,7 +16,6 @@ use tokio::time::timeout;
 
 use super::rows::Rows;
 use crate::admin::{VolumeStatus, WaitingStatus};
-use crate::kubernetes::view::DriverPod;
 
 /// Nodes that are asked at a time.
 const AT_A_TIME: usize = 16;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kubernetes::view::PodStatus;
 use serde::Serialize;
 
 use crate::admin::{VolumeStatus, WaitingStatus};
 use crate::commands::output::{Form, fitting, plain, table, time};
 use crate::commands::status;
-use crate::kubernetes::view::PodStatus;
 
 /// Which volume: several of one pod and class are told together.
 type Key = (String, String, String);

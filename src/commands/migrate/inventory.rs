@@ -1,7 +1,7 @@
+use kubernetes::inventory::Objects;
 use manifest::{DriverObject, LocatedClass, Manifests, PodVolume, SecretName};
 
 use crate::commands::check::Input;
-use crate::kubernetes::inventory::Objects;
 
 /// What there is to judge.
 #[derive(Debug, Default)]

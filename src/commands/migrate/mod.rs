@@ -6,10 +6,11 @@ mod telling;
 
 use std::path::PathBuf;
 
+use kubernetes::{connection, inventory as cluster};
+
 use super::check::inputs;
 use super::output::OutputArgs;
 use crate::exit::{Failure, Outcome};
-use crate::kubernetes::{connection, inventory as cluster};
 use crate::providers;
 
 pub use inventory::Inventory;

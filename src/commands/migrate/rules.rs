@@ -6,11 +6,11 @@ mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use class::ClassName;
 use manifest::{DriverObject, LocatedClass, PodVolume};
 use provider::Providers;
 
 use super::{Difference, Effect, Inventory, Plan};
-use crate::class::ClassName;
 
 /// For which node it is judged, and of what.
 #[derive(Debug, Clone)]

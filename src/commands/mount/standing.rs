@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use engine::volume::record::VolumeRecord;
+use engine::volume::{Publish, VolumeId};
 
 use crate::host::{self, Left};
 use crate::process::Process;
-use crate::volume::record::VolumeRecord;
-use crate::volume::{Publish, VolumeId};
 
 /// What is mounted where a volume is wanted, by whoever owns the target.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use engine::audit::{Actor, Audit, Destination, Operation, Record, Resource};
 use provider_store::{Item, store_name};
 
 use super::PlaceArgs;
-use crate::audit::{Actor, Audit, Destination, Operation, Record, Resource};
 use crate::exit::Failure;
 
 /// What a command touched so far.

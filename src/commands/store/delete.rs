@@ -1,12 +1,12 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use engine::audit::Operation;
 use provider_store::{Ciphertext, Deleted, Item, Undeleted, store_name};
 use serde::Serialize;
 
 use super::{ItemArgs, PlaceArgs};
 use crate::admin::{ObjectStatus, VolumeStatus};
-use crate::audit::Operation;
 use crate::commands::output::OutputArgs;
 use crate::commands::running::SocketArgs;
 use crate::exit::Outcome;

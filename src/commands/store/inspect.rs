@@ -1,8 +1,8 @@
+use engine::audit::Operation;
 use jiff::Timestamp;
 use provider_store::{Description, Name, Summary, Version};
 
 use super::{ItemArgs, PlaceArgs};
-use crate::audit::Operation;
 use crate::commands::output::{OutputArgs, table};
 use crate::exit::Outcome;
 

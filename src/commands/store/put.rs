@@ -2,11 +2,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use engine::audit::Operation;
 use provider_store::{Account, Bundle, Item, Name, Put, Record, ServiceAccounts, Values, version_by_clock};
 
 use super::audited::Touched;
 use super::{ItemArgs, PlaceArgs, transfer, typed};
-use crate::audit::Operation;
 use crate::commands::output::{OutputArgs, print};
 use crate::exit::{Failure, Outcome};
 

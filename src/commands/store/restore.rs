@@ -1,7 +1,7 @@
+use engine::audit::Operation;
 use provider_store::{Anchor, Restored, Store};
 
 use super::PlaceArgs;
-use crate::audit::Operation;
 use crate::commands::output::{OutputArgs, count};
 use crate::exit::Outcome;
 

@@ -3,11 +3,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use engine::audit::Operation;
 use provider_store::{Bundle, Name, Put, Record, RecordAccounts};
 
 use super::audited::Touched;
 use super::{PlaceArgs, put};
-use crate::audit::Operation;
 use crate::commands::output::{OutputArgs, print};
 use crate::exit::{Failure, Outcome};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use secretfs::failpoint::LENDING;
+use program::failpoint::LENDING;
 use testing::PodVolume;
 
 use super::provider::{files, with};

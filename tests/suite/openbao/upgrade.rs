@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use mounter::Mounter as _;
 use rustix::mount::MountFlags;
-use secretfs::mounter::Mounter as _;
 use serde_json::json;
 use testing::{PodVolume, Postgres, RunningNode, in_private_mounts};
 

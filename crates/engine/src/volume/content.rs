@@ -1,0 +1,468 @@
+//! What a volume is to show: its class's objects, how each is doing, and the files they make.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use manifest::{Class, Composed};
+use metrics::Withdrawal;
+use provider::{Error, ErrorKind, Object, ObjectPath, ObjectRef, Request, Result, Source, Workload};
+use tokio::time::Instant;
+
+use crate::readings::Held;
+use crate::snapshot::{File, Fingerprint, FingerprintKey, Made, Snapshot};
+use crate::volume::about::{About, asked};
+use crate::volume::demand::Demand;
+use crate::volume::extent::Extent;
+use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
+use crate::volume::pace::Pace;
+use crate::volume::reader::{Reader, Readout};
+use crate::volume::report::Outlook;
+
+/// A class as one volume reads it.
+#[derive(Debug)]
+pub struct Content {
+    class: Arc<Class>,
+    policy: Policy,
+    /// Its way to the store.
+    pub reader: Reader,
+    extent: Extent,
+    objects: Vec<Freshness>,
+    /// Why the store's last answer told nothing, where only an answer tells which objects there are.
+    untold: Option<Error>,
+    /// Older versions, newest first, of the files that keep some.
+    previous: BTreeMap<ObjectPath, VecDeque<File>>,
+    /// Versions of files that were taken over and not read again yet.
+    carried: BTreeMap<ObjectPath, Fingerprint>,
+    key: Arc<FingerprintKey>,
+    pace: Pace,
+    /// Most bytes of all composed files together.
+    most_composed: u64,
+}
+
+/// What became of a set of files.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The files.
+    pub snapshot: Snapshot,
+    /// Files that were taken back.
+    pub withdrawn: BTreeSet<ObjectPath>,
+}
+
+impl Content {
+    /// The content of `class`, of which nothing is read yet. Its composed files may have `most_composed` bytes together.
+    pub fn new(
+        class: Arc<Class>,
+        reader: Reader,
+        pace: Pace,
+        policy: Policy,
+        key: Arc<FingerprintKey>,
+        most_composed: u64,
+    ) -> Self {
+        let extent = Extent::Known(Arc::clone(reader.source()));
+        let objects = extent.objects().iter().map(|_| Freshness::default()).collect();
+        Self {
+            class,
+            policy,
+            reader,
+            extent,
+            objects,
+            untold: None,
+            previous: BTreeMap::new(),
+            carried: BTreeMap::new(),
+            key,
+            pace,
+            most_composed,
+        }
+    }
+
+    /// Takes over files that an earlier process or an earlier form of the class showed.
+    pub fn carry(&mut self, shown: &Snapshot, confirmed: Instant) {
+        if let Some(whole) = self.reader.source().whole() {
+            self.extent = Extent::shown(shown, whole.request(), |path| is_made(&self.class, path));
+            self.objects = self.extent.objects().iter().map(|_| Freshness::default()).collect();
+        }
+        for (ObjectRef { path, file, .. }, state) in self.extent.objects().iter().zip(&mut self.objects) {
+            if let Some(file) = shown.get(path).filter(|_| *file) {
+                let (contents, version) = (file.contents.clone(), file.version.clone());
+                let object = Object { contents, significant: None, version };
+                *state = Freshness::carried(object, confirmed);
+                self.carried.insert(path.clone(), file.fingerprint.clone());
+            }
+        }
+    }
+
+    /// Follows an edit of the class. Objects that are asked for as before keep their contents until they are read again.
+    pub fn edit(&mut self, class: Arc<Class>, source: Arc<dyn Source>, pace: Pace, policy: Policy) {
+        // Where only an answer tells which objects there are, they are the same until there is one.
+        if source.whole().is_none() {
+            self.extend_to(Arc::clone(&source));
+        }
+        self.reader.set_source(source);
+        self.policy = policy;
+        self.class = class;
+        self.pace = pace;
+    }
+
+    /// Has the objects of `source` from now on. Those that were there already are doing as they were.
+    fn extend_to(&mut self, source: Arc<dyn Source>) {
+        let states = std::mem::take(&mut self.objects);
+        let mut kept: BTreeMap<String, Freshness> =
+            self.extent.objects().iter().map(identity_of).zip(states).collect();
+        let kept_or_new = |object: &ObjectRef| kept.remove(&identity_of(object)).unwrap_or_default();
+        self.objects = source.objects().iter().map(kept_or_new).collect();
+        self.extent = Extent::Known(source);
+    }
+
+    /// The way to the store, with the readings and the login that it holds: all else that was read is let go.
+    pub fn into_reader(self) -> Reader {
+        self.reader
+    }
+
+    /// The class.
+    pub fn class(&self) -> &Arc<Class> {
+        &self.class
+    }
+
+    /// How old a reading may grow.
+    pub fn refresh(&self) -> Duration {
+        self.pace.refresh
+    }
+
+    /// Whether what its store and its class say is followed: not where rotation is off.
+    pub fn rotates(&self) -> bool {
+        self.pace.rotates
+    }
+
+    /// Whether the store is asked again without anybody's order: not where rotation is off, save for what hangs on
+    /// a lease or ends by itself.
+    pub fn is_kept_fresh(&self) -> bool {
+        self.pace.rotates || self.reader.has_own()
+    }
+
+    /// Each object and how it is doing.
+    pub fn objects(&self) -> impl Iterator<Item = (&ObjectRef, &Freshness)> {
+        self.extent.objects().iter().zip(&self.objects)
+    }
+
+    /// Reads what is due and judges it. Tells the first thing that went wrong.
+    pub async fn read(&mut self, workload: &Workload, demand: Demand, notice: Notice) -> Option<Error> {
+        let readout = self.reader.round(workload, demand).await;
+        self.judge(&readout, notice)
+    }
+
+    /// Takes what the node serves to the same identity, however old, where the store does not answer; not what it
+    /// answered with a refusal.
+    pub fn read_cached(&mut self) {
+        let most = self.policy.max_stale;
+        let young = |held: &Held| most.is_none_or(|most| held.at.elapsed() <= most);
+        let refused: BTreeSet<_> = self
+            .objects()
+            .filter(|(_, state)| state.has_turned())
+            .map(|(object, _)| object.request.clone())
+            .collect();
+        let mut readout = self.reader.granted();
+        readout.retain(|request, held| {
+            !refused.contains(request) && held.as_ref().is_ok_and(|held| young(held))
+        });
+        self.judge(&readout, Notice::Polled);
+    }
+
+    /// Decides for each object what the store's answer means for its file. Tells the first error of an object that the
+    /// class cannot do without.
+    ///
+    /// One answer can be good for one object and bad for another, so each object is judged alone, and a file stays as
+    /// it is until its own object says otherwise. An example: `db/user` and `db/pass` are two keys of one secret, and
+    /// somebody deletes the key `pass`. The answer is a success. `db/user` takes its value from it; `db/pass` finds no
+    /// such key, which is a word of the store as a 404 is, and follows `on-revoked`. Had the store been away, both
+    /// files stayed. What was not asked in this round is not in `readout`, and is not judged.
+    fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
+        self.learn(readout);
+        let mut first = self.untold.clone();
+        let extent = self.extent.clone();
+        for (index, object) in extent.objects().iter().enumerate() {
+            let Some(outcome) = readout.get(&object.request) else { continue };
+            let outcome = self.untold.as_ref().map_or(outcome.as_ref(), Err);
+            let read = outcome.map_err(Clone::clone).and_then(|held| {
+                let extracted = extent.extract(index, held)?;
+                Ok((extracted, held.at))
+            });
+            let error = match read {
+                Ok((object, at)) => {
+                    self.confirmed(index, object, at);
+                    continue;
+                }
+                Err(error) => error.of(&object.name),
+            };
+            first = first.or_else(|| (!may_lack(object, &error)).then(|| error.clone()));
+            self.failed(index, object, error, notice);
+        }
+        first
+    }
+
+    /// Takes from an answer which objects there are, where only that tells.
+    fn learn(&mut self, readout: &Readout) {
+        let Some(whole) = self.reader.source().whole() else { return };
+        let Some(outcome) = readout.get(whole.request()) else { return };
+        let told = outcome.as_ref().map_err(Clone::clone).and_then(|held| {
+            let told = whole.unpack(&held.reading)?;
+            let faults = manifest::compose::verify(&self.class.settings, told.objects());
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            if faults.is_empty() { Ok(told) } else { Err(Error::new(ErrorKind::Invalid, faults.join("; "))) }
+        });
+        match told {
+            Ok(told) => {
+                self.untold = None;
+                self.extend_to(told);
+            }
+            Err(error) => self.untold = Some(error),
+        }
+    }
+
+    fn confirmed(&mut self, index: usize, object: Object, at: Instant) {
+        let Some(state) = self.objects.get_mut(index) else { return };
+        let turned = state.has_turned();
+        state.confirm(object, at);
+        if let Some(object) = self.extent.objects().get(index) {
+            self.carried.remove(&object.path);
+        }
+        if turned {
+            let (name, total) = (self.turned_name(index), self.reader.total());
+            self.reader.health(|health| health.returned(&name, total));
+        }
+    }
+
+    fn failed(&mut self, index: usize, object: &ObjectRef, error: Error, notice: Notice) {
+        let now = Instant::now();
+        let refused = freshness::is_a_word_of_the_store(error.kind());
+        let (name, total) = (self.turned_name(index), self.reader.total());
+        let Some(state) = self.objects.get_mut(index) else { return };
+        let turning = refused && state.good().is_some() && !notice.settles(&error);
+        let braked = self
+            .reader
+            .health(|health| if turning { health.turned(&name, total, now) } else { health.braked() });
+        if may_lack(object, &error) {
+            state.absent(error, notice, &self.policy, braked, now);
+        } else {
+            state.fail(error, notice, &self.policy, braked, now);
+        }
+        if state.is_withdrawn() {
+            self.reader.forget(&object.request);
+            self.previous.retain(|path, _| *path != object.path);
+        }
+    }
+
+    /// Under which name the brake counts an object: one reading of one identity is one, however many volumes show it.
+    fn turned_name(&self, index: usize) -> String {
+        let identity = self.reader.identity().map_or("", |identity| identity);
+        let Some(object) = self.extent.objects().get(index) else { return String::new() };
+        let is_one_of_many = self.reader.source().whole().is_some();
+        let name = if is_one_of_many { "" } else { &object.name };
+        format!("{identity}\0{}\0{name}", object.request.text)
+    }
+
+    /// Whether every object has what the class wants of it; otherwise the first that has not.
+    ///
+    /// # Errors
+    ///
+    /// What the store said of it.
+    pub fn complete(&self) -> Result<()> {
+        if self.objects.is_empty() && self.reader.source().whole().is_some() {
+            return Err(self.untold.clone().unwrap_or_else(|| self.unanswered()));
+        }
+        for (object, state) in self.objects() {
+            let lacking = state.good().is_none() && !state.is_withdrawn();
+            if lacking && !object.optional && object.default.is_none() {
+                return Err(state.error().cloned().unwrap_or_else(|| self.unread(&object.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn unread(&self, name: &str) -> Error {
+        self.unanswered().of(name)
+    }
+
+    fn unanswered(&self) -> Error {
+        let waiting = format!("{} has not answered yet", self.reader.store());
+        Error::new(ErrorKind::Unavailable, waiting).remedy("is it up, and does the network let us there?")
+    }
+
+    /// When the last of what is shown was confirmed.
+    pub fn confirmed_at(&self) -> Option<Instant> {
+        self.objects.iter().filter_map(Freshness::good).map(|good| good.confirmed).min()
+    }
+
+    /// What becomes of the files of the objects that are in trouble of this kind.
+    pub fn outlook(&self, kind: ErrorKind) -> Outlook {
+        let troubled = |state: &&Freshness| state.error().is_some_and(|error| error.kind() == kind);
+        let outlooks = self.objects.iter().filter(troubled).map(|state| state.outlook(&self.policy));
+        outlooks.max().unwrap_or(Outlook::Stay)
+    }
+
+    /// What a failure of this kind is about: the objects that it has befallen; where the store did not say what is
+    /// wrong, those that are not there; and all of them where it is no single one's.
+    pub fn about(&self, kind: Option<ErrorKind>) -> About {
+        let befallen = |object: &ObjectRef, state: &Freshness| match kind {
+            None => state.good().is_none(),
+            Some(kind) => state.error().is_some_and(|error| error.kind() == kind && !may_lack(object, error)),
+        };
+        let objects = self.objects().enumerate();
+        let troubled: Vec<_> = objects
+            .filter(|(_, (object, state))| befallen(object, state))
+            .filter_map(|(index, (object, _))| Some(asked(&self.class, object, self.extent.origin(index)?)))
+            .collect();
+        let source = self.reader.source();
+        if troubled.is_empty() {
+            return About::all(&self.class, &**source);
+        }
+        About::objects(&self.class, &**source, troubled.into_iter())
+    }
+
+    /// When a verdict on some object may change by itself.
+    pub fn reconsider_at(&self) -> Option<Instant> {
+        self.objects.iter().filter_map(|state| state.reconsider_at(&self.policy)).min()
+    }
+
+    /// The files to show after `shown`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where a composed file cannot be written, or where all of them are larger than a volume: a class of a few
+    /// lines can ask for a thousand copies of a value, and the process holds them until they are shown.
+    pub fn assemble(&mut self, shown: &Snapshot) -> Result<Assembled> {
+        let mut files: BTreeMap<ObjectPath, File> = BTreeMap::new();
+        // Once for each object: a fingerprint reads the whole value.
+        let own: Vec<_> = self.objects().map(|(object, state)| self.file(object, state)).collect();
+        for ((object, _), file) in self.objects().zip(&own) {
+            if let Some(file) = file.as_ref().filter(|_| object.file) {
+                files.insert(object.path.clone(), file.clone());
+            }
+        }
+        let mut left = self.most_composed;
+        for composed in &self.class.settings.files {
+            if let Some(file) = self.compose(composed, &own)? {
+                left =
+                    left.checked_sub(file.contents.len() as u64).ok_or_else(|| self.composes_too_much())?;
+                files.insert(composed.path.clone(), file);
+            }
+        }
+        self.keep_previous(&mut files, shown);
+        let withdrawn = self.withdrawn(shown, &files);
+        let snapshot: Snapshot = files.into_iter().collect();
+        Ok(Assembled { snapshot: snapshot.made_of(self.made_of(own)), withdrawn })
+    }
+
+    /// The objects that the files are made of now; `own` is each one's own file.
+    fn made_of(&self, own: Vec<Option<File>>) -> Vec<Made> {
+        let made = |(index, ((object, _), file)): (usize, ((&ObjectRef, &Freshness), Option<File>))| {
+            let File { fingerprint, version, .. } = file?;
+            let asked = asked(&self.class, object, self.extent.origin(index)?);
+            Some(Made { asked, version, fingerprint })
+        };
+        self.objects().zip(own).enumerate().filter_map(made).collect()
+    }
+
+    fn file(&self, object: &ObjectRef, state: &Freshness) -> Option<File> {
+        let good = state.good().map(|good| good.object.clone());
+        let object_or_default = good.or_else(|| {
+            let text = object.default.clone().filter(|_| !state.is_withdrawn())?;
+            Some(Object { contents: text.into(), significant: None, version: None })
+        })?;
+        let Object { contents, significant, version } = object_or_default;
+        let computed =
+            || self.key.fingerprint(&object.path, significant.as_ref().unwrap_or(&contents).expose());
+        let fingerprint = self.carried.get(&object.path).cloned().unwrap_or_else(computed);
+        Some(File { contents, mode: object.mode, fingerprint, version })
+    }
+
+    fn composes_too_much(&self) -> Error {
+        let message =
+            format!("its composed files are larger than a volume may be, {} bytes", self.most_composed);
+        Error::new(ErrorKind::Invalid, message)
+            .remedy("compose fewer files, or ask the administrator for a higher --max-volume-bytes")
+    }
+
+    /// The composed file, unless one of its objects was taken back. Objects that may be missing are left out. `own` is
+    /// each object's own file.
+    fn compose(&self, composed: &Composed, own: &[Option<File>]) -> Result<Option<File>> {
+        let mut values = Vec::new();
+        for (key, name) in &composed.from {
+            let mut objects = self.objects().zip(own);
+            let Some(((_, state), file)) = objects.find(|((object, _), _)| object.name == *name) else {
+                continue;
+            };
+            match file {
+                Some(file) => values.push((key.as_str(), file.contents.clone())),
+                None if state.is_withdrawn() => return Ok(None),
+                None => {}
+            }
+        }
+        let contents = composed.compose(&values)?;
+        let fingerprint = self.key.fingerprint(&composed.path, contents.expose());
+        Ok(Some(File { contents, mode: composed.mode, fingerprint, version: None }))
+    }
+
+    fn keep_previous(&mut self, files: &mut BTreeMap<ObjectPath, File>, shown: &Snapshot) {
+        let most = self.class.settings.keep_previous as usize;
+        if most == 0 {
+            return;
+        }
+        for (path, file) in files.iter() {
+            let replaced = shown.get(path).filter(|old| old.fingerprint != file.fingerprint);
+            if let Some(old) = replaced {
+                let kept = self.previous.entry(path.clone()).or_default();
+                kept.push_front(old.clone());
+                kept.truncate(most);
+            }
+        }
+        self.previous.retain(|path, _| files.contains_key(path));
+        for (path, kept) in &self.previous {
+            for (index, file) in kept.iter().enumerate() {
+                let suffix =
+                    if index == 0 { ".previous".to_owned() } else { format!(".previous.{}", index + 1) };
+                if let Ok(path) = path.with_suffix(&suffix) {
+                    files.entry(path).or_insert_with(|| file.clone());
+                }
+            }
+        }
+    }
+
+    /// Why files were taken back, if some were.
+    pub fn withdrawal(&self) -> Withdrawal {
+        let withdrawn = self.objects.iter().find(|state| state.is_withdrawn());
+        match withdrawn.map(Freshness::condition) {
+            Some(Condition::Denied) => Withdrawal::Denied,
+            Some(Condition::Stale) => Withdrawal::Stale,
+            Some(Condition::Revoked | Condition::Fresh | Condition::Missing) | None => Withdrawal::Revoked,
+        }
+    }
+
+    /// What goes now because a store took it back, not because the class asks for it no more.
+    fn withdrawn(&self, shown: &Snapshot, files: &BTreeMap<ObjectPath, File>) -> BTreeSet<ObjectPath> {
+        if !self.objects.iter().any(Freshness::is_withdrawn) {
+            return BTreeSet::new();
+        }
+        shown.iter().map(|(path, _)| path).filter(|path| !files.contains_key(path)).cloned().collect()
+    }
+}
+
+/// What an object is to the class: the same after an edit if it still asks for the same.
+fn identity_of(object: &ObjectRef) -> String {
+    let Request { text, ownership } = &object.request;
+    format!("{}\0{text}\0{ownership:?}\0{:?}", object.name, object.jmes_path)
+}
+
+/// Whether a file is made of others, rather than an object's own.
+fn is_made(class: &Class, path: &str) -> bool {
+    let suffix = path.rsplit_once(".previous").map(|(_, suffix)| suffix);
+    let is_older =
+        |suffix: &str| suffix.strip_prefix('.').unwrap_or(suffix).bytes().all(|b| b.is_ascii_digit());
+    class.settings.files.iter().any(|composed| composed.path.as_str() == path)
+        || class.settings.keep_previous > 0 && suffix.is_some_and(is_older)
+}
+
+fn may_lack(object: &ObjectRef, error: &Error) -> bool {
+    (object.optional || object.default.is_some())
+        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Revoked)
+}

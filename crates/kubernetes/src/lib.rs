@@ -1,0 +1,119 @@
+//! Everything that is said to a Kubernetes API server.
+//!
+//! Nothing here delays a mount: what the mount path needs is in memory, and reports about it are sent afterwards.
+//!
+//! It uses the engine, and the engine does not know of it. What it tells is the state of volumes, so it takes [`Volumes`]
+//! and the engine's own types: a trait between the two would have one implementation and would repeat each of them.
+
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
+
+mod backoff;
+pub mod classes;
+pub mod connection;
+pub mod events;
+#[cfg(test)]
+mod fake_api;
+pub mod inventory;
+mod pages;
+pub mod pod_status;
+mod refusal;
+pub mod secret_sync;
+pub mod startup_taint;
+pub mod survey;
+pub mod view;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use class::Classes;
+use engine::volume::Volumes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kube::Client;
+use metrics::Metrics;
+use program::readiness::Latch;
+use tokio_util::sync::CancellationToken;
+
+use classes::ApiClasses;
+use events::Events;
+use pod_status::PodStatuses;
+use secret_sync::{SecretNamespaces, SecretSync};
+use startup_taint::StartupTaint;
+
+use crate::survey::{Survey, Wish};
+
+/// What a node has of its cluster.
+pub struct Cluster {
+    client: Client,
+    classes: Arc<ApiClasses>,
+    /// Where Secrets are made of mounted files, if anywhere.
+    secrets: Option<SecretNamespaces>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// The cluster of the API server that `kubeconfig` names, or the one in which this process is a pod.
+    /// Nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no telling which API server is meant.
+    pub async fn open(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
+        let client = connection::connect(kubeconfig).await?;
+        Ok(Self { client, classes: Arc::default(), secrets: None })
+    }
+
+    /// The classes of the cluster, once [`tasks`](Self::tasks) have begun to learn of them.
+    pub fn classes(&self) -> Arc<dyn Classes> {
+        Arc::clone(&self.classes) as Arc<dyn Classes>
+    }
+
+    /// Makes Secrets of mounted files too, there.
+    #[must_use]
+    pub fn making_secrets(mut self, namespaces: SecretNamespaces) -> Self {
+        self.secrets = Some(namespaces);
+        self
+    }
+
+    /// The taint `key` of `node`.
+    pub fn startup_taint(&self, node: &str, key: &str) -> StartupTaint {
+        StartupTaint::new(self.client.clone(), node, key)
+    }
+
+    /// What the API server tells of the objects that the driver depends on.
+    pub async fn survey(&self, wish: &Wish) -> Survey {
+        Survey::of(&self.client, wish).await
+    }
+
+    /// What keeps the classes current, what tells of `volumes`, which `node` serves, and what makes Secrets of them: tasks
+    /// that run until `stop`, by name. `filled` is met once the classes are complete.
+    pub fn tasks(
+        self,
+        volumes: &Arc<Volumes>,
+        metrics: &Metrics,
+        node: &str,
+        filled: Latch,
+        stop: &CancellationToken,
+    ) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
+        let Self { client, classes, secrets } = self;
+        let (metrics, stop) = (|| metrics.clone(), || stop.clone());
+        let (events, teller) = Events::new(client.clone(), node, volumes.listen(), metrics());
+        let statuses = PodStatuses::new(Arc::clone(volumes), client.clone(), node.to_owned(), metrics());
+        let secrets = secrets.map(|namespaces| {
+            SecretSync::new(Arc::clone(volumes), client.clone(), namespaces, teller, metrics())
+        });
+        let watch = classes::Watch::new(classes, client, filled, metrics());
+        let mut tasks = vec![
+            ("classes", watch.run(stop()).boxed()),
+            ("Events", events.run(stop()).boxed()),
+            ("PodStatuses", statuses.run(stop()).boxed()),
+        ];
+        tasks.extend(secrets.map(|secrets| ("Secrets", secrets.run(stop()).boxed())));
+        tasks
+    }
+}
