@@ -3,12 +3,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::ptr;
 
-/// Keeps SIGTERM and SIGINT from ending the calling thread and those that it starts from now on: to be called while it
-/// is the only one. What is returned can be read from as soon as one of them has come, and from then on.
+/// Blocks SIGTERM and SIGINT for the calling thread and for all threads that it starts from now on. Call it while there
+/// is only one thread. The returned descriptor becomes readable as soon as one of the signals arrives, and stays
+/// readable.
 ///
 /// # Errors
 ///
-/// There is no descriptor left.
+/// There is no file descriptor left.
 pub fn take_ending_signals() -> io::Result<OwnedFd> {
     let mut empty = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: it makes a set of what it is given, which is as large as one.
