@@ -1,5 +1,5 @@
-//! Which stores this binary can read: the only module that names a provider crate, but for the
-//! embedded store's own commands. A store is one line of `stores!`.
+//! The stores that this binary can read. Only this module names provider crates, except for the embedded store's own
+//! commands. Each store is one line of `stores!`.
 
 mod settings;
 
@@ -11,16 +11,16 @@ use provider::{Declaration, Network, Provider, Settings};
 
 pub use self::settings::ProviderArgs;
 
-/// Everything that depends on which stores there are: for each its cargo feature, a word, and the type of its
-/// settings, in a crate that declares the store beside it.
+/// Everything that depends on the list of stores. Each line has the store's cargo feature, a word for it, and the type
+/// of its settings. The crate with that type also declares the store.
 macro_rules! stores {
     ($($feature:tt => $store:ident: $crate_name:ident::$settings:ident,)*) => {
-        /// What the stores that are built in say of themselves.
+        /// The declarations of the built-in stores.
         pub const DECLARATIONS: &[&Declaration] = &[
             $(#[cfg(feature = $feature)] &$crate_name::DECLARATION,)*
         ];
 
-        /// The settings of each store that is built in.
+        /// The settings of each built-in store.
         #[derive(Debug, Clone, Default, clap::Args)]
         struct PerStore {
             $(#[cfg(feature = $feature)] #[command(flatten)] $store: $crate_name::$settings,)*
@@ -50,23 +50,23 @@ stores! {
     "kubernetes" => kubernetes: provider_kubernetes::KubernetesSettings,
 }
 
-/// What the store says of itself that classes call `name`, if it is built in.
+/// The declaration of the built-in store that classes call `name`.
 pub fn declaration(name: &str) -> Option<&'static Declaration> {
     DECLARATIONS.iter().find(|declaration| declaration.is_called(name)).copied()
 }
 
-/// The providers by the names a class may give.
+/// The providers, by the names that a class may use.
 #[derive(Clone, Default)]
 pub struct Providers {
     built_in: BTreeMap<&'static str, Arc<dyn Provider>>,
-    /// Where those listen that are not built in.
+    /// The sockets of external providers.
     #[cfg(feature = "external")]
     sockets: Option<Arc<provider_external::Sockets>>,
 }
 
 impl Providers {
-    /// Every provider of this binary, to understand classes with and not to read. What a class leaves to
-    /// the settings of a node is taken to be there.
+    /// Every provider of this binary, only to parse classes and not to read. Settings of a node that a class needs
+    /// count as present.
     pub fn offline() -> Self {
         PerStore::offline().build(&Network::default()).unwrap_or_default()
     }
@@ -80,8 +80,8 @@ impl Providers {
         self
     }
 
-    /// The provider of that name: one that is built in, else an external one where those are allowed,
-    /// whether or not it is there.
+    /// The provider with this name: a built-in one, or an external one if those are allowed. An external one need not
+    /// exist.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Provider>> {
         self.built_in.get(name).cloned().or_else(|| self.external(name))
     }
@@ -97,13 +97,14 @@ impl Providers {
         None
     }
 
-    /// How often watches of those that are built in ended by themselves and were begun anew, by one of its names each.
+    /// How often watches of built-in providers ended unexpectedly and were restarted, each with the provider's first
+    /// name.
     pub fn watch_restarts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let firsts = self.built_in.iter().filter(|(name, provider)| provider.names().first() == Some(*name));
         firsts.map(|(name, provider)| (*name, provider.watch_restarts()))
     }
 
-    /// The names of those that are built in, in order.
+    /// The names of the built-in providers, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.built_in.keys().copied()
     }

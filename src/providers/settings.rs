@@ -1,4 +1,4 @@
-//! What is set for stores where a process starts, as it is typed.
+//! The settings for stores, as command-line flags of the commands that read stores.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::{PerStore, Providers};
 #[cfg(feature = "external")]
 use self::external::ExternalSettings;
 
-/// Settings of every provider, which a class may narrow but not widen.
+/// The settings of every provider. A class may narrow them, but not widen them.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ProviderArgs {
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct ProviderArgs {
     external: ExternalSettings,
 }
 
-/// [`Network`], as it is typed.
+/// The flags for [`Network`].
 #[derive(Debug, Clone, Default, clap::Args)]
 struct NetworkArgs {
     /// Directory below which certificate paths in classes are looked up; without it a class may name none.
@@ -69,7 +69,7 @@ struct NetworkArgs {
     )]
     allow_node_identity: Vec<String>,
 
-    /// Whether who mounts on this host asked to act as it.
+    /// Whether the user of this host asked to read as the host.
     #[arg(skip)]
     acts_as_host: bool,
 }
@@ -91,22 +91,22 @@ impl NetworkArgs {
 }
 
 impl ProviderArgs {
-    /// The same; a volume of this host may be read as the host itself.
+    /// Lets volumes of this host be read with the identity of the host.
     pub fn act_as_host(&mut self) {
         self.network.acts_as_host = true;
     }
 
-    /// The same, with insecure stores allowed as `default` says where no setting does. Tells whether they are.
+    /// Allows insecure stores as `default` says, if no setting decides it. Returns whether they are allowed.
     pub fn allow_insecure_stores_by_default(&mut self, default: bool) -> bool {
         *self.network.allow_insecure_stores.get_or_insert(default)
     }
 
-    /// Every provider that was compiled in, and external ones where a setting says where they listen. None connects
-    /// before it is asked to.
+    /// Makes every built-in provider, and external ones if a setting names their directories. Each connects at its
+    /// first call.
     ///
     /// # Errors
     ///
-    /// A setting could never work.
+    /// A setting can never work.
     pub fn build(&self) -> provider::Result<Providers> {
         let providers = self.build_in()?;
         #[cfg(feature = "external")]
@@ -114,7 +114,7 @@ impl ProviderArgs {
         Ok(providers)
     }
 
-    /// The same without any that listens on a socket of its own.
+    /// Makes the built-in providers only.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl ProviderArgs {
         self.stores.build(&self.network.network())
     }
 
-    /// The same and, unless a setting says otherwise, those that listen where a node's external providers do.
+    /// Makes all providers. Without a setting, the external ones are those in a node's standard directories.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl ProviderArgs {
         this.build()
     }
 
-    /// Where a node finds the sockets of external providers.
+    /// The directories in which a node looks for sockets of external providers.
     pub(crate) fn external_dirs(&self) -> Vec<PathBuf> {
         #[cfg(feature = "external")]
         let directories = self.external.clone().of_a_node().directories();
@@ -155,9 +155,9 @@ mod external {
 
     use super::Providers;
 
-    /// Where external providers listen on a node.
+    /// The directory in which external providers listen on a node.
     const PROVIDERS_DIR: &str = "/var/run/secrets-store-csi-providers";
-    /// The same, searched first.
+    /// A second such directory, which is searched first.
     const ADDITIONAL_PROVIDERS_DIR: &str = "/etc/kubernetes/secrets-store-csi-providers";
 
     /// What is set for external providers where a process starts.
@@ -192,7 +192,7 @@ mod external {
     }
 
     impl ExternalSettings {
-        /// The same, with a node's directories where no setting says others.
+        /// Sets the directories of a node, if no setting names others.
         pub(super) fn of_a_node(mut self) -> Self {
             if self.additional_providers_dirs.is_empty() {
                 self.additional_providers_dirs = vec![ADDITIONAL_PROVIDERS_DIR.into()];
