@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 const MOST_CONNECTIONS: usize = 256;
 /// How long a request's header may take to arrive.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a connection may last. No scrape interval is longer than that.
+/// How long a connection may last. It is of no use to keep one for longer than any scrape interval.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
 /// The greatest age of the last beat of a live process.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

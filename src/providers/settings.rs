@@ -26,15 +26,15 @@ pub struct ProviderArgs {
 /// The flags for [`Network`].
 #[derive(Debug, Clone, Default, clap::Args)]
 struct NetworkArgs {
-    /// Directory below which certificate paths in classes are looked up; without it a class may name none.
-    /// Any class may trust any authority in it; a client certificate and its key are for the classes of one
-    /// namespace: those below DIR/NAMESPACE
+    /// Directory for the certificate paths in classes; without it, classes may not name certificates. Every class may
+    /// use any certificate authority in it. Client certificates and their keys are in DIR/NAMESPACE, and only classes
+    /// of that namespace may use them
     #[arg(long, env = "SECRETFS_TLS_DIR", value_name = "DIR", help_heading = "Providers")]
     tls_dir: Option<PathBuf>,
 
-    /// Let classes ask for a store over http://, and for TLS that is not verified (vaultSkipTLSVerify): whoever
-    /// is on the way then reads tokens and secrets. Loopback, link-local addresses and --vault-address itself
-    /// need no leave
+    /// Let classes use stores over http://, and TLS that is not verified (vaultSkipTLSVerify). Others on the way to
+    /// such a store can read tokens and secrets. Loopback, link-local addresses and --vault-address itself are always
+    /// allowed
     #[arg(
         long,
         env = "SECRETFS_ALLOW_INSECURE_STORES",
@@ -46,7 +46,7 @@ struct NetworkArgs {
     )]
     allow_insecure_stores: Option<bool>,
 
-    /// Refuse stores that speak no TLS 1.3
+    /// Refuse stores that do not speak TLS 1.3
     #[arg(long, env = "SECRETFS_TLS13_ONLY", help_heading = "Providers")]
     tls13_only: bool,
 
@@ -54,12 +54,12 @@ struct NetworkArgs {
     #[arg(long, env = "HTTPS_PROXY", value_name = "URL", help_heading = "Providers")]
     proxy: Option<String>,
 
-    /// Hosts that are reached without it, separated by commas
+    /// Hosts to reach without the proxy, separated by commas
     #[arg(long, env = "NO_PROXY", value_name = "HOSTS", help_heading = "Providers")]
     no_proxy: Option<String>,
 
-    /// Namespaces whose pods may read as this node, by its instance role or managed identity, where their class asks
-    /// for it; separated by commas. Every pod there has the node's own rights at the store then
+    /// Namespaces whose pods may read with the identity of this node (its instance role or managed identity) if their
+    /// class asks for it; separated by commas. Every pod there then has the node's own rights at the store
     #[arg(
         long,
         env = "SECRETFS_ALLOW_NODE_IDENTITY",
@@ -160,11 +160,11 @@ mod external {
     /// A second such directory, which is searched first.
     const ADDITIONAL_PROVIDERS_DIR: &str = "/etc/kubernetes/secrets-store-csi-providers";
 
-    /// What is set for external providers where a process starts.
+    /// The settings of external providers.
     #[derive(Debug, Clone, Default, clap::Args)]
     pub(super) struct ExternalSettings {
         /// External: directory of the sockets of providers that are not built in; by default
-        /// /var/run/secrets-store-csi-providers for `node`, and none elsewhere
+        /// /var/run/secrets-store-csi-providers for `node`, and none for other commands
         #[arg(
             long,
             alias = "provider-volume",
@@ -174,7 +174,7 @@ mod external {
         )]
         providers_dir: Option<PathBuf>,
 
-        /// External: directories that are searched before it, separated by commas; by default
+        /// External: directories that are searched before that one, separated by commas; by default
         /// /etc/kubernetes/secrets-store-csi-providers for `node`
         #[arg(
             long,
@@ -186,7 +186,7 @@ mod external {
         )]
         additional_providers_dirs: Vec<PathBuf>,
 
-        /// External: most bytes of a provider's answer
+        /// External: longest answer of a provider, in bytes
         #[arg(long, env = "SECRETFS_MAX_CALL_RECV_MSG_SIZE", default_value_t = 4 << 20, value_name = "BYTES", help_heading = "Providers")]
         max_call_recv_msg_size: usize,
     }

@@ -26,7 +26,7 @@ fn run(command: &mut Command) {
 struct Patched(TempDir);
 
 impl Patched {
-    /// Builds the program from a copy of the sources, in the target directory of the tests. The copied crates have the
+    /// Builds the program from a copy of the sources, in the build directory of the tests. The copied crates have the
     /// age of ours, so cargo reuses the compiled crates. The copy's main package has another version, so that cargo
     /// keeps ours apart.
     fn build() -> Self {

@@ -14,7 +14,7 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a length of 0, or another reason of mmap(2).
+    /// `EINVAL` for a length of 0, or another error of mmap(2).
     pub fn new(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe {

@@ -157,8 +157,8 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// The greatest age of a reading before it is read again, for a class that does not set it.
     fn default_refresh(&self) -> Duration;
 
-    /// The keys of [`Workload::credentials`] that this provider may use for any class. `None` if it passes on all of
-    /// them.
+    /// The keys of [`Workload::credentials`] that this provider uses, for at least some classes. `None` if it passes on
+    /// every credential.
     fn credential_keys(&self) -> Option<&'static [&'static str]> {
         None
     }

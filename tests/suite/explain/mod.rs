@@ -119,7 +119,7 @@ fn pages(directory: &Path) -> Vec<(String, String)> {
     pages
 }
 
-/// `UPDATE_GOLDEN=1` writes the pages anew, to be read in the diff.
+/// `UPDATE_GOLDEN=1` rewrites the pages, so that their diff can be reviewed.
 #[test]
 fn the_reference_is_what_explain_writes() {
     let fresh = tempfile::tempdir().unwrap();

@@ -21,12 +21,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Part>, Fault> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// What faults are told of: the last mark.
+    /// The position of the last mark, at which errors are reported.
     mark: usize,
     depth: usize,
 }
 
-/// What opens something, and what closes it.
+/// The marks that begin something, each with the mark that ends it.
 const MARKS: [(&str, &str); 3] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
 
 impl<'a> Reader<'a> {
@@ -47,7 +47,8 @@ impl<'a> Reader<'a> {
         Fault { line: read.matches('\n').count().saturating_add(1), reason: shorten(reason) }
     }
 
-    /// The next thing that opens, and how far it is. Each character is looked at once, for the text is a stranger's.
+    /// The next opening mark, and its distance. Each character is looked at only once, because a stranger writes the
+    /// text.
     fn opening(&self) -> Option<(usize, (&'static str, &'static str))> {
         let rest = self.rest();
         let marks = |at| {
