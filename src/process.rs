@@ -38,7 +38,7 @@ use crate::volume::revocations::Revocations;
 use crate::volume::room::Rooms;
 use crate::volume::stores::Stores;
 
-/// How often gauges are updated and the pulse beats.
+/// How often gauges are updated, the pulse beats, and the heap is trimmed.
 const TICK: Duration = Duration::from_secs(5);
 /// How long to try to end logins before the process ends without that.
 const LAST_REVOCATIONS: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ pub struct ProcessArgs {
     #[command(flatten)]
     pub providers: ProviderArgs,
 
-    /// What audit records call this node; the machine's own name where there is none.
+    /// The name of this node in audit records; without it, the machine's own name.
     #[arg(skip)]
     pub node: Option<String>,
 }

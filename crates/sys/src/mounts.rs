@@ -52,8 +52,8 @@ pub struct MountedFileSystem {
 pub fn mount_by_number(unique: u64) -> io::Result<Option<MountedFileSystem>> {
     let request = MountRequest { size: REQUEST_SIZE, spare: 0, number: unique, wanted: FS_TYPE | SB_SOURCE };
     let mut answer = MountAnswer::default();
-    // SAFETY: `request` and `answer` are laid out as in Linux's uapi/linux/mount.h and outlive the call, which reads
-    // no more than the size that `request` tells and writes no more than the size passed.
+    // SAFETY: `request` and `answer` have the layout in Linux's uapi/linux/mount.h and outlive the call. It reads no
+    // more than the size in `request`, and writes no more than the size that is passed.
     let returned = unsafe {
         libc::syscall(SYS_STATMOUNT, &raw const request, &raw mut answer, mem::size_of::<MountAnswer>(), 0)
     };

@@ -162,7 +162,8 @@ impl Marks {
         self.namespaces.get(namespace).cloned().unwrap_or_default()
     }
 
-    /// Adds these marks to the file beside `root`. Versions read since a checkpoint are added as far as they fit.
+    /// Adds these marks to the file beside `root`. If the versions that were read since a checkpoint do not fit, only the
+    /// numbers of the checkpoints are added.
     ///
     /// # Errors
     ///
