@@ -1,10 +1,10 @@
-//! What a command's exit code tells, for every command alike.
+//! The exit codes, the same for every command.
 //!
 //! | code | means |
 //! |---|---|
 //! | 0 | done |
 //! | 1 | tried and failed, or the answer is no; the reason is on standard error |
-//! | 2 | typed wrong: nothing was tried |
+//! | 2 | wrong command line: nothing was tried |
 
 use std::fmt;
 use std::process::ExitCode;
@@ -12,22 +12,22 @@ use std::process::ExitCode;
 use program::outlet;
 use program::visible::visible;
 
-/// What a command gives back.
+/// The result of a command.
 pub type Outcome = Result<(), Failure>;
 
-/// Why a command did not do what was asked.
+/// Why a command did not do what it was asked to do.
 #[derive(Debug)]
 pub enum Failure {
     /// It was tried and failed. Exit code 1.
     Failed(anyhow::Error),
-    /// What was typed could never work. Exit code 2, as for options that do not exist.
+    /// The command line can never work. Exit code 2, as for options that do not exist.
     Usage(anyhow::Error),
-    /// It failed and has said so already. Exit code 1.
+    /// It failed and has already printed why. Exit code 1.
     Told,
 }
 
 impl Failure {
-    /// What was typed could never work: `reason` says why and what to type instead.
+    /// The command line can never work. `reason` says why, and what to write instead.
     pub fn usage(reason: impl fmt::Display) -> Self {
         Self::Usage(anyhow::anyhow!("{reason}"))
     }
@@ -41,7 +41,7 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// The reason with everything behind it, in one line.
+    /// The reason with all its causes, on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) | Self::Usage(error) => write!(f, "{error:#}"),
@@ -56,7 +56,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// Tells a failure on standard error and gives the process's exit code.
+/// Prints a failure on standard error and returns the exit code of the process.
 pub fn exit(outcome: Outcome) -> ExitCode {
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     match &failure {
@@ -70,7 +70,7 @@ fn tell(reason: &str) {
     outlet::complain(&format!("secretfs: {}\n", visible(reason)));
 }
 
-/// The error and its causes on one line; a cause that the error before it has told already is left out.
+/// The error and its causes on one line. A cause is left out if the error before it has already stated it.
 fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
         "" => cause,

@@ -1,4 +1,4 @@
-//! The parts of a long-running command beside its listeners: volumes, what they need, and the tasks that serve them.
+//! The parts that all long-running commands share, besides their listeners: volumes, and the tasks that serve them.
 
 mod admin;
 
@@ -41,13 +41,13 @@ use crate::exit::Outcome;
 use crate::providers::{self, ProviderArgs};
 use crate::telemetry;
 
-/// How often gauges are brought up to date and the pulse is felt.
+/// How often gauges are updated, the pulse beats, and the heap is trimmed.
 const TICK: Duration = Duration::from_secs(5);
-/// How long logins that must be ended are tried before the process ends without them.
+/// How long to try to end logins before the process ends without that.
 const LAST_REVOCATIONS: Duration = Duration::from_secs(10);
-/// How long calls that were taken before the end may take: less than a pod's grace period.
+/// How long running calls may take at the end of the process. It is less than a pod's grace period.
 const LAST_CALLS: Duration = Duration::from_secs(25);
-/// Bytes of the key of this boot.
+/// The size of the key of this boot, in bytes.
 const KEY_BYTES: usize = 32;
 
 /// Settings of every command that serves volumes.
@@ -84,7 +84,7 @@ pub struct ProcessArgs {
     #[command(flatten)]
     pub providers: ProviderArgs,
 
-    /// What audit records call this node; the machine's own name where there is none.
+    /// The name of this node in audit records; without it, the machine's own name.
     #[arg(skip)]
     pub node: Option<String>,
 }
@@ -93,27 +93,27 @@ fn age(text: &str) -> Result<Duration, String> {
     manifest::go_duration(text).ok_or_else(|| "write a duration such as 60s, 5m or 0s".to_owned())
 }
 
-/// How volumes of pods differ from those of a plain host, which has the default.
+/// How volumes of pods differ from those of a plain host. A plain host uses the default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Conduct {
     /// Whether volume attributes may override the class, as the upstream driver lets them.
     pub legacy_overrides: bool,
-    /// Whether what another driver mounted at a volume's target is taken over.
+    /// Whether to take over what another driver mounted at a volume's target.
     pub takes_over: bool,
-    /// What holds where a class does not say.
+    /// Values for what a class does not set.
     pub defaults: Defaults,
-    /// Whose the target paths are.
+    /// Which target paths are allowed.
     pub targets: Targets,
 }
 
-/// Volumes, and the tasks that go with them.
+/// The volumes of this process, and its tasks.
 #[derive(Debug)]
 pub struct Process {
     /// The volumes that this process serves.
     pub volumes: Arc<Volumes>,
-    /// Where everything in this process counts.
+    /// The metrics of everything in this process.
     pub metrics: Metrics,
-    /// Beats while the process turns.
+    /// Beats while the process runs.
     pub pulse: Pulse,
     /// Ends every task of the process.
     pub stop: CancellationToken,
@@ -123,12 +123,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Builds the parts and starts the tasks; `admin` names the admin socket. Volumes of an earlier
-    /// process are not taken over yet: see [`Volumes::restore`].
+    /// Makes the parts and starts the tasks. `admin` is the name of the admin socket. It does not take over the volumes
+    /// of an earlier process; see [`Volumes::restore`].
     ///
     /// # Errors
     ///
-    /// A directory, a file or a socket cannot be made; the message names it.
+    /// A directory, a file or a socket cannot be made. The message names it.
     pub fn start(
         args: &ProcessArgs,
         providers: Providers,
@@ -198,8 +198,8 @@ impl Process {
         self.keep("the heap", trim_heap(self.stop.clone()));
     }
 
-    /// Adds a task, which goes on until [`stop`](Self::stop) is cancelled. One that ends before, as by a panic, is
-    /// told of by its `name`, and ends the [waiting](Self::ended_early) of who waits for that.
+    /// Adds a task that runs until [`stop`](Self::stop) is cancelled. If it ends earlier, for example by a panic, the
+    /// log names it, and [`ended_early`](Self::ended_early) is cancelled.
     pub fn keep(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let end = End { name, stop: self.stop.clone(), early: self.early.clone() };
         self.tasks.spawn(async move {
@@ -208,12 +208,12 @@ impl Process {
         });
     }
 
-    /// Cancelled once a task has ended that should go on.
+    /// Cancelled when a task has ended that should still run.
     pub fn ended_early(&self) -> CancellationToken {
         self.early.clone()
     }
 
-    /// Lets calls in flight finish, stops every task, ends the logins that must be ended. Mounts stay.
+    /// Lets running calls finish, stops every task, and ends the logins that must be ended. Mounts stay.
     pub async fn stop(mut self) {
         self.volumes.drain().await;
         self.stop.cancel();
@@ -229,7 +229,7 @@ impl Process {
     }
 }
 
-/// Notices how a task ends, whatever ends it.
+/// Notices the end of a task, whatever ended it.
 struct End {
     name: &'static str,
     stop: CancellationToken,
@@ -248,7 +248,7 @@ impl Drop for End {
     }
 }
 
-/// Brings gauges up to date.
+/// Updates gauges.
 struct Gauges {
     volumes: Arc<Volumes>,
     metrics: Metrics,
@@ -285,7 +285,8 @@ impl Gauges {
     }
 }
 
-/// A refresh of many volumes or the end of some leaves free memory. Without this the process would keep it for good.
+/// Trims the heap every [`TICK`]. After a refresh of many volumes, or the end of some, the heap has free memory. Without
+/// this the process would keep it for good.
 async fn trim_heap(stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -296,7 +297,7 @@ async fn trim_heap(stop: CancellationToken) {
     }
 }
 
-/// Connections that hang hold one each; container runtimes give few unless asked.
+/// Raises the limit of open files. Each connection that hangs holds one, and container runtimes allow few by default.
 fn open_as_many_files_as_may_be() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
@@ -305,14 +306,14 @@ fn open_as_many_files_as_may_be() {
     }
 }
 
-/// What one random key of the boot is used for, each through a key of its own.
+/// The uses of the one random key of this boot. Each has a key of its own, derived from it.
 struct Keys {
     seal: Zeroizing<Vec<u8>>,
     fingerprint: Zeroizing<Vec<u8>>,
 }
 
 impl Keys {
-    /// The keys of this boot: made by the first process, read by the next.
+    /// The keys of this boot. The first process makes the random key, later processes read it.
     fn of_this_boot(path: &Path) -> anyhow::Result<Self> {
         let random = random_of_this_boot(path).with_context(|| format!("the key file {}", path.display()))?;
         let derive = |label: &str| {
@@ -332,7 +333,8 @@ fn random_of_this_boot(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     }
     let mut bytes = Zeroizing::new(vec![0; KEY_BYTES]);
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random bytes"))?;
-    // Linked into place whole: a process that dies here, or another that starts now, sees all of it or none.
+    // The complete file is linked into place. So a process that dies here, or another that starts now, sees all of it
+    // or nothing.
     let partial = path.with_extension(std::process::id().to_string());
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
@@ -346,11 +348,11 @@ fn random_of_this_boot(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// Waits for SIGTERM or SIGINT. `goodbye` is logged then: what stays as it is.
+/// Waits for SIGTERM or SIGINT, then logs `goodbye`, which says what keeps running.
 ///
 /// # Errors
 ///
-/// A task has ended, which none should do by itself.
+/// A task has ended by itself, which no task should do.
 pub async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>, goodbye: &str) -> Outcome {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -365,8 +367,8 @@ pub async fn first_end(tasks: &mut JoinSet<anyhow::Result<()>>, goodbye: &str) -
     Ok(())
 }
 
-/// Waits for tasks that were told to end, within a pod's grace period. `otherwise` says what becomes of calls
-/// that take longer.
+/// Waits for tasks that were told to end, within a pod's grace period. `otherwise` says what happens to calls that take
+/// longer.
 pub async fn drain(mut tasks: JoinSet<anyhow::Result<()>>, otherwise: &str) {
     let ended = timeout(LAST_CALLS, async { while tasks.join_next().await.is_some() {} }).await;
     if ended.is_err() {

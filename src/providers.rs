@@ -1,5 +1,5 @@
-//! Which stores this binary can read: the only module that names a provider crate, but for the
-//! embedded store's own commands. A store is one line of `stores!`.
+//! The stores that this binary can read. Only this module names provider crates, except for the embedded store's own
+//! commands. Each store is one line of `stores!`.
 
 mod settings;
 
@@ -7,16 +7,16 @@ use provider::{Declaration, Network, Providers, Settings};
 
 pub use self::settings::ProviderArgs;
 
-/// Everything that depends on which stores there are: for each its cargo feature, a word, and the type of its
-/// settings, in a crate that declares the store beside it.
+/// Everything that depends on the list of stores. Each line has the store's cargo feature, a word for it, and the type
+/// of its settings. The crate with that type also declares the store.
 macro_rules! stores {
     ($($feature:tt => $store:ident: $crate_name:ident::$settings:ident,)*) => {
-        /// What the stores that are built in say of themselves.
+        /// The declarations of the built-in stores.
         pub const DECLARATIONS: &[&Declaration] = &[
             $(#[cfg(feature = $feature)] &$crate_name::DECLARATION,)*
         ];
 
-        /// The settings of each store that is built in.
+        /// The settings of each built-in store.
         #[derive(Debug, Clone, Default, clap::Args)]
         struct PerStore {
             $(#[cfg(feature = $feature)] #[command(flatten)] $store: $crate_name::$settings,)*
@@ -46,13 +46,13 @@ stores! {
     "kubernetes" => kubernetes: provider_kubernetes::KubernetesSettings,
 }
 
-/// What the store says of itself that classes call `name`, if it is built in.
+/// The declaration of the built-in store that classes call `name`.
 pub fn declaration(name: &str) -> Option<&'static Declaration> {
     DECLARATIONS.iter().find(|declaration| declaration.is_called(name)).copied()
 }
 
-/// Every provider of this binary, to understand classes with and not to read. What a class leaves to
-/// the settings of a node is taken to be there.
+/// Every provider of this binary, only to parse classes and not to read. Settings of a node that a class needs count as
+/// present.
 pub fn offline() -> Providers {
     PerStore::offline().build(&Network::default()).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 const PROTOS: [&str; 3] = ["csi/csi.proto", "pluginregistration/v1.proto", "provider/v1alpha1.proto"];
 
-/// Messages with credentials or values in them: `lib.rs` writes their `Debug`.
+/// Messages with credentials or values. `lib.rs` implements their `Debug`, so that it prints none of them.
 const SECRET: [&str; 4] =
     ["csi.v1.NodePublishVolumeRequest", "v1alpha1.MountRequest", "v1alpha1.MountResponse", "v1alpha1.File"];
 

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# etcd, kube-apiserver, and what makes service accounts and places pods. Sourced by hack/cluster.
+# etcd, kube-apiserver, kube-controller-manager and kube-scheduler. Sourced by hack/cluster.
 
 readonly control_plane=(etcd kube-apiserver) node=(kube-controller-manager kube-scheduler containerd kubelet)
-# It resolves to 127.0.0.1, so the API server's way to kubelet (logs, exec) stays on loopback.
+# The name resolves to 127.0.0.1, so connections from the API server to kubelet (logs, exec) stay on loopback.
 readonly node_name=localhost
 
 start_control_plane() {
@@ -22,7 +22,7 @@ start_etcd() {
 
 await_etcd() { await 30 etcd listens "$etcd_port"; }
 
-# Without the reconciler the address of loopback may be advertised.
+# Only without the endpoint reconciler does the API server accept a loopback address as the one that it advertises.
 start_kube_apiserver() {
     local pki=$run/pki
     names
@@ -45,7 +45,7 @@ await_kube_apiserver() { await 90 kube-apiserver as_admin get --raw /readyz; }
 
 as_admin() { kubectl --kubeconfig "$run/pki/admin.kubeconfig" "$@"; }
 
-# It looks so often whether a node has become ready, and takes the taint away that keeps pods off.
+# The monitor period is how often it checks whether a node is ready, and removes the taint that keeps pods off.
 start_kube_controller_manager() {
     local pki=$run/pki
     names

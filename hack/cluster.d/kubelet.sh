@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# kubelet, and the node that it makes of this machine. Sourced by hack/cluster.
+# kubelet, and the node that it makes from this machine. Sourced by hack/cluster.
 
 start_node() {
     refuse_real_node
@@ -34,7 +34,7 @@ node_takes_pods() {
 
 start_kubelet() {
     names
-    # Started again, it is what it was.
+    # A kubelet that is started again keeps its configuration.
     [ -f "$run/kubelet.yaml" ] || kubelet_config >"$run/kubelet.yaml"
     launch kubelet kubelet --config="$run/kubelet.yaml" --kubeconfig="$run/pki/node.kubeconfig" \
         --root-dir="$run/kubelet" --cert-dir="$run/kubelet/pki" --hostname-override="$node_name" \

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Ends a cluster, in whatever state it is, and looks whether something of it is left. Sourced by hack/cluster.
+# Ends a cluster in any state, and checks whether anything of it is left. Sourced by hack/cluster.
 
 down() {
     local component elsewhere
     [ -d "$run" ] || { say "cluster $name is not there"; return 0; }
-    # One that ended of itself is the one that calls.
+    # If the watcher of the owner runs this script, it is this very process and must not be stopped.
     ! alive owner || [ "$(pid_of owner)" = $$ ] || stop owner 0
     [ -f "$run/port" ] || { rm -rf --one-file-system "$run"; return 0; }
     names
@@ -23,7 +23,7 @@ down() {
     say "cluster $name is down"
 }
 
-# Pods first, through the runtime, which undoes what it did for them.
+# Pods first, through the runtime, which removes what it made for them.
 stop_node() {
     stop kubelet 10
     if alive containerd; then
@@ -32,7 +32,7 @@ stop_node() {
     stop containerd 10
 }
 
-# Shims that outlived containerd, and what no record is left of.
+# Kills shims that outlived containerd, and processes of which no record is left.
 kill_strays() {
     local process
     for process in /proc/[0-9]*; do
@@ -62,7 +62,7 @@ undo_node() {
     find /var/log/containers -type l -lname "$run/*" -delete 2>/dev/null || true
 }
 
-# Several times over, for a mount may lie on another.
+# Repeated, because a mount may be on top of another.
 unmount() {
     local point tries
     for ((tries = 0; tries < 3; tries++)); do
@@ -76,13 +76,13 @@ mounts() {
     awk -v below="$run/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo
 }
 
-# Network namespaces and sockets of shims, whose folders nobody can choose; containerd notes which are whose.
+# Network namespaces and sockets of shims. Their directories cannot be chosen; containerd records which belong to it.
 kept_elsewhere() {
     grep -rhosE '/run/(netns/cni-[0-9a-f-]+|containerd/s/[0-9a-f]+)' \
         --include={config.json,address,bootstrap.json} "$run/containerd/state" | sort -u || true
 }
 
-# A process that was killed leaves its cgroup a moment later.
+# The cgroup of a killed process becomes empty a moment later.
 remove_cgroups() {
     local group tries
     for ((tries = 0; tries < 20; tries++)); do

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What a node needs of this machine, and how that is undone. Sourced by hack/cluster.
+# Settings of this machine that a node needs, and how they are restored. Sourced by hack/cluster.
 
-# kubelet sets these for the whole machine.
+# kubelet changes these for the whole machine.
 readonly settings=(vm/overcommit_memory kernel/panic kernel/panic_on_oops)
-# For a machine that has nothing but loopback: kubelet refuses an address of 127.0.0.0/8.
+# For a machine that has only loopback: kubelet refuses addresses in 127.0.0.0/8.
 readonly spare_address=198.18.0.1
 
 prepare_machine() {
@@ -12,7 +12,7 @@ prepare_machine() {
     exclusively register_node
 }
 
-# A driver that runs as a pod mounts there for the host to see (Bidirectional).
+# A driver in a pod mounts here, and the host has to see its mounts (Bidirectional).
 share_kubelet_root() {
     mkdir -p "$run/kubelet" "$run/pod-logs"
     mountpoint -q "$run/kubelet" && return 0
@@ -21,7 +21,7 @@ share_kubelet_root() {
     mount --make-shared "$run/kubelet"
 }
 
-# A new cpuset of version 1 is empty and takes no process.
+# A new cpuset of cgroups version 1 is empty and accepts no process.
 make_cgroups() {
     local hierarchy file
     for hierarchy in $(hierarchies); do
@@ -33,7 +33,7 @@ make_cgroups() {
     done
 }
 
-# The one of cgroups version 2, or those of version 1.
+# The hierarchy of cgroups version 2, or those of version 1.
 hierarchies() {
     local folder
     for folder in /sys/fs/cgroup /sys/fs/cgroup/*; do
@@ -43,8 +43,8 @@ hierarchies() {
     done
 }
 
-# `exclusively COMMAND…`: while no other cluster looks at what all of them share. The lock is on a folder
-# that stays, so that the one of the claims need not.
+# `exclusively COMMAND…`: runs COMMAND while no other cluster uses what all of them share. The lock is on a directory
+# that always exists, so that the directory of claims may be removed.
 exclusively() {
     local lock
     exec {lock}</run
@@ -55,7 +55,7 @@ exclusively() {
     exec {lock}<&-
 }
 
-# The first node notes how it found the machine.
+# The first node records the settings of the machine.
 register_node() {
     local setting
     if ! ls "$claims"/*/node >/dev/null 2>&1; then
@@ -68,12 +68,12 @@ register_node() {
     [ "$(node_address)" != $spare_address ] || touch "$claim/spare-address"
 }
 
-# It is registered, and nothing is sent there.
+# The address is only registered. Nothing is sent to it.
 node_address() {
     ip -4 -o address show scope global | awk '{ sub(/\/.*/, "", $4); print $4; exit }'
 }
 
-# The last node leaves the machine as the first one found it.
+# The last node restores the settings that the first one found.
 unregister_node() {
     local value setting spare=''
     [ ! -f "$claim/spare-address" ] || spare=yes
@@ -87,7 +87,7 @@ unregister_node() {
         echo "$value" >"/proc/sys/$setting"
     done <"$claims/settings"
     rm -f "$claims/settings"
-    # What kubelet makes outside its root; whatever else is there is somebody else's.
+    # The files that kubelet makes outside of its root directory. All other files belong to somebody else.
     rm -f /var/lib/kubelet/device-plugins/{kubelet.sock,DEPRECATION,kubelet_internal_checkpoint}
     rmdir /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
 }

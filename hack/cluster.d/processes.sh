@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Processes that outlive the script: started, recorded, waited for, stopped. Sourced by hack/cluster.
+# Processes that outlive the script: starts, records, waits for and stops them. Sourced by hack/cluster.
 
-# `say WHAT…`, with the seconds since the script began.
+# `say WHAT…`: prints it with the seconds since the script began.
 begun=$(date +%s%N)
 say() {
     local elapsed=$((($(date +%s%N) - begun) / 100000000))
     printf 'hack/cluster: %3d.%d s  %s\n' $((elapsed / 10)) $((elapsed % 10)) "$*" >&2
 }
 
-# `launch PROGRAM COMMAND…`: starts it apart from this shell, with a log, and records it.
+# `launch PROGRAM COMMAND…`: starts COMMAND detached from this shell, with a log, and records it.
 launch() {
     local program=$1
     shift
@@ -18,8 +18,8 @@ launch() {
     until [ -s "$run/pid/$program" ]; do sleep 0.01; done
 }
 
-# It records itself, for this shell may be interrupted. It is without the files that the caller has open: a
-# lock, or a pipe that somebody reads to its end.
+# The process records itself, because this shell may be interrupted. It closes the open files of the caller: a lock, or
+# a pipe that somebody reads to its end.
 detached() {
     local program=$1 pid=$BASHPID fd
     shift
@@ -32,7 +32,7 @@ detached() {
     exec setsid "$@"
 }
 
-# The moment a process started, which tells it from another that got its id later.
+# The start time of a process. It distinguishes the process from a later one with the same id.
 start_time() {
     awk '{ sub(/^.*\) /, ""); print $20 }' "/proc/$1/stat" 2>/dev/null
 }
@@ -42,7 +42,7 @@ pid_of() {
     read -r pid _ <"$run/pid/$1" && echo "$pid"
 }
 
-# Whether the very process runs that was started by that name.
+# Whether the process that was started under this name still runs.
 alive() {
     local pid moment state
     [ -f "$run/pid/$1" ] || return 1
@@ -51,14 +51,14 @@ alive() {
     [ "$state" != Z ] && [ "$(start_time "$pid")" = "$moment" ]
 }
 
-# `stop PROGRAM SECONDS`: asks it to end, and kills it when it has not after that time.
+# `stop PROGRAM SECONDS`: asks the process to end, and kills it if it still runs after that time.
 stop() {
     local program=$1 tenths=$(($2 * 10)) pid
     alive "$program" || { rm -f "$run/pid/$program"; return 0; }
     pid=$(pid_of "$program")
     if [ $tenths -gt 0 ]; then
         kill -TERM "$pid" 2>/dev/null || true
-        # A stopped process takes no other signal before this one.
+        # A stopped process handles other signals only after this one.
         kill -CONT "$pid" 2>/dev/null || true
     fi
     while [ $((tenths--)) -gt 0 ] && alive "$program"; do sleep 0.1; done
@@ -67,7 +67,8 @@ stop() {
     rm -f "$run/pid/$program"
 }
 
-# `await SECONDS PROGRAM COMMAND…`: until COMMAND succeeds. Shows PROGRAM's log when it did not, or PROGRAM ended.
+# `await SECONDS PROGRAM COMMAND…`: waits until COMMAND succeeds. If it does not, or if PROGRAM ends, shows PROGRAM's
+# log.
 await() {
     local program=$2 deadline=$((SECONDS + $1))
     shift 2

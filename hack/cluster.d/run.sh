@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# Where a cluster is, and which names and ports are its own. Sourced by hack/cluster.
+# The directory of a cluster, and the names and ports that belong to it. Sourced by hack/cluster.
 
 readonly clusters=${SECRETFS_CLUSTERS:-$repository/.cache/cluster}
-# What is machine-wide: a folder for each cluster, called after the first of its ports.
+# For the whole machine: a directory for each cluster, named after the first of its ports.
 readonly claims=/run/secretfs-clusters
-# Ten ports each, apart from those that tests take for themselves and those of outgoing connections.
+# Ten ports for each cluster. The range is separate from the ports of tests and of outgoing connections.
 readonly first_port=10000 last_port=11990 ports_each=10
-# A path of a Unix socket has 107 bytes at most. The longest below the directory takes 68: it is
+# The path of a Unix socket has at most 107 bytes. The longest below the directory takes 68:
 # /kubelet/plugins_registry/secrets-store.csi.k8s.io-00000000-reg.sock.
 readonly longest_directory=39
 
-# Where clusters are whose directory would be too long.
+# The place of clusters whose directory would be too long.
 short_clusters() { echo "/run/k8s-$(printf %s "$clusters" | sha256sum | cut -c1-8)"; }
 
-# The directory of a cluster: below $SECRETFS_CLUSTERS, but where the paths of sockets would not fit
-# (or need quotes) below /run.
+# The directory of a cluster: below $SECRETFS_CLUSTERS, or below /run if the paths of sockets would be too long or would
+# need quotes.
 directory_of() {
     local directory=$clusters/$1
     if [ ${#directory} -gt $longest_directory ] || [[ ! $directory =~ ^/[A-Za-z0-9/._-]+$ ]]; then
@@ -23,7 +23,7 @@ directory_of() {
     echo "$directory"
 }
 
-# The directories of those that are there, of this checkout or $SECRETFS_CLUSTERS.
+# The directories of all existing clusters of this checkout, or below $SECRETFS_CLUSTERS.
 directories() {
     local directory
     for directory in "$clusters"/*/ "$(short_clusters)"/*/; do
@@ -31,7 +31,7 @@ directories() {
     done
 }
 
-# Installs what is missing.
+# Installs missing tools.
 install_tools() {
     local exports
     exports=$("$repository/hack/tools" kubernetes containerd)
@@ -44,7 +44,7 @@ find_tools() {
     PATH=$tools:$PATH
 }
 
-# Takes ports and names for this cluster, or finds those that it has.
+# Claims ports and names for this cluster, or finds those that it already has.
 claim() {
     local port
     mkdir -p "$run"
@@ -61,7 +61,7 @@ names() {
     port=$(cat "$run/port")
     api_port=$port etcd_port=$((port + 1)) etcd_peer_port=$((port + 2)) controllers_port=$((port + 3))
     scheduler_port=$((port + 4)) kubelet_port=$((port + 5)) kubelet_health_port=$((port + 6))
-    # What has no directory to be in: the network bridge, the cgroups.
+    # Names of things that are in no directory: the network bridge, the cgroups.
     bridge=secretfs$port cgroup=secretfs$port
     claim=$claims/$port
 }
@@ -79,14 +79,14 @@ claimed_port() {
     die "no ten ports in a row are free between $first_port and $last_port; ss -Htln tells who has them"
 }
 
-# Whether nobody listens on this port nor on those that come with it.
+# Whether nobody listens on this port or on the other ports of its range.
 free() {
     ! ss -Htln | awk -v first="$1" -v each=$ports_each '
         { port = $4; sub(/^.*:/, "", port); if (port + 0 >= first && port + 0 < first + each) taken = 1 }
         END { exit !taken }'
 }
 
-# Those whose cluster was cleared away by hand.
+# Removes claims of clusters whose directory somebody deleted.
 drop_stale_claims() {
     local each
     for each in "$claims"/*/run; do
@@ -95,7 +95,7 @@ drop_stale_claims() {
     done
 }
 
-# Ends the cluster when the process has ended that it was started for.
+# Ends the cluster when its owner process has ended.
 watch_owner() {
     [ -n "$owner" ] || return 0
     # shellcheck disable=SC2016

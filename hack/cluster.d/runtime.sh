@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# containerd with the images and networks of its pods. Sourced by hack/cluster.
+# containerd, with the images and networks of its pods. Sourced by hack/cluster.
 
 start_containerd() {
     names
@@ -21,7 +21,7 @@ import_images() {
     done
 }
 
-# Many a machine for tests may not lower oom scores, for want of CAP_SYS_RESOURCE.
+# Many test machines lack CAP_SYS_RESOURCE, so they may not lower oom scores.
 containerd_config() {
     cat <<END
 version = 2
@@ -58,12 +58,12 @@ cni_plugins() {
     done
 }
 
-# An overlay does not go on top of an overlay.
+# An overlay file system cannot be on top of another one.
 snapshotter() {
     if [ "$(stat -f -c %T "$run")" = overlayfs ]; then echo native; else echo overlayfs; fi
 }
 
-# A bridge without an address on the host: pods reach one another, and nothing else.
+# A bridge without an address on the host: pods reach each other, and nothing else.
 network_config() {
     cat <<END
 {"cniVersion": "0.4.0", "name": "$bridge", "plugins": [{"type": "bridge", "bridge": "$bridge",

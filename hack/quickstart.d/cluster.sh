@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# In a Kubernetes of one node: image, chart, pod. Sourced by hack/quickstart.
+# The quickstart in a Kubernetes of one node: image, chart, pod. Sourced by hack/quickstart.
 # shellcheck disable=SC2154  # bin, changed
 
 readonly system=secretfs-system
 keep=${KEEP:-}
 
-# What the chart has to be told about a cluster of hack/cluster. It has no kube-proxy, so that no pod reaches
-# the API server at its service's address: the driver has the node's network, and is told where it is.
+# Values for a cluster of hack/cluster. It has no kube-proxy, so no pod reaches the API server at the address of its
+# service. So the driver uses the node's network, and the values name the API server.
 values() {
     local server=$1 port=$2
     cat <<END
@@ -48,7 +48,7 @@ tidy() {
 say 'Starting Kubernetes (the first time, building it takes some ten minutes more)'
 exports=$(hack/tools helm) && eval "$exports"
 trap tidy EXIT
-# One that KEEP left.
+# Removes a cluster that an earlier run with KEEP left.
 hack/cluster down --name quickstart 2>/dev/null || true
 owner=()
 [ -n "$keep" ] || owner=(--until-exit $$)
@@ -82,7 +82,7 @@ show kubectl -n shop exec quickstart -- id
 show kubectl -n shop exec quickstart -- ls -lL /secrets
 show kubectl -n shop exec quickstart -- cat /secrets/app.env
 
-# It looks from before the change, or kubectl's own start would be what is measured.
+# Started before the change. Otherwise the start of kubectl would be measured.
 timeout 20 kubectl -n shop exec quickstart -- sh -c 'echo looks; until grep -q second /secrets/app.env; do usleep 5000; done' >"$SECRETFS_CLUSTER/watch" &
 watch=$!
 until_true 10 grep -q looks "$SECRETFS_CLUSTER/watch" || fail 'the pod did not look at its file'

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# On this host, without Kubernetes. Sourced by hack/quickstart.
+# The quickstart on this host, without Kubernetes. Sourced by hack/quickstart.
 # shellcheck disable=SC2154  # bin, changed
 
 work=$(mktemp -d /run/secretfs-quickstart.XXXXXX)

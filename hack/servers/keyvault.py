@@ -54,7 +54,8 @@ class Vault:
 
     def add(self, kind, name, version, number=None):
         versions = self.live[kind].setdefault(name, [])
-        # Whole seconds tell versions apart by their age, also if a test makes several within one.
+        # Times are whole seconds, and distinguish versions by their age. They grow with each version, even if a test
+        # makes several versions within one second.
         created = max([int(time.time())] + [older["created"] + 1 for older in versions])
         version.update(version=number or uuid.uuid4().hex, created=created, updated=created)
         versions.append(version)
@@ -141,7 +142,7 @@ class KeyVault(Stub):
             return self.reply(400, {"error": "invalid_request", "error_description": "Required metadata header not specified"})
         client = self.query.get("client_id", "machine")
         token = self.entra.grant(client)
-        # Numbers are texts here, and in Entra's answers they are not.
+        # A virtual machine's endpoint writes numbers as strings. Entra ID does not.
         return self.reply(200, {"access_token": token, "client_id": client, "expires_in": str(LIFETIME), "token_type": "Bearer"})
 
     def token(self):
@@ -198,7 +199,7 @@ class KeyVault(Stub):
     def in_vault(self, parts):
         client = self.caller()
         if client is None:
-            # The authority is one that nobody is to send a token to.
+            # The challenge names an authority to which no client may send a token.
             challenge = f'Bearer authorization="http://127.0.0.1:9/elsewhere", resource="{RESOURCE}"'
             return self.refuse(401, "Unauthorized", "AKV10022: Invalid token.", headers={"WWW-Authenticate": challenge})
         if "api-version" not in self.query:

@@ -159,7 +159,7 @@ class Stub(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Many connections at once are what some tests are about.
+    # Some tests open many connections at the same time.
     request_queue_size = 128
 
     def __init__(self, port, handler, store):

@@ -1,4 +1,4 @@
-//! The other end of the admin socket: what `status`, `why` and `refresh` ask through.
+//! The client of the admin socket, for `status`, `why` and `refresh`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::{Refreshed, Reply, Request, VolumeStatus, WaitingStatus, Which};
 
 /// How long a process may take to report its state, for which it asks no store.
 pub const TELLING: Duration = Duration::from_secs(2);
-/// How long a process may take to ask its stores: a little longer than it allows itself.
+/// How long a process may take to ask its stores. A little longer than the process's own deadline.
 const ASKING: Duration = Duration::from_secs(130);
 
 /// Why a process did not answer.
@@ -24,7 +24,7 @@ pub enum Error {
     Io {
         /// The admin socket.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
     /// A process listens there and does not answer: it was stopped, or its machine is very busy.
@@ -32,12 +32,12 @@ pub enum Error {
     Silent {
         /// The admin socket.
         path: PathBuf,
-        /// Its process id, as the kernel vouches for it; none if it is in another pid namespace.
+        /// Its process id, from the kernel; `None` if it is in another pid namespace.
         process: Option<i32>,
-        /// How long it was waited for.
+        /// How long this process waited for it.
         waited: Duration,
     },
-    /// The process said no.
+    /// The process refused the request.
     #[error("admin socket {}: {reason}", path.display())]
     Refused {
         /// The admin socket.
@@ -48,18 +48,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the process behind the socket is gone.
+    /// Whether no process is behind the socket any more.
     pub fn is_nobody(&self) -> bool {
         use io::ErrorKind::{ConnectionRefused, NotFound};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), NotFound | ConnectionRefused))
     }
 }
 
-/// The sockets at `path`: itself, or those in it if it is a directory. In alphabetical order.
+/// The sockets at `path`: the path itself, or all sockets in it if it is a directory. In alphabetical order.
 ///
 /// # Errors
 ///
-/// The directory cannot be read. One that is missing has no sockets.
+/// The directory cannot be read. A missing directory is no error and has no sockets.
 pub fn sockets(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::Io { path: path.to_owned(), source };
     let entries = match std::fs::read_dir(path) {
@@ -79,7 +79,7 @@ pub fn sockets(path: &Path) -> Result<Vec<PathBuf>, Error> {
 ///
 /// # Errors
 ///
-/// Nobody answers there, or refuses.
+/// No process answers there, or it refuses.
 pub async fn status(socket: &Path) -> Result<Vec<VolumeStatus>, Error> {
     let volume = |reply| if let Reply::Volume(volume) = reply { Some(*volume) } else { None };
     Ok(ask(socket, &Request::Status, TELLING).await?.into_iter().filter_map(volume).collect())
@@ -111,8 +111,8 @@ pub async fn refresh(socket: &Path, which: Which) -> Result<Vec<Refreshed>, Erro
     Ok(replies.into_iter().filter_map(refreshed).collect())
 }
 
-/// Asks the process behind `socket` again and again for what takes it no time, until it does not answer within
-/// [`TELLING`].
+/// Keeps asking the process behind `socket` for something that takes it no time. Returns when the process does not
+/// answer within [`TELLING`].
 async fn silence(socket: &Path) -> Error {
     loop {
         sleep(TELLING).await;
@@ -122,7 +122,7 @@ async fn silence(socket: &Path) -> Error {
     }
 }
 
-/// Process id of who listens at `socket`, as the kernel vouches for it; `None` in another pid namespace.
+/// Process id of the listener at `socket`, from the kernel; `None` in another pid namespace.
 ///
 /// # Errors
 ///
@@ -140,7 +140,7 @@ async fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Vec
     let io = |source| Error::Io { path: socket.to_owned(), source };
     let silent = |process| Error::Silent { path: socket.to_owned(), process, waited: patience };
     let connected = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
-        // As many as may wait there are waiting already, for nobody takes them.
+        // The queue of the socket is full, because the process accepts no connections.
         io::ErrorKind::WouldBlock => silent(None),
         _ => io(source),
     });

@@ -22,16 +22,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::peers::{Peers, Seat};
 
-/// Connections that are served at a time; others are closed at once, because a scrape that waits is worth nothing.
+/// Connections that are served at the same time. Further ones are closed at once, because a late scrape is useless.
 const MOST_CONNECTIONS: usize = 256;
 /// How long a request's header may take to arrive.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a connection may last: longer than any scrape interval makes no sense to keep.
+/// How long a connection may last. It is of no use to keep one for longer than any scrape interval.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
-/// How old the last beat of a live process may be.
+/// The greatest age of the last beat of a live process.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The beat of the loop that keeps volumes fresh: a process is alive while it turns.
+/// The beat of the loop that keeps volumes fresh. The process counts as alive while the loop runs.
 #[derive(Clone)]
 pub struct Pulse(Arc<Mutex<Instant>>);
 
@@ -42,7 +42,7 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// The loop turned. Call it at least every ten seconds.
+    /// Notes that the loop ran. Call it at least every ten seconds.
     pub fn beat(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -59,7 +59,7 @@ impl fmt::Debug for Pulse {
     }
 }
 
-/// What the three paths tell.
+/// What the three paths report.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// What `/metrics` shows.
@@ -71,7 +71,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether the process is alive, in words.
+    /// Whether the process is alive, with a message.
     pub fn live(&self) -> Result<&'static str, String> {
         let pause = self.pulse.pause();
         if pause <= LONGEST_PAUSE {
@@ -80,7 +80,7 @@ impl Health {
         Err(format!("not alive: the event loop has not turned for {} s", pause.as_secs()))
     }
 
-    /// Whether the process is ready, in words.
+    /// Whether the process is ready, with a message.
     pub fn ready(&self) -> Result<&'static str, String> {
         let missing = self.readiness.missing();
         if missing.is_empty() {
@@ -90,7 +90,7 @@ impl Health {
     }
 }
 
-/// Answers on `listener` until `shutdown`, and finishes the answers that are in progress then.
+/// Answers on `listener` until `shutdown`, then finishes the running answers.
 pub async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) {
     let router = router(health);
     let peers = Peers::default();
@@ -117,7 +117,7 @@ pub async fn serve(listener: TcpListener, health: Health, shutdown: Cancellation
 }
 
 async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken, _seat: Seat) {
-    // Told to expect HTTP/1, it does not wait without end for what would tell one version from the other.
+    // HTTP/1 only. Otherwise the server would wait without a limit for the bytes that distinguish HTTP/2 from HTTP/1.
     let mut http = Builder::new(TokioExecutor::new()).http1_only();
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_DEADLINE);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
@@ -234,7 +234,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, health, shutdown.clone()));
 
-        // A connection that never asks anything must not keep the server from stopping.
+        // A connection that sends nothing must not keep the server from stopping.
         let _silent = TcpStream::connect(address).await.unwrap();
         let response = scrape(address).await;
         shutdown.cancel();
@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    /// Reads to the end, and tells how long that took.
+    /// Reads to the end. Returns how long that took.
     async fn closed(mut stream: TcpStream) -> Duration {
         let (since, mut rest) = (std::time::Instant::now(), Vec::new());
         let _ = timeout(CONNECTION_DEADLINE, stream.read_to_end(&mut rest)).await.expect("an end");

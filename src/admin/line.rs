@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// Longest line either way, in bytes: the status of one volume with a thousand objects has room.
+/// The longest line in either direction, in bytes. It has room for the status of a volume with a thousand objects.
 const LONGEST: u64 = 1024 * 1024;
 
-/// The next line as JSON; `None` at the end.
+/// Reads the next line as JSON; `None` at the end.
 pub(super) async fn read_line<T: DeserializeOwned>(
     reader: &mut (impl AsyncBufRead + Unpin),
 ) -> io::Result<Option<T>> {
@@ -20,7 +20,7 @@ pub(super) async fn read_line<T: DeserializeOwned>(
     }
 }
 
-/// `value` as a line of JSON.
+/// Writes `value` as a line of JSON.
 pub(super) async fn write_line<T: Serialize>(
     writer: &mut (impl AsyncWrite + Unpin),
     value: &T,

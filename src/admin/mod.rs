@@ -1,5 +1,5 @@
-//! What a running process reports, and what it can be asked to do: by machines over HTTP, by probes and the admin over
-//! sockets. The [`Admin`] trait is all that it knows of volumes.
+//! The interface of a running process for people and machines: HTTP for machines, sockets for probes and for the admin.
+//! All that this module knows of volumes is the trait [`Admin`].
 
 pub mod client;
 pub mod http;
@@ -16,7 +16,7 @@ pub use status::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-/// What an admin may ask of the volumes of a running process.
+/// Requests of an admin about the volumes of a running process.
 #[async_trait]
 pub trait Admin: Send + Sync {
     /// Every volume, in the order of their ids.
@@ -25,21 +25,21 @@ pub trait Admin: Send + Sync {
     /// Every volume that was asked for lately and is not mounted, in the order of their ids.
     async fn waiting(&self) -> Vec<WaitingStatus>;
 
-    /// Asks the stores again, now, for what `which` shows, and waits until the volumes show it.
-    /// Objects that reading creates (certificates, leased logins) are created again.
-    /// What the stores say is taken for an ordered answer: it is not confirmed by a second one.
+    /// Reads the values of `which` from their stores now, and waits until the volumes show them. Objects that a read
+    /// creates (certificates, leased logins) are created again. The answer of a store counts at once, without a second
+    /// answer that confirms it.
     async fn refresh(&self, which: &Which) -> Vec<Refreshed>;
 }
 
-/// Which volumes are meant.
+/// Which volumes a request is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Which {
-    /// All of the process.
+    /// All volumes of the process.
     All,
-    /// The one of that id.
+    /// The volume with this id.
     Volume(String),
-    /// Those of one class.
+    /// The volumes of one class.
     Class {
         /// Namespace of the class.
         namespace: String,
@@ -48,32 +48,33 @@ pub enum Which {
     },
 }
 
-/// What came of refreshing one volume.
+/// The result of the refresh of one volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refreshed {
     /// Id of the volume, as kubelet or `mount` gave it.
     pub volume: String,
     /// Where it is mounted.
     pub target: String,
-    /// Paths that show something new, or nothing any more.
+    /// Paths that show a new value, or that do not exist any more.
     pub changed: Vec<String>,
-    /// Why not everything is as the store has it now.
+    /// Why some files do not show what the store has now.
     pub error: Option<String>,
 }
 
-/// One line to the admin socket.
+/// A request: one line to the admin socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// Tell of every volume.
+    /// Report every volume.
     Status,
-    /// Tell of every volume that is not mounted.
+    /// Report every volume that is not mounted.
     Waiting,
-    /// Ask the stores of these volumes now, and answer when they show the result.
+    /// Read these volumes from their stores now, and answer when they show the result.
     Refresh(Which),
 }
 
-/// One line from the admin socket. An answer is any number of `Volume`, `Waiting` or `Refreshed`, then `End` or `Error`.
+/// One line from the admin socket. An answer is any number of `Volume`, `Waiting` or `Refreshed` lines, then `End` or
+/// `Error`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {

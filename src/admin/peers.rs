@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Connections of one peer that are served at a time: one Prometheus needs one or two.
+/// Connections of one peer that are served at the same time. One Prometheus needs one or two.
 const MOST_OF_A_PEER: usize = 16;
 
-/// How many connections each peer has.
+/// The number of connections of each peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Peers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
 
-/// A connection's place among those of its peer, which goes with it.
+/// The place of one connection. Dropping it frees the place.
 pub(super) struct Seat {
     peers: Peers,
     peer: IpAddr,
@@ -39,7 +39,7 @@ impl Drop for Seat {
     }
 }
 
-/// Whose connection it is: over IPv6 a machine has a network of 64 bits to itself.
+/// The peer of an address. With IPv6 one machine may use a whole network of 64 bits, so that network is one peer.
 fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

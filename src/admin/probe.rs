@@ -1,7 +1,7 @@
-//! Probes on a socket of their own, which no pod and nobody on the network can reach. So nobody can make kubelet restart
-//! the driver by filling the HTTP port or the admin socket.
+//! Serves probes on a socket of its own, which no pod and nobody on the network can reach. So nobody can make kubelet
+//! restart the driver by filling the HTTP port or the admin socket.
 //!
-//! One line of JSON in, one out.
+//! Each conversation is one line of JSON in, one line out.
 
 use std::io;
 use std::path::Path;
@@ -20,9 +20,9 @@ use super::socket::AdminSocket;
 
 /// The socket's name in the state directory.
 pub const NAME: &str = "health.sock";
-/// Conversations at a time; others are closed at once.
+/// Conversations at the same time. Further ones are closed at once.
 const MOST_CONVERSATIONS: usize = 16;
-/// How long a conversation may take, and how long an asker waits: less than kubelet waits for a probe.
+/// How long a conversation may take, and how long the client waits. It is shorter than kubelet's wait for a probe.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Which of the two questions of a probe is asked.
@@ -35,12 +35,12 @@ pub enum Question {
     Ready,
 }
 
-/// What a process says of itself.
+/// The answer of a process about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Whether it is what was asked.
+    /// Whether the answer to the question is yes.
     pub yes: bool,
-    /// The same in words, with what is missing.
+    /// The answer in words, with what is missing.
     pub told: String,
 }
 
@@ -74,7 +74,7 @@ pub async fn serve(socket: AdminSocket, health: Health, shutdown: CancellationTo
         }
     }
     drop(socket);
-    // Each ends by its deadline.
+    // Each conversation ends at its deadline.
     while conversations.join_next().await.is_some() {}
 }
 

@@ -1,4 +1,4 @@
-//! The admin socket: a line of JSON in, lines of JSON out, for root and the process's own user.
+//! The admin socket: a line of JSON in, lines of JSON out. Only root and the process's own user may use it.
 
 use std::fs;
 use std::io;
@@ -18,26 +18,28 @@ use tokio_util::sync::CancellationToken;
 use super::line::{read_line, write_line};
 use super::{Admin, Reply, Request};
 
-/// Default directory of sockets: one file for each process.
+/// The default directory of sockets, with one file for each process.
 pub const DIRECTORY: &str = "/run/secretfs/admin";
 
 /// How the names of sockets of `secretfs mount` begin.
 pub const MOUNT: &str = "mount-";
 
-/// Connections that are served at a time, without those that wait for a refresh; others wait to be accepted.
+/// Connections that are served at the same time, without those that wait for a refresh. Further ones wait to be
+/// accepted.
 const MOST_CONNECTIONS: usize = 8;
-/// Refreshes that are waited for at a time; others are refused.
+/// Refreshes that may wait for stores at the same time. Further ones are refused.
 const MOST_REFRESHES: usize = 32;
-/// How long a request (one line) may take to arrive. It is less than callers wait, so silent connections keep nobody out.
+/// How long a request (one line) may take to arrive. Callers wait longer than that, so silent connections do not keep
+/// others out.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
-/// How long an answer may take to make: longer than the deadlines of store calls.
+/// How long the answer to a request may take. It is longer than the deadlines of store calls.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
-/// How long an answer may take to be read.
+/// How long the client may take to read an answer.
 const REPLY_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a conversation may go on after the process was told to stop.
+/// How long a conversation may continue after the process was told to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A bound admin socket; its file goes when it does.
+/// A bound admin socket. Dropping it removes its file.
 #[derive(Debug)]
 pub struct AdminSocket {
     pub(super) listener: UnixListener,
@@ -52,16 +54,17 @@ pub(super) struct SocketFile {
 }
 
 impl AdminSocket {
-    /// Listens at `path`, mode 0600, in place of whatever socket is there. Makes the directory, mode 0700.
+    /// Listens at `path`, mode 0600, and replaces an older socket there. Makes the directory with mode 0700.
     ///
     /// # Errors
     ///
-    /// The directory cannot be made or written, or the path is longer than the kernel takes (107 bytes).
+    /// The directory cannot be made or written, or the path is longer than 107 bytes, the limit of the kernel.
     pub fn bind(path: &Path) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
-        // Bound under another name and renamed, so that the path always names a socket that answers.
+        // The socket is bound under another name and then renamed, so that the path always leads to a socket that
+        // answers.
         let staged = path.with_extension(std::process::id().to_string());
         remove(&staged)?;
         let listener = UnixListener::bind(&staged)?;
@@ -71,7 +74,7 @@ impl AdminSocket {
         Ok(Self { listener, file })
     }
 
-    /// Answers until `shutdown`, then lets conversations end for a few seconds.
+    /// Answers until `shutdown`, then lets running conversations end for a few seconds.
     pub async fn serve(self, admin: Arc<dyn Admin>, shutdown: CancellationToken) {
         let (mut conversations, room) = (JoinSet::new(), Room::default());
         loop {
@@ -96,7 +99,7 @@ impl AdminSocket {
         }
     }
 
-    /// The next connection, once there is a place for it.
+    /// Waits for a free place, then for the next connection.
     async fn accept(&self, room: &Room) -> (io::Result<(UnixStream, SocketAddr)>, Option<Place>) {
         // Nobody closes the semaphore.
         let place = Arc::clone(&room.connections).acquire_owned().await.ok();
@@ -104,7 +107,7 @@ impl AdminSocket {
     }
 }
 
-/// How many are talked to.
+/// The free places for conversations.
 #[derive(Debug, Clone)]
 struct Room {
     connections: Arc<Semaphore>,
@@ -130,7 +133,8 @@ impl Room {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|there| there == self.identity) {
-            // Nobody is left to tell; a file that stays refuses connections and is replaced by the next process.
+            // Errors are ignored: nobody is left to tell. A file that stays refuses connections, and the next process
+            // replaces it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -165,7 +169,7 @@ fn may_ask(uid: u32) -> bool {
 
 async fn refuse(mut stream: UnixStream, uid: u32) -> io::Result<()> {
     tracing::warn!(uid, "a stranger was turned away from the admin socket");
-    // Closing a socket with something unread in it would take the answer along.
+    // The request is read, because closing a socket with unread data would discard the answer.
     let _ = request(&mut stream).await;
     let reason = format!("uid {uid} may not ask; run this as root or as the user that secretfs runs as");
     reply(&mut stream, &[Reply::Error(reason)]).await
@@ -251,7 +255,7 @@ mod tests {
         }
     }
 
-    /// A volume whose status takes half a megabyte to tell.
+    /// A volume whose status has half a megabyte.
     fn volume() -> VolumeStatus {
         let mut volume = samples::ailing();
         let object = volume.objects.remove(0);
@@ -323,7 +327,7 @@ mod tests {
         running.stop().await;
     }
 
-    /// Its refreshes never come to an end.
+    /// An admin whose refreshes never end.
     struct Hangs;
 
     #[async_trait::async_trait]
@@ -359,7 +363,7 @@ mod tests {
         running.stop().await;
     }
 
-    /// A process that takes a refresh and then answers nobody any more.
+    /// The process accepts a refresh and then answers nobody any more.
     #[tokio::test(start_paused = true)]
     async fn a_process_that_stops_answering_during_a_refresh_is_not_waited_for() {
         let directory = tempfile::tempdir().unwrap();
@@ -391,7 +395,7 @@ mod tests {
         let running = running();
 
         let mut stream = UnixStream::connect(&running.path).await.unwrap();
-        // The server stops reading at 1 MiB, so the rest may meet a closed socket.
+        // The server stops reading at 1 MiB, so the rest may be written to a closed socket.
         let _ = stream.write_all(&vec![b'x'; 2 * 1024 * 1024]).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;

@@ -15,7 +15,7 @@ pub struct VolumeStatus {
     pub namespace: String,
     /// Service account of the pod, or the one that `mount` reads as.
     pub service_account: String,
-    /// The pod it is for, where there is one.
+    /// The pod that it is for, if there is one.
     pub pod: Option<String>,
     /// Its provider, as the class names it, once the class is known.
     pub provider: Option<String>,
@@ -31,21 +31,22 @@ pub struct VolumeStatus {
     pub confirmed_seconds_ago: Option<u64>,
     /// Seconds until the store is asked next, as far as is planned.
     pub next_try_in_seconds: Option<u64>,
-    /// Whether it cannot be refreshed before kubelet brings the pod's tokens again.
+    /// Whether it cannot be refreshed before kubelet sends tokens of the pod again.
     pub awaits_credentials: bool,
     /// Containers that mount single files of it by `subPath`, which no rotation reaches.
     #[serde(default)]
     pub sub_paths: Vec<String>,
     /// Why the volume is not as the store has it now.
     pub last_error: Option<String>,
-    /// What else is not as its class wants it, in sentences: Kubernetes Secrets made of its files.
+    /// Other differences from what its class asks for, in sentences, for example about Kubernetes Secrets made from its
+    /// files.
     #[serde(default)]
     pub remarks: Vec<String>,
-    /// What it reads, in the class's order.
+    /// The objects that it reads, in the class's order.
     pub objects: Vec<ObjectStatus>,
 }
 
-/// A volume that was asked for and is not mounted: its pod waits.
+/// A volume that was asked for and is not mounted. Its pod waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingStatus {
     /// Id of the volume, as kubelet gave it.
@@ -56,7 +57,7 @@ pub struct WaitingStatus {
     pub namespace: String,
     /// Service account of the pod.
     pub service_account: String,
-    /// The pod it is for, where there is one.
+    /// The pod that it is for, if there is one.
     pub pod: Option<String>,
     /// How often it was refused.
     pub times: u64,
@@ -64,17 +65,17 @@ pub struct WaitingStatus {
     pub first_seconds_ago: u64,
     /// Seconds since it was refused last.
     pub last_seconds_ago: u64,
-    /// Why, the last time.
+    /// The reason of the last refusal.
     pub reason: String,
 }
 
 impl WaitingStatus {
-    /// Whether `text` means this volume: its id or `namespace/pod`.
+    /// Whether `text` names this volume: its id or `namespace/pod`.
     pub fn is(&self, text: &str) -> bool {
         self.volume == text || self.pod_name().is_some_and(|pod| pod == text)
     }
 
-    /// `namespace/pod`, where there is a pod.
+    /// `namespace/pod`, if there is a pod.
     pub fn pod_name(&self) -> Option<String> {
         self.pod.as_ref().map(|pod| format!("{}/{pod}", self.namespace))
     }
@@ -85,15 +86,15 @@ impl WaitingStatus {
 pub struct ObjectStatus {
     /// The object's `objectName` in its class.
     pub name: String,
-    /// Its file; where its class wants none of its own, the path that it would have.
+    /// The path of its file. If the class wants no file for it, the path that the file would have.
     pub path: String,
-    /// What the store is asked for, in the words of its provider.
+    /// What the store is asked for, as the provider writes it.
     #[serde(default)]
     pub request: Option<String>,
-    /// Path or name of the secret in its store, as far as it is known.
+    /// Path or name of the secret in its store, if it is known.
     #[serde(default)]
     pub secret: Option<String>,
-    /// The one of the secret's keys.
+    /// The key inside the secret.
     #[serde(default)]
     pub key: Option<String>,
     /// Composed files that hold it.
@@ -101,7 +102,7 @@ pub struct ObjectStatus {
     pub composed: Vec<String>,
     /// The store's name for the version shown.
     pub version: Option<String>,
-    /// Tells versions of this file apart.
+    /// Distinguishes versions of this file.
     pub fingerprint: Option<String>,
     /// How it is doing.
     pub state: ObjectState,
@@ -117,15 +118,16 @@ pub struct ObjectStatus {
 pub enum ObjectState {
     /// The store confirmed it at the last try.
     Fresh,
-    /// The store does not answer; the last good contents are shown.
+    /// The store does not answer. The file shows the last good contents.
     Stale,
-    /// The store refuses it; the last good contents are shown.
+    /// The store refuses it. The file shows the last good contents.
     Denied,
-    /// The store revoked it. The last contents are shown, because the class says so or because it is not confirmed yet.
+    /// The store revoked it. The file shows the last contents, because the class says so or because a second answer has
+    /// not confirmed it yet.
     Revoked,
     /// The store does not have it, and the class allows that.
     Missing,
-    /// It was withdrawn from the volume.
+    /// It was removed from the volume.
     Withdrawn,
 }
 
@@ -142,14 +144,14 @@ impl ObjectState {
         }
     }
 
-    /// Whether it is as the class wants it.
+    /// Whether it is in the state that the class wants.
     pub fn is_well(self) -> bool {
         matches!(self, Self::Fresh | Self::Missing)
     }
 }
 
 impl VolumeStatus {
-    /// Whether `text` means this volume: its id, its target path, or `namespace/pod`.
+    /// Whether `text` names this volume: its id, its target path, or `namespace/pod`.
     pub fn is(&self, text: &str) -> bool {
         self.volume == text
             || self.target == Path::new(text)
@@ -161,12 +163,12 @@ impl VolumeStatus {
         !text.is_empty() && self.volume.starts_with(text)
     }
 
-    /// `namespace/pod`, where there is a pod.
+    /// `namespace/pod`, if there is a pod.
     pub fn pod_name(&self) -> Option<String> {
         self.pod.as_ref().map(|pod| format!("{}/{pod}", self.namespace))
     }
 
-    /// Whether everything it shows is what the store has.
+    /// Whether it shows exactly what the store has.
     pub fn is_well(&self) -> bool {
         self.last_error.is_none() && self.objects.iter().all(|object| object.state.is_well())
     }
@@ -176,7 +178,7 @@ impl VolumeStatus {
 pub(crate) mod samples {
     use super::*;
 
-    /// A pod's volume whose store is away and has taken one object back before.
+    /// A pod's volume whose store is away and had revoked one object before.
     pub(crate) fn ailing() -> VolumeStatus {
         let object = |name: &str, state, error: Option<&str>| ObjectStatus {
             name: name.to_owned(),
@@ -249,7 +251,7 @@ pub(crate) mod samples {
         }
     }
 
-    /// A volume that was taken over by a new process before kubelet came with a token.
+    /// A volume that a new process took over before kubelet sent a token.
     pub(crate) fn waiting() -> VolumeStatus {
         VolumeStatus {
             provider: None,

@@ -1,4 +1,4 @@
-//! `secretfs check`: what is wrong with manifests, without asking anybody.
+//! `secretfs check`: checks manifests offline.
 
 mod helm;
 pub(super) mod inputs;
@@ -31,11 +31,11 @@ pub struct CheckArgs {
     output: OutputArgs,
 }
 
-/// Runs it.
+/// Runs `secretfs check`.
 ///
 /// # Errors
 ///
-/// Something is wrong with a manifest, or a file cannot be read.
+/// A manifest has an error, or a file cannot be read.
 pub fn run(args: &CheckArgs) -> Outcome {
     let inputs = inputs::read(&args.files).map_err(Failure::usage)?;
     let report = check(&inputs, &providers::offline());

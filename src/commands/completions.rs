@@ -1,4 +1,4 @@
-//! `secretfs completions`: what a shell needs to complete our commands.
+//! `secretfs completions`: prints the completion script for a shell.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;

@@ -1,15 +1,15 @@
-//! Which credentials a provider takes. A credential that no provider reads is a mistake, and is refused before a store is
+//! Checks the names of credentials. A credential that no provider reads is a mistake, and is refused before a store is
 //! asked.
 
 use provider::Provider;
 
 use crate::exit::{Failure, Outcome};
 
-/// Refuses a key of `--credential` that `provider` never looks at. What was typed is not told back.
+/// Refuses a key of `--credential` that `provider` never reads. The message does not repeat the key.
 ///
 /// # Errors
 ///
-/// `Usage`: such a key, with the nearest that is looked at.
+/// `Usage`: there is such a key. The message names the most similar key that the provider reads.
 pub(super) fn check<'a>(keys: impl Iterator<Item = &'a str>, provider: &dyn Provider) -> Outcome {
     let Some(known) = provider.credential_keys() else { return Ok(()) };
     let mut needless = keys.filter(|key| !known.contains(key));
@@ -22,7 +22,7 @@ pub(super) fn check<'a>(keys: impl Iterator<Item = &'a str>, provider: &dyn Prov
     )))
 }
 
-/// The key that `typed` is except for case, dashes, dots and at most one letter.
+/// The known key that differs from `typed` only in case, dashes, dots and at most one letter.
 fn nearest(typed: &str, known: &'static [&'static str]) -> Option<&'static str> {
     let typed = letters(typed);
     known.iter().copied().find(|known| is_near(&typed, &letters(known)))
@@ -32,7 +32,7 @@ fn letters(key: &str) -> Vec<char> {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether two words are equal except for one letter that is missing, additional or different.
+/// Whether two words differ by at most one missing, additional or different letter.
 fn is_near(one: &[char], other: &[char]) -> bool {
     let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     let same = short.iter().zip(long).take_while(|(a, b)| a == b).count();

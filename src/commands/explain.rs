@@ -1,4 +1,4 @@
-//! `secretfs explain`: what a class may write, as `kubectl explain` tells what an object may.
+//! `secretfs explain`: what a class may contain, in the manner of `kubectl explain`.
 
 mod markdown;
 mod page;
@@ -40,7 +40,7 @@ pub struct ExplainArgs {
     output: OutputArgs,
 }
 
-/// Runs it.
+/// Runs `secretfs explain`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `secretfs forecast`: how many calls the classes of a cluster make, before the bill tells.
+//! `secretfs forecast`: how many calls the classes of a cluster will make.
 
 mod count;
 mod text;
@@ -43,11 +43,11 @@ pub struct ForecastArgs {
     output: OutputArgs,
 }
 
-/// Runs it.
+/// Runs `secretfs forecast`.
 ///
 /// # Errors
 ///
-/// A file cannot be read, or it has a class that is wrong.
+/// A file cannot be read, or a class in it has an error.
 pub fn run(args: &ForecastArgs) -> Outcome {
     let inputs = inputs::read(&args.files).map_err(Failure::usage)?;
     let deployment = Deployment { nodes: args.nodes, pods: args.pods, price: args.price };

@@ -1,4 +1,4 @@
-//! `secretfs healthz`: what kubelet's exec probes run.
+//! `secretfs healthz`, for kubelet's exec probes.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub struct HealthzArgs {
 ///
 /// # Errors
 ///
-/// The answer is no, or there is none within four seconds.
+/// The answer is no, or there is no answer within four seconds.
 pub async fn run(args: HealthzArgs) -> Outcome {
     let answer = probe::ask(&args.socket, args.question)
         .await

@@ -1,4 +1,4 @@
-//! `secretfs man`: the manual, made of the same words as `--help`.
+//! `secretfs man`: man pages, made from the texts of `--help`.
 
 use std::fs;
 use std::path::PathBuf;

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use program::outlet;
 
-/// Tells what is wrong with the command line that `error` is about, or prints the help that was asked for.
+/// Prints what is wrong with the command line, or the help that was asked for.
 pub(super) fn tell(error: &clap::Error) -> ExitCode {
     let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
     if is_answer(error.kind()) {
-        // Nobody may be reading any more; the exit code tells all the same.
+        // Nobody may be reading. The exit code says enough.
         let _ = error.print();
     } else {
         outlet::complain(&format!("error: {}\n{}", words(error), whither(error)));
@@ -21,13 +21,13 @@ pub(super) fn tell(error: &clap::Error) -> ExitCode {
     code
 }
 
-/// Help and version are no errors, and hold nothing that was typed.
+/// Whether the "error" is a request for help or for the version. These contain nothing that was typed.
 fn is_answer(kind: ErrorKind) -> bool {
     use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     matches!(kind, DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
 }
 
-/// What is wrong, in words that are ours: names of commands, arguments and their allowed values.
+/// The error in words of secretfs only: names of commands and arguments, and allowed values.
 fn words(error: &clap::Error) -> String {
     match error.kind() {
         ErrorKind::UnknownArgument => {
@@ -79,7 +79,7 @@ fn conflict(error: &clap::Error) -> String {
     }
 }
 
-/// Why the value is none, in the words of what parses it: unless those quote the value.
+/// Why the value is not valid, in the words of its parser, unless they quote the value.
 fn reason(error: &clap::Error) -> String {
     let typed = text(error, ContextKind::InvalidValue).unwrap_or_default();
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
@@ -92,7 +92,7 @@ fn allowed(error: &clap::Error) -> String {
     if values.is_empty() { String::new() } else { format!("; it may be {}", values.join(", ")) }
 }
 
-/// What was probably meant: names that exist.
+/// Existing names that were probably meant.
 fn meant(error: &clap::Error, kind: ContextKind) -> String {
     let names = list(error, kind);
     if names.is_empty() { String::new() } else { format!(" (did you mean {}?)", names.join(" or ")) }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::commands::Cli;
 
-    /// What somebody pasted where it does not belong. No word of any help text.
+    /// A text that somebody pasted by mistake. No help text contains it.
     const PASTED: &str = "hunter2Zq7";
 
     fn told(arguments: &[&str]) -> String {
@@ -141,7 +141,7 @@ mod tests {
         format!("{}\n{}", words(&error), whither(&error))
     }
 
-    /// Every command and every command below it, as typed.
+    /// Every command and subcommand, as typed.
     fn commands() -> Vec<Vec<String>> {
         fn below(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
             for command in command.get_subcommands() {
@@ -162,7 +162,7 @@ mod tests {
         assert!(commands.len() > 20, "{commands:?}");
         for command in commands {
             for unknown in unknown {
-                // So many that any command has one too much.
+                // More arguments than any command takes.
                 let arguments: Vec<&str> = command.iter().map(String::as_str).chain([unknown; 4]).collect();
                 let Err(error) = Cli::try_parse_from(["secretfs"].iter().chain(&arguments)) else { continue };
                 if is_answer(error.kind()) {

@@ -1,4 +1,4 @@
-//! The commands of the binary: one module each, arguments and `run`.
+//! The commands of the binary. Each has a module with its arguments and a `run`.
 
 pub mod check;
 pub mod completions;
@@ -36,10 +36,10 @@ use program::{hygiene, outlet};
 use crate::exit::{Failure, Outcome, exit};
 use crate::telemetry::{self, LogArgs};
 
-/// Threads for system calls that block: as many volumes are mounted at one time.
+/// The threads for system calls that block. So many volumes can be mounted at the same time.
 const MOST_BLOCKING_THREADS: usize = 16;
 
-/// How long system calls that nobody waits for any more may take at the end.
+/// How long system calls for which nobody waits any more may take at the end.
 const LAST_CALLS: Duration = Duration::from_millis(500);
 
 /// Secrets as files: mounted, kept fresh, and withdrawn when they are revoked.
@@ -77,9 +77,9 @@ enum Command {
 }
 
 impl Cli {
-    /// Reads this process's command line and runs what was typed; [`exit`](crate::exit) says what the code means.
+    /// Parses the command line of this process and runs the command. [`exit`](crate::exit) explains the exit code.
     ///
-    /// Under the name `kubectl-secretfs` it is a plugin of kubectl, with arguments of its own.
+    /// Under the name `kubectl-secretfs` the program is a plugin of kubectl, with arguments of its own.
     pub fn run_typed() -> ExitCode {
         let _last = LastWords;
         if kubectl::is_called_so(std::env::args_os().next().as_deref()) {
@@ -91,7 +91,7 @@ impl Cli {
         }
     }
 
-    /// The arguments of `secretfs node`, if that was typed.
+    /// The arguments of `secretfs node`, if that is the command.
     fn node(self) -> Option<node::NodeArgs> {
         match self.command {
             Command::Node(args) => Some(args),
@@ -100,7 +100,7 @@ impl Cli {
     }
 
     fn outcome(self) -> Outcome {
-        // Before there is a second thread, which would keep what this one gives up.
+        // Before a second thread starts, because it would keep the rights that this one gives up.
         let begun = matches!(self.command, Command::Mounter(_)).then(Process::begin).transpose()?;
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
@@ -127,7 +127,7 @@ impl Cli {
     }
 }
 
-/// Has what was told written before the process ends, also when a panic ends it.
+/// Writes queued output before the process ends, even if a panic ends it.
 struct LastWords;
 
 impl Drop for LastWords {
@@ -143,18 +143,18 @@ fn run_plugin() -> ExitCode {
     }
 }
 
-/// For commands that serve volumes.
+/// Runs a command that serves volumes.
 fn on_many_threads(command: impl Future<Output = Outcome>) -> Outcome {
     hygiene::share_heap();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.enable_all().max_blocking_threads(MOST_BLOCKING_THREADS).build()?;
     let outcome = runtime.block_on(command);
-    // A system call that hangs (a disk that is away) does not keep a process that has nothing left to do.
+    // If a system call hangs, for example on a lost disk, the process ends without it.
     runtime.shutdown_timeout(LAST_CALLS);
     outcome
 }
 
-/// For commands that ask and wait.
+/// Runs a command that only asks and waits.
 fn on_one_thread(command: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }

@@ -1,4 +1,4 @@
-//! `secretfs mount`: the engine without Kubernetes, in the foreground.
+//! `secretfs mount`: serves a volume without Kubernetes, in the foreground.
 
 mod signals;
 mod standing;
@@ -34,14 +34,14 @@ use crate::process::{Conduct, Process, ProcessArgs};
 
 /// How long the command of `--on-change` may take.
 const ON_CHANGE: Duration = Duration::from_secs(60);
-/// How long the first reading may take where the class does not say.
+/// How long the first reading may take, if the class does not set it.
 const FIRST_READING: Duration = Duration::from_secs(120);
-/// Pauses before a store that was away is asked again, from the first to the longest as for a volume that is mounted.
+/// Pauses before a store that was away is asked again. They are the same as for a volume that is mounted.
 const PAUSES: Doubling =
     Doubling { first: Duration::from_secs(1), longest: Duration::from_secs(30), spread: [0.5, 1.0] };
-/// Longest wait for a store.
+/// The longest `--wait`.
 const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Most bytes of a credential file.
+/// The longest file of a credential, in bytes.
 const MAX_CREDENTIAL: u64 = 1 << 20;
 
 /// Mount a class on this host and keep it fresh until SIGINT, SIGTERM or SIGHUP
@@ -193,7 +193,7 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     outcome
 }
 
-/// Refuses a target above what this command keeps: a volume there would hide it, from `umount` too.
+/// Refuses a target above directories that this command needs: a volume there would hide them, from `umount` too.
 fn refuse_to_hide(target: &Path, kept: [&PathBuf; 2]) -> Result<(), Failure> {
     let hidden = kept.into_iter().find(|kept| host::resolve(kept).is_ok_and(|kept| kept.starts_with(target)));
     hidden.map_or(Ok(()), |kept| {
@@ -205,7 +205,7 @@ fn refuse_to_hide(target: &Path, kept: [&PathBuf; 2]) -> Result<(), Failure> {
     })
 }
 
-/// Serves the volume until it is told to stop, and takes away what it made.
+/// Serves the volume until the process is told to stop, and removes what it made.
 async fn serve(
     args: &MountArgs,
     process: Process,
@@ -220,7 +220,7 @@ async fn serve(
         Ok(was_there) => (show(args, &process, (publish, credentials), happenings, stop).await, was_there),
         Err(error) => (Err(error.into()), true),
     };
-    // What was there before is not this process's to take away because it failed.
+    // A mount that existed before is not removed when this process fails.
     let stays = if outcome.is_ok() { args.once && !stop.is_cancelled() } else { was_there };
     let unmounted = if stays { Ok(()) } else { process.volumes.unpublish(&id, &target).await };
     process.stop().await;
@@ -263,7 +263,7 @@ fn interrupted(args: &MountArgs) -> Outcome {
     if args.once { Err(Failure::Failed(anyhow!("stopped before anything was mounted"))) } else { Ok(()) }
 }
 
-/// Publishes; while the store is away, again and again as long as `--wait` says.
+/// Publishes the volume. While the store is away, tries again for as long as `--wait` says.
 async fn publish_patiently(
     args: &MountArgs,
     process: &Process,
@@ -274,7 +274,7 @@ async fn publish_patiently(
     let wait = args.wait.unwrap_or_default();
     let mut failures = 0u32;
     loop {
-        // Another mount may have removed what it had made above both.
+        // Another mount may have removed the directories above, which both need.
         if let Err(error) = MadeDirectories::above(&publish.target) {
             tracing::debug!(%error, "the directories above the target");
         }
@@ -312,12 +312,12 @@ async fn publish_once(
     }
 }
 
-/// Whether a store that comes up makes the difference.
+/// Whether the error may disappear when the store comes up.
 fn may_pass(error: &volume::Error) -> bool {
     matches!(error, volume::Error::Deadline { .. }) || error.provider_kind() == Some(ErrorKind::Unavailable)
 }
 
-/// Has a volume that was there before show what its store says now.
+/// Makes a volume that existed before show the present values of its store.
 async fn read_again(process: &Process, id: &VolumeId) -> Outcome {
     match process.volumes.refresh(id, Instant::now()).await {
         Some(RefreshOutcome::Failed(error)) => {
@@ -327,7 +327,7 @@ async fn read_again(process: &Process, id: &VolumeId) -> Outcome {
     }
 }
 
-/// Checks that what is left behind needs nobody, or says until when it is good.
+/// Checks that the mount left behind needs no renewal, or prints how long it is valid.
 fn leave(args: &MountArgs, process: &Process, id: &VolumeId) -> Outcome {
     let states = process.volumes.states();
     let leases = states.get(id).map(|state| state.leases.clone()).unwrap_or_default();
@@ -345,7 +345,7 @@ fn leave(args: &MountArgs, process: &Process, id: &VolumeId) -> Outcome {
     Ok(())
 }
 
-/// Runs the command of `--on-change` after each change, until told to stop.
+/// Runs the command of `--on-change` after each change, until the process is told to stop.
 async fn follow(args: &MountArgs, mut happenings: broadcast::Receiver<Happening>, stop: &CancellationToken) {
     loop {
         let happening = tokio::select! {
@@ -356,7 +356,7 @@ async fn follow(args: &MountArgs, mut happenings: broadcast::Receiver<Happening>
             Ok(Happening { what: What::Rotated(files), .. }) => files,
             Ok(Happening { what: What::Withdrawn(withdrawn), .. }) => withdrawn.files,
             Ok(_) => continue,
-            // Some were missed: something changed for sure.
+            // Some events were missed, so something has certainly changed.
             Err(broadcast::error::RecvError::Lagged(_)) => Vec::new(),
             Err(broadcast::error::RecvError::Closed) => return,
         };
@@ -411,7 +411,7 @@ fn choose(classes: &WatchedClasses, args: &MountArgs) -> Result<ClassName, Failu
     }
 }
 
-/// Why a file in which nothing is wrong gives no class.
+/// Why a file without errors yields no class.
 fn none_chosen(file: &Path, names: &[ClassName]) -> String {
     let all: Vec<_> = names.iter().map(ToString::to_string).collect();
     let file = file.display();
@@ -430,7 +430,7 @@ async fn refuse_needless_credentials(
     class: &ClassName,
     providers: &Providers,
 ) -> Outcome {
-    // A class or provider that is not there is told by the mount itself.
+    // If the class or provider does not exist, the mount itself reports it.
     let Ok(class) = classes.get(class).await else { return Ok(()) };
     let Some(provider) = providers.get(&class.provider) else { return Ok(()) };
     credentials::check(args.credentials.iter().map(|(key, _)| key.as_str()), &*provider)
@@ -455,7 +455,7 @@ fn publish(args: &MountArgs, class: ClassName, target: &Path) -> Publish {
     }
 }
 
-/// What the command's files bring for the store.
+/// The credentials in the files that the command line names.
 fn brought(args: &MountArgs) -> anyhow::Result<Credentials> {
     Ok(Credentials { tokens: read_all(&args.tokens)?, named: read_all(&args.credentials)? })
 }
@@ -465,7 +465,7 @@ fn read_all(files: &[(String, PathBuf)]) -> anyhow::Result<BTreeMap<String, Secr
     files.iter().map(read).collect()
 }
 
-/// A credential without the newline that editors put at the end of a line.
+/// Reads a credential, without the line end that editors append.
 fn read_private(file: &Path) -> anyhow::Result<SecretBytes> {
     let name = file.display();
     let metadata = std::fs::metadata(file).with_context(|| format!("credential file {name}"))?;

@@ -1,4 +1,4 @@
-//! `secretfs mounter`: what the program `secretfs-mounter` does, for whoever starts it by its earlier name.
+//! `secretfs mounter`: does the same as the program `secretfs-mounter`, under its earlier name.
 
 use std::path::PathBuf;
 
@@ -61,11 +61,11 @@ impl From<MounterArgs> for Settings {
     }
 }
 
-/// Serves until SIGTERM or SIGINT. `begun` before logging was, where a command line is run.
+/// Serves until SIGTERM or SIGINT. From the command line, `begun` was made before logging started.
 ///
 /// # Errors
 ///
-/// It cannot listen, or loses its socket.
+/// It cannot listen, or its socket was removed.
 pub fn run(args: MounterArgs, begun: Option<Process>) -> Outcome {
     let process = begun.map_or_else(Process::begin, Ok)?;
     Ok(process.serve(&args.into())?)

@@ -34,9 +34,9 @@ use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests,
 use crate::exit::Outcome;
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
 
-/// The driver whose place this one can take.
+/// The driver that this one can replace.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
-/// How often the mounter is asked whether it is there.
+/// How often the node checks that the mounter is alive.
 const MOUNTER_CHECK: Duration = Duration::from_secs(5);
 
 /// Serve a kubelet: the CSI node plugin
@@ -136,7 +136,7 @@ pub struct NodeArgs {
 }
 
 impl NodeArgs {
-    /// What `secretfs doctor` looks at.
+    /// The paths that `secretfs doctor` checks.
     pub(super) fn places(self) -> Places {
         Places {
             told_to: None,
@@ -154,7 +154,7 @@ impl NodeArgs {
     }
 }
 
-/// `127.0.0.1:8095`, or `:8095` for every address.
+/// Parses `127.0.0.1:8095`, or `:8095` for every address.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let everywhere = text.strip_prefix(':').map(|port| format!("0.0.0.0:{port}"));
     everywhere
@@ -171,7 +171,7 @@ fn interval_of(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// What the flags, and the name of the driver whose place is taken, make different.
+/// The behaviour that the flags ask for, and that the upstream driver had if this one replaces it.
 fn conduct(args: &NodeArgs) -> Conduct {
     let on_revoked = if args.driver_name == UPSTREAM { OnRevoked::Keep } else { OnRevoked::default() };
     let rotation = match args.rotation_poll_interval {
@@ -220,8 +220,8 @@ pub async fn run(mut args: NodeArgs) -> Outcome {
     outcome
 }
 
-/// The stores. In the place of the upstream driver insecure ones are allowed, unless a setting says otherwise: pods
-/// that run must not lose them by the move.
+/// The stores. If this driver replaces the upstream driver, insecure stores are allowed unless a setting forbids them.
+/// Otherwise running pods would lose them by the move.
 fn providers(args: &NodeArgs) -> provider::Result<Providers> {
     let mut providers = args.process.providers.clone();
     if providers.allow_insecure_stores_by_default(args.driver_name == UPSTREAM) {
@@ -233,9 +233,9 @@ fn providers(args: &NodeArgs) -> provider::Result<Providers> {
     providers.build_for_node()
 }
 
-/// Where classes come from.
+/// Where the classes come from.
 enum Origin {
-    /// Files, and what watches them.
+    /// Files, and the watch on them.
     Directory(Arc<WatchedClasses>, Box<class::Watch>),
     /// The API server of a cluster, which is watched.
     Cluster(Cluster),
@@ -271,7 +271,7 @@ impl Origin {
         }
     }
 
-    /// Adds to `process`, which serves `node`, what keeps the classes current, and what tells a cluster of volumes.
+    /// Adds to `process` the tasks that keep the classes of `node` current, and those that tell a cluster about volumes.
     fn attach(self, process: &mut Process, node: &str, readiness: &Readiness) {
         match self {
             Self::Directory(_, watch) => process.keep("class files", watch.run(process.stop.clone())),
@@ -284,8 +284,8 @@ impl Origin {
     }
 }
 
-/// Fails once a task of the process has ended that should go on: the next process, which takes the mounts over,
-/// has all of them.
+/// Fails when a task of the process has ended that should still run. The next process takes the mounts over, and has
+/// all tasks.
 async fn until_one_ends(early: CancellationToken, stop: CancellationToken) -> anyhow::Result<()> {
     tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -293,7 +293,7 @@ async fn until_one_ends(early: CancellationToken, stop: CancellationToken) -> an
     }
 }
 
-/// Serves until a signal comes or something that should not end does.
+/// Serves until a signal arrives, or until a task ends that should not end.
 async fn serve(
     args: &NodeArgs,
     process: &Process,
@@ -346,19 +346,19 @@ async fn serve(
     stop.cancel();
     drain(tasks, "kubelet repeats them").await;
     if let Some(registration) = registration {
-        // Its thread ends with the token; waiting for it takes no longer than the call it answers.
+        // The thread ends with the token. Waiting for it takes no longer than the call that it answers now.
         tokio::task::spawn_blocking(move || registration.join()).await.map_err(Unfinished::from)?;
     }
     outcome
 }
 
-/// A part that ends well or not at all.
+/// Turns a task that cannot fail into one that returns `Ok`.
 async fn well(part: impl Future<Output = ()>) -> anyhow::Result<()> {
     part.await;
     Ok(())
 }
 
-/// Only one process may serve a node: two would mount over each other.
+/// Locks the state directory. Only one process may serve a node, because two would mount over each other.
 fn lock(state: &Path) -> anyhow::Result<File> {
     std::fs::create_dir_all(state).with_context(|| format!("the state directory {}", state.display()))?;
     let path = state.join("node.lock");
@@ -406,7 +406,7 @@ fn register(
     Ok(Some(registration.start(mounter, stop.clone()).context("start the registration")?))
 }
 
-/// Tells readiness and the metric how far the registration is.
+/// Reports the state of the registration to readiness and to the metric.
 async fn follow(
     mut state: watch::Receiver<State>,
     latch: Latch,
@@ -424,7 +424,7 @@ async fn follow(
     }
 }
 
-/// Removes the startup taint at each registration: a node that was created again comes with it again.
+/// Removes the startup taint after each registration, because a node that is created again has the taint again.
 async fn untaint(
     taint: StartupTaint,
     mut state: watch::Receiver<State>,
@@ -446,7 +446,7 @@ async fn untaint(
     }
 }
 
-/// Tells probes and readiness whether the mounter is there, and gives one that was restarted what it kept.
+/// Reports to probes and readiness whether the mounter is alive. Gives the notes again to a mounter that was restarted.
 async fn check_mounter(
     revocations: Arc<Revocations>,
     health: watch::Sender<Health>,

@@ -1,11 +1,11 @@
-//! What commands print: text for people, JSON for scripts.
+//! Output of commands: text for people, JSON for scripts.
 
 use std::io::{self, Write as _};
 
 use program::visible::{visible, visible_json};
 use serde::Serialize;
 
-/// How an answer looks.
+/// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
     /// Text for people.
@@ -37,7 +37,7 @@ impl OutputArgs {
     }
 }
 
-/// How an answer looks that has more columns than fit a line of 100.
+/// The format of an answer that may have more columns than fit into a line of 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Form {
     /// For people: a line of at most 100 columns for each volume.
@@ -51,11 +51,11 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// `value` in this form; `text` and `wide` are what it is for people.
+    /// `value` in this format. `text` and `wide` make the formats for people.
     ///
     /// # Errors
     ///
-    /// It cannot be written in that form.
+    /// The value cannot be written in that format.
     pub(super) fn told<T: Serialize>(
         self,
         value: &T,
@@ -71,7 +71,7 @@ impl Form {
     }
 }
 
-/// One JSON value and a line end, with nothing in it that a terminal would act on.
+/// One JSON value and a line end, without characters that a terminal would interpret.
 fn json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
     Ok(visible_json(&serde_json::to_string_pretty(value)?).into_owned() + "\n")
 }
@@ -89,7 +89,7 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// A time in the one unit that people would use for it.
+/// A time span in the one unit that people would use.
 pub(super) fn time(seconds: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -102,7 +102,7 @@ pub(super) fn time(seconds: u64) -> String {
     }
 }
 
-/// `count` of a thing, in words that agree.
+/// `count` and `thing`, in the plural if needed.
 pub(super) fn count(count: usize, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{plural}")
@@ -110,7 +110,7 @@ pub(super) fn count(count: usize, thing: &str) -> String {
 
 /// `text` in at most `width` columns. It cuts the middle, because names of pods differ at the end, and paths at both ends.
 pub(super) fn fitting(text: &str, width: usize) -> String {
-    // What is written out takes more columns.
+    // An escaped character takes more columns than the character itself.
     let text = plain(text);
     let length = text.chars().count();
     if length <= width {
@@ -123,7 +123,7 @@ pub(super) fn fitting(text: &str, width: usize) -> String {
     format!("{head}…{tail}")
 }
 
-/// Rows as columns that line up, two spaces between them.
+/// Rows as aligned columns, with two spaces between them.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
@@ -142,7 +142,8 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     widths
 }
 
-/// `text` with invisible characters written out: words of a store or of a class's author must not move the cursor.
+/// `text` with invisible characters escaped, so that the words of a store or of a class's author cannot move the
+/// cursor.
 pub(super) fn plain(text: &str) -> String {
     visible(text).into_owned()
 }

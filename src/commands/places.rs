@@ -1,30 +1,31 @@
-//! Where the things of a node are.
+//! The paths of a node.
 
 use std::path::PathBuf;
 
-/// Where things are on this node.
+/// The paths and names that a node uses.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The `secretfs node` whose settings these are, if one runs here.
+    /// The process id of the `secretfs node` with these settings, if one runs here.
     pub told_to: Option<u32>,
-    /// Name of the driver, as the CSIDriver object has it.
+    /// Name of the driver, as in the CSIDriver object.
     pub driver: String,
     /// kubelet's root directory (`--root-dir`).
     pub kubelet_root: PathBuf,
-    /// Where kubelet looks for drivers.
+    /// The directory in which kubelet looks for drivers.
     pub registration_dir: PathBuf,
     /// Socket at which kubelet calls the driver.
     pub csi: PathBuf,
-    /// The mounter's socket, if there is a mounter.
+    /// The mounter's socket; `None` without a mounter.
     pub mounter: Option<PathBuf>,
-    /// What survives a restart.
+    /// The directory with everything that survives a restart.
     pub state_dir: PathBuf,
-    /// Where admin sockets are.
+    /// The directory of admin sockets.
     pub admin_dir: PathBuf,
-    /// Where sockets of external providers are.
+    /// The directories of external providers' sockets.
     pub provider_dirs: Vec<PathBuf>,
-    /// The namespaces in which Secrets are made of files, all if it names none; `None` if they are not.
+    /// The namespaces in which Kubernetes Secrets are made from files. Empty means all; `None` means that none are
+    /// made.
     pub sync: Option<Vec<String>>,
-    /// What names the API server.
+    /// The kubeconfig that names the API server.
     pub kubeconfig: Option<PathBuf>,
 }

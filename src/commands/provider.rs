@@ -1,4 +1,4 @@
-//! `secretfs provider`: one of our providers, for drivers that speak the upstream protocol.
+//! `secretfs provider`: serves one of our providers to drivers with the upstream protocol.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,11 @@ use crate::provider_socket::{self, Listening, Served};
 use crate::providers::{self, ProviderArgs};
 use crate::telemetry;
 
-/// How long logins that must be ended are tried before the process ends without them.
+/// How long to try to end logins before the process ends without that.
 const LAST_REVOCATIONS: Duration = Duration::from_secs(5);
-/// How often the pulse is felt.
+/// How often the pulse beats.
 const TICK: Duration = Duration::from_secs(5);
-/// Bytes of a random key.
+/// The size of a random key, in bytes.
 const KEY_BYTES: usize = 32;
 
 /// Serve a built-in provider to the Secrets Store CSI driver, or to another driver with its protocol
@@ -125,7 +125,7 @@ fn providers(args: &ProviderCommand) -> Result<Providers, Failure> {
     Ok(providers)
 }
 
-/// What reads, with keys that nobody else has: nothing outlives this process.
+/// The reader, with random keys that only this process has. Nothing survives this process.
 fn once(
     args: &ProviderCommand,
     providers: Providers,

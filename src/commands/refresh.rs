@@ -1,4 +1,4 @@
-//! `secretfs refresh`: ask the stores now.
+//! `secretfs refresh`: reads values from their stores now.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -53,7 +53,7 @@ impl FromStr for Class {
 #[derive(Debug, Default, Serialize)]
 struct Answer {
     refreshed: Vec<Refreshed>,
-    /// Processes that stopped answering before they were done.
+    /// Processes that stopped answering before they had finished.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     silent: Vec<Silent>,
 }
@@ -65,7 +65,7 @@ struct Answer {
 /// No process answers, none has such a volume, or a volume could not be refreshed.
 pub async fn run(args: RefreshArgs) -> Outcome {
     let heard = args.socket.volumes().await?;
-    // A volume that was found is refreshed in full, whoever else does not answer.
+    // If the volume was found, it does not matter which other processes do not answer.
     let everybody = if args.which.volume.is_some() { Ok(()) } else { heard.verdict() };
     let told = join_all(orders(&args.which, heard)?.into_iter().map(order)).await;
     let answer = gather(told)?;
@@ -85,7 +85,7 @@ fn gather(told: Vec<Ordered>) -> Result<Answer, Failure> {
     let mut answer = Answer::default();
     for (socket, refreshed) in told {
         match refreshed {
-            // It has ended since it was asked.
+            // The process has ended since it was asked.
             Err(error) if error.is_nobody() => {}
             Err(client::Error::Silent { process, .. }) => {
                 answer.silent.push(Silent::new(process, socket));
@@ -96,7 +96,8 @@ fn gather(told: Vec<Ordered>) -> Result<Answer, Failure> {
     Ok(answer)
 }
 
-/// Which process is told to refresh what: those only that answered just now, for a refresh is waited for.
+/// Which process has to refresh which volumes. Only processes that answered just now are told, because the command
+/// waits for them.
 fn orders(which: &WhichArgs, heard: Heard) -> Result<Vec<(PathBuf, Which)>, Failure> {
     if let Some(volume) = &which.volume {
         let served = heard.select(volume)?;

@@ -1,4 +1,4 @@
-//! The processes that mount volumes on this host, found by their admin sockets.
+//! Finds the processes that mount volumes on this host, by their admin sockets.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,41 +26,41 @@ pub(super) struct Served {
     pub(super) volume: VolumeStatus,
 }
 
-/// A process that listens and does not answer.
+/// A process that listens but does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Silent {
-    /// Its process id; none if it is in another pid namespace.
+    /// Its process id; `None` if it is in another pid namespace.
     pub(super) process: Option<i32>,
     pub(super) socket: PathBuf,
-    /// What it mounts, where that is known.
+    /// The target that it mounts, if it is known.
     pub(super) target: Option<PathBuf>,
 }
 
-/// What the processes of this host said.
+/// The answers of the processes on this host.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) volumes: Vec<Served>,
     /// Volumes that were asked for and are not mounted.
     pub(super) waiting: Vec<WaitingStatus>,
-    /// The sockets of those that answered.
+    /// The sockets of the processes that answered.
     pub(super) answered: Vec<PathBuf>,
-    /// Those that did not answer.
+    /// The processes that did not answer.
     pub(super) silent: Vec<Silent>,
 }
 
 impl Heard {
-    /// Tells of the processes that did not answer.
+    /// Prints a warning about each process that did not answer.
     pub(super) fn warn(&self) {
         self.silent.iter().for_each(Silent::warn);
     }
 
-    /// The volumes that `text` means; where none does, who might have it and does not answer.
+    /// The volumes that `text` names. If there is none, the error names processes that may have it and do not answer.
     pub(super) fn select(self, text: &str) -> Result<Vec<Served>, Failure> {
         self.warn();
         select(self.volumes, text)
     }
 
-    /// The volumes that `text` means, mounted or not. What is not mounted goes by its whole name only.
+    /// The volumes that `text` names, mounted or not. A volume that is not mounted must be named in full.
     pub(super) fn select_any(self, text: &str) -> Result<(Vec<Served>, Vec<WaitingStatus>), Failure> {
         let waiting: Vec<_> = self.waiting.iter().filter(|waiting| waiting.is(text)).cloned().collect();
         match self.select(text) {
@@ -69,7 +69,7 @@ impl Heard {
         }
     }
 
-    /// An answer is whole only if everybody gave it.
+    /// Fails if a process did not answer: then the answer is not complete.
     pub(super) fn verdict(&self) -> Outcome {
         if self.silent.is_empty() { Ok(()) } else { Err(Failure::Told) }
     }
@@ -102,26 +102,27 @@ impl fmt::Display for Silent {
     }
 }
 
-/// What one process tells: what it mounted, and what it could not mount. A process of an earlier version tells of the
-/// first alone.
+/// Asks one process for its mounted volumes and for those that it could not mount. A process of an earlier version
+/// reports only the first.
 async fn told(socket: &Path) -> Result<(Vec<VolumeStatus>, Vec<WaitingStatus>), client::Error> {
     let (volumes, waiting) = tokio::join!(client::status(socket), client::waiting(socket));
     Ok((volumes?, waiting.unwrap_or_default()))
 }
 
-/// What the `secretfs mount` behind `socket` mounts, by the mount table and the name that the target gives the socket.
+/// The target of the `secretfs mount` behind `socket`. Its socket is named after the target, which is looked up in the
+/// mount table.
 fn target_of(socket: &Path) -> Option<PathBuf> {
     let name = socket.file_stem()?.to_str()?.strip_prefix(socket::MOUNT)?;
     mounter::mounted().ok()?.into_iter().find(|target| name_of(target) == name)
 }
 
 impl SocketArgs {
-    /// The sockets behind which somebody may be.
+    /// The sockets at which processes may listen.
     pub(super) fn sockets(&self) -> Result<Vec<PathBuf>, Failure> {
         Ok(client::sockets(&self.socket)?)
     }
 
-    /// Every volume of every process that answers, asked all at once.
+    /// Asks every process at the same time for all of its volumes.
     pub(super) async fn volumes(&self) -> Result<Heard, Failure> {
         let sockets = self.sockets()?;
         let answers = join_all(sockets.iter().map(|socket| told(socket))).await;
@@ -146,7 +147,7 @@ impl SocketArgs {
         if anybody { Ok(heard) } else { Err(self.nobody()) }
     }
 
-    /// The failure to report if no process answers.
+    /// The error if no process answers.
     pub(super) fn nobody(&self) -> Failure {
         Failure::Failed(anyhow::anyhow!(
             "no secretfs is running: nobody answers at {}; start one with `secretfs mount` or `secretfs node`, \
@@ -156,7 +157,7 @@ impl SocketArgs {
     }
 }
 
-/// The volumes that `text` means: by id, target path, `namespace/pod`, or the beginning of one id.
+/// The volumes that `text` names: by id, target path, `namespace/pod`, or the beginning of one id.
 pub(super) fn select(volumes: Vec<Served>, text: &str) -> Result<Vec<Served>, Failure> {
     let (exact, others): (Vec<_>, Vec<_>) = volumes.into_iter().partition(|served| served.volume.is(text));
     if !exact.is_empty() {
@@ -170,7 +171,7 @@ pub(super) fn select(volumes: Vec<Served>, text: &str) -> Result<Vec<Served>, Fa
     }
 }
 
-/// What was typed is not told back: it may be anything.
+/// The message does not repeat what was typed, because it may be anything.
 fn none() -> Failure {
     Failure::Failed(anyhow::anyhow!(
         "no volume is called so; give an id, the beginning of one, a target path or namespace/pod \

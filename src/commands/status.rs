@@ -1,4 +1,4 @@
-//! `secretfs status`: what is mounted, and how it is doing.
+//! `secretfs status`: the mounted volumes and their state.
 
 mod left;
 
@@ -75,13 +75,13 @@ fn text(answer: &Answer, in_detail: bool, list: fn(&[VolumeStatus]) -> String) -
     format!("{mounted}{between}{}", waiting(&answer.waiting))
 }
 
-/// Columns that fit 100 together, with two spaces between them.
+/// Widths of columns. All columns together have at most 100, with two spaces between them.
 const WHERE: usize = 36;
 const CLASS: usize = 21;
 const STATE: usize = 17;
 const REASON: usize = 19;
 
-/// What tells volumes apart for people, in 100 columns.
+/// A table of at most 100 columns that distinguishes volumes by pod or target.
 fn narrow(volumes: &[VolumeStatus]) -> String {
     let head = ["POD OR TARGET", "CLASS", "FILES", "CONFIRMED", "STATE"].map(str::to_owned).to_vec();
     let row = |volume: &VolumeStatus| {
@@ -118,7 +118,7 @@ fn row(volume: &VolumeStatus) -> Vec<String> {
     ]
 }
 
-/// Pods that wait, in 100 columns; nothing if there are none.
+/// A table of waiting pods with at most 100 columns. Empty if there are none.
 fn waiting(waiting: &[WaitingStatus]) -> String {
     if waiting.is_empty() {
         return String::new();
@@ -136,7 +136,7 @@ fn waiting(waiting: &[WaitingStatus]) -> String {
     table(&std::iter::once(head).chain(waiting.iter().map(row)).collect::<Vec<_>>())
 }
 
-/// The beginning of a reason.
+/// The beginning of `text`, cut to `width`.
 fn begun(text: &str, width: usize) -> String {
     let text = plain(text);
     match text.char_indices().nth(width.saturating_sub(1)) {
@@ -145,7 +145,7 @@ fn begun(text: &str, width: usize) -> String {
     }
 }
 
-/// Kubelet's ids are 68 characters long; their first 16 tell volumes apart.
+/// Kubelet's ids are 68 characters long. The first 16 are enough to distinguish volumes.
 fn shortened(id: &str) -> String {
     const SHOWN: usize = 16;
     match id.char_indices().nth(SHOWN) {
@@ -154,12 +154,12 @@ fn shortened(id: &str) -> String {
     }
 }
 
-/// Whom a volume is for.
+/// The pod of a volume, or its service account on a plain host.
 pub(super) fn reader(volume: &VolumeStatus) -> String {
     volume.pod_name().unwrap_or_else(|| format!("{}/{}", volume.namespace, volume.service_account))
 }
 
-/// How a volume is doing, in a few words.
+/// The state of a volume, in a few words.
 pub(super) fn state(volume: &VolumeStatus) -> String {
     let ailing: Vec<ObjectState> =
         volume.objects.iter().map(|object| object.state).filter(|state| !state.is_well()).collect();
@@ -206,7 +206,7 @@ fn object(object: &ObjectStatus) -> Vec<String> {
     ]
 }
 
-/// What stands where nothing is known.
+/// Printed in place of an unknown value.
 fn unknown() -> String {
     "-".to_owned()
 }

@@ -1,4 +1,4 @@
-//! `secretfs store`: the embedded store, written by people and read by volumes only.
+//! `secretfs store`: people write the embedded store, and only volumes read it.
 
 mod audited;
 mod delete;
@@ -112,7 +112,7 @@ impl ItemArgs {
 ///
 /// # Errors
 ///
-/// What the command says.
+/// The error of the command.
 pub fn run(args: &StoreArgs) -> Outcome {
     hygiene::seal().context("keep this process's memory to itself")?;
     let place = &args.place;

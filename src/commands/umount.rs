@@ -1,4 +1,4 @@
-//! `secretfs umount`: unmount what `secretfs mount` left or still serves.
+//! `secretfs umount`: unmounts what `secretfs mount` left or still serves.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::admin::{client, socket};
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, Left, NotOwned, Owner};
 
-/// How long a process may take to unmount, once it is told to end.
+/// How long a process may take to unmount after it was told to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long a process of an earlier version, which is known by its socket only, may take to answer.
+/// How long a process of an earlier version may take to answer. Only its socket identifies it.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Unmount what `secretfs mount` mounted, and end the process that serves it
@@ -48,12 +48,12 @@ struct WhichArgs {
     all: bool,
 }
 
-/// What is to be unmounted.
+/// A mount to remove.
 #[derive(Debug)]
 struct Mounted {
     target: PathBuf,
     mount: MountId,
-    /// Where its process keeps what survives it.
+    /// The directory with everything that survives the process.
     state: PathBuf,
 }
 
@@ -61,7 +61,7 @@ struct Mounted {
 ///
 /// # Errors
 ///
-/// Nothing of ours is mounted there, it is a pod's, something hides it, or the kernel refuses.
+/// No mount of secretfs is there, it belongs to a pod, something hides it, or the kernel refuses.
 pub async fn run(args: UmountArgs) -> Outcome {
     let found = match &args.which.target {
         Some(target) => vec![one(target, &args.state_dir)],
@@ -81,7 +81,7 @@ pub async fn run(args: UmountArgs) -> Outcome {
     failure
 }
 
-/// What is mounted at any target of ours. What others mounted under our name is passed over.
+/// The mounts at all of our targets. Mounts of others that have our name are skipped.
 fn all(state: &Path) -> Result<Vec<Result<Mounted, Failure>>, Failure> {
     let mut targets = mounter::mounted().context("the mount table")?;
     targets.retain(|target| !is_pods(target));
@@ -115,13 +115,13 @@ fn find(target: &Path, state: &Path) -> Result<Option<Mounted>, Failure> {
     Ok(None)
 }
 
-/// Whether kubelet put it there.
+/// Whether kubelet made the target.
 fn is_pods(target: &Path) -> bool {
     target.components().any(|component| component.as_os_str() == "kubernetes.io~csi")
 }
 
 async fn unmount(mounted: &Mounted, sockets: &SocketArgs) -> Outcome {
-    // Held to the end, so that no process mounts there meanwhile.
+    // Held until the end, so that no process mounts there meanwhile.
     let _owner = match Owner::hold(&mounted.state) {
         Ok(owner) => {
             if let Some(process) = earlier_server(&mounted.target, sockets).await {
@@ -143,9 +143,9 @@ async fn unmount(mounted: &Mounted, sockets: &SocketArgs) -> Outcome {
     forget(mounted)
 }
 
-/// Has the process that serves a mount take it away. One that does not is told of, and not waited for long.
+/// Makes the process that serves a mount end and unmount. If it does not, the error says so after a short wait.
 async fn end(process: Pid, mounted: &Mounted) -> Outcome {
-    // It may have ended by itself in the meantime.
+    // The process may have ended by itself meanwhile.
     let _ = kill_process(process, Signal::TERM);
     let deadline = Instant::now().later(PATIENCE);
     while MountId::at(&mounted.target)?.as_ref() == Some(&mounted.mount) {
@@ -159,20 +159,21 @@ async fn end(process: Pid, mounted: &Mounted) -> Outcome {
     Ok(())
 }
 
-/// Whether it is gone, or was stopped (`T` in proc_pid_stat(5)): then it answers when somebody lets it go on.
+/// Whether the process has ended, or is stopped (`T` in proc_pid_stat(5)). A stopped process answers only when somebody
+/// continues it.
 fn answers_no_more(process: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.is_empty() || stat.rsplit(") ").next().is_some_and(|state| state.starts_with(['T', 'Z']))
 }
 
-/// The process of an earlier version that serves `target`: it holds no lock.
+/// The process of an earlier version that serves `target`. Such a process holds no lock.
 async fn earlier_server(target: &Path, sockets: &SocketArgs) -> Option<Pid> {
     let socket = sockets.socket.join(format!("{}{}.sock", socket::MOUNT, host::name_of(target)));
     let process = timeout(ANSWER, client::process(&socket)).await;
     process.ok()?.ok()?.and_then(Pid::from_raw)
 }
 
-/// Removes the record of a mount that is gone: its process is gone too, or does not answer.
+/// Removes the record of a mount that is gone. Its process has ended, or does not answer.
 fn forget(mounted: &Mounted) -> Outcome {
     let records = Records::open(&mounted.state)?;
     for record in record::all_of(&mounted.state).iter().filter(|record| record.target == mounted.target) {

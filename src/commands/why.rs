@@ -1,4 +1,4 @@
-//! `secretfs why`: the state of a volume and its reasons, in sentences.
+//! `secretfs why`: the state of a volume and the reasons for it, in sentences.
 
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub async fn run(args: WhyArgs) -> Outcome {
     Ok(args.output.print(&told, |told| told.iter().map(Told::text).collect::<Vec<_>>().join("\n"))?)
 }
 
-/// What is told of one volume.
+/// What is printed about one volume.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Told {
@@ -167,7 +167,7 @@ fn shown(object: &ObjectStatus) -> String {
     }
 }
 
-/// What this process knows of it: an earlier one may have taken the file back.
+/// The last confirmation, as far as this process knows. An earlier process may have removed the file.
 fn last_confirmed(object: &ObjectStatus) -> String {
     let told = |seconds| format!(", last confirmed {} ago", time(seconds));
     object.confirmed_seconds_ago.map_or_else(String::new, told)

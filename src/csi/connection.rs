@@ -11,14 +11,14 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::Connected;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Bytes that are read from a client at once.
+/// How many bytes are read from a client at once.
 const PIECE: usize = 16 * 1024;
 
-/// Accepts whom we talk to.
+/// Accepts connections from trusted peers.
 ///
 /// # Errors
 ///
-/// The listener cannot be used by this runtime.
+/// The runtime cannot use the listener.
 pub(crate) fn incoming(listener: UnixListener) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
@@ -30,7 +30,7 @@ pub(crate) fn incoming(listener: UnixListener) -> io::Result<impl Stream<Item = 
     }))
 }
 
-/// Whether the peer is root or who runs this process.
+/// Whether the peer is root or the user of this process.
 fn trusted(client: &UnixStream) -> bool {
     match client.peer_cred() {
         Ok(peer) if peer.uid() == 0 || peer.uid() == rustix::process::geteuid().as_raw() => true,
@@ -45,14 +45,14 @@ fn trusted(client: &UnixStream) -> bool {
     }
 }
 
-/// A client's connection as the server reads it: with an authority that it understands.
+/// A client's connection as the server reads it, with an `:authority` that the server accepts.
 #[derive(Debug)]
 pub(crate) struct Connection {
     client: UnixStream,
     rewriter: Rewriter,
-    /// What came. It may hold tokens, like what follows.
+    /// The bytes that arrived last. They may hold tokens, as the next field may.
     piece: Zeroizing<Vec<u8>>,
-    /// What the server has not read yet, from `read` on.
+    /// Rewritten bytes. The server has read them up to `read`.
     rewritten: Zeroizing<Vec<u8>>,
     read: usize,
 }
@@ -68,7 +68,7 @@ impl Connection {
         }
     }
 
-    /// Reads and rewrites until there is something for the server, or the client has ended.
+    /// Reads and rewrites until there are bytes for the server, or the client has closed the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.read == self.rewritten.len() {
             self.forget();
@@ -84,7 +84,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Wipes what the server has read.
+    /// Wipes the bytes that the server has read.
     fn forget(&mut self) {
         self.rewritten.as_mut_slice().zeroize();
         self.rewritten.clear();

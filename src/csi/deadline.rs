@@ -3,19 +3,20 @@ use std::time::Duration;
 use provider::Span;
 use tonic::metadata::MetadataMap;
 
-/// How long kubelet waits for a call, where it does not say.
+/// How long kubelet waits for a call, if it does not state a deadline.
 const DEFAULT: Duration = Duration::from_secs(120);
-/// What is kept back of the caller's time, so that it hears the cause and not its own deadline.
+/// How much earlier than the caller's deadline we give up, so that the caller gets the reason instead of its own
+/// timeout.
 const RESERVE: Duration = Duration::from_secs(5);
 
-/// How long the caller of a request with `metadata` waits, less what the answer itself needs.
+/// How long a request with `metadata` may take: the caller's deadline, minus [`RESERVE`].
 pub(crate) fn patience(metadata: &MetadataMap) -> Duration {
     let asked = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
     let given = asked.unwrap_or(DEFAULT);
     given.saturating_sub(RESERVE.min(Span::from(given).times(0.5).get()))
 }
 
-/// A `grpc-timeout`: up to eight digits and a unit.
+/// Parses a `grpc-timeout`: up to eight digits and a unit.
 fn parse(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let plain = digits.len() <= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());

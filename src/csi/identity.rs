@@ -8,14 +8,14 @@ use csi_proto::csi::{
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-/// What a probe is told.
+/// The health that a probe reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// Volumes of an earlier process are being taken over.
+    /// The process is still taking over volumes of an earlier process.
     Starting,
-    /// Volumes are served. A store that is away does not change that.
+    /// The process serves volumes. A store that cannot be reached does not change that.
     Serving,
-    /// The privileged half is gone: only a restart helps.
+    /// The mounter is gone. Only a restart helps.
     MounterDead,
 }
 
@@ -24,7 +24,7 @@ pub enum Health {
 pub struct Identity {
     /// The name of the CSIDriver object.
     pub driver: String,
-    /// What a probe is told.
+    /// The health that a probe reports.
     pub health: watch::Receiver<Health>,
 }
 
@@ -42,7 +42,7 @@ impl identity_server::Identity for Identity {
         }))
     }
 
-    /// None: no controller, no topology.
+    /// The list is empty: there is no controller and no topology.
     async fn get_plugin_capabilities(
         &self,
         _: Request<GetPluginCapabilitiesRequest>,

@@ -33,14 +33,15 @@ use csi_proto::csi::node_server::NodeServer;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-/// Largest message that is read, in bytes: a Secret is at most 1 MiB.
+/// The largest message that is read, in bytes. A Secret has at most 1 MiB.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
-/// Calls of one connection at one time: those that wait for a store that hangs leave room for others on it.
+/// The most calls at the same time on one connection. Calls that wait for a store that hangs must leave room for
+/// others.
 pub(crate) const MOST_STREAMS: u32 = 4096;
 
-/// Answers kubelet on `listener` until `shutdown`, then finishes the calls in flight.
-/// How long that may take is the caller's to bound: dropping the future ends them.
+/// Answers kubelet on `listener` until `shutdown`, then finishes the running calls. The caller limits how long that may
+/// take: dropping the future ends them.
 ///
 /// # Errors
 ///

@@ -23,13 +23,13 @@ use super::status::{self, Refused, status_of};
 /// CSI Node service.
 #[derive(Debug)]
 pub struct Node {
-    /// Kubernetes' name of this node.
+    /// The name of this node in Kubernetes.
     pub id: String,
-    /// What makes a request a good one.
+    /// The rules for requests.
     pub requests: Requests,
-    /// The volumes that the calls are about.
+    /// The volumes of this node.
     pub volumes: Arc<Volumes>,
-    /// Where calls are counted.
+    /// Counts the calls.
     pub metrics: Metrics,
 }
 
@@ -106,7 +106,7 @@ impl node_server::Node for Node {
         request: Request<NodeGetVolumeStatsRequest>,
     ) -> Result<Response<NodeGetVolumeStatsResponse>, Status> {
         let request = request.into_inner();
-        // Kubelet asks for every volume every minute.
+        // At debug level, because kubelet asks for every volume every minute.
         let span = tracing::debug_span!("NodeGetVolumeStats", volume = request.volume_id.as_str());
         let answer = async {
             let (id, path) = request::stats(request)?;
@@ -132,7 +132,7 @@ impl node_server::Node for Node {
     }
 }
 
-/// Whom a publish is for: all that is ever logged of its request.
+/// The pod and volume of a publish. Nothing else of the request is ever logged.
 fn publish_span(request: &NodePublishVolumeRequest) -> Span {
     let told = |key| request.volume_context.get(key).map_or("", String::as_str);
     tracing::info_span!(
@@ -143,7 +143,7 @@ fn publish_span(request: &NodePublishVolumeRequest) -> Span {
     )
 }
 
-/// Runs `answer` inside `span` and says there what it came to.
+/// Runs `answer` inside `span` and logs the outcome there.
 async fn told<T>(span: Span, answer: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
     let told = async {
         let started = Instant::now();

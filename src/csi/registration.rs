@@ -33,14 +33,14 @@ pub fn registration_sockets(directory: &Path, driver: &str) -> io::Result<Vec<Pa
     sockets::own(directory, driver)
 }
 
-/// How far the registration is.
+/// The state of the registration with kubelet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// The socket is not there: kubelet cannot know us.
+    /// The socket does not exist, so kubelet cannot know the driver.
     Unbound,
-    /// The socket is there; kubelet has not asked.
+    /// The socket exists. Kubelet has not asked yet.
     Bound,
-    /// Kubelet has asked what we are, and has not said yet whether it accepts us.
+    /// Kubelet has asked for the driver's name, and has not yet said whether it accepts the driver.
     Asked,
     /// Kubelet uses the driver.
     Registered,
@@ -53,11 +53,11 @@ pub enum State {
 pub struct Patience {
     /// From a new socket to kubelet's first question.
     pub asked: Duration,
-    /// From kubelet's question to its decision.
+    /// From kubelet's question to its answer.
     pub notified: Duration,
-    /// Between two looks whether the socket file is still there.
+    /// Time between two checks that the socket file still exists.
     pub look: Duration,
-    /// Shortest and longest pause before a new socket, where the last one failed.
+    /// Shortest and longest pause before a new socket, after the last one failed.
     pub pause: (Duration, Duration),
 }
 
@@ -72,25 +72,25 @@ impl Default for Patience {
     }
 }
 
-/// What kubelet is told, and where.
+/// What kubelet is told, and on which socket.
 #[derive(Debug, Clone)]
 pub struct Registration {
     /// The name of the CSIDriver object.
     pub driver: String,
-    /// The path of the CSI socket as kubelet sees it, not as we do.
+    /// The path of the CSI socket in kubelet's file system, which may differ from ours.
     pub endpoint: String,
-    /// Kubelet's `plugins_registry`, as we see it.
+    /// Kubelet's `plugins_registry`, as a path in our file system.
     pub directory: PathBuf,
-    /// What tells this boot of the node from others.
+    /// The id of this boot of the node.
     pub boot_id: String,
-    /// File of this boot that tells which socket kubelet registered, for the next process.
+    /// A file that lasts as long as this boot. It names the socket that kubelet registered, for the next process.
     pub memory: PathBuf,
     /// How long each step may take.
     pub patience: Patience,
 }
 
-/// A registration that is kept up on a thread of its own: kubelet gives an answer one second,
-/// and a busy process must not miss it.
+/// A registration that runs on a thread of its own. Kubelet waits only one second for an answer, and a busy process
+/// must not miss it.
 #[derive(Debug)]
 pub struct Running {
     state: watch::Receiver<State>,
@@ -98,12 +98,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// How far the registration is, now and from now on.
+    /// The present and all later states of the registration.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
 
-    /// Waits for the end, after shutdown.
+    /// Waits for the thread to end, after shutdown.
     pub fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("the registration's thread panicked");
@@ -112,12 +112,12 @@ impl Running {
 }
 
 impl Registration {
-    /// Keeps the driver registered until `shutdown`. The socket file is left then: without it
-    /// kubelet would take the driver from the node, and running pods could not be unmounted.
+    /// Keeps the driver registered until `shutdown`. The socket file stays. Without it kubelet would remove the driver
+    /// from the node, and could not unmount the volumes of running pods.
     ///
     /// # Errors
     ///
-    /// There are no threads left to be had.
+    /// The system has no thread left.
     pub fn start(self, mounter: Arc<dyn Mounter>, shutdown: CancellationToken) -> io::Result<Running> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let keeper = Keeper::new(self, mounter);
@@ -127,7 +127,7 @@ impl Registration {
         Ok(Running { state, thread })
     }
 
-    /// A name that no earlier boot used: kubelet would still be waiting to dial that one again.
+    /// A name that no earlier boot used. Kubelet may still be waiting to dial an old name again.
     fn socket(&self) -> PathBuf {
         self.directory.join(registration_socket(&self.driver, &self.boot_id))
     }

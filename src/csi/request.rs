@@ -1,4 +1,4 @@
-//! Every rule on kubelet's requests, in one place. A request that passes is never checked again.
+//! Every rule for kubelet's requests, in one place. A request that passes is never checked again.
 
 mod claims;
 mod target;
@@ -20,7 +20,7 @@ use engine::volume::{Credentials, Publish, VolumeId};
 use provider::{Identity, Pod, SecretBytes};
 use target::Target;
 
-/// What begins the keys that are kubelet's.
+/// The prefix of attributes that kubelet sets.
 const KUBELET: &str = "csi.storage.k8s.io/";
 const EPHEMERAL: &str = "csi.storage.k8s.io/ephemeral";
 pub(super) const POD_NAME: &str = "csi.storage.k8s.io/pod.name";
@@ -32,17 +32,17 @@ const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 /// The attribute that names the class.
 const CLASS: &str = "secretProviderClass";
 
-/// Most bytes of all attributes together, keys and values.
+/// The most bytes of all attributes together, keys and values.
 const MAX_ATTRIBUTES: usize = 64 * 1024;
 
-/// A request that breaks a rule. Nothing has been done.
+/// A request that breaks a rule. Nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// It could never be granted as it is.
+    /// No such request can ever succeed.
     #[error("{0}")]
     Invalid(String),
 
-    /// What kubelet vouches for is missing, so that the pod's author could have written it.
+    /// The pod information from kubelet is missing, so the pod's author could have written these attributes.
     #[error("{0}: the CSIDriver object lacks podInfoOnMount: true, or lists no Ephemeral lifecycle mode")]
     NoPodInfo(String),
 }
@@ -56,12 +56,12 @@ fn invalid<T>(message: impl Into<String>) -> Result<T> {
 /// The rules, for one kubelet.
 #[derive(Debug, Clone)]
 pub struct Requests {
-    /// Kubelet's directory of pods, as kubelet writes it: `<root>/pods`.
+    /// Kubelet's directory of pods, in kubelet's own spelling: `<root>/pods`.
     pub pods: PathBuf,
 }
 
 impl Requests {
-    /// What is to be published, and what came to prove who asks, if every rule is kept.
+    /// Checks every rule. Returns what to publish, and the tokens and credentials that came with the request.
     pub(super) fn publish(
         &self,
         request: NodePublishVolumeRequest,
@@ -97,7 +97,7 @@ impl Requests {
         Ok((publish, Credentials { tokens, named: credentials(secrets) }))
     }
 
-    /// What is to be unpublished.
+    /// Checks every rule. Returns what to unpublish.
     pub(super) fn unpublish(&self, request: NodeUnpublishVolumeRequest) -> Result<(VolumeId, PathBuf)> {
         required("volume_id", &request.volume_id)?;
         required("target_path", &request.target_path)?;
@@ -106,7 +106,7 @@ impl Requests {
     }
 }
 
-/// Whose numbers are asked for. Where a volume is not, it has none: any path will do.
+/// The volume whose statistics are asked for. A volume that is not mounted has no statistics, so any path is accepted.
 pub(super) fn stats(request: NodeGetVolumeStatsRequest) -> Result<(VolumeId, PathBuf)> {
     required("volume_id", &request.volume_id)?;
     required("volume_path", &request.volume_path)?;
@@ -140,7 +140,7 @@ fn fs_group(mount: &MountVolume) -> Result<Option<u32>> {
     }
 }
 
-/// The label in `context=`, which kubelet quotes; it sends no other mount flag.
+/// The SELinux label in `context=`, which kubelet quotes. Kubelet sends no other mount flag.
 fn selinux_context(mount: &MountVolume) -> Result<Option<String>> {
     match mount.mount_flags.as_slice() {
         [] => Ok(None),
@@ -179,7 +179,7 @@ fn credentials(secrets: BTreeMap<String, String>) -> BTreeMap<String, SecretByte
     secrets.into_iter().map(|(key, value)| (key, SecretBytes::from(value))).collect()
 }
 
-/// What kubelet tells of the pod.
+/// Kubelet's information about the pod.
 struct PodInfo {
     pod: Pod,
     namespace: String,
@@ -187,7 +187,7 @@ struct PodInfo {
 }
 
 impl PodInfo {
-    /// Takes kubelet's keys out of `attributes`, so that the pod author's own are left.
+    /// Takes kubelet's keys out of `attributes`. Only those of the pod's author are left.
     fn take(attributes: &mut BTreeMap<String, String>) -> Result<Self> {
         if attributes.remove(EPHEMERAL).as_deref() != Some("true") {
             return Err(Refusal::NoPodInfo(format!("attribute {EPHEMERAL} is not \"true\"")));
@@ -207,7 +207,7 @@ impl PodInfo {
         }
     }
 
-    /// For whom, and those of `tokens` that are its own.
+    /// The subject of the request, and the tokens in `tokens` that belong to it.
     fn subject(self, tokens: Option<String>) -> (Subject, BTreeMap<String, SecretBytes>) {
         let identity = Identity::named(self.namespace, self.service_account);
         let (identity, tokens) = tokens::own(tokens, identity, &self.pod);

@@ -1,4 +1,4 @@
-//! The one place where our errors become gRPC codes.
+//! Turns our errors into gRPC codes. No other module does.
 
 use engine::volume;
 use metrics::ErrorType;
@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use super::request::Refusal;
 
-/// Most bytes of a message: kubelet cuts an Event at 1 KiB, logs take more.
+/// The longest message, in bytes. Kubelet cuts an Event at 1 KiB; logs take more.
 const MAX_MESSAGE: usize = 4096;
 
 /// What a caller is told of `error`.
@@ -26,12 +26,12 @@ impl From<Refusal> for Status {
     }
 }
 
-/// Why a publish came to nothing.
+/// Why a publish failed.
 #[derive(Debug)]
 pub(super) enum Refused {
     /// The request breaks a rule.
     Request(Refusal),
-    /// It was tried for this pod, by namespace and name.
+    /// The publish was tried. The text is the pod's `namespace/name`.
     Volume(volume::Error, String),
 }
 
@@ -46,7 +46,7 @@ impl From<Refused> for Status {
         match refused {
             Refused::Request(refusal) => refusal.into(),
             Refused::Volume(error, pod) if is_of_store(&error) => {
-                // The words that people of the upstream driver look for in a pod's events.
+                // Users of the upstream driver search for these words in the events of a pod.
                 let told = format!("failed to mount secrets store objects for pod {pod}: {error}");
                 Self::new(code(&error), bounded(told))
             }
@@ -56,7 +56,7 @@ impl From<Refused> for Status {
 }
 
 impl Refused {
-    /// The kind of failure, as the upstream driver counts it.
+    /// The type of the failure, as the upstream driver counts it.
     pub(super) fn error_type(&self) -> ErrorType {
         use volume::Error as E;
         match self {
@@ -70,18 +70,17 @@ impl Refused {
     }
 }
 
-/// Whether it was the store that did not give what was asked of it.
+/// Whether the store failed, and not secretfs.
 fn is_of_store(error: &volume::Error) -> bool {
     matches!(error, volume::Error::Provider { .. } | volume::Error::Deadline { .. })
 }
 
-/// The code that kubelet should see.
+/// The code that kubelet should get.
 ///
-/// To kubelet a code is *final* (nothing is mounted: it never calls
-/// `NodeUnpublishVolume` for it) or not (`Unavailable`, `DeadlineExceeded`,
-/// `ResourceExhausted`, `Aborted`, `Canceled`: something may be mounted, so it
-/// repeats the call, or unpublishes when the pod goes). A volume that is served
-/// answers its republish with `Ok` or `Busy` and gets none of the final ones.
+/// Kubelet takes most codes as *final*: nothing is mounted, and it never calls `NodeUnpublishVolume` for the volume.
+/// The others are `Unavailable`, `DeadlineExceeded`, `ResourceExhausted`, `Aborted` and `Canceled`: something may be
+/// mounted, so kubelet repeats the call, or unpublishes when the pod goes. A republish of a served volume is answered
+/// with `Ok` or `Busy`, and never with a final code.
 fn code(error: &volume::Error) -> Code {
     use volume::Error as E;
     match error {
@@ -103,7 +102,7 @@ fn code(error: &volume::Error) -> Code {
 fn store_code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::Invalid => Code::InvalidArgument,
-        // A volume that was never served shows no difference between a revoked object and a missing one.
+        // For a volume that was never served, a revoked object and a missing one are the same.
         ErrorKind::NotFound | ErrorKind::Revoked => Code::NotFound,
         ErrorKind::Denied => Code::PermissionDenied,
         ErrorKind::Unauthenticated | ErrorKind::NoCredential => Code::Unauthenticated,
@@ -111,7 +110,7 @@ fn store_code(kind: ErrorKind) -> Code {
     }
 }
 
-/// The label under which a call that came to `outcome` is counted.
+/// The metric label for the outcome of a call.
 pub(super) fn label<T>(outcome: &Result<T, Status>) -> metrics::Code {
     use metrics::Code as Label;
     match outcome.as_ref().map_or_else(Status::code, |_| Code::Ok) {
@@ -126,7 +125,7 @@ pub(super) fn label<T>(outcome: &Result<T, Status>) -> metrics::Code {
         Code::Aborted => Label::Aborted,
         Code::DeadlineExceeded => Label::DeadlineExceeded,
         Code::Unavailable => Label::Unavailable,
-        // None of these leaves this module.
+        // This module returns none of these codes.
         Code::Internal
         | Code::Cancelled
         | Code::Unknown
@@ -136,7 +135,7 @@ pub(super) fn label<T>(outcome: &Result<T, Status>) -> metrics::Code {
     }
 }
 
-/// The message on one line, no longer than anybody reads.
+/// The message on one line, cut to [`MAX_MESSAGE`].
 fn bounded(message: impl AsRef<str>) -> String {
     let mut message = visible(message.as_ref()).into_owned();
     if message.len() > MAX_MESSAGE {
@@ -174,7 +173,7 @@ mod tests {
         mounter::Error { action: "mount", target: PathBuf::from("/target"), source: kind.into() }.into()
     }
 
-    /// What a call comes to while no mounter listens: by then five seconds have gone.
+    /// The error of a call while no mounter listens, after five seconds of waiting.
     fn mounter_away() -> Error {
         let socket = tempfile::tempdir().unwrap().path().join("mounter.sock");
         mounter::RemoteMounter::new(socket).kept().unwrap_err().into()

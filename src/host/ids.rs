@@ -1,4 +1,4 @@
-//! Users and groups by name or number.
+//! Looks up users and groups by name or number.
 //!
 //! Names come from `/etc/passwd` and `/etc/group`, because a statically linked program cannot load the libraries that
 //! ask a directory service. For a user who is known only there, write the number.
@@ -24,7 +24,7 @@ pub fn group_id(text: &str) -> Result<u32, String> {
 }
 
 fn id_in(file: &str, what: &str, text: &str) -> Result<u32, String> {
-    // The kernel takes the last number for "nobody in particular".
+    // The kernel uses the largest number for "no user", so it is refused.
     if let Some(id) = text.parse().ok().filter(|id| *id != u32::MAX) {
         return Ok(id);
     }
@@ -32,7 +32,7 @@ fn id_in(file: &str, what: &str, text: &str) -> Result<u32, String> {
     found(&entries, text).ok_or_else(|| format!("{file} has no such {what}; write its number instead"))
 }
 
-/// The third field of the line whose first one is `name`.
+/// The third field of the line whose first field is `name`.
 fn found(entries: &str, name: &str) -> Option<u32> {
     let mut lines = entries.lines().map(|line| line.split(':'));
     lines.find_map(|mut fields| (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?)

@@ -1,4 +1,4 @@
-//! What processes left mounted: `mount --once`, or one that was killed.
+//! Volumes that processes left mounted: `mount --once`, or a process that was killed.
 
 use std::fs;
 use std::path::Path;
@@ -6,17 +6,17 @@ use std::path::Path;
 use engine::volume::record::{self, VolumeRecord};
 use mounter::MountId;
 
-/// A volume that no process serves.
+/// A mounted volume that no process serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
-    /// What is known of it.
+    /// Its record in the state directory.
     pub record: VolumeRecord,
-    /// The mount that it is seen through.
+    /// The mount that is visible at its target.
     pub mount: MountId,
 }
 
-/// Every volume below the host's state directory that is mounted, whoever serves it. Records of what is not
-/// mounted any more are passed over.
+/// Every mounted volume below the host's state directory, whether a process serves it or not. Records without a mount
+/// are skipped.
 pub fn left(state: &Path) -> Vec<Left> {
     let Ok(entries) = fs::read_dir(state.join("mounts")) else { return Vec::new() };
     let directories = entries.flatten().map(|entry| entry.path());
@@ -28,18 +28,18 @@ fn mounted(record: VolumeRecord) -> Option<Left> {
     Some(Left { record, mount })
 }
 
-/// Looks whether a mount that the records in `directory` tell of is at `target` and hidden.
+/// Checks that no mount that the records in `directory` name is hidden under another mount at `target`.
 ///
 /// # Errors
 ///
-/// One is: what lies over it must go first.
+/// A mount is hidden. The mount on top of it must go first.
 pub fn none_hidden(target: &Path, directory: &Path) -> Result<(), mounter::Error> {
     let mut mounts = record::all_of(directory).into_iter().filter_map(|record| record.mount);
     mounts.try_for_each(|mount| mounter::not_hidden(target, &mount))
 }
 
-/// The mount of `record`, if it is seen at its target. Records of earlier versions tell no mount; what is mounted
-/// there under our name and says nothing else is what they mean.
+/// The mount of `record`, if it is visible at its target. The records of earlier versions name no mount. For those, it
+/// is the mount at the target that is called like ours and carries no mark, as `mounter::earlier_at` finds it.
 fn mount_of(record: &VolumeRecord) -> Option<MountId> {
     let seen = MountId::at(&record.target).ok()??;
     match &record.mount {

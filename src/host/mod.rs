@@ -13,8 +13,8 @@ pub use target::{MadeDirectories, resolve};
 
 use std::path::{Path, PathBuf};
 
-/// Where the process that mounts at `target`, as [`resolve`] writes it, keeps what survives it, below the state
-/// directory of the host.
+/// The directory below the host's state directory for everything that must survive the process that mounts at `target`.
+/// `target` is as [`resolve`] returns it.
 pub fn state_of(state: &Path, target: &Path) -> PathBuf {
     state.join("mounts").join(name_of(target))
 }

@@ -1,4 +1,4 @@
-//! The process that serves a target: one at a time. A lock shows which, and ends with the process.
+//! The owner of a target: at most one process at a time. A lock shows which one, and ends with the process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -9,24 +9,24 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-/// Longest pid in the lock file, in bytes; more is nobody's.
+/// The longest pid in the lock file, in bytes. A longer text is ignored.
 const MAX_PID: u64 = 16;
 
-/// The right to mount at a target, to serve what is mounted there and to take it away, until this is dropped.
+/// The right to mount at a target, to serve the mount and to remove it, until this is dropped.
 #[derive(Debug)]
 pub struct Owner {
-    /// The kernel ends the lock with the process, however that ends. The file stays: one that was removed
-    /// could be locked by one process while the next makes another.
+    /// The kernel ends the lock when the process ends. The file stays, because a removed file could be locked by a
+    /// second process at the same time.
     lock: File,
 }
 
-/// Why a process does not own a target.
+/// Why this process does not own a target.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOwned {
     /// Another process owns the target.
     #[error("already mounted and served by another secretfs{}", told(.0))]
     Taken(Option<Pid>),
-    /// The lock cannot be made.
+    /// The lock file cannot be made or locked.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -36,18 +36,18 @@ fn told(pid: &Option<Pid>) -> String {
 }
 
 impl Owner {
-    /// Becomes the owner of the target whose state is in `directory`, which is made if it is missing.
+    /// Becomes the owner of the target whose state is in `directory`. Makes the directory if it is missing.
     ///
     /// # Errors
     ///
-    /// Another process is, or the file system refuses.
+    /// Another process is the owner, or the file system refuses.
     pub fn become_of(directory: &Path) -> Result<Self, NotOwned> {
         let mut owner = Self::hold(directory)?;
         write!(owner.lock, "{}", std::process::id())?;
         Ok(owner)
     }
 
-    /// The same for who takes away what is mounted there: nobody is told of a process that could be asked to end.
+    /// The same, to remove the mount. This process does not write its pid, so other processes do not name it to users.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Owner {
     }
 }
 
-/// Who wrote the lock file: the owner is about to, or did.
+/// The pid in the lock file. An owner that has just taken the lock may not have written it yet.
 fn read(lock: &mut File) -> Option<Pid> {
     let mut text = String::new();
     lock.take(MAX_PID).read_to_string(&mut text).ok()?;

@@ -1,4 +1,4 @@
-//! Where to mount.
+//! Finds the directory to mount on.
 
 use std::fs;
 use std::io;
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-/// Mode of a directory that is made above a target: others find theirs in it.
+/// Mode of directories that are made above a target, because other users must find their mounts in them.
 const PARENT_MODE: u32 = 0o755;
 
-/// The one name of the directory that `path` means: absolute, without links and `..`. What is missing of it is
-/// taken as it is written.
+/// The unique name of the directory `path`: absolute, without links and `..`. Components that do not exist are kept as
+/// they are written.
 ///
 /// # Errors
 ///
-/// It is there and no directory, a link that leads nowhere stands in it, or it cannot be asked.
+/// `path` exists and is not a directory, contains a link that leads nowhere, or cannot be read.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     match path.canonicalize() {
@@ -33,11 +33,11 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
 pub struct MadeDirectories(Vec<PathBuf>);
 
 impl MadeDirectories {
-    /// Makes what is missing above `target`.
+    /// Makes the missing directories above `target`.
     ///
     /// # Errors
     ///
-    /// The file system refuses; what was made is gone again.
+    /// The file system refuses. The directories made so far are removed again.
     pub fn above(target: &Path) -> io::Result<Self> {
         let missing = target.ancestors().skip(1).take_while(|directory| !directory.exists());
         let mut missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
@@ -54,7 +54,7 @@ impl MadeDirectories {
     fn make(&mut self, directory: PathBuf) -> io::Result<()> {
         match fs::create_dir(&directory) {
             Ok(()) => {}
-            // Who mounts beside it was first.
+            // Another process made the directory first.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -62,7 +62,7 @@ impl MadeDirectories {
         self.0.last().map_or(Ok(()), |made| open_to_others(made))
     }
 
-    /// Removes them, as far as nobody put anything into them.
+    /// Removes the directories that are still empty.
     pub fn remove(mut self) {
         while let Some(directory) = self.0.pop() {
             let _ = fs::remove_dir(directory);
@@ -70,8 +70,8 @@ impl MadeDirectories {
     }
 }
 
-/// Says the mode again, since a service's umask takes away what readers of other users need. Never through a link:
-/// whoever may write above could put one there.
+/// Sets the mode again, because the umask of a service removes bits that readers of other users need. Never follows a
+/// link: anybody who may write to the directory above could put one there.
 fn open_to_others(directory: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = rustix::fs::open(directory, flags, Mode::empty())?;

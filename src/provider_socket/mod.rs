@@ -1,4 +1,4 @@
-//! Our providers, served to other drivers over the provider protocol of the Secrets Store CSI driver (`v1alpha1`).
+//! Serves our providers to other drivers, over the provider protocol of the Secrets Store CSI driver (`v1alpha1`).
 //!
 //! A caller is root on this node, and vouches for the pod that it names.
 
@@ -26,12 +26,12 @@ use crate::csi;
 
 /// The version of the protocol.
 const PROTOCOL: &str = "v1alpha1";
-/// Volumes that are read at one time; more wait, and no namespace for another.
+/// Volumes that are read at the same time. Further ones wait, and no namespace waits for another.
 const CALLS: Bounds = Bounds { process: 1024, namespace: 128, place: 128, waiting: 1024 };
-/// Largest request that is read, in bytes.
+/// The largest request that is read, in bytes.
 const MAX_REQUEST: usize = 4 << 20;
 
-/// One of our providers, as others call it.
+/// One of our providers, as other drivers call it.
 #[derive(Debug, Clone)]
 pub struct Served {
     name: Arc<str>,
@@ -40,7 +40,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// The provider `name`, which is asked through `once`.
+    /// Serves the provider `name`. `once` makes the readings.
     pub fn new(name: &str, once: Once) -> Self {
         Self { name: name.into(), once: Arc::new(once), calls: Admission::new(CALLS) }
     }
@@ -79,8 +79,8 @@ impl CsiDriverProvider for Served {
     }
 }
 
-/// Answers callers of `listening` until `shutdown`, then finishes the calls in flight.
-/// How long that may take is the caller's to bound: dropping the future ends them.
+/// Answers callers of `listening` until `shutdown`, then finishes the running calls. The caller limits how long that
+/// may take: dropping the future ends them.
 ///
 /// # Errors
 ///

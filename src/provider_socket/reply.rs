@@ -1,10 +1,10 @@
-//! A snapshot as the protocol has it.
+//! Turns a snapshot into an answer of the protocol.
 
 use csi_proto::provider::{File, MountResponse, ObjectVersion};
 use engine::snapshot::{self, Snapshot};
 use provider::{FileMode, ObjectPath};
 
-/// Every file with its contents, and a version for each. `mode` is that of files whose class says none.
+/// Every file with its contents and a version. `mode` is for files whose class sets none.
 pub(super) fn reply(snapshot: &Snapshot, mode: FileMode) -> MountResponse {
     MountResponse {
         object_version: snapshot.iter().map(version).collect(),
@@ -13,7 +13,8 @@ pub(super) fn reply(snapshot: &Snapshot, mode: FileMode) -> MountResponse {
     }
 }
 
-/// The store's own name for the version, or one that tells contents apart and says nothing of them.
+/// The store's own name for the version. If it has none, a fingerprint that differs for different contents and reveals
+/// nothing about them.
 fn version((path, file): (&ObjectPath, &snapshot::File)) -> ObjectVersion {
     let version = file.version.clone().unwrap_or_else(|| file.fingerprint.to_string());
     ObjectVersion { id: path.to_string(), version }

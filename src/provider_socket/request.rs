@@ -1,4 +1,4 @@
-//! What a driver asks, understood.
+//! Parses the request of a driver.
 
 use std::collections::BTreeMap;
 
@@ -9,27 +9,27 @@ use tonic::Status;
 
 use crate::csi;
 
-/// What begins the keys that are kubelet's.
+/// The prefix of attributes that kubelet sets.
 const KUBELET: &str = "csi.storage.k8s.io/";
-/// Attributes that are about the volume, not about the class.
+/// Attributes that describe the volume, not the class.
 const OF_THE_VOLUME: [&str; 2] = ["secretProviderClass", "providerName"];
 
 type Strings = BTreeMap<String, String>;
 
-/// A request that can be answered.
+/// A parsed request.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) class: Class,
     pub(super) workload: Workload,
-    /// Of files whose class says none.
+    /// The mode of files whose class sets none.
     pub(super) mode: FileMode,
 }
 
-/// What `request` asks of the provider `name`.
+/// Parses a `request` to the provider `name`.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` says what is wrong with it, and quotes nothing.
+/// `InvalidArgument`. The message says what is wrong, and quotes nothing of the request.
 pub(super) fn understand(name: &str, request: MountRequest) -> Result<Asked, Status> {
     let mut attributes = strings("attributes", &request.attributes.into())?;
     let mut credentials = strings("secrets", &request.secrets.into())?;
@@ -43,7 +43,7 @@ pub(super) fn understand(name: &str, request: MountRequest) -> Result<Asked, Sta
     let (identity, tokens) = csi::own_tokens(tokens, identity, &pod);
     let workload = Workload {
         identity,
-        // No id comes with the call; this names the volume as well.
+        // The call has no volume id. Pod and path together name the volume as well.
         volume: format!("{}:{}", pod.uid, request.target_path),
         pod: Some(pod),
         tokens,
@@ -52,13 +52,13 @@ pub(super) fn understand(name: &str, request: MountRequest) -> Result<Asked, Sta
     Ok(Asked { class: class(name, namespace, attributes)?, workload, mode })
 }
 
-/// A JSON object of strings; `null` and nothing at all are an empty one.
+/// A JSON object of strings. `null` and an empty text count as an empty object.
 fn strings(field: &str, json: &SecretBytes) -> Result<Strings, Status> {
     if json.is_empty() {
         return Ok(Strings::new());
     }
     let parsed: Result<Option<Strings>, _> = serde_json::from_slice(json.expose());
-    // The parser's own words quote what it read.
+    // The parser's message is not repeated, because it quotes what it read.
     let parsed = parsed.map_err(|_| invalid(format!("{field} is not a JSON object of strings")))?;
     Ok(parsed.unwrap_or_default())
 }
@@ -72,7 +72,7 @@ fn told(kubelets: &mut Strings, key: &str) -> Result<String, Status> {
     kubelets.remove(&format!("{KUBELET}{key}")).filter(|value| !value.is_empty()).ok_or_else(missing)
 }
 
-/// A decimal number, as JSON has it.
+/// A decimal number, as JSON writes it.
 fn mode(permission: &str) -> Result<FileMode, Status> {
     let mode = permission.trim().parse().ok().and_then(|mode: u64| FileMode::try_from(mode).ok());
     mode.ok_or_else(|| invalid(format!("permission {permission:?} is not a file mode in decimal, as in 420")))
@@ -124,7 +124,7 @@ mod tests {
         )
     }
 
-    /// What kubelet's token for the pod says, were its service account `account`.
+    /// Kubelet's token for the pod, if its service account were `account`.
     fn token(account: &str) -> String {
         let claims = format!(
             r#"{{"kubernetes.io":{{"namespace":"shop","pod":{{"name":"web-0","uid":"u"}},

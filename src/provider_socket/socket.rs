@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Most connections that wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// A socket that is listened on. Its file goes with the value, unless somebody else's took its place.
+/// A listening socket. Dropping it removes its file, unless another file has replaced it.
 #[derive(Debug)]
 pub struct Listening {
     listener: UnixListener,
@@ -21,12 +21,12 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Listens at `path`, open to who runs this process alone. A socket that is there is replaced in one step: a caller
-    /// finds the old one or this.
+    /// Listens at `path`; only the user of this process can connect. An older socket is replaced in one step, so a
+    /// caller finds either the old one or this one.
     ///
     /// # Errors
     ///
-    /// The directory is missing or not writable, the path is too long, or something that is no socket is there.
+    /// The directory is missing or not writable, the path is too long, or something other than a socket is there.
     pub fn at(path: &Path) -> io::Result<Self> {
         refuse_other_files(path)?;
         let staged = path.with_extension(format!("{}.new", std::process::id()));
@@ -69,7 +69,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     }
     let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
     let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
-    // Before the bind, which gives the file the socket's own mode: it is never open to others, not for a moment.
+    // Set before the bind, which gives the file the mode of the socket. So the file is never open to others.
     rustix::fs::fchmod(socket.as_fd(), Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&socket, BACKLOG)?;

@@ -1,4 +1,4 @@
-//! What is set for stores where a process starts, as it is typed.
+//! The settings for stores, as command-line flags of the commands that read stores.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::PerStore;
 #[cfg(feature = "external")]
 use self::external::ExternalSettings;
 
-/// Settings of every provider, which a class may narrow but not widen.
+/// The settings of every provider. A class may narrow them, but not widen them.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ProviderArgs {
     #[command(flatten)]
@@ -23,18 +23,18 @@ pub struct ProviderArgs {
     external: ExternalSettings,
 }
 
-/// [`Network`], as it is typed.
+/// The flags for [`Network`].
 #[derive(Debug, Clone, Default, clap::Args)]
 struct NetworkArgs {
-    /// Directory below which certificate paths in classes are looked up; without it a class may name none.
-    /// Any class may trust any authority in it; a client certificate and its key are for the classes of one
-    /// namespace: those below DIR/NAMESPACE
+    /// Directory for the certificate paths in classes; without it, classes may not name certificates. Every class may
+    /// use any certificate authority in it. Client certificates and their keys are in DIR/NAMESPACE, and only classes
+    /// of that namespace may use them
     #[arg(long, env = "SECRETFS_TLS_DIR", value_name = "DIR", help_heading = "Providers")]
     tls_dir: Option<PathBuf>,
 
-    /// Let classes ask for a store over http://, and for TLS that is not verified (vaultSkipTLSVerify): whoever
-    /// is on the way then reads tokens and secrets. Loopback, link-local addresses and --vault-address itself
-    /// need no leave
+    /// Let classes use stores over http://, and TLS that is not verified (vaultSkipTLSVerify). Others on the way to
+    /// such a store can read tokens and secrets. Loopback, link-local addresses and --vault-address itself are always
+    /// allowed
     #[arg(
         long,
         env = "SECRETFS_ALLOW_INSECURE_STORES",
@@ -46,7 +46,7 @@ struct NetworkArgs {
     )]
     allow_insecure_stores: Option<bool>,
 
-    /// Refuse stores that speak no TLS 1.3
+    /// Refuse stores that do not speak TLS 1.3
     #[arg(long, env = "SECRETFS_TLS13_ONLY", help_heading = "Providers")]
     tls13_only: bool,
 
@@ -54,12 +54,12 @@ struct NetworkArgs {
     #[arg(long, env = "HTTPS_PROXY", value_name = "URL", help_heading = "Providers")]
     proxy: Option<String>,
 
-    /// Hosts that are reached without it, separated by commas
+    /// Hosts to reach without the proxy, separated by commas
     #[arg(long, env = "NO_PROXY", value_name = "HOSTS", help_heading = "Providers")]
     no_proxy: Option<String>,
 
-    /// Namespaces whose pods may read as this node, by its instance role or managed identity, where their class asks
-    /// for it; separated by commas. Every pod there has the node's own rights at the store then
+    /// Namespaces whose pods may read with the identity of this node (its instance role or managed identity) if their
+    /// class asks for it; separated by commas. Every pod there then has the node's own rights at the store
     #[arg(
         long,
         env = "SECRETFS_ALLOW_NODE_IDENTITY",
@@ -69,7 +69,7 @@ struct NetworkArgs {
     )]
     allow_node_identity: Vec<String>,
 
-    /// Whether who mounts on this host asked to act as it.
+    /// Whether the user of this host asked to read as the host.
     #[arg(skip)]
     acts_as_host: bool,
 }
@@ -91,22 +91,22 @@ impl NetworkArgs {
 }
 
 impl ProviderArgs {
-    /// The same; a volume of this host may be read as the host itself.
+    /// Lets volumes of this host be read with the identity of the host.
     pub fn act_as_host(&mut self) {
         self.network.acts_as_host = true;
     }
 
-    /// The same, with insecure stores allowed as `default` says where no setting does. Tells whether they are.
+    /// Allows insecure stores as `default` says, if no setting decides it. Returns whether they are allowed.
     pub fn allow_insecure_stores_by_default(&mut self, default: bool) -> bool {
         *self.network.allow_insecure_stores.get_or_insert(default)
     }
 
-    /// Every provider that was compiled in, and external ones where a setting says where they listen. None connects
-    /// before it is asked to.
+    /// Makes every built-in provider, and external ones if a setting names their directories. Each connects at its
+    /// first call.
     ///
     /// # Errors
     ///
-    /// A setting could never work.
+    /// A setting can never work.
     pub fn build(&self) -> provider::Result<Providers> {
         let providers = self.build_in()?;
         #[cfg(feature = "external")]
@@ -114,7 +114,7 @@ impl ProviderArgs {
         Ok(providers)
     }
 
-    /// The same without any that listens on a socket of its own.
+    /// Makes the built-in providers only.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl ProviderArgs {
         self.stores.build(&self.network.network())
     }
 
-    /// The same and, unless a setting says otherwise, those that listen where a node's external providers do.
+    /// Makes all providers. Without a setting, the external ones are those in a node's standard directories.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl ProviderArgs {
         this.build()
     }
 
-    /// Where a node finds the sockets of external providers.
+    /// The directories in which a node looks for sockets of external providers.
     pub(crate) fn external_dirs(&self) -> Vec<PathBuf> {
         #[cfg(feature = "external")]
         let directories = self.external.clone().of_a_node().directories();
@@ -154,16 +154,16 @@ mod external {
     use provider::{Provider, Providers};
     use provider_external::{External, Sockets};
 
-    /// Where external providers listen on a node.
+    /// The directory in which external providers listen on a node.
     const PROVIDERS_DIR: &str = "/var/run/secrets-store-csi-providers";
-    /// The same, searched first.
+    /// A second such directory, which is searched first.
     const ADDITIONAL_PROVIDERS_DIR: &str = "/etc/kubernetes/secrets-store-csi-providers";
 
-    /// What is set for external providers where a process starts.
+    /// The settings of external providers.
     #[derive(Debug, Clone, Default, clap::Args)]
     pub(super) struct ExternalSettings {
         /// External: directory of the sockets of providers that are not built in; by default
-        /// /var/run/secrets-store-csi-providers for `node`, and none elsewhere
+        /// /var/run/secrets-store-csi-providers for `node`, and none for other commands
         #[arg(
             long,
             alias = "provider-volume",
@@ -173,7 +173,7 @@ mod external {
         )]
         providers_dir: Option<PathBuf>,
 
-        /// External: directories that are searched before it, separated by commas; by default
+        /// External: directories that are searched before that one, separated by commas; by default
         /// /etc/kubernetes/secrets-store-csi-providers for `node`
         #[arg(
             long,
@@ -185,13 +185,13 @@ mod external {
         )]
         additional_providers_dirs: Vec<PathBuf>,
 
-        /// External: most bytes of a provider's answer
+        /// External: longest answer of a provider, in bytes
         #[arg(long, env = "SECRETFS_MAX_CALL_RECV_MSG_SIZE", default_value_t = 4 << 20, value_name = "BYTES", help_heading = "Providers")]
         max_call_recv_msg_size: usize,
     }
 
     impl ExternalSettings {
-        /// The same, with a node's directories where no setting says others.
+        /// Sets the directories of a node, if no setting names others.
         pub(super) fn of_a_node(mut self) -> Self {
             if self.additional_providers_dirs.is_empty() {
                 self.additional_providers_dirs = vec![ADDITIONAL_PROVIDERS_DIR.into()];

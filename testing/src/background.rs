@@ -3,12 +3,12 @@ use std::sync::{LazyLock, mpsc};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-// Apart from the test's own runtime: fixtures answer while a test blocks or pauses its clock.
+// Separate from the runtime of the test: fixtures must answer while a test blocks or pauses its clock.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime for the fixtures")
 });
 
-/// Runs `future` to its end while the calling thread waits.
+/// Runs `future` to its end. The calling thread waits.
 pub(crate) fn wait<F>(future: F) -> F::Output
 where
     F: Future + Send + 'static,
@@ -19,7 +19,7 @@ where
     result.recv().expect("the fixture's call to end")
 }
 
-/// A task that ends with this value.
+/// A background task. Dropping this value aborts the task.
 #[derive(Debug)]
 pub(crate) struct Running(JoinHandle<()>);
 

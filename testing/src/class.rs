@@ -1,7 +1,7 @@
 use serde_json::json;
 
-/// A SecretProviderClass that reads `objects` (YAML, as the class has them) from the Vault at `address`, logged in by
-/// `jwt`. JSON is YAML.
+/// A SecretProviderClass that reads `objects` (YAML, as a class writes them) from the Vault at `address`, with the
+/// login method `jwt`. The text is JSON, which is valid YAML.
 pub fn jwt_class(namespace: &str, name: &str, address: &str, objects: &str) -> String {
     json!({
         "apiVersion": "secrets-store.csi.x-k8s.io/v1",

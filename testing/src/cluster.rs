@@ -5,36 +5,36 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How much of a Kubernetes a test needs.
+/// Which parts of Kubernetes a test needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// etcd and kube-apiserver: objects, tokens, reviews, watches. Up in about four seconds.
+    /// etcd and kube-apiserver: objects, tokens, reviews, watches. Ready in about four seconds.
     ApiServer,
-    /// Also controllers, scheduler, containerd and kubelet: pods. Up in about ten seconds.
+    /// Also controllers, scheduler, containerd and kubelet: pods. Ready in about ten seconds.
     Whole,
 }
 
-/// A process of a [`Cluster`], which a test can stop and start again.
+/// A process of a [`Cluster`]. A test can stop it and start it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Component {
-    /// Where the API server keeps everything.
+    /// The database of the API server.
     Etcd,
-    /// What `kubectl` speaks to.
+    /// The server that `kubectl` talks to.
     ApiServer,
-    /// What makes service accounts, and takes taints from nodes.
+    /// Makes service accounts, and removes taints from nodes.
     ControllerManager,
-    /// What places pods on the node.
+    /// Places pods on the node.
     Scheduler,
-    /// What runs containers.
+    /// Runs containers.
     Containerd,
-    /// What starts pods and publishes their volumes.
+    /// Starts pods and publishes their volumes.
     Kubelet,
 }
 
-/// A real Kubernetes of one node, as `hack/cluster` starts it; several run side by side.
+/// A real Kubernetes of one node, as `hack/cluster` starts it. Several can run at the same time.
 ///
-/// The first start on a machine builds Kubernetes, which takes minutes. Needs root.
-/// It ends with this value, or with the test process if that is killed or keeps this in a `static`.
+/// The first start on a machine builds Kubernetes, which takes minutes. Needs root. The cluster ends when this value is
+/// dropped. It also ends with the test process, if that is killed or keeps the value in a `static`.
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
@@ -47,7 +47,7 @@ impl Cluster {
     /// The name of the only node.
     pub const NODE: &str = "localhost";
 
-    /// A cluster that is ready: for [`Scope::Whole`], pods are placed on its node.
+    /// Starts a cluster and waits until it is ready. With [`Scope::Whole`], its node accepts pods.
     pub fn start(scope: Scope) -> Self {
         let name = unused_name();
         let script = r#"exports=$("$@") && eval "$exports" &&
@@ -61,28 +61,28 @@ impl Cluster {
         Self { folder: path(), kubeconfig: path(), kubectl: path(), name }
     }
 
-    /// Its directory, short enough for sockets in it and removed with it.
+    /// The directory of the cluster. It is removed with the cluster, and its path is short enough for sockets.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What makes a client an administrator of it.
+    /// The kubeconfig of an administrator.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// `https://127.0.0.1:<port>`, which pods with hostNetwork reach as well.
+    /// `https://127.0.0.1:<port>`. Pods with hostNetwork reach it too.
     pub fn api_url(&self) -> String {
         let port = fs::read_to_string(self.folder.join("port")).expect("the port of a cluster that is up");
         format!("https://127.0.0.1:{}", port.trim())
     }
 
-    /// The certificate of who signed the API server's, in PEM.
+    /// The certificate (PEM) of the authority that signed the API server's certificate.
     pub fn authority(&self) -> PathBuf {
         self.folder.join("pki/ca.crt")
     }
 
-    /// kubelet's `--root-dir`, with `plugins/`, `plugins_registry/` and `pods/`.
+    /// Kubelet's `--root-dir`, with `plugins/`, `plugins_registry/` and `pods/`.
     pub fn kubelet_root(&self) -> PathBuf {
         self.folder.join("kubelet")
     }
@@ -92,26 +92,26 @@ impl Cluster {
         self.folder.join("containerd/containerd.sock")
     }
 
-    /// What a component wrote so far.
+    /// The log of a component so far.
     pub fn log(&self, component: Component) -> String {
         fs::read_to_string(self.folder.join(format!("log/{component}.log"))).unwrap_or_default()
     }
 
-    /// What `kubectl` with these arguments writes; panics with its complaint.
+    /// The output of `kubectl` with these arguments. Panics with its error message if it fails.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         self.try_kubectl(arguments).unwrap_or_else(|complaint| panic!("kubectl {arguments:?}: {complaint}"))
     }
 
-    /// What `kubectl` with these arguments writes.
+    /// The output of `kubectl` with these arguments.
     ///
     /// # Errors
     ///
-    /// What it wrote to standard error, if it fails.
+    /// Its standard error, if it fails.
     pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         outcome(&self.kubectl_command(arguments).output().expect("kubectl of hack/tools"))
     }
 
-    /// Applies objects in YAML, as this test's own.
+    /// Applies objects in YAML.
     pub fn apply(&self, yaml: &str) {
         let mut child = self
             .kubectl_command(&["apply", "--server-side", "--force-conflicts", "-f", "-"])
@@ -125,7 +125,7 @@ impl Cluster {
         outcome(&output).unwrap_or_else(|complaint| panic!("{complaint} in\n{yaml}"));
     }
 
-    /// Has it know the custom resources whose definitions are the files of a directory; returns once it serves them.
+    /// Creates the custom resource definitions in a directory, and waits until the API server serves them.
     pub fn define(&self, definitions: &Path) {
         for file in fs::read_dir(definitions).expect("a directory of definitions") {
             let file = file.expect("a definition").path();
@@ -134,16 +134,16 @@ impl Cluster {
         self.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"]);
     }
 
-    /// A field of an object (`pod/web`, with `-n`, `NAMESPACE` before it), in the words of JSONPath; None
-    /// while there is no such object, or nothing in the field.
+    /// A field of an object (`pod/web`, with `-n`, `NAMESPACE` before it), by its JSONPath. `None` if the object or the
+    /// field does not exist.
     pub fn field(&self, object: &[&str], path: &str) -> Option<String> {
         let path = format!("jsonpath={{{path}}}");
         let found = self.try_kubectl(&[&["get", "-o", &path], object].concat()).ok()?;
         (!found.is_empty()).then_some(found)
     }
 
-    /// Waits three minutes at most for `condition` (`condition=Ready`, `delete`, `jsonpath=…`); panics with
-    /// what Kubernetes tells of the object.
+    /// Waits at most three minutes for `condition` (`condition=Ready`, `delete`, `jsonpath=…`). Panics with Kubernetes'
+    /// description of the object.
     pub fn wait_for(&self, condition: &str, object: &[&str]) {
         let condition = format!("--for={condition}");
         let waited = self.try_kubectl(&[&["wait", "--timeout=180s", &condition], object].concat());
@@ -153,12 +153,12 @@ impl Cluster {
         });
     }
 
-    /// What a command writes that runs in a pod of the namespace; panics if it fails.
+    /// The output of a command in a pod of the namespace. Panics if the command fails.
     pub fn exec(&self, namespace: &str, pod: &str, command: &[&str]) -> String {
         self.kubectl(&[&["exec", "-n", namespace, pod, "--"], command].concat())
     }
 
-    /// Lets pods have the images of an archive, in Docker's or OCI's form, by the names in it.
+    /// Imports the images of an archive, in Docker's or OCI's form. Pods use them by the names in it.
     pub fn import_image(&self, archive: &Path) {
         let mut import = Command::new("ctr");
         import.arg("--address").arg(self.containerd_address());
@@ -166,7 +166,7 @@ impl Cluster {
         text(&import.output().expect("ctr of the Debian package containerd"));
     }
 
-    /// Has kubelet look at a pod now, and so publish its volumes again, where it would only by and by.
+    /// Makes kubelet look at a pod now, and so publish its volumes again. Otherwise it would do so later.
     pub fn sync(&self, namespace: &str, pod: &str) {
         let moment = format!("secretfs.dev/test-sync={}", fastrand::u64(..));
         self.kubectl(&["annotate", "--overwrite", "-n", namespace, "pod", pod, &moment]);
@@ -177,13 +177,13 @@ impl Cluster {
         self.script(&["stop", &component.to_string()]);
     }
 
-    /// Kills a component, which writes and says nothing any more.
+    /// Kills a component, which gets no time to write or say anything.
     pub fn kill(&self, component: Component) {
         self.script(&["stop", &component.to_string(), "--now"]);
     }
 
-    /// Starts a stopped component as it was, and waits until it answers. kubelet learns of its pods from
-    /// the API server a moment later.
+    /// Starts a stopped component with its old state, and waits until it answers. Kubelet gets its pods from the API
+    /// server a moment later.
     pub fn start_again(&self, component: Component) {
         self.script(&["start", &component.to_string()]);
     }
@@ -230,7 +230,7 @@ impl Display for Component {
     }
 }
 
-/// Of this process, and short, for paths of sockets have the name in them.
+/// A name with this process's id. It is short, because paths of sockets contain it.
 fn unused_name() -> String {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     format!("t{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))

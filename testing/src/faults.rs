@@ -13,10 +13,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::background::{Running, wait};
 use crate::tls::Identity;
 
-/// Longest request head and body a fault server takes, in bytes.
+/// The longest request, head and body, that a fault server accepts, in bytes.
 const MAX_REQUEST: usize = 1 << 20;
 
-/// A request as a [`FaultServer`] saw it.
+/// A request that a [`FaultServer`] received.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The method.
@@ -36,31 +36,31 @@ impl Seen {
     }
 }
 
-/// What a [`FaultServer`] does with a request.
+/// How a [`FaultServer`] answers a request.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// A whole answer.
+    /// A complete answer.
     Reply {
         /// Status code.
         status: u16,
-        /// Headers beside `content-length`.
+        /// Headers besides `content-length`.
         headers: Vec<(&'static str, String)>,
         /// Body.
         body: Vec<u8>,
     },
     /// Status 200 and a body that ends after half of what `content-length` promised.
     Truncated(Vec<u8>),
-    /// Status 200 and a body of so many spaces.
+    /// Status 200 and a body of this many spaces.
     Huge(usize),
-    /// Status 200 and spaces without an end that was announced, so many at least.
+    /// Status 200 and a body of spaces without a `content-length`: at least this many, as long as the client reads.
     Endless(usize),
-    /// Status 200 and a body of which one byte comes per interval.
+    /// Status 200 and a body that arrives at one byte per interval.
     Drip(Vec<u8>, Duration),
-    /// Nothing, while the client waits.
+    /// No answer, as long as the client waits.
     Hang,
     /// The connection is reset.
     Reset,
-    /// What the server behind (`host:port`, plain HTTP) answers.
+    /// The answer of another server (`host:port`, plain HTTP).
     Forward(String),
 }
 
@@ -75,7 +75,7 @@ impl Answer {
         Self::Reply { status, headers: vec![("content-type", kind.to_owned())], body: body.into() }
     }
 
-    /// The same with one more header; only a [`Reply`](Self::Reply) has headers.
+    /// Adds a header. Only a [`Reply`](Self::Reply) has headers.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Self::Reply { headers, .. } = &mut self {
@@ -105,7 +105,7 @@ impl Stage {
     }
 }
 
-/// A connection that counts as open while this lives.
+/// Counts a connection as open while it lives.
 struct Open(Arc<Stage>);
 
 impl Open {
@@ -122,7 +122,7 @@ impl Drop for Open {
     }
 }
 
-/// An HTTP server whose answers the test writes.
+/// An HTTP server whose answers a test decides.
 pub struct FaultServer {
     address: SocketAddr,
     scheme: &'static str,
@@ -137,27 +137,27 @@ impl fmt::Debug for FaultServer {
 }
 
 impl FaultServer {
-    /// Serves plain HTTP by `script`.
+    /// Serves plain HTTP with the answers of `script`.
     pub fn http(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         Self::start(None, Box::new(script))
     }
 
-    /// Serves HTTPS by `script`, showing `identity`.
+    /// Serves HTTPS with the answers of `script` and the certificate `identity`.
     pub fn https(identity: &Identity, script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         Self::start(Some(identity.server_config()), Box::new(script))
     }
 
-    /// Passes everything on to the server at `url` (`http://host:port`) until a [`script`](Self::script) says otherwise.
+    /// Forwards all requests to the server at `url` (`http://host:port`), until a [`script`](Self::script) is set.
     pub fn before(url: &str) -> Self {
         Self::http(forward(url))
     }
 
-    /// Plays another script from the next request on.
+    /// Uses another script from the next request on.
     pub fn script(&self, script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) {
         *locked(&self.stage.script) = Arc::new(Box::new(script));
     }
 
-    /// Passes everything on to the server at `url` from the next request on.
+    /// Forwards all requests to the server at `url` from the next request on.
     pub fn forward(&self, url: &str) {
         self.script(forward(url));
     }
@@ -223,7 +223,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, stage: Arc<Stag
     }
 }
 
-/// Sockets that can be cut off without a goodbye.
+/// Sockets that can be closed without an orderly end.
 trait Cut {
     fn cut(&self);
 }
@@ -250,7 +250,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Cut + Unpin>(mut stream: S, stage: &S
     }
 }
 
-/// Reads one request: its bytes, and what they say.
+/// Reads one request. Returns its bytes, and the parsed request.
 async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<(Vec<u8>, Seen)> {
     let mut raw = Vec::new();
     let end = loop {
@@ -281,7 +281,7 @@ async fn more(stream: &mut (impl AsyncRead + Unpin), raw: &mut Vec<u8>) -> Optio
     (read > 0 && raw.len() <= MAX_REQUEST).then_some(())
 }
 
-/// Acts out `answer`. `None` where the connection is done with.
+/// Gives `answer`. `None` if the connection cannot be used again.
 async fn play<S: AsyncRead + AsyncWrite + Cut + Unpin>(
     stream: &mut S,
     answer: Answer,
@@ -318,7 +318,7 @@ async fn play<S: AsyncRead + AsyncWrite + Cut + Unpin>(
             Some(())
         }
         Answer::Hang => {
-            // Until who asked goes away.
+            // Waits until the client closes the connection.
             while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
             None
         }
@@ -349,7 +349,7 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<(
     stream.flush().await.ok()
 }
 
-/// One request, one connection: `connection: close` makes the end of the answer the end of the stream.
+/// Forwards one request over one connection. With `connection: close`, the answer ends where the stream ends.
 async fn relay(stream: &mut (impl AsyncWrite + Unpin), target: &str, raw: &[u8]) -> Option<()> {
     let mut upstream = TcpStream::connect(target).await.ok()?;
     let line = raw.windows(2).position(|window| window == b"\r\n")? + 2;

@@ -17,8 +17,8 @@ use crate::process::{Server, mortal, until};
 use crate::tls::Authority;
 use crate::tool::tool;
 
-/// drongo, a server of Google's Secret Manager, behind a **stub** of what it lacks: `hack/servers/google.py`, which says
-/// what it cannot show. All of Google's APIs are one server here.
+/// drongo, a server for Google's Secret Manager, behind a **stub** for everything that drongo lacks:
+/// `hack/servers/google.py`, which says what it cannot show. All APIs of Google are one server here.
 #[derive(Debug)]
 pub struct Google {
     port: u16,
@@ -30,8 +30,8 @@ pub struct Google {
 }
 
 impl Google {
-    /// One over plain HTTP and one over TLS, which exchange tokens of `issuer`. They share the secrets of drongo, and
-    /// nothing else: a test uses one of them.
+    /// Starts one server over plain HTTP and one over TLS. Both exchange tokens of `issuer`. They share the secrets in
+    /// drongo and nothing else, so a test uses only one of them.
     pub fn start(issuer: &Issuer) -> Self {
         let folder = tempfile::Builder::new().prefix("secretfs-google-").tempdir().expect("a folder");
         let (authority, log) = (Authority::new(), folder.path().join("log"));
@@ -55,17 +55,17 @@ impl Google {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// `https://localhost:<port>`, whose certificate is of [`authority`](Self::authority).
+    /// `https://localhost:<port>`. [`authority`](Self::authority) signed its certificate.
     pub fn tls_url(&self) -> String {
         format!("https://localhost:{}", self.tls_port)
     }
 
-    /// Who signed the server's certificate.
+    /// The authority that signed the server's certificate.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Adds a version to the secret `name` (`projects/P/secrets/S`, or with `locations/L`), and tells its number.
+    /// Adds a version to the secret `name` (`projects/P/secrets/S`, or with `locations/L`), and returns its number.
     pub fn put(&self, name: &str, value: &[u8]) -> u64 {
         let (parent, id) = name.rsplit_once('/').expect("the name of a secret");
         let (status, _) = self.ask(&Method::GET, &format!("/v1/{name}"), None);
@@ -78,7 +78,7 @@ impl Google {
         version.expect("the number of a version")
     }
 
-    /// Has a version (`…/versions/N`) do `verb`: `disable`, `enable` or `destroy`.
+    /// Calls `verb` on a version (`…/versions/N`): `disable`, `enable` or `destroy`.
     pub fn change(&self, version: &str, verb: &str) {
         self.admin(&Method::POST, &format!("/v1/{version}:{verb}"), Some(&json!({})));
     }
@@ -88,34 +88,34 @@ impl Google {
         self.admin(&Method::DELETE, &format!("/v1/{name}"), None);
     }
 
-    /// Makes a version (`projects/P/locations/L/parameters/N/versions/V`) of a parameter.
+    /// Creates a version (`projects/P/locations/L/parameters/N/versions/V`) of a parameter.
     pub fn put_parameter(&self, version: &str, text: &str) {
         let (parent, id) = version.rsplit_once('/').expect("the name of a version");
         let payload = json!({"payload": {"data": STANDARD.encode(text)}});
         self.admin(&Method::POST, &format!("/v1/{parent}?parameterVersionId={id}"), Some(&payload));
     }
 
-    /// One of the orders that the stub takes, such as `{"do": "deny", …}`.
+    /// Sends an order to the stub, such as `{"do": "deny", …}`.
     pub fn order(&self, order: &Value) {
         let (status, answer) = self.ask(&Method::POST, "/_admin", Some(order));
         assert_eq!(status, 200, "{order}: {answer}: {}", self.complaint());
     }
 
-    /// The next `times` requests whose method and target match are answered so.
+    /// Gives this answer to the next `times` requests whose method and target match.
     pub fn fault(&self, matches: &str, times: u32, status: u16, headers: &Value, body: &Value) {
         let fault =
             json!({"match": matches, "times": times, "status": status, "headers": headers, "body": body});
         assert_eq!(self.ask(&Method::POST, "/_fault", Some(&fault)).0, 204, "{}", self.complaint());
     }
 
-    /// The requests so far that are no test's own: `method`, `target`, `headers`, `body`.
+    /// The requests so far, except the tests' own orders: `method`, `target`, `headers`, `body`.
     pub fn seen(&self) -> Vec<Value> {
         let seen = self.ask(&Method::GET, "/_log", None).1;
         let seen = seen.as_array().cloned().unwrap_or_default();
         seen.into_iter().filter(|entry| entry["headers"]["authorization"] != "Bearer admin").collect()
     }
 
-    /// How many of these had `part` in their target.
+    /// How many of these requests had `part` in their target.
     pub fn asked(&self, part: &str) -> usize {
         let has = |entry: &&Value| entry["target"].as_str().is_some_and(|target| target.contains(part));
         self.seen().iter().filter(has).count()
@@ -146,7 +146,7 @@ impl Google {
     }
 }
 
-/// A new key of the service account `email`, as gcloud writes it into a file, and its public half (PEM).
+/// A new key of the service account `email`, in the form of gcloud's key files, and its public half (PEM).
 pub fn google_key(email: &str, token_uri: &str) -> (Value, String) {
     let pair = KeyPair::generate(KeySize::Rsa2048).expect("an RSA key");
     let private: Pkcs8V1Der<'_> = pair.as_der().expect("a key in PKCS#8");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::background::wait;
 
-/// A client for plain HTTP that reads no environment, keeps no connection and waits 20 seconds at most.
+/// A client for plain HTTP that ignores the environment, keeps no connections and waits at most 20 seconds.
 pub fn http_client() -> Client {
     let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
@@ -19,13 +19,13 @@ pub fn http_client() -> Client {
         .tls_backend_preconfigured(tls)
         .no_proxy()
         .timeout(Duration::from_secs(20))
-        // A server that was stopped and started again is another server.
+        // No idle connections, because a server may be stopped and started again.
         .pool_max_idle_per_host(0)
         .build()
         .expect("an HTTP client")
 }
 
-/// Status and answer of a request with `body`; status 0 where there was no answer.
+/// Status and answer of a request with `body`; status 0 if there was no answer.
 pub(crate) fn asked(request: RequestBuilder, body: Option<&Value>) -> (u16, Value) {
     let request = match body {
         Some(body) => request.json(body),

@@ -17,31 +17,31 @@ use tokio::net::TcpListener;
 use crate::background::{Running, wait};
 use crate::node::PodVolume;
 
-/// What a cluster does for stores that judge service accounts: signs their tokens,
-/// publishes the keys (OIDC discovery) and reviews tokens (TokenReview).
+/// Does what a cluster does for stores that check service accounts: signs their tokens, publishes the keys (OIDC
+/// discovery) and reviews tokens (TokenReview).
 #[derive(Debug)]
 pub struct Issuer {
     signer: Arc<Signer>,
     _server: Running,
 }
 
-/// Whom a token speaks of.
+/// The claims of a token.
 #[derive(Debug, Clone)]
 pub struct Claims {
     /// Namespace of the service account.
     pub namespace: String,
-    /// Name of the service account. Its uid follows from both names.
+    /// Name of the service account. Its uid is made from both names.
     pub service_account: String,
-    /// Name and uid of the pod the token is bound to.
+    /// Name and uid of the pod to which the token is bound.
     pub pod: Option<(String, String)>,
-    /// For whom the token is.
+    /// The audience of the token.
     pub audience: String,
-    /// Lifetime in seconds; below zero for one that has expired.
+    /// Lifetime in seconds. Negative for a token that has expired.
     pub seconds: i64,
 }
 
 impl Claims {
-    /// A token of `service_account` for the audience `vault` that lives ten minutes.
+    /// The claims of `service_account` for the audience `vault`, with a lifetime of ten minutes.
     pub fn of(namespace: &str, service_account: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
@@ -52,21 +52,21 @@ impl Claims {
         }
     }
 
-    /// The same, bound to a pod, whose uid is the one of [`PodVolume`].
+    /// Binds the token to a pod. The pod's uid is that of [`PodVolume`].
     #[must_use]
     pub fn pod(mut self, name: &str) -> Self {
         self.pod = Some((name.to_owned(), format!("uid-{name}")));
         self
     }
 
-    /// The same for another audience.
+    /// Sets another audience.
     #[must_use]
     pub fn audience(mut self, audience: &str) -> Self {
         audience.clone_into(&mut self.audience);
         self
     }
 
-    /// The same with another lifetime.
+    /// Sets another lifetime.
     #[must_use]
     pub fn seconds(mut self, seconds: i64) -> Self {
         self.seconds = seconds;
@@ -75,7 +75,7 @@ impl Claims {
 }
 
 impl Issuer {
-    /// Starts an issuer with a fresh key.
+    /// Starts an issuer with a new key.
     pub fn start() -> Self {
         let (listener, address) = wait(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on 127.0.0.1");
@@ -95,8 +95,8 @@ impl Issuer {
         &self.signer.url
     }
 
-    /// A pod of `namespace` under `service_account` with a volume of `class`, and the token that kubelet would bring
-    /// for the audience `vault`.
+    /// A pod of `namespace` with `service_account` and a volume of `class`, with the token that kubelet would send for
+    /// the audience `vault`.
     pub fn pod(&self, namespace: &str, service_account: &str, name: &str, class: &str) -> PodVolume {
         let token = self.mint(&Claims::of(namespace, service_account).pod(name));
         let pod = PodVolume::new(name, class).token("vault", token);
@@ -154,7 +154,7 @@ impl Signer {
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The claims of a token that this issuer signed and that has not expired.
+    /// The claims of a token, if this issuer signed it and it has not expired.
     fn verify(&self, token: &str) -> Option<Value> {
         let (signed, signature) = token.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
@@ -167,7 +167,7 @@ impl Signer {
     }
 
     fn keys(&self) -> Value {
-        // An uncompressed point: 0x04, then both coordinates.
+        // The point is uncompressed: 0x04, then both coordinates.
         let point = self.key.public_key().as_ref();
         json!({"keys": [{
             "kty": "EC", "alg": "ES256", "use": "sig", "kid": "1", "crv": "P-256",

@@ -11,8 +11,8 @@ use crate::port;
 use crate::process::{Server, mortal, until};
 use crate::tool::tool;
 
-/// A **stub** of Azure Key Vault, of Entra ID's token endpoint and of a virtual machine's: `hack/servers/keyvault.py`,
-/// which says what it cannot show.
+/// A **stub** of Azure Key Vault, of Entra ID's token endpoint and of a virtual machine's token endpoint:
+/// `hack/servers/keyvault.py`, which says what it cannot show.
 #[derive(Debug)]
 pub struct KeyVault {
     port: u16,
@@ -22,7 +22,7 @@ pub struct KeyVault {
 }
 
 impl KeyVault {
-    /// A stub over plain HTTP that lets in who shows a token of `issuer`.
+    /// Starts a stub over plain HTTP. It accepts tokens of `issuer`.
     pub fn start(issuer: &Issuer) -> Self {
         let folder = tempfile::Builder::new().prefix("secretfs-keyvault-").tempdir().expect("a folder");
         let port = port::free();
@@ -38,7 +38,7 @@ impl KeyVault {
         stub
     }
 
-    /// `http://127.0.0.1:<port>`: a vault, the authority and the machine's endpoint.
+    /// `http://127.0.0.1:<port>`: a vault, the authority and the virtual machine's endpoint.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -48,57 +48,57 @@ impl KeyVault {
         format!("{}/vault/{name}", self.url())
     }
 
-    /// Tokens of the service account `subject` (`namespace:name`) log in as application `client`.
+    /// Lets tokens of the service account `subject` (`namespace:name`) log in as application `client`.
     pub fn trust(&self, client: &str, subject: &str) {
         let subject = format!("system:serviceaccount:{subject}");
         self.order(&json!({"do": "trust", "client": client, "subject": subject}));
     }
 
-    /// This client secret logs in as application `client`.
+    /// Lets this client secret log in as application `client`.
     pub fn client_secret(&self, client: &str, secret: &str) {
         self.order(&json!({"do": "secret", "client": client, "secret": secret}));
     }
 
-    /// `client` may not do what matches, over `METHOD PATH`; with an empty text it may do all again.
+    /// Denies `client` all requests in which `METHOD PATH` contains `matches`. An empty text allows everything again.
     pub fn deny(&self, client: &str, matches: &str) {
         self.order(&json!({"do": "deny", "client": client, "match": matches}));
     }
 
-    /// All access tokens end now.
+    /// Ends all access tokens.
     pub fn expire(&self) {
         self.order(&json!({"do": "expire"}));
     }
 
-    /// The next `times` requests whose method and target match are answered so.
+    /// Gives this answer to the next `times` requests whose method and target match.
     pub fn fault(&self, matches: &str, times: u32, status: u16, headers: &Value, body: &Value) {
         let fault =
             json!({"match": matches, "times": times, "status": status, "headers": headers, "body": body});
         assert_eq!(self.call(&Method::POST, "/_fault", Some(&fault)).0, 204, "{}", self.complaint());
     }
 
-    /// No faults any more.
+    /// Removes all faults.
     pub fn heal(&self) {
         self.call(&Method::DELETE, "/_fault", None);
     }
 
-    /// Puts a version of a secret into the vault without a name and gives its id.
+    /// Puts a version of a secret into the vault without a name, and returns the version's id.
     pub fn put(&self, name: &str, value: &str) -> String {
         version(&self.admin(&Method::PUT, &format!("/secrets/{name}"), Some(&json!({"value": value})))["id"])
     }
 
-    /// The same for the vault called `vault`.
+    /// The same, in the vault called `vault`.
     pub fn put_into(&self, vault: &str, name: &str, value: &str) -> String {
         let path = format!("/vault/{vault}/secrets/{name}");
         version(&self.admin(&Method::PUT, &path, Some(&json!({"value": value})))["id"])
     }
 
-    /// Makes a key of `kty` (RSA, EC) and, of EC, on the curve `crv`.
+    /// Creates a key of type `kty` (RSA, EC). An EC key is on the curve `crv`.
     pub fn key_in(&self, vault: &str, name: &str, kty: &str, crv: &str) -> Value {
         let path = format!("/vault/{vault}/keys/{name}/create");
         self.admin(&Method::POST, &path, Some(&json!({"kty": kty, "crv": crv})))
     }
 
-    /// Makes a certificate, whose secret is of `content_type`: `application/x-pkcs12` or `application/x-pem-file`.
+    /// Creates a certificate whose secret has the `content_type` `application/x-pkcs12` or `application/x-pem-file`.
     pub fn certificate_in(&self, vault: &str, name: &str, content_type: &str) -> Value {
         let policy = json!({"policy": {"secret_props": {"contentType": content_type}}});
         self.admin(&Method::POST, &format!("/vault/{vault}/certificates/{name}/create"), Some(&policy))
@@ -110,7 +110,7 @@ impl KeyVault {
         self.admin(&Method::PATCH, &path, Some(&json!({"attributes": attributes})));
     }
 
-    /// Deletes a secret; it stays recoverable.
+    /// Deletes a secret. It can be recovered.
     pub fn delete_in(&self, vault: &str, name: &str) {
         self.admin(&Method::DELETE, &format!("/vault/{vault}/secrets/{name}"), None);
     }
@@ -120,12 +120,12 @@ impl KeyVault {
         self.admin(&Method::POST, &format!("/vault/{vault}/deletedsecrets/{name}/recover"), None);
     }
 
-    /// What the stub tells of a path, such as `/vault/shop-kv/secrets/NAME`.
+    /// The stub's answer for a path, such as `/vault/shop-kv/secrets/NAME`.
     pub fn read(&self, path: &str) -> Value {
         self.admin(&Method::GET, path, None)
     }
 
-    /// The requests so far that are no test's own: `method`, `target`, `headers`, `body`.
+    /// The requests so far, except the tests' own orders: `method`, `target`, `headers`, `body`.
     pub fn seen(&self) -> Vec<Value> {
         let seen = self.call(&Method::GET, "/_log", None).1;
         let seen = seen.as_array().cloned().unwrap_or_default();

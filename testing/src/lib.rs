@@ -1,9 +1,8 @@
 //! Real servers and faults for tests.
 //!
-//! Every fixture listens on 127.0.0.1, waits until it is ready, and ends when it is
-//! dropped, or with the test process if that is killed. Calls block for a moment and
-//! work in plain and in async tests alike: what serves runs on threads of its own.
-//! A fixture that cannot start panics and says what to install.
+//! Every fixture listens on 127.0.0.1 and waits until it is ready. It ends when it is dropped, or when the test process
+//! is killed. Calls block for a moment and work in async tests too, because servers run on threads of their own. A
+//! fixture that cannot start panics and says what to install.
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(

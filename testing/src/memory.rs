@@ -2,11 +2,11 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// Bytes that are read at once.
+/// How many bytes are read at once.
 const CHUNK: usize = 1 << 20;
 
-/// How often `needle` stands in the anonymous memory (heap, stacks, anonymous mappings) of process `pid`.
-/// The process must not be the caller: the needle itself would be found. Needs root.
+/// How often `needle` occurs in the anonymous memory (heap, stacks, anonymous mappings) of process `pid`. The process
+/// must not be the caller, whose memory holds `needle` itself. Needs root.
 ///
 /// # Panics
 ///
@@ -18,7 +18,7 @@ pub fn occurrences_in_memory(pid: u32, needle: &[u8]) -> usize {
     maps.lines().filter_map(anonymous).map(|range| occurrences(&memory, range, needle)).sum()
 }
 
-/// The addresses of a line of `maps`, if it is readable memory that no file is behind.
+/// The address range in a line of `maps`, if it is readable memory without a file.
 fn anonymous(line: &str) -> Option<Range<u64>> {
     let mut fields = line.split_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
@@ -33,7 +33,7 @@ fn occurrences(memory: &File, range: Range<u64>, needle: &[u8]) -> usize {
     let mut window = Vec::new();
     for at in range.clone().step_by(CHUNK) {
         let mut chunk = vec![0; CHUNK.min(usize::try_from(range.end - at).unwrap_or(CHUNK))];
-        // Memory may be given back while it is read.
+        // The process may return memory to the kernel while it is read.
         let read = memory.read_at(&mut chunk, at).unwrap_or(0);
         window.extend_from_slice(chunk.get(..read).unwrap_or_default());
         found += window.windows(needle.len()).filter(|part| *part == needle).count();
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_another_process_holds_is_found_and_what_it_does_not_hold_is_not() {
-        // `read` keeps the line in a variable and waits for the next one.
+        // `read` keeps the line in a variable, and then waits for the next line.
         let mut shell = Command::new("bash")
             .args(["-c", "read held; echo ready; read end"])
             .stdin(Stdio::piped())

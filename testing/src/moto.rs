@@ -12,10 +12,10 @@ use crate::port;
 use crate::process::{Server, mortal, until};
 use crate::tool::on_path_or_tool;
 
-/// A real moto, which answers as Secrets Manager, Parameter Store and STS do, over HTTP.
+/// A real moto, which answers like Secrets Manager, Parameter Store and STS, over HTTP.
 ///
-/// It takes any token and, until it [judges](Self::judge), any signature, and lets everybody do everything. Without a stage it brings the version that
-/// was put last, whatever `AWSCURRENT` is at; with it the right one.
+/// It accepts any token and, until it [judges](Self::judge), any signature, and allows everything. Without a stage it
+/// returns the version that was put last, whichever version has `AWSCURRENT`. With a stage it returns the right one.
 #[derive(Debug)]
 pub struct Moto {
     port: u16,
@@ -25,7 +25,7 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// An empty one. Ready in about a second.
+    /// An empty moto. Ready in about a second.
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("secretfs-moto-").tempdir().expect("a folder");
         let (port, log) = (port::free(), folder.path().join("log"));
@@ -47,24 +47,24 @@ impl Moto {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A new secret of text in `region`; its ARN.
+    /// Creates a secret with text in `region`, and returns its ARN.
     pub fn create_secret(&self, region: &str, name: &str, text: &str) -> String {
         let made = self.secrets(region, "CreateSecret", &json!({"Name": name, "SecretString": text}));
         made["ARN"].as_str().expect("an ARN").to_owned()
     }
 
-    /// A new secret of bytes in `region`.
+    /// Creates a secret with bytes in `region`.
     pub fn create_binary(&self, region: &str, name: &str, bytes: &[u8]) {
         self.secrets(region, "CreateSecret", &json!({"Name": name, "SecretBinary": STANDARD.encode(bytes)}));
     }
 
-    /// A new version of a secret, which is the current one from now on; its id.
+    /// Creates a new version of a secret, which becomes the current one, and returns its id.
     pub fn put_secret(&self, region: &str, name: &str, text: &str) -> String {
         let made = self.secrets(region, "PutSecretValue", &json!({"SecretId": name, "SecretString": text}));
         made["VersionId"].as_str().expect("a version").to_owned()
     }
 
-    /// A version of a parameter that KMS encrypts; its number.
+    /// Creates a version of a parameter that KMS encrypts, and returns its number.
     pub fn put_parameter(&self, region: &str, name: &str, text: &str) -> u64 {
         let put = json!({"Name": name, "Value": text, "Type": "SecureString", "Overwrite": true});
         self.parameters(region, "PutParameter", &put)["Version"].as_u64().expect("a version")
@@ -80,7 +80,8 @@ impl Moto {
         self.call(region, "ssm", &format!("AmazonSSM.{operation}"), body)
     }
 
-    /// A user with an access key, whom `policy` lets do what it says once moto [judges](Self::judge): the key and its secret.
+    /// Creates a user with an access key, and returns the key and its secret. `policy` counts once moto
+    /// [judges](Self::judge).
     pub fn user(&self, name: &str, policy: &Value) -> [String; 2] {
         self.iam(&[("Action", "CreateUser"), ("UserName", name)]);
         let document = policy.to_string();
@@ -93,7 +94,7 @@ impl Moto {
         })
     }
 
-    /// A role of that name, which `policy` lets do what it says once moto [judges](Self::judge). Anybody may take it on.
+    /// Creates a role. `policy` counts once moto [judges](Self::judge). Anybody may assume the role.
     pub fn role(&self, name: &str, policy: &Value) {
         let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
         self.iam(&[("Action", "CreateRole"), ("RoleName", name), ("AssumeRolePolicyDocument", &trust)]);
@@ -101,7 +102,7 @@ impl Moto {
         self.iam(&[action, ("RoleName", name), ("PolicyName", "own"), ("PolicyDocument", &document)]);
     }
 
-    /// From now on signatures have to be right, and policies count. Nobody becomes a role by a token any more.
+    /// From now on signatures have to be right, and policies count. Nobody can assume a role by a token any more.
     pub fn judge(&self) {
         let request = self.http.post(format!("{}/moto-api/reset-auth", self.url())).body("0");
         let judges =
@@ -128,7 +129,7 @@ impl Moto {
         answer
     }
 
-    /// It takes the region from the signature, and does not look at the rest of that.
+    /// moto takes the region from the signature, and ignores the rest of it.
     fn call(&self, region: &str, service: &str, target: &str, body: &Value) -> Value {
         let scope = format!("AKIATEST/20260101/{region}/{service}/aws4_request");
         let request = self

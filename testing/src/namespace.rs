@@ -3,8 +3,8 @@ use std::thread;
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 
-/// Runs `body` on a thread with a mount namespace of its own, where it mounts what it likes:
-/// nobody else sees it, and it is gone when the thread and what it started have ended. Needs root.
+/// Runs `body` on a thread with a mount namespace of its own. Nobody else sees its mounts. They are gone when the
+/// thread and its child processes have ended. Needs root.
 pub fn in_private_mounts<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     let ended = thread::scope(|scope| {
         let thread = scope.spawn(|| {

@@ -1,5 +1,5 @@
-//! A real `secretfs node`, with or without a real `secretfs-mounter`, and a client that calls it
-//! as kubelet would: same ids, same paths, same attributes.
+//! A real `secretfs node`, with or without a real `secretfs-mounter`, and a client that calls it as kubelet would: with
+//! the same ids, paths and attributes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,29 +25,29 @@ use crate::http_client;
 use crate::issuer::Claims;
 use crate::program::mounter;
 
-/// How long a process may take to serve.
+/// How long a process may take to start.
 const READY: Duration = Duration::from_secs(60);
 
-/// A node's file system and the processes on it. What is mounted goes with the value.
+/// The file system of a node and the processes on it. Dropping it removes its mounts.
 #[derive(Debug)]
 pub struct RunningNode {
-    /// Everything of the node is below it.
+    /// The directory of everything that belongs to the node.
     pub root: tempfile::TempDir,
     binary: PathBuf,
     mounter: Option<Child>,
     node: Option<Child>,
     flags: Vec<String>,
-    /// Names the API server that is asked for classes, in place of the directory.
+    /// Names the API server to read classes from, instead of the directory.
     kubeconfig: Option<PathBuf>,
     registers: bool,
     failpoint: Option<String>,
     log: String,
-    /// Whether the next node's output goes into pipes in place of the log.
+    /// Whether the next node writes into pipes instead of the log.
     into_pipes: bool,
     name: String,
 }
 
-/// A pod with one volume of ours.
+/// A pod with one volume of our driver.
 #[derive(Debug, Clone)]
 pub struct PodVolume {
     /// Namespace of the pod.
@@ -86,19 +86,19 @@ impl PodVolume {
         }
     }
 
-    /// What a token says that kubelet brings for this volume.
+    /// The claims of the token that kubelet sends for this volume.
     pub fn claims(&self) -> Claims {
         let claims = Claims::of(&self.namespace, &self.service_account);
         Claims { pod: Some((self.pod.clone(), self.uid.clone())), ..claims }
     }
 
-    /// The same with a token for `audience` that says what kubelet's would, which nobody has signed.
+    /// Adds a token for `audience` with the claims of kubelet's token. Nobody has signed it.
     pub fn unsigned_token(self, audience: &str) -> Self {
         let account_uid = format!("uid-of-{}", self.service_account);
         self.unsigned_token_of(audience, &account_uid)
     }
 
-    /// The same of the service account of its name that has this uid.
+    /// The same, for a service account with this uid.
     pub fn unsigned_token_of(self, audience: &str, account_uid: &str) -> Self {
         let claims = serde_json::json!({
             "exp": 4_070_908_800_u64,
@@ -112,13 +112,13 @@ impl PodVolume {
         self.token(audience, token)
     }
 
-    /// The same with a service account token for `audience`.
+    /// Adds a service account token for `audience`.
     pub fn token(mut self, audience: &str, token: String) -> Self {
         self.tokens.insert(audience.to_owned(), token);
         self
     }
 
-    /// `csi-` and the hash of pod uid and volume name, as kubelet makes it.
+    /// `csi-` and the hash of the pod's uid and the volume's name, as kubelet makes it.
     pub fn id(&self) -> String {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         context.update(self.uid.as_bytes());
@@ -162,13 +162,13 @@ impl PodVolume {
 /// The volume's name in the pod.
 const VOLUME: &str = "secrets";
 
-/// The name of the driver where nobody says otherwise.
+/// The default name of the driver.
 pub const DRIVER: &str = "csi.secretfs.dev";
 
-/// The file that kubelet keeps beside each CSI target.
+/// The file that kubelet writes beside each CSI target.
 pub const VOLUME_DATA: &str = "vol_data.json";
 
-/// Makes the directory of `target` and in it what kubelet writes there before it calls `driver`.
+/// Makes the directory of `target`, and writes into it what kubelet writes before it calls `driver`.
 pub fn prepare_target(target: &Path, driver: &str) {
     let directory = target.parent().unwrap();
     fs::create_dir_all(directory).unwrap();
@@ -180,14 +180,14 @@ pub fn prepare_target(target: &Path, driver: &str) {
 }
 
 impl RunningNode {
-    /// A node whose `secretfs node` mounts for itself. `flags` are added to its own.
+    /// A node whose `secretfs node` mounts by itself. `flags` are added to its own.
     pub async fn start(binary: &str, flags: &[&str]) -> Self {
         let mut node = Self::prepare(binary, flags);
         node.start_node().await;
         node
     }
 
-    /// A node with a `secretfs-mounter` beside `secretfs node`.
+    /// A node with `secretfs-mounter` and `secretfs node`.
     pub async fn with_mounter(binary: &str, flags: &[&str]) -> Self {
         let mut node = Self::prepare(binary, flags);
         node.use_mounter();
@@ -195,7 +195,7 @@ impl RunningNode {
         node
     }
 
-    /// The directories, and no process yet.
+    /// Makes the directories, and starts no process.
     pub fn prepare(binary: &str, flags: &[&str]) -> Self {
         let root = tempfile::Builder::new().prefix("secretfs-node").tempdir().unwrap();
         for directory in ["kubelet/pods", "kubelet/plugins_registry", "classes", "state", "admin"] {
@@ -208,30 +208,30 @@ impl RunningNode {
         Self { root, binary, mounter, node, flags, kubeconfig, failpoint, log, registers, into_pipes, name }
     }
 
-    /// Starts a mounter, which the node uses from its next start.
+    /// Starts a mounter. The node uses it from its next start on.
     pub fn use_mounter(&mut self) {
         self.start_mounter();
         let socket = self.path("mounter.sock");
         self.flag("--mounter", &socket.display().to_string());
     }
 
-    /// Logs `level` instead of `debug` from the next start.
+    /// Logs at `level` instead of `debug` from the next start on.
     pub fn log_level(&mut self, level: &str) {
         level.clone_into(&mut self.log);
     }
 
-    /// Has the next process write into pipes in place of the log: see [`take_pipes`](Self::take_pipes).
+    /// Makes the next process write into pipes instead of the log; see [`take_pipes`](Self::take_pipes).
     pub fn write_into_pipes(&mut self) {
         self.into_pipes = true;
     }
 
-    /// What the process writes on standard output and on standard error. Whoever does not read it fills the pipe.
+    /// The pipes of standard output and standard error. If nobody reads them, they fill up.
     pub fn take_pipes(&mut self) -> (ChildStdout, ChildStderr) {
         let node = self.node.as_mut().unwrap();
         (node.stdout.take().unwrap(), node.stderr.take().unwrap())
     }
 
-    /// Is called `name` in Kubernetes from the next start.
+    /// Uses `name` as the node's name in Kubernetes from the next start on.
     pub fn call(&mut self, name: &str) {
         name.clone_into(&mut self.name);
     }
@@ -251,29 +251,29 @@ impl RunningNode {
         self.flags.push(flag.to_owned());
     }
 
-    /// Takes a flag, which has no value, from the next start.
+    /// Removes a flag without a value for the next start.
     pub fn drop_flag(&mut self, flag: &str) {
         self.flags.retain(|own| own != flag);
     }
 
-    /// Has the next process register in `kubelet/plugins_registry`.
+    /// Makes the next process register in `kubelet/plugins_registry`.
     pub fn register(&mut self) {
         let endpoint = self.path("csi.sock").display().to_string();
         self.flag("--kubelet-csi-endpoint", &endpoint);
         self.registers = true;
     }
 
-    /// Has the next process ask the API server of `kubeconfig` for classes, in place of the directory.
+    /// Makes the next process read classes from the API server of `kubeconfig`, instead of the directory.
     pub fn ask(&mut self, kubeconfig: &Path) {
         self.kubeconfig = Some(kubeconfig.to_owned());
     }
 
-    /// Has the next process die at a failpoint.
+    /// Makes the next process die at a failpoint.
     pub fn die_at(&mut self, failpoint: &str) {
         self.failpoint = Some(failpoint.to_owned());
     }
 
-    /// Writes a manifest that holds one class.
+    /// Writes a manifest with one class.
     pub fn class(&self, name: &str, manifest: &str) {
         let staged = self.path("classes").join(format!(".{name}"));
         fs::write(&staged, manifest).unwrap();
@@ -287,7 +287,7 @@ impl RunningNode {
         command.arg("--socket").arg(&socket).arg("--pods").arg(self.path("kubelet/pods"));
         command.arg("--sockets").arg(self.root.path());
         command.arg("--sockets").arg(self.path("kubelet/plugins_registry"));
-        // An earlier version's mounter does not know the flag, and serves every driver.
+        // The mounter of an earlier version does not know the flag, and serves every driver.
         if self.driver() != DRIVER {
             command.args(["--driver-name", self.driver()]);
         }
@@ -296,7 +296,7 @@ impl RunningNode {
         wait_for("the mounter's socket", || socket.exists());
     }
 
-    /// Starts `secretfs node` and waits until a probe says that it serves.
+    /// Starts `secretfs node` and waits until a probe says that it is ready.
     pub async fn start_node(&mut self) {
         self.spawn_node();
         let started = Instant::now();
@@ -313,7 +313,7 @@ impl RunningNode {
         }
     }
 
-    /// Starts `secretfs node` and does not wait for it.
+    /// Starts `secretfs node` without waiting for it.
     pub fn spawn_node(&mut self) {
         let mut command = Command::new(&self.binary);
         command.arg("node");
@@ -345,14 +345,14 @@ impl RunningNode {
         self.node = Some(command.spawn().unwrap());
     }
 
-    /// `command`, which writes into the node's log.
+    /// Makes `command` write into the node's log.
     fn logging(&self, mut command: Command) -> Command {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         command.args(["--log", &self.log]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         command
     }
 
-    /// Everything that the processes wrote.
+    /// The log of all processes.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -365,7 +365,7 @@ impl RunningNode {
         address.split_whitespace().next().unwrap().to_owned()
     }
 
-    /// What is behind a path of the process's HTTP address.
+    /// The answer for a path of the process's HTTP address.
     pub async fn http(&self, path: &str) -> String {
         let url = format!("http://{}{path}", self.http_address());
         http_client().get(url).send().await.unwrap().text().await.unwrap()
@@ -381,7 +381,7 @@ impl RunningNode {
         self.node.as_ref().unwrap().id()
     }
 
-    /// Pids of what runs.
+    /// Pids of all running processes.
     pub fn pids(&self) -> Vec<u32> {
         self.node.iter().chain(&self.mounter).map(Child::id).collect()
     }
@@ -391,26 +391,26 @@ impl RunningNode {
         self.mounter.as_ref().unwrap().id()
     }
 
-    /// kill -9 of the mounter.
+    /// Kills the mounter with SIGKILL.
     pub fn kill_mounter(&mut self) {
         let mut mounter = self.mounter.take().unwrap();
         mounter.kill().unwrap();
         mounter.wait().unwrap();
     }
 
-    /// Starts its processes from `binary` from now on.
+    /// Starts processes from `binary` from now on.
     pub fn use_binary(&mut self, binary: &Path) {
         binary.clone_into(&mut self.binary);
     }
 
-    /// kill -9.
+    /// Kills `secretfs node` with SIGKILL.
     pub fn kill_node(&mut self) {
         let mut node = self.node.take().unwrap();
         node.kill().unwrap();
         node.wait().unwrap();
     }
 
-    /// kill -9 and a new process.
+    /// Kills `secretfs node` with SIGKILL and starts it again.
     pub async fn restart_node(&mut self) {
         self.kill_node();
         self.start_node().await;
@@ -426,7 +426,7 @@ impl RunningNode {
         }
     }
 
-    /// SIGTERM, and waits. Tells how the process ended, if there was one.
+    /// Sends SIGTERM and waits. Returns how the process ended, if there was one.
     pub fn stop_node(&mut self) -> Option<ExitStatus> {
         self.node.take().map(|mut node| terminate(&mut node))
     }
@@ -435,7 +435,7 @@ impl RunningNode {
         channel(self.path("csi.sock")).await
     }
 
-    /// Takes its registration, as a kubelet that sees its socket.
+    /// Registers the driver, as a kubelet that sees its socket.
     pub async fn take_registration(&self) {
         let directory = self.path("kubelet/plugins_registry");
         let socket = || fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.path()).next();
@@ -456,12 +456,12 @@ impl RunningNode {
         NodeClient::new(self.channel().await.unwrap())
     }
 
-    /// Where kubelet wants the volume of `pod`.
+    /// The target path that kubelet chooses for the volume of `pod`.
     pub fn target(&self, pod: &PodVolume) -> PathBuf {
         self.path("kubelet/pods").join(&pod.uid).join("volumes/kubernetes.io~csi").join(VOLUME).join("mount")
     }
 
-    /// What kubelet would send for `pod`.
+    /// The publish request that kubelet would send for `pod`.
     pub fn request(&self, pod: &PodVolume) -> NodePublishVolumeRequest {
         let mount = MountVolume {
             volume_mount_group: pod.fs_group.map(|gid| gid.to_string()).unwrap_or_default(),
@@ -482,14 +482,15 @@ impl RunningNode {
         }
     }
 
-    /// Publishes as kubelet does, which makes the parent directory first and writes beside the target whose it is.
+    /// Publishes as kubelet does: makes the parent directory first, and writes beside the target which driver it
+    /// belongs to.
     pub async fn publish(&self, pod: &PodVolume) -> Result<(), Status> {
         prepare_target(&self.target(pod), self.driver());
         let mut client = self.client().await;
         client.node_publish_volume(self.request(pod)).await.map(drop)
     }
 
-    /// Publishes again and again while the code says that kubelet would.
+    /// Repeats the publish as long as the error code makes kubelet repeat it.
     pub async fn publish_until_done(&self, pod: &PodVolume) {
         let started = Instant::now();
         while let Err(status) = self.publish(pod).await {
@@ -508,17 +509,17 @@ impl RunningNode {
         self.client().await.node_unpublish_volume(request).await.map(drop)
     }
 
-    /// A file of the volume of `pod`.
+    /// The contents of a file in the volume of `pod`.
     pub fn read(&self, pod: &PodVolume, file: &str) -> Option<Vec<u8>> {
         fs::read(self.target(pod).join(file)).ok()
     }
 
-    /// A file of the volume of `pod`, which is text.
+    /// The text of a file in the volume of `pod`.
     pub fn text(&self, pod: &PodVolume, file: &str) -> Option<String> {
         self.read(pod, file).map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
-    /// Waits until a file of the volume holds `wanted`, or is gone.
+    /// Waits until a file of the volume contains `wanted`, or does not exist if `wanted` is `None`.
     pub async fn text_becomes(&self, pod: &PodVolume, file: &str, wanted: Option<&str>, within: Duration) {
         let started = Instant::now();
         while self.text(pod, file).as_deref() != wanted {
@@ -535,14 +536,14 @@ impl RunningNode {
         points.filter(|point| point.starts_with(root)).map(PathBuf::from).collect()
     }
 
-    /// What is left of `pod` in kubelet's directory, but for the file that kubelet removes itself.
+    /// Everything left of `pod` in kubelet's directory, except the file that kubelet removes itself.
     pub fn left_behind(&self, pod: &PodVolume) -> Vec<PathBuf> {
         let parent = self.target(pod).parent().unwrap().to_owned();
         let entries = fs::read_dir(parent).into_iter().flatten().map(|entry| entry.unwrap().path());
         entries.filter(|path| !path.ends_with(VOLUME_DATA)).collect()
     }
 
-    /// The name that its driver goes by.
+    /// The name of its driver.
     fn driver(&self) -> &str {
         let mut flags = self.flags.iter().skip_while(|flag| *flag != "--driver-name");
         flags.nth(1).map_or(DRIVER, String::as_str)

@@ -14,7 +14,7 @@ use crate::process::{Server, mortal, until};
 use crate::tls::Authority;
 use crate::tool::on_path_or_tool;
 
-/// A real OpenBao server, unsealed, with an audit log, over HTTP and over TLS.
+/// A real OpenBao server: unsealed, with an audit log, over HTTP and over TLS.
 #[derive(Debug)]
 pub struct OpenBao {
     ports: Ports,
@@ -40,13 +40,13 @@ struct Keys {
 }
 
 impl OpenBao {
-    /// A server that forgets everything when it [stops](Self::stop). Ready in a fraction of a second.
+    /// A server that keeps its data in memory and loses it at [`stop`](Self::stop). Ready in a fraction of a second.
     pub fn start() -> Self {
         Self::with_storage("storage \"inmem\" {}\n")
     }
 
-    /// A server that remembers over [`stop`](Self::stop) and [`start_again`](Self::start_again).
-    /// Ready in about three seconds.
+    /// A server that keeps its data over [`stop`](Self::stop) and [`start_again`](Self::start_again). Ready in about
+    /// three seconds.
     pub fn durable() -> Self {
         Self::with_storage(
             "storage \"raft\" {\n path = \"data\"\n node_id = \"one\"\n performance_multiplier = 1\n}\n",
@@ -76,28 +76,28 @@ impl OpenBao {
         format!("http://127.0.0.1:{}", self.ports.plain)
     }
 
-    /// `https://localhost:<port>`; its certificate is of [`authority`](Self::authority) and holds for
-    /// `localhost`, `bao.test` and 127.0.0.1. It asks for a client certificate and does without.
+    /// `https://localhost:<port>`. [`authority`](Self::authority) signed its certificate, which is valid for
+    /// `localhost`, `bao.test` and 127.0.0.1. The server asks for a client certificate, and also works without one.
     pub fn tls_address(&self) -> String {
         format!("https://localhost:{}", self.ports.tls)
     }
 
-    /// The same, insisting on a client certificate of [`authority`](Self::authority).
+    /// The same, but a client certificate of [`authority`](Self::authority) is required.
     pub fn mutual_tls_address(&self) -> String {
         format!("https://localhost:{}", self.ports.mutual)
     }
 
-    /// Who signed the server's certificate.
+    /// The authority that signed the server's certificate.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// A token that may do everything.
+    /// A token with all rights.
     pub fn root_token(&self) -> &str {
         &self.keys.root
     }
 
-    /// Writes `body` to an API path (without `v1/`) as root; gives the answer, null if it is empty.
+    /// Writes `body` to an API path (without `v1/`) as root. Returns the answer, null if it is empty.
     pub fn write(&self, path: &str, body: &Value) -> Value {
         self.expect(&Method::POST, path, Some(body))
     }
@@ -117,7 +117,7 @@ impl OpenBao {
         self.write(&format!("sys/mounts/{path}"), &json!({"type": engine}));
     }
 
-    /// Mounts a versioned key/value engine at `path` and waits until it takes writes.
+    /// Mounts a versioned key/value engine at `path`, and waits until it accepts writes.
     pub fn mount_kv2(&self, path: &str) {
         self.write(&format!("sys/mounts/{path}"), &json!({"type": "kv", "options": {"version": "2"}}));
         let probe = format!("{path}/data/ready");
@@ -127,12 +127,12 @@ impl OpenBao {
         );
     }
 
-    /// Writes a version of a secret of a versioned engine; `path` without `data/`.
+    /// Writes a version of a secret into a versioned engine. `path` is without `data/`.
     pub fn put(&self, mount: &str, path: &str, data: &Value) {
         self.write(&format!("{mount}/data/{path}"), &json!({"data": data}));
     }
 
-    /// A policy from `(path, capabilities)` rules.
+    /// Creates a policy from `(path, capabilities)` rules.
     pub fn policy(&self, name: &str, rules: &[(&str, &[&str])]) {
         let rules = rules.iter().map(|(path, capabilities)| {
             format!("path {} {{ capabilities = {} }}\n", json!(path), json!(capabilities))
@@ -140,14 +140,14 @@ impl OpenBao {
         self.write(&format!("sys/policies/acl/{name}"), &json!({"policy": rules.collect::<String>()}));
     }
 
-    /// A kubernetes auth method at `auth/<mount>` that trusts `issuer`'s token reviews.
+    /// Creates a kubernetes auth method at `auth/<mount>` that uses `issuer`'s token reviews.
     pub fn auth_kubernetes(&self, mount: &str, issuer: &Issuer) {
         self.write(&format!("sys/auth/{mount}"), &json!({"type": "kubernetes"}));
         self.write(
             &format!("auth/{mount}/config"),
             &json!({
                 "kubernetes_host": issuer.url(),
-                // Asked for even where the host speaks plain HTTP.
+                // Required even if the API server speaks plain HTTP.
                 "kubernetes_ca_cert": self.authority.pem(),
                 "token_reviewer_jwt": issuer.mint(&Claims::of("kube-system", "reviewer").seconds(86_400)),
                 "disable_local_ca_jwt": true,
@@ -155,14 +155,14 @@ impl OpenBao {
         );
     }
 
-    /// A jwt auth method at `auth/<mount>` that trusts `issuer`'s keys.
+    /// Creates a jwt auth method at `auth/<mount>` that trusts `issuer`'s keys.
     pub fn auth_jwt(&self, mount: &str, issuer: &Issuer) {
         self.write(&format!("sys/auth/{mount}"), &json!({"type": "jwt"}));
         self.write(&format!("auth/{mount}/config"), &json!({"oidc_discovery_url": issuer.url()}));
     }
 
-    /// A `database` engine at `mount` whose connection `pg` is `postgres`, with a role
-    /// `role` whose logins live `ttl` and at most `max_ttl` (as in `30s`).
+    /// Creates a `database` engine at `mount` with the connection `pg` to `postgres`, and a role `role` whose logins
+    /// live for `ttl`, at most `max_ttl` (such as `30s`).
     pub fn database(&self, mount: &str, postgres: &Postgres, role: &str, ttl: &str, max_ttl: &str) {
         self.mount(mount, "database");
         self.write(&format!("{mount}/config/pg"), &postgres.openbao_config());
@@ -176,8 +176,8 @@ impl OpenBao {
         );
     }
 
-    /// How often `path` (without `v1/` and query) was asked for with `operation`
-    /// (`read`, `update`, `list`, …) since the start, refused calls included; from the audit log.
+    /// How often `path` (without `v1/` and query) was called with `operation` (`read`, `update`, `list`, …) since the
+    /// start, refused calls included. Taken from the audit log.
     pub fn requests(&self, operation: &str, path: &str) -> usize {
         let asked = |entry: &Value| {
             entry["type"] == "request"
@@ -192,7 +192,7 @@ impl OpenBao {
         self.audit_after(0)
     }
 
-    /// The same without the first `lines` of it.
+    /// The entries of the audit log after its first `lines`.
     pub fn audit_after(&self, lines: usize) -> Vec<Value> {
         self.audit_log().lines().skip(lines).filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
@@ -206,25 +206,25 @@ impl OpenBao {
         fs::read_to_string(self.folder.path().join("audit.log")).unwrap_or_default()
     }
 
-    /// Freezes the server: it accepts connections and answers nothing.
+    /// Freezes the server: it accepts connections but answers nothing.
     pub fn freeze(&self) {
         self.running().signal(Signal::STOP);
-        // The signal is delivered a moment later; until then it answers.
+        // The signal arrives a moment later. Until then the server answers.
         until(|| self.running().stands_still(), || self.complaint());
     }
 
-    /// Lets a frozen server go on.
+    /// Continues a frozen server.
     pub fn thaw(&self) {
         self.running().signal(Signal::CONT);
     }
 
-    /// Kills the server: connections are refused.
+    /// Kills the server. Connections are then refused.
     pub fn stop(&mut self) {
         self.server = None;
     }
 
-    /// Starts a stopped server on its old ports; one with durable storage knows everything again,
-    /// any other is empty and has another root token.
+    /// Starts a stopped server on the same ports. With durable storage it has its old data. Otherwise it is empty and
+    /// has another root token.
     pub fn start_again(&mut self) {
         self.launch();
         if self.call(&Method::GET, "sys/init", None).1["initialized"] != true {
@@ -236,7 +236,7 @@ impl OpenBao {
     /// Seals the server: every call is answered with 503.
     pub fn seal(&self) {
         self.write("sys/seal", &Value::Null);
-        // It answers before it has sealed itself, and on the way there even denies that its engines exist.
+        // It answers before it is sealed, and meanwhile may even say that its engines do not exist.
         until(|| self.call(&Method::GET, "sys/health", None).0 == 503, || self.complaint());
     }
 
@@ -281,7 +281,7 @@ impl OpenBao {
         answer
     }
 
-    /// Status and answer of one call as root; status 0 where there was no answer.
+    /// Status and answer of one call as root; status 0 if there was no answer.
     pub fn call(&self, method: &Method, path: &str, body: Option<&Value>) -> (u16, Value) {
         let request = self
             .http
@@ -333,7 +333,7 @@ audit "file" "requests" {{
     }
 }
 
-/// `$BAO`, `bao` on the path, or the one that `hack/test` keeps.
+/// `$BAO`, or `bao` on the path, or the one that `hack/test` installed.
 fn binary() -> PathBuf {
     let named = std::env::var_os("BAO").map(PathBuf::from).filter(|file| file.is_file());
     named

@@ -3,15 +3,15 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::{Mutex, PoisonError};
 
-/// A port that nobody listens on, and that no other call in the network namespace gets until this
-/// process has ended: its server binds it later, and may be stopped and started again.
+/// A port that nobody listens on, and that no other call in this network namespace gets before this process ends. A
+/// server can bind it later, and can be stopped and started again.
 ///
-/// Below the range that the kernel takes for outgoing connections, so that none of
-/// those takes it between here and the server's own bind.
+/// It is below the range that the kernel uses for outgoing connections, so no connection takes it before the server
+/// binds it.
 ///
 /// # Panics
 ///
-/// If there is none.
+/// There is no free port.
 pub fn free() -> u16 {
     std::iter::repeat_with(|| fastrand::u16(12_000..32_000))
         .take(1_000)
@@ -19,7 +19,7 @@ pub fn free() -> u16 {
         .expect("a free port on 127.0.0.1")
 }
 
-/// An abstract name belongs to one socket at a time, and the kernel takes it back with the process.
+/// Claims the port by an abstract socket name: only one socket can have it, and the kernel frees it with the process.
 fn claim(port: u16) -> bool {
     static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let name = format!("secretfs-test-port-{port}");
@@ -38,7 +38,7 @@ mod tests {
         let port = free();
 
         assert!(!claim(port));
-        // A process that is started at this moment has our sockets until it executes its program.
+        // A child process that starts right now has copies of our sockets until it executes its program.
         let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
         crate::until(is_free, || format!("port {port} is taken"));
     }

@@ -11,18 +11,18 @@ use crate::process::{Server, mortal, until};
 const SUPERUSER: &str = "postgres";
 const PASSWORD: &str = "superuser-of-a-test";
 
-/// A PostgreSQL server of the test's own, which checks passwords.
+/// A PostgreSQL server for one test. It checks passwords.
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
     binaries: PathBuf,
-    // Ends before its folder does.
+    // Dropped before the folder.
     _server: Server,
     _folder: TempDir,
 }
 
 impl Postgres {
-    /// Makes a database cluster and serves it.
+    /// Creates a database cluster and starts its server.
     pub fn start() -> Self {
         let (binaries, folder, port) = (binaries(), folder(), port::free());
         initialise(&binaries, folder.path());
@@ -36,7 +36,7 @@ impl Postgres {
             .current_dir(folder.path())
             .stdout(log(folder.path()))
             .stderr(log(folder.path()));
-        // An immediate shutdown: unlike SIGKILL it takes its shared memory along.
+        // SIGQUIT is an immediate shutdown. Unlike SIGKILL it also removes the shared memory.
         let server = Server::start(command, Signal::QUIT);
         let postgres = Self { port, binaries, _server: server, _folder: folder };
         until(|| postgres.can_login(SUPERUSER, PASSWORD), || postgres.complaint());
@@ -48,19 +48,19 @@ impl Postgres {
         self.port
     }
 
-    /// Whether `user` gets in with `password`.
+    /// Whether `user` can log in with `password`.
     pub fn can_login(&self, user: &str, password: &str) -> bool {
         self.psql(user, password, "SELECT 1").status.success()
     }
 
-    /// Runs `statement` as the superuser and gives what `psql` prints, unaligned.
+    /// Runs `statement` as the superuser and returns the unaligned output of `psql`.
     pub fn query(&self, statement: &str) -> String {
         let output = self.psql(SUPERUSER, PASSWORD, statement);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The parameters of `database/config/<name>` in OpenBao for this server.
+    /// The parameters for `database/config/<name>` in OpenBao, for this server.
     pub fn openbao_config(&self) -> serde_json::Value {
         serde_json::json!({
             "plugin_name": "postgresql-database-plugin",
@@ -100,7 +100,7 @@ fn binaries() -> PathBuf {
         .expect("PostgreSQL's server; install the Debian package `postgresql` (hack/test does)")
 }
 
-/// A folder that the server's user owns.
+/// A folder that belongs to the server's user.
 fn folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("secretfs-postgres-").tempdir().expect("a folder");
     if geteuid().is_root() {
@@ -125,7 +125,7 @@ fn initialise(binaries: &Path, folder: &Path) {
     assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The same command, run as the user that PostgreSQL insists on where we are root.
+/// If this process is root, makes the command run as another user, because PostgreSQL refuses root.
 fn owner(command: &mut Command) -> Command {
     let mut own = Command::new(command.get_program());
     own.args(command.get_args());

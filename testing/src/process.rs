@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
-// The kernel sends a parent-death signal when the *thread* that forked ends, and a
-// test's thread ends with its test: children come from one thread that never does.
+// The kernel sends the parent-death signal when the *thread* that forked ends, and a test's thread ends with the test.
+// So one thread that never ends starts all children.
 static NURSERY: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
     let (orders, inbox) = mpsc::channel::<Order>();
     thread::spawn(move || {
@@ -22,7 +22,7 @@ static NURSERY: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
     orders
 });
 
-/// A command that ends with this process, however that ends. `signal` is what ends it.
+/// A command that gets `signal` when this process ends, however it ends.
 pub(crate) fn mortal(signal: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", signal]);
@@ -37,7 +37,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command`, which dropping ends by `last_word`.
+    /// Starts `command`. Dropping the server sends it `last_word`.
     pub(crate) fn start(command: Command, last_word: Signal) -> Self {
         let (reply, child) = mpsc::channel();
         NURSERY.send((command, reply)).expect("the thread that forks");
@@ -45,7 +45,7 @@ impl Server {
         Self { child: child.expect("`setpriv` (Debian package util-linux) to start a server"), last_word }
     }
 
-    /// Starts `command` with its output at the end of the file `log`, which dropping kills.
+    /// Starts `command` with its output appended to the file `log`. Dropping the server kills it.
     pub(crate) fn logging(mut command: Command, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).expect("a log file");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log file")).stderr(log);
@@ -57,7 +57,7 @@ impl Server {
         kill_process(pid, signal).expect("to signal a server of our own");
     }
 
-    /// Whether every thread of it is stopped (`T` in proc_pid_stat(5)).
+    /// Whether all of its threads are stopped (`T` in proc_pid_stat(5)).
     pub(crate) fn stands_still(&self) -> bool {
         let threads =
             std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a server of our own");
@@ -67,7 +67,7 @@ impl Server {
         })
     }
 
-    /// How it ended, if it has.
+    /// How it ended; `None` if it still runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("to wait for a server of our own")
     }
@@ -77,7 +77,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         if self.ended().is_none() {
             self.signal(self.last_word);
-            // A stopped process takes no other signal before this one.
+            // A stopped process handles other signals only after this one.
             self.signal(Signal::CONT);
         }
         let patience = Instant::now() + Duration::from_secs(5);
@@ -89,7 +89,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks `ready` until it agrees. Panics with what `why` tells after 30 seconds.
+/// Calls `ready` until it returns true. After 30 seconds, panics with the text of `why`.
 pub fn until(mut ready: impl FnMut() -> bool, why: impl Fn() -> String) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !ready() {

@@ -1,15 +1,15 @@
-//! The program that mounts, beside the one that a test starts.
+//! Finds the program `secretfs-mounter` that belongs to the `secretfs` under test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The crates of this workspace that `secretfs-mounter` is made of.
+/// The crates of this workspace that `secretfs-mounter` is built from.
 const CRATES: [&str; 4] = ["mounter", "mountinfo", "program", "sys"];
 
-/// The mounter that belongs to the `secretfs` at `binary`, without arguments: the program `secretfs-mounter` beside it,
-/// or its own command, as versions before that program have it.
+/// The mounter that belongs to the `secretfs` at `binary`, without arguments: the program `secretfs-mounter` beside it.
+/// In versions before that program it is a command of `secretfs` itself.
 pub fn mounter(binary: &Path) -> Command {
     let program = binary.with_file_name("secretfs-mounter");
     if is_of_this_build(binary) {
@@ -27,12 +27,13 @@ pub fn mounter(binary: &Path) -> Command {
 /// Whether `binary` was built together with the running test.
 fn is_of_this_build(binary: &Path) -> bool {
     let test = std::env::current_exe().unwrap();
-    // Below it, tests lie in `deps`.
+    // Cargo puts test programs into `deps`, one directory below the binaries.
     test.ancestors().nth(2) == binary.parent()
 }
 
-/// Cargo builds the programs of the packages whose tests it runs, all of them with `--workspace`. Where it was asked for
-/// this package's tests alone, the program is built here, with what tests need in it, unless it is newer than its source.
+/// Cargo builds the programs of the packages whose tests it runs; with `--workspace` those of all packages. If only
+/// this package's tests were asked for, this function builds the mounter, with the features that tests need, unless it
+/// is newer than its source.
 fn build(program: &Path) {
     if is_newer_than_its_source(program) {
         return;

@@ -11,7 +11,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A certificate authority of the test's own.
+/// A certificate authority for one test.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -32,7 +32,7 @@ pub struct Identity {
 }
 
 impl Authority {
-    /// An authority with a fresh key.
+    /// An authority with a new key.
     pub fn new() -> Self {
         let mut params = named(&format!("test authority {:x}", fastrand::u64(..)), &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -46,12 +46,12 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A server's certificate for `names`: DNS names or addresses.
+    /// A server certificate for `names`: DNS names or addresses.
     pub fn server(&self, names: &[&str]) -> Identity {
         self.sign(named("server", names), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// The same, expired since 2021.
+    /// A server certificate that expired in 2021.
     pub fn expired_server(&self, names: &[&str]) -> Identity {
         let mut params = named("server", names);
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -59,7 +59,7 @@ impl Authority {
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A client's certificate with the common name `name`.
+    /// A client certificate with the common name `name`.
     pub fn client(&self, name: &str) -> Identity {
         self.sign(named(name, &[name]), ExtendedKeyUsagePurpose::ClientAuth)
     }
@@ -80,7 +80,7 @@ impl Default for Authority {
 }
 
 impl Identity {
-    /// Writes `<name>.pem` and `<name>.key` into `folder` and tells both paths.
+    /// Writes `<name>.pem` and `<name>.key` into `folder` and returns both paths.
     pub fn save(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
         fs::write(&certificate, &self.certificate).expect("to write a certificate");
@@ -88,7 +88,7 @@ impl Identity {
         (certificate, key)
     }
 
-    /// What a server needs to show this certificate, to anybody, over HTTP/1.1.
+    /// A configuration for a server with this certificate, for any client, over HTTP/1.1.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("our own PEM")];
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("our own PEM");

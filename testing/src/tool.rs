@@ -1,16 +1,16 @@
-//! Programs of servers, as `hack/tools` installs them.
+//! Finds the programs that `hack/tools` installs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What `hack/tools` installs under that name.
+/// The program that `hack/tools` installs under this name.
 pub(crate) fn tool(name: &str) -> PathBuf {
     let tool = folder().join(name);
     assert!(tool.is_file(), "{name} is not installed: hack/tools {name}");
     tool
 }
 
-/// `name` on the path, or the one that `hack/tools` installs; its whole path.
+/// The full path of `name` on the path, or of the one that `hack/tools` installs.
 pub(crate) fn on_path_or_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut files = std::env::split_paths(&path).chain([folder()]).map(|folder| folder.join(name));

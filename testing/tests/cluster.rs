@@ -1,9 +1,9 @@
-//! The cluster does what the tests built on it believe.
+//! Checks that the cluster does what the tests with it rely on.
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-/// What `hack/test` leaves out of the quick round.
+/// `hack/test` recognises these tests by the name of the module.
 mod cluster {
     use std::path::{Path, PathBuf};
     use std::process::{Command, Output};
@@ -41,7 +41,7 @@ spec:
         cluster.apply(POD);
         cluster.wait_for("condition=Ready", &["pod", "web"]);
         let pod = cluster.field(&["pod", "web"], ".metadata.uid").unwrap();
-        // The pod's root is somebody else to the host.
+        // The pod's root is another user on the host.
         let users = cluster.exec("default", "web", &["cat", "/proc/self/uid_map"]);
         assert_ne!(users.split_whitespace().nth(1), Some("0"), "{users}");
 
@@ -114,7 +114,7 @@ spec:
         until(gone, || "the cluster did not end with its owner".into());
     }
 
-    /// The path of a socket has 107 bytes at most (unix(7)), and a checkout may lie deep.
+    /// The path of a socket has at most 107 bytes (unix(7)), and the directory of a checkout may be deep.
     #[test]
     fn wherever_clusters_are_kept_the_paths_of_their_sockets_fit() {
         const LONGEST: &str = "/kubelet/plugins_registry/secrets-store.csi.k8s.io-00000000-reg.sock";

@@ -1,4 +1,4 @@
-//! The fixtures do what the tests built on them believe.
+//! Checks that the fixtures do what the tests with them rely on.
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 

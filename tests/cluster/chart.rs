@@ -1,4 +1,5 @@
-//! The Helm chart: an API server takes all that it renders, and the driver gets no more than is documented.
+//! The Helm chart: an API server accepts everything that it renders, and the driver gets no more rights than
+//! documented.
 
 mod admission;
 mod render;
@@ -14,11 +15,11 @@ use std::sync::LazyLock;
 use serde_json::Value;
 use testing::{Cluster, Scope};
 
-/// Values beside the default ones that the chart is rendered with.
+/// The sets of values with which the chart is rendered.
 const SETS: [&str; 6] =
     ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring", "startup-taint"];
 
-/// An API server with the custom resources, those that the chart's monitoring needs, and the namespaces of [`SETS`].
+/// An API server with our custom resources, those for the chart's monitoring, and the namespaces of [`SETS`].
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::start(Scope::ApiServer);
     cluster.apply(&stand_ins());
@@ -29,8 +30,8 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     cluster
 });
 
-/// Custom resources that take anything, in place of the Prometheus operator's: that those would take what
-/// the chart renders is not shown.
+/// Custom resources that accept anything, in place of the Prometheus operator's. So the tests do not show that the real
+/// ones accept what the chart renders.
 fn stand_ins() -> String {
     let stand_in = |kind: &str, plural: &str| {
         format!(
@@ -58,7 +59,7 @@ fn chart_file(path: &str) -> String {
     fs::read_to_string(chart().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// What `helm` writes, or what it complains of.
+/// The output of `helm`, or its error message.
 fn helm(arguments: &[&str]) -> Result<String, String> {
     let helm = Command::new("helm").args(arguments).env("KUBECONFIG", CLUSTER.kubeconfig()).output();
     let output = helm.expect("helm; run eval \"$(hack/tools helm)\"");
@@ -72,7 +73,7 @@ fn set(name: &str) -> Vec<String> {
     if name.is_empty() { Vec::new() } else { vec!["--values".to_owned(), file.display().to_string()] }
 }
 
-/// What the chart renders for a cluster of a version, as text.
+/// The output of the chart for a cluster of this version.
 fn render_for(version: &str, values: &str, more: &[&str]) -> Result<String, String> {
     let (chart, set) = (chart().display().to_string(), set(values));
     let mut arguments = vec!["template", "secretfs", &chart, "--namespace", "secretfs-system"];
@@ -82,7 +83,7 @@ fn render_for(version: &str, values: &str, more: &[&str]) -> Result<String, Stri
     helm(&arguments)
 }
 
-/// What the chart renders for the cluster of these tests, as text.
+/// The output of the chart for the cluster of these tests.
 fn render(values: &str, more: &[&str]) -> String {
     render_for("1.35.4", values, more).unwrap_or_else(|complaint| panic!("{values}: {complaint}"))
 }
@@ -98,7 +99,7 @@ fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<&'o Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
-/// Strings of an array.
+/// The strings in an array.
 fn strings(array: &Value) -> Vec<&str> {
     array.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }

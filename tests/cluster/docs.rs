@@ -1,4 +1,4 @@
-//! The commands of README.md and docs/ that are about a cluster, word for word, against a real API server.
+//! Runs the commands in README.md and docs/ that are about a cluster, word for word, with a real API server.
 
 #[path = "../suite/docs/blocks.rs"]
 mod blocks;
@@ -10,15 +10,15 @@ use testing::{Cluster, Scope};
 
 use blocks::{Block, Place, all, top};
 
-/// What upstream's chart makes of its driver.
+/// The CSIDriver object of the upstream driver's chart.
 const UPSTREAMS_DRIVER: &str = "apiVersion: storage.k8s.io/v1
 kind: CSIDriver
 metadata: {name: secrets-store.csi.k8s.io}
 spec: {podInfoOnMount: true, attachRequired: false, volumeLifecycleModes: [Ephemeral]}
 ";
 
-/// An API server with what a cluster has before secretfs comes to it: where upstream's driver was before, its custom
-/// resources and its CSIDriver.
+/// An API server in the state before secretfs is installed. For pages about the move it has the custom resources and
+/// the CSIDriver of upstream's driver.
 fn cluster(file: &str) -> Cluster {
     let cluster = Cluster::start(Scope::ApiServer);
     if file == "docs/migration.md" {
@@ -28,8 +28,8 @@ fn cluster(file: &str) -> Cluster {
     cluster
 }
 
-/// Runs a block as an administrator of `cluster` types it, at the top of the repository and on a machine that is no
-/// node: the processes of other tests are not seen.
+/// Runs a block in the root directory of the repository, as an administrator of `cluster` on a machine that is not a
+/// node. The processes of other tests are hidden from it.
 fn run(block: &Block, cluster: &Cluster) {
     let program = Path::new(env!("CARGO_BIN_EXE_secretfs")).parent().unwrap();
     let path = std::env::var("PATH").unwrap_or_default();

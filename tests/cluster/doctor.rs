@@ -1,4 +1,4 @@
-//! `secretfs doctor` against a real API server: a sound cluster, and one with many faults.
+//! `secretfs doctor` with a real API server: a cluster without faults, and one with many.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use testing::{Cluster, RunningNode};
 
 use super::api::{SHARED, api_server};
 
-/// The driver's service account as the plain YAML has it.
+/// The driver's service account in the plain YAML.
 const ACCOUNT: &str = "kube-system/secretfs";
 
 const DRIVER: &str = "
@@ -43,7 +43,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// The driver's rights as the plain YAML gives them.
+/// The driver's rights in the plain YAML.
 fn rights() -> String {
     let text = file("deploy/secretfs.yaml");
     let documents = text.split("\n---").filter(|document| {
@@ -52,7 +52,7 @@ fn rights() -> String {
     documents.map(|document| format!("---\n{document}\n")).collect()
 }
 
-/// A cluster with everything that the driver needs, and one class.
+/// A cluster without faults: everything that the driver needs, and one class.
 fn sound() -> Cluster {
     let cluster = api_server();
     cluster.apply(&rights());
@@ -61,7 +61,7 @@ fn sound() -> Cluster {
     cluster
 }
 
-/// A host's `/proc`, of a kernel without faults and without processes.
+/// The `/proc` of a host with a suitable kernel and without processes.
 fn proc(node: &RunningNode, kernel: &str, swaps: &str) -> PathBuf {
     let proc = node.path("proc");
     fs::create_dir_all(proc.join("sys/kernel")).unwrap();
@@ -70,7 +70,7 @@ fn proc(node: &RunningNode, kernel: &str, swaps: &str) -> PathBuf {
     proc
 }
 
-/// What the doctor says of a node and a cluster: all is well or not, and its report.
+/// The doctor's verdict on a node and a cluster, and its report.
 fn doctor(node: &RunningNode, proc: &Path, cluster: &Cluster, options: &[&str]) -> (bool, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
     command.args(["doctor", "-o", "json"]);
@@ -90,7 +90,7 @@ fn doctor(node: &RunningNode, proc: &Path, cluster: &Cluster, options: &[&str]) 
     (output.status.success(), report)
 }
 
-/// The checks at `level`, with what was found.
+/// The checks at `level`, each with what was found.
 fn at<'a>(report: &'a Value, level: &str) -> Vec<(&'a str, &'a str)> {
     let findings = report["findings"].as_array().unwrap().iter();
     let findings = findings.filter(|finding| finding["level"] == level);
@@ -119,7 +119,7 @@ async fn a_sound_node_in_a_sound_cluster_is_told_to_be_so() {
     }
 }
 
-/// Each of these stops something, and is told with what to do.
+/// Each of these faults breaks something, and the doctor has to name it with a remedy.
 #[test]
 fn the_doctor_names_each_of_many_seeded_faults() {
     let cluster = sound();
@@ -197,7 +197,7 @@ fn a_right_that_is_taken_away_is_named() {
         at(&report, "error").iter().filter(|(check, _)| *check == "rights").count()
     };
 
-    // create, get, patch and delete of Secrets, and get of pods: the chart was not told to give them.
+    // create, get, patch and delete of Secrets, and get of pods: the chart did not grant them.
     assert_eq!(missing(), 5);
     cluster.kubectl(&[&["delete"], &binding[..]].concat());
     assert_eq!(missing(), 12);

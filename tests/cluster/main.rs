@@ -1,4 +1,4 @@
-//! What takes a real Kubernetes: the chart against its API server, pods and their volumes. Needs root.
+//! Tests that need a real Kubernetes: the chart with its API server, pods and their volumes. Needs root.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -11,7 +11,7 @@
 #[path = "../suite/embedded.rs"]
 mod embedded;
 
-// `hack/test` tells these tests from the others by the name of the module.
+// `hack/test` recognises these tests by the name of the module.
 #[path = "."]
 mod cluster {
     mod api;

@@ -1,4 +1,4 @@
-//! `secretfs migrate plan` on a real API server.
+//! `secretfs migrate plan` with a real API server.
 
 use std::path::Path;
 use std::process::Command;

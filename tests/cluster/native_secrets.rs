@@ -1,4 +1,4 @@
-//! Volumes of native Secrets: read with the pod's own token, judged by its own RBAC, pushed by a watch.
+//! Volumes of native Secrets: read with the pod's own token, checked by its own RBAC, updated by a watch.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::api::SHARED;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// A namespace with Secret `web`, which service account `till` may get and watch, a class of it that is
-/// not polled, and a node.
+/// A namespace with the Secret `web`, which service account `till` may get and watch, a class of it that is not polled,
+/// and a node.
 struct World {
     node: RunningNode,
     namespace: &'static str,

@@ -18,10 +18,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// Kubelet's deadline of every CSI call.
+// Kubelet's deadline for every CSI call.
 const csiTimeout = 2 * time.Minute
 
-// Calls any method of CSI, on a connection of its own as kubelet makes one for each call.
+// Calls any CSI method over a new connection, as kubelet does for each call.
 func (c command) call() (answer, error) {
 	request, response, err := messages(c.Method)
 	if err != nil {
@@ -68,7 +68,7 @@ func (c command) timeout() time.Duration {
 	return csiTimeout
 }
 
-// Empty messages of a method: what it takes and what it gives.
+// Empty messages of a method: its request and its response.
 func messages(method string) (request, response proto.Message, err error) {
 	name := strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", ".")
 	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
@@ -94,7 +94,7 @@ func empty(descriptor protoreflect.MessageDescriptor) (proto.Message, error) {
 	return kind.New().Interface(), nil
 }
 
-// What a call came to.
+// The answer to a call.
 func told(err error, response proto.Message) (answer, error) {
 	if err != nil {
 		said := status.Convert(err)
@@ -109,7 +109,7 @@ func told(err error, response proto.Message) (answer, error) {
 	return answer{Code: "OK", Response: json}, err
 }
 
-// As in isFinalError of kubernetes/pkg/volume/csi/csi_client.go.
+// Copied from isFinalError in kubernetes/pkg/volume/csi/csi_client.go.
 func isFinal(code codes.Code) bool {
 	switch code {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable, codes.ResourceExhausted, codes.Aborted:

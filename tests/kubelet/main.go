@@ -11,49 +11,49 @@ import (
 	"sync"
 )
 
-// Most bytes of a command: a request may be larger than a driver has to take.
+// The longest command, in bytes. A request may be larger than a driver must accept.
 const maxLine = 16 << 20
 
-// A command and what it needs.
+// A command with its arguments.
 type command struct {
 	Do string `json:"do"`
 	// The CSI socket.
 	Socket string `json:"socket"`
-	// Kubelet's directory of registration sockets, and the end of the name of the one awaited.
+	// Kubelet's directory of registration sockets. The awaited socket's name ends with this text.
 	Directory string `json:"directory"`
-	// A socket that was seen already, to await another.
+	// A socket that was seen before, if another one is awaited.
 	Seen string `json:"seen"`
-	// What kubelet says of the registration, where it is not what NodeGetInfo comes to.
+	// The error that kubelet reports to the plugin, instead of the outcome of NodeGetInfo.
 	Refuse string `json:"refuse"`
-	// Ask what the plugin is and say nothing of what becomes of it.
+	// Ask the plugin for its name, and do not tell it the outcome.
 	Silent bool `json:"silent"`
-	// The whole name of a CSI method, as in /csi.v1.Node/NodePublishVolume, and its request in protobuf's JSON.
+	// The full name of a CSI method, as in /csi.v1.Node/NodePublishVolume, and its request in protobuf's JSON.
 	Method  string          `json:"method"`
 	Request json.RawMessage `json:"request"`
-	// The deadline of the call in milliseconds; kubelet's two minutes where it is 0.
+	// The deadline of the call in milliseconds; 0 means kubelet's two minutes.
 	TimeoutMs int `json:"timeout_ms"`
-	// The authority to send where it is not kubelet's own.
+	// The authority to send instead of kubelet's own.
 	Authority string `json:"authority"`
-	// What to do at once, where that is the command.
+	// The commands to run at the same time.
 	Commands []command `json:"commands"`
 }
 
-// What a command came to.
+// The result of a command.
 type answer struct {
-	// A gRPC code, as in INVALID_ARGUMENT; OK also where there was no call.
+	// A gRPC code, as in INVALID_ARGUMENT. It is OK if there was no call.
 	Code    string `json:"code"`
 	Message string `json:"message,omitempty"`
-	// How many details the status had. CSI allows none.
+	// The number of details in the status. CSI allows none.
 	Details int `json:"details"`
-	// Whether kubelet takes the code for the end of the operation.
+	// Whether kubelet takes the code as the end of the operation.
 	Final bool `json:"final"`
 	// The response in protobuf's JSON.
 	Response json.RawMessage `json:"response,omitempty"`
-	// Of a registration: the socket, which of its name it was, and what the plugin said.
+	// For a registration: the socket, which instance of it was found, and the plugin's answer.
 	Socket string      `json:"socket,omitempty"`
 	Which  string      `json:"which,omitempty"`
 	Plugin *pluginInfo `json:"plugin,omitempty"`
-	// What was done at once came to, in the order of the commands.
+	// The results of the commands that ran at the same time, in their order.
 	Answers []answer `json:"answers,omitempty"`
 }
 
@@ -91,7 +91,7 @@ func (c command) run() (answer, error) {
 	return answer{}, fmt.Errorf("unknown command %q", c.Do)
 }
 
-// Runs commands at once, as kubelet does for different volumes.
+// Runs commands at the same time, as kubelet does for different volumes.
 func (c command) together() (answer, error) {
 	answers, failures := make([]answer, len(c.Commands)), make([]error, len(c.Commands))
 	var running sync.WaitGroup

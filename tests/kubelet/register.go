@@ -16,14 +16,14 @@ import (
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
-// Kubelet's deadlines of a registration.
+// Kubelet's deadlines for a registration.
 const (
 	dialTimeout    = 10 * time.Second
 	getInfoTimeout = time.Second
 	notifyTimeout  = 5 * time.Second
 )
 
-// How long a socket may take to appear. Kubelet waits for ever.
+// How long to wait for a socket. Kubelet waits without a limit.
 const socketTimeout = 60 * time.Second
 
 type pluginInfo struct {
@@ -63,7 +63,7 @@ func (c command) register() (answer, error) {
 	return done, notify(client, failure)
 }
 
-// The first socket in the directory that kubelet's watcher would not ignore and that is not the one seen.
+// The first socket in the directory that kubelet's watcher would not ignore, other than the seen one.
 func awaitSocket(directory string, seen string) (socket, which string, err error) {
 	for deadline := time.Now().Add(socketTimeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		entries, err := os.ReadDir(directory)
@@ -75,7 +75,7 @@ func awaitSocket(directory string, seen string) (socket, which string, err error
 			if err != nil || strings.HasPrefix(entry.Name(), ".") || found.Mode()&os.ModeSocket == 0 {
 				continue
 			}
-			// Inodes are given out again.
+			// Inode numbers are reused, so the time is part of it.
 			which := fmt.Sprint(found.Sys().(*syscall.Stat_t).Ino, found.ModTime().UnixNano())
 			if which != seen {
 				return filepath.Join(directory, entry.Name()), which, nil
@@ -85,8 +85,8 @@ func awaitSocket(directory string, seen string) (socket, which string, err error
 	return "", "", fmt.Errorf("no new socket in %s within %s", directory, socketTimeout)
 }
 
-// The options of dial in kubernetes/pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go:
-// no authority, so that the path of the socket becomes one.
+// The options of dial in kubernetes/pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go. They name no
+// authority, so the path of the socket becomes the authority.
 func dial(socket string) (*grpc.ClientConn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()

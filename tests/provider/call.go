@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/secrets-store-csi-driver/provider/v1alpha1"
 )
 
-// How the upstream driver calls: pkg/secrets-store/provider_client.go.
+// The retry policy of the upstream driver: pkg/secrets-store/provider_client.go.
 const serviceConfig = `{
 	"methodConfig": [{
 		"name": [{"service": "v1alpha1.CSIDriverProvider"}],
@@ -28,7 +28,7 @@ const serviceConfig = `{
 	}]
 }`
 
-// What a call came to.
+// The result of a call.
 type answer struct {
 	Code     string                    `json:"code"`
 	Message  string                    `json:"message"`

@@ -16,32 +16,32 @@ import (
 	"sigs.k8s.io/secrets-store-csi-driver/provider/v1alpha1"
 )
 
-// What the provider is to do, read anew at each call.
+// What the provider does. It reads this again at each call.
 type control struct {
 	// Files by path.
 	Files map[string]file `json:"files"`
-	// Object versions by id; one for each file where there are none.
+	// Object versions by id. If there are none, each file gets one.
 	Versions map[string]string `json:"versions"`
-	// How the files are given: "" in the answer, "plain" or "atomic" in the target, "nowhere" not at all.
+	// How the files are returned: "" in the answer, "plain" or "atomic" in the target directory, "nowhere" not at all.
 	Write string `json:"write"`
 	// Symbolic links to make in the target, by path.
 	Links map[string]string `json:"links"`
-	// Where the process ends itself: see the calls of reached.
+	// The step at which the process ends itself: see the calls of reached.
 	Die string `json:"die"`
-	// Where the call waits for its caller to give up.
+	// The step at which the call waits until its caller gives up.
 	Hang string `json:"hang"`
 	// The gRPC code to fail with, and the message.
 	Code    uint32 `json:"code"`
 	Message string `json:"message"`
 	// The error code to put into the answer.
 	Error string `json:"error"`
-	// Answer as providers do that are told of versions: read what is current from the target.
+	// Answer as a provider that gets versions: read the present files from the target directory.
 	Reload bool `json:"reload"`
 }
 
 type file struct {
 	Contents string `json:"contents"`
-	// As many bytes instead.
+	// This many bytes, instead of contents.
 	Size int   `json:"size"`
 	Mode int32 `json:"mode"`
 }
@@ -72,7 +72,7 @@ func serve(socket, control, log string) error {
 	return served.Serve(listener)
 }
 
-// Upstream's own test provider refuses any other authority.
+// Refuses every other authority, as upstream's own test provider does.
 func onlyLocalhost(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	told, _ := metadata.FromIncomingContext(ctx)
 	authority := told.Get(":authority")
@@ -132,7 +132,7 @@ func (s *server) read() (*control, error) {
 	return does, json.Unmarshal(text, does)
 }
 
-// The process ends, or the call waits, if it is to do so at this step.
+// Ends the process, or waits, if the control file names this step.
 func (c *control) reached(ctx context.Context, step string) error {
 	if c.Die == step {
 		os.Exit(9)

@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/secrets-store-csi-driver/pkg/util/fileutil"
 )
 
-// Writes the files into the target, as providers do that answer without files.
+// Writes the files into the target directory, as providers do that answer without files.
 func (c *control) write(ctx context.Context, target string) error {
 	if err := c.link(target); err != nil {
 		return err

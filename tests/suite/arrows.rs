@@ -1,10 +1,10 @@
-//! What uses what: the tables of ARCHITECTURE.md are what the product's code does.
+//! Checks that the code depends only on what the tables in ARCHITECTURE.md allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each part uses, by the names of both.
+/// The names of the parts that each part uses.
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 /// What a crate must not know, by the names of libraries: none of them is in what it depends on, however far away.
@@ -18,7 +18,7 @@ const UNKNOWN: [(&str, &[&str]); 7] = [
     ("provider", &["rustls", "tokio"]),
 ];
 
-/// Before the item that follows, which only tests have.
+/// The attribute before an item that only tests have.
 const OF_TESTS: &str = "#[cfg(test)]";
 
 #[test]
@@ -120,7 +120,7 @@ fn what_tests_and_comments_use_is_no_arrow_and_what_a_list_uses_is() {
     assert_eq!(dependencies("[dependencies]\nb.workspace = true\n[dev-dependencies]\nc = \"1\"\n").len(), 1);
 }
 
-/// Fails unless ARCHITECTURE.md has this table of arrows, and prints what it has to have.
+/// Fails unless ARCHITECTURE.md has this table of arrows. Prints the right table.
 fn assert_table(between: &str, truth: &str) {
     let map = read("ARCHITECTURE.md");
     let (begin, end) =
@@ -148,7 +148,7 @@ fn quoted<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     if names.is_empty() { "–".to_owned() } else { names.join(" ") }
 }
 
-/// The manifest of each crate of the workspace, by its name.
+/// The manifest of each crate in the workspace, by the crate's name.
 fn crates() -> BTreeMap<String, String> {
     let root = read("Cargo.toml");
     let members = root.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
@@ -160,7 +160,7 @@ fn crates() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The directories of crates that a member of the workspace stands for.
+/// The directories of the crates that match a member of the workspace.
 fn directories(member: &str) -> Vec<PathBuf> {
     let Some(above) = member.strip_suffix("/*") else { return vec![root().join(member)] };
     let entries = fs::read_dir(root().join(above)).unwrap().map(|entry| entry.unwrap().path());
@@ -173,7 +173,7 @@ fn name_of(manifest: &str) -> String {
     name.trim_matches('"').to_owned()
 }
 
-/// What a crate depends on, also to be built, but not for its tests.
+/// The dependencies of a crate, build dependencies included, without those for tests only.
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let (mut names, mut counts) = (BTreeSet::new(), false);
     for line in manifest.lines() {
@@ -259,7 +259,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The modules of tests that a file declares and that have files of their own, without extension.
+/// The test modules with files of their own that a file declares, without extension.
 fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
     let is_directory = ["mod.rs", "lib.rs"].iter().any(|name| file.ends_with(name));
     let below = if is_directory { file.parent().unwrap().to_owned() } else { file.with_extension("") };
@@ -270,7 +270,7 @@ fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
     first.filter_map(|line| Some(below.join(line.split("mod ").nth(1)?.strip_suffix(';')?))).collect()
 }
 
-/// The code without comments and without what only tests have. Lines are as rustfmt leaves them.
+/// The code without comments and test code. It relies on the layout of lines by rustfmt.
 fn product(text: &str) -> String {
     let (mut code, mut lines) = (String::new(), text.lines());
     while let Some(line) = lines.next() {
@@ -289,7 +289,7 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// The first names of paths that begin with `root`, also of those in a list.
+/// The first names of paths that begin with `root`, also inside lists.
 fn named(code: &str, root: &str) -> BTreeSet<String> {
     let begin = format!("{root}::");
     let is_whole = |at: usize| !code[..at].ends_with(|c: char| is_of_word(c) || matches!(c, ':' | '$'));
@@ -297,7 +297,7 @@ fn named(code: &str, root: &str) -> BTreeSet<String> {
     places.flat_map(|(at, _)| heads(&code[at + begin.len()..])).collect()
 }
 
-/// The name that a path begins with, or those of the paths in its list.
+/// The first name of a path, or the first names of the paths in its list.
 fn heads(path: &str) -> Vec<String> {
     let Some(list) = path.strip_prefix('{') else { return vec![head(path)] };
     let (mut heads, mut depth, mut begins) = (Vec::new(), 0, true);

@@ -1,4 +1,4 @@
-//! The audit trail, asked with the lines of docs/audit.md.
+//! Reads the audit trail with the commands in docs/audit.md.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use testing::{PodVolume, RunningNode};
 use crate::embedded::Store;
 use crate::support::{class, store_class};
 
-/// The shell commands of docs/audit.md, in their order.
+/// The shell commands in docs/audit.md, in order.
 fn commands() -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/audit.md");
     let page = fs::read_to_string(page).unwrap();
@@ -19,7 +19,7 @@ fn commands() -> Vec<String> {
     blocks.map(|block| block.split("\n```").next().unwrap().to_owned()).collect()
 }
 
-/// What each of the commands says, run in `directory` one after the other.
+/// The output of each command, run in `directory` one after the other.
 fn answers(directory: &Path, questions: &[(&str, &str)]) -> Vec<String> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/tools");
     assert!(Command::new(tools).arg("jq").output().unwrap().status.success(), "jq is installed");
@@ -33,7 +33,8 @@ fn answers(directory: &Path, questions: &[(&str, &str)]) -> Vec<String> {
     commands().iter().map(run).collect()
 }
 
-/// An object that is a file, one that is not, and a file that is composed of both; asked for often, or hardly ever.
+/// A class with an object that is a file, one that is not, and a file composed of both. `refresh` is very short or very
+/// long.
 fn composing(name: &str, refresh: &str) -> String {
     class(
         "secretfs",
@@ -50,7 +51,7 @@ fn composing(name: &str, refresh: &str) -> String {
     .replace("name: app", &format!("name: {name}"))
 }
 
-/// A node called `name` whose log and audit trail go to one file, with its volume of class `app` mounted.
+/// A node called `name` that writes its log and audit trail into one file. Its volume of class `app` is mounted.
 async fn node(name: &str, store: &Store, refresh: &str) -> (RunningNode, PodVolume) {
     let flags = ["--audit-log", "-", "--enable-secret-rotation=false"];
     let flags = if refresh == "never" { &flags[..] } else { &flags[..2] };
@@ -68,7 +69,7 @@ async fn node(name: &str, store: &Store, refresh: &str) -> (RunningNode, PodVolu
     (node, pod)
 }
 
-/// When that was, to the minute.
+/// The time of the unpublish, to the minute.
 fn minute_of_the_unpublish(trail: &str) -> String {
     let records = trail.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let unpublish = records.into_iter().find(|record| record["api"]["operation"] == "unpublish").unwrap();
@@ -151,7 +152,7 @@ async fn a_record_names_the_store_the_secret_and_what_it_became_also_where_it_is
     node.unpublish(&pod).await.unwrap();
 }
 
-/// The records of `operation` that failed for `pod`.
+/// The failed records of `operation` for `pod`.
 fn failures(node: &RunningNode, operation: &str, pod: &PodVolume) -> Vec<Value> {
     let trail = node.audit();
     let records = trail.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -178,7 +179,8 @@ async fn a_record_of_a_refusal_names_the_store_and_what_it_refused() {
     node.start_node().await;
     let (web, lost) = (PodVolume::new("web", "app"), PodVolume::new("lost", "missing"));
 
-    // Refused at the publish: the one that stood in the way, with all that a granted one has but a version.
+    // A refused publish: the record names the refused object, and has everything of a successful record except a
+    // version.
     node.publish(&web).await.unwrap_err();
     node.publish(&lost).await.unwrap_err();
     let [denied, not_found] = [failures(&node, "deny", &web), failures(&node, "publish", &lost)];
@@ -190,7 +192,7 @@ async fn a_record_of_a_refusal_names_the_store_and_what_it_refused() {
     let absent = &not_found[0]["resources"][0];
     assert_eq!([&absent["store"], &absent["secret"]], [&json!(address), &json!("nowhere")]);
 
-    // Refused at a refresh, one after the other: each is told once.
+    // Refused at several refreshes: each refusal is recorded once.
     put_for("closed", "shop");
     node.publish(&web).await.unwrap();
     let before = failures(&node, "deny", &web).len();

@@ -21,7 +21,7 @@ const REGION: &str = "eu-west-1";
 const OTHER: &str = "eu-central-1";
 const DATABASE: &str = r#"{"username":"u","credentials":{"password":"p"},"port":5432}"#;
 
-/// Upstream's example, but for the account and the suffix in its ARNs, and what says where moto is and as whom to read.
+/// Upstream's example with another account and suffix in its ARNs, the address of moto, and the credentials.
 fn manifest(moto: &Moto, more: &str) -> String {
     let (arn, replica) = put_example(moto);
     format!(
@@ -75,7 +75,7 @@ fn files(directory: &Path) -> BTreeMap<String, (u32, String)> {
     shown.map(file).collect()
 }
 
-/// The table of upstream's example, and a number as JSON.
+/// The table in upstream's example, and a number as JSON.
 fn expected(default_mode: u32) -> BTreeMap<String, (u32, String)> {
     [
         ("rds.json", 0o400, DATABASE),
@@ -90,7 +90,7 @@ fn expected(default_mode: u32) -> BTreeMap<String, (u32, String)> {
     .into()
 }
 
-/// A pod of service account `shop`, with the token that kubelet would bring for STS.
+/// A pod of service account `shop`, with the token that kubelet would send for STS.
 fn pod(issuer: &Issuer) -> PodVolume {
     let audience = "sts.amazonaws.com";
     let token = issuer.mint(&Claims::of("shop", "shop").pod("shop-0").audience(audience));
@@ -125,7 +125,7 @@ async fn upstreams_aws_example_is_mounted_in_a_pod_and_rotation_and_revocation_r
     node.unpublish(&pod).await.unwrap();
 }
 
-/// What AWS answers to a read, and whether the file stays where the class removes what is denied.
+/// Answers of AWS to a read, and whether the file stays with a class that removes denied objects.
 const ANSWERS: [(&str, u16, &str, &str, bool); 5] = [
     ("throttled", 400, "ThrottlingException", "Rate exceeded", true),
     ("failed", 500, "InternalServiceError", "", true),
@@ -134,7 +134,7 @@ const ANSWERS: [(&str, u16, &str, &str, bool); 5] = [
     ("deleted", 400, "InvalidRequestException", "because it was marked for deletion.", false),
 ];
 
-/// moto in front of which each secret gets the answer of its name while `is_on`.
+/// A server before moto. While `is_on`, it gives each secret the answer with the secret's name.
 fn answering(moto: &Moto, is_on: &Arc<AtomicBool>) -> FaultServer {
     let (behind, is_on) = (moto.url().trim_start_matches("http://").to_owned(), Arc::clone(is_on));
     FaultServer::http(move |seen| {
@@ -186,7 +186,7 @@ async fn what_aws_answers_decides_what_becomes_of_a_mounted_file() {
     }
 }
 
-/// `secretfs mount`, which is told to stop when this is dropped.
+/// A running `secretfs mount`. Dropping it ends the process.
 struct Mounting(Child);
 
 impl Drop for Mounting {
@@ -202,7 +202,7 @@ fn mount(host: &TempDir, flags: &[&str]) -> Mounting {
     let mut command = Command::new(SECRETFS);
     command.arg("mount").args([at("class.yaml"), at("target")]);
     command.arg("--state-dir").arg(at("state")).arg("--admin-dir").arg(at("admin")).args(flags);
-    // What lies around is not used.
+    // Credentials in the environment must not be used.
     command.env("AWS_ACCESS_KEY_ID", "AKIAAMBIENT").env("AWS_SECRET_ACCESS_KEY", "ambient");
     let log = fs::File::create(at("log")).unwrap();
     Mounting(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())

@@ -1,9 +1,9 @@
-//! The behaviours that ARCHITECTURE.md leads to are where it says.
+//! Checks that the behaviours in the table of ARCHITECTURE.md are in the named modules and items.
 
 use std::fs;
 use std::path::Path;
 
-/// What comes before the name of an item where it is defined.
+/// The keywords that define an item.
 const DEFINES: [&str; 7] = ["fn", "struct", "enum", "trait", "const", "static", "type"];
 
 #[test]
@@ -28,7 +28,7 @@ fn an_item_that_is_only_used_or_named_alike_is_not_defined() {
     assert!(!defines("/// Why republish is so.", "republish"));
 }
 
-/// The last two of a row's quoted words.
+/// The last two quoted words of a row.
 fn quoted(row: &str) -> Vec<&str> {
     let words: Vec<_> = row.split('`').skip(1).step_by(2).collect();
     words[words.len().saturating_sub(2)..].to_vec()

@@ -1,6 +1,6 @@
-//! A unique value and a unique token go through every call and every way to fail, and are found
-//! nowhere but in the mounted files: not in logs, audit, metrics, status texts, records, the database,
-//! nor a second after the last volume has gone in the memory of the processes.
+//! Sends a unique value and unique tokens through every call and every kind of failure. They must be nowhere but in the
+//! mounted files: not in logs, audit, metrics, status texts, records or the database. A second after the last volume
+//! has gone, they must not be in the memory of the processes either.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::embedded::Store;
 
-/// How long memory may hold what nobody uses any more.
+/// How long memory may still hold a value that nobody uses any more.
 const FORGOTTEN: Duration = Duration::from_secs(1);
 
 /// Texts that must not be found.
@@ -21,7 +21,7 @@ struct Canaries {
     value: String,
     other_value: String,
     stored: String,
-    /// One for each pod.
+    /// One token for each pod.
     tokens: Mutex<Vec<String>>,
 }
 
@@ -59,7 +59,7 @@ impl Canaries {
     }
 }
 
-/// A token is looked for by its signature: header and claims are no secret.
+/// A token is searched for by its signature, because header and claims are not secret.
 fn signature(token: &str) -> String {
     token.rsplit('.').next().unwrap().to_owned()
 }
@@ -83,7 +83,7 @@ fn vault_class(name: &str, address: &str, objects: &str) -> String {
     )
 }
 
-/// Every file below a directory, read whole.
+/// The contents of every file below a directory.
 fn files_below(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten() {
@@ -103,8 +103,8 @@ fn refused(canaries: &Canaries, case: &str, outcome: Result<(), Status>) {
     canaries.none_in(&format!("the details of {case}"), status.details());
 }
 
-/// What a store that has gone wrong may answer to a read, each with the value in it. Not in the `errors` of an
-/// answer: those are the store's words to people, which are passed on.
+/// Answers of a faulty store to a read, each with the value in it. The field `errors` never has the value, because it
+/// holds the store's words for people, which are passed on.
 fn bad_answers(value: &str) -> Vec<(&'static str, Answer)> {
     let body = json!({"data": {"data": {"key": value}}});
     let html = format!("<html>{value}</html>");
@@ -208,7 +208,7 @@ async fn good_life(
     node.unpublish(&two).await.unwrap();
 }
 
-/// Kubelet brings a newer token for a volume that is served, which goes on being served with that alone.
+/// Kubelet sends a newer token for a served volume. From then on the volume uses only that one.
 async fn replaced_token_is_forgotten(node: &RunningNode, served: &PodVolume, newer: &PodVolume) {
     assert_eq!(served.id(), newer.id());
     node.publish(newer).await.unwrap();
@@ -221,7 +221,7 @@ async fn replaced_token_is_forgotten(node: &RunningNode, served: &PodVolume, new
     );
 }
 
-/// A class file may be read a moment after it was written.
+/// Waits, because a class file may be read a moment after it was written.
 async fn wait_until_published(node: &RunningNode, pod: &PodVolume) {
     let started = Instant::now();
     while let Err(status) = node.publish(pod).await {
@@ -247,7 +247,7 @@ async fn bad_days(
         wait_until_published(node, &served).await;
 
         let behind = Answer::Forward(bao.address().trim_start_matches("http://").to_owned());
-        // Logins go on as they were.
+        // Logins work as before.
         faults
             .script(move |seen| if seen.target.contains("/data/") { answer.clone() } else { behind.clone() });
         tokio::time::sleep(Duration::from_millis(1500)).await;

@@ -1,4 +1,4 @@
-//! `secretfs check` as it is typed.
+//! `secretfs check` on the command line.
 
 use std::fs;
 use std::io::Write as _;
@@ -33,8 +33,8 @@ fn manifests(directory: &str) -> Vec<String> {
     paths.into_iter().map(relative).collect()
 }
 
-/// Every manifest below `tests/manifests` is wrong in one way: the golden file has the line, the
-/// key, the reason and the remedy of each. `UPDATE_GOLDEN=1` writes it anew, to be read in the diff.
+/// Every manifest below `tests/manifests` has one error. The golden file has line, key, reason and remedy of each.
+/// `UPDATE_GOLDEN=1` rewrites it, so that its diff can be reviewed.
 #[test]
 fn each_broken_manifest_is_told_by_line_key_reason_and_remedy() {
     let mut told = String::new();

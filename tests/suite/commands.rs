@@ -1,4 +1,4 @@
-//! The commands that ask running processes, as people run them.
+//! The commands that ask running processes, on the command line.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Target, Told, class, copy_program, mount, mounts_below};
 
-/// A process with one volume, `/mnt/app`, whose store takes a password back when it is asked to refresh.
+/// A process with one volume, `/mnt/app`. At a refresh its store revokes a password.
 struct OneVolume;
 
 #[async_trait::async_trait]
@@ -84,7 +84,7 @@ impl Admin for OneVolume {
     }
 }
 
-/// A process that answers at a socket, and a copy of the program that anyone may run.
+/// A process that answers at a socket, and a copy of the program that every user may run.
 struct Host {
     directory: Target,
     runtime: Runtime,
@@ -382,7 +382,7 @@ fn umount(target: &Path) -> Told {
     secretfs(&["umount", "--socket", "/nonexistent/admin", target.to_str().unwrap()])
 }
 
-/// The options that a help text lists, with their default where it names one.
+/// The options in a help text, each with its default if the text has one.
 fn options(help: &str) -> BTreeMap<String, Option<String>> {
     let mut options = BTreeMap::new();
     let mut last = None;

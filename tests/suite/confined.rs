@@ -1,4 +1,4 @@
-//! A mounter process acts for its own driver alone, whatever its callers ask for.
+//! A mounter process works only for its own driver, whatever its callers ask for.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +18,7 @@ use crate::support::{Target, mounts_below};
 /// Another driver on the node.
 const OTHER: &str = "ebs.csi.aws.com";
 
-/// What a mount of somebody else holds.
+/// The contents of a mount of another driver.
 const THEIRS: &str = "somebody's data";
 
 /// A mounter process and kubelet's `pods`.
@@ -36,7 +36,7 @@ impl World {
         Self { pods, _run: run, mounter: process.connect(), _process: process }
     }
 
-    /// The target of a volume that kubelet made for `driver`.
+    /// A target that kubelet made for `driver`.
     fn target(&self, volume: &str, driver: &str) -> PathBuf {
         let target = self.pods.parent().join("pod-uid/volumes/kubernetes.io~csi").join(volume).join("mount");
         prepare_target(&target, driver);
@@ -44,7 +44,7 @@ impl World {
     }
 }
 
-/// Mounts somebody's tmpfs at `target` and tells where its file is.
+/// Mounts a foreign tmpfs at `target` and returns the path of its file.
 fn mount_theirs(target: &Path) -> PathBuf {
     fs::create_dir_all(target).unwrap();
     rustix::mount::mount("theirs", target, "tmpfs", MountFlags::empty(), None).unwrap();
@@ -60,7 +60,7 @@ fn attach(mounter: &dyn Mounter, target: &Path) -> Result<(), mounter::Error> {
     mounter.attach(mounter.create(&limits()).unwrap().as_fd(), target)
 }
 
-/// What becomes of every verb on `target`, by name: the refusal, or nothing.
+/// Calls every verb on `target`. Returns each verb's name and its refusal, if it was refused.
 fn refusals(mounter: &RemoteMounter, target: &Path) -> Vec<(&'static str, Option<String>)> {
     let told = |error: mounter::Error| error.to_string();
     vec![
@@ -247,7 +247,7 @@ fn only_a_root_that_the_mounter_gave_is_resized() {
     });
 }
 
-/// The root of a tmpfs in another mount namespace, as a container has some.
+/// The root of a tmpfs in another mount namespace, as a container may have one.
 fn mounted_elsewhere() -> OwnedFd {
     in_private_mounts(|| {
         let target = Target::new();

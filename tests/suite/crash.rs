@@ -1,5 +1,5 @@
-//! kill -9 at every step of publish, rotation, withdrawal and unpublish: the next call succeeds,
-//! nothing stays mounted, nothing is left beside the target.
+//! Kills the process at every step of publish, rotation, withdrawal and unpublish. The next call has to succeed,
+//! nothing may stay mounted, and nothing may be left beside the target.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -11,13 +11,13 @@ use testing::{PodVolume, RunningNode};
 use crate::embedded::Store;
 use crate::support::store_class;
 
-/// Deaths at each step.
+/// How often the process is killed at each step.
 const TIMES: u64 = 50;
 
-/// How long anything may take to come right again.
+/// How long recovery may take.
 const HEALED: Duration = Duration::from_secs(30);
 
-/// A node with one class of some objects of the embedded store.
+/// A node with one class that reads objects of the embedded store.
 struct Bench {
     node: RunningNode,
     store: Store,
@@ -25,7 +25,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// `seed` decides how many objects there are and in which directories.
+    /// `seed` decides the number of objects and their directories.
     fn new(seed: u64) -> Self {
         let store = Store::init();
         let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[]);
@@ -45,7 +45,7 @@ impl Bench {
         self.store.put_json("shop", "app", &serde_json::Value::Object(keys));
     }
 
-    /// Whether the whole set of `value` is shown.
+    /// Whether all files show `value`.
     fn shows(&self, pod: &PodVolume, value: &str) -> bool {
         (0..self.objects).all(|n| {
             let file = if n % 2 == 0 { format!("o{n}") } else { format!("nested/o{n}") };
@@ -61,7 +61,7 @@ impl Bench {
         }
     }
 
-    /// Publishes while the process dies on the way.
+    /// Publishes while the process dies at `failpoint`.
     async fn publish_and_die(&mut self, pod: &PodVolume, failpoint: &str) {
         self.node.die_at(failpoint);
         self.node.start_node().await;
@@ -70,7 +70,7 @@ impl Bench {
         self.node.wait_until_dead();
     }
 
-    /// Waits until the node has nothing left to do: what it shows is also what it has recorded.
+    /// Waits until the node has nothing left to do, and its records agree with what it shows.
     fn is_settled(&self) {
         let admin = self.node.path("admin");
         let refreshed = Command::new(env!("CARGO_BIN_EXE_secretfs"))
@@ -152,7 +152,7 @@ async fn a_death_at_any_step_of_a_rotation_shows_the_old_set_or_the_new_and_then
             bench.node.wait_until_dead();
             let (old, new) = (format!("v{}", round - 1), format!("v{round}"));
             let whole = bench.shows(&pod, &old) || bench.shows(&pod, &new);
-            // A file of the old set may be hidden for the moment between two steps, not mixed with another.
+            // Between two steps, a file of the old set may be missing. Old and new files are never mixed.
             assert!(whole || step == "rotate.hidden" || step == "rotate.swapped", "{step}, round {round}");
 
             bench.node.start_node().await;

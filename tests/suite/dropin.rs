@@ -1,4 +1,4 @@
-//! Under the driver name of the Secrets Store CSI driver, with its manifests as they are.
+//! The driver under the name of the Secrets Store CSI driver, with that driver's manifests unchanged.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::support::Target;
 
 const UPSTREAM: [&str; 2] = ["--driver-name", "secrets-store.csi.k8s.io"];
 
-/// A node under upstream's name with a class of `version`, and the secret that it shows.
+/// A node under upstream's name with a class of `version`, and a store with the class's secret.
 async fn node(version: &str, flags: &[&str]) -> (RunningNode, Store) {
     let store = Store::init();
     store.put("shop", "app", "hunter2");
@@ -109,7 +109,7 @@ async fn a_process_of_another_user_reads_a_default_file_with_and_without_a_group
     }
 }
 
-/// What a container's process of uid and gid 1000 with these further groups reads.
+/// What a process in the container reads as uid and gid 1000 with this additional group.
 fn read_as_1000(group: Option<u32>, container: &Target) -> Option<String> {
     let groups = group.map_or("--clear-groups".to_owned(), |group| format!("--groups={group}"));
     let file = container.file("password");

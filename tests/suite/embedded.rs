@@ -1,4 +1,4 @@
-//! An embedded store of a test's own, used through its commands.
+//! An embedded store for one test, used through its commands.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 /// A store in a temporary directory.
 pub(crate) struct Store {
     directory: tempfile::TempDir,
-    /// Whose commands are used.
+    /// The program whose commands are used.
     pub(crate) binary: PathBuf,
 }
 
@@ -17,7 +17,7 @@ impl Store {
         Self::init_with(env!("CARGO_BIN_EXE_secretfs").as_ref())
     }
 
-    /// The same, made and written by the commands of `binary`.
+    /// A new, empty store, made by the commands of `binary`.
     pub(crate) fn init_with(binary: &Path) -> Self {
         let directory = tempfile::Builder::new().prefix("secretfs-store").tempdir().unwrap();
         let store = Self { directory, binary: binary.to_owned() };
@@ -30,19 +30,19 @@ impl Store {
         self.directory.path().to_str().unwrap()
     }
 
-    /// A new version of an item with one key, `value`.
+    /// Puts a new version of an item with one key, `value`.
     pub(crate) fn put(&self, namespace: &str, item: &str, value: &str) {
         self.run(&["put", item, "--namespace", namespace], value.as_bytes());
     }
 
-    /// A new version of an item whose keys are those of a JSON object.
+    /// Puts a new version of an item with the keys of a JSON object.
     pub(crate) fn put_json(&self, namespace: &str, item: &str, keys: &serde_json::Value) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(keys.to_string().as_bytes()).unwrap();
         self.run(&["put", item, "--namespace", namespace, "--json", file.path().to_str().unwrap()], b"");
     }
 
-    /// A `secretfs store` command, which must succeed. Gives its standard output.
+    /// Runs a `secretfs store` command, which must succeed. Returns its standard output.
     pub(crate) fn run(&self, words: &[&str], stdin: &[u8]) -> String {
         let output = self.try_run(words, stdin);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -50,7 +50,7 @@ impl Store {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// A `secretfs store` command, whatever comes of it.
+    /// Runs a `secretfs store` command, which may fail.
     pub(crate) fn try_run(&self, words: &[&str], stdin: &[u8]) -> Output {
         let mut child = Command::new(&self.binary)
             .arg("store")
@@ -61,7 +61,7 @@ impl Store {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A command that does not read its input closes it.
+        // A command that does not read its input may close it, so the error is ignored.
         let _ = child.stdin.take().unwrap().write_all(stdin);
         child.wait_with_output().unwrap()
     }

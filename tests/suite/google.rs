@@ -1,4 +1,4 @@
-//! Volumes from Google Cloud, as far as it can be had here: drongo, and a stub before it.
+//! Volumes from Google Cloud, as far as it can be tested here: drongo, behind a **stub**.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 use testing::{Google, Issuer, PodVolume, RunningNode, google_key};
 
-/// How long something may take that has no reason to take long.
+/// How long a simple step may take.
 const SOON: Duration = Duration::from_secs(60);
-/// A withdrawal by polling waits 30 seconds for a second answer.
+/// Withdrawal by polling waits 30 seconds for a second answer.
 const CONFIRMED: Duration = Duration::from_secs(120);
 const POOL: &str = "p1.svc.id.goog";
 const CLUSTER: &str = "https://container.googleapis.com/v1/projects/p1/locations/europe-west3/clusters/c1";
 
-/// As upstream's users write it, but for the refresh interval.
+/// Upstream's example, with another refresh interval.
 const CLASS: &str = r"
 apiVersion: secrets-store.csi.x-k8s.io/v1
 kind: SecretProviderClass
@@ -43,7 +43,7 @@ spec:
         extractYAMLKey: host
 ";
 
-/// What upstream's example shows.
+/// The files of upstream's example.
 const FILES: [(&str, &str); 5] = [
     ("api/key", "A"),
     ("db.user", "u"),
@@ -68,7 +68,7 @@ async fn node() -> (Google, Issuer, RunningNode) {
     (google, issuer, node)
 }
 
-/// A pod with the token that kubelet would bring for the identity namespace.
+/// A pod with the token that kubelet would send for the identity namespace.
 fn pod(issuer: &Issuer, name: &str) -> PodVolume {
     let pod = PodVolume::new(name, "shop-gcp");
     let token = issuer.mint(&pod.claims().audience(POOL));
@@ -97,9 +97,9 @@ async fn upstreams_google_example_is_served_rotated_and_taken_back_by_the_pods_o
     node.text_becomes(&first, "api/key", Some("B"), SOON).await;
     assert_eq!(google.asked("/v1/token"), 1);
 
-    // A denial takes nothing from who runs, and lets nobody start.
+    // A denial takes no file from running pods, and lets no new pod start.
     google.order(&json!({"do": "deny", "who": "shop:shop$", "match": "secrets/api/"}));
-    // What was read a moment ago would do for a new pod, until Google refuses it.
+    // A recent reading may serve a new pod, until Google has refused.
     let before = google.asked("secrets/api/");
     let is_refused = || google.asked("secrets/api/") >= before + 2;
     testing::until(is_refused, || node.log());

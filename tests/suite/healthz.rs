@@ -1,4 +1,4 @@
-//! Probes, and who would have them fail.
+//! Probes, and attempts of strangers to make them fail.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::support::Told;
 
-/// `secretfs healthz` of `node`, with these words.
+/// `secretfs healthz` of `node` with these arguments.
 fn healthz(node: &RunningNode, words: &[&str]) -> Told {
     Command::new(env!("CARGO_BIN_EXE_secretfs"))
         .arg("healthz")
@@ -28,7 +28,7 @@ async fn a_node_tells_probes_how_it_is_as_long_as_it_runs() {
     let live = healthz(&node, &["live"]);
     assert_eq!((live.code, live.out.as_str(), live.err.as_str()), (Some(0), "alive\n", ""));
     assert_eq!(healthz(&node, &[]).out, "alive\n");
-    // The mounter is looked for every few seconds.
+    // The node checks every few seconds whether the mounter is alive.
     testing::until(|| healthz(&node, &["ready"]).out == "ready\n", || healthz(&node, &["ready"]).err);
 
     node.stop_node();
@@ -48,7 +48,7 @@ async fn whoever_fills_the_http_port_keeps_neither_probes_nor_others_from_an_ans
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
         let mut stream: TcpStream = socket.connect(address.parse().unwrap()).await.unwrap();
         if number % 2 == 0 {
-            // Whoever is turned away may not even be listened to.
+            // A connection that is refused may be closed before it is read.
             let _ = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         }
         taken.push(stream);

@@ -1,4 +1,4 @@
-//! A process that holds secrets keeps its memory to itself.
+//! A process that holds secrets protects its memory.
 
 use std::process::Stdio;
 

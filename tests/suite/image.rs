@@ -1,4 +1,4 @@
-//! The container image that `hack/image` makes of this very program.
+//! The container image that `hack/image` makes from this program.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::Told;
 
-/// Everything below the root of the image's file system.
+/// Every file in the image.
 const FILES: [&str; 9] = [
     "etc/group",
     "etc/nsswitch.conf",
@@ -26,15 +26,15 @@ const FILES: [&str; 9] = [
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_secretfs");
 
-/// The program that mounts, which belongs to it.
+/// The mounter that belongs to the program.
 static MOUNTER: LazyLock<PathBuf> = LazyLock::new(|| testing::mounter(PROGRAM.as_ref()).get_program().into());
 
-/// An image, unpacked: its layout and the files of its one layer.
+/// An unpacked image: its layout, and the files of its only layer.
 struct Image {
     directory: &'static Path,
 }
 
-// In a directory that the next run takes over, for nothing drops what is static.
+// In a directory that the next run reuses, because static values are never dropped.
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let image = Image { directory: Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/image")) };
     run(Command::new("rm").arg("-rf").arg(image.directory));
@@ -67,7 +67,7 @@ impl Image {
         json(&self.blob(&self.index()["manifests"][0]))
     }
 
-    /// The file that a descriptor tells of.
+    /// The file that a descriptor names.
     fn blob(&self, descriptor: &Value) -> PathBuf {
         let digest = descriptor["digest"].as_str().unwrap();
         self.layout().join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap())
@@ -103,7 +103,7 @@ fn run(command: &mut Command) {
     assert!(command.status().unwrap().success(), "{command:?}");
 }
 
-/// Whatever is below `directory` and is no directory itself.
+/// Everything below `directory` except directories.
 fn files_below(directory: &Path) -> BTreeSet<String> {
     let found = Command::new("find").arg(directory).args(["!", "-type", "d", "-printf", "%P\n"]).output();
     String::from_utf8(found.unwrap().stdout).unwrap().lines().map(str::to_owned).collect()

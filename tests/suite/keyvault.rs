@@ -10,7 +10,7 @@ use testing::{Claims, Issuer, KeyVault, PodVolume, RunningNode};
 const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 const CLIENT: &str = "00000000-0000-0000-0000-000000000002";
-/// How long something may take that has no reason to take long.
+/// How long a simple step may take.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A stub in which `shop/shop` may log in as the application of the example.
@@ -27,7 +27,7 @@ impl Shop {
         Self { vault, issuer }
     }
 
-    /// A node whose cloud this is, with `class` named `shop-azure`.
+    /// A node that uses this stub, with `class` named `shop-azure`.
     async fn node(&self, class: &str) -> RunningNode {
         let mut node = RunningNode::prepare(SECRETFS, &[]);
         node.flag("--azure-authority", &self.vault.url());
@@ -107,7 +107,7 @@ async fn a_secret_that_expires_goes_from_a_mounted_volume_without_waiting_for_it
     node.publish(&pod).await.unwrap();
     assert_eq!(node.text(&pod, "a").as_deref(), Some("v"));
 
-    // At its end, and once more half a minute later.
+    // Read at its end, and once more half a minute later.
     node.text_becomes(&pod, "a", None, 2 * SOON).await;
     assert!(Timestamp::now().as_second() >= expires);
     let started_later = node.publish(&shop.pod("web-1")).await.unwrap_err();
@@ -124,7 +124,7 @@ async fn what_a_vault_takes_back_and_gives_again_reaches_a_mounted_volume() {
     node.publish(&pod).await.unwrap();
 
     shop.vault.deny(CLIENT, "secrets");
-    // What was read a moment ago may still serve a pod that starts before the refusal is met.
+    // A recent reading may still serve a new pod, until the node has met the refusal.
     let begun = Instant::now();
     for late in 0.. {
         let refused = node.publish(&shop.pod(&format!("late-{late}"))).await.err();

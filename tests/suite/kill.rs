@@ -1,4 +1,4 @@
-//! A process that is killed anywhere on its way leaves nothing behind that the next call does not mend.
+//! Kills a process at every point of a volume's life. The next call must repair everything that is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
@@ -15,20 +15,20 @@ use crate::mounter::MounterProcess;
 use crate::rotation::seen;
 use crate::support::{Target, again, local, mounts_below, object_path, settle, snapshot};
 
-/// Where the process that is to die mounts, if this is that process.
+/// Set in the process that is to die: its target.
 const TARGET: &str = "SECRETFS_TEST_TARGET";
-/// What it mounts.
+/// Set in the process that is to die: the seed of its files.
 const SEED: &str = "SECRETFS_TEST_SEED";
-/// Its mounter's socket, where it mounts through one.
+/// Set in the process that is to die: its mounter's socket, if it mounts through one.
 const MOUNTER: &str = "SECRETFS_TEST_MOUNTER";
 
 type Files = BTreeMap<String, String>;
 
-/// The sets that a volume shows in turn.
+/// The three sets of files that a volume shows.
 fn life(seed: u64) -> [Files; 3] {
     let mut random = fastrand::Rng::with_seed(seed);
     [0, 1, 2].map(|version| {
-        // One name stays, so that every set can be told from nothing.
+        // One name is in every set, so that no set is empty.
         let paths = ["a", "b", "c", "d/a", "d/b", "e/f/g"].into_iter().filter(|_| random.bool());
         let paths: Vec<&str> = paths.chain(["stays"]).collect();
         paths
@@ -44,7 +44,7 @@ fn as_snapshot(files: &Files) -> engine::snapshot::Snapshot {
     snapshot(&files)
 }
 
-/// Mounts the first set, rotates to the others, taking back what they lack, and unmounts.
+/// Mounts the first set, rotates to the others, removes files that they lack, and unmounts.
 fn live(mounter: &Arc<dyn Mounter>, target: &Path, seed: u64) {
     let [first, second, third] = life(seed);
     let mode = Tmpfs::new(Arc::clone(mounter), Tmpfs::DEFAULT_MAX_BYTES);
@@ -89,7 +89,7 @@ fn die(failpoint: &str, nth: u64, target: &Target, seed: u64, mounter: Option<&P
     assert_eq!(ended.status.signal(), killed, "{failpoint}, seed {seed}: {ended:?}");
 }
 
-/// What the next process does: takes the volume over or mounts it, rotates it, and takes it away.
+/// The next process: takes the volume over or mounts it, rotates it, and unmounts it.
 fn mend(mounter: &Arc<dyn Mounter>, target: &Target, seed: u64) {
     let mode = Tmpfs::new(Arc::clone(mounter), Tmpfs::DEFAULT_MAX_BYTES);
     let last = Files::from([("stays".to_owned(), "mended".to_owned()), ("z".to_owned(), "new".to_owned())]);
@@ -102,7 +102,7 @@ fn mend(mounter: &Arc<dyn Mounter>, target: &Target, seed: u64) {
                 seen(target)
             );
             assert_eq!(volume.contents().unwrap().len(), seen(target).len());
-            // Old versions stay for a second each; now and then that is waited for.
+            // Old versions stay for a second. Waiting for that in every tenth round is enough.
             if seed.is_multiple_of(10) {
                 settle(target);
             }
@@ -120,7 +120,7 @@ fn assert_nothing_is_left(target: &Target, seed: u64) {
     assert_eq!(target.beside(), Vec::<std::path::PathBuf>::new(), "seed {seed}");
 }
 
-/// Kills a process at its first or a later pass of `failpoint`, 50 times.
+/// Kills a process 50 times, at its first or a later pass of `failpoint`.
 fn kill_and_mend(failpoint: &str) {
     let first = fastrand::u64(..1 << 32);
     println!("{failpoint}: seeds {first} to {}", first + 49);

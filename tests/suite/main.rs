@@ -1,4 +1,4 @@
-//! Tests of the whole against real mounts, real servers and real processes. They need root.
+//! Tests of the whole program with real mounts, real servers and real processes. They need root.
 
 #![allow(
     clippy::arithmetic_side_effects,

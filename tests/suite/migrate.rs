@@ -1,4 +1,4 @@
-//! `secretfs migrate plan` as it is typed, on manifests.
+//! `secretfs migrate plan` on the command line, with manifests.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn plan(arguments: &[&str]) -> Told {
     command.output().unwrap().into()
 }
 
-/// `UPDATE_GOLDEN=1` writes the golden file anew, to be read in the diff.
+/// `UPDATE_GOLDEN=1` rewrites the golden file, so that its diff can be reviewed.
 #[test]
 fn every_difference_is_told_with_its_object_reason_and_remedy() {
     let told = plan(&["--file", "tests/migration/felt"]);

@@ -1,4 +1,5 @@
-//! On a host a mount is known by its own number: nothing that others mounted is taken for it, whatever the path says.
+//! On a host, secretfs recognises its mount by the mount's unique number. A mount of others at the same path is never
+//! taken for it.
 
 use std::fs;
 use std::path::Path;

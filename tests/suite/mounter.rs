@@ -20,24 +20,24 @@ use testing::in_private_mounts;
 
 use crate::support::{Target, mounts_below, snapshot};
 
-/// A `secretfs-mounter` that ends with its test.
+/// A `secretfs-mounter`. Dropping it ends the process.
 pub(crate) struct MounterProcess {
     process: Child,
     socket: PathBuf,
 }
 
 impl MounterProcess {
-    /// One for targets and sockets below `directory`, where it listens as well.
+    /// A mounter for targets and sockets below `directory`. It listens there too.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         Self::listening_in(directory, directory, arguments)
     }
 
-    /// One for targets and sockets below `directory` that listens in `run`.
+    /// A mounter for targets and sockets below `directory`. It listens in `run`.
     pub(crate) fn listening_in(run: &Path, directory: &Path, arguments: &[&str]) -> Self {
         Self::of(env!("CARGO_BIN_EXE_secretfs").as_ref(), run, directory, arguments)
     }
 
-    /// One of another version: that of the `secretfs` at `binary`.
+    /// The mounter that belongs to the `secretfs` at `binary`, which may be of another version.
     pub(crate) fn of(binary: &Path, run: &Path, directory: &Path, arguments: &[&str]) -> Self {
         Self::by(testing::mounter(binary), run, directory, arguments)
     }
@@ -57,7 +57,7 @@ impl MounterProcess {
         Self { process, socket }
     }
 
-    /// What a `node` would hold.
+    /// A client, such as `node` has.
     pub(crate) fn connect(&self) -> Arc<RemoteMounter> {
         Arc::new(RemoteMounter::new(self.socket.clone()))
     }
@@ -398,7 +398,7 @@ fn a_caller_finds_a_restarted_mounter_by_itself() {
     });
 }
 
-// As when each is in a container of its own: to the mounter its caller has no process id.
+// As with each process in a container of its own: the mounter sees no process id for its caller.
 #[test]
 fn a_caller_in_another_pid_namespace_is_served() {
     in_private_mounts(|| {
@@ -472,7 +472,7 @@ fn only_root_and_the_users_named_are_served() {
     served.unwrap();
 }
 
-/// Runs `body` on a thread of its own under another uid.
+/// Runs `body` on a thread of its own, as another user.
 fn as_user<T: Send>(uid: u32, body: impl FnOnce() -> T + Send) -> T {
     let user = rustix::process::Uid::from_raw(uid);
     let as_user = || {
@@ -494,7 +494,7 @@ fn garbage_is_answered_and_survived() {
         let socket = connect_raw(process.socket()).unwrap();
         let mut packet: Vec<u8> = (0..random.usize(1..400)).map(|_| random.u8(..)).collect();
         if round % 2 == 0 {
-            // A version and a verb that exist.
+            // An existing version and verb.
             packet.splice(0..packet.len().min(2), [1, random.u8(1..13)]);
         }
         rustix::net::send(&socket, &packet, SendFlags::NOSIGNAL).unwrap();

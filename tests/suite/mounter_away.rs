@@ -1,4 +1,4 @@
-//! What kubelet is told while the mounter is away.
+//! The answers to kubelet while the mounter is away.
 
 use testing::{PodVolume, RunningNode};
 use tonic::Code;

@@ -1,4 +1,4 @@
-//! A host without Kubernetes: what fstab and people run.
+//! A host without Kubernetes: what fstab and users run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use testing::in_private_mounts;
 
 use crate::support::{Target, Told, mounts_below, store_class};
 
-/// A host with an embedded store that holds one token, and a class that shows it.
+/// A host with an embedded store that has one token, and a class that shows it.
 struct Host {
     target: Target,
 }
@@ -49,7 +49,7 @@ impl Host {
         Store::open(&self.store(), &anchor).unwrap().put(&item, Some(ServiceAccounts::Any), &values).unwrap();
     }
 
-    /// What mount(8) runs for a line of fstab.
+    /// Runs what mount(8) runs for a line in fstab.
     fn mount(&self, class: &Path, options: &str) -> Output {
         let settings = [("store", "store"), ("state-dir", "state"), ("admin-dir", "admin")];
         let settings: Vec<String> =
@@ -62,7 +62,7 @@ impl Host {
             .unwrap()
     }
 
-    /// A process that serves the class, as somebody types it, with its admin socket in `admin`.
+    /// Starts a process that serves the class, as a user would, with its admin socket in `admin`.
     fn serve(&self, admin: &Path) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
         command.arg("mount").args([self.class(), self.target.path()]);
@@ -75,7 +75,7 @@ impl Host {
         child
     }
 
-    /// What a command that asks running processes says.
+    /// Runs a command that asks running processes.
     fn ask(&self, arguments: &[&str]) -> Told {
         let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
         Told::from(
@@ -102,7 +102,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Ends the process of a test that failed; otherwise nothing is mounted any more.
+        // Ends the process of a failed test. In other tests nothing is mounted any more.
         self.umount();
     }
 }
@@ -174,7 +174,7 @@ fn a_line_of_fstab_says_what_is_run_after_a_change() {
     in_private_mounts(|| {
         let host = Host::new();
         let copy = host.at("copy");
-        // As fstab has it, with \040 for the spaces between words.
+        // As in fstab, where `\040` stands for the spaces between words.
         let on_change =
             format!("on-change=cp\\040{}\\040{}", host.target.file("token").display(), copy.display());
 
@@ -208,7 +208,7 @@ fn a_stopped_process_is_named_and_makes_nobody_wait_long() {
         kill_process(pid, Signal::CONT).unwrap();
 
         println!("five commands beside a stopped process took {took:?}");
-        // Each waits two seconds for it, and not the two minutes that a refresh may take.
+        // Each command waits two seconds for it, and not the two minutes that a refresh may take.
         assert!(took < Duration::from_secs(60), "{took:?}");
         let named =
             format!("process {}, which serves {}, does not answer within 2 s", stopped.id(), quiet.display());

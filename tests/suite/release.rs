@@ -1,4 +1,4 @@
-//! The archive for hosts that `hack/release` makes of this very program.
+//! The archive for hosts that `hack/release` makes from this program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::support::Told;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_secretfs");
 
-/// What an installation from it has, besides.
+/// Other files of an installation.
 const FILES: [&str; 9] = [
     "share/bash-completion/completions/secretfs",
     "share/zsh/site-functions/_secretfs",

@@ -1,4 +1,5 @@
-//! What stays of a version that is shown no more: a second for who is on the way into it, and nothing for longer.
+//! Old versions of a volume: a version that is not shown any more stays for a second, for readers on their way into it,
+//! and no longer.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,7 +12,7 @@ use testing::in_private_mounts;
 
 use crate::support::{Target, local, mount, object_path, settle, snapshot, tmpfs};
 
-/// The directory that `..data` names.
+/// The directory to which `..data` leads.
 fn shown(target: &Target) -> PathBuf {
     target.file(fs::read_link(target.file("..data")).unwrap().to_str().unwrap())
 }
@@ -72,7 +73,7 @@ fn a_process_that_starts_later_removes_old_versions_at_once() {
             mode.mount(&target.path(), &snapshot(&[("token", "t1")]), &Appearance::default()).unwrap();
         let first = shown(&target);
         volume.replace(&snapshot(&[("token", "t2")]), &BTreeSet::new()).unwrap();
-        // With the process goes who would have removed it.
+        // The process that would have removed it is gone.
         drop((volume, mode));
         let swapped = fs::symlink_metadata(target.file("..data")).unwrap().modified().unwrap();
         testing::until(

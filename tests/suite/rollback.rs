@@ -1,4 +1,4 @@
-//! An embedded store whose database somebody put back to an earlier day, as a node and its pods meet it.
+//! An embedded store whose database was put back to an earlier day, as seen by a node and its pods.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use testing::{PodVolume, RunningNode};
 use crate::embedded::Store;
 use crate::support::store_class;
 
-/// What a writer of the database can write.
+/// The files that a writer of the database can write.
 fn database(store: &Store) -> Vec<(PathBuf, Vec<u8>)> {
     let files =
         ["store.db", "store.db-wal", "store.db-shm"].map(|name| PathBuf::from(store.path()).join(name));
@@ -32,7 +32,7 @@ async fn a_rolled_back_store_takes_nothing_new_to_a_pod_and_is_told_and_audited(
     node.publish(&running).await.unwrap();
 
     for (file, contents) in earlier {
-        // In place: what SQLite maps must not become shorter, not for a moment.
+        // Written in place, because a file that SQLite maps must never become shorter.
         let opened = fs::OpenOptions::new().write(true).open(&file).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&opened, &contents, 0).unwrap();
         opened.set_len(contents.len() as u64).unwrap();

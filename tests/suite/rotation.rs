@@ -1,4 +1,4 @@
-//! What readers of a volume see while it changes and when its files are taken back.
+//! What readers of a volume see while it changes, and when its files are withdrawn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -52,7 +52,7 @@ fn a_reader_that_resolves_data_once_never_sees_two_versions() {
 #[test]
 fn of_a_million_opens_by_path_none_fails_while_the_volume_rotates() {
     const OPENS: u64 = 1_000_000;
-    // However little of the processors the one that rotates gets.
+    // Enough even if the rotating thread gets little time.
     const ROTATIONS: u64 = 101;
     in_private_mounts(|| {
         let target = Target::new();
@@ -95,8 +95,8 @@ fn of_a_million_opens_by_path_none_fails_while_the_volume_rotates() {
     });
 }
 
-/// The distinct contents of the set, read through a directory that is resolved once. One that is taken away
-/// in the middle of it is resolved again, as a reader has to with kubelet's own volumes.
+/// The distinct contents of a set, read through a directory that is resolved once. If the directory disappears
+/// meanwhile, it is resolved again. Readers of kubelet's own volumes have to do the same.
 fn read_at_once(volume: &Path) -> io::Result<BTreeSet<String>> {
     loop {
         let read = File::open(volume.join("..data")).and_then(|version| {
@@ -142,7 +142,7 @@ fn names_that_stay_are_there_at_every_moment_and_no_name_ever_dangles() {
     });
 }
 
-/// Whether `link` is there and leads nowhere, with the version that it was looked at in still shown.
+/// Whether `link` exists and leads nowhere, while the version in which it was looked up is still shown.
 fn dangles(link: &Path) -> bool {
     let shown = || fs::read_link(link.with_file_name("..data")).unwrap();
     let before = shown();
@@ -182,7 +182,7 @@ fn a_watcher_sees_what_kubelets_own_writer_gives_it() {
 
         volume.replace(&snapshot(&[("key", "2"), ("new", "2")]), &BTreeSet::new()).unwrap();
 
-        // The old file goes last, when its version does.
+        // The old file is removed last, together with its version.
         let (mut buffer, mut seen) = ([0; 8192], Vec::<(EventMask, String)>::new());
         testing::until(
             || {
@@ -271,7 +271,7 @@ fn a_mapping_of_a_withdrawn_file_ends_its_process() {
     });
 }
 
-/// The other process of the test: maps the file, says so, and reads it when it is told to.
+/// The other process of the test: it maps the file, says so, and reads it on request.
 fn read_mapped_on_order(path: &Path) {
     let file = File::open(path).unwrap();
     let mapping = sys::Mapping::new(file.as_fd(), 7).unwrap();
@@ -310,7 +310,7 @@ fn old_versions_that_are_held_open_leave_room_for_new_ones() {
     });
 }
 
-/// Sets of files whose paths do not stand in each other's way.
+/// Sets of files whose paths do not collide.
 fn sets() -> impl Strategy<Value = BTreeMap<String, String>> {
     let path =
         proptest::sample::select(vec!["a", "b", "a-b", "d/a", "d/b", "d/e/a", "d/e/b", "d-e", "e/f/g/h"]);
@@ -343,7 +343,7 @@ fn whatever_is_shown_in_turn_exactly_that_is_seen() {
     });
 }
 
-/// Every file that the names in the root lead to, with what it holds.
+/// Every file to which the names in the root lead, with its contents.
 pub(crate) fn seen(target: &Target) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(target.path()).unwrap() {

@@ -1,4 +1,4 @@
-//! A store that is added to a copy of this workspace by a patch: one crate, one line, and what Cargo needs to know of it.
+//! Adds a store to a copy of this workspace by a patch: one crate, one line, and its entries in Cargo's manifests.
 
 use std::fs;
 use std::path::Path;
@@ -22,12 +22,13 @@ fn run(command: &mut Command) {
     assert_eq!(told.code, Some(0), "{command:?}: {told:?}");
 }
 
-/// A `secretfs` with the store in it, and where it was built.
+/// A `secretfs` with the additional store, and its build directory.
 struct Patched(TempDir);
 
 impl Patched {
-    /// Builds it from a copy of the sources, beside what the tests were built of: its crates are as old as ours and are
-    /// taken for ours, which they are. Its own package has another version, so that cargo keeps ours apart.
+    /// Builds the program from a copy of the sources, in the build directory of the tests. The copied crates have the
+    /// age of ours, so cargo reuses the compiled crates. The copy's main package has another version, so that cargo
+    /// keeps ours apart.
     fn build() -> Self {
         let copy = tempfile::Builder::new().prefix("secretfs-sample").tempdir().unwrap();
         let copied = "git ls-files -z --cached --others --exclude-standard |
@@ -39,15 +40,16 @@ impl Patched {
         fs::write(&manifest, own.replacen("version.workspace = true", "version = \"0.0.0-sample\"", 1))
             .unwrap();
 
-        // Below `TRIPLE/PROFILE/deps` lies this test.
+        // This test is in `TRIPLE/PROFILE/deps`.
         let test = std::env::current_exe().unwrap();
         let directories: Vec<_> = test.ancestors().collect();
         let profile = match directories[2].file_name().unwrap().to_str().unwrap() {
             "debug" => "dev",
             profile => profile,
         };
-        // A test is built along, so that dependencies have the features that they have in tests. Its own package is not
-        // optimised and it is built behind all others, for tests that run beside have deadlines.
+        // One test is built too, so that dependencies have the same features as in tests. Its own package is not
+        // optimised, and the build has the lowest priority, because other tests run at the same time and have
+        // deadlines.
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         run(Command::new("nice")
             .args(["-n", "19"])
@@ -83,7 +85,7 @@ impl Patched {
     }
 }
 
-/// Gives the value `VALUE` of everything to everybody who has a token.
+/// A store that gives the value `VALUE` for every name to everybody with a token.
 async fn shelf() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

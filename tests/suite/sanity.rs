@@ -1,4 +1,4 @@
-//! The conformance tests of the Container Storage Interface, as they are published.
+//! The published conformance tests of the Container Storage Interface.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use testing::RunningNode;
 
 /// The services of a driver without a controller.
 const FOCUS: &str = "Identity Service|Node Service";
-/// These two call a controller.
+/// These two tests call a controller.
 const SKIP: &str = "should remove target path|does not exist on the specified path";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +29,7 @@ async fn csi_sanity_passes() {
     assert!(said.contains("13 Passed | 0 Failed"), "{said}");
 }
 
-/// Where `hack/tools` installs it, or what the environment says.
+/// The path to which `hack/tools` installs it, or the path in the environment.
 fn program() -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/tools/csi-sanity");
     let named = std::env::var_os("CSI_SANITY").map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! Every sentence of SEMANTICS.md, and every row of SECURITY.md's table, names tests that exist.
+//! Checks that every sentence of SEMANTICS.md, and every row of SECURITY.md's table, names tests that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -60,7 +60,7 @@ fn a_claim_without_a_test_or_with_one_that_is_gone_is_found() {
     assert!(unproven("It reads. `a_pod_reads_its_owm`", &tests).unwrap().contains("a_pod_reads_its_owm"));
 }
 
-/// Why a claim does not stand: it names no test, or one that there is not.
+/// Why a claim is not proven: it names no test, or a test that does not exist.
 fn unproven(claim: &str, tests: &BTreeSet<String>) -> Option<String> {
     let named: Vec<_> = claim.split('`').skip(1).step_by(2).filter(|name| is_test(name)).collect();
     if named.is_empty() {
@@ -86,7 +86,7 @@ fn tests() -> BTreeSet<String> {
     tests
 }
 
-/// Whether a quoted word is a test's name: a sentence, with underscores between its words.
+/// Whether a quoted word is the name of a test: a sentence with underscores between its words.
 fn is_test(word: &str) -> bool {
     word.matches('_').count() >= 3 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
@@ -102,7 +102,7 @@ fn collect(directory: &Path, tests: &mut BTreeSet<String>) {
     }
 }
 
-/// The functions of a source file that are tests: an attribute before them says so.
+/// The tests in a source file: functions with a test attribute.
 fn tests_in(text: &str) -> Vec<String> {
     let (mut names, mut is_marked) = (Vec::new(), false);
     for line in text.lines().map(str::trim_start) {

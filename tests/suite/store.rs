@@ -1,4 +1,4 @@
-//! `secretfs store` as it is typed, and what is left when it is killed.
+//! `secretfs store` on the command line, and the state of a store after the command is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,10 +15,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const CANARY: &str = "canary-8e1b64c07d5f4a92";
-/// Far beyond what a change takes, so that only a lost one fails.
+/// Much longer than a change takes, so that a test fails only if a change is lost.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A host with a store, and with its root key in a place of its own.
+/// A host with a store. Its root key is in a place of its own.
 struct Host {
     home: TempDir,
 }
@@ -65,7 +65,7 @@ impl Host {
 
     fn run(&self, arguments: &[&str], stdin: &str) -> Output {
         let mut child = self.command(arguments).spawn().unwrap();
-        // A command that fails before it reads closes the pipe.
+        // A command that fails before it reads closes the pipe, so the error is ignored.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -170,7 +170,8 @@ fn at_a_terminal(host: &Host, command: &str) -> Child {
         .expect("script, of the package bsdutils")
 }
 
-/// Runs a put at a terminal, typing `first` and then `second`; what it showed, and whether it succeeded.
+/// Runs a put at a terminal and types `first` and then `second`. Returns what the terminal showed, and whether the
+/// command succeeded.
 fn typed(host: &Host, first: &str, second: Option<&str>) -> (String, bool) {
     let mut terminal = at_a_terminal(host, "put typed");
     let mut shown = Vec::new();
@@ -558,13 +559,13 @@ fn an_older_state_is_refused_until_its_restore_is_said_to_be_one() {
     assert_eq!(host.json(&["put", "api"], "again")["version"], 2);
 }
 
-/// Gives the store, and everything on the way there, to a group.
+/// Gives the store, and every directory above it, to a group.
 fn share(host: &Host, group: u32) {
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(host.home.path(), 0o755);
     let files = fs::read_dir(host.store()).unwrap().map(|file| file.unwrap().path());
     for path in files.chain([host.store()]) {
-        // A change of group clears the set-group-id bit of what is not a directory only.
+        // A change of the group clears the set-group-id bit only of files that are not directories.
         chown(&path, None, Some(group)).unwrap();
     }
 }
@@ -575,7 +576,7 @@ fn a_member_of_the_stores_group_puts_and_reads_nothing() {
     const GROUP: u32 = 54_322;
     let host = Host::with_store();
     share(&host, GROUP);
-    // Where it was built, a stranger to this machine may not look.
+    // Other users may not read the directory in which the program was built.
     let binary = host.path("secretfs");
     crate::support::copy_program(&binary);
     let run = |arguments: &[&str], group: u32| {
@@ -681,7 +682,7 @@ fn who_waits_for_a_turn_says_so_and_has_it_when_the_other_is_done() {
     assert_eq!(host.read("item: api").unwrap(), b"value");
 }
 
-/// Runs a command and kills it after `delay`, if it still runs. Whether it had ended well before.
+/// Runs a command and kills it after `delay`, if it still runs. Returns whether it had ended well before.
 fn kill_after(mut command: Command, stdin: &str, delay: Duration) -> bool {
     let mut child = command.spawn().unwrap();
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
@@ -690,7 +691,7 @@ fn kill_after(mut command: Command, stdin: &str, delay: Duration) -> bool {
     child.wait().unwrap().success()
 }
 
-/// Delays that fall on every step of a command, whatever the machine: none to twice what one takes.
+/// Delays that hit every step of a command on any machine: from zero to twice the command's duration.
 fn delays(host: &Host, arguments: &[&str], rounds: u32) -> impl Iterator<Item = Duration> + use<> {
     let begin = std::time::Instant::now();
     host.ok(arguments, "to see how long it takes");

@@ -1,5 +1,5 @@
-//! What stores and the authors of classes and pods say to a node, who may say anything. The store is a stub that answers
-//! as each test wants; what OpenBao makes of the same, `openbao` shows.
+//! Hostile texts and numbers from stores and from authors of classes and pods. The store is a **stub** that answers as
+//! each test decides. The tests in `openbao` show what a real OpenBao answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,27 +12,28 @@ use testing::{
     prepare_target,
 };
 
-/// A number that no clock can be set forward by.
+/// A number by which no clock can be moved forward.
 const ABSURD: u64 = u64::MAX;
-/// How long what is due at once may take on a slow machine.
+/// How long something that is due now may take on a slow machine.
 const SOON: Duration = Duration::from_secs(60);
-/// Publishes that are tried at one time.
+/// Publishes that run at the same time.
 const IN_FLIGHT: u64 = 50;
-/// Stores of which a node keeps what it knows: 256 that nobody reads from, and those that are asked just now.
+/// The most stores that a node remembers: 256 that no volume reads from, and those that are asked right now.
 const MOST_KNOWN: u64 = 256 + IN_FLIGHT;
 
 fn node() -> RunningNode {
     RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[])
 }
 
-/// A class of `namespace` that reads `objects` at `address` as often as `refresh` says, for a service account.
+/// A class of `namespace` that reads `objects` at `address` every `refresh`, with a login that its service account
+/// shares.
 fn class(namespace: &str, address: &str, objects: &[&str], refresh: &str) -> String {
     let objects: Vec<String> =
         objects.iter().map(|object| format!("- {{{object}, secretKey: key}}")).collect();
     let mut class: Value =
         serde_json::from_str(&jwt_class(namespace, "class", address, &objects.join("\n"))).unwrap();
     let parameters = class["spec"]["parameters"].as_object_mut().unwrap();
-    // Logins of the method `jwt` are a pod's own; of this stub's answers, those of the others would be too.
+    // With the method `jwt` each pod has a login of its own. The stub's answers would mean the same for other methods.
     parameters.insert("secretfs.dev/share".to_owned(), "service-account".into());
     parameters.insert("secretfs.dev/auth".to_owned(), "kubernetes".into());
     parameters.insert("vaultAuthMountPath".to_owned(), "kubernetes".into());
@@ -43,7 +44,7 @@ fn class(namespace: &str, address: &str, objects: &[&str], refresh: &str) -> Str
 /// One object of a key-value store.
 const APP: &[&str] = &["objectName: file, secretPath: secret/data/app"];
 
-/// A pod of `namespace` under an account of the same name as the pod's: what is read for it is shared with nobody.
+/// A pod of `namespace` with a service account of its own name, so that it shares no reading.
 fn pod(issuer: &Issuer, namespace: &str, name: &str) -> PodVolume {
     issuer.pod(namespace, name, name, "class")
 }
@@ -52,7 +53,7 @@ fn login(seconds: u64) -> Answer {
     Answer::json(200, &json!({"auth": {"client_token": "t", "lease_duration": seconds, "renewable": true}}))
 }
 
-/// Grants every login, and answers reads with `read`.
+/// A store that grants every login, and answers reads with `read`.
 fn granting(read: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> FaultServer {
     FaultServer::http(move |seen| if seen.target.ends_with("/login") { login(3600) } else { read(seen) })
 }
@@ -118,7 +119,7 @@ async fn a_store_that_does_not_answer_is_named_and_those_that_classes_only_name_
         assert!(refused.iter().all(Result::is_err), "{refused:?}");
     }
 
-    // One of them is asked for so often that it is left alone.
+    // One of these stores gets so many failures that the node leaves it alone.
     let away = (0..12).map(|index| pod(&issuer, "evil-7", &format!("away-{index}")));
     join_all(away.map(async |pod| node.publish(&pod).await.unwrap_err())).await;
     let wanted = format!("state=\"open\",store=\"{}\",namespace=\"evil-7\"", address(7));
@@ -137,7 +138,7 @@ async fn a_store_that_does_not_answer_is_named_and_those_that_classes_only_name_
     assert!((1..=MOST_KNOWN).contains(&known), "{known} stores are known");
 }
 
-/// The labels of what tells of stores' breakers, and how many stores there are of each.
+/// The labels of the metric about stores' breakers, and the number of stores for each.
 async fn breakers(node: &RunningNode) -> Vec<(String, u64)> {
     let metrics = node.http("/metrics").await;
     let lines = metrics.lines().filter_map(|line| line.strip_prefix("secretfs_breaker_state{"));
@@ -227,7 +228,7 @@ async fn an_outage_tells_no_namespace_what_another_reads() {
     let issuer = Issuer::start();
     let theirs: Vec<_> = (0..8).map(|index| pod(&issuer, "bank", &format!("theirs-{index}"))).collect();
 
-    // As many as it takes until the store counts as away for everyone.
+    // As many failures as it takes until the store counts as away for everyone.
     let refused = join_all(theirs.iter().map(|pod| node.publish(pod))).await;
     assert!(refused.iter().all(Result::is_err), "{refused:?}");
     let ours = pod(&issuer, "shop", "ours");

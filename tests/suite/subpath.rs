@@ -1,4 +1,4 @@
-//! Containers that mount single files of a volume, as kubelet mounts them.
+//! Containers that mount single files of a volume, in the way kubelet mounts them.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What several modules arrange.
+//! Setup that several modules share.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,10 +30,10 @@ pub(crate) fn file(path: &str, contents: &[u8], mode: Option<u64>) -> File {
     }
 }
 
-/// A place to mount at, below a directory that everyone may enter.
+/// A target, below a directory that everyone may enter.
 pub(crate) struct Target {
     parent: TempDir,
-    /// Where it is below that.
+    /// The path of the target below that directory.
     below: PathBuf,
 }
 
@@ -45,7 +45,7 @@ impl Target {
         Self { parent, below: PathBuf::from("mount") }
     }
 
-    /// One that kubelet made for a volume of ours; the directory is its `pods`.
+    /// A target that kubelet made for a volume of our driver. The directory is kubelet's `pods`.
     pub(crate) fn of_kubelet() -> Self {
         let below = PathBuf::from("pod-uid/volumes/kubernetes.io~csi/secrets/mount");
         let mut target = Self::new();
@@ -54,7 +54,7 @@ impl Target {
         target
     }
 
-    /// What lies in the directory of the target, but for kubelet's own file.
+    /// Everything in the directory of the target, except kubelet's own file.
     pub(crate) fn beside(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path().parent().unwrap()).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
@@ -79,12 +79,13 @@ impl Target {
 }
 
 impl Drop for Target {
-    /// The directory is removed with all below it: nothing may be mounted there then that shows what is elsewhere.
+    /// The directory is removed with everything below it. So first every mount below it must go: it may show files that
+    /// are elsewhere.
     fn drop(&mut self) {
         for at in mount_points_below(self.parent()).iter().rev() {
             let detach = rustix::mount::UnmountFlags::DETACH | rustix::mount::UnmountFlags::NOFOLLOW;
             if let Err(error) = rustix::mount::unmount(at, detach) {
-                // Better a directory that stays than one that is emptied through a mount.
+                // Keep the directory if a mount stays. Removing it would delete files through the mount.
                 eprintln!("{}: {error}; {} stays", at.display(), self.parent().display());
                 self.parent.disable_cleanup(true);
             }
@@ -92,8 +93,8 @@ impl Drop for Target {
     }
 }
 
-/// A copy of the program at `path`, made by another process: what a test forks while this process has a program open for
-/// writing keeps that program from being run.
+/// Copies the program to `path` in another process. If this process had the copy open for writing while a test forks,
+/// the copy could not be executed.
 pub(crate) fn copy_program(path: &Path) {
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_secretfs")).arg(path).status().unwrap();
     assert!(copied.success());
@@ -107,12 +108,12 @@ pub(crate) fn tmpfs() -> Tmpfs {
     Tmpfs::new(local(), Tmpfs::DEFAULT_MAX_BYTES)
 }
 
-/// Mounts `files` at `target`, with nothing said of their looks.
+/// Mounts `files` at `target` with the default appearance.
 pub(crate) fn mount(target: &Target, files: &[(&str, &str)]) -> Box<dyn Mounted> {
     tmpfs().mount(&target.path(), &snapshot(files), &Appearance::default()).unwrap()
 }
 
-/// Waits until the volume holds `..data`, the directory that it names, and no other name that is not a file's.
+/// Waits until the volume holds only `..data`, the directory to which it leads, and the names of files.
 pub(crate) fn settle(target: &Target) {
     let own = || {
         let names = fs::read_dir(target.path()).unwrap().map(|entry| entry.unwrap().file_name());
@@ -121,27 +122,27 @@ pub(crate) fn settle(target: &Target) {
     testing::until(|| own().len() == 2, || format!("old versions stay: {:?}", own()));
 }
 
-/// Lines of this thread's mount table for mounts at or below `directory`.
+/// The lines of this thread's mount table about mounts at or below `directory`.
 pub(crate) fn mounts_below(directory: &Path) -> Vec<String> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let below = |line: &&str| line.split(' ').nth(4).is_some_and(|at| Path::new(at).starts_with(directory));
     table.lines().filter(below).map(str::to_owned).collect()
 }
 
-/// Where something is mounted at or below `directory`, in the order of the table.
+/// The mount points at or below `directory`, in the order of the table.
 pub(crate) fn mount_points_below(directory: &Path) -> Vec<PathBuf> {
     let table = fs::read("/proc/thread-self/mountinfo").unwrap();
     mountinfo::mounts(&table).map(|mount| mount.point).filter(|at| at.starts_with(directory)).collect()
 }
 
-/// This very test program again, to run the test called `name` alone.
+/// This test program again, to run only the test called `name`.
 pub(crate) fn again(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
     command
 }
 
-/// Builds the Go program in `tests/NAME` and tells where it is.
+/// Builds the Go program in `tests/NAME` and returns its path.
 pub(crate) fn go_program(name: &str) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let built = Command::new("go")
@@ -155,7 +156,7 @@ pub(crate) fn go_program(name: &str) -> PathBuf {
     program
 }
 
-/// How a command ended, and what it said.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) code: Option<i32>,
@@ -170,7 +171,7 @@ impl From<Output> for Told {
     }
 }
 
-/// The class `app` of namespace `shop`, with these parameters: lines of YAML, indented by four.
+/// The class `app` of namespace `shop` with these parameters: lines of YAML, indented by four.
 pub(crate) fn class(provider: &str, parameters: &str) -> String {
     format!(
         "apiVersion: secrets-store.csi.x-k8s.io/v1
@@ -183,13 +184,13 @@ spec:
     )
 }
 
-/// The same with these objects of the embedded store: a line for each, as in YAML's `{…}`.
+/// The same with these objects of the embedded store: one line each, as in YAML's `{…}`.
 pub(crate) fn store_class(objects: &[impl AsRef<str>]) -> String {
     let lines = objects.iter().map(|object| format!("      - {{{}}}\n", object.as_ref()));
     class("secretfs", &format!("    objects: |\n{}", lines.collect::<String>()))
 }
 
-/// The program of the commit that `tests/upgrade/commit` names: what an upgrade starts from.
+/// The program of the commit in `tests/upgrade/commit`, from which upgrades are tested.
 pub(crate) fn earlier() -> PathBuf {
     let commit = include_str!("../upgrade/commit").trim();
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/tools");

@@ -1,4 +1,4 @@
-//! What is told is told once, and in a form that can be read.
+//! Messages and log lines: each is written once, and in a form that can be read.
 
 use std::fmt;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use testing::{PodVolume, RunningNode};
 use crate::embedded::Store;
 use crate::support::store_class;
 
-/// The keys of a JSON object, as often as they are there.
+/// The keys of a JSON object, repeated ones too.
 struct Keys(Vec<String>);
 
 impl<'de> Deserialize<'de> for Keys {
@@ -34,7 +34,7 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
-/// The first key that is twice in one of the lines, with its line.
+/// The first key that occurs twice in one line, and that line.
 fn key_that_repeats(log: &str) -> Option<(String, &str)> {
     log.lines().find_map(|line| {
         let Keys(mut keys) = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -71,7 +71,7 @@ async fn a_line_of_the_log_as_json_has_each_key_once() {
     assert_eq!(key_that_repeats(&log), None);
 }
 
-/// `secretfs mount` of an item that is not there.
+/// Runs `secretfs mount` for an item that does not exist.
 fn mount_what_is_missing() -> Output {
     let store = Store::init();
     let dir = tempfile::tempdir().unwrap();

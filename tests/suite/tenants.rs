@@ -1,4 +1,4 @@
-//! Tenants of one node: what one namespace does at its stores is no matter to another.
+//! Tenants of one node: what one namespace does at its stores must not affect another.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,20 +11,20 @@ use tokio::task::JoinSet;
 use crate::embedded::Store;
 use crate::support::store_class;
 
-/// Volumes that hang.
+/// The number of volumes that hang.
 const HANGING: usize = 500;
-/// Namespaces that they are of.
+/// The number of namespaces with such volumes.
 const HOSTILE: usize = 4;
-/// How long something may take that waits for nobody: what hangs does so for a minute and longer.
+/// How long something that waits for nobody may take. Calls that hang do so for at least a minute.
 const SOON: Duration = Duration::from_secs(15);
 
-/// A class of namespace `evil-N` whose store takes connections and never answers.
+/// A class of namespace `evil-N` whose store accepts connections and never answers.
 fn hanging_class(namespace: usize, address: &str) -> String {
     let objects = "- {objectName: a, secretPath: secret/data/a, secretKey: key}";
     jwt_class(&format!("evil-{namespace}"), "hang", address, objects)
 }
 
-/// A class of `namespace` whose one object hangs on a lease.
+/// A class of `namespace` with one object that has a lease.
 fn leasing_class(namespace: &str, address: &str) -> String {
     let objects = "- {objectName: creds, secretPath: database/creds/r, secretKey: key}";
     jwt_class(namespace, "lease", address, objects)
@@ -34,7 +34,7 @@ fn leasing_pod(issuer: &Issuer, namespace: &str, name: &str) -> PodVolume {
     issuer.pod(namespace, "shop", name, "lease")
 }
 
-/// A store that grants leases of so many seconds by tokens of so many bytes, and does not answer who ends one.
+/// A store that grants leases of `seconds` with tokens of `token` bytes, and does not answer calls that end a lease.
 fn leasing_store(seconds: u64, token: usize) -> FaultServer {
     FaultServer::http(move |seen| {
         if seen.target.ends_with("/login") {
@@ -65,7 +65,7 @@ fn hanging_pod(issuer: &Issuer, index: usize) -> PodVolume {
     issuer.pod(&namespace, &account, &format!("hang-{index}"), "hang")
 }
 
-/// Has pods of hostile namespaces wait for their store until the set is dropped.
+/// Makes pods of hostile namespaces wait for their store until the set is dropped.
 async fn hang(node: &Arc<RunningNode>, store: &FaultServer) -> JoinSet<()> {
     let (issuer, mut waiting) = (Issuer::start(), JoinSet::new());
     for index in 0..HANGING {
@@ -137,7 +137,7 @@ async fn leases_of_no_length_fill_no_process_and_another_namespaces_leases_are_s
     let logins = hostile.seen().iter().filter(|seen| seen.target.ends_with("/login")).count();
     let (mounter, process) = (resident(node.mounter_pid()), resident(node.node_pid()));
     println!("{logins} logins of 12 volumes in {observed:?}; mounter {mounter} MiB, node {process} MiB");
-    // One for the start and one every five seconds, and as many again for a slow machine.
+    // One for the start and one every five seconds, and the same number again for a slow machine.
     assert!(logins <= 12 * 8, "{logins}");
 
     let pod = leasing_pod(&issuer, "shop", "healthy");

@@ -104,7 +104,7 @@ fn with_a_group_its_members_may_read_and_nobody_else() {
     });
 }
 
-/// What a kernel without SELinux shows is that it was asked: it refuses what it cannot do.
+/// A kernel without SELinux shows only that it got the label, because it refuses it.
 #[test]
 fn the_selinux_label_is_given_to_the_kernel_with_the_mount() {
     in_private_mounts(|| {
@@ -242,7 +242,7 @@ fn mode_and_owner(target: &Target, name: &str) -> (u32, u32, u32) {
     (metadata.permissions().mode() & 0o7777, metadata.uid(), metadata.gid())
 }
 
-/// What `cat` prints under another uid and gid; `None` if it may not.
+/// The output of `cat` with another uid and gid; `None` if it may not read the file.
 fn read_as(uid: u32, gid: u32, target: &Target, name: &str) -> Option<String> {
     let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={gid}"));
     let cat = Command::new("setpriv")
@@ -253,7 +253,7 @@ fn read_as(uid: u32, gid: u32, target: &Target, name: &str) -> Option<String> {
     cat.status.success().then(|| String::from_utf8(cat.stdout).unwrap())
 }
 
-/// What a directory of the volume holds; the directory of the version by the name `..version`.
+/// The names in a directory of the volume. The directory of the version appears as `..version`.
 fn names(target: &Target, directory: &str) -> Vec<String> {
     let entries = fs::read_dir(target.file(directory)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -1,4 +1,4 @@
-//! Whoever reads the log or the audit trail may stop to read, and nothing waits for it.
+//! The reader of the log or of the audit trail may stop reading, and nothing may wait for it.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{ChildStderr, ChildStdout};
@@ -15,14 +15,14 @@ use crate::support::store_class;
 
 /// Longer than any call takes on a busy machine.
 const ANSWERED: Duration = Duration::from_secs(30);
-/// Beyond what a pipe and the queue before it hold, at 700 bytes of log and more of audit for each.
+/// More lines than a pipe and the queue before it can hold, at 700 bytes of log and more of audit for each.
 const REFUSALS: usize = 2400;
-/// Each waits a moment for its class to appear, so many do it together.
+/// Each waits a moment for its class to appear, so many run at the same time.
 const AT_A_TIME: usize = 400;
-/// As long as a name of a class may be.
+/// The longest name of a class.
 const LONG: usize = 200;
 
-/// A node whose log and audit trail go into pipes.
+/// A node that writes its log and its audit trail into pipes.
 struct Piped {
     node: RunningNode,
     _store: Store,
@@ -32,7 +32,7 @@ struct Piped {
 }
 
 impl Piped {
-    /// One whose log was read up to the line that tells its HTTP address, and no further.
+    /// A node whose log is read up to the line with its HTTP address, and no further.
     async fn start() -> Self {
         let store = Store::init();
         store.put("shop", "app", "hunter2");
@@ -49,7 +49,7 @@ impl Piped {
         Self { node, _store: store, out: BufReader::new(out), log, url }
     }
 
-    /// Has the node tell more than the pipes hold: pods ask for a class that is not there.
+    /// Makes the node write more than the pipes hold: pods ask for a class that does not exist.
     async fn tell_too_much(&self) {
         let client = self.node.client().await;
         for first in (0..REFUSALS).step_by(AT_A_TIME) {
@@ -108,7 +108,7 @@ async fn a_log_and_an_audit_trail_that_nobody_reads_hold_up_no_call_and_tell_wha
     assert!(gap.contains(" WARN ") && gap.contains(" lines="), "{gap}");
     let lost = |line: &str| serde_json::from_str::<Value>(line).unwrap()["api"]["operation"] == "lose";
     assert!(out.lines().any(lost), "no audit record tells of the missing ones");
-    // The trail in the file lost nothing: a refusal each, a publish and an unpublish.
+    // The trail in the file has lost nothing: one record for each refusal, one publish and one unpublish.
     assert_eq!(piped.node.audit().lines().count(), REFUSALS + 2);
 }
 

@@ -1,19 +1,19 @@
-//! Header blocks: decoded, changed in one place, encoded so that no state is needed to read them.
+//! Decodes a header block, changes the authority, and encodes the block so that a reader needs no dynamic table.
 
 use fluke_hpack::Decoder;
 
 use crate::{Malformed, shape};
 
-/// Most bytes of a header block, encoded and decoded alike.
+/// Most bytes of a header block, both encoded and decoded.
 pub(crate) const MAX_BLOCK: usize = 64 * 1024;
 
-/// The table that a server of default settings lets a client use, in bytes.
+/// The size of the dynamic table that a server with default settings allows a client, in bytes.
 const TABLE: usize = 4096;
 
-/// What every client is taken to have asked for.
+/// The authority that replaces whatever the client sent.
 const AUTHORITY: &[u8] = b"localhost";
 
-/// A decoder with the table that the protocol begins with.
+/// A decoder with the table size with which HTTP/2 begins.
 pub(crate) fn decoder() -> Decoder<'static> {
     let mut decoder = Decoder::new();
     decoder.set_max_allowed_table_size(TABLE);
@@ -30,7 +30,7 @@ pub(crate) fn rewrite(decoder: &mut Decoder<'_>, block: &[u8]) -> Result<Vec<u8>
     decoder
         .decode_with_cb(block, |name, value| {
             size += name.len() + value.len();
-            // An index of one byte may stand for 4 KiB: what is too large is counted, not kept.
+            // One byte may refer to a table entry of 4 KiB. Beyond the limit, bytes are only counted and not kept.
             if size <= MAX_BLOCK {
                 let value = if *name == *b":authority" { AUTHORITY } else { &value };
                 append(&mut encoded, &name, value);
@@ -40,7 +40,7 @@ pub(crate) fn rewrite(decoder: &mut Decoder<'_>, block: &[u8]) -> Result<Vec<u8>
     if size > MAX_BLOCK { Err(Malformed::HeaderList) } else { Ok(encoded) }
 }
 
-/// Appends a field as a literal that no table remembers (RFC 7541 §6.2.2).
+/// Appends a field as a literal that is not added to a table (RFC 7541 §6.2.2).
 fn append(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.push(0);
     for text in [name, value] {
@@ -49,7 +49,7 @@ fn append(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
-/// A length of plain octets: an integer with a prefix of 7 bits (RFC 7541 §5.1, §5.2).
+/// Appends the length of a plain string: an integer with a prefix of 7 bits (RFC 7541 §5.1, §5.2).
 fn append_length(out: &mut Vec<u8>, length: usize) {
     const PREFIX: usize = 0x7f;
     let Some(mut rest) = length.checked_sub(PREFIX) else {

@@ -6,7 +6,7 @@ use crate::Malformed;
 use crate::block::{self, MAX_BLOCK};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Largest payload that a server of default settings accepts.
+/// The largest payload that a server with default settings accepts, in bytes.
 const MAX_FRAME: usize = 16 * 1024;
 
 const HEADER: usize = 9;
@@ -18,27 +18,27 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// Bytes of the priority fields in a HEADERS frame.
+/// The size of the priority fields in a HEADERS frame, in bytes.
 const PRIORITY_FIELDS: usize = 5;
 
-/// Turns what one client sends into what a strict server reads, a piece at a time.
+/// Turns the bytes of one client into the bytes for a strict server, piece by piece.
 pub struct Rewriter {
     decoder: Decoder<'static>,
     expects: Expects,
-    /// The part of a preface, frame header or header frame that has come so far.
+    /// The part of a preface, frame header or header frame that has arrived so far.
     partial: Vec<u8>,
-    /// A header block that was begun and not ended.
+    /// A header block whose end has not arrived.
     begun: Option<Begun>,
 }
 
-/// What the next bytes are.
+/// What the next bytes of the client are.
 #[derive(Debug, Clone, Copy)]
 enum Expects {
     Preface,
     FrameHeader,
-    /// The rest of a frame that is passed on as it is.
+    /// The rest of a frame that is passed on unchanged. The number is its bytes.
     Payload(usize),
-    /// A frame with a part of a header block in it.
+    /// A frame with a part of a header block.
     HeaderFrame(FrameHeader),
 }
 
@@ -50,7 +50,7 @@ struct FrameHeader {
     stream: [u8; 4],
 }
 
-/// A header block whose end has not come.
+/// A header block whose end has not arrived.
 struct Begun {
     stream: [u8; 4],
     end_stream: u8,
@@ -58,16 +58,16 @@ struct Begun {
 }
 
 impl Rewriter {
-    /// For a connection of which nothing has been read.
+    /// For a new connection, before its first byte is read.
     pub fn new() -> Self {
         Self { decoder: block::decoder(), expects: Expects::Preface, partial: Vec::new(), begun: None }
     }
 
-    /// Takes what came and appends what the server is to read of it to `out`.
+    /// Takes bytes of the client and appends the bytes for the server to `out`.
     ///
     /// # Errors
     ///
-    /// The connection is of no more use. What was appended is good as far as it goes.
+    /// The connection cannot be used any more. Bytes that were already appended are valid.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         let mut input = input;
         while !input.is_empty() {
@@ -101,14 +101,14 @@ impl Rewriter {
             out.extend_from_slice(&self.partial);
         }
         self.partial.clear();
-        // A header frame may be empty: nothing more of it will come to be fed.
+        // A header frame may be empty. No further bytes of it will arrive, so it is handled now.
         if let (Expects::HeaderFrame(header), 0) = (self.expects, header.length) {
             self.header_frame(header, &[], out)?;
         }
         Ok(rest)
     }
 
-    /// What follows `header`, which is where frames out of order are found.
+    /// What comes after `header`. Frames in a wrong order are found here.
     fn expected_after(&self, header: FrameHeader) -> Result<Expects, Malformed> {
         if header.length > MAX_FRAME {
             return Err(Malformed::FrameSize);
@@ -172,7 +172,7 @@ impl Rewriter {
         Ok(())
     }
 
-    /// Moves bytes from `input` to `partial` until it has `wanted` of them; gives back the rest.
+    /// Moves bytes from `input` to `partial` until `partial` has `wanted` bytes. Returns the rest of `input`.
     fn collect<'i>(&mut self, wanted: usize, input: &'i [u8]) -> &'i [u8] {
         let missing = wanted.saturating_sub(self.partial.len());
         let (now, rest) = input.split_at(missing.min(input.len()));

@@ -1,12 +1,12 @@
-//! The shape of a header block: whether its instructions are whole.
+//! Checks the shape of a header block: whether its instructions are complete.
 //!
-//! The decoder panics on a size update whose number is cut off or too long, so no
-//! block reaches it that has not been walked through here.
+//! The decoder panics on a size update whose number is cut off or too long. So it gets no block that did not pass this
+//! check.
 
-/// Most octets of a number, its prefix among them. Header lists of 64 KiB need three.
+/// Most octets of a number, prefix included. Header lists of 64 KiB need three.
 const MAX_OCTETS: usize = 5;
 
-/// Whether every number ends and every string is there (RFC 7541 §5, §6).
+/// Whether every number and every string in the block is complete (RFC 7541 §5, §6).
 pub(crate) fn is_whole(block: &[u8]) -> bool {
     let mut rest = block;
     while !rest.is_empty() {
@@ -38,7 +38,7 @@ fn after_string(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(length..)
 }
 
-/// A number whose first octet has `prefix` bits of it, and what follows it.
+/// A number that has `prefix` bits in its first octet, and the bytes that follow it.
 fn number(bytes: &[u8], prefix: u32) -> Option<(usize, &[u8])> {
     let (first, mut rest) = bytes.split_first()?;
     let mask = (1_usize << prefix) - 1;

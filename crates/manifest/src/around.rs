@@ -1,13 +1,13 @@
-//! What stands around classes and pods in a cluster, as far as it decides how they are served.
+//! Objects of a cluster, other than classes and pods, that decide how a node serves the pods.
 
 use crate::tree::Node;
 
 /// A CSIDriver object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriverObject {
-    /// Its name, which is the driver's.
+    /// The name of the object, which is the driver's name.
     pub name: String,
-    /// `attachRequired`, which is `true` where it says nothing.
+    /// `attachRequired`; `true` if the object does not say it.
     pub attach_required: bool,
     /// `podInfoOnMount`.
     pub pod_info: bool,
@@ -19,14 +19,14 @@ pub struct DriverObject {
     pub audiences: Vec<String>,
 }
 
-/// A Secret, without what it holds.
+/// A Secret, without its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretName {
-    /// Its namespace; `default` where the manifest says none.
+    /// Its namespace; `default` if the manifest names none.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Whether the upstream driver's label says that a driver made it.
+    /// Whether the upstream driver's label says that a CSI driver made this Secret.
     pub is_managed: bool,
 }
 

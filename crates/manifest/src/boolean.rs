@@ -1,17 +1,17 @@
 use provider::{Holds, Invalid};
 
-/// What [`go`] takes; nothing is as good as no key.
+/// The texts that [`go`] accepts. An empty text means the same as an absent key.
 pub const GO: Holds = Holds::Form {
     pattern: "^(1|t|T|true|TRUE|True|0|f|F|false|FALSE|False)?$",
     words: "\"true\" or \"false\"",
 };
 
-/// The boolean that a class writes behind `key`, as Go's `strconv.ParseBool` reads it
-/// (<https://pkg.go.dev/strconv#ParseBool>), since upstream's providers do.
+/// Reads the boolean that a class writes behind `key`. It accepts what Go's `strconv.ParseBool` accepts
+/// (<https://pkg.go.dev/strconv#ParseBool>), because the upstream providers use that function.
 ///
 /// # Errors
 ///
-/// It is none.
+/// The text is no such boolean.
 pub fn go(key: &str, raw: &str) -> Result<bool, Invalid> {
     match raw {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

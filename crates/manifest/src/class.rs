@@ -8,24 +8,25 @@ use crate::Settings;
 /// A SecretProviderClass (`secrets-store.csi.x-k8s.io`, v1 or v1alpha1), as far as a node needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
-    /// `metadata.namespace`; `default` where the file says none.
+    /// `metadata.namespace`; `default` if the file names none.
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
     /// `spec.provider`.
     pub provider: String,
-    /// `spec.parameters` without the keys of ours, save those in [`SHARED_WITH_PROVIDERS`](crate::SHARED_WITH_PROVIDERS).
+    /// `spec.parameters` without the `secretfs.dev/` keys, except those in
+    /// [`SHARED_WITH_PROVIDERS`](crate::SHARED_WITH_PROVIDERS).
     pub parameters: Parameters,
-    /// The keys of ours, understood.
+    /// The `secretfs.dev/` keys, parsed.
     pub settings: Settings,
-    /// The keys of ours as they are written, save those in `parameters`.
+    /// The `secretfs.dev/` keys as the class writes them, without those that are in `parameters`.
     pub own: Parameters,
     /// `spec.secretObjects`.
     pub secret_objects: Vec<SecretObject>,
 }
 
 impl Class {
-    /// A manifest that says the same, as one line of JSON.
+    /// A manifest of the same class, as one line of JSON.
     pub fn manifest(&self) -> String {
         let parameters: BTreeMap<_, _> = self.parameters.iter().chain(&self.own).collect();
         let secret_objects: Vec<_> = self.secret_objects.iter().map(SecretObject::manifest).collect();
@@ -52,12 +53,12 @@ impl SecretObject {
     }
 }
 
-/// A Kubernetes Secret to be made of mounted files.
+/// A Kubernetes Secret that is made from mounted files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretObject {
     /// `secretName`.
     pub secret_name: String,
-    /// `type`; `Opaque` where the class says none.
+    /// `type`; `Opaque` if the class names none.
     pub kind: String,
     /// Labels of the Secret.
     pub labels: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! How a value was written down in its store.
+//! How a store holds a value: plain or encoded.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,11 +6,11 @@ use provider::SecretBytes;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// How a value was written down when it was put: an object's `encoding`.
+/// The encoding in which somebody put the value into the store: an object's `encoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// As it is.
+    /// The store holds the value itself.
     #[default]
     #[serde(alias = "utf-8")]
     None,
@@ -21,7 +21,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// What people call it.
+    /// The name that messages use.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "text",
@@ -30,7 +30,7 @@ impl Encoding {
         }
     }
 
-    /// The bytes that `stored` stands for; white space around it does not count. `None` if it is something else.
+    /// Decodes `stored`. White space around it is ignored. `None` if it is not in this encoding.
     pub fn decode(self, stored: &SecretBytes) -> Option<SecretBytes> {
         let text = stored.expose().trim_ascii();
         match self {

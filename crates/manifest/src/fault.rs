@@ -4,12 +4,12 @@ use provider::Invalid;
 
 use crate::text::shorten;
 
-/// Something wrong in a manifest file: where, what, why, and what to do.
+/// An error in a manifest file: where it is, what is wrong, why, and how to correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Line of the file, from 1, where known.
+    /// Line of the file, from 1, if it is known.
     pub line: Option<usize>,
-    /// What the author wrote it under: `spec.provider`, or a parameter's key such as `objects[2].secretPath`.
+    /// The key in which the error is: `spec.provider`, or a parameter's key such as `objects[2].secretPath`.
     pub key: String,
     /// What is wrong, in one clause.
     pub reason: String,

@@ -1,5 +1,5 @@
-//! The keys of one object of `objects`, as they are declared, beside the keys that are written. Serde tells the line
-//! of what it cannot read; which key that is, and which key was meant, is found here.
+//! Compares the keys of one object of `objects` with the declared keys. Serde reports only the line of something that
+//! it cannot read. This module finds which key it is, and which key the author probably meant.
 
 use provider::{Holds, Invalid, Key};
 
@@ -9,12 +9,12 @@ use crate::text::{nearest, shorten};
 use crate::tree::{self, Kind, Node, Scalar, Value};
 use crate::yaml::{self, NumericMode};
 
-/// All keys that an object may have: a provider's `own` and those of every provider.
+/// All keys that an object may have: the provider's `own` keys and those that every provider accepts.
 pub fn declared(own: &'static [Key]) -> impl Iterator<Item = &'static Key> + Clone {
     own.iter().chain(OBJECT)
 }
 
-/// Whether a key may hold what is written there.
+/// Whether the value in `node` is of the type that the key holds.
 fn fits(holds: Holds, node: &Node) -> bool {
     match (holds, &node.value) {
         (_, Value::Scalar(scalar)) if scalar.kind == Kind::Null => true,
@@ -32,7 +32,7 @@ fn fits(holds: Holds, node: &Node) -> bool {
         (Holds::Mode, Value::Scalar(scalar)) => {
             scalar.kind == Kind::Number && yaml::read::<NumericMode>("", &scalar.text).is_ok()
         }
-        // Which text it may be is the provider's to say.
+        // Only the provider knows which texts are valid.
         (
             Holds::Text | Holds::Choice(_) | Holds::Form { .. } | Holds::Authorities | Holds::ClientFile,
             Value::Scalar(_),
@@ -44,7 +44,7 @@ fn is_boolean(scalar: &Scalar) -> bool {
     scalar.kind == Kind::Bool && matches!(scalar.text.as_str(), "true" | "false")
 }
 
-/// What is known of a key that nobody reads: the one that was meant, or all that there are.
+/// A hint for an unknown key: the most similar known key, or a list of all known keys.
 pub fn meant(key: &str, known: impl IntoIterator<Item = &'static str> + Clone) -> String {
     match nearest(key, known.clone()) {
         Some(meant) => format!("did you mean {meant}?"),
@@ -52,13 +52,13 @@ pub fn meant(key: &str, known: impl IntoIterator<Item = &'static str> + Clone) -
     }
 }
 
-/// Keys of the objects in `text` that nobody reads, each with its line and what was meant. A text that
-/// cannot be read has none.
+/// Unknown keys of the objects in `text`, each with its line and with a hint. If `text` cannot be parsed, the list is
+/// empty.
 pub fn unknown(text: &str, own: &'static [Key]) -> Vec<Invalid> {
     unknown_in(&Listing::OBJECTS, text, own)
 }
 
-/// As [`unknown`], of objects that are listed otherwise.
+/// As [`unknown`], for objects that are listed in another shape.
 pub fn unknown_in(listing: &Listing, text: &str, own: &'static [Key]) -> Vec<Invalid> {
     let names = || declared(own).map(|key| key.name);
     let of_object = |object: Listed| -> Vec<Invalid> {
@@ -71,7 +71,7 @@ pub fn unknown_in(listing: &Listing, text: &str, own: &'static [Key]) -> Vec<Inv
     listing.nodes(text, own).into_iter().flat_map(of_object).collect()
 }
 
-/// Values of the objects in `text` that are not what their keys hold.
+/// Values of the objects in `text` that are not of the type that their keys hold.
 pub(crate) fn misfits(listing: &Listing, text: &str, own: &'static [Key]) -> Vec<Invalid> {
     let of_object = |object: Listed| -> Vec<Invalid> {
         let misfit = |(key, node): &(tree::Key, Node)| {
@@ -84,7 +84,7 @@ pub(crate) fn misfits(listing: &Listing, text: &str, own: &'static [Key]) -> Vec
     listing.nodes(text, own).into_iter().flat_map(of_object).collect()
 }
 
-/// What a key holds in words: where any text is read, that it is text.
+/// What a key holds, in words. For a key that accepts any text this is "text".
 fn expected(holds: Holds) -> String {
     match holds {
         Holds::Choice(_) | Holds::Form { .. } => Holds::Text.words(),
@@ -92,7 +92,7 @@ fn expected(holds: Holds) -> String {
     }
 }
 
-/// Text as it is written, so that it is seen where quotes are too many or too few.
+/// The value as the author wrote it, so that missing or superfluous quotes are visible.
 fn found(node: &Node) -> String {
     match (&node.value, node.text()) {
         (_, Some(text)) => format!("{:?}", shorten(text)),

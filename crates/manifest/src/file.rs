@@ -10,20 +10,20 @@ use crate::read;
 use crate::text::nearest;
 use crate::tree::{self, Node, Value};
 
-/// What a file of one or many manifests says, as far as it concerns secretfs. Other kinds are passed over.
+/// The parts of a file of one or many manifests that concern secretfs. Other kinds are ignored.
 #[derive(Debug, Clone, Default)]
 pub struct Manifests {
-    /// The classes that are whole.
+    /// The classes without errors.
     pub classes: Vec<LocatedClass>,
-    /// Namespace and name of the others, as far as they have them.
+    /// Namespace and name of the classes with errors, if the file has them.
     pub broken: Vec<(String, String)>,
-    /// Volumes of pods, and of what makes pods, that mount classes.
+    /// Volumes of pods, and of workloads that make pods, that mount classes.
     pub volumes: Vec<PodVolume>,
     /// CSIDriver objects.
     pub drivers: Vec<DriverObject>,
     /// Secrets.
     pub secrets: Vec<SecretName>,
-    /// What is wrong, in the file's order.
+    /// All errors, in the order of the file.
     pub faults: Vec<Fault>,
 }
 
@@ -64,9 +64,9 @@ impl Manifests {
     }
 }
 
-/// What begins the API versions of classes.
+/// How the API versions of classes begin.
 const GROUP: &str = "secrets-store.csi.x-k8s.io/";
-/// The kinds of that group.
+/// The kinds of this API group.
 const KINDS: [&str; 4] = [
     "SecretProviderClass",
     "SecretProviderClassList",
@@ -74,7 +74,7 @@ const KINDS: [&str; 4] = [
     "SecretProviderClassPodStatusList",
 ];
 
-/// Why a document that was meant to be a class is none.
+/// Why a document that looks like a class is not one.
 fn misnamed(document: &Node, kind: &str) -> Option<Fault> {
     let of_group = document.get("apiVersion").and_then(Node::text).is_some_and(|it| it.starts_with(GROUP));
     if KINDS.contains(&kind) || !of_group && !kind.starts_with("SecretProviderC") {
@@ -94,11 +94,11 @@ fn misnamed(document: &Node, kind: &str) -> Option<Fault> {
 }
 
 impl Class {
-    /// The classes of a file, if nothing in the file is wrong.
+    /// The classes of a file, if the whole file has no error.
     ///
     /// # Errors
     ///
-    /// Every fault. Never empty.
+    /// Every fault of the file. Never empty.
     pub fn read(text: &str) -> Result<Vec<Self>, Vec<Fault>> {
         let manifests = Manifests::read(text);
         if manifests.faults.is_empty() {
@@ -109,7 +109,7 @@ impl Class {
     }
 }
 
-/// A class and where its parameters are written.
+/// A class, with the lines on which its parameters are written.
 #[derive(Debug, Clone)]
 pub struct LocatedClass {
     /// The class.
@@ -123,7 +123,7 @@ pub struct LocatedClass {
 }
 
 impl LocatedClass {
-    /// What is wrong with a parameter or with `spec.secretObjects`, with the line of the file.
+    /// The fault for an error in a parameter or in `spec.secretObjects`, with its line in the file.
     pub fn fault(&self, invalid: Invalid) -> Fault {
         let line = self.secrets_line(&invalid.key).or_else(|| self.parameter_line(&invalid));
         Fault { line: Some(line.unwrap_or(self.line)), ..Fault::from(invalid) }
@@ -145,12 +145,13 @@ pub(crate) struct LocatedParameter {
     pub(crate) key: String,
     pub(crate) text: String,
     pub(crate) line: usize,
-    /// The line of the text's own first line, where its lines are lines of the file.
+    /// The line of the file on which the text's own first line stands, if each line of the text is a line of the file.
     pub(crate) block: Option<usize>,
 }
 
 impl LocatedParameter {
-    /// `[2].secretPath` of `objects[2].secretPath`, if this is `objects`.
+    /// The rest of `key` behind this parameter's own key: for `objects`, `objects[2].secretPath` gives
+    /// `[2].secretPath`.
     fn rest<'k>(&self, key: &'k str) -> Option<&'k str> {
         key.strip_prefix(self.key.as_str()).filter(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
     }
@@ -168,7 +169,8 @@ fn inner_line(text: &str, steps: &str) -> Option<usize> {
     line_at(&tree::documents(text).next()?.ok()?, steps)
 }
 
-/// The line that `[2].secretPath` leads to from `root`, as far as it leads.
+/// The line of the node at the end of `steps`, such as `[2].secretPath`, counted from `root`. If a step leads nowhere,
+/// the line of the last node that exists.
 fn line_at(root: &Node, steps: &str) -> Option<usize> {
     let (mut node, mut line) = (root, None);
     for step in steps.split(['[', ']', '.']).filter(|step| !step.is_empty()) {

@@ -1,6 +1,6 @@
-//! Objects as Go's `sigs.k8s.io/yaml` reads them: scalars by YAML 1.1 and by what their keys hold, keys in any case.
+//! Reads objects as Go's `sigs.k8s.io/yaml` does: scalars by YAML 1.1 and by the type of their key, keys in any case.
 //!
-//! What is text there keeps neither quotes nor notation: a bare `y` is "true" and a bare `0123` is "83".
+//! For a key that holds text, a scalar loses its notation: a bare `y` becomes "true" and a bare `0123` becomes "83".
 
 use provider::{Holds, Invalid, Key};
 use serde_json::{Map, Number, Value as Json};
@@ -10,7 +10,7 @@ use crate::fields::declared;
 use crate::text::shorten;
 use crate::tree::{self, Kind, Node, Scalar, Value};
 
-/// The same with every key that is declared in the case of its declaration.
+/// The same node, with every declared key in the case of its declaration.
 pub(crate) fn respelled(mut node: Node, own: &'static [Key]) -> Node {
     node.value = match node.value {
         Value::Scalar(scalar) => Value::Scalar(scalar),
@@ -25,12 +25,12 @@ fn respelled_pair((key, node): (tree::Key, Node), own: &'static [Key]) -> (tree:
     (tree::Key { text, line: key.line }, respelled(node, own))
 }
 
-/// What is declared as `name`, in whatever case it is written.
+/// The declared key with this `name`, in any case.
 fn known(name: &str, own: &'static [Key]) -> Option<&'static Key> {
     declared(own).chain(PART).find(|key| key.name.eq_ignore_ascii_case(name))
 }
 
-/// A [respelled] object as the JSON that it is read as. Empty values are left out, as null is in Go.
+/// Converts a [respelled] object to JSON. Empty values are left out, because Go treats null the same way.
 ///
 /// # Errors
 ///
@@ -65,7 +65,8 @@ fn twice(name: &str, key: &tree::Key) -> Invalid {
     }
 }
 
-/// Text takes whatever stands there, but for what is text and nothing else.
+/// A key of the type text accepts any scalar and converts it to text. A key that holds only text keeps the scalar's
+/// type, so that the later check refuses it.
 fn of_scalar(scalar: &Scalar, holds: Holds) -> Json {
     match (holds, scalar.kind) {
         (Holds::Boolean | Holds::TextOnly | Holds::TextOrList, Kind::Bool) => {

@@ -1,6 +1,6 @@
 //! Reads the manifests people write: SecretProviderClass files and the texts inside them.
 //!
-//! Everything here is offline, bounded, and safe to feed with hostile input.
+//! Everything here works offline, has limits, and is safe with hostile input.
 
 mod around;
 mod boolean;

@@ -1,4 +1,4 @@
-//! How a class lists its objects: under which parameter, and in which shape. Each upstream provider has its own.
+//! How a class lists its objects: the parameter that holds the list, and its shape. Each upstream provider has its own.
 
 use provider::{Invalid, Key};
 use serde::Deserialize;
@@ -9,41 +9,41 @@ use crate::text::shorten;
 use crate::tree::{self, Node, Value};
 use crate::yaml::{self, MAX_ALIASES, MAX_BYTES, MAX_OBJECTS, Spanned};
 
-/// Where a class lists its objects, and as what.
+/// The parameter in which a class lists its objects, and the shape of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listing {
     /// The parameter that holds the list.
     pub parameter: &'static str,
-    /// What the parameter's text is.
+    /// The shape of the parameter's text.
     pub shape: Shape,
 }
 
-/// What the text of a listing is.
+/// The shapes of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// A YAML list of objects.
     Objects,
     /// A YAML map whose key `array` holds a list of texts; each text is the YAML of one object.
     Texts,
-    /// A YAML list of objects as Go's `sigs.k8s.io/yaml` reads it: by YAML 1.1, so that as text a bare `y` is "true" and
-    /// a bare `0123` is "83", and with keys in any case.
+    /// A YAML list of objects as Go's `sigs.k8s.io/yaml` reads it: by YAML 1.1, with keys in any case. For a key that
+    /// holds text, a bare `y` is "true" and a bare `0123` is "83".
     Lenient,
 }
 
-/// One object as it is written.
+/// One object as it is written in the class.
 #[derive(Debug)]
 pub(crate) struct Entry<T> {
     pub(crate) value: T,
-    /// Its line in the parameter's text, from 1; of an object in a text of its own, the line of that text.
+    /// Its line in the parameter's text, from 1. If the object has a text of its own, the first line of that text.
     pub(crate) line: Option<usize>,
 }
 
-/// One object as a tree.
+/// One object as a tree of nodes.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    /// As [`Listing::name`] has it.
+    /// The name that [`Listing::name`] gives it.
     pub(crate) name: String,
-    /// The line of the text that it is in; where it is in none of its own, its keys know their lines.
+    /// The line of the object's own text. `None` if it has none: then its keys know their lines.
     pub(crate) line: Option<usize>,
     pub(crate) node: Node,
 }
@@ -57,17 +57,18 @@ impl Listing {
     /// A YAML list under `objects`.
     pub const OBJECTS: Self = Self { parameter: "objects", shape: Shape::Objects };
 
-    /// What the messages call object `index`.
+    /// How messages name the object at `index`.
     pub(crate) fn name(&self, index: usize) -> String {
         format!("{}[{index}]", self.parameter)
     }
 
-    /// The objects of `text`: at least one, at most [`MAX_OBJECTS`].
+    /// Parses the objects of `text`: at least one, at most [`MAX_OBJECTS`]. `own` are the keys that a provider
+    /// declares.
     ///
     /// # Errors
     ///
-    /// As [`yaml::read`]; the list is empty or too long; of objects in texts of their own and of those that are read
-    /// leniently, everything that is wrong with any of them. `own` are the keys that a provider declares.
+    /// As [`yaml::read`]; also if the list is empty or too long. For [`Shape::Texts`] and [`Shape::Lenient`] the result
+    /// has every error of every object.
     pub(crate) fn entries<T: DeserializeOwned>(
         &self,
         text: &str,
@@ -95,7 +96,7 @@ impl Listing {
     fn texts(&self, text: &str) -> Result<Vec<Spanned<String>>, Invalid> {
         let read: Option<Texts> = yaml::read(self.parameter, text)?;
         let texts = yaml::counted(self.parameter, read.and_then(|read| read.array).unwrap_or_default())?;
-        // An alias may stand for many values, and each text may have as many as a whole list.
+        // One alias may expand to many values, and each text may have as many aliases as a whole list.
         let aliases: usize = texts.iter().map(|text| text.value.matches('*').count()).sum();
         if aliases > MAX_ALIASES {
             let reason = format!("it has more than {MAX_ALIASES} aliases");
@@ -119,7 +120,7 @@ impl Listing {
         if faults.is_empty() { Ok(entries) } else { Err(faults) }
     }
 
-    /// The objects of `text` as trees, as far as it can be read; for who looks for what serde cannot tell.
+    /// The objects of `text` as trees, as far as it can be parsed. Used to find what serde does not report.
     pub(crate) fn nodes(&self, text: &str, own: &'static [Key]) -> Vec<Listed> {
         let Some(root) = root(text) else { return Vec::new() };
         let listed = match self.shape {
@@ -201,7 +202,7 @@ impl Listing {
     }
 }
 
-/// A text without aliases: of many texts, each could stand for as much as a whole file.
+/// Parses a text only if it has no alias. With many texts, each alias could expand to as much as a whole file.
 fn plain(text: &str) -> Option<Node> {
     if text.contains('*') { None } else { root(text) }
 }

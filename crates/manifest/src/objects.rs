@@ -1,5 +1,5 @@
-//! The `objects` of a class: what all providers read in the same way. Which keys an object has, and what
-//! they mean, is each provider's own.
+//! The `objects` of a class: the part that all providers read in the same way. Each provider decides which keys an
+//! object has and what they mean.
 
 use provider::{Declaration, Invalid, Key, ObjectPath, ObjectRef, Parameters, Request};
 use serde::Deserialize;
@@ -13,10 +13,10 @@ use crate::text::{nearest, shorten};
 use crate::with_keys::WithKeys;
 use crate::yaml::NumericMode;
 
-/// The parameter that lists them, where a provider does not say otherwise.
+/// The parameter that lists the objects, unless the provider chooses another.
 pub const PARAMETER: &str = Listing::OBJECTS.parameter;
 
-/// Where one object is written, and which of its keys are not declared.
+/// Where one object is written, and which of its keys the provider does not declare.
 #[derive(Debug, Clone, Copy)]
 pub struct Position<'a> {
     listing: Listing,
@@ -27,7 +27,7 @@ pub struct Position<'a> {
 }
 
 impl Position<'_> {
-    /// The keys of the object that its provider does not declare, each as an error with the key that was meant.
+    /// The undeclared keys of the object, each as an error with the key that the author probably meant.
     pub fn undeclared(&self) -> impl Iterator<Item = Invalid> {
         let names = fields::declared(self.own).map(|key| key.name);
         let undeclared = self.keys.iter().filter({
@@ -39,12 +39,12 @@ impl Position<'_> {
         })
     }
 
-    /// Why one of the object's keys, or its absence, is refused.
+    /// Makes an error about one of the object's keys, or about its absence.
     pub fn refuse(&self, key: &str, reason: &str, remedy: &str) -> Invalid {
         invalid(self.key(key), self.line, reason, remedy)
     }
 
-    /// The path that one of the object's keys names.
+    /// Parses the path that one of the object's keys holds.
     ///
     /// # Errors
     ///
@@ -58,21 +58,21 @@ impl Position<'_> {
     }
 }
 
-/// The keys of ours that every object of every provider may have; to be flattened into a provider's
-/// own object type. Anything but text for `default` is an error, never a conversion.
+/// The secretfs keys that every object of every provider may have. A provider flattens this type into its own object
+/// type. A `default` that is not text is an error; it is never converted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectExtras {
     /// The object may be missing in the store.
     #[serde(default)]
     pub optional: bool,
-    /// What to show where the store has none.
+    /// What to show if the store does not have the object.
     #[serde(default)]
     pub default: Option<String>,
-    /// What is taken of the contents by JMESPath.
+    /// A JMESPath expression, or several, that select parts of the contents.
     #[serde(default)]
     pub jmes_path: Option<JmesPath>,
-    /// Whether the object is a file of its own, not only part of composed files.
+    /// Whether the object is a file of its own, and not only part of composed files.
     #[serde(default = "yes")]
     pub file: bool,
 }
@@ -84,11 +84,11 @@ impl Default for ObjectExtras {
 }
 
 impl ObjectExtras {
-    /// The object called `name` with these keys; after it, one for each of its parts.
+    /// The object called `name` with these keys, followed by one object for each of its parts.
     ///
     /// # Errors
     ///
-    /// The name of a part is no path; the object has both parts and a default.
+    /// The name of a part is no valid path, or the object has both parts and a default.
     pub fn objects(
         self,
         at: Position<'_>,
@@ -119,7 +119,7 @@ impl ObjectExtras {
     }
 }
 
-/// A part is read as `whole` is, and shows what its expression finds.
+/// The object for one part: it is read as `whole` is read, and shows what the part's expression selects.
 fn of_part(
     at: Position<'_>,
     whole: &ObjectRef,
@@ -140,7 +140,7 @@ fn yes() -> bool {
     true
 }
 
-/// What `understand` makes of each object that `text` lists under `objects`. See [`read_listed`].
+/// Calls `understand` for each object that `text` lists under `objects`. See [`read_listed`].
 ///
 /// # Errors
 ///
@@ -153,13 +153,13 @@ pub fn read<T: DeserializeOwned, P: Clone>(
     read_listed(&Listing::OBJECTS, text, own, understand)
 }
 
-/// What `understand` makes of each object that `text` lists: the files that it makes, and what its provider keeps
-/// beside each of them, at the same index. `own` are the keys that its provider declares.
+/// Calls `understand` for each object that `text` lists. Returns the files that the objects make and, at the same
+/// index, what the provider keeps for each of them. `own` are the keys that the provider declares.
 ///
 /// # Errors
 ///
-/// Everything that is wrong: a text that is no such listing, what `understand` refuses, and files in each other's way.
-/// Values that are not what is declared are told by their keys.
+/// Every fault: the text is no such list, `understand` refuses an object, or paths of files collide. A value of the
+/// wrong type is reported with its key.
 pub fn read_listed<T: DeserializeOwned, P: Clone>(
     listing: &Listing,
     text: &str,
@@ -186,18 +186,18 @@ pub fn read_listed<T: DeserializeOwned, P: Clone>(
     if faults.is_empty() { Ok((objects, kept)) } else { Err(faults) }
 }
 
-/// Faults of the whole text, by the keys that are to blame where those can be found.
+/// Replaces faults of the whole text by faults of single keys, if the responsible keys can be found.
 fn nearer(listing: &Listing, faults: Vec<Invalid>, text: &str, own: &'static [Key]) -> Vec<Invalid> {
     let misfits = fields::misfits(listing, text, own);
     let blamed = if misfits.is_empty() { faults } else { misfits };
     blamed.into_iter().chain(fields::unknown_in(listing, text, own)).collect()
 }
 
-/// As [`read`], for a provider that reads its parameters from `objects` alone.
+/// As [`read`], for a provider that reads only the parameter `objects`.
 ///
 /// # Errors
 ///
-/// As [`read`]; also a parameter that is not declared, and no `objects` at all.
+/// As [`read`]; also a parameter that is not declared, or a missing `objects`.
 pub fn read_sole<T: DeserializeOwned, P: Clone>(
     parameters: &Parameters,
     provider: &'static Declaration,

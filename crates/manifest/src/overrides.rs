@@ -1,4 +1,4 @@
-//! What a pod's author may change of a class.
+//! What the author of a pod may change of a class, by volume attributes.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use crate::class::Class;
 use crate::read::is_of_providers;
 use crate::settings::PREFIX;
 
-/// Attributes that are about the volume, not about the class. Kubelet's own begin with [`KUBELETS`].
+/// Attributes that describe the volume, not the class. Kubelet's own attributes begin with [`KUBELETS`].
 const OF_THE_VOLUME: [&str; 2] = ["secretProviderClass", "providerName"];
 const KUBELETS: &str = "csi.storage.k8s.io/";
 
 impl Class {
     /// The class as a volume with these attributes sees it.
     ///
-    /// Only keys in `secretfs.dev/overridable` may be set. With `legacy`, provider parameters may
-    /// all be, as with the upstream driver; keys of ours, which it does not know, still may not.
+    /// Only keys in `secretfs.dev/overridable` may be set. With `legacy`, a pod may set all provider parameters, as
+    /// with the upstream driver. It still may not set other `secretfs.dev/` keys, because upstream does not know them.
     ///
     /// # Errors
     ///
-    /// An attribute that the class does not leave to the pod's author, or whose value is wrong.
+    /// The class does not allow the pod to set this attribute, or its value is wrong.
     pub fn overridden_by(
         &self,
         attributes: &BTreeMap<String, String>,

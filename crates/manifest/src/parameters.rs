@@ -1,10 +1,11 @@
-//! The parameters of a class, for providers that take more of them than they know, as upstream's do.
+//! Remarks on the parameters of a class. Upstream's providers ignore parameters that they do not know, so the providers
+//! here accept them too.
 
 use provider::{Declaration, Invalid, Parameters};
 
 use crate::fields::meant;
 
-/// Parameters that nobody reads: they may be others, misspelt.
+/// Parameters that no provider reads. They may be spelling errors.
 pub fn unknown(provider: &Declaration, parameters: &Parameters) -> Vec<Invalid> {
     let known = provider.parameters.iter().map(|key| key.name);
     let unknown = parameters.keys().filter(|key| provider.parameter(key).is_none());
@@ -12,8 +13,9 @@ pub fn unknown(provider: &Declaration, parameters: &Parameters) -> Vec<Invalid> 
     unknown.map(|key| Invalid::new(key, &*reason, meant(key, known.clone()))).collect()
 }
 
-/// Parameters that no one could mean, but for `lines`, which has lines of its own: what is told with them would fill
-/// lines too. `read` is what is taken of one.
+/// Parameters with a line break or another control character, except the parameter `lines`, which may have line breaks.
+/// Messages repeat these parameters, and would get extra lines from them. `read` gives the part of the text that is
+/// used.
 pub fn odd(parameters: &Parameters, lines: &str, read: fn(&str) -> &str) -> Vec<Invalid> {
     let odd = parameters.iter().filter(|(key, text)| *key != lines && read(text).contains(char::is_control));
     let reason = "it has a line break or another control character";

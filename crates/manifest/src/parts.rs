@@ -6,24 +6,24 @@ use serde::de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer};
 
 use crate::yaml::NumericMode;
 
-/// What is taken of an object's contents by JMESPath.
+/// Which part of an object's contents the files show, by JMESPath.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JmesPath {
-    /// One expression: the object's file shows what it finds.
+    /// One expression: the object's file shows its result.
     Whole(String),
-    /// A file for each of these, beside the file of the whole object.
+    /// The whole object's file, and one more file for each of these parts.
     Parts(Vec<JsonPart>),
 }
 
-/// A file of its own that shows a part of an object.
+/// A file that shows one part of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JsonPart {
-    /// The JMESPath expression that finds it.
+    /// The JMESPath expression that selects the part.
     pub path: String,
-    /// The file's name, and what composed files call it.
+    /// The name of the file. Composed files use it too.
     pub object_alias: String,
-    /// Its permission bits; the object's own where there are none.
+    /// Permission bits; without them the part has those of the object.
     #[serde(default)]
     pub file_permission: Option<PartMode>,
 }

@@ -1,4 +1,4 @@
-//! Where objects appear: plain paths, and no two in each other's way.
+//! The paths of objects in a volume: valid paths that do not collide.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use provider::{Invalid, ObjectPath};
 
 use crate::text::shorten;
 
-/// An object's path and the line it is written on, inside its parameter.
+/// An object's path, and the line of the parameter on which it is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// Which of the objects that are listed it is of, from 0.
+    /// The index of the object in the list, from 0.
     pub index: usize,
     /// Where it appears.
     pub path: &'a ObjectPath,
-    /// Line in the parameter's text, from 1, where known.
+    /// Line in the parameter's text, from 1, if it is known.
     pub line: Option<usize>,
 }
 
-/// The path that `raw` names; `key` is what the author wrote it under, as in `objects[2].objectName`.
+/// Parses the path `raw`. `key` is the key that the author wrote, such as `objects[2].objectName`.
 ///
 /// # Errors
 ///
-/// It is absolute, leaves the volume, is too long or too deep.
+/// The path is absolute, leaves the volume, is too long or too deep.
 pub fn object_path(key: &str, line: Option<usize>, raw: &str) -> Result<ObjectPath, Invalid> {
     ObjectPath::try_from(raw).map_err(|refused| Invalid {
         key: key.to_owned(),
@@ -31,23 +31,23 @@ pub fn object_path(key: &str, line: Option<usize>, raw: &str) -> Result<ObjectPa
     })
 }
 
-/// What keeps two of `places` from being files of one volume: equal paths, and a file where
-/// another needs a directory. Empty if all is well.
+/// The collisions between `places`: two equal paths, or a file at a path that another file needs as a directory. Empty
+/// if there is none.
 pub fn conflicts<'a>(parameter: &str, places: impl IntoIterator<Item = Place<'a>>) -> Vec<Invalid> {
     let mut seen = Seen { parameter, files: BTreeMap::new(), directories: BTreeMap::new() };
     places.into_iter().filter_map(|place| seen.add(place)).collect()
 }
 
-/// The first of [`conflicts`].
+/// Checks that there are no [`conflicts`].
 ///
 /// # Errors
 ///
-/// There is one.
+/// The first conflict.
 pub fn unique<'a>(parameter: &str, places: impl IntoIterator<Item = Place<'a>>) -> Result<(), Invalid> {
     conflicts(parameter, places).into_iter().next().map_or(Ok(()), Err)
 }
 
-/// The places so far, by what they take: the index of the first that took it.
+/// The paths so far: which path is taken, and the index of the object that took it first.
 struct Seen<'a> {
     parameter: &'a str,
     files: BTreeMap<String, usize>,

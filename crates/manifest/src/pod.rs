@@ -1,40 +1,40 @@
-//! Pods, and what makes pods, as far as they mount classes.
+//! The volumes of pods, and of workloads that make pods, that mount classes.
 
 use crate::tree::{Key, Node};
 
-/// Drivers that serve classes: ours, and the one whose place it can take.
+/// Drivers that serve classes: secretfs, and the upstream driver, which secretfs can replace.
 const DRIVERS: [&str; 2] = ["csi.secretfs.dev", "secrets-store.csi.k8s.io"];
 
 /// A volume of a pod template that names a class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodVolume {
-    /// The manifest it is in, as in `Deployment web/shop`.
+    /// The manifest that has the volume, as in `Deployment web/shop`.
     pub owner: String,
-    /// What made the pod and others like it, as in `ReplicaSet web/shop-5d4`, where something did.
+    /// The controller that made the pod, as in `ReplicaSet web/shop-5d4`, if one did.
     pub made_by: Option<String>,
-    /// The pod's own name, where the manifest is a pod's.
+    /// The name of the pod, if the manifest is one pod.
     pub pod: Option<String>,
-    /// Its driver.
+    /// The name of its CSI driver.
     pub driver: String,
-    /// Whether the pod has an `fsGroup`.
+    /// Whether the pod sets `fsGroup`.
     pub has_fs_group: bool,
     /// Whether the pod is for nodes that run Windows.
     pub on_windows: bool,
-    /// Containers that mount single files of it by `subPath`.
+    /// Containers that mount single files of the volume by `subPath`.
     pub sub_paths: Vec<String>,
-    /// The namespace of the manifest; `default` where it says none.
+    /// The namespace of the manifest; `default` if it names none.
     pub namespace: String,
     /// The volume's name.
     pub name: String,
-    /// Its line.
+    /// The line of the file on which the volume begins.
     pub line: usize,
-    /// `secretProviderClass`, where it is there.
+    /// `secretProviderClass`, if the volume has it.
     pub class: Option<String>,
     /// The line of `secretProviderClass`, or the volume's.
     pub class_line: usize,
-    /// `readOnly: true`, which every class needs.
+    /// Whether the volume says `readOnly: true`, which every class needs.
     pub read_only: bool,
-    /// The author's other attributes.
+    /// Other volume attributes that the author wrote.
     pub attributes: Vec<Attribute>,
 }
 
@@ -43,13 +43,13 @@ pub struct PodVolume {
 pub struct Attribute {
     /// Its key.
     pub key: String,
-    /// Its value, if it is text, as it must be.
+    /// Its value; `None` if it is not text, which is an error.
     pub value: Option<String>,
     /// Its line.
     pub line: usize,
 }
 
-/// The volumes in a manifest of that kind that are mounted by a driver of ours.
+/// The volumes in a manifest of this `kind` that one of the [`DRIVERS`] mounts.
 pub(crate) fn volumes(kind: &str, document: &Node) -> Vec<PodVolume> {
     let spec: &[&str] = match kind {
         "Pod" => &["spec"],
@@ -91,7 +91,7 @@ fn pod_volume(kind: &str, document: &Node, spec: &Node, volume: &Node) -> Option
     })
 }
 
-/// Kind and name of the controller among the owners.
+/// Kind and name of the controller in `ownerReferences`.
 fn maker(document: &Node) -> Option<(&str, &str)> {
     let owners = document.at(&["metadata", "ownerReferences"])?.items();
     let controller = owners.iter().find(|owner| owner.get("controller").is_some_and(Node::is_true))?;

@@ -1,4 +1,4 @@
-//! From a document to a class.
+//! Parses a document as a class.
 
 use std::collections::BTreeMap;
 
@@ -13,20 +13,20 @@ use crate::tree::{Key, Node, Value};
 pub(crate) const API_VERSIONS: [&str; 2] =
     ["secrets-store.csi.x-k8s.io/v1", "secrets-store.csi.x-k8s.io/v1alpha1"];
 
-/// The class that `document` is.
+/// Parses `document` as a class.
 pub(crate) fn class(document: &Node) -> Result<LocatedClass, Vec<Fault>> {
     let mut reading = Reading { document, faults: Vec::new() };
     let class = reading.class();
     if reading.faults.is_empty() { Ok(class) } else { Err(reading.faults) }
 }
 
-/// The namespace and the name that a class would have if it were whole.
+/// Namespace and name of a class that has errors, as far as they can be read.
 pub(crate) fn names(document: &Node) -> (String, String) {
     let text = |key| document.at(&["metadata", key]).and_then(Node::text).map(str::to_owned);
     (text("namespace").unwrap_or_else(|| "default".to_owned()), text("name").unwrap_or_default())
 }
 
-/// A class being read: what is wrong is put down, and reading goes on.
+/// A class while it is parsed. An error is noted, and parsing goes on, so that one run finds all of them.
 struct Reading<'a> {
     document: &'a Node,
     faults: Vec<Fault>,
@@ -56,7 +56,7 @@ impl<'a> Reading<'a> {
         self.faults.push(Fault::new(line, key, reason, remedy));
     }
 
-    /// The text at the end of `keys`, which must be there.
+    /// The text at the path `keys`. Notes an error if it is missing.
     fn required(&mut self, keys: &[&str], example: &str) -> Option<(&'a str, usize)> {
         let key = keys.join(".");
         let Some(node) = self.document.at(keys) else {
@@ -226,7 +226,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What providers see: everything but the keys of ours that are none of their business.
+/// The parameters that providers see: all except the `secretfs.dev/` keys that only secretfs reads.
 fn handed_on(parameters: &[LocatedParameter]) -> Parameters {
     those(parameters, is_of_providers)
 }
@@ -240,7 +240,7 @@ fn those(parameters: &[LocatedParameter], wanted: impl Fn(&str) -> bool) -> Para
     parameters.map(|parameter| (parameter.key.clone(), parameter.text.clone())).collect()
 }
 
-/// Whether providers read a parameter.
+/// Whether providers see the parameter `key`.
 pub(crate) fn is_of_providers(key: &str) -> bool {
     !key.starts_with(PREFIX) || SHARED_WITH_PROVIDERS.contains(&key)
 }

@@ -14,19 +14,20 @@ use crate::compose::Template;
 pub struct Settings {
     /// `mode`.
     pub mode: Mode,
-    /// `refresh`: how old a reading may grow; the provider's default where the class does not say.
+    /// `refresh`: the greatest age of a reading before it is read again. `None`: the provider's default.
     pub refresh: Option<Duration>,
-    /// `max-stale`: how long a volume may show what an absent store said last. 24 h by default; zero is without end.
+    /// `max-stale`: how long a volume may show the last answer of a store that is away. 24 h by default; zero means no
+    /// limit.
     pub max_stale: Duration,
     /// `on-stale`.
     pub on_stale: OnStale,
     /// `on-denied`.
     pub on_denied: OnDenied,
-    /// `on-revoked`, where the class says it.
+    /// `on-revoked`, if the class has it.
     pub on_revoked: Option<OnRevoked>,
     /// `start`.
     pub start: Start,
-    /// `share`, where the class overrides what the login's answer tells.
+    /// `share`, if the class overrides what the answer to the login says.
     pub share: Option<AuthShare>,
     /// `fetch`.
     pub fetch: FetchWhen,
@@ -83,56 +84,56 @@ impl Mode {
     }
 }
 
-/// What becomes of files older than `max-stale`.
+/// What happens to files that are older than `max-stale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnStale {
     /// They stay.
     #[default]
     Keep,
-    /// They are taken away.
+    /// They are removed.
     Remove,
 }
 
-/// What becomes of files that the store refuses now.
+/// What happens to files that the store refuses to give any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDenied {
     /// They stay.
     #[default]
     Keep,
-    /// They are taken away.
+    /// They are removed.
     Remove,
 }
 
-/// What becomes of files that the store took back.
+/// What happens to files whose object the store revoked (deleted, disabled or destroyed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRevoked {
     /// They stay.
     Keep,
-    /// They are taken away.
+    /// They are removed.
     #[default]
     Remove,
 }
 
-/// On what a volume may start.
+/// Which values a volume may start with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
-    /// Only on what the store says now.
+    /// Only values that the store returned for this start.
     #[default]
     Fresh,
-    /// On what this node already serves to the same identity, while the store is away.
+    /// If the store is away, also values that this node already serves to the same identity.
     Cached,
 }
 
-/// Who may share a login.
+/// Which pods may share a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthShare {
     /// The pods of one service account.
     ServiceAccount,
-    /// Nobody.
+    /// No pods: each pod has a login of its own.
     Pod,
 }
 
-/// When values are fetched.
+/// When values are read from the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FetchWhen {
     /// Before the container starts.
@@ -149,16 +150,16 @@ pub struct Composed {
     pub path: ObjectPath,
     /// How it is written.
     pub format: ComposedFormat,
-    /// Key in the file and `objectName`, in the class's order.
+    /// Pairs of a key in the file and an `objectName`, in the class's order.
     pub from: Vec<(String, String)>,
     /// Permission bits.
     pub mode: Option<FileMode>,
 }
 
-/// How a composed file is written.
+/// The format of a composed file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ComposedFormat {
-    /// `KEY='value'` lines, for `.` in a shell and for dotenv readers.
+    /// `KEY='value'` lines, for a shell (`. ./file`) and for dotenv libraries.
     Dotenv,
     /// One JSON object whose values are strings.
     Json,
@@ -168,6 +169,6 @@ pub enum ComposedFormat {
     Properties,
     /// PEM blocks, one object after the other.
     Pem,
-    /// A text of the class with places for values.
+    /// A template that the class contains, with places for values.
     Template(Template),
 }

@@ -1,10 +1,10 @@
-//! Text on its way into a message.
+//! Prepares text of strangers for messages.
 
-/// Most characters of somebody else's text that a message repeats.
+/// The longest foreign text that a message repeats, in characters.
 const SHOWN: usize = 160;
 
-/// `text` on one line, without control characters, and with its middle left out if it is long:
-/// messages begin with what and end with why.
+/// `text` on one line, without control characters. If it is long, its middle is left out, because messages begin with
+/// what happened and end with the reason.
 pub(crate) fn shorten(text: &str) -> String {
     let clean: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if clean.len() <= SHOWN {
@@ -16,10 +16,10 @@ pub(crate) fn shorten(text: &str) -> String {
     head.chain(&['…']).chain(tail).collect()
 }
 
-/// Most characters of a word that is compared with others.
+/// The longest word that is compared with known words, in characters.
 const COMPARED: usize = 100;
 
-/// The one of `known` that somebody who typed `typed` most likely meant.
+/// The word in `known` that is most similar to `typed`, if one is similar enough.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed: String = typed.chars().take(COMPARED).collect();
     let edits = |known: &'a str| (strsim::damerau_levenshtein(&typed, known), known);

@@ -1,4 +1,4 @@
-//! A manifest file as a tree that remembers its lines: what serde's types cannot.
+//! A manifest file as a tree in which each value has its line. Serde's types have no lines.
 
 mod build;
 mod scalar;
@@ -6,12 +6,13 @@ mod scalar;
 pub(crate) use build::documents;
 pub(crate) use scalar::{Kind, Scalar};
 
-/// A value and where it begins.
+/// A value and the line on which it begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) line: usize,
     pub(crate) value: Value,
-    /// Levels below and nodes in all, counted so that an alias costs what it stands for.
+    /// The levels below this node, and the number of all nodes. An alias counts as much as the value that it stands
+    /// for.
     depth: usize,
     nodes: usize,
 }
@@ -48,7 +49,7 @@ impl Node {
         self.pairs().iter().find(|(own, _)| own.text == key).map(|(_, node)| node)
     }
 
-    /// The value at the end of `keys`.
+    /// The value at the path `keys`.
     pub(crate) fn at(&self, keys: &[&str]) -> Option<&Self> {
         keys.iter().try_fold(self, |node, key| node.get(key))
     }
@@ -69,7 +70,7 @@ impl Node {
         }
     }
 
-    /// The text, if this is one: not a number, boolean or null that only looks like text.
+    /// The text, if this is a string, and not a number, boolean or null.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(scalar) if scalar.kind == Kind::Text => Some(&scalar.text),
@@ -85,7 +86,7 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.kind == Kind::Bool && scalar.text == "true")
     }
 
-    /// What it is, for messages.
+    /// The type of the value, for messages.
     pub(crate) fn describe(&self) -> String {
         match &self.value {
             Value::List(_) => "a list".to_owned(),
@@ -100,7 +101,7 @@ impl Node {
     }
 }
 
-/// Nodes below `value`, keys among them.
+/// The number of nodes below `value`, keys included.
 fn children(value: &Value) -> usize {
     match value {
         Value::Scalar(_) => 0,

@@ -1,4 +1,4 @@
-//! A map that is read into a type and whose keys are remembered: which of them a type passes over, it does not tell.
+//! Reads a map into a type and also returns the map's keys. Serde does not report which keys the type ignored.
 
 use std::fmt;
 use std::marker::PhantomData;

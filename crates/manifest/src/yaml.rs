@@ -1,8 +1,7 @@
-//! The YAML inside class parameters, read as upstream's providers read it.
+//! The YAML inside class parameters, read as the upstream providers read it.
 //!
-//! `0400`, `0o400` and `256` are one number, `yes` and `on` are text, keys are
-//! case-sensitive and unique. Limits are counts, so the same text is always
-//! accepted or always refused, on a busy machine too.
+//! `0400`, `0o400` and `256` are the same number, `yes` and `on` are text, and keys are case-sensitive and unique. All
+//! limits are counts, not times. So a text is always accepted or always refused, even on a busy machine.
 
 use provider::{FileMode, Invalid};
 use serde::Deserialize;
@@ -13,25 +12,25 @@ use serde_yaml::{Error, MessageFormatter, Options, UserMessageFormatter};
 
 use crate::text::shorten;
 
-/// A value and where it is written. Lines are lost inside `#[serde(flatten)]`: wrap the whole object.
+/// A value and its position. Serde loses positions inside `#[serde(flatten)]`, so wrap the whole object.
 pub use serde_yaml::Spanned;
 
-/// Longest text, in bytes.
+/// The longest text, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
-/// Most scalars, lists and maps in a text.
+/// The most scalars, lists and maps in a text.
 pub const MAX_NODES: usize = 20_000;
-/// Deepest nesting.
+/// The deepest nesting.
 pub const MAX_DEPTH: usize = 32;
-/// Most uses of `*alias`.
+/// The most uses of `*alias`.
 pub const MAX_ALIASES: usize = 64;
-/// Most objects of a class. Whoever reads a list of them checks it.
+/// The most objects of a class. Every parser of a list checks it.
 pub const MAX_OBJECTS: usize = 1_000;
 
 /// Reads a parameter's text.
 ///
 /// # Errors
 ///
-/// It is no YAML, over budget, or not a `T`; the error has the line where that is known.
+/// The text is not valid YAML, exceeds a limit, or is not a `T`. The error has the line, if it is known.
 pub fn read<T: DeserializeOwned>(parameter: &str, text: &str) -> Result<T, Invalid> {
     if text.len() > MAX_BYTES {
         return Err(too_long(parameter, text.len()));
@@ -39,7 +38,7 @@ pub fn read<T: DeserializeOwned>(parameter: &str, text: &str) -> Result<T, Inval
     serde_yaml::from_str_with_options(text, options()).map_err(|error| invalid(parameter, &error))
 }
 
-/// Reads a parameter's text as a list of at least one and at most [`MAX_OBJECTS`] objects, each with its line.
+/// Parses a parameter's text as a list of at least one and at most [`MAX_OBJECTS`] objects, each with its line.
 ///
 /// # Errors
 ///
@@ -48,7 +47,7 @@ pub fn read_objects<T: DeserializeOwned>(parameter: &str, text: &str) -> Result<
     counted(parameter, read::<Option<Vec<Spanned<T>>>>(parameter, text)?.unwrap_or_default())
 }
 
-/// `listed`, if it is at least one object and not too many.
+/// Returns `listed` if it has at least one and at most [`MAX_OBJECTS`] objects.
 pub(crate) fn counted<T>(parameter: &str, listed: Vec<T>) -> Result<Vec<T>, Invalid> {
     let refuse = |reason: String, remedy: &str| {
         Err(Invalid { key: parameter.to_owned(), line: None, reason, remedy: remedy.to_owned() })
@@ -63,7 +62,7 @@ pub(crate) fn counted<T>(parameter: &str, listed: Vec<T>) -> Result<Vec<T>, Inva
     }
 }
 
-/// The line a value was written on, from 1.
+/// The line on which a value is written, from 1.
 pub fn line<T>(value: &Spanned<T>) -> Option<usize> {
     usize::try_from(value.referenced.line()).ok().filter(|line| *line > 0)
 }
@@ -88,7 +87,7 @@ fn options() -> Options {
             max_events: 4 * MAX_NODES,
             max_recorded_anchor_events: 4 * MAX_NODES,
             max_total_scalar_bytes: MAX_BYTES,
-            // Beyond the depth budget, whose message is the better one.
+            // Larger than our own depth limit, because our message is the better one.
             flow_nesting_limit: 2 * MAX_DEPTH,
             max_documents: 1,
         },

@@ -1,6 +1,6 @@
 //! Reads the kernel's table of mounts, as in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 //!
-//! Names of directories in it are anybody's: lines that make no sense are passed over.
+//! Any user may choose names of directories in it. So lines that cannot be parsed are skipped.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -9,21 +9,21 @@ use std::path::PathBuf;
 /// One line of the table: a mount in this mount namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The mount's number, which the kernel gives to another one when this is gone.
+    /// The mount's id. The kernel may reuse it after this mount is gone.
     pub id: u64,
-    /// The number of the mount that it is mounted on.
+    /// The id of the mount on which it is mounted.
     pub parent: u64,
-    /// Which directory or file of its file system it shows.
+    /// The directory or file of its file system that it shows.
     pub root: PathBuf,
-    /// Where, as the process sees it whose table it is.
+    /// The mount point, as the process sees it that the table belongs to.
     pub point: PathBuf,
     /// Type of the file system, such as `tmpfs`.
     pub kind: String,
-    /// What the file system says it comes from.
+    /// The source that the file system names.
     pub source: PathBuf,
 }
 
-/// The mounts of `table`, in its order.
+/// The mounts in `table`, in the same order.
 pub fn mounts(table: &[u8]) -> impl Iterator<Item = Mount> {
     table.split(|byte| *byte == b'\n').filter_map(mount)
 }

@@ -1,9 +1,9 @@
 //! Named places where a test may kill the process, to show that it can die anywhere.
 //!
-//! Without the cargo feature `failpoints` a [`hit`] is nothing at all. With it, the environment
-//! variable `SECRETFS_FAILPOINT=NAME[:N]` makes the process send itself SIGKILL at the N-th hit of NAME.
+//! Without the cargo feature `failpoints`, [`hit`] does nothing. With it, the environment variable
+//! `SECRETFS_FAILPOINT=NAME[:N]` makes the process send itself SIGKILL at the N-th hit of NAME.
 
-/// Every place of the mount path, and what is true when the process dies there.
+/// Every place while a volume is mounted, and what is true if the process dies there.
 pub const MOUNT_PATH: &[(&str, &str)] = &[
     ("mount.created", "the tmpfs exists, empty and mounted nowhere"),
     ("mount.written", "the tmpfs is complete and mounted nowhere"),
@@ -19,7 +19,7 @@ pub const MOUNT_PATH: &[(&str, &str)] = &[
     ("detach.removed", "the target directory is gone; the caller does not know"),
 ];
 
-/// Every place where a directory is lent to a store on the node, and what is true when the process dies there.
+/// Every place while a directory is lent to a store on the node, and what is true if the process dies there.
 pub const LENDING: &[(&str, &str)] = &[
     ("lend.directory", "the directory to lend exists; nothing is mounted on it"),
     ("lend.mounted", "the directory is lent; the caller does not know"),
@@ -28,7 +28,7 @@ pub const LENDING: &[(&str, &str)] = &[
     ("lend.unmounted", "nothing is mounted on the directory; it is still there, if it was"),
 ];
 
-/// Every place of the volume table, and what is true when the process dies there.
+/// Every place in the volume table, and what is true if the process dies there.
 pub const VOLUME_TABLE: &[(&str, &str)] = &[
     ("publish.fetched", "everything was read; nothing is recorded or mounted"),
     ("publish.recorded", "the volume is recorded; nothing is mounted"),
@@ -39,10 +39,10 @@ pub const VOLUME_TABLE: &[(&str, &str)] = &[
     ("unpublish.detached", "nothing is mounted; the record and the volume's logins are still there"),
 ];
 
-/// Whether a process can be made to die so at all.
+/// Whether this build has failpoints.
 pub const ARMED: bool = cfg!(feature = "failpoints");
 
-/// Passes the place called `name`.
+/// Does nothing in this build.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn hit(_name: &str) {}
@@ -60,7 +60,7 @@ mod armed {
         left: AtomicU64,
     }
 
-    /// Passes the place called `name`, or dies there.
+    /// Kills the process if `SECRETFS_FAILPOINT` names this hit of `name`.
     pub fn hit(name: &str) {
         static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
         if let Some(armed) = ARMED.get_or_init(Armed::from_environment)

@@ -1,4 +1,4 @@
-//! What a process that holds secrets does first.
+//! The first steps of a process that holds secrets.
 
 use std::io;
 use std::panic::{self, PanicHookInfo};
@@ -7,12 +7,12 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use crate::outlet;
 
-/// Keeps this process's memory to itself: no core dump, no debugger under the same user,
-/// and a panic that tells where it happened and not with what.
+/// Protects the memory of this process: no core dump, and no debugger under the same user. A panic prints only its
+/// place, not its message.
 ///
 /// # Errors
 ///
-/// The kernel refuses, which it has no reason to.
+/// The kernel refuses. It has no known reason to.
 pub fn seal() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
@@ -20,24 +20,25 @@ pub fn seal() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives back the memory that only starting took, as far as it can be read again from the program's file.
+/// Gives memory back that only the start needed: pages that the kernel can read again from the program's file.
 pub fn settle() {
     if let Err(error) = sys::give_back_code() {
         tracing::debug!(%error, "the pages of code that starting took stay mapped");
     }
 }
 
-/// Makes all threads of this process use one heap, so that what one has freed serves the next. For before the first thread.
+/// Makes all threads of this process use one heap, so that memory that one thread frees serves the next. Call it before
+/// the first thread starts.
 pub fn share_heap() {
     sys::limit_arenas(1);
 }
 
-/// Gives the free memory of the heap back to the kernel. It takes the heap's lock for about a millisecond for each 50 MiB.
+/// Gives the free memory of the heap back to the kernel. It holds the heap's lock for about a millisecond per 50 MiB.
 pub fn trim_heap() {
     sys::trim_heap();
 }
 
-/// A panic's message may hold what a function was called with.
+/// Prints only the place, because the message of a panic may hold the arguments of a function.
 fn tell_the_place(panicked: &PanicHookInfo<'_>) {
     let place = panicked.location().map(ToString::to_string).unwrap_or_default();
     outlet::complain(&format!("secretfs panicked at {place}\n"));

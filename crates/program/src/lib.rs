@@ -1,5 +1,5 @@
-//! What each program of secretfs does around its work, whatever that is: how it tells what happens, keeps its memory
-//! to itself, says that it is ready and up, and dies where a test wants it to.
+//! What every program of secretfs does besides its own work: it writes lines, protects its memory, says whether it is
+//! ready, and dies where a test asks for it.
 
 pub mod failpoint;
 pub mod hygiene;

@@ -1,4 +1,4 @@
-//! Standard output and standard error, for lines that nothing may wait for.
+//! Writes lines to standard output and standard error without making the caller wait.
 //!
 //! If the reader of a pipe stops reading, the kernel blocks the writer. So lines go into a queue of bounded size, and a
 //! separate thread writes them. A line that finds no room is dropped and counted. The stream itself says how many lines
@@ -18,45 +18,45 @@ use rustix::event::{PollFd, PollFlags, poll};
 pub use self::queue::Counter;
 use self::queue::{Item, Queue};
 
-/// How long the end of a process waits until what it told is written.
+/// How long a process that ends waits until its last lines are written.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The line, with its line end, that tells how many lines are missing.
+/// Makes the line, with its line end, that says how many lines are missing.
 pub type Gap = fn(u64) -> Vec<u8>;
 
-/// A stream that nobody waits for; clones are the same stream.
+/// A stream that takes lines without making the caller wait. Clones are the same stream.
 #[derive(Debug, Clone)]
 pub struct Outlet(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something was queued, or written.
+    /// Signals that a line was queued or written.
     changed: Condvar,
 }
 
 static STDOUT: OnceLock<Outlet> = OnceLock::new();
 static STDERR: OnceLock<Outlet> = OnceLock::new();
 
-/// Standard output. `gap` is of use to the first caller alone.
+/// Standard output. Only the first call uses its `gap`.
 ///
 /// # Errors
 ///
-/// The system has no descriptor or no thread left.
+/// The system has no file descriptor or no thread left.
 pub fn stdout(gap: Gap) -> io::Result<Outlet> {
     of_process(&STDOUT, io::stdout().as_fd().try_clone_to_owned()?.into(), gap)
 }
 
-/// Standard error. `gap` is of use to the first caller alone.
+/// Standard error. Only the first call uses its `gap`.
 ///
 /// # Errors
 ///
-/// The system has no descriptor or no thread left.
+/// The system has no file descriptor or no thread left.
 pub fn stderr(gap: Gap) -> io::Result<Outlet> {
     of_process(&STDERR, io::stderr().as_fd().try_clone_to_owned()?.into(), gap)
 }
 
-/// Standard error, if something was told there by way of [`stderr`].
+/// Standard error, if somebody called [`stderr`] before.
 pub fn stderr_of_process() -> Option<&'static Outlet> {
     STDERR.get()
 }
@@ -69,16 +69,17 @@ fn of_process(place: &OnceLock<Outlet>, file: File, gap: Gap) -> io::Result<Outl
     Ok(place.get_or_init(|| outlet).clone())
 }
 
-/// Tells `line`, which has its line end, on standard error: in turn with the log where there is one.
+/// Writes `line`, which has its line end, to standard error. If the log uses standard error too, the line waits its
+/// turn.
 pub fn complain(line: &str) {
     match STDERR.get() {
         Some(outlet) => drop(outlet.line(line.as_bytes())),
-        // Nobody may be reading any more; then there is nobody to tell.
+        // If nobody reads standard error, there is nobody to report this to.
         None => drop(io::stderr().write_all(line.as_bytes())),
     }
 }
 
-/// Waits until everything told is written, `patience` at most for each stream.
+/// Waits until every queued line is written, at most `patience` for each stream.
 pub fn flush(patience: Duration) {
     for outlet in [&STDOUT, &STDERR].into_iter().filter_map(OnceLock::get) {
         outlet.flush(patience);
@@ -86,7 +87,7 @@ pub fn flush(patience: Duration) {
 }
 
 impl Outlet {
-    /// Writes to `file`, in a thread of its own that lasts as long as the process.
+    /// Writes to `file`, in a thread of its own that lives as long as the process.
     ///
     /// # Errors
     ///
@@ -94,12 +95,13 @@ impl Outlet {
     pub fn to(file: File, gap: Gap) -> io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
         let writer = Arc::clone(&shared);
-        // Joined by nobody: it may hang in a write for as long as nobody reads. The process ends without it.
+        // Nothing joins this thread: a write may hang until somebody reads. The process ends without it.
         thread::Builder::new().name("outlet".to_owned()).spawn(move || writer.write(&file, gap))?;
         Ok(Self(shared))
     }
 
-    /// Queues `line`, which has its line end. False if it was dropped, or if the stream takes none at present.
+    /// Queues `line`, which has its line end. Returns false if the line was dropped, or if the last write to the stream
+    /// failed.
     pub fn line(&self, line: &[u8]) -> bool {
         let mut queue = self.0.lock();
         let taken = queue.push(line);
@@ -107,12 +109,13 @@ impl Outlet {
         taken && !queue.is_broken()
     }
 
-    /// Tells `counter` how many lines are lost, each time, and what was lost before. It may not wait for anything.
+    /// Calls `counter` with the number of lost lines: at once with those lost so far, then at each loss. `counter` must
+    /// not wait for anything.
     pub fn count_in(&self, counter: Counter) {
         self.0.lock().count_in(counter);
     }
 
-    /// Waits until all is written, or until `patience` is over. Whether it is.
+    /// Waits until all lines are written, at most `patience`. Returns whether all are written.
     pub fn flush(&self, patience: Duration) -> bool {
         let begun = Instant::now();
         let mut queue = self.0.lock();
@@ -129,7 +132,7 @@ impl Outlet {
 }
 
 impl io::Write for Outlet {
-    /// One line. What is dropped is counted and is no error: who tells something cannot mend the stream.
+    /// Queues one line. A dropped line is counted and is no error, because the caller cannot repair the stream.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.line(line);
         Ok(line.len())
@@ -168,7 +171,7 @@ impl Shared {
     }
 }
 
-/// Waits as long as it takes, also where another process made the pipe one that does not wait.
+/// Writes all bytes, however long it takes. It also waits if another process made the pipe non-blocking.
 fn write_whole(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
@@ -196,7 +199,7 @@ mod tests {
         format!("{lines} lines are missing\n").into_bytes()
     }
 
-    /// An outlet into a pipe, and what reads it.
+    /// An outlet that writes into a pipe, and the reader of the pipe.
     fn pipe() -> (Outlet, io::PipeReader) {
         let (reader, writer) = io::pipe().unwrap();
         (Outlet::to(OwnedFd::from(writer).into(), missing).unwrap(), reader)
@@ -204,7 +207,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// How many lines `outlet` loses.
+    /// Counts the lines that `outlet` loses.
     fn lost_by(outlet: &Outlet) -> Arc<AtomicU64> {
         let lost = Arc::<AtomicU64>::default();
         let counter = Arc::clone(&lost);
@@ -214,7 +217,7 @@ mod tests {
         lost
     }
 
-    /// Lines, until one of them has been dropped.
+    /// Writes lines until one of them is dropped.
     fn fill(outlet: &Outlet) -> u64 {
         (0..).find(|number| !outlet.line(format!("{number:0>999}\n").as_bytes())).unwrap()
     }
@@ -264,7 +267,7 @@ mod tests {
         outlet.line(&[b'x'; 1000]);
         let reading = thread::spawn(move || read_until(reader, "last"));
 
-        // There is room again when the reader has taken what was queued.
+        // When the reader has taken the queued lines, there is room again.
         assert!(outlet.flush(PATIENCE));
         outlet.line(b"last\n");
         let lines = reading.join().unwrap();

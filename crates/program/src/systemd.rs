@@ -1,4 +1,4 @@
-//! What systemd is told of a service (sd_notify(3)).
+//! Notifies systemd about the state of a service (sd_notify(3)).
 
 use std::ffi::OsStr;
 use std::io;
@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells that the service is up, where the environment says that systemd waits for that.
+/// Tells systemd that the service is ready, if `NOTIFY_SOCKET` says that systemd waits for it.
 pub fn ready() {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = tell(&socket, b"READY=1") {

@@ -1,11 +1,11 @@
-//! Makes texts of strangers safe to print: nothing in them may start a new line, move the cursor of a terminal, or change
+//! Makes foreign texts safe to print: nothing in them may start a new line, move the cursor of a terminal, or change
 //! the direction of the text that follows.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` on one line: control characters, and what does not show by itself, are written as Rust writes them (`\n`,
-/// `\u{1b}`). Quotes and backslashes stay.
+/// `text` on one line. Control characters and invisible characters are escaped as in Rust (`\n`, `\u{1b}`). Quotes and
+/// backslashes stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_visible) {
         return Cow::Borrowed(text);
@@ -17,7 +17,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(told)
 }
 
-/// `json`, which has control characters of ASCII escaped already, with the others escaped too. It means the same.
+/// `json`, whose ASCII control characters are escaped already, with all other control characters escaped too. Parsers
+/// read the same value.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     if json.chars().all(|c| c == '\n' || is_visible(c)) {
         return Cow::Borrowed(json);
@@ -37,7 +38,7 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
 }
 
 fn is_visible(c: char) -> bool {
-    // Nearly all that is told is ASCII, of which no table has to be asked.
+    // Nearly every character is ASCII. This avoids a look into the Unicode tables for them.
     matches!(c, ' '..='~') || c.escape_debug().len() == 1
 }
 

@@ -1,6 +1,6 @@
-//! The protocols that a node plugin serves and calls, generated from the files beside this crate.
+//! The protocols that a node plugin serves and calls, generated from the `.proto` files of this crate.
 //!
-//! Messages that carry credentials or values print their fields' names and sizes only.
+//! Messages that carry credentials or values print only the names and sizes of these fields.
 
 mod redact;
 

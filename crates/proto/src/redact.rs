@@ -1,4 +1,4 @@
-//! `Debug` for messages that carry credentials or values: what they are about, never what is in them.
+//! `Debug` for messages with credentials or values: it prints what the message is about, and no secret.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ impl fmt::Debug for NodePublishVolumeRequest {
             .field("target_path", &self.target_path)
             .field("readonly", &self.readonly)
             .field("secrets", &self.secrets.len())
-            // Tokens stand among the attributes where kubelet is older than the field for them.
+            // A kubelet that is older than the field for tokens sends them among the attributes.
             .field("volume_context", &self.volume_context.len())
             .finish_non_exhaustive()
     }

@@ -3,13 +3,13 @@ use std::io;
 
 use rustix::mm::{Advice, madvise};
 
-/// Unmaps the pages of the running program's code and constants that were read so far. If a page is used again, the kernel
-/// maps it again from the page cache or the program's file. For a process that has started: it needs little of what
-/// starting took.
+/// Unmaps the pages of the running program's code and constants that were read so far. If a page is used again, the
+/// kernel maps it again from the page cache or from the program's file. Call it when the start is complete: most pages
+/// that the start read are not needed later.
 ///
 /// # Errors
 ///
-/// The kernel does not tell what is mapped.
+/// The process cannot read which files are mapped where.
 pub fn give_back_code() -> io::Result<()> {
     let program = fs::read_link("/proc/self/exe")?;
     let Some(program) = program.to_str() else { return Ok(()) };
@@ -27,8 +27,8 @@ pub fn give_back_code() -> io::Result<()> {
 
 /// Start and length of the mapping in `line` of `/proc/self/maps`, if it is code of `program` or its constants.
 ///
-/// The constants are in the mapping that begins with the program's first byte. Another mapping is read-only too: addresses
-/// that were written at the start and protected then. It must stay, and it never begins there.
+/// The constants are in the mapping that begins with the program's first byte. Another read-only mapping has addresses
+/// that the loader wrote at the start and then protected. That one must stay. It never begins at the first byte.
 fn code_of(program: &str, line: &str) -> Option<(usize, usize)> {
     let (mapping, path) = line.split_at_checked(line.find('/')?)?;
     let mut fields = mapping.split_ascii_whitespace();

@@ -1,9 +1,9 @@
-//! What glibc's allocator keeps for itself. Other C libraries have no such settings, and keep less.
+//! Limits the memory that glibc's allocator keeps. Other C libraries have no such settings, and keep less.
 
-/// Makes all threads allocate from the same `arenas` (at least one). By default each thread has one, up to eight for each
-/// processor, and what one arena has free is of no use to the others.
+/// Makes all threads allocate from the same `arenas` (at least one). By default glibc gives each thread its own arena,
+/// up to eight per processor, and memory that is free in one arena is of no use to the others.
 ///
-/// For before the first thread is started.
+/// Call it before the first thread starts.
 pub fn limit_arenas(arenas: i32) {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt(3) takes two numbers and changes only what the allocator does later.
@@ -27,7 +27,8 @@ mod tests {
     #[cfg(target_env = "gnu")]
     fn free_memory_below_what_is_in_use_goes_back_to_the_kernel() {
         limit_arenas(1);
-        // Too small for a mapping of their own. Every hundredth stays, so that the heap cannot shrink from its end.
+        // Each block is too small for a mapping of its own. Every hundredth stays, so that the heap cannot shrink from
+        // its end.
         let mut blocks: Vec<Vec<u8>> = (0..4_000).map(|_| vec![1; 16 << 10]).collect();
         let full = anonymous_kib();
         let mut n = 0_u32;

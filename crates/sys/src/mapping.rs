@@ -14,7 +14,7 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// The kernel refuses, as it does for a length of 0.
+    /// `EINVAL` for a length of 0, or another error of mmap(2).
     pub fn new(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe {
@@ -27,7 +27,7 @@ impl Mapping {
         Ok(Self { start, len })
     }
 
-    /// Copies the bytes out. The process gets SIGBUS where the file has shrunk since.
+    /// Copies the bytes. If the file has become shorter than the mapping, the kernel sends SIGBUS to the process.
     pub fn read(&self) -> Vec<u8> {
         (0..self.len).map(|at| self.byte(at)).collect()
     }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 ///
 /// # Errors
 ///
-/// `EBUSY` while a file is open for writing through this very mount; `ENOSYS` before Linux 5.12.
+/// `EBUSY` while a file is open for writing through this mount; `ENOSYS` before Linux 5.12.
 pub fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
     set_attributes(mount, libc::MOUNT_ATTR_RDONLY, 0)
 }
@@ -17,12 +17,13 @@ pub fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// `EPERM` where the mount's owner locked it read-only; `ENOSYS` before Linux 5.12.
+/// `EPERM` if the mount's owner locked it read-only; `ENOSYS` before Linux 5.12.
 pub fn make_writable(mount: BorrowedFd<'_>) -> io::Result<()> {
     set_attributes(mount, 0, libc::MOUNT_ATTR_RDONLY)
 }
 
-/// Gives the calling thread, and what it starts from now on, a mount namespace of its own.
+/// Gives a mount namespace of its own to the calling thread and to the threads and processes that it starts from now
+/// on.
 ///
 /// # Errors
 ///
@@ -33,26 +34,26 @@ pub fn leave_mount_namespace() -> io::Result<()> {
     succeeded(i64::from(unsafe { libc::unshare(libc::CLONE_NEWNS) }))
 }
 
-/// What a mount shows, as [`mount_by_number`] tells it.
+/// What a mount shows, as [`mount_by_number`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountedFileSystem {
-    /// The name of the file system's type, as `/proc/filesystems` has it.
+    /// The type of the file system, as in `/proc/filesystems`.
     pub kind: OsString,
-    /// The device or name that it was mounted from.
+    /// The device or name that was mounted.
     pub source: OsString,
 }
 
-/// What the mount with this unique number (`STATX_MNT_ID_UNIQUE`) shows; `None` where the calling thread's mount
-/// namespace has no such mount. Costs one system call, however many mounts there are.
+/// Looks up the mount with this unique number (`STATX_MNT_ID_UNIQUE`). `None` if the calling thread's mount namespace
+/// has no such mount. Costs one system call, no matter how many mounts exist.
 ///
 /// # Errors
 ///
-/// `ENOSYS` before Linux 6.8, `EOPNOTSUPP` before Linux 6.13, which tells no source.
+/// `ENOSYS` before Linux 6.8; `EOPNOTSUPP` before Linux 6.13, which does not report the source.
 pub fn mount_by_number(unique: u64) -> io::Result<Option<MountedFileSystem>> {
     let request = MountRequest { size: REQUEST_SIZE, spare: 0, number: unique, wanted: FS_TYPE | SB_SOURCE };
     let mut answer = MountAnswer::default();
-    // SAFETY: `request` and `answer` are laid out as in Linux's uapi/linux/mount.h and outlive the call, which reads
-    // no more than the size that `request` tells and writes no more than the size passed.
+    // SAFETY: `request` and `answer` have the layout in Linux's uapi/linux/mount.h and outlive the call. It reads no
+    // more than the size in `request`, and writes no more than the size that is passed.
     let returned = unsafe {
         libc::syscall(SYS_STATMOUNT, &raw const request, &raw mut answer, mem::size_of::<MountAnswer>(), 0)
     };
@@ -67,7 +68,7 @@ pub fn mount_by_number(unique: u64) -> io::Result<Option<MountedFileSystem>> {
     }
 }
 
-/// statmount(2) has this number on every processor that Linux 6.8 runs on but Alpha.
+/// The number of statmount(2) on every architecture that Linux 6.8 supports, except Alpha.
 pub const SYS_STATMOUNT: libc::c_long = 457;
 /// `STATMOUNT_FS_TYPE`.
 const FS_TYPE: u64 = 0x20;
@@ -75,7 +76,7 @@ const FS_TYPE: u64 = 0x20;
 const SB_SOURCE: u64 = 0x200;
 /// `MNT_ID_REQ_SIZE_VER0`.
 const REQUEST_SIZE: u32 = 24;
-/// Room for the texts of an answer. A type and a source that were told by `fsconfig` are shorter than 256 bytes each.
+/// Room for the texts of an answer. A type and a source that were set by `fsconfig` are shorter than 256 bytes each.
 const TEXTS: usize = 4096;
 
 /// `struct mnt_id_req`, as Linux 6.8 has it.
@@ -87,7 +88,7 @@ struct MountRequest {
     wanted: u64,
 }
 
-/// `struct statmount` of 512 bytes, and the texts behind it, whose places it tells.
+/// `struct statmount` of 512 bytes, and room for the texts behind it. The struct holds the offsets of the texts.
 #[repr(C)]
 struct MountAnswer {
     size: u32,

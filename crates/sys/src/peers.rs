@@ -2,13 +2,13 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// The user of the process at the other end of `socket`, a connected Unix socket, as the kernel knows it.
+/// The user of the process at the other end of `socket`, a connected Unix socket. The kernel vouches for it.
 ///
-/// rustix takes no such word on a process of another pid namespace, whose id here is 0.
+/// rustix rejects the answer about a process of another pid namespace, whose process id is 0 here.
 ///
 /// # Errors
 ///
-/// `ENOTSOCK` for what is no socket.
+/// `ENOTSOCK` if `socket` is not a socket.
 pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut size = libc::socklen_t::try_from(mem::size_of_val(&peer)).unwrap_or_default();

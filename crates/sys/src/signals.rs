@@ -3,31 +3,33 @@ use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::ptr;
 
-/// Keeps SIGTERM and SIGINT from ending the calling thread and those that it starts from now on: to be called while it
-/// is the only one. What is returned can be read from as soon as one of them has come, and from then on.
+/// Blocks SIGTERM and SIGINT for the calling thread and for all threads that it starts from now on. Call it while there
+/// is only one thread. The returned descriptor becomes readable as soon as one of the signals arrives, and stays
+/// readable.
 ///
 /// # Errors
 ///
-/// There is no descriptor left.
+/// There is no file descriptor left.
 pub fn take_ending_signals() -> io::Result<OwnedFd> {
     let mut empty = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: it makes a set of what it is given, which is as large as one.
+    // SAFETY: sigemptyset(3) initialises the whole set behind the pointer, which is as large as a set.
     succeeded(unsafe { libc::sigemptyset(empty.as_mut_ptr()) })?;
-    // SAFETY: it was made a set just now.
+    // SAFETY: sigemptyset(3) has initialised it.
     let mut signals = unsafe { empty.assume_init() };
     for signal in [libc::SIGTERM, libc::SIGINT] {
-        // SAFETY: `signals` is a set, and outlives the call.
+        // SAFETY: `signals` is an initialised set, and outlives the call.
         succeeded(unsafe { libc::sigaddset(&raw mut signals, signal) })?;
     }
-    // SAFETY: `signals` is a set, and outlives the call; nobody wants to know what was kept away before.
+    // SAFETY: `signals` is an initialised set, and outlives the call. A null pointer means that the earlier mask is not
+    // wanted.
     let refused = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, ptr::null_mut()) };
     if refused != 0 {
         return Err(io::Error::from_raw_os_error(refused));
     }
-    // SAFETY: `signals` is a set, and outlives the call, which makes a new descriptor.
+    // SAFETY: `signals` is an initialised set, and outlives the call, which makes a new descriptor.
     let descriptor = unsafe { libc::signalfd(-1, &raw const signals, libc::SFD_CLOEXEC) };
     succeeded(descriptor)?;
-    // SAFETY: the kernel gave it just now, so nobody else has it.
+    // SAFETY: the kernel returned this descriptor just now, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 

@@ -7,7 +7,7 @@ use crate::{Unusable, key};
 
 const CERTIFICATE: &str = "CERTIFICATE";
 
-/// A block whose contents are wiped.
+/// A PEM block. Its contents are wiped when it is dropped.
 struct Block {
     label: String,
     encrypted: bool,
@@ -38,7 +38,7 @@ pub(crate) fn private_key(file: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     last_key(file, key::encode)
 }
 
-/// The last private key, in the form that it has there.
+/// The last private key, in the form in which the file has it.
 pub(crate) fn private_key_as_it_is(file: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     last_key(file, key::keep)
 }

@@ -1,6 +1,6 @@
 use crate::Unusable;
 
-/// What a file is.
+/// The format of a file.
 pub(crate) enum Form {
     /// Text with PEM blocks.
     Pem,
@@ -10,7 +10,7 @@ pub(crate) enum Form {
 
 /// How every PEM block begins.
 const BEGIN: &[u8] = b"-----BEGIN ";
-/// How DER's SEQUENCE begins, which a PKCS#12 archive is.
+/// The tag of a SEQUENCE in DER. A PKCS#12 archive is such a sequence.
 const SEQUENCE: u8 = 0x30;
 
 impl Form {

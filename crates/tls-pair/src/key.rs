@@ -11,7 +11,7 @@ use crate::Unusable;
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
-/// The key that a PEM block of that label holds, as PEM.
+/// The key in a PEM block with this label, as PEM in the expected form.
 pub(crate) fn encode(label: &str, der: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     match label {
         "RSA PRIVATE KEY" => rsa(der),
@@ -22,7 +22,7 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> Result<Zeroizing<String>, Unusa
     }
 }
 
-/// The key that a PEM block of that label holds, in the form that it has.
+/// The key in a PEM block with this label, as PEM in the form that it has already.
 pub(crate) fn keep(label: &str, der: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     let label = match label {
         "RSA PRIVATE KEY" => "RSA PRIVATE KEY",
@@ -34,7 +34,7 @@ pub(crate) fn keep(label: &str, der: &[u8]) -> Result<Zeroizing<String>, Unusabl
     pem(label, &SecretDocument::try_from(der).map_err(|_| Unusable::Key("private"))?)
 }
 
-/// A PKCS#8 key in the form of its own kind, if it has one of its own.
+/// A PKCS#8 key in the older form of its kind (PKCS#1, SEC1), if the kind has one.
 pub(crate) fn pkcs8(der: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     let invalid = |_| Unusable::Key("PKCS#8");
     let info = PrivateKeyInfoRef::try_from(der).map_err(invalid)?;
@@ -51,7 +51,7 @@ fn rsa(der: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     pem("RSA PRIVATE KEY", &SecretDocument::try_from(der).map_err(|_| Unusable::Key("RSA"))?)
 }
 
-/// PKCS#8 names the curve beside the key, SEC1 within.
+/// PKCS#8 names the curve beside the key. SEC1 names it inside, so the curve is copied.
 fn elliptic(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<Zeroizing<String>, Unusable> {
     let mut key = EcPrivateKey::from_der(der).map_err(|_| Unusable::Key("elliptic curve"))?;
     key.parameters = key.parameters.or(curve.map(EcParameters::NamedCurve));

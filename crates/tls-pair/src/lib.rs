@@ -1,10 +1,10 @@
-//! Certificates and private keys of `kubernetes.io/tls` Secrets, from what stores hold.
+//! Makes the certificates and private keys of `kubernetes.io/tls` Secrets from what stores hold.
 //!
-//! A store's answer is one file: PEM blocks, or a PKCS#12 archive (PFX). Readers of
-//! such Secrets want two: the certificates, and the key in the form that its kind has had
-//! longest (PKCS#1 for RSA, SEC1 for elliptic curves, PKCS#8 for all others).
+//! A store returns one file: PEM blocks, or a PKCS#12 archive (PFX). Readers of such Secrets expect two files: the
+//! certificates, and the key in the oldest form of its kind (PKCS#1 for RSA, SEC1 for elliptic curves, PKCS#8 for all
+//! others).
 //!
-//! Pure functions, safe to feed with anything; key material is kept in buffers that are wiped.
+//! The functions are pure and safe with any input. Key material is kept in buffers that are wiped.
 
 mod blocks;
 mod form;
@@ -15,13 +15,13 @@ use zeroize::Zeroizing;
 
 use form::Form;
 
-/// Why a file does not give what was asked for. Tells nothing of what the file holds.
+/// Why a file cannot be used. The message holds nothing of the file's contents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// It is of another kind.
+    /// The file is neither PEM nor PKCS#12.
     #[error("it is neither PEM nor PKCS#12 (PFX)")]
     Form,
-    /// A PEM block is cut off or no base64.
+    /// A PEM block is cut off, or is not valid base64.
     #[error("one of its PEM blocks is malformed")]
     Pem,
     /// A PKCS#12 archive cannot be opened.
@@ -39,18 +39,18 @@ pub enum Unusable {
     /// The private key is damaged.
     #[error("its private key is no valid {0} key")]
     Key(&'static str),
-    /// The elliptic curve is not named, so that no reader could use the key.
+    /// The key does not name its elliptic curve, so no reader could use it.
     #[error("its private key does not name its curve; store it as PKCS#8 (PRIVATE KEY)")]
     Curve,
 }
 
-/// Every certificate in `file`, as PEM: in the file's order, of a PFX the key's own first.
+/// Every certificate in `file`, as PEM: in the order of the file, but for a PFX the key's own certificate comes first.
 ///
-/// `password` opens a PFX; it is empty for one that has none.
+/// `password` opens a PFX; it is empty for a PFX without a password.
 ///
 /// # Errors
 ///
-/// There is none, or the file cannot be read.
+/// The file has no certificate, or cannot be read.
 pub fn certificates(file: &[u8], password: &str) -> Result<String, Unusable> {
     match Form::of(file)? {
         Form::Pem => blocks::certificates(file),
@@ -58,13 +58,13 @@ pub fn certificates(file: &[u8], password: &str) -> Result<String, Unusable> {
     }
 }
 
-/// The private key in `file`, as PEM; the last one, if there are several.
+/// The private key in `file`, as PEM. If there are several, the last one.
 ///
-/// `password` opens a PFX; it is empty for one that has none.
+/// `password` opens a PFX; it is empty for a PFX without a password.
 ///
 /// # Errors
 ///
-/// There is none, or it cannot be read.
+/// The file has no private key, or the key cannot be read.
 pub fn private_key(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unusable> {
     match Form::of(file)? {
         Form::Pem => blocks::private_key(file),
@@ -74,12 +74,13 @@ pub fn private_key(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unu
 
 /// `file` as PEM: the private key first, then the certificates.
 ///
-/// PEM is left as it is. Of a PFX the key becomes PKCS#8, and the certificates stand from the key's own up to the root;
-/// those that do not belong to that chain follow as they stand. `password` is as in [`certificates`].
+/// A PEM file is returned unchanged. The key of a PFX becomes PKCS#8. Its certificates follow in the order of the
+/// chain, from the key's own up to the root, and then those outside the chain, in the order of the archive. `password`
+/// is as in [`certificates`].
 ///
 /// # Errors
 ///
-/// There is no key, or the file cannot be read.
+/// The file has no key, or cannot be read.
 pub fn bundle(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unusable> {
     match Form::of(file)? {
         Form::Pem => {
@@ -89,11 +90,11 @@ pub fn bundle(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unusable
     }
 }
 
-/// The private key of a [`bundle`], as it stands there; the last one, if there are several.
+/// The private key of a [`bundle`], in the form that it has there. If there are several, the last one.
 ///
 /// # Errors
 ///
-/// There is none, or it is encrypted.
+/// There is no private key, or it is encrypted.
 pub fn key_of_bundle(pem: &[u8]) -> Result<Zeroizing<String>, Unusable> {
     blocks::private_key_as_it_is(pem)
 }

@@ -5,9 +5,10 @@ use zeroize::Zeroizing;
 
 use crate::{Unusable, blocks, key};
 
-/// Longest archive that is opened, in bytes: no Secret may be larger.
+/// The longest archive that is opened, in bytes. A Kubernetes Secret cannot be larger.
 const MAX_BYTES: usize = 1 << 20;
-/// The object identifier of scrypt, in DER. It may demand a gigabyte; nobody makes such archives.
+/// The object identifier of scrypt, in DER. An archive with scrypt is refused, because scrypt may demand a gigabyte of
+/// memory, and no common program makes such archives.
 const SCRYPT: &[u8] = &[0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x04, 0x0b];
 
 pub(crate) fn certificates(file: &[u8], password: &str) -> Result<String, Unusable> {
@@ -21,8 +22,8 @@ pub(crate) fn private_key(file: &[u8], password: &str) -> Result<Zeroizing<Strin
     key::pkcs8(archive.keys.last().ok_or(Unusable::NoKey)?.key.as_der())
 }
 
-/// The key as PKCS#8, then the certificates from the key's own up to the root; those that do not belong to that chain
-/// follow as they stand.
+/// The key as PKCS#8, then the certificates in the order of the chain, from the key's own up to the root, then those
+/// outside the chain, in the order of the archive.
 pub(crate) fn bundle(file: &[u8], password: &str) -> Result<Zeroizing<String>, Unusable> {
     let archive = open(file, password)?;
     let own = archive.keys.last().ok_or(Unusable::NoKey)?;
@@ -33,7 +34,7 @@ pub(crate) fn bundle(file: &[u8], password: &str) -> Result<Zeroizing<String>, U
     Ok(text)
 }
 
-/// The first, who issued it, and so on; then the rest.
+/// The first certificate, the one of its issuer, and so on; then the rest.
 fn in_chain(mut left: Vec<&Certificate>) -> Vec<&Certificate> {
     let mut chain = Vec::with_capacity(left.len());
     let mut next = (!left.is_empty()).then_some(0);
@@ -61,7 +62,7 @@ fn reason(password: &str) -> &'static str {
     }
 }
 
-/// The certificate of the key that is taken, then the others as they stand.
+/// The certificate of the chosen key first, then the others in the order of the archive.
 fn in_order(archive: &Pkcs12Archive) -> impl Iterator<Item = &Certificate> {
     let id = archive.keys.last().and_then(|own| own.local_key_id.as_ref());
     let is_own = move |bag: &&p12_keystore::CertificateBag| {

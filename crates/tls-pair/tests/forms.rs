@@ -1,4 +1,4 @@
-//! What every common form of a store's answer becomes; the expectations are OpenSSL's own conversions.
+//! Checks the result for every common form of a store's answer. The expected files are OpenSSL's own conversions.
 
 #![allow(clippy::unwrap_used, reason = "the files are in the repository")]
 

@@ -1,5 +1,5 @@
-//! Whose certificates a client of a store believes: the authorities of a file, or the system's. And which
-//! versions of TLS it speaks.
+//! The certificate authorities that a client of a store trusts: those of a file, or the system's. Also the versions of
+//! TLS that it speaks.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,18 +8,18 @@ use rustls::pki_types::pem::PemObject;
 use rustls::version::TLS13;
 use rustls::{RootCertStore, SupportedProtocolVersion};
 
-/// Why a text names no authorities.
+/// Why a text cannot be used as a list of authorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// There is none in it.
+    /// The text has no certificate.
     #[error("holds no certificate")]
     None,
-    /// One of them cannot be read, or signs nothing.
+    /// One of the certificates cannot be read, or is not an authority.
     #[error("holds something that is no certificate")]
     NotOne,
 }
 
-/// The authorities of `pem`, one certificate or several, each of which is to be one.
+/// The authorities in `pem`: one certificate or several. Each must be an authority.
 ///
 /// # Errors
 ///
@@ -33,14 +33,14 @@ pub fn of_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, Unusable> {
     if roots.is_empty() { Err(Unusable::None) } else { Ok(Arc::new(roots)) }
 }
 
-/// The versions of TLS to speak: 1.2 and 1.3, or 1.3 alone.
+/// The accepted versions of TLS: 1.2 and 1.3, or only 1.3.
 pub fn versions(tls13_only: bool) -> &'static [&'static SupportedProtocolVersion] {
     static NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
     if tls13_only { NEWEST } else { rustls::DEFAULT_VERSIONS }
 }
 
-/// The system's authorities, where OpenSSL would look for them (`SSL_CERT_FILE` and `SSL_CERT_DIR`
-/// included), read once in a process. Those of them that cannot be read are left out.
+/// The system's authorities, from where OpenSSL looks for them (`SSL_CERT_FILE` and `SSL_CERT_DIR` included). They are
+/// read once per process. Certificates that cannot be read are left out.
 pub fn of_the_system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let load = || {

@@ -9,7 +9,7 @@ use tokio::{net::TcpStream, time::timeout};
 const MOST_BYTES: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A store at an address. It is sent `TOKEN NAME` on a line, and answers with a sign, `+`, `-` or `!`, and the value.
+/// A store at an address. It gets `TOKEN NAME` on a line, and answers with a sign, `+`, `-` or `!`, and the value.
 #[derive(Debug, Clone)]
 pub struct Shelf(pub String);
 
@@ -60,7 +60,7 @@ impl Shelf {
         let mut stream = TcpStream::connect(&self.0).await?;
         stream.write_all(token.expose()).await?;
         stream.write_all(format!(" {name}\n").as_bytes()).await?;
-        // As large as it may become: what grows leaves a copy behind.
+        // Allocated at its full size: a vector that grows leaves a copy of the secret behind.
         let mut answer = Vec::with_capacity(2 * MOST_BYTES);
         stream.take(MOST_BYTES as u64).read_to_end(&mut answer).await?;
         Ok(SecretBytes::new(answer))

@@ -1,23 +1,23 @@
-//! How long to leave alone what failed.
+//! How long to pause after failures.
 
 use std::time::Duration;
 
 use crate::Span;
 
-/// Pauses that double with each failure, spread out so that not everybody comes back at once.
+/// Pauses that double with each failure. They are spread at random, so that clients do not all return at the same time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Doubling {
     /// The first pause.
     pub first: Duration,
-    /// The longest, before it is spread.
+    /// The longest pause, before it is spread.
     pub longest: Duration,
-    /// The least and the most that a pause is multiplied with, such as 0.5 and 1.0.
+    /// The smallest and the largest factor by which a pause is multiplied, such as 0.5 and 1.0.
     pub spread: [f64; 2],
 }
 
 impl Doubling {
-    /// The first pause, doubled so many times. Where in its spread it is, `chance` says: from 0 to 1, and another
-    /// one each time. Who pauses draws it, for this crate draws no lots.
+    /// The first pause, doubled `doubled` times and spread. `chance`, from 0 to 1, chooses the place in the spread. The
+    /// caller draws a new one for each pause, because this crate has no random numbers.
     pub fn pause(&self, doubled: u32, chance: f64) -> Span {
         let [least, most] = self.spread;
         let whole = self.first.saturating_mul(2u32.saturating_pow(doubled)).min(self.longest);

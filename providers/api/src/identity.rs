@@ -1,31 +1,30 @@
 use std::fmt;
 
-/// Whom a secret is read for: a service account. One that was deleted and made again is another, with
-/// another uid.
+/// The service account for which a secret is read. An account that was deleted and created again has another uid, and
+/// is another identity.
 ///
-/// Two are the same only if all three are: an identity whose uid is not known shares nothing with one
-/// whose uid is.
+/// Two identities are the same only if all three fields are equal. So an identity without a known uid shares nothing
+/// with an identity that has one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
-    /// Namespace of the pod; on a plain host the class's own.
+    /// Namespace of the pod; on a plain host the namespace of the class.
     pub namespace: String,
-    /// Name of the pod's service account; empty where there is none.
+    /// Name of the pod's service account; empty if there is none.
     pub name: String,
-    /// Uid of the service account, as the token tells that kubelet brought. Nobody has checked who signed it, but it
-    /// names the pod by the uid that kubelet vouches for, which nobody can know who writes the pod. `None` where
-    /// kubelet brings none: it is not known then.
+    /// Uid of the service account, from the token that kubelet sent. Nobody has verified the token's signature. But the
+    /// token names the pod by the uid that kubelet vouches for, and the author of a pod cannot know that uid in
+    /// advance. `None` if kubelet sent no token: then the uid is unknown.
     pub uid: Option<String>,
 }
 
 impl Identity {
-    /// The service account `name` of which no more is known.
+    /// The service account `name`, whose uid is unknown.
     pub fn named(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into(), uid: None }
     }
 }
 
-/// `namespace/name (uid)`, or `namespace/name` where the uid is not known: different identities have
-/// different texts.
+/// `namespace/name (uid)`, or `namespace/name` if the uid is unknown. Different identities have different texts.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)?;

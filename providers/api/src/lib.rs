@@ -1,8 +1,7 @@
 //! What secretfs asks of a secret store, and what it gets back.
 //!
-//! A provider is one crate that implements [`Provider`]. It knows its store's
-//! API and nothing of CSI, Kubernetes objects, mounts or another provider;
-//! secretfs knows those and nothing of any store.
+//! A provider is one crate that implements [`Provider`]. It knows its store's API, and knows nothing of CSI, Kubernetes
+//! objects, mounts or other providers. secretfs knows those, and knows nothing of any store.
 //!
 //! ```text
 //! Provider ──source(parameters)──► Source ──session(workload)──► Session ──read(request)──► Reading
@@ -10,7 +9,8 @@
 //! ```
 //!
 //! A simple store, which has no logins, implements two traits: [`Provider`] and [`Store`]. A store with logins
-//! implements the three of the picture. What only some stores have is a trait of its own, which these give out:
+//! implements the three traits of the picture. Features that only some stores have are separate traits, which these
+//! methods return:
 //!
 //! | a store that | implements | given out by |
 //! |---|---|---|
@@ -69,16 +69,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-/// For whom a secret is read: what the store may judge.
+/// The workload for which a secret is read: everything that the store may check.
 #[derive(Debug, Clone)]
 pub struct Workload {
     /// The pod's service account.
     pub identity: Identity,
-    /// The pod, where there is one.
+    /// The pod; `None` on a plain host.
     pub pod: Option<Pod>,
-    /// The volume read for. Leases and logins that cannot be shared are its own.
+    /// The volume for which a secret is read. It alone owns its leases, and logins that cannot be shared.
     pub volume: String,
-    /// Bound service account tokens by audience, as kubelet handed them over.
+    /// Bound service account tokens by audience, as kubelet sent them.
     pub tokens: BTreeMap<String, SecretBytes>,
     /// Credentials that are not the pod's token: `nodePublishSecretRef`'s keys, or `--credential KEY=FILE`.
     pub credentials: BTreeMap<String, SecretBytes>,
@@ -91,7 +91,7 @@ impl Workload {
     }
 }
 
-/// A pod's identity, as kubelet vouches for it.
+/// A pod's identity. Kubelet vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pod {
     /// `metadata.name`.
@@ -100,15 +100,15 @@ pub struct Pod {
     pub uid: String,
 }
 
-/// `spec.parameters` of a class without the `secretfs.dev/` keys, which are not a provider's business.
+/// `spec.parameters` of a class without the `secretfs.dev/` keys, except the few that providers read too.
 pub type Parameters = BTreeMap<String, String>;
 
-/// A parameter that could never work as written.
+/// A parameter that can never work as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     /// The parameter, as in `objects`, or `objects[2].secretPath` inside one.
     pub key: String,
-    /// Line inside the parameter's text, from 1, where it has lines of its own.
+    /// Line inside the parameter's text, from 1, if the text has several lines.
     pub line: Option<usize>,
     /// What is wrong, in one clause.
     pub reason: String,
@@ -139,68 +139,68 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// A way to a store that others on it can read or answer on, because the class's author asks for it.
+/// An insecure way to a store, which the class's author asks for: others on the way can read the calls, or answer them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposure {
-    /// The parameter that asks for it, what that means, and how to do without.
+    /// The parameter that asks for it, what the danger is, and how to avoid it.
     pub asked: Invalid,
-    /// Whether the administrator allows it. Where not, every session is refused as `Invalid`.
+    /// Whether the administrator allows it. If not, every session is refused as `Invalid`.
     pub is_allowed: bool,
 }
 
 /// A kind of store.
 ///
-/// Implementations hold connections and logins, never per-volume state: one
-/// value serves every volume of the node, from many tasks at once. Everything
-/// they spawn ends with the value; every wait has a deadline of its own.
+/// Implementations hold connections and logins, but no state of a volume. One value serves every volume of the node,
+/// from many tasks at once. All tasks that it spawns end with it, and each of its waits has a deadline.
 pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// The names a class may give in `spec.provider`; the first is used in logs and metrics.
     fn names(&self) -> &'static [&'static str];
 
-    /// How old a reading may grow where the class does not say.
+    /// The greatest age of a reading before it is read again, for a class that does not set it.
     fn default_refresh(&self) -> Duration;
 
-    /// The keys of the credentials that a workload may bring ([`Workload::credentials`]) and that some class makes this
-    /// provider look at; `None` where it hands on whatever there is.
+    /// The keys of [`Workload::credentials`] that this provider uses, for at least some classes. `None` if it passes on
+    /// every credential.
     fn credential_keys(&self) -> Option<&'static [&'static str]> {
         None
     }
 
-    /// Understands the parameters of a class of `namespace`, offline. What the administrator keeps for the
-    /// classes of one namespace is for no other's.
+    /// Parses the parameters of a class in `namespace`, offline. What the administrator reserves for the classes of one
+    /// namespace is available to that namespace only.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them, in the order it stands there. Never empty.
+    /// Every fault of the parameters, in their order. Never empty.
     fn source(
         &self,
         namespace: &str,
         parameters: &Parameters,
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>>;
 
-    /// How often a task that watches a store for this provider ended by itself, and was begun anew.
+    /// How often a task that watches a store for this provider ended unexpectedly and was started again.
     fn watch_restarts(&self) -> u64 {
         0
     }
 
-    /// What works as written and may not be what was meant, such as keys that nobody reads.
+    /// Parameters that work but may be mistakes, such as keys that nobody reads.
     fn remarks(&self, _parameters: &Parameters) -> Vec<Invalid> {
         Vec::new()
     }
 
-    /// How logins that leases hang on are ended, where the store has such.
+    /// Ends logins that have leases, if the store has leases.
     fn endings(&self) -> Option<&dyn Endings> {
         None
     }
 }
 
-/// What one class asks of one store.
+/// What one class reads from one store.
 #[async_trait]
 pub trait Source: fmt::Debug + Send + Sync {
-    /// Which store: its address and whatever else changes who answers. Outages are counted by it.
+    /// The store's name: its address and everything else that decides which server answers. Outages are counted by this
+    /// name.
     fn store(&self) -> &str;
 
-    /// The audience whose service account token [`session`](Self::session) needs, if any.
+    /// The audience of the service account token that [`session`](Self::session) needs, if it needs one.
     fn audience(&self) -> Option<&str> {
         None
     }
@@ -210,43 +210,42 @@ pub trait Source: fmt::Debug + Send + Sync {
         self.audience().is_some()
     }
 
-    /// What the class reads, in its order. Paths are unique.
+    /// The objects that the class reads, in the class's order. Their paths are unique.
     fn objects(&self) -> &[ObjectRef];
 
-    /// How everything is read at once, where only an answer tells which [`objects`](Self::objects) there are; none are
-    /// listed then.
+    /// How to read everything with one request, for a store whose answer decides which objects exist. Then
+    /// [`objects`](Self::objects) is empty.
     fn whole(&self) -> Option<&dyn Whole> {
         None
     }
 
-    /// A login for `workload`: one that its service account shares, or one of the volume alone.
+    /// A login for `workload`: shared with its service account, or the volume's own.
     ///
-    /// Logins are coalesced, shared while somebody holds their session, and made again when
-    /// they have ended or were [discarded](Session::discard). One that nobody holds any more is
-    /// wiped, so hold a session for as long as there is more to read. A provider whose logins can
-    /// tell pods apart never shares them, whatever `tenure` asks.
+    /// Callers that ask at the same time get one login. It is shared as long as somebody holds its session, and made
+    /// anew when it has ended or was [discarded](Session::discard). When nobody holds a login any more it is wiped, so
+    /// hold the session as long as there is more to read. If the logins of a store can tell pods apart, the provider
+    /// never shares them, whatever `tenure` says.
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` or `Denied` name the identity that was refused.
+    /// `Unauthenticated` or `Denied`, with the identity that was refused.
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>>;
 
-    /// The file that `objects()[index]` makes of a reading of its request: all of it, where a store does not say
-    /// otherwise.
+    /// The file that `objects()[index]` makes from a reading of its request. By default it is the whole reading.
     ///
     /// # Errors
     ///
-    /// `NotFound` where the answer lacks the key, `Invalid` where it cannot be decoded.
+    /// `NotFound` if the answer lacks the key, `Invalid` if it cannot be decoded.
     fn extract(&self, _index: usize, reading: &Reading) -> Result<Object> {
         Ok(Object { contents: reading.body.clone(), significant: None, version: reading.version.clone() })
     }
 
-    /// Whether the class asks for a way to its store that others can read or answer on.
+    /// The insecure way to its store that the class asks for, if it does.
     fn exposure(&self) -> Option<&Exposure> {
         None
     }
 
-    /// Where the store keeps `objects()[index]`, for who asks later which secret a file was made of.
+    /// Where the store keeps `objects()[index]`. Used later to say which secret a file was made from.
     fn origin(&self, index: usize) -> Origin {
         let path = self.objects().get(index).map(|object| object.name.clone());
         Origin {
@@ -257,14 +256,14 @@ pub trait Source: fmt::Debug + Send + Sync {
         }
     }
 
-    /// How many requests such as that of `objects()[index]` one call to the store takes, for who counts calls
-    /// beforehand; `None` where reading again calls nobody, because the store tells what changes or is on this host.
+    /// How many requests such as that of `objects()[index]` fit into one call to the store. Used to count calls in
+    /// advance. `None` if repeated reads make no calls, because the store announces changes or is on this host.
     fn requests_per_call(&self, _index: usize) -> Option<NonZeroUsize> {
         Some(NonZeroUsize::MIN)
     }
 
-    /// Announcements that the store may hold something new, for stores that push. Asked for
-    /// before the first read, so that no change falls between.
+    /// Announcements that the store may have something new, for stores that push. The caller asks for them before the
+    /// first read, so that it misses no change.
     fn changes(&self) -> Option<Box<dyn Changes>> {
         None
     }
@@ -273,53 +272,53 @@ pub trait Source: fmt::Debug + Send + Sync {
 /// Whether a login may serve other volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tenure {
-    /// As widely as the login method allows.
+    /// The login may be shared as widely as the login method allows.
     Shared,
-    /// This volume's own; it owns the leases read through it.
+    /// The login is this volume's own. The volume owns the leases that are read through it.
     Volume,
 }
 
 /// A store's announcements.
 #[async_trait]
 pub trait Changes: Send + Sync {
-    /// Waits for the next announcement and tells when it was noticed. Announcements
-    /// that came together are one. Never returns once the store cannot announce any more.
+    /// Waits for the next announcement and returns the time when it was noticed. Announcements that arrive together
+    /// become one. Never returns when the store cannot announce any more.
     async fn changed(&mut self) -> Instant;
 }
 
-/// A login: what the store knows the reader as.
+/// A login: the identity under which the store knows the reader.
 #[async_trait]
 pub trait Session: fmt::Debug + Send + Sync {
-    /// Whom the store judged, for people and for sharing: readings of one store
-    /// by sessions of equal identity are interchangeable.
+    /// The identity that the store checked, for messages and for sharing: sessions of one store with equal identities
+    /// may use each other's readings.
     fn identity(&self) -> &str;
 
-    /// Announcements that the answers to `requests` may have changed, for stores that tell each
-    /// reader for itself; they take the place of the [source's](Source::changes). Asked for before
-    /// the first read. Who holds the announcements need not hold the session.
+    /// Announcements that the answers to `requests` may have changed, for stores that notify each reader separately.
+    /// They replace those of the [source](Source::changes). The caller asks for them before the first read. They work
+    /// without the session, so the caller need not hold it.
     fn changes(&self, _requests: &[Request]) -> Option<Box<dyn Changes>> {
         None
     }
 
-    /// Newer tokens of a workload that this session was given to, for sessions that go on using
-    /// tokens by themselves. Asks nobody.
+    /// Newer tokens of a workload that has this session, for sessions that keep using tokens in the background. Makes
+    /// no call.
     fn hand_over(&self, _workload: &Workload) {}
 
-    /// One call to the store.
+    /// Makes one call to the store.
     ///
     /// # Errors
     ///
-    /// See [`ErrorKind`]; the message names the request, the store's words and the remedy, never a value.
+    /// See [`ErrorKind`]. The message names the request, the store's words and the remedy, and never a value.
     async fn read(&self, request: &Request) -> Result<Reading>;
 
-    /// Which of `requests` go into one call of [`read_many`](Self::read_many): each alone, for a store that does not
-    /// say otherwise. Every request is in one group, none is in two.
+    /// Groups `requests` into calls of [`read_many`](Self::read_many). By default each request is a call of its own.
+    /// Every request is in exactly one group.
     fn calls(&self, requests: Vec<Request>) -> Vec<Vec<Request>> {
         requests.into_iter().map(|request| vec![request]).collect()
     }
 
-    /// One call for all of `queries`, which [`calls`](Self::calls) put together. Answers to each, in their order; of a
-    /// call that failed as a whole each is its error.
+    /// Makes one call for all of `queries`, a group made by [`calls`](Self::calls). Returns an answer for each, in the
+    /// same order. If the call fails as a whole, each answer is that error.
     async fn read_many(&self, queries: &[Query]) -> Vec<Result<Found>> {
         let mut found = Vec::with_capacity(queries.len());
         for query in queries {
@@ -331,7 +330,7 @@ pub trait Session: fmt::Debug + Send + Sync {
     /// Forgets this login, so that the next [`Source::session`] makes a new one.
     fn discard(&self) {}
 
-    /// What can be done about leases that were read through this session, where the store has such.
+    /// Renews and ends leases that were read through this session, if the store has leases.
     fn leases(&self) -> Option<&dyn Leases> {
         None
     }

@@ -5,26 +5,26 @@ use crate::{FileMode, ObjectPath, SecretBytes, Span};
 /// What to read and where the volume shows it.
 #[derive(Debug, Clone)]
 pub struct ObjectRef {
-    /// `objectName` as the class writes it: what composed files and messages call it.
+    /// `objectName` as the class writes it. Composed files and messages use it.
     pub name: String,
-    /// Where it appears, relative to the volume's root.
+    /// Where the file appears, relative to the volume's root.
     pub path: ObjectPath,
-    /// Permission bits, where the class gives them.
+    /// Permission bits, if the class sets them.
     pub mode: Option<FileMode>,
-    /// The store call it comes from.
+    /// The store call that returns it.
     pub request: Request,
     /// Whether the object may be missing in the store.
     pub optional: bool,
-    /// What to show where the store has none.
+    /// What to show if the store does not have the object.
     pub default: Option<String>,
-    /// A JMESPath expression applied to the contents, for stores that have none of their own.
+    /// A JMESPath expression that selects part of the contents, for stores without an expression of their own.
     pub jmes_path: Option<String>,
-    /// Whether it is a file of its own; `false` for one that only composed files show.
+    /// Whether it is a file of its own. `false` if only composed files show it.
     pub file: bool,
 }
 
 impl ObjectRef {
-    /// A file at `path` that shows what `request` brings and must be there.
+    /// A required object: a file at `path` that shows the answer to `request`.
     pub fn new(path: ObjectPath, request: Request) -> Self {
         Self {
             name: path.to_string(),
@@ -42,94 +42,94 @@ impl ObjectRef {
 /// Where a store keeps an object, in the store's own words. Not secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The store's address: a URL, or the directory or socket of one on this machine.
+    /// The store's address: a URL, or a directory or socket on this machine.
     pub address: String,
-    /// Which part of the store.
+    /// The part of the store that has the object.
     pub scope: Scope,
-    /// The path or name of the secret there.
+    /// The path or name of the secret in that part.
     pub path: String,
-    /// The one of its keys, where the object is one of several.
+    /// The key inside the secret, if the secret has several.
     pub key: Option<String>,
 }
 
-/// Which part of a store an object is in.
+/// The part of a store that has an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// The store has no parts, or this is in none of them.
+    /// The store has no parts, or the object is in none of them.
     Whole,
-    /// The namespace of that name, as the store calls it.
+    /// The namespace with this name, in the store's own sense of the word.
     Named(String),
-    /// The one that is called as the workload's namespace.
+    /// The part that has the same name as the workload's namespace.
     OfWorkload,
 }
 
-/// One call to a store. Equal requests by equal identities are one call.
+/// One call to a store. Equal requests by equal identities become one call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Request {
-    /// Everything the provider needs to make the call, in its canonical form. Not secret.
+    /// Everything that the provider needs to make the call, in canonical form. Not secret.
     pub text: Arc<str>,
-    /// Whose the answer is.
+    /// Who may use the answer.
     pub ownership: Ownership,
 }
 
 impl Request {
-    /// A call whose answer is any volume's that reads as the same identity.
+    /// A call whose answer every volume with the same identity may use.
     pub fn shared(text: impl Into<Arc<str>>) -> Self {
         Self { text: text.into(), ownership: Ownership::Shared }
     }
 }
 
-/// Whose a reading is.
+/// Who may use a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Ownership {
-    /// Any volume's that reads as the same identity; read again when it has grown old.
+    /// Every volume with the same identity. It is read again when it is too old.
     Shared,
-    /// One volume's, because reading makes something new (a certificate, a login);
-    /// read again only near the end of its validity, on a class edit or on demand.
+    /// One volume only, because the call creates something new (a certificate, a login). It is read again only near the
+    /// end of its validity, after an edit of the class, or on demand.
     Volume,
 }
 
-/// What a store answered to one request.
+/// A store's answer to one request.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// The answer, in a form that the same provider's `extract` takes apart.
+    /// The answer, in a form that the same provider's `extract` understands.
     pub body: SecretBytes,
-    /// The store's own name for this version, where it has one. Not secret.
+    /// The store's own name for this version, if it has one. Not secret.
     pub version: Option<String>,
-    /// How long it is good for, where it ends by itself.
+    /// How long it is valid, if it ends by itself.
     pub validity: Option<Validity>,
 }
 
 impl Reading {
-    /// An answer without a version that is good until it is polled again.
+    /// An answer without a version that is valid until it is read again.
     pub fn new(body: SecretBytes) -> Self {
         Self { body, version: None, validity: None }
     }
 }
 
-/// How long something that ends by itself lives.
+/// The lifetime of something that ends by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validity {
-    /// From when it was read or renewed.
+    /// Its length, from the time of the reading or of the last renewal.
     pub duration: Span,
-    /// Whether the store prolongs it on request.
+    /// Whether the store renews it on request.
     pub renewable: bool,
-    /// The lease it hangs on. A reading with a lease belongs to the volume that read it.
+    /// The lease that it belongs to. A reading with a lease belongs to the volume that read it.
     pub lease: Option<LeaseId>,
 }
 
-/// A store's name for a lease. Not secret: it grants nothing by itself.
+/// A store's name for a lease. Not secret, because it grants no access.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaseId(pub String);
 
-/// One file's worth, as a class asked for it.
+/// The contents of one file, as a class asked for it.
 #[derive(Debug, Clone)]
 pub struct Object {
     /// What the file holds.
     pub contents: SecretBytes,
-    /// What tells two versions apart, where that is not the contents
-    /// (an answer that carries a request id differs at every read and means the same).
+    /// The bytes that decide whether two versions differ, if those are not the contents. Example: an answer with a
+    /// request id is different at every read, though it means the same.
     pub significant: Option<SecretBytes>,
-    /// The store's own name for this version, where it has one. Not secret.
+    /// The store's own name for this version, if it has one. Not secret.
     pub version: Option<String>,
 }

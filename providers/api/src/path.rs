@@ -1,18 +1,18 @@
 use std::fmt;
 use std::path::Path;
 
-/// Longest name the kernel takes (`NAME_MAX`), in bytes.
+/// The longest file name that the kernel accepts (`NAME_MAX`), in bytes.
 const MAX_NAME: usize = 255;
-/// Deepest file in a volume.
+/// The deepest path of a file in a volume, in components.
 const MAX_DEPTH: usize = 8;
 
 /// A relative path of plain components: it cannot leave the volume.
 ///
-/// Holding one is the proof; nothing downstream checks for `..` again.
+/// The type itself is the proof: no other code needs to check for `..` again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectPath(String);
 
-/// Why a text is no [`ObjectPath`].
+/// Why a text is not an [`ObjectPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path:?} is not a file name inside the volume: {reason}")]
 pub struct InvalidPath {
@@ -46,11 +46,11 @@ impl ObjectPath {
         other.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// The same path with `suffix` after its last component.
+    /// The same path with `suffix` appended to its last component.
     ///
     /// # Errors
     ///
-    /// The name would grow too long.
+    /// The new name would be too long.
     pub fn with_suffix(&self, suffix: &str) -> Result<Self, InvalidPath> {
         Self::try_from(format!("{}{suffix}", self.0).as_str())
     }
@@ -77,7 +77,7 @@ fn refusal(raw: &str) -> Option<&'static str> {
     if raw.split('/').count() > MAX_DEPTH {
         return Some("it is more than 8 levels deep");
     }
-    // `..data` and its kin are the names that a rotation swaps.
+    // `..data` and similar names are used for the atomic swap at a rotation.
     if raw.starts_with("..") {
         return Some("names that begin with `..` are the volume's own");
     }

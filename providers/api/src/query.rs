@@ -2,32 +2,32 @@ use crate::{Error, ErrorKind, Reading, Request, Result};
 
 const UNHELD: &str = "the store says that nothing changed of what it has not been asked before";
 
-/// One request of a call, and what is held of it already.
+/// One request of a call, and the version that the caller already has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// What is asked.
+    /// The request.
     pub request: Request,
-    /// [`Reading::version`] of the reading that the caller goes on with if it is [`Found::Unchanged`]; `None` where it
-    /// has none.
+    /// [`Reading::version`] of the reading that the caller keeps if the answer is [`Found::Unchanged`]; `None` if it
+    /// has no reading.
     pub held: Option<String>,
 }
 
-/// What a call brought for one of its requests.
+/// The answer to one request of a call.
 #[derive(Debug, Clone)]
 pub enum Found {
-    /// A reading.
+    /// A new reading.
     New(Reading),
-    /// The store vouches that what the caller [holds](Query::held) is what a reading would bring now, and that this
-    /// session may still read it.
+    /// The store confirms that a new reading would equal what the caller [holds](Query::held), and that this session
+    /// may still read it.
     Unchanged,
 }
 
 impl Found {
-    /// The reading, where the caller holds `held` of it.
+    /// The reading: a new one, or `held`, the one that the caller already has.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the store says that nothing changed of what the caller has not told that it holds.
+    /// `Unavailable` if the store answers "unchanged" to a caller that holds no reading.
     pub fn reading(self, held: Option<&Reading>) -> Result<Reading> {
         let unheld = || Error::new(ErrorKind::Unavailable, UNHELD);
         match self {

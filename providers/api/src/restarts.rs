@@ -1,23 +1,23 @@
-//! What ended by itself and should go on: how long to leave it alone, and how often that was.
+//! Restarts of tasks that end unexpectedly: how long to wait, and how many restarts there were.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::Doubling;
 
-/// Pause before the first new beginning; doubled with each further one.
+/// The pause before the first restart. It doubles with each further one.
 const FIRST: Duration = Duration::from_secs(1);
-/// Each task ends by itself: there is nobody to come back together with.
+/// Not spread: each task ends on its own, so tasks do not restart at the same time.
 const PAUSES: Doubling = Doubling { first: FIRST, longest: Duration::from_secs(60), spread: [1.0, 1.0] };
-/// What went on for so long after it was begun anew begins the count again.
+/// After a run of this length the pauses begin with the shortest again.
 const LASTED: Duration = Duration::from_secs(600);
 
-/// The pauses of one task that is begun anew each time it ends by itself.
+/// The pauses of one task that is restarted whenever it ends.
 #[derive(Debug, Default)]
 pub struct Pauses(u32);
 
 impl Pauses {
-    /// How long to wait before the next beginning of what went on for `lasted` and then ended: 1 s to 60 s.
+    /// How long to wait before the next restart of a task that ran for `lasted`: 1 s to 60 s.
     pub fn after(&mut self, lasted: Duration) -> Duration {
         if lasted > LASTED {
             *self = Self::default();
@@ -28,17 +28,17 @@ impl Pauses {
     }
 }
 
-/// Counts new beginnings, from many tasks at once.
+/// Counts restarts, from many tasks at once.
 #[derive(Debug, Default)]
 pub struct Restarts(AtomicU64);
 
 impl Restarts {
-    /// Counts one more restart.
+    /// Counts one restart.
     pub fn count(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many so far.
+    /// The number of restarts so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// Secret bytes: shared, never printed, wiped when the last holder lets go.
+/// Secret bytes: shared, never printed, and wiped when the last holder drops them.
 ///
-/// There is no `Display`, `Serialize` or `PartialEq`, so a secret cannot reach
-/// a log line, a status object or a variable-time comparison by accident.
+/// The type has no `Display`, `Serialize` or `PartialEq`. So a secret cannot reach a log line, a status object or a
+/// variable-time comparison by accident.
 #[derive(Clone)]
 pub struct SecretBytes {
     whole: Arc<Zeroizing<Vec<u8>>>,
@@ -21,7 +21,7 @@ impl SecretBytes {
         Self { whole: Arc::new(Zeroizing::new(bytes)), range }
     }
 
-    /// The part in `range`, if there is one. It shares the bytes, which are wiped with the last part.
+    /// The part in `range`, if the bytes are that long. It shares the memory, which is wiped with the last part.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         self.expose().get(range.clone())?;
         let range = self.range.start + range.start..self.range.start + range.end;
@@ -38,17 +38,17 @@ impl SecretBytes {
         std::str::from_utf8(self.expose()).ok()
     }
 
-    /// Whether somebody else holds these bytes too. Where nobody does they are wiped with this.
+    /// Whether another holder has these bytes too. If not, they are wiped when this is dropped.
     pub fn is_held_elsewhere(&self) -> bool {
         Arc::strong_count(&self.whole) > 1
     }
 
-    /// Length in bytes. Not secret: it is the size `stat` reports.
+    /// Length in bytes. Not secret: `stat` shows it as the size of the file.
     pub fn len(&self) -> usize {
         self.range.len()
     }
 
-    /// Whether there are no bytes at all.
+    /// Whether the length is 0.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }

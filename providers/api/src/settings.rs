@@ -3,35 +3,35 @@ use std::sync::Arc;
 
 use crate::{Provider, Result, Workload};
 
-/// How stores over a network are reached: the administrator's word, for stores of every kind.
+/// The administrator's settings for all stores that are reached over a network.
 #[derive(Debug, Clone, Default)]
 pub struct Network {
-    /// Folder below which the certificate paths of classes are looked up. Without it a class may name none.
+    /// Folder for the certificate paths of classes. Without it, classes may not name certificates.
     pub tls_dir: Option<PathBuf>,
-    /// Whether classes may ask for stores over HTTP, and for TLS that is not verified.
+    /// Whether classes may use stores over HTTP, or TLS without verification.
     pub allow_insecure: bool,
     /// Whether TLS before 1.3 is refused.
     pub tls13_only: bool,
-    /// URL of the proxy to go through.
+    /// URL of the proxy to use.
     pub proxy: Option<String>,
-    /// Hosts to reach without it, as in `NO_PROXY`.
+    /// Hosts to reach without the proxy, as in `NO_PROXY`.
     pub no_proxy: Option<String>,
-    /// For whom a store may be asked as this machine.
+    /// Who may use the identity of this machine.
     pub machine: MachineIdentity,
 }
 
-/// For whom a provider may act as the machine: by an AWS instance role, an Azure managed identity or a Google metadata
-/// server. Every pod of a node would have the same rights by it, so that no class gets it on its own word.
+/// Who may use the identity of the machine: an AWS instance role, an Azure managed identity or a Google metadata
+/// server. It gives every pod of a node the same rights, so a class cannot choose it by itself.
 #[derive(Debug, Clone, Default)]
 pub struct MachineIdentity {
-    /// The namespaces whose pods may have it; `*` is each.
+    /// The namespaces whose pods may use it; `*` means all.
     pub namespaces: Vec<String>,
-    /// Whether who mounts on a plain host asked for it.
+    /// Whether the user of a plain host asked for it.
     pub is_for_host: bool,
 }
 
 impl MachineIdentity {
-    /// Whether `workload` may read as the machine.
+    /// Whether `workload` may read with the identity of the machine.
     pub fn is_for(&self, workload: &Workload) -> bool {
         match &workload.pod {
             Some(_) => self.namespaces.iter().any(|name| name == "*" || *name == workload.identity.namespace),
@@ -40,16 +40,17 @@ impl MachineIdentity {
     }
 }
 
-/// What an administrator sets for one kind of store: its own group of flags, as it is typed.
+/// The administrator's settings for one kind of store: its own group of command-line flags.
 pub trait Settings: Sized {
-    /// The kind of store with these settings. It connects when it is asked to.
+    /// Makes the provider with these settings. It connects at the first call.
     ///
     /// # Errors
     ///
-    /// A setting could never work.
+    /// A setting can never work.
     fn provider(&self, network: &Network) -> Result<Arc<dyn Provider>>;
 
-    /// Settings to understand classes with, and not to read: what a class may leave to the settings is there.
+    /// Settings that are good enough to parse classes, but not to read. They have a value for everything that a class
+    /// may leave out.
     fn offline() -> Self;
 }
 

@@ -1,30 +1,30 @@
-//! What tenants share, so that none of them can take it from the others.
+//! Divides what tenants share, so that no tenant can take all of it.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whether who has `own` of the `taken` may have `more` of `bound`: while at least as much as he has then stays free for
-/// others. So one gets half at most, the next half of what is left, and each that has none gets one as long as there is
-/// any.
+/// Whether a tenant may take `more` of `bound`. It has `own` of the `taken` ones. It may if at least as many as it then
+/// has stay free for others. So one tenant gets at most half, the next one half of what is left, and a tenant that has
+/// none gets one as long as one is free.
 ///
-/// With 256 threads, a tenant that wants all of them gets 128; another that comes later gets one, and up to 64.
+/// With 256 threads, a tenant that wants all of them gets 128. Another tenant that comes later can get up to 64.
 pub fn leaves_room(own: usize, taken: usize, more: usize, bound: usize) -> bool {
     bound.saturating_sub(taken) >= own.saturating_add(more)
 }
 
-/// How much of something each has. Who has none is not in it.
+/// How many each tenant has. Tenants that have none are not in it.
 #[derive(Debug, Clone)]
 pub struct Counts<K>(HashMap<K, usize>);
 
-/// A number of things, given out to tenants one by one, as [`leaves_room`] allows it.
+/// A fixed number of things that are given to tenants one by one, as [`leaves_room`] allows.
 #[derive(Debug)]
 pub struct TenantShares {
     all: usize,
     held: Mutex<Counts<Arc<str>>>,
 }
 
-/// One of the things, given back when it is dropped.
+/// One of these things. It is given back on drop.
 #[derive(Debug)]
 pub struct Share {
     of: Arc<TenantShares>,
@@ -38,28 +38,28 @@ impl<K> Default for Counts<K> {
 }
 
 impl<K: Eq + Hash> Counts<K> {
-    /// How much `key` has.
+    /// How many `key` has.
     pub fn of(&self, key: &K) -> usize {
         self.0.get(key).copied().unwrap_or_default()
     }
 
-    /// Whether nobody has any.
+    /// Whether no tenant has any.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How much all have together.
+    /// How many all tenants have together.
     pub fn total(&self) -> usize {
         self.0.values().fold(0, |total, count| total.saturating_add(*count))
     }
 
-    /// `key` has `more`.
+    /// Gives `key` this many `more`.
     pub fn add(&mut self, key: K, more: usize) {
         let count = self.0.entry(key).or_default();
         *count = count.saturating_add(more);
     }
 
-    /// `key` has so much less.
+    /// Takes `less` away from `key`.
     pub fn give_back(&mut self, key: &K, less: usize) {
         if let Some(count) = self.0.get_mut(key) {
             *count = count.saturating_sub(less);
@@ -71,13 +71,13 @@ impl<K: Eq + Hash> Counts<K> {
 }
 
 impl TenantShares {
-    /// `all` of them are free.
+    /// A new set of `all` free things.
     pub fn new(all: usize) -> Arc<Self> {
         Arc::new(Self { all, held: Mutex::default() })
     }
 
-    /// One more for the one of `tenants` that has the fewest; for nobody in particular where there are none. `None` if
-    /// even that one has to leave the rest to others.
+    /// Takes one for the tenant in `tenants` that has the fewest. If `tenants` is empty it belongs to no tenant. `None`
+    /// if even that tenant has to leave the rest to others.
     pub fn take<'a>(self: &Arc<Self>, tenants: impl IntoIterator<Item = &'a Arc<str>>) -> Option<Share> {
         let mut held = self.lock();
         let least = tenants.into_iter().min_by_key(|tenant| held.of(tenant));
@@ -103,7 +103,7 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    /// As many as `tenant` gets.
+    /// Takes as many as `tenant` can get.
     fn most(shares: &Arc<TenantShares>, tenant: &str) -> Vec<Share> {
         let tenant = Arc::from(tenant);
         std::iter::from_fn(|| shares.take([&tenant])).collect()

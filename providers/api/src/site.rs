@@ -7,32 +7,32 @@ use async_trait::async_trait;
 
 use crate::Result;
 
-/// What the node tells of one volume, and lends for it, where the store is served on the node itself.
+/// What the node tells and lends to a store that runs on the node itself, for one volume.
 #[async_trait]
 pub trait Site: fmt::Debug + Send + Sync {
-    /// The volume's attributes as a CSI driver is sent them, without tokens and without keys of ours.
+    /// The volume's attributes as a CSI driver gets them, without tokens and without `secretfs.dev/` keys.
     fn attributes(&self) -> BTreeMap<String, String>;
 
-    /// Lends an empty directory in memory. What was lent before is taken back.
+    /// Lends an empty directory in memory. A directory that was lent before is taken back first.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the node has none to lend; nothing is lent.
+    /// `Unavailable` if the node has no directory to lend. Then nothing is lent.
     async fn lend(&self) -> Result<Lent>;
 
-    /// Takes back what was lent, with all that is in it. Nothing lent is fine.
+    /// Takes the lent directory back, with everything in it. Does nothing if none is lent.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if it is still there.
+    /// `Unavailable` if the directory is still there.
     async fn take_back(&self) -> Result<()>;
 }
 
-/// A directory that others may write into. It stays lent when this is dropped.
+/// A directory that other processes may write into. Dropping this value does not take the directory back.
 #[derive(Debug)]
 pub struct Lent {
     /// Its path on the node.
     pub path: PathBuf,
-    /// The directory itself. Held open it cannot be taken back at once.
+    /// The open directory. While it is open it cannot be taken back at once.
     pub root: OwnedFd,
 }

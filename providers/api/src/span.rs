@@ -1,18 +1,18 @@
-//! Lengths of time that strangers tell, and what is added to a clock.
+//! Time spans that come from outside, and safe arithmetic with clocks.
 
 use std::time::{Duration, Instant};
 
-/// A length of time that a store, a class, a certificate or a file told. It is never longer than
-/// [`Span::LONGEST`], so that nothing that is reckoned with it overflows.
+/// A time span that a store, a class, a certificate or a file states. It is never longer than [`Span::LONGEST`], so
+/// that arithmetic with it does not overflow.
 ///
-/// Parse such numbers into this type and into no other.
+/// Parse every such number into this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span(Duration);
 
 impl Span {
-    /// No time.
+    /// A span of zero length.
     pub const ZERO: Self = Self(Duration::ZERO);
-    /// A hundred years: what is longer is as long as this.
+    /// A hundred years. Longer spans become this one.
     pub const LONGEST: Self = Self(Duration::from_secs(100 * 365 * 86_400));
 
     /// That many seconds, or [`LONGEST`](Self::LONGEST).
@@ -25,7 +25,7 @@ impl Span {
         if duration.as_nanos() > Self::LONGEST.0.as_nanos() { Self::LONGEST } else { Self(duration) }
     }
 
-    /// Exactly that long; `None` where that is longer than [`LONGEST`](Self::LONGEST).
+    /// Exactly `duration`; `None` if it is longer than [`LONGEST`](Self::LONGEST).
     pub fn exactly(duration: Duration) -> Option<Self> {
         let span = Self::capped(duration);
         (span.0 == duration).then_some(span)
@@ -36,12 +36,12 @@ impl Span {
         self.0
     }
 
-    /// Whether it is no time at all.
+    /// Whether the length is zero.
     pub const fn is_zero(self) -> bool {
         self.0.is_zero()
     }
 
-    /// So many times as long: 0.5 is half of it. Not a number and less than nothing are zero.
+    /// The span multiplied by `factor`: 0.5 is half of it. NaN and negative factors give zero.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {
         if self.is_zero() || factor.is_nan() || factor <= 0.0 {
@@ -51,7 +51,7 @@ impl Span {
         Self::capped(Duration::try_from_secs_f64(seconds).unwrap_or(Self::LONGEST.0))
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(self, other: impl Into<Self>) -> Self {
         Self::capped(self.0.saturating_add(other.into().0))
@@ -70,16 +70,16 @@ impl From<Span> for Duration {
     }
 }
 
-/// Moments of this clock and of others that are made of it, such as tokio's.
+/// A moment of the standard clock, or of a clock made from it, such as tokio's.
 ///
-/// `+` and `-` between a moment and a duration panic where the sum is out of range. A lint refuses
-/// them; these do not panic.
+/// `+` and `-` between a moment and a duration panic if the result is out of range. A lint forbids them. These methods
+/// do not panic.
 pub trait Moment: Sized {
-    /// The moment so much later, by [`Span::LONGEST`] at most.
+    /// The moment that is `by` later, at most [`Span::LONGEST`].
     #[must_use]
     fn later(self, by: impl Into<Span>) -> Self;
 
-    /// The moment so much earlier; the same moment where the clock has none so early.
+    /// The moment that is `by` earlier; the same moment if the clock cannot show one so early.
     #[must_use]
     fn earlier(self, by: impl Into<Span>) -> Self;
 }

@@ -7,19 +7,19 @@ use crate::{
     Error, ErrorKind, ObjectRef, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Workload,
 };
 
-/// A store without logins: each call carries the pod's token, and nothing but the token's service account is judged.
+/// A store without logins: each call carries the pod's token, and the store checks only the token's service account.
 ///
-/// [`listed`] makes the source and the sessions of it. A store that takes more than one key out of an answer, has
-/// logins, or pushes, implements [`Source`] and [`Session`] itself.
+/// [`listed`] makes its source and sessions. A store that takes several keys from one answer, has logins, or pushes,
+/// implements [`Source`] and [`Session`] itself.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// As [`Source::store`].
     fn name(&self) -> &str;
 
-    /// Of the tokens that [`read`](Self::read) takes.
+    /// The audience of the tokens for [`read`](Self::read).
     fn audience(&self) -> &str;
 
-    /// One call, for the owner of `token`.
+    /// Makes one call with the rights of `token`'s owner.
     ///
     /// # Errors
     ///
@@ -27,7 +27,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn read(&self, token: &SecretBytes, request: &Request) -> Result<Reading>;
 }
 
-/// What a class asks of `store`: `objects`, each a file that shows all that its request brings.
+/// A source that reads `objects` from `store`. Each object is a file that shows the whole answer to its request.
 pub fn listed(store: Arc<dyn Store>, objects: Vec<ObjectRef>) -> Arc<dyn Source> {
     Arc::new(Listed { store, objects })
 }
@@ -59,12 +59,12 @@ impl Source for Listed {
     }
 }
 
-/// Whoever has the token.
+/// A session for the owner of the token.
 #[derive(Debug)]
 struct Bearer {
     store: Arc<dyn Store>,
     identity: String,
-    /// The newest.
+    /// The newest token.
     token: Mutex<SecretBytes>,
 }
 
@@ -88,7 +88,7 @@ impl Session for Bearer {
     }
 }
 
-/// Kubelet vouches for a pod's service account. Nobody vouches for whose the token is that a host gives: such a
+/// Kubelet vouches for a pod's service account. On a plain host nobody vouches for the owner of a token, so such a
 /// volume shares nothing.
 fn identity(workload: &Workload) -> String {
     match workload.pod {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::{Identity, Pod};
 
-    /// A store that tells the token it was shown.
+    /// A store that returns the token that it got.
     #[derive(Debug)]
     struct Echo;
 

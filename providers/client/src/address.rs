@@ -3,11 +3,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use provider::{Error, ErrorKind, Exposure, Result};
 use url::{Host, Url};
 
-/// An address as a class or the administrator writes it, in its plain form: without a slash at its end.
+/// An address as a class or the administrator writes it, in canonical form: without a slash at its end.
 ///
 /// # Errors
 ///
-/// Why it is none, in one clause.
+/// Why the text is not an address, in one clause.
 pub fn plain_address(raw: &str) -> std::result::Result<String, &'static str> {
     let url = Url::parse(raw.trim()).map_err(|_| "it is no URL")?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -22,12 +22,12 @@ pub fn plain_address(raw: &str) -> std::result::Result<String, &'static str> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Refuses a way that the administrator does not allow: no token is sent on it. `store` is where it leads, for the
-/// message, unless the parameter tells.
+/// Refuses an insecure way to a store that the administrator does not allow, before any token is sent on it. `store` is
+/// the address for the message. It is `None` if the parameter in `exposure` names the address.
 ///
 /// # Errors
 ///
-/// `Invalid`; it is no word of the store's.
+/// `Invalid`. The store itself was not asked.
 pub fn refuse_exposure(exposure: Option<&Exposure>, store: Option<&str>) -> Result<()> {
     let Some(Exposure { asked, .. }) = exposure.filter(|exposure| !exposure.is_allowed) else {
         return Ok(());
@@ -59,7 +59,7 @@ fn is_near_address(address: IpAddr) -> bool {
     }
 }
 
-/// fd00:ec2::/32, where AWS serves its machines over IPv6.
+/// fd00:ec2::/32, the range in which AWS serves its machines over IPv6.
 fn is_of_a_cloud(address: Ipv6Addr) -> bool {
     matches!(address.segments(), [0xfd00, 0x0ec2, ..])
 }

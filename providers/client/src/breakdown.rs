@@ -1,4 +1,4 @@
-//! Why a call got no answer, in words that name the remedy.
+//! Why a call got no answer, in words that name a remedy.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,7 +9,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use crate::names::Names;
 
-/// What a server says that wants another certificate of us, or any.
+/// TLS alerts of a server that rejects our client certificate, or that requires one.
 const ABOUT_CLIENTS: [AlertDescription; 5] = [
     AlertDescription::CertificateRequired,
     AlertDescription::BadCertificate,
@@ -18,7 +18,7 @@ const ABOUT_CLIENTS: [AlertDescription; 5] = [
     AlertDescription::HandshakeFailure,
 ];
 
-/// A name without an address.
+/// A host name that has no address.
 #[derive(Debug)]
 pub(crate) struct NameNotFound;
 
@@ -30,22 +30,22 @@ impl fmt::Display for NameNotFound {
 
 impl StdError for NameNotFound {}
 
-/// Whom a call was made to.
+/// The server of a failed call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Called<'a> {
-    /// For messages.
+    /// The server's name for messages.
     pub(crate) server: &'a str,
     pub(crate) is_tls: bool,
     pub(crate) names: &'a Names,
 }
 
-/// What happened, and what to do about it; empty if there is nothing to say.
+/// What happened, and what to do about it. The second text is empty if there is no advice.
 type Told = (String, String);
 
 impl Called<'_> {
-    /// What a failed call of reqwest means. Always `Unavailable`: nobody was heard.
+    /// The error for a failed call of reqwest. Always `Unavailable`, because there was no answer.
     ///
-    /// The error's own text is not used: it holds the URL.
+    /// The text of reqwest's error is not used, because it holds the URL.
     pub(crate) fn unavailable(&self, what: &str, error: &reqwest::Error) -> Error {
         let (reason, remedy) = self.explain(error);
         let told = Error::new(ErrorKind::Unavailable, format!("{what}: {} {reason}", self.server));
@@ -91,8 +91,8 @@ impl Called<'_> {
         }
     }
 
-    /// Who speaks to a server in the wrong way may see no more than a closed connection: the server's
-    /// last word races with the end.
+    /// A client that speaks the wrong protocol may see only a closed connection: the server's last message may be lost
+    /// when the server closes.
     fn if_cut(&self) -> String {
         let Names { address, client_pair, .. } = self.names;
         match client_pair {
@@ -160,7 +160,7 @@ fn told(reason: impl Into<String>, remedy: impl Into<String>) -> Told {
     (reason.into(), remedy.into())
 }
 
-/// An I/O error hides what it wraps from `source`, and wraps others of its kind.
+/// An I/O error does not return the error inside it as its `source`, and it may wrap further I/O errors.
 fn tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     match error.downcast_ref::<io::Error>() {
         Some(wrapper) => tls(wrapper.get_ref()?),
@@ -168,7 +168,8 @@ fn tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     }
 }
 
-/// HTTP/2 passes on no more of an alert than its text. In TLS 1.3 a server tells only after the handshake.
+/// HTTP/2 keeps only the text of a TLS alert. With TLS 1.3 a server rejects a client certificate only after the
+/// handshake.
 fn refuses_client(error: &(dyn StdError + 'static)) -> bool {
     let text = error.to_string();
     ABOUT_CLIENTS.iter().any(|alert| text.ends_with(&format!("received fatal alert: {alert:?}")))

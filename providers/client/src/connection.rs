@@ -19,32 +19,32 @@ use crate::patience::Patience;
 use crate::tls;
 use crate::tls_settings::Tls;
 
-/// How long a connection may lie idle. The pool looks once per such time, so that
-/// none that carried values lives for a second after its last.
+/// How long a connection may be idle. The pool checks once per such time, so a connection that carried values closes
+/// within a second after its last call.
 const IDLE: Duration = Duration::from_millis(400);
 /// Most idle connections to one server.
 const MAX_IDLE: usize = 8;
 
-/// What holds for every server of one kind of store.
+/// Settings for all servers of one kind of store.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What the store's settings are called.
+    /// The names of the store's settings, for messages.
     pub names: Names,
     /// Whether TLS before 1.3 is refused.
     pub tls13_only: bool,
-    /// Whether HTTP/2 is not offered: its one connection has so many streams, and who follows some for long takes them
-    /// from who reads.
+    /// Whether to use only HTTP/1.1. HTTP/2 has one connection with a limited number of streams: calls that follow
+    /// something for a long time would take the streams away from reads.
     pub http1_only: bool,
-    /// The proxy to go through.
+    /// The proxy to use.
     pub proxy: Option<Proxy>,
-    /// Longest answer, in bytes.
+    /// The longest body of an answer, in bytes.
     pub max_body: usize,
-    /// How long to wait for what.
+    /// The deadlines of a call.
     pub patience: Patience,
 }
 
 impl Settings {
-    /// Those of a store that is reached as the administrator has every store reached.
+    /// Settings with the administrator's settings for stores over a network.
     pub fn new(names: Names, network: &Network, max_body: usize, patience: Patience) -> Self {
         let except = network.no_proxy.clone();
         let proxy = network.proxy.clone().map(|url| Proxy { url, except });
@@ -53,12 +53,12 @@ impl Settings {
     }
 }
 
-/// A proxy. The environment's is never taken.
+/// A proxy. Proxies of the environment are never used.
 #[derive(Clone)]
 pub struct Proxy {
-    /// Its URL, perhaps with a password.
+    /// Its URL. It may contain a password.
     pub url: String,
-    /// Hosts to reach without it, as in `NO_PROXY`.
+    /// Hosts to reach without the proxy, as in `NO_PROXY`.
     pub except: Option<String>,
 }
 
@@ -68,22 +68,22 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Where a server is, and how to be sure that it is the one.
+/// The address of a server, and how to verify the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoint<'a> {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: &'a str,
-    /// Its URL; `unix:///path` for a socket of this host.
+    /// Its URL, or `unix:///path` for a socket of this host.
     pub address: &'a str,
-    /// Whom to believe.
+    /// The TLS settings, which decide whom to trust.
     pub tls: &'a Tls,
 }
 
-/// The way to one server.
+/// The connections to one server.
 pub struct Connection {
     http: Client,
     base: Url,
-    /// For messages.
+    /// The server's name for messages.
     server: String,
     names: Names,
     max_body: usize,
@@ -91,30 +91,30 @@ pub struct Connection {
     tenants: Arc<Tenants>,
 }
 
-/// What came back.
+/// The answer of a server.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
+    /// The HTTP status code.
     pub status: u16,
-    /// `Retry-After`.
+    /// The header `Retry-After`.
     pub retry_after: Option<String>,
-    /// Scheme, host and port that `Location` names, which are all that a message may repeat of it.
+    /// Scheme, host and port of the header `Location`. Messages may not repeat the rest of it.
     pub redirected_to: Option<String>,
-    /// The body, whole.
+    /// The complete body.
     pub body: SecretBytes,
 }
 
-/// An answer that is read as it comes.
+/// An answer whose body is read while it arrives.
 #[derive(Debug)]
 pub enum Opened {
-    /// A success. Its head is here; of its body, length and time are the reader's to bound.
+    /// A success. The head has arrived. The reader has to limit the body's length and time.
     Stream(Response),
-    /// Anything else, whole.
+    /// Any other status, with its complete body.
     Refused(Answer),
 }
 
 impl Answer {
-    /// Whether the status is one of success.
+    /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -127,11 +127,13 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Nothing is connected to before something is asked. Redirects are never followed: a token is for one server.
+    /// Prepares the connections. The first call connects. Redirects are never followed, because a token is for one
+    /// server only.
     ///
     /// # Errors
     ///
-    /// `Invalid` if the address, the proxy's or the server's name is none, or if `material` cannot be used.
+    /// `Invalid` if the address, the proxy's address or the server's name is not valid, or if `material` cannot be
+    /// used.
     pub fn new(
         endpoint: Endpoint<'_>,
         material: &Material,
@@ -145,43 +147,45 @@ impl Connection {
         Ok(Self { http, base, server: endpoint.name.to_owned(), names, max_body, patience, tenants })
     }
 
-    /// `tenant` uses this way too, a namespace say: for whom its name is looked up.
+    /// Notes that `tenant`, for example a namespace, uses these connections. The lookup of the host's name is charged
+    /// to one of the tenants.
     pub fn used_by(&self, tenant: &str) {
         self.tenants.add(tenant);
     }
 
-    /// The address with `path` below it, whose components are encoded here.
+    /// The address followed by `path`. This function encodes the components.
     ///
     /// # Errors
     ///
-    /// None for an address that a connection was made to.
+    /// None, for an address from which a connection was made.
     pub fn url<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Result<Url> {
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| no_url(&self.server))?.pop_if_empty().extend(path);
         Ok(url)
     }
 
-    /// A request to build on. A header that holds a secret is [`confidential`].
+    /// A request to add headers and a body to. Use [`confidential`] for a header that holds a secret.
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.http.request(method, url)
     }
 
-    /// One call; `what` is asked for, for messages.
+    /// Makes one call. `what` names it in messages.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if no whole answer came in time. Every status is an answer.
+    /// `Unavailable` if no complete answer came in time. An answer with any status is `Ok`.
     pub async fn call(&self, what: &str, request: RequestBuilder) -> Result<Answer> {
         let started = Instant::now();
         let response = self.head(what, request, started).await?;
         self.whole(what, response, started).await
     }
 
-    /// One call whose answer is read as it comes. Whoever reads it tells of its end by [`broken`](Self::broken).
+    /// Makes one call whose answer is read while it arrives. If the body breaks off, the reader makes the error with
+    /// [`broken`](Self::broken).
     ///
     /// # Errors
     ///
-    /// `Unavailable` if no head came in time, or no whole answer without success.
+    /// `Unavailable` if no head came in time, or if the complete answer of a refusal did not come in time.
     pub async fn open(&self, what: &str, request: RequestBuilder) -> Result<Opened> {
         let started = Instant::now();
         let response = self.head(what, request, started).await?;
@@ -191,14 +195,14 @@ impl Connection {
         self.whole(what, response, started).await.map(Opened::Refused)
     }
 
-    /// What a call that broke off means. Always `Unavailable`: nobody was heard to the end.
+    /// The error for a body that broke off. Always `Unavailable`, because there was no complete answer.
     pub fn broken(&self, what: &str, error: &reqwest::Error) -> Error {
         let is_tls = self.base.scheme() == "https";
         Called { server: &self.server, is_tls, names: &self.names }.unavailable(what, error)
     }
 
     async fn head(&self, what: &str, request: RequestBuilder, started: Instant) -> Result<Response> {
-        // The client bounds the connecting by itself.
+        // The HTTP client has its own limit for the time to connect.
         let first_byte = started.later(self.patience.connect).later(self.patience.first_byte);
         let response = timeout_at(first_byte.min(self.end(started)), request.send()).await;
         let response = response.map_err(|_| self.late(what, "did not answer"))?;
@@ -243,7 +247,7 @@ impl Connection {
     }
 }
 
-/// A header of `parts` together, which is never printed. `None` if they are no header's value.
+/// A header whose value is `parts` together, and which is never printed. `None` if that is not a valid header value.
 pub fn confidential(parts: &[&[u8]]) -> Option<HeaderValue> {
     let whole = Zeroizing::new(parts.concat());
     let mut value = HeaderValue::from_bytes(&whole).ok()?;
@@ -305,7 +309,8 @@ fn through_proxy(builder: ClientBuilder, proxy: Option<&Proxy>) -> Result<Client
     Ok(builder.proxy(proxy.no_proxy(without)))
 }
 
-/// Has `base` name the host as its certificate does, and tells which host that name stands for.
+/// Replaces the host in `base` by the name in the server's certificate. Returns that name and the host that it
+/// replaced.
 fn rename(base: &mut Url, tls: &Tls, settings: &Settings) -> Result<Option<(String, String)>> {
     let Some(name) = &tls.server_name else { return Ok(None) };
     let setting = settings.names.server_name.unwrap_or("the server's name");
@@ -320,9 +325,9 @@ fn rename(base: &mut Url, tls: &Tls, settings: &Settings) -> Result<Option<(Stri
     }
 }
 
-/// Finds addresses by the system's means.
+/// Looks names up with the system's resolver.
 struct Resolver {
-    /// A name, and the host that it stands for.
+    /// A name from a certificate, and the host to look up instead.
     alias: Option<(String, String)>,
     lookups: Arc<Lookups>,
     tenants: Arc<Tenants>,
@@ -350,7 +355,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::names::FEW;
 
-    /// Those of a store that needs nothing special.
+    /// Settings for a store without any special settings.
     pub(crate) fn settings() -> Settings {
         let proxy = Some("http://u:hunter2@proxy".to_owned());
         let network = Network { proxy, ..Network::default() };

@@ -9,11 +9,11 @@ use crate::lookup::Lookups;
 use crate::material::{ClientPair, Material};
 use crate::tls_settings::Tls;
 
-/// Most servers whose clients are kept though no login uses them.
+/// How many servers without a login keep their connections.
 const MAX_CLIENTS: usize = 64;
 
-/// The ways to servers of one kind of store, one per server and set of certificates, the latest used last.
-/// `K` is whatever tells servers apart.
+/// The connections to the servers of one kind of store: one entry per server and set of certificates, the most recently
+/// used one last. `K` is everything that distinguishes servers.
 pub struct Connections<K> {
     clients: Mutex<Vec<(Key<K>, Arc<Connection>)>>,
     lookups: Arc<Lookups>,
@@ -35,12 +35,12 @@ impl<K> fmt::Debug for Connections<K> {
 }
 
 impl<K: PartialEq> Connections<K> {
-    /// The way of `tenant` to `server`, which is at `endpoint`. What classes name of certificates is below `tls_dir`.
-    /// With a client certificate of the workload's `own` it is the caller's alone.
+    /// The connections of `tenant` to `server`, whose address is in `endpoint`. Certificate paths of classes are below
+    /// `tls_dir`. With a client certificate from the workload's `own` credentials, the connections are not shared.
     ///
     /// # Errors
     ///
-    /// `Invalid` if the certificates cannot be read or used, and as [`Connection::new`].
+    /// `Invalid` if the certificates cannot be read or used; also as [`Connection::new`].
     pub async fn to(
         &self,
         tenant: &str,
@@ -76,7 +76,8 @@ impl<K: PartialEq> Connections<K> {
         Ok(connection)
     }
 
-    /// Whoever names many servers pushes out none that a login of somebody else uses.
+    /// Removes the entry that was unused for longest. Entries that a login uses stay, so a tenant that names many
+    /// servers removes no entry that others use.
     fn keep(&self, key: Key<K>, connection: Arc<Connection>) {
         let mut clients = self.lock();
         let is_idle = |(_, connection): &(Key<K>, Arc<Connection>)| Arc::strong_count(connection) == 1;

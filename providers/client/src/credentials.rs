@@ -1,4 +1,4 @@
-//! What a workload proves itself by, and how it is told apart without being told.
+//! The credentials of a workload, and fingerprints that distinguish credentials without revealing them.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use provider::{Error, ErrorKind, Result, SecretBytes, Workload};
 
-/// The service account token of `workload` for `audience`; `who` wants it, for messages.
+/// The service account token of `workload` for `audience`. `who` is the caller, for messages.
 ///
 /// # Errors
 ///
-/// `NoCredential` if it did not come with the volume.
+/// `NoCredential` if the token did not come with the volume.
 pub fn service_account_token<'a>(
     workload: &'a Workload,
     audience: &str,
@@ -25,11 +25,11 @@ pub fn service_account_token<'a>(
     })
 }
 
-/// The credential `key` of `workload`; `who` wants it, for messages.
+/// The credential `key` of `workload`. `who` is the caller, for messages.
 ///
 /// # Errors
 ///
-/// `NoCredential` if it did not come with the volume.
+/// `NoCredential` if the credential did not come with the volume.
 pub fn credential<'a>(workload: &'a Workload, key: &str, who: &impl fmt::Display) -> Result<&'a SecretBytes> {
     workload.credentials.get(key).ok_or_else(|| {
         let message = format!("{who}: the credential {key:?} is missing");
@@ -39,31 +39,31 @@ pub fn credential<'a>(workload: &'a Workload, key: &str, who: &impl fmt::Display
     })
 }
 
-/// A credential as text. Files end in line breaks that the value does not have.
+/// A credential as text, without white space at its ends: files end in line breaks that do not belong to the value.
 pub fn text(secret: &SecretBytes) -> Option<&str> {
     secret.expose_str().map(str::trim)
 }
 
-/// Tells credentials apart in this process, and nothing about them anywhere.
+/// Distinguishes credentials within this process, and reveals nothing about them.
 pub type Fingerprint = [u8; 16];
 
-/// Makes fingerprints, by a key that nobody else has.
+/// Makes fingerprints with a random key that never leaves this process.
 #[derive(Debug)]
 pub struct Fingerprints(hmac::Key);
 
 impl Fingerprints {
-    /// With a new key.
+    /// Makes a new random key.
     ///
     /// # Errors
     ///
-    /// `Unavailable`: the system gives no random numbers.
+    /// `Unavailable` if the system returns no random numbers.
     pub fn new() -> Result<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         let none = |_| Error::new(ErrorKind::Unavailable, "the system gives no random numbers");
         key.map(Self).map_err(none)
     }
 
-    /// The fingerprint of `secrets` together, in this order.
+    /// The fingerprint of all `secrets`, in this order.
     pub fn of<'a>(&self, secrets: impl IntoIterator<Item = &'a SecretBytes>) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for secret in secrets {

@@ -1,21 +1,21 @@
-//! What a client of a store is made of, for every store that is reached over HTTP.
+//! The parts of a client for a store that is reached over HTTP.
 //!
-//! A provider says what it asks and what the answers mean; how a store is reached is the same for all:
+//! A provider decides what it asks and what the answers mean. These parts are the same for all providers:
 //!
 //! | part | is |
 //! |---|---|
-//! | [`Tls`], [`CertificatePath`], [`plain_address`], [`is_near`], [`refuse_exposure`] | settings of a class over the administrator's |
-//! | [`Patience`], [`Names`] | how long to wait for what; what a store's settings are called in remedies |
-//! | [`is_outage`], [`reason`], [`retry_after`], [`words`] | what a store says beside its answer, and in place of one |
-//! | [`SecretText`] | a secret in an answer |
-//! | [`Whom`] | whom a login is for |
-//! | `Connections`, `Connection` | calls with deadlines and bounded answers, and why one got no answer, in words |
-//! | `Material`, `ClientPair` | authorities and client certificates, as they are on the disk |
-//! | `Logins`, `Place`, `Turn` | one login for whoever may share it, made once however many ask at once |
-//! | `credential`, `service_account_token`, `Fingerprints` | what a workload proves itself by |
+//! | [`Tls`], [`CertificatePath`], [`plain_address`], [`is_near`], [`refuse_exposure`] | TLS and address settings of a class on top of the administrator's |
+//! | [`Patience`], [`Names`] | the deadlines of a call; the names of a store's settings in remedies |
+//! | [`is_outage`], [`reason`], [`retry_after`], [`words`] | what an answer says beside its contents |
+//! | [`SecretText`] | a secret inside an answer |
+//! | [`Whom`] | the workload, account or volume that a login is for |
+//! | `Connections`, `Connection` | calls with deadlines and bounded answers, and errors that say why there was no answer |
+//! | `Material`, `ClientPair` | the files of authorities and client certificates |
+//! | `Logins`, `Place`, `Turn` | one login for all who may share it, made once even if many ask at the same time |
+//! | `credential`, `service_account_token`, `Fingerprints` | the credentials of a workload |
 //!
-//! Those without a link are the cargo feature `http`. Without it the crate has neither TLS nor HTTP, so that parsers
-//! that are made of it can be fuzzed alone.
+//! The parts without a link need the cargo feature `http`. Without it the crate has neither TLS nor HTTP, so parsers
+//! that use it can be fuzzed alone.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 

@@ -1,4 +1,4 @@
-//! Who is logged in: one login for whoever may share it, made once however many ask at once.
+//! The current logins: one for all who may share it, made once even if many ask at the same time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,32 +10,32 @@ use provider::{Error, Result};
 use crate::place::{Place, Term};
 use crate::turn::Turn;
 
-/// A login that has a place among the others.
+/// A login that is kept in a [`Logins`].
 pub trait Seated: Send + Sync + Sized + 'static {
-    /// Whose a login is: everything that the store tells apart, and everything that a login rests on. Logins of equal
-    /// ones are one.
+    /// The owner of a login: everything that the store distinguishes, and every credential behind the login. Logins
+    /// with equal owners are the same login.
     type Whose: Clone + Eq + Hash + fmt::Debug + Send + Sync;
 
-    /// Its place.
+    /// Its place in the [`Logins`].
     fn place(&self) -> &Place<Self>;
 }
 
-/// Whose a login is, and for whom.
+/// Names a login: its owner, and the volume if only one may use it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key<W> {
-    /// Whose it is.
+    /// The owner.
     pub whose: W,
-    /// The one volume it is for; `None` if it is shared.
+    /// The only volume that may use it; `None` if it is shared.
     pub volume: Option<String>,
 }
 
-/// Every login of one kind of store. It knows logins, and does not keep them: one that nobody holds is gone, and its
-/// secrets are wiped with it.
+/// Every login of one kind of store. It does not keep logins alive: when the last holder drops a login, the login is
+/// gone and its secrets are wiped.
 pub struct Logins<S: Seated>(Mutex<Slots<S>>);
 
 type Slots<S> = HashMap<Key<<S as Seated>::Whose>, Arc<Slot<S>>>;
 
-/// Where a login sits.
+/// Holds one login, while it exists.
 struct Slot<S> {
     session: Mutex<Weak<S>>,
     turn: Turn,
@@ -60,8 +60,9 @@ impl<S> Default for Slot<S> {
 }
 
 impl<S: Seated> Logins<S> {
-    /// The login of `key`, if `volume` may have it and it does not end soon, or the one that `make` makes. Those who
-    /// ask at once wait for one login, whose calls have deadlines; an outage that it meets is theirs too.
+    /// The login of `key`, if `volume` may use it and it does not end soon; otherwise the login that `make` makes.
+    /// Callers that ask at the same time wait for one login, whose calls have deadlines. If that login meets an outage,
+    /// all who waited get the same error.
     ///
     /// # Errors
     ///
@@ -76,7 +77,8 @@ impl<S: Seated> Logins<S> {
         slot.turn.take(|| slot.give(volume), make, Error::clone).await
     }
 
-    /// Gives a new login its place, and to `volume`, for which it was made: for good if it is that volume's alone.
+    /// Registers a new login under `key` and gives it to `volume`. If `key` names a volume, the login is that volume's
+    /// alone.
     pub fn seat(
         self: &Arc<Self>,
         key: Key<S::Whose>,
@@ -105,7 +107,7 @@ impl<S: Seated> Logins<S> {
         Arc::clone(slots.entry(key.clone()).or_default())
     }
 
-    /// `who` gives up the place of `key`, if it still has it.
+    /// Removes login `who` from the place of `key`, if it is still there.
     pub(crate) fn leave(&self, key: &Key<S::Whose>, who: &Weak<S>) {
         let slot = self.slot(key);
         let mut session = locked(&slot.session);
@@ -114,14 +116,14 @@ impl<S: Seated> Logins<S> {
         }
     }
 
-    /// `who` takes the place of `key`.
+    /// Puts login `who` into the place of `key`.
     pub(crate) fn take(&self, key: &Key<S::Whose>, who: &Weak<S>) {
         *locked(&self.slot(key).session) = Weak::clone(who);
     }
 }
 
 impl<S: Seated> Slot<S> {
-    /// The login that sits here, if `volume` may have it.
+    /// The login in this slot, if `volume` may use it.
     fn give(&self, volume: &str) -> Option<Arc<S>> {
         let session = locked(&self.session).upgrade()?;
         session.place().give(volume).then_some(session)

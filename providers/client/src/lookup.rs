@@ -1,9 +1,9 @@
-//! Finding addresses by name.
+//! Looks up the addresses of host names.
 //!
-//! The system's resolver blocks, and a name server that never answers blocks it for long after whoever asked has
-//! gone. So lookups have threads of their own, one for each name however many ask: those that hang hold up
-//! neither system calls of others nor names that can be found. Nor can one tenant take all of them with names that
-//! hang: each thread is somebody's, and who has some gets one more only while more than that are free.
+//! The system's resolver blocks. A name server that never answers blocks it for a long time, even after the caller has
+//! gone. So lookups have threads of their own, one per name no matter how many callers ask. A lookup that hangs delays
+//! neither other system calls nor the lookup of other names. One tenant cannot take all threads with names that hang:
+//! each thread is charged to a tenant, and a tenant with some threads gets another only while more than that are free.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -13,15 +13,15 @@ use std::thread;
 use provider::TenantShares;
 use tokio::sync::watch;
 
-/// Most names that are looked up at one time.
+/// Most names that are looked up at the same time.
 const MOST: usize = 256;
-/// Bytes of a lookup's stack.
+/// The stack of a lookup's thread, in bytes.
 const STACK: usize = 512 << 10;
 
-/// Most tenants of one server that are remembered, those of late.
+/// Most tenants of one server that are remembered. The oldest are forgotten.
 const MOST_TENANTS: usize = 1024;
 
-/// Lookups under way, for every server of one kind of store.
+/// The running lookups for every server of one kind of store.
 #[derive(Debug)]
 pub struct Lookups {
     names: Mutex<HashMap<String, Awaited>>,
@@ -34,19 +34,19 @@ impl Default for Lookups {
     }
 }
 
-/// What a lookup finds, once it has ended.
+/// The result of a lookup, available when it has ended.
 type Awaited = watch::Receiver<Option<Found>>;
 
-/// Addresses; none if the name has none.
+/// The addresses. Empty if the name has none.
 type Found = Vec<SocketAddr>;
 
-/// Which tenants use one server. Its name is looked up for the one of them that has the fewest lookups under way, so
-/// nobody takes a server from others by using it too.
+/// The tenants that use one server. The lookup of its name is charged to the tenant with the fewest running lookups. So
+/// no tenant can block a server for others by using it too.
 #[derive(Debug, Default)]
 pub(crate) struct Tenants(Mutex<VecDeque<Arc<str>>>);
 
 impl Tenants {
-    /// `tenant` uses the server.
+    /// Notes that `tenant` uses the server.
     pub(crate) fn add(&self, tenant: &str) {
         let mut tenants = self.lock();
         let known = tenants.iter().position(|known| **known == *tenant);
@@ -65,18 +65,18 @@ impl Tenants {
 /// Why there are no addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotFound {
-    /// The name has none.
+    /// The name has no address.
     Name,
-    /// Too many other names are being looked up.
+    /// Too many other names are being looked up now.
     Busy,
 }
 
 impl Lookups {
-    /// The addresses of `host`, which `tenants` use, with port 0.
+    /// The addresses of `host`, which `tenants` use. Their port is 0.
     ///
     /// # Errors
     ///
-    /// There are none, or it cannot be looked up now.
+    /// The name has no address, or cannot be looked up now.
     pub(crate) async fn addresses(
         self: &Arc<Self>,
         host: &str,
@@ -90,7 +90,7 @@ impl Lookups {
         found.clone().filter(|found| !found.is_empty()).ok_or(NotFound::Name)
     }
 
-    /// The lookup of `host` that is under way, or a new one.
+    /// The running lookup of `host`, or a new one.
     fn look_up(
         self: &Arc<Self>,
         host: &str,
@@ -111,7 +111,7 @@ impl Lookups {
             drop(share);
             tell.send_replace(Some(addresses));
         });
-        // It ends with the resolver's own patience, and tells itself.
+        // The thread ends when the resolver gives up, and sends its result by itself.
         started.ok()?;
         names.insert(host.to_owned(), found.clone());
         Some(found)

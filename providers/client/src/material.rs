@@ -10,35 +10,35 @@ use zeroize::Zeroizing;
 
 use crate::tls_settings::{CertificatePath, Tls};
 
-/// Largest file of certificates, in bytes.
+/// The largest file of certificates, in bytes.
 const MAX_FILE: u64 = 1 << 20;
-/// Most files of a folder of certificates.
+/// Most files in a folder of certificates.
 const MAX_FILES: usize = 256;
 
-/// What the files that TLS settings name hold.
+/// The contents of the files that TLS settings name.
 #[derive(Debug, Clone, Default)]
 pub struct Material {
-    /// PEM of the authorities; the system's where empty and not asked for.
+    /// PEM of the authorities. `None`: the system's authorities.
     pub authorities: Option<Vec<u8>>,
-    /// What is shown to the server.
+    /// The client certificate to show to the server, and its key.
     pub client: Option<ClientPair>,
 }
 
 /// A client certificate and its key, as PEM.
 #[derive(Debug, Clone)]
 pub struct ClientPair {
-    /// The certificate, and those between it and its authority.
+    /// The certificate, with the intermediate certificates up to its authority.
     pub certificate: SecretBytes,
     /// Its private key.
     pub key: SecretBytes,
 }
 
 impl Material {
-    /// Reads the files, those of classes below `tls_dir`. Blocks on the disk.
+    /// Reads the files; those of classes are below `tls_dir`. Blocks while it reads the disk.
     ///
     /// # Errors
     ///
-    /// `Invalid`, naming the file.
+    /// `Invalid`, with the name of the file.
     pub fn load(tls: &Tls, tls_dir: Option<&Path>) -> Result<Self> {
         let mut authorities = None;
         if let Some(path) = &tls.ca {
@@ -55,7 +55,7 @@ impl Material {
         Ok(Self { authorities, client })
     }
 
-    /// Tells two contents apart: a renewed certificate is another connection.
+    /// Distinguishes contents. A renewed certificate has another fingerprint, and so gets other connections.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let mut context = Context::new(&SHA256);
         let mut add = |bytes: &[u8]| {
@@ -74,7 +74,8 @@ impl Material {
 }
 
 impl ClientPair {
-    /// Both of a class come out of one folder as it was opened: never one of before a renewal and one of after.
+    /// Reads certificate and key of a class from one folder that was opened once. So both come from before a renewal,
+    /// or both from after it.
     fn load(certificate: &CertificatePath, key: &CertificatePath, tls_dir: Option<&Path>) -> Result<Self> {
         let folder = match certificate {
             CertificatePath::OfNamespace { namespace, .. } => {
@@ -90,8 +91,8 @@ impl ClientPair {
     }
 }
 
-/// The folder of the client certificates that classes of one namespace may show. The kernel resolves every path
-/// below it, so that neither `..` nor a link leads out.
+/// The folder with the client certificates that classes of one namespace may use. The kernel resolves every path below
+/// it, so neither `..` nor a link leads out of it.
 struct NamespaceFolder {
     opened: OwnedFd,
     /// For messages.
@@ -122,7 +123,7 @@ impl NamespaceFolder {
         if *namespace != self.namespace {
             return Err(invalid(path, "it is of another namespace", "name a file of the class's own"));
         }
-        // Without waiting for who writes into a pipe.
+        // `NONBLOCK`, so that opening a named pipe does not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::openat2(&self.opened, inner, flags, Mode::empty(), BENEATH);
         let opened = opened.map_err(|error| outside(path, &place, error, namespace))?;
@@ -132,7 +133,7 @@ impl NamespaceFolder {
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
-/// A whole file, in memory that is wiped if it cannot be read to its end.
+/// The contents of a file. If it cannot be read completely, the part that was read is wiped.
 fn contents(file: fs::File) -> io::Result<SecretBytes> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
@@ -159,7 +160,7 @@ fn configured<'a>(path: &CertificatePath, tls_dir: Option<&'a Path>) -> Result<&
     tls_dir.ok_or_else(none)
 }
 
-/// Where a file is. One that a class names is below the administrator's folder, links followed.
+/// The path of a file. A path from a class is below the administrator's folder, after all links are followed.
 fn place(path: &CertificatePath, tls_dir: Option<&Path>) -> Result<PathBuf> {
     let inner = match path {
         CertificatePath::Own(path) => return Ok(path.clone()),
@@ -246,7 +247,7 @@ mod tests {
         Ok(loaded.client.unwrap().certificate.expose_str().unwrap().to_owned())
     }
 
-    /// A folder as kubelet lays out a projected volume, with a namespace `shop` and one `other`.
+    /// A folder as kubelet makes it for a projected volume, with files for the namespaces `shop` and `other`.
     fn projected() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for namespace in ["shop", "other"] {

@@ -1,23 +1,23 @@
-/// What a store's settings are called, for remedies: a reader is told what to set in the words of the class or the
-/// command line.
+/// The names of a store's settings, for remedies: messages name the setting as the class or the command line spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Names {
-    /// Where the server is, such as `vaultAddress`.
+    /// The setting for the server's address, such as `vaultAddress`.
     pub address: &'static str,
-    /// Whether that may be `http://`.
+    /// Whether the address may be `http://`.
     pub may_be_plain: bool,
-    /// Whom to believe, such as `vaultCACertPath`.
+    /// The setting for the certificate authorities, such as `vaultCACertPath`.
     pub authorities: &'static str,
-    /// The text that is given there: `the file of authorities`, or the setting itself where there is but one.
+    /// How messages call the value of that setting: `the file of authorities`, or the setting itself if there is only
+    /// one.
     pub given_authorities: &'static str,
-    /// The name to expect in the server's certificate, where it can be set.
+    /// The setting for the name in the server's certificate, if there is one.
     pub server_name: Option<&'static str>,
-    /// The client certificate and its key, where they can be set.
+    /// The settings for the client certificate and its key, if there are any.
     pub client_pair: Option<[&'static str; 2]>,
 }
 
 impl Names {
-    /// Those of a store whose classes set where it is, over HTTP too, and the file of authorities, and nothing else.
+    /// Names for a store whose classes set only its address, which may be HTTP, and the file of authorities.
     pub const fn new(address: &'static str, authorities: &'static str) -> Self {
         Self {
             address,
@@ -30,7 +30,7 @@ impl Names {
     }
 }
 
-/// Those of a store that has nothing to set but its address and its authorities.
+/// Names for a store that has only settings for its address and its authorities.
 #[cfg(test)]
 pub(crate) const FEW: Names = Names {
     address: "address",

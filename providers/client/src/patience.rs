@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-/// How long to wait for what.
+/// The deadlines of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Patience {
-    /// For a connection, name lookup and TLS included. 3 s by default.
+    /// Time to connect, with name lookup and TLS. 3 s by default.
     pub connect: Duration,
-    /// For the first byte of an answer once connected. 10 s by default.
+    /// Time from the connection to the first byte of the answer. 10 s by default.
     pub first_byte: Duration,
-    /// For a whole call. 30 s by default.
+    /// Time for the whole call. 30 s by default.
     pub total: Duration,
 }
 

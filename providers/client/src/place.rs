@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::logins::{Key, Logins, Seated, locked};
 
-/// A login that ends sooner than this is not given out any more, or sooner than a tenth of its time.
+/// A login that ends sooner than this, or sooner than a tenth of its lifetime, is not given to further callers.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// One login's place: who was given it, where it is found, and until when.
+/// The place of one login: which volumes use it, under which key it is found, and when it ends.
 pub struct Place<S: Seated> {
     term: Mutex<Term>,
     holder: Mutex<Holder>,
@@ -18,7 +18,7 @@ pub struct Place<S: Seated> {
     me: Weak<S>,
 }
 
-/// Until when a login is good.
+/// The lifetime of a login.
 #[derive(Debug, Clone, Copy)]
 pub struct Term {
     since: Instant,
@@ -27,29 +27,29 @@ pub struct Term {
     renewable: bool,
 }
 
-/// Which volumes were given a login.
+/// The volumes that got a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Holder {
     Nobody,
     One(String),
     Many,
-    /// One that made it its own.
+    /// A volume that made the login its own.
     Owner(String),
 }
 
-/// Where a login is found.
+/// The key under which a login is found.
 struct Seat<S: Seated> {
     key: Key<S::Whose>,
     logins: Weak<Logins<S>>,
 }
 
 impl Term {
-    /// So long from now, or without an end.
+    /// A term that begins now. `lasts` is `None` for a login without an end.
     pub fn from_now(lasts: Option<Span>, renewable: bool) -> Self {
         Self { since: Instant::now(), lasts, renewable }
     }
 
-    /// What is left, and of how much.
+    /// The time that is left, and the whole lifetime.
     fn left(&self) -> Option<(Duration, Duration)> {
         let lasts = self.lasts?.get();
         Some((lasts.saturating_sub(self.since.elapsed()), lasts))
@@ -66,7 +66,7 @@ impl<S: Seated> Place<S> {
         Self { term: Mutex::new(term), holder: Mutex::new(Holder::Nobody), seat: Mutex::new(Some(seat)), me }
     }
 
-    /// Notes that `volume` gets this login. `false` if it may not, or the login ends soon.
+    /// Gives this login to `volume`. `false` if the volume may not use it, or if the login ends soon.
     pub(crate) fn give(&self, volume: &str) -> bool {
         if locked(&self.term).ends_soon() {
             return false;
@@ -81,13 +81,13 @@ impl<S: Seated> Place<S> {
         true
     }
 
-    /// Notes that this login is `volume`'s own.
+    /// Makes this login `volume`'s own, without a check.
     pub(crate) fn give_for_good(&self, volume: &str) {
         *locked(&self.holder) = Holder::Owner(volume.to_owned());
     }
 
-    /// Makes this login `volume`'s alone: from now on it is found by that volume, and by nobody else. `false` if
-    /// somebody else has been given it.
+    /// Makes this login `volume`'s alone: from now on no other volume finds it. `false` if another volume got it
+    /// before.
     pub fn claim(&self, volume: &str) -> bool {
         {
             let mut holder = locked(&self.holder);
@@ -102,7 +102,7 @@ impl<S: Seated> Place<S> {
         true
     }
 
-    /// Leaves the place, so that whoever asks next logs in anew.
+    /// Removes the login from its place, so that the next caller logs in again.
     pub fn discard(&self) {
         if let Some(Seat { key, logins }) = locked(&self.seat).take()
             && let Some(logins) = logins.upgrade()
@@ -118,14 +118,14 @@ impl<S: Seated> Place<S> {
         Some(Validity { duration: left.into(), renewable: term.renewable, lease: None })
     }
 
-    /// The store prolonged the login.
+    /// Notes that the store renewed the login.
     pub fn prolong(&self, term: Term) {
         *locked(&self.term) = term;
     }
 }
 
 impl<S: Seated> Seat<S> {
-    /// Changes to the seat that is `volume`'s alone.
+    /// Moves the login to a key that only `volume` uses.
     fn exchange(self, who: &Weak<S>, volume: &str) -> Self {
         let key = Key { volume: Some(volume.to_owned()), ..self.key.clone() };
         if let Some(logins) = self.logins.upgrade() {

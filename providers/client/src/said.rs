@@ -1,4 +1,4 @@
-//! What a store says beside its answer.
+//! What an answer of a store says beside its contents.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use provider::Span;
 
-/// Most characters of a store's own words that a message repeats.
+/// The most characters of a store's own words that a message repeats.
 const MAX_WORDS: usize = 300;
 
-/// How long `Retry-After` asks to wait, in seconds or as a date (RFC 9110, 10.2.3). A date that has passed is no time
-/// at all; `None` if it is neither.
+/// The wait in a `Retry-After` header, in seconds or as a date (RFC 9110, 10.2.3). A date in the past gives zero.
+/// `None` if the text is neither.
 pub fn retry_after(raw: &str, now: Timestamp) -> Option<Span> {
     let raw = raw.trim();
     if let Ok(seconds) = raw.parse() {
@@ -20,13 +20,13 @@ pub fn retry_after(raw: &str, now: Timestamp) -> Option<Span> {
     Some(Duration::try_from(at.duration_since(now)).map_or(Span::ZERO, Span::capped))
 }
 
-/// Whether an answer of `status` tells of an outage, and nothing of what was asked for: the store sheds load or is out,
-/// or it stands elsewhere, since redirects are not followed.
+/// Whether `status` means an outage, and says nothing about the requested object: the store sheds load or is down, or
+/// it redirects (redirects are never followed).
 pub fn is_outage(status: u16) -> bool {
     matches!(status, 300..=399 | 408 | 425 | 429 | 500..)
 }
 
-/// What a message says behind the status of an answer: the store's own words, or else where it sends on to.
+/// What a message says after the status of an answer: the store's own words, or else the target of the redirect.
 pub fn reason(words: Option<String>, redirected_to: Option<&str>) -> String {
     match (words, redirected_to) {
         (Some(words), _) => format!(" ({words})"),
@@ -35,11 +35,12 @@ pub fn reason(words: Option<String>, redirected_to: Option<&str>) -> String {
     }
 }
 
-/// A store's own words on one line, 300 characters at most, and without anything that it was sent in confidence.
-/// `None` if nothing is left.
+/// A store's own words on one line, at most 300 characters, without any of the `secrets` that were sent to it. `None`
+/// if nothing is left.
 pub fn words(said: &str, secrets: &[&str]) -> Option<String> {
     let mut words = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    // First, since what they split would be whole again without them.
+    // Removed first: a control character inside a secret would hide the secret from the search, and its later removal
+    // would show it.
     words.retain(|c| !c.is_control());
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         words = words.replace(*secret, "…");

@@ -3,7 +3,7 @@ use std::fmt;
 use provider::SecretBytes;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-/// A text of an answer that is secret: it is read straight into secret bytes.
+/// A secret text inside an answer. It is parsed directly into secret bytes.
 #[derive(Debug)]
 pub struct SecretText(pub SecretBytes);
 

@@ -10,11 +10,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use crate::connection::Settings;
 use crate::material::{ClientPair, Material};
 
-/// How a connection is secured: by `material`, or by nothing if `skip_verify`.
+/// The TLS configuration for `material`. With `skip_verify` any certificate is accepted.
 ///
 /// # Errors
 ///
-/// `Invalid` if the material is no certificate or key.
+/// `Invalid` if the material is not a valid certificate or key.
 pub(crate) fn config(material: &Material, skip_verify: bool, settings: &Settings) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -61,7 +61,7 @@ fn unusable(what: &str) -> Error {
     Error::new(ErrorKind::Invalid, what).remedy("write it as PEM")
 }
 
-/// Believes any certificate, for who asked for it. The handshake is still checked for consistency.
+/// Accepts any certificate, if the settings say so. The signatures of the handshake are still checked.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::connection::tests::settings;
 
-    /// How a handshake with a server of one version goes.
+    /// The outcome of a handshake with a server that speaks one version of TLS.
     fn shake_hands(
         tls13_only: bool,
         version: &'static SupportedProtocolVersion,

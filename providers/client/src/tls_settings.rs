@@ -4,54 +4,54 @@ use std::path::{Component, Path, PathBuf};
 use provider::Invalid;
 use serde::{Deserialize, Serialize};
 
-/// The TLS settings of a class over the administrator's. They name files, and hold nothing secret.
+/// The TLS settings of a class on top of the administrator's. They hold names of files, and no secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tls {
-    /// File of authorities (PEM) to believe instead of the system's.
+    /// File of authorities (PEM) to trust instead of the system's.
     pub ca: Option<CertificatePath>,
     /// Folder of such files.
     pub ca_directory: Option<CertificatePath>,
-    /// Name to expect in the server's certificate instead of the address's.
+    /// Name to expect in the server's certificate, instead of the host in the address.
     pub server_name: Option<String>,
     /// Client certificate (PEM).
     pub client_certificate: Option<CertificatePath>,
-    /// Its key (PEM).
+    /// Key (PEM) of the client certificate.
     pub client_key: Option<CertificatePath>,
-    /// Whether any certificate is believed.
+    /// Whether any certificate is accepted.
     pub skip_verify: bool,
 }
 
-/// Where a certificate is kept.
+/// The place of a certificate or key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CertificatePath {
-    /// As the administrator wrote it.
+    /// A path as the administrator wrote it.
     Own(PathBuf),
-    /// As a class wrote it: plain components, to be found below the administrator's folder.
+    /// A path as a class wrote it: plain components below the administrator's folder.
     OfClass(PathBuf),
-    /// The same below the namespace's own folder there, for what is not every class's.
+    /// A path in the namespace's own folder, below the administrator's: for files that only this namespace may use.
     OfNamespace {
-        /// Whose folder it is.
+        /// The namespace.
         namespace: String,
-        /// Below that folder.
+        /// The path below that folder.
         path: PathBuf,
     },
 }
 
 impl CertificatePath {
-    /// A class's path. A leading slash means the folder: manifests name paths of a container they were
-    /// written for. A path that leads through `tls_dir` by its own name is the same file. It stands behind `key`.
+    /// The path in the parameter `key` of a class. A leading slash means the folder, because manifests were written for
+    /// paths inside a container. A path may also begin with `tls_dir` itself; it means the same file.
     ///
     /// # Errors
     ///
-    /// It could leave the folder.
+    /// The path could leave the folder.
     pub fn of_class(key: &str, raw: &str, tls_dir: Option<&Path>) -> Result<Self, Invalid> {
         let outside =
             || Invalid::new(key, "it leaves the folder of certificates", "write a path below --tls-dir");
         plain(raw, tls_dir).map(Self::OfClass).ok_or_else(outside)
     }
 
-    /// A path of a class of `namespace` to what only that namespace's classes may use. It may be written with
-    /// the namespace before it or without.
+    /// The path, from a class of `namespace`, of a file that only that namespace may use. It may begin with the
+    /// namespace's name.
     pub fn of_namespace(raw: &str, tls_dir: Option<&Path>, namespace: &str) -> Option<Self> {
         let path = plain(raw, tls_dir)?;
         let inner = path.strip_prefix(namespace).unwrap_or(&path).to_owned();
@@ -60,7 +60,7 @@ impl CertificatePath {
     }
 }
 
-/// The components of a class's path below the folder; `None` if it could leave it.
+/// The components of a class's path below the folder; `None` if the path could leave the folder.
 fn plain(raw: &str, tls_dir: Option<&Path>) -> Option<PathBuf> {
     let path = Path::new(raw);
     let inner = tls_dir.and_then(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
@@ -76,7 +76,7 @@ fn plain(raw: &str, tls_dir: Option<&Path>) -> Option<PathBuf> {
     fits.then_some(plain)
 }
 
-/// Whether it can be a folder of one namespace: what Kubernetes allows as a name, so no dots and no slash.
+/// Whether `name` can be the folder of a namespace: a name that Kubernetes allows, so without dots and slashes.
 fn is_namespace(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len()) && name.bytes().all(plain)
@@ -91,7 +91,8 @@ impl fmt::Display for CertificatePath {
     }
 }
 
-/// What decides whom to believe, as it follows a server's name. The key is left out: it goes with its certificate.
+/// Everything that decides whom to trust, to be printed after a server's address. The key is left out, because it
+/// belongs to its certificate.
 impl fmt::Display for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ca, ca_directory, server_name, client_certificate, client_key: _, skip_verify } = self;

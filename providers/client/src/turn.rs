@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use provider::{Error, ErrorKind, Result};
 
-/// One caller at a time, and those who waited share its bad luck, but not its refusal.
+/// Lets one caller try at a time. If the try meets an outage, the callers that waited get that error too. They do not
+/// share a refusal.
 #[derive(Debug, Default)]
 pub struct Turn {
     attempts: AtomicU64,
@@ -10,8 +11,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// What `ready` has, or `make` makes. An outage that `make` met while others waited is theirs too, in the words
-    /// of `told`.
+    /// What `ready` has, or what `make` makes. If `make` meets an outage while others wait, they get the same error, as
+    /// `told` words it.
     ///
     /// # Errors
     ///

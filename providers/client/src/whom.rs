@@ -2,23 +2,23 @@ use std::fmt;
 
 use provider::{Identity, Workload};
 
-/// Whom a login is for, as far as a store can tell workloads apart.
+/// The owner of a login, as far as a store can distinguish workloads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Whom {
-    /// The pods of a service account.
+    /// All pods of a service account.
     Account(Identity),
     /// One pod.
     Pod {
         /// Its service account.
         account: Identity,
-        /// Its name, for people.
+        /// Its name, for messages.
         name: String,
         /// Its uid.
         uid: String,
     },
-    /// One volume, where there is no pod.
+    /// One volume, on a host without pods.
     Volume {
-        /// Whom it is mounted for.
+        /// The account for which it is mounted.
         account: Identity,
         /// The volume's id.
         volume: String,
@@ -26,12 +26,12 @@ pub enum Whom {
 }
 
 impl Whom {
-    /// All of the workload's service account, whether it is a pod's or not.
+    /// All workloads of the same service account, whether they are pods or not.
     pub fn account(workload: &Workload) -> Self {
         Self::Account(workload.identity.clone())
     }
 
-    /// The workload alone: its pod, and on a host, which has none, its volume.
+    /// The workload alone: its pod, or its volume on a plain host.
     pub fn alone(workload: &Workload) -> Self {
         let account = workload.identity.clone();
         match &workload.pod {
@@ -41,7 +41,7 @@ impl Whom {
     }
 }
 
-/// For people, and for telling apart what was read: equal ones are written alike, and others are not.
+/// For messages, and as an identity: equal owners have equal texts, different owners have different texts.
 impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! What lies around in a process's environment and in files is not used.
+//! Checks that a provider uses nothing from a process's environment or from files that nobody named.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use crate::opened::serves;
 use crate::{Broken, CANARY, Fixture, VALUE, owe};
 
-/// Set in the process that reads with all of it around.
+/// Set in the child process, whose environment has all of these variables and files.
 const CHILD: &str = "PROVIDER_CONTRACT_CHILD";
 
-/// Variables that clients of stores, and what they are made of, look at: an address that a trap listens at, or a
-/// credential.
+/// Environment variables that clients of stores and their libraries read. The test sets each to the address of a trap
+/// or to a credential.
 const ADDRESSES: [&str; 13] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -39,7 +39,7 @@ const CREDENTIALS: [&str; 9] = [
     "IDENTITY_HEADER",
     "SECRETFS_TOKEN",
 ];
-/// Files below the home directory.
+/// Files in the home directory that such clients read.
 const FILES: [&str; 5] = [
     ".vault-token",
     ".netrc",
@@ -52,7 +52,7 @@ pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// What the other process does.
+/// What the child process does.
 pub(crate) async fn read_as_child(fixture: &dyn Fixture) {
     fixture.put("mine", VALUE);
     serves(fixture, &*fixture.provider(), "mine", VALUE).await.unwrap_or_else(|broken| panic!("{broken}"));

@@ -1,4 +1,4 @@
-//! What a class and what an answer mean.
+//! Checks what a provider makes of classes and of answers.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ pub(crate) async fn offline(fixture: &dyn Fixture) -> Result<(), Broken> {
         let told = refused.as_ref().is_some_and(|faults| !faults.is_empty());
         owe(told, || format!("a class that makes no sense is answered with {refused:?}"))?;
     }
-    // Time for a connection that was begun to arrive.
+    // Time for a connection that was started to arrive.
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let after = fixture.traffic();
     let asked = after.logins > before.logins || after.reads > before.reads || after.open > before.open;
@@ -76,7 +76,7 @@ pub(crate) async fn kinds(fixture: &dyn Fixture) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A volume that came without tokens and credentials is told so, and the store is not asked.
+/// Reads for a volume that came without tokens and credentials. The provider has to say so without asking the store.
 async fn without_credentials(fixture: &dyn Fixture) -> Result<Option<ErrorKind>, Broken> {
     let provider = fixture.provider();
     let class = source(fixture, &*provider, &["mine"], Who::One);

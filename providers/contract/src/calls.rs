@@ -1,4 +1,4 @@
-//! Several requests in one call.
+//! Checks several requests in one call.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ pub(crate) async fn check(fixture: &dyn Fixture) -> Result<(), Broken> {
     unchanged(&opened).await
 }
 
-/// What `name` shows by the answers of a call.
+/// What the file `name` shows, from the answers of one call.
 fn shown(
     opened: &Opened,
     name: &str,
@@ -60,7 +60,7 @@ fn shown(
     Ok(object.map(|object| String::from_utf8_lossy(object.contents.expose()).into_owned()))
 }
 
-/// A store vouches for the version that it has, and for no other.
+/// Checks that a store answers "unchanged" only for the version that it has.
 async fn unchanged(opened: &Opened) -> Result<(), Broken> {
     let query = Query { request: opened.request("one"), held: Some("no-such-version".to_owned()) };
     let found = opened.session.read_many(&[query]).await;

@@ -1,4 +1,4 @@
-//! A store that is slow, endless or hostile.
+//! Checks a provider with a store that is slow, sends endless answers, or is hostile.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout};
 use crate::opened::{Opened, open, serves, session, source, until};
 use crate::{Behaviour, Broken, Fixture, VALUE, Who, owe};
 
-/// What a busy machine may add to a deadline.
+/// How much longer than its deadline a call may take on a busy machine.
 const GRACE: Duration = Duration::from_secs(10);
-/// Longest wait that a store may bring about, by `provider::Error::wait`.
+/// The longest wait that a store may cause, by `provider::Error::wait`.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 async fn opened(fixture: &dyn Fixture) -> Result<Opened, Broken> {
@@ -38,7 +38,7 @@ async fn given_up<T>(
 pub(crate) async fn bounds(fixture: &dyn Fixture) -> Result<(), Broken> {
     let opened = opened(fixture).await?;
     fixture.behave(Behaviour::Endless);
-    // A store that is well may be asked for too much.
+    // A store that works may be asked for too much, so the request itself may be at fault.
     let kinds = [ErrorKind::Unavailable, ErrorKind::Invalid];
     given_up(fixture, "an answer without an end", &kinds, opened.text("mine")).await?;
     fixture.behave(Behaviour::Serve);

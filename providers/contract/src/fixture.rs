@@ -6,54 +6,54 @@ use provider::{ErrorKind, Identity, Parameters, Pod, Provider, SecretBytes, Work
 
 use crate::Clause;
 
-/// What the values of this suite have in them.
+/// Every value of this suite contains this text.
 pub const VALUE: &str = "canary-value-5e1f";
-/// What the tokens of this suite begin with. A store that makes tokens of its own puts it into those, too.
+/// Every token of this suite begins with this text. A store that makes tokens itself puts it into those, too.
 pub const TOKEN: &str = "canary-token-9c2b";
-/// What nobody named, and a store so never sees.
+/// A text that is only in places that nobody named. A store must never receive it.
 pub const CANARY: &str = "canary-ambient-77aa";
 
-/// Who reads.
+/// The workload that reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     /// A service account that may read what is [put](Fixture::put).
     One,
     /// Another service account of the namespace, which may read nothing.
     Two,
-    /// A service account with the name of `One`, which was deleted; it may read nothing.
+    /// A service account with the same name as the deleted `One`. It may read nothing.
     Reborn,
-    /// A service account with the name of `One` in another namespace; it may read nothing.
+    /// A service account with the same name as `One`, in another namespace. It may read nothing.
     Elsewhere,
 }
 
-/// How the store behaves until it is told otherwise.
+/// How the store behaves, until the suite sets another behaviour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Behaviour {
-    /// It serves what was put, to who may read it.
+    /// It serves the values that were put, to those who may read them.
     #[default]
     Serve,
-    /// It gives the answer of that index of [`Fixture::answers`] to reads.
+    /// It answers reads with this index of [`Fixture::answers`].
     Says(usize),
     /// It does not answer reads.
     Hang,
     /// It does not answer logins.
     HangAtLogin,
-    /// It begins a good answer to a read and never ends it, while anybody listens.
+    /// It begins a valid answer to a read and never ends it, as long as the client listens.
     Endless,
-    /// It asks to be left alone, for as long as its protocol can tell.
+    /// It asks the client to wait, for the longest time that its protocol can express.
     Forever,
 }
 
-/// An answer that the store can give to a read.
+/// An answer that the store can give to a read, other than a value.
 #[derive(Debug, Clone, Copy)]
 pub struct Said {
-    /// What it is, for messages.
+    /// A name of the answer, for messages.
     pub what: &'static str,
-    /// What the provider owes for it.
+    /// The kind of error that the provider must return for it.
     pub kind: ErrorKind,
 }
 
-/// What the store has seen so far.
+/// How often the store was used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traffic {
     /// Logins.
@@ -66,32 +66,32 @@ pub struct Traffic {
 
 /// One provider and its store.
 pub trait Fixture: Send + Sync {
-    /// The path of the test that calls [`verify`](crate::verify), as `cargo test` names it; it is run again in another
-    /// process.
+    /// The path of the test that calls [`verify`](crate::verify), as `cargo test` names it. The suite runs this test
+    /// again in another process.
     fn test(&self) -> &'static str;
 
     /// A new provider, which shares nothing with an earlier one.
     fn provider(&self) -> Arc<dyn Provider>;
 
-    /// Parameters of a class that shows the secrets of these names at paths of these names.
+    /// Parameters of a class that reads the secrets `names` and shows each at a path of the same name.
     fn parameters(&self, names: &[&str]) -> Parameters;
 
-    /// Parameters that make no sense; `None` where a class means nothing before the store is asked.
+    /// Parameters that make no sense. `None` if the store alone decides what a class means.
     fn nonsense(&self) -> Option<Parameters>;
 
-    /// A volume of `who`, with what it takes to read: [`pod`], and [`token`] or another credential.
+    /// A volume of `who`, with everything that it needs to read: a [`pod`], and a [`token`] or another credential.
     fn workload(&self, who: Who, volume: &str) -> Workload;
 
-    /// Puts a value, which `Who::One` may read and nobody else.
+    /// Puts a value. Only `Who::One` may read it.
     fn put(&self, name: &str, value: &str);
 
-    /// Behaves so from now on.
+    /// Sets the behaviour of the store from now on.
     fn behave(&self, behaviour: Behaviour);
 
-    /// The answers that the store can give to a read and that are no reading.
+    /// The answers that the store can give to a read and that are not values.
     fn answers(&self) -> Vec<Said>;
 
-    /// Kinds of errors that no answer of this store is, each with the reason.
+    /// Kinds of errors that no answer of this store means, each with the reason.
     fn never(&self) -> Vec<(ErrorKind, &'static str)>;
 
     /// Clauses that do not apply, each with the reason.
@@ -99,13 +99,13 @@ pub trait Fixture: Send + Sync {
         Vec::new()
     }
 
-    /// What the store has seen so far.
+    /// How often the store was used so far.
     fn traffic(&self) -> Traffic;
 
-    /// Whether anything that the store was sent has `text` in it.
+    /// Whether `text` is in anything that the store received.
     fn saw(&self, text: &str) -> bool;
 
-    /// The longest that a call may take under this fixture's settings.
+    /// The longest time that a call may take with this fixture's settings.
     fn patience(&self) -> Duration;
 }
 

@@ -1,4 +1,4 @@
-//! Identities share nothing.
+//! Checks that identities share nothing.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(crate) async fn check(fixture: &dyn Fixture) -> Result<(), Broken> {
     let mut identities = BTreeMap::from([(mine.session.identity().to_owned(), Who::One)]);
     for who in STRANGERS {
         let source = source(fixture, &*provider, &["mine"], who);
-        // A store may refuse the login already.
+        // A store may refuse already at the login.
         let Ok(session) = session(&source, &fixture.workload(who, "v")).await else { continue };
         let other = identities.insert(session.identity().to_owned(), who);
         owe(other.is_none(), || {

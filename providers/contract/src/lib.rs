@@ -1,8 +1,9 @@
-//! What every provider owes, as a suite that each of them passes.
+//! A test suite with everything that every provider must do.
 //!
-//! A provider's test crate writes a [`Fixture`]: its store, or a stub that speaks the store's protocol, whose answers
-//! can be arranged. [`verify`] then checks each [`Clause`], prints which do not apply and why, and fails with all
-//! that are broken. Run it in a test of one thread (`#[tokio::test]`): what is logged is heard there.
+//! A provider's test crate writes a [`Fixture`]: its store, or a stub that speaks the store's protocol and gives the
+//! answers that the suite asks for. [`verify`] then checks each [`Clause`], prints which clauses do not apply and why,
+//! and fails with a list of all broken ones. Run it in a test with one thread (`#[tokio::test]`), because the suite
+//! reads the log of that thread.
 //!
 //! ```no_run
 //! # use provider_contract::Fixture;
@@ -41,40 +42,40 @@ use futures::FutureExt as _;
 pub use fixture::{Behaviour, CANARY, Fixture, Said, TOKEN, Traffic, VALUE, Who, pod, token};
 pub use script::Script;
 
-/// Longest that one clause may take to be checked.
+/// The longest time for the check of one clause.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Something that every provider owes.
+/// One rule for every provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Clause {
-    /// Understanding a class asks nobody, and a class that makes no sense is refused with its faults.
+    /// Parsing a class makes no call, and a class that makes no sense is refused with its faults.
     Offline,
-    /// Sessions of different accounts have different identities, and nobody is given what another may read.
+    /// Sessions of different accounts have different identities, and no account gets what only another may read.
     Identities,
-    /// A login is made once for all who may share it, ends with the last of them, and is made anew once it is discarded.
+    /// A login is made once for all who may share it, ends with its last holder, and is made again after a discard.
     Logins,
-    /// Every answer that the store can give is the kind of error that the provider's documentation says.
+    /// Every answer that the store can give becomes the kind of error that the provider's documentation states.
     Kinds,
-    /// An answer without an end is given up.
+    /// The provider stops reading an answer that has no end.
     Bounds,
-    /// A store that does not answer is given up in time.
+    /// The provider stops waiting in time for a store that does not answer.
     Deadlines,
-    /// Who stops waiting leaves no connection and no turn behind.
+    /// A caller that stops waiting leaves no connection open and blocks no other caller.
     Cancellation,
-    /// Lengths of time that a store tells have an end.
+    /// Time spans that a store states are capped.
     Durations,
-    /// Several requests in one call bring what they bring alone.
+    /// Several requests in one call return the same as single calls.
     Calls,
-    /// Nothing is taken from the environment or from files that nobody named.
+    /// The provider uses nothing from the environment or from files that nobody named.
     Ambient,
-    /// Values and tokens are in no message, no log and nothing that is printed for debugging.
+    /// Values and tokens are in no message, no log and no debug output.
     Secrecy,
-    /// Tokens and values are let go with the session and the source.
+    /// When the session and the source are dropped, nothing holds tokens and values any more.
     Wiping,
 }
 
 impl Clause {
-    /// All of them.
+    /// All clauses.
     pub const ALL: [Self; 12] = [
         Self::Offline,
         Self::Identities,
@@ -101,7 +102,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Fails where `condition` does not hold.
+/// Returns an error if `condition` is false.
 fn owe(condition: bool, broken: impl FnOnce() -> String) -> Result<(), Broken> {
     if condition { Ok(()) } else { Err(Broken(broken())) }
 }
@@ -110,7 +111,7 @@ fn owe(condition: bool, broken: impl FnOnce() -> String) -> Result<(), Broken> {
 ///
 /// # Panics
 ///
-/// A clause is broken; it tells which, and why.
+/// At least one clause is broken. The message names them, with reasons.
 pub async fn verify(fixture: &dyn Fixture) {
     if ambient::is_child() {
         return ambient::read_as_child(fixture).await;
@@ -134,7 +135,7 @@ pub async fn verify(fixture: &dyn Fixture) {
 ///
 /// # Errors
 ///
-/// It is broken: how.
+/// The clause is broken. The error says how.
 pub async fn check(fixture: &dyn Fixture, clause: Clause) -> Result<(), Broken> {
     fixture.behave(Behaviour::Serve);
     let checked = AssertUnwindSafe(async {

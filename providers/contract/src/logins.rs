@@ -1,4 +1,4 @@
-//! Logins are shared, and end.
+//! Checks that logins are shared, and that they end.
 
 use crate::opened::{Opened, open};
 use crate::{Broken, Fixture, VALUE, Who, owe};

@@ -8,7 +8,7 @@ use provider::{
 use crate::site::Place;
 use crate::{Broken, Fixture, Who};
 
-/// A class that somebody reads.
+/// A class, opened with a session for one workload.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) source: Arc<dyn Source>,
@@ -22,12 +22,12 @@ impl Opened {
         self.extract(name, &reading)
     }
 
-    /// The same as text.
+    /// The same, as text.
     pub(crate) async fn text(&self, name: &str) -> Result<String> {
         Ok(String::from_utf8_lossy(self.read(name).await?.contents.expose()).into_owned())
     }
 
-    /// The request that brings `name`.
+    /// The request whose answer has `name`.
     pub(crate) fn request(&self, name: &str) -> Request {
         let object = self.source.objects().iter().find(|object| object.path.as_str() == name);
         let request = object.map(|object| &object.request);
@@ -42,7 +42,7 @@ impl Opened {
         source.extract(index.ok_or_else(|| missing(name))?, reading)
     }
 
-    /// What the engine does: the requests, put into calls.
+    /// Reads `requests` as the engine does: grouped into calls.
     pub(crate) async fn read_many(&self, requests: Vec<Request>) -> Vec<(Request, Result<Found>)> {
         let mut found = Vec::new();
         for requests in self.session.calls(requests) {
@@ -57,7 +57,7 @@ fn missing(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("the answer has no {name}"))
 }
 
-/// The class that shows `names`.
+/// A class that shows `names`.
 pub(crate) fn source(
     fixture: &dyn Fixture,
     provider: &dyn Provider,
@@ -69,7 +69,7 @@ pub(crate) fn source(
     source.unwrap_or_else(|faults| panic!("the fixture's class is refused: {faults:?}"))
 }
 
-/// Opens the class that shows `names` for `volume` of `who`.
+/// Opens a class that shows `names`, for `volume` of `who`.
 pub(crate) async fn open(
     fixture: &dyn Fixture,
     provider: &dyn Provider,
@@ -82,7 +82,7 @@ pub(crate) async fn open(
     Ok(Opened { source, session })
 }
 
-/// A session of `workload`, of whichever sort the source has.
+/// A session of `workload`, from whichever method the source offers.
 pub(crate) async fn session(
     source: &Arc<dyn Source>,
     workload: &provider::Workload,
@@ -93,7 +93,7 @@ pub(crate) async fn session(
     }
 }
 
-/// The value of `name` as `who` reads it anew.
+/// The value of `name`, read by `who` with a new session.
 pub(crate) async fn fetch(
     fixture: &dyn Fixture,
     provider: &dyn Provider,
@@ -103,7 +103,7 @@ pub(crate) async fn fetch(
     open(fixture, provider, &[name], who, "v").await?.text(name).await
 }
 
-/// The same, which has to bring what was put.
+/// The same. Fails if it is not the value that was put.
 pub(crate) async fn serves(
     fixture: &dyn Fixture,
     provider: &dyn Provider,
@@ -116,7 +116,7 @@ pub(crate) async fn serves(
     }
 }
 
-/// Waits until `done`, for ten seconds.
+/// Waits for `done`, at most ten seconds.
 pub(crate) async fn until(mut done: impl FnMut() -> bool) -> bool {
     for _ in 0..1000 {
         if done() {

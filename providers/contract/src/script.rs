@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Behaviour;
 
-/// What a stub of a store has been told by the suite: how to behave, and what was put into it. Copies are the same one.
+/// The instructions of the suite to a stub of a store: how to behave, and which values it has. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Script(Arc<Mutex<Told>>);
 
@@ -19,7 +19,7 @@ impl Script {
         self.lock().behaviour = behaviour;
     }
 
-    /// How the store behaves.
+    /// The current behaviour.
     pub fn behaviour(&self) -> Behaviour {
         self.lock().behaviour
     }
@@ -29,12 +29,12 @@ impl Script {
         self.lock().values.insert(name.to_owned(), value.to_owned());
     }
 
-    /// What was put under `name`.
+    /// The value that was put under `name`.
     pub fn value(&self, name: &str) -> Option<String> {
         self.lock().values.get(name).cloned()
     }
 
-    /// Everything that was put, by name.
+    /// All values that were put, by name.
     pub fn values(&self) -> BTreeMap<String, String> {
         self.lock().values.clone()
     }

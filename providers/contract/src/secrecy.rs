@@ -1,4 +1,4 @@
-//! What is never told, and what is let go.
+//! Checks that values and tokens are in no message, and that nothing holds them longer than needed.
 
 use provider::{Result as Read, SecretBytes};
 
@@ -28,7 +28,7 @@ async fn tell_everything(fixture: &dyn Fixture, telling: &Telling) {
             Ok(session) => {
                 let opened = Opened { source: class, session };
                 tell_session(telling, &opened).await;
-                // What a store says has its reader's tokens in it, and nobody else's.
+                // The store's answers may repeat the tokens of the reader, but not those of others.
                 if who == Who::One {
                     tell_answers(fixture, telling, &opened).await;
                 }
@@ -65,7 +65,7 @@ fn tell<T: std::fmt::Debug>(telling: &Telling, read: &Read<T>) {
     }
 }
 
-/// Whoever holds bytes keeps them from being wiped: when session and source are gone nobody does.
+/// Bytes are wiped when nothing holds them. Checks that nothing does, after session and source are dropped.
 pub(crate) async fn wiping(fixture: &dyn Fixture) -> Result<(), Broken> {
     fixture.put("mine", VALUE);
     let provider = fixture.provider();

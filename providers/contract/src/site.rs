@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use provider::{Error, ErrorKind, Lent, Result, Site};
 use tempfile::TempDir;
 
-/// A place for one volume, which lends a directory.
+/// A site for one volume. It lends a temporary directory.
 #[derive(Debug, Default)]
 pub(crate) struct Place(Mutex<Option<TempDir>>);
 

@@ -5,7 +5,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Everything that is told: messages that a check adds, and what is logged meanwhile.
+/// Every text that a check sees: the messages that it adds, and the log lines written meanwhile.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Telling(Arc<Mutex<String>>);
 
@@ -14,7 +14,7 @@ impl Telling {
         let _ = writeln!(self.0.lock().unwrap(), "{told:?}");
     }
 
-    /// The line that has `text` in it.
+    /// The first line that contains `text`.
     pub(crate) fn find(&self, text: &str) -> Option<String> {
         self.0.lock().unwrap().lines().find(|line| line.contains(text)).map(str::to_owned)
     }

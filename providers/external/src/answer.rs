@@ -1,4 +1,4 @@
-//! What an external provider answered, checked.
+//! Checks the answer of an external provider.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use provider::{Error, ErrorKind, FileMode, ObjectPath, Result};
 use crate::body::File;
 use crate::meaning::shortened;
 
-/// Most files of one answer.
+/// The most files of one answer.
 pub(crate) const MAX_FILES: usize = 4096;
 
-/// An answer that says that it is one.
+/// A successful answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// Each object's version, by id.
+    /// The version of each object, by the provider's own id.
     pub(crate) versions: BTreeMap<String, String>,
     files: Vec<proto::File>,
 }
@@ -35,12 +35,12 @@ impl Answer {
         Ok(Self { versions: versions.collect(), files: response.files })
     }
 
-    /// Whether the provider put the files where it was told to, if anywhere.
+    /// Whether the answer has no files. Then the provider wrote them into the lent directory.
     pub(crate) fn is_written_elsewhere(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// The files that came with it.
+    /// The files in the answer, checked.
     pub(crate) fn files(&mut self, provider: &str) -> Result<Vec<File>> {
         let files = std::mem::take(&mut self.files);
         let files = files.into_iter().map(|file| checked(provider, file)).collect::<Result<Vec<_>>>()?;
@@ -48,14 +48,14 @@ impl Answer {
     }
 }
 
-/// `versions` as the next call sends them.
+/// `versions` in the form in which the next call sends them.
 pub(crate) fn current(versions: &BTreeMap<String, String>) -> Vec<ObjectVersion> {
     let current =
         |(id, version): (&String, &String)| ObjectVersion { id: id.clone(), version: version.clone() };
     versions.iter().map(current).collect()
 }
 
-/// `files` with the versions that are theirs, if they can stand side by side.
+/// `files` with their versions, after a check that their paths do not collide.
 pub(crate) fn complete(
     provider: &str,
     mut files: Vec<File>,
@@ -95,7 +95,8 @@ fn side_by_side(provider: &str, files: &[File]) -> Result<()> {
     Ok(())
 }
 
-/// Ids are the provider's own; most are the file's path, some with a kind of object before it.
+/// Finds the version of a file. Each provider chooses its own ids. Most are the file's path, and some have the kind of
+/// the object before it.
 fn version_of(path: &ObjectPath, versions: &BTreeMap<String, String>) -> Option<String> {
     let ends = |id: &&String| id.strip_suffix(path.as_str()).is_some_and(|kind| kind.ends_with('/'));
     let found = versions.get(path.as_str());

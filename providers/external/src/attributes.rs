@@ -1,4 +1,4 @@
-//! What a provider is told of the volume, as the upstream driver tells it.
+//! The attributes of a volume that a provider receives, in the upstream driver's form.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The attribute that holds the tokens.
 const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 
-/// A token as kubelet hands it over.
+/// A token in the form in which kubelet sends it.
 #[derive(Serialize)]
 struct BoundToken<'a> {
     token: &'a str,
@@ -18,11 +18,11 @@ struct BoundToken<'a> {
     expires: Option<String>,
 }
 
-/// The class's parameters, the volume's attributes over them, and the tokens: a JSON object of strings.
+/// The class's parameters, overridden by the volume's attributes, and the tokens, as a JSON object of strings.
 ///
 /// # Errors
 ///
-/// `Invalid` if a token is no text.
+/// `Invalid`: a token is not valid text.
 pub(crate) fn attributes(
     parameters: &Parameters,
     volume: &BTreeMap<String, String>,
@@ -40,11 +40,11 @@ fn texts(of: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
     of.iter().map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
-/// The pod's credentials as a JSON object of strings; `null` where it has none.
+/// The pod's credentials as a JSON object of strings; `null` if the pod has none.
 ///
 /// # Errors
 ///
-/// `Invalid` if one is no text.
+/// `Invalid`: a credential is not valid text.
 pub(crate) fn secrets(workload: &Workload) -> Result<String> {
     if workload.credentials.is_empty() {
         return Ok("null".to_owned());
@@ -87,7 +87,7 @@ struct Claims {
     exp: i64,
 }
 
-/// When a token ends, as it says itself. Kubelet's own word is the same.
+/// The end of a token's lifetime, from the token itself. Kubelet states the same time.
 fn expiry(token: &str) -> Option<String> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let Claims { exp } = serde_json::from_slice(&claims).ok()?;

@@ -1,12 +1,12 @@
-//! An answer as a reading's body: a head that tells the files, and their contents one after the other.
+//! An answer as the body of a reading: a head that lists the files, then their contents one after the other.
 
 use provider::{FileMode, ObjectPath, SecretBytes};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of the head's length.
+/// The size of the head's length, in bytes.
 const LENGTH: usize = size_of::<u32>();
 
-/// A file of an answer that was found good.
+/// A file of an answer, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     pub(crate) path: ObjectPath,
@@ -15,7 +15,7 @@ pub(crate) struct File {
     pub(crate) version: Option<String>,
 }
 
-/// A file as the head tells of it.
+/// A file in the head.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     path: String,
@@ -24,12 +24,12 @@ struct Entry {
     version: Option<String>,
 }
 
-/// One buffer with all of `files`.
+/// Packs all of `files` into one buffer.
 pub(crate) fn pack(files: &[File]) -> Option<SecretBytes> {
     let entries: Vec<_> = files.iter().map(entry).collect();
     let head = serde_json::to_vec(&entries).ok()?;
     let contents: usize = files.iter().map(|file| file.contents.len()).sum();
-    // With room for all of it: a buffer that grows leaves copies behind.
+    // Allocated at its full size: a buffer that grows leaves copies of secrets behind.
     let mut body = Vec::with_capacity(LENGTH + head.len() + contents);
     body.extend(u32::try_from(head.len()).ok()?.to_le_bytes());
     body.extend(head);
@@ -42,7 +42,7 @@ fn entry(file: &File) -> Entry {
     Entry { path, mode, len: file.contents.len(), version: file.version.clone() }
 }
 
-/// The files in `body`, which share its buffer; `None` if it is none that [`pack`] made.
+/// The files in `body`. They share its buffer. `None` if [`pack`] did not make `body`.
 pub(crate) fn unpack(body: &SecretBytes) -> Option<Vec<File>> {
     let (length, rest) = body.expose().split_first_chunk::<LENGTH>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;

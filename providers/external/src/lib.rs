@@ -1,9 +1,9 @@
-//! Secrets from external providers: programs that serve the provider protocol of the Secrets Store
-//! CSI driver (`v1alpha1`) on a socket named for them.
+//! Secrets from external providers: programs that serve the provider protocol of the Secrets Store CSI driver
+//! (`v1alpha1`) on a socket with their name.
 //!
-//! A provider is asked once for the whole volume, and only its answer tells which files there are.
-//! One that answers with versions and no files has put the files into the directory it was given,
-//! which lies in memory and is read back here.
+//! One call asks a provider for a whole volume, and only its answer shows which files exist. A provider may answer with
+//! versions and without files. Then it has written the files into the directory that it was given. This directory is in
+//! memory, and the files are read back from it.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 

@@ -1,12 +1,12 @@
-//! What an external provider's failure means.
+//! What a failure of an external provider means.
 
 use provider::{Error, ErrorKind};
 use tonic::{Code, Status};
 
-/// Most bytes of a provider's own words that are passed on.
+/// The most bytes of a provider's own words that a message repeats.
 const MAX_WORDS: usize = 2048;
 
-/// The failure of a call to `provider` that ended with `status`.
+/// The error for a call to `provider` that ended with `status`.
 pub(crate) fn failure(provider: &str, status: &Status) -> Error {
     let kind = kind(status.code());
     let words = shortened(status.message());
@@ -20,8 +20,8 @@ pub(crate) fn failure(provider: &str, status: &Status) -> Error {
     }
 }
 
-/// Most providers say `Unknown` to everything that fails: that is no word on the secret, and no reason
-/// to take anything from a pod.
+/// Most providers answer `Unknown` to everything that fails. That says nothing about the secret, so no file is removed
+/// because of it.
 fn kind(code: Code) -> ErrorKind {
     match code {
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented | Code::AlreadyExists => {
@@ -43,7 +43,7 @@ fn kind(code: Code) -> ErrorKind {
     }
 }
 
-/// The provider's words, without what a log or a terminal would act on.
+/// The provider's words, shortened, without characters that a log or a terminal would interpret.
 pub(crate) fn shortened(words: &str) -> String {
     let end = words.floor_char_boundary(MAX_WORDS);
     words.get(..end).unwrap_or_default().replace(|c: char| c.is_control(), " ")

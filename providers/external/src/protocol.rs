@@ -6,10 +6,10 @@ use provider::{Invalid, Parameters, Provider, Source};
 use crate::socket::Sockets;
 use crate::source::ExternalSource;
 
-/// How old an answer may grow where the class does not say: what the upstream driver waits between two.
+/// The greatest age of an answer, for a class that does not set it. The upstream driver asks as often.
 const REFRESH: Duration = Duration::from_secs(120);
 
-/// One external provider. It need not be there yet.
+/// One external provider. It may start later.
 #[derive(Debug)]
 pub struct External {
     name: Arc<str>,
@@ -17,14 +17,14 @@ pub struct External {
 }
 
 impl External {
-    /// The provider of that name, if a provider can have it.
+    /// The provider with this name, if it is a valid name.
     pub fn named(name: &str, sockets: &Arc<Sockets>) -> Option<Self> {
         crate::is_name(name).then(|| Self { name: name.into(), sockets: Arc::clone(sockets) })
     }
 }
 
 impl Provider for External {
-    /// None of its own: the file of its socket names it.
+    /// Empty: the name of the socket's file is the provider's name.
     fn names(&self) -> &'static [&'static str] {
         &[]
     }
@@ -33,7 +33,7 @@ impl Provider for External {
         REFRESH
     }
 
-    /// What the parameters mean is the provider's business; it says so when it is asked.
+    /// The provider itself parses the parameters when it is called.
     fn source(
         &self,
         _namespace: &str,

@@ -1,4 +1,4 @@
-//! Asking a provider for one volume.
+//! Calls a provider for one volume.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -17,12 +17,12 @@ use crate::body::{self, File};
 use crate::source::Asked;
 use crate::tree;
 
-/// How long a provider may take.
+/// The deadline of a call.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Mode of files that a provider writes itself, as the upstream driver sends it: 0644 in decimal.
+/// The mode of files that a provider writes itself, in the upstream driver's form: 0644 in decimal.
 const PERMISSION: &str = "420";
 
-/// What a provider answered last, for one volume.
+/// The last answer of a provider to one volume.
 #[derive(Debug, Clone)]
 pub(crate) struct Last {
     volume: String,
@@ -36,12 +36,12 @@ pub(crate) struct ExternalSession {
     asked: Arc<Asked>,
     volume: String,
     identity: String,
-    /// With the newest tokens, whoever the session is held by.
+    /// The workload with its newest tokens, whoever holds the session.
     workload: Mutex<Workload>,
     site: Arc<dyn Site>,
 }
 
-/// A good answer.
+/// A checked answer.
 struct Good {
     versions: BTreeMap<String, String>,
     files: Vec<File>,
@@ -51,7 +51,7 @@ struct Good {
 
 impl ExternalSession {
     pub(crate) fn new(asked: &Arc<Asked>, workload: Workload, site: Arc<dyn Site>) -> Self {
-        // The volume is part of it: what a provider judges is not known, so nothing is shared.
+        // The volume is part of the identity. Nobody knows what the provider checks, so nothing is shared.
         let identity = format!("{}, volume {}", workload.identity, workload.volume);
         let volume = workload.volume.clone();
         Self { asked: Arc::clone(asked), volume, identity, workload: Mutex::new(workload), site }
@@ -73,7 +73,8 @@ impl ExternalSession {
             if !answer.is_written_elsewhere() {
                 return self.good(&mut answer);
             }
-            // What it left alone there cannot be told from what it wrote: ask for all of it.
+            // Files that the provider left unchanged cannot be distinguished from files that it wrote, so ask for all
+            // of them.
         }
         let (mut answer, root) = self.mount(None, deadline).await?;
         if !answer.is_written_elsewhere() {
@@ -94,8 +95,8 @@ impl ExternalSession {
         Ok(Good { versions: std::mem::take(&mut answer.versions), files, written: false })
     }
 
-    /// One call, with a directory for the provider to write into. It holds the files of `last`:
-    /// a provider that is told of versions reads there what it need not fetch again.
+    /// Makes one call, with a directory for the provider to write into. The directory holds the files of `last`: a
+    /// provider that gets versions can read these files instead of fetching them again.
     async fn mount(&self, last: Option<&Last>, deadline: Instant) -> Result<(Answer, OwnedFd)> {
         let lent = self.site.lend().await?;
         let mut root = lent.root;
@@ -126,7 +127,7 @@ impl ExternalSession {
         let last = if good.written {
             None
         } else {
-            // These share the body's buffer; the answer's own are let go.
+            // These files share the body's buffer. The buffers of the answer are dropped.
             let files = body::unpack(&body).ok_or_else(strange)?;
             Some(Last { volume: self.volume.clone(), versions: good.versions, files })
         };
@@ -187,7 +188,7 @@ mod tests {
         }
     }
 
-    /// A volume for which nothing is lent.
+    /// A site that lends nothing.
     #[derive(Debug)]
     struct Nowhere;
 

@@ -1,4 +1,4 @@
-//! A provider's socket: where it is, who may serve it, and one call over it.
+//! The socket of a provider: its path, who may serve it, and one call over it.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -18,30 +18,30 @@ use tower::service_fn;
 
 use crate::meaning::failure;
 
-/// Longest name of a provider.
+/// The longest name of a provider, in bytes.
 const MAX_NAME: usize = 30;
 
-/// Where external providers listen.
+/// The directories in which external providers listen.
 #[derive(Debug, Clone)]
 pub struct Sockets {
-    /// Directories of sockets; the first that has one of the name is asked.
+    /// Directories of sockets. The first one with a socket of the provider's name is used.
     pub directories: Vec<PathBuf>,
-    /// Most bytes of an answer.
+    /// The longest answer, in bytes.
     pub max_answer: usize,
-    /// Providers that need no socket, for who misspelt one of them.
+    /// The names of built-in providers, for messages about a misspelt name.
     pub built_in: Vec<String>,
 }
 
-/// Whether a provider may go by `name`, as the upstream driver has it: it becomes a file's name.
+/// Whether `name` is a valid name for a provider, by the rules of the upstream driver. It becomes the name of a file.
 pub fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(plain)
 }
 
 impl Sockets {
-    /// Asks `provider` what a volume shows.
+    /// Calls `provider` for the contents of a volume.
     ///
-    /// Each call connects anew: a provider that was restarted, or replaced its socket, is found.
+    /// Each call makes a new connection, so it finds a provider that was restarted or that replaced its socket.
     pub(crate) async fn mount(
         &self,
         provider: &str,
@@ -71,7 +71,7 @@ impl Sockets {
             let stream = stream.lock().ok().and_then(|mut stream| stream.take());
             async { stream.map(TokioIo::new).ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset)) }
         });
-        // Providers refuse any other authority.
+        // Providers refuse every other authority.
         let endpoint = Endpoint::from_static("http://localhost");
         endpoint.connect_with_connector(connector).await.map_err(|error| refused(&error))
     }
@@ -99,7 +99,7 @@ impl Sockets {
     }
 }
 
-/// What listens there is handed the pod's tokens: only root may have put it there.
+/// Checks that only root can have made the socket, because its server receives the pod's tokens.
 fn trusted(path: &Path, found: &std::fs::Metadata) -> Result<()> {
     if !found.file_type().is_socket() {
         return Err(untrusted(path, "it is no socket; a symbolic link is not followed"));

@@ -1,4 +1,4 @@
-//! What one class asks of an external provider, and what it was answered.
+//! What one class asks of an external provider, and the last answer.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ pub(crate) struct ExternalSource {
     whole: Request,
 }
 
-/// What is asked, and by whom it was answered last.
+/// What is asked, and the last answer.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) provider: Arc<str>,
@@ -32,7 +32,8 @@ pub(crate) struct Asked {
 
 impl ExternalSource {
     pub(crate) fn new(provider: &Arc<str>, sockets: &Arc<Sockets>, parameters: &Parameters) -> Self {
-        // Which backend answers is in the parameters, somewhere: an outage of one is not one of all.
+        // The parameters select the backend. So the store's name contains them: an outage of one backend is not an
+        // outage of all.
         let mut hasher = DefaultHasher::new();
         parameters.hash(&mut hasher);
         let asked = Asked {
@@ -59,7 +60,7 @@ impl Source for ExternalSource {
         &self.store
     }
 
-    /// Any: which tokens it needs is between the provider and the CSIDriver object.
+    /// Always true: only the provider and the CSIDriver object decide which tokens are needed.
     fn needs_credentials(&self) -> bool {
         true
     }
@@ -83,7 +84,7 @@ impl Whole for ExternalSource {
         &self.whole
     }
 
-    /// No call: an external provider is told at each whom it is for.
+    /// Makes no call: every call to an external provider names the workload.
     async fn session(&self, workload: &Workload, site: Arc<dyn Site>) -> Result<Arc<dyn Session>> {
         Ok(Arc::new(ExternalSession::new(&self.asked, workload.clone(), site)))
     }

@@ -1,8 +1,8 @@
-//! The files in a directory that a provider was lent: written for it, and read back from it.
+//! Writes files into a directory that a provider was lent, and reads them back.
 //!
-//! Whoever wrote there may be hostile: every name is resolved by the kernel below the directory, and nothing
-//! but plain files and directories is taken. Links are followed inside it, since writers that swap whole
-//! sets (`..data`) show their files through links.
+//! The writer there may be hostile. The kernel resolves every name below the directory, and only plain files and
+//! directories are accepted. Links inside the directory are followed, because writers that swap whole sets (`..data`)
+//! show their files through links.
 
 use std::fs::File as Opened;
 use std::io::{self, Read as _, Write as _};
@@ -16,14 +16,14 @@ use rustix::io::Errno;
 use crate::answer::MAX_FILES;
 use crate::body::File;
 
-/// Most bytes that are read back.
+/// The most bytes that are read back.
 const MAX_BYTES: u64 = 64 << 20;
-/// Most names that are looked at: links to directories can lead to the same files again and again.
+/// The most names that are looked at. Links to directories can lead to the same files again and again.
 const MAX_LOOKS: usize = 4 * MAX_FILES;
-/// Most tries to open one name. The kernel gives up on a path that a link leads upwards in, if anything on the machine is
-/// mounted or renamed at that moment.
+/// The most tries to open one name. If a link on the path leads upwards, the kernel gives up when anything on the
+/// machine is mounted or renamed at that moment.
 const MAX_TRIES: usize = 100;
-/// Bits of a mode that are no permissions.
+/// Mode bits other than permissions.
 const SPECIAL: u32 = 0o7000;
 
 /// Writes `files` below the empty directory `root`.
@@ -48,11 +48,11 @@ fn make_directories(root: &OwnedFd, path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Every file below `root`. Names that begin with `..` at the top are a writer's own.
+/// Reads every file below `root`. At the top, names that begin with `..` belong to the writer and are skipped.
 ///
 /// # Errors
 ///
-/// What is there is not to be shown, is too much, or took until `deadline` to be read.
+/// A file there may not be shown, there are too many, or they could not be read before `deadline`.
 pub(crate) fn read(root: &OwnedFd, deadline: Instant) -> io::Result<Vec<File>> {
     let mut tree = Tree { root, left: MAX_BYTES, looks: MAX_LOOKS, deadline, files: Vec::new() };
     tree.directory("")?;
@@ -85,7 +85,7 @@ impl Tree<'_> {
 
     fn entry(&mut self, path: &str) -> io::Result<()> {
         self.count(path)?;
-        // Checked first: it bounds the depth, which a link to a directory above would not.
+        // Checked first, because it limits the depth. A link to a directory above would make the depth endless.
         let file = ObjectPath::try_from(path).map_err(|error| refused(path, &error.to_string()))?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened =
@@ -126,7 +126,7 @@ impl Tree<'_> {
     }
 }
 
-/// The first `size` bytes: one that grows meanwhile is not read to its end.
+/// The first `size` bytes. If the file grows meanwhile, the rest is not read.
 fn contents(file: &mut Opened, size: u64) -> io::Result<SecretBytes> {
     let mut contents = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     file.take(size).read_to_end(&mut contents)?;
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn links_that_lead_through_the_same_directories_again_and_again_are_counted() {
         let directory = tempfile::tempdir().unwrap();
-        // Seven levels of thirty links each: 30⁷ ways to one file.
+        // Seven levels with thirty links each: 30⁷ paths to one file.
         for level in 0..7 {
             let at = directory.path().join(format!("..l{level}"));
             std::fs::create_dir(&at).unwrap();

@@ -1,4 +1,4 @@
-//! What every provider owes, of an external one: a program on a socket.
+//! Runs the contract suite against an external provider: a stub program on a socket.
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "what a test asks of its fixtures has to be so")]
@@ -27,7 +27,7 @@ async fn external_providers_are_held_to_the_contract_of_all_providers() {
     provider_contract::verify(&Stub::start()).await;
 }
 
-/// Most bytes of an answer.
+/// The longest answer, in bytes.
 const MOST: usize = 1 << 20;
 
 struct Stub {
@@ -36,7 +36,7 @@ struct Stub {
     serving: JoinHandle<()>,
 }
 
-/// The external provider.
+/// The stub of an external provider.
 #[derive(Clone, Default)]
 struct Program(Arc<State>);
 
@@ -67,7 +67,7 @@ impl Drop for Stub {
     }
 }
 
-/// A call that is being answered.
+/// A running call.
 struct Call<'a>(&'a State);
 
 impl<'a> Call<'a> {
@@ -167,7 +167,7 @@ impl Fixture for Stub {
         Arc::new(External::named("acme", &sockets).unwrap())
     }
 
-    /// The program shows all that it has, whatever it is asked for.
+    /// The stub shows all of its values, whatever the parameters ask for.
     fn parameters(&self, names: &[&str]) -> Parameters {
         Parameters::from([("objects".to_owned(), names.join(","))])
     }

@@ -2,24 +2,24 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where kubelet puts the API server's authorities in every container.
+/// The file in which kubelet gives every container the authorities of the API server.
 const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
-/// What the administrator sets.
+/// The administrator's settings.
 #[derive(Debug, Clone)]
 pub struct KubernetesConfig {
     /// The API server's URL.
     pub api_server: Option<String>,
-    /// Certificate authorities (PEM) to trust instead of the system's. Read again when it changes.
+    /// Certificate authorities (PEM) to trust instead of the system's. Read again when the file changes.
     pub ca: Option<PathBuf>,
     /// Whether TLS before 1.3 is refused.
     pub tls13_only: bool,
-    /// Most Secrets that are watched at one time, each over a connection of its own; more are polled. A namespace has
-    /// half of them at most.
+    /// Most Secrets that are watched at the same time, each over a connection of its own. More Secrets are polled. One
+    /// namespace can have at most half of the watches.
     pub most_watches: usize,
-    /// How long a connection may take.
+    /// Time to connect.
     pub connect: Duration,
-    /// How long a whole answer may take.
+    /// Time for a complete answer.
     pub total: Duration,
 }
 
@@ -37,9 +37,8 @@ impl Default for KubernetesConfig {
 }
 
 impl KubernetesConfig {
-    /// The same, where no API server is given with the one that kubelet tells every container of:
-    /// `KUBERNETES_SERVICE_HOST` and `_PORT`, and the authorities beside the pod's token. The token
-    /// itself is never read.
+    /// If no API server is set, uses the one that kubelet announces to every container by `KUBERNETES_SERVICE_HOST` and
+    /// `_PORT`, with the authorities beside the pod's token. The token itself is never read.
     #[must_use]
     pub fn or_in_cluster(self) -> Self {
         if self.api_server.is_some() {

@@ -16,11 +16,12 @@ use crate::config::KubernetesConfig;
 use crate::meaning::Refusal;
 use crate::reader::Reader;
 
-/// Longest answer, in bytes: a Secret holds a megabyte, which base64 and a repetition in its annotations swell.
+/// The longest answer, in bytes. A Secret holds up to a megabyte; base64 makes it longer, and an annotation may repeat
+/// it.
 const MAX_BODY: usize = 4 << 20;
-/// What a watch is to bring: no values.
+/// The content type of a watch: metadata only, no values.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-/// What the administrator's settings are called.
+/// The names of the administrator's settings, for messages.
 const NAMES: Names = Names {
     address: "--kubernetes-api-server",
     may_be_plain: false,
@@ -30,9 +31,9 @@ const NAMES: Names = Names {
     client_pair: None,
 };
 
-/// The way to the API server, for everybody: each call carries the token of whom it is made for.
+/// The connection to the API server, shared by all. Each call carries the token of its workload.
 pub(crate) struct ApiServer {
-    /// What outages are counted by.
+    /// The name by which outages are counted.
     pub(crate) name: String,
     address: Option<Url>,
     ca: Option<PathBuf>,
@@ -41,10 +42,10 @@ pub(crate) struct ApiServer {
     latest: Mutex<Option<Latest>>,
 }
 
-/// The authorities that are trusted, and the connections that trust them.
+/// The trusted authorities, and the connections that trust them.
 type Latest = (Option<Vec<u8>>, Arc<Connection>);
 
-/// A stream of the API server's.
+/// The stream of a watch.
 pub(crate) struct Stream {
     response: Response,
     connection: Arc<Connection>,
@@ -75,11 +76,11 @@ impl ApiServer {
         })
     }
 
-    /// A Secret as it is now, as the API server writes it.
+    /// The current Secret, as the API server writes it.
     ///
     /// # Errors
     ///
-    /// What the answer means; `Unavailable` if there was none.
+    /// The error that the answer means; `Unavailable` if there was no answer.
     pub(crate) async fn get(
         &self,
         reader: &Reader,
@@ -91,7 +92,7 @@ impl ApiServer {
         fetch(&connection, request, reader, secret, token).await
     }
 
-    /// Which version of a Secret there is now: its metadata, without a value.
+    /// The current version of a Secret: its metadata, without values.
     ///
     /// # Errors
     ///
@@ -107,8 +108,8 @@ impl ApiServer {
         fetch(&connection, request.header(ACCEPT, METADATA), reader, secret, token).await
     }
 
-    /// The stream of what happens to a Secret after `version`, or to it as it is now, for `seconds` at
-    /// most. `None` if too much has happened since `version`.
+    /// The stream of changes of a Secret after `version`, or from its current state on, for at most `seconds`. `None`
+    /// if the API server does not remember `version` any more.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl ApiServer {
         }
     }
 
-    /// The connections; new ones where the authorities are others than before.
+    /// The connections. New ones if the authorities have changed.
     async fn connection(&self) -> Result<Arc<Connection>> {
         let address = self.address.as_ref().ok_or_else(nowhere)?;
         let pem = match &self.ca {
@@ -169,17 +170,17 @@ impl ApiServer {
 }
 
 impl Stream {
-    /// What comes next; `None` if nothing does.
+    /// The next part of the stream; `None` at its end.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if it broke off.
+    /// `Unavailable` if the stream broke off.
     pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>> {
         self.response.chunk().await.map_err(|error| self.connection.broken(&self.what, &error))
     }
 }
 
-/// HTTP/1.1 only: over HTTP/2 watches would take up the streams of the one connection, and reads wait for them.
+/// Only HTTP/1.1: with HTTP/2 the watches would use up the streams of the single connection, and reads would wait.
 fn settings(config: &KubernetesConfig) -> Settings {
     Settings {
         names: NAMES,
@@ -227,7 +228,7 @@ fn refusal(answer: &Answer, reader: &Reader, secret: &str, token: &SecretBytes) 
     refusal.error(reader, secret, Timestamp::now())
 }
 
-/// What a call is about, for messages.
+/// What a call asks for, for messages.
 fn asked(secret: &str) -> String {
     format!("Secret {secret}")
 }

@@ -1,4 +1,4 @@
-//! What is known of one Secret of one identity, and who is told when that changes.
+//! The known state of one Secret for one identity, and the subscribers that hear of its changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,11 +9,11 @@ use provider::{Changes, Share};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A Secret that somebody shows. Its watch ends with it.
+/// A Secret that some volume shows. Dropping it ends its watch.
 #[derive(Debug)]
 pub(crate) struct Followed {
     pub(crate) facts: Arc<Facts>,
-    /// Absent where its namespace has as many watches as it may.
+    /// `None` if the namespace already has as many watches as it may.
     _watch: Option<(AbortOnDropHandle<()>, Share)>,
 }
 
@@ -23,7 +23,7 @@ impl Followed {
     }
 }
 
-/// The latest known version, by reading or by the watch. Whoever learns of another announces it.
+/// The latest known version, from a reading or from the watch. Whoever notices a new version announces it.
 #[derive(Debug)]
 pub(crate) struct Facts {
     register: Mutex<Register>,
@@ -33,34 +33,34 @@ pub(crate) struct Facts {
 #[derive(Debug)]
 struct Register {
     known: Known,
-    /// Counts what the watch brought.
+    /// The number of events from the watch.
     events: u64,
 }
 
-/// What is known of a Secret.
+/// The known state of a Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Known {
     /// Nothing yet.
     Nothing,
-    /// It is there in this version.
+    /// It exists in this version.
     Version(String),
-    /// The watch told that it was deleted.
+    /// The watch reported that it was deleted.
     Deleted,
 }
 
-/// A reading that is under way.
+/// A reading that is running.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Begun {
     at: Instant,
     events: u64,
 }
 
-/// Whether a reading is the latest word.
+/// Whether a reading is the latest state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// It is.
+    /// It is the latest.
     Latest,
-    /// The watch brought another while it was under way.
+    /// The watch reported another state while the reading was running.
     Overtaken,
 }
 
@@ -76,12 +76,13 @@ impl Facts {
         self.register.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reading begins.
+    /// Notes that a reading begins.
     pub(crate) fn begin(&self) -> Begun {
         Begun { at: Instant::now(), events: self.lock().events }
     }
 
-    /// A reading gave `version`. If it was known in another, somebody may show that one still.
+    /// Notes that a reading returned `version`. If another version was known before, a volume may still show that one,
+    /// so the change is announced.
     pub(crate) fn read(&self, begun: Begun, version: &str) -> Settled {
         let mut register = self.lock();
         let read = Known::Version(version.to_owned());
@@ -92,13 +93,13 @@ impl Facts {
             return Settled::Overtaken;
         }
         if std::mem::replace(&mut register.known, read) != Known::Nothing {
-            // From when the reading began: the reading itself is as new as that.
+            // The time at which the reading began, because readings from then on are new enough.
             self.announce.send_replace(begun.at);
         }
         Settled::Latest
     }
 
-    /// The version that a reading or the watch told last, while there is one.
+    /// The latest version from a reading or from the watch, while the Secret exists.
     pub(crate) fn version(&self) -> Option<String> {
         match &self.lock().known {
             Known::Version(version) => Some(version.clone()),
@@ -106,8 +107,8 @@ impl Facts {
         }
     }
 
-    /// A look that was begun once the watch stood found no Secret. One that was known was deleted before the
-    /// watch began: no stream tells of that. Tells whether it is to be announced.
+    /// Notes that the Secret was not found by a look that began after the watch was open. If it was known, it was
+    /// deleted before the watch began, and no event reports that. Returns whether the deletion has to be announced.
     pub(crate) fn vanished(&self, begun: Begun) -> bool {
         let mut register = self.lock();
         let was_there = matches!(register.known, Known::Version(_)) && register.events == begun.events;
@@ -118,14 +119,14 @@ impl Facts {
         was_there
     }
 
-    /// A reading found no Secret.
+    /// Notes that a reading found no Secret.
     pub(crate) fn absent(&self, begun: Begun) -> Settled {
         let register = self.lock();
         let overtaken = register.events != begun.events && register.known != Known::Deleted;
         if overtaken { Settled::Overtaken } else { Settled::Latest }
     }
 
-    /// The watch brought `known`. Tells whether it is to be announced.
+    /// Notes that the watch reported `known`. Returns whether that has to be announced.
     pub(crate) fn event(&self, known: Known) -> bool {
         let mut register = self.lock();
         register.events += 1;
@@ -133,18 +134,18 @@ impl Facts {
         before != Known::Nothing && before != register.known
     }
 
-    /// Something may have changed.
+    /// Announces that something may have changed.
     pub(crate) fn announce(&self) {
         self.announce.send_replace(Instant::now());
     }
 
-    /// Whether the API server told that the Secret was deleted, and nothing else since.
+    /// Whether the last report of the API server says that the Secret was deleted.
     pub(crate) fn is_deleted(&self) -> bool {
         self.lock().known == Known::Deleted
     }
 }
 
-/// One volume's view of its Secrets, which it keeps followed.
+/// The announcements about the Secrets of one volume. It keeps their watches running.
 pub(crate) struct Subscription<T> {
     announcements: Vec<watch::Receiver<Instant>>,
     _followed: Vec<Arc<Followed>>,

@@ -1,6 +1,6 @@
-//! Native Secrets of Kubernetes, `provider: kubernetes`: read with the pod's own token, judged by its
-//! own RBAC, pushed by a watch. Nothing here acts as anybody else, so no right to Secrets is needed
-//! by who runs it.
+//! Native Kubernetes Secrets, `provider: kubernetes`. They are read with the pod's own token, so RBAC decides what the
+//! pod may read, and a watch announces changes. This crate never uses another identity, so the process that runs it
+//! needs no right to read Secrets.
 //!
 //! What an answer means:
 //!
@@ -20,11 +20,11 @@
 //!
 //! # Watching
 //!
-//! One watch for each Secret of one identity, however many volumes show it, while one of them does. It
-//! brings metadata, no values: a change is announced, and whoever holds the Secret reads it again, so
-//! that RBAC judges each reading. Without the verb `watch` Secrets are polled, which is told once; past
-//! [`KubernetesConfig::most_watches`] they are polled as well. A watch goes on with the newest token
-//! that any volume of its identity was given.
+//! There is one watch per Secret and identity, however many volumes show the Secret, as long as one of them does. It
+//! brings metadata and no values. A change is announced, and each holder of the Secret reads it again, so that RBAC
+//! checks every reading. Without the right to `watch`, Secrets are polled, and the log says so once. Beyond
+//! [`KubernetesConfig::most_watches`] they are polled as well. A watch uses the newest token that any volume of its
+//! identity got.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 

@@ -1,4 +1,4 @@
-//! What the API server means by an answer that is no success.
+//! What an answer of the API server without a 2xx status means.
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Span};
@@ -7,20 +7,20 @@ use serde::Deserialize;
 
 use crate::reader::Reader;
 
-/// An answer without success.
+/// An answer without a 2xx status.
 #[derive(Debug)]
 pub(crate) struct Refusal<'a> {
     /// The status code.
     pub(crate) status: u16,
-    /// `Retry-After`.
+    /// The header `Retry-After`.
     pub(crate) retry_after: Option<&'a str>,
     /// The body.
     pub(crate) body: &'a [u8],
-    /// The token that it was shown, which is not repeated.
+    /// The token that was sent. Messages do not repeat it.
     pub(crate) token: &'a str,
 }
 
-/// What the API server writes into the body of one.
+/// The body that the API server writes for such an answer.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Status {
@@ -37,7 +37,7 @@ struct Details {
 }
 
 impl Refusal<'_> {
-    /// What the answer means; the table in the crate's description.
+    /// The meaning of the answer, by the table in the crate's documentation.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self.status {
             401 => ErrorKind::Unauthenticated,
@@ -49,7 +49,7 @@ impl Refusal<'_> {
         }
     }
 
-    /// The error that it is to `reader`, who asked for `secret`.
+    /// The error for `reader`, who asked for `secret`.
     pub(crate) fn error(&self, reader: &Reader, secret: &str, now: Timestamp) -> Error {
         let kind = self.kind();
         let mut message = format!(
@@ -66,7 +66,7 @@ impl Refusal<'_> {
         }
     }
 
-    /// The API server's word, if it is the API server that speaks.
+    /// The `Status` in the body, if the answer comes from an API server.
     fn said(&self) -> Option<Status> {
         serde_json::from_slice(self.body).ok().filter(|status: &Status| status.kind == "Status")
     }

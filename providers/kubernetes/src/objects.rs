@@ -1,4 +1,4 @@
-//! The `objects` of a class.
+//! Parses the `objects` of a class.
 
 use manifest::Encoding;
 use manifest::objects::{self, ObjectExtras, Position};
@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use crate::declaration::DECLARATION;
 
-/// Longest name of a Secret, and of a key in one.
+/// The longest name of a Secret, and of a key in it.
 const MAX_NAME: usize = 253;
 
-/// What to take of a Secret.
+/// Which part of a Secret a file shows.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) key: String,
@@ -31,12 +31,12 @@ struct Written {
     extras: ObjectExtras,
 }
 
-/// The objects that `parameters` ask for, each with what is taken of its Secret. A request's text is the
-/// Secret's name.
+/// The objects that `parameters` ask for, each with its part of the Secret. The text of a request is the name of the
+/// Secret.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with them.
+/// Every fault of the parameters.
 pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
     objects::read_sole(parameters, &DECLARATION, understand)
 }
@@ -66,7 +66,7 @@ fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, Par
     }
 }
 
-/// A DNS subdomain, as the API server has it.
+/// Whether `name` is a DNS subdomain, as the API server requires.
 fn is_secret_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let label = |label: &str| {
@@ -80,7 +80,7 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= MAX_NAME && key.chars().all(fit)
 }
 
-/// The fault of an unknown key, for who looks for a key that names another namespace.
+/// Adds to the fault of an unknown key that the namespace is always the pod's own. The author may look for such a key.
 fn in_own_namespace(unknown: Invalid) -> Invalid {
     let remedy = format!("{}; the namespace is always the pod's own", unknown.remedy);
     Invalid { remedy, ..unknown }

@@ -1,22 +1,22 @@
 use provider::{Error, ErrorKind, Identity, Result, SecretBytes, Workload};
 
-/// The audience of the API server itself, as `tokenRequests` of a CSIDriver object has it.
+/// The audience of the API server itself, as it is written in `tokenRequests` of a CSIDriver object.
 pub(crate) const AUDIENCE: &str = "";
-/// Under what a host gives its token.
+/// The credential that holds a plain host's token.
 const CREDENTIAL: &str = "token";
 
-/// Who reads, and where.
+/// The account that reads, and its namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Reader {
     pub(crate) namespace: String,
     account: Option<String>,
-    /// Readings of equal identities are shared. It tells a service account from one of that name that was
-    /// deleted.
+    /// Readings with equal identities are shared. It contains the uid, which distinguishes an account from a deleted
+    /// one with the same name.
     pub(crate) identity: String,
 }
 
 impl Reader {
-    /// Pods of a service account.
+    /// The pods of a service account.
     pub(crate) fn of_account(account: &Identity) -> Self {
         let Identity { namespace, name, uid } = account;
         let uid = uid.as_ref().map(|uid| format!(" ({uid})")).unwrap_or_default();
@@ -27,7 +27,7 @@ impl Reader {
         }
     }
 
-    /// Whoever `token` is of. A token says of itself who it is, and may lie: nothing is shared on its word.
+    /// The owner of `token`. The token's own claims may be forged, so nothing is shared because of them.
     fn of_token(namespace: &str, token: &SecretBytes) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.expose());
         let short: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -35,8 +35,8 @@ impl Reader {
         Self { namespace: namespace.to_owned(), account: None, identity }
     }
 
-    /// Who `workload` reads as, and the token that proves it. A pod reads with the token that kubelet
-    /// hands over and with no other: a credential that came with its volume may be anybody's.
+    /// The identity with which `workload` reads, and the token that proves it. A pod reads only with the token from
+    /// kubelet. A credential that came with its volume may belong to anybody.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Reader {
         Ok((Self::of_token(namespace, token), token.clone()))
     }
 
-    /// Whom a RoleBinding is to name.
+    /// The subject that a RoleBinding has to name.
     pub(crate) fn subject(&self) -> String {
         match &self.account {
             Some(account) => format!("ServiceAccount {account}"),

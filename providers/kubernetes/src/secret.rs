@@ -1,4 +1,4 @@
-//! A Secret as the API server gives it, and the one key of it that a file shows.
+//! A Secret as the API server returns it, and the one key of it that a file shows.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::objects::Part;
 
-/// The parts of a Secret that count. Its annotations may repeat its values, and are left behind.
+/// The parts of a Secret that are needed. Its annotations may repeat its values, so they are dropped.
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
@@ -30,7 +30,7 @@ struct Metadata<'a> {
     resource_version: Cow<'a, str>,
 }
 
-/// What is kept of the answer that `json` is: its `data` as it stands there. `None` if it is no Secret.
+/// The part of the answer `json` that is kept: its `data`, unchanged. `None` if it is not a Secret.
 pub(crate) fn reading(json: &SecretBytes) -> Option<Reading> {
     let answer: Answer<'_> = serde_json::from_slice(json.expose()).ok()?;
     let data = answer.data.map_or("null", RawValue::get);
@@ -41,11 +41,11 @@ pub(crate) fn reading(json: &SecretBytes) -> Option<Reading> {
     })
 }
 
-/// The file that `part` makes of a [`reading`] of the Secret called `secret`.
+/// The file that `part` makes from a [`reading`] of the Secret called `secret`.
 ///
 /// # Errors
 ///
-/// `NotFound` if the Secret lacks the key, `Invalid` if `encoding` is wrong, `Unavailable` if it is no
+/// `NotFound` if the Secret lacks the key, `Invalid` if `encoding` is wrong, `Unavailable` if the reading is not the
 /// data of a Secret.
 pub(crate) fn take(secret: &str, part: &Part, reading: &Reading) -> Result<Object> {
     let key = part.key.as_str();

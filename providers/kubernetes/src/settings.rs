@@ -6,15 +6,16 @@ use provider::{Network, Provider, Result, Settings};
 use crate::config::KubernetesConfig;
 use crate::source::Kubernetes;
 
-/// What is set for native Secrets where a process starts.
+/// The administrator's settings for native Secrets.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct KubernetesSettings {
-    /// Kubernetes: URL of the API server, for native Secrets; by default the cluster's that this runs in
+    /// Kubernetes: URL of the API server, for native Secrets; by default that of the cluster in which this process is a
+    /// pod
     #[arg(long, env = "SECRETFS_KUBERNETES_API_SERVER", value_name = "URL", help_heading = "Providers")]
     kubernetes_api_server: Option<String>,
 
-    /// Kubernetes: certificate authorities (PEM) to trust instead of the system's; by default the
-    /// cluster's that this runs in
+    /// Kubernetes: certificate authorities (PEM) to trust instead of the system's; by default those of the cluster in
+    /// which this process is a pod
     #[arg(long, env = "SECRETFS_KUBERNETES_CA", value_name = "FILE", help_heading = "Providers")]
     kubernetes_ca: Option<PathBuf>,
 }

@@ -21,10 +21,10 @@ use crate::reader::{AUDIENCE, Reader};
 use crate::secret;
 use crate::watch::{self, Watched};
 
-/// How often a reading that the watch overtakes is made again.
+/// How often a reading is repeated if the watch reports a newer version meanwhile.
 const AGAIN: u32 = 3;
 
-/// Native Secrets, read for pods with their own tokens: `provider: kubernetes`.
+/// Reads native Secrets for pods, with their own tokens: `provider: kubernetes`.
 #[derive(Debug)]
 pub struct Kubernetes(Arc<Shared>);
 
@@ -33,7 +33,7 @@ struct Shared {
     server: Arc<ApiServer>,
     watches: Arc<TenantShares>,
     restarts: Arc<Restarts>,
-    /// Those whom somebody reads as.
+    /// The identities with which some volume reads.
     accounts: Mutex<HashMap<Reader, Weak<Account>>>,
 }
 
@@ -42,14 +42,14 @@ struct Shared {
 struct Account {
     shared: Arc<Shared>,
     reader: Reader,
-    /// The newest token that anybody gave: what watches go on with.
+    /// The newest token that any volume of this identity got. The watches use it.
     token: Sender<SecretBytes>,
     followed: Mutex<HashMap<String, Weak<Followed>>>,
     sessions: Mutex<Vec<Weak<SecretSession>>>,
 }
 
 impl Kubernetes {
-    /// The API server that `config` names. Nothing is connected to before something is read.
+    /// A provider for the API server in `config`. It connects at the first read.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Shared {
 }
 
 impl Account {
-    /// Takes `token` for the watches from now on.
+    /// Makes the watches use `token` from now on.
     fn offer(&self, token: &SecretBytes) {
         self.token.send_if_modified(|held| {
             let other = held.expose() != token.expose();
@@ -94,7 +94,7 @@ impl Account {
         });
     }
 
-    /// The session that reads with `token`; equal tokens have one while somebody holds it.
+    /// The session that reads with `token`. Callers with equal tokens share it while somebody holds it.
     fn session(self: &Arc<Self>, token: SecretBytes) -> Arc<SecretSession> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut live = sessions.iter().filter_map(Weak::upgrade);
@@ -107,7 +107,7 @@ impl Account {
         session
     }
 
-    /// What is known of `secret`, if somebody follows it.
+    /// The known state of `secret`, if some volume follows it.
     fn facts(&self, secret: &str) -> Option<Arc<Followed>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner).get(secret).and_then(Weak::upgrade)
     }
@@ -205,7 +205,7 @@ impl Source for SecretSource {
     }
 }
 
-/// No login: each call carries the token.
+/// A session without a login: each call carries the token.
 #[derive(Debug)]
 struct SecretSession {
     account: Arc<Account>,
@@ -222,7 +222,7 @@ impl SecretSession {
         })
     }
 
-    /// Reads until the watch agrees.
+    /// Reads until the version agrees with the watch.
     async fn get_latest(&self, secret: &str, followed: &Followed) -> Result<Reading> {
         let facts = &followed.facts;
         for _ in 1..AGAIN {

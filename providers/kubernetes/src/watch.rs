@@ -1,4 +1,4 @@
-//! The watch of one Secret: follows the API server's stream, and begins again where it ended.
+//! The watch of one Secret. It follows the API server's stream, and opens a new one when a stream ends.
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -18,23 +18,23 @@ use crate::followed::{Facts, Known};
 use crate::meaning::Status;
 use crate::reader::Reader;
 
-/// How long one stream is asked for, in seconds: it goes on with the newest token after that.
+/// The length of one stream, in seconds. The next stream uses the newest token.
 const STREAM: std::ops::Range<u64> = 240..300;
-/// A stream brings a bookmark each minute; one that is silent for longer is not trusted any more.
+/// A stream brings a bookmark every minute. If it is silent for longer than this, it is closed.
 const SILENCE: Duration = Duration::from_secs(150);
-/// Longest event: metadata of a Secret, its annotations among them.
+/// The longest event, in bytes: the metadata of a Secret, annotations included.
 const MAX_EVENT: usize = 2 << 20;
-/// How long a deletion may be the first half of a replacement.
+/// After a deletion, how long to wait for a new Secret with the same name.
 const REPLACED: Duration = Duration::from_millis(200);
-/// A stream that lasted for so long did not fail.
+/// A stream of at least this length does not count as a failure.
 const LASTED: Duration = Duration::from_secs(1);
 /// Pauses after failures.
 const PAUSES: Doubling =
     Doubling { first: Duration::from_millis(250), longest: Duration::from_secs(30), spread: [0.1, 1.0] };
-/// How often a refused watch is tried again: the right to it may have come.
+/// How long to wait after a refusal before the next try: the account may get the right meanwhile.
 const REFUSED: Duration = Duration::from_secs(60);
 
-/// Which Secret is watched, and as whom.
+/// Which Secret is watched, and with which identity.
 #[derive(Debug, Clone)]
 pub(crate) struct Watched {
     pub(crate) server: Arc<ApiServer>,
@@ -44,24 +44,24 @@ pub(crate) struct Watched {
     pub(crate) facts: Arc<Facts>,
 }
 
-/// One Secret's watch.
+/// The watch of one Secret.
 #[derive(Debug)]
 struct Watch {
     of: Watched,
-    /// After which version the next stream begins: what a stream brought last.
+    /// The version after which the next stream begins: the last one that a stream brought.
     since: Option<String>,
-    /// Whether the API server does not remember what happened since the version that is known.
+    /// Whether the API server does not remember the changes since the known version any more.
     missed: bool,
     failures: u32,
-    /// Whether it was told that Secrets are polled.
+    /// Whether the log says already that this Secret is polled.
     told: bool,
 }
 
 /// How a stream ended.
 enum End {
-    /// As streams do.
+    /// Normally.
     Closed,
-    /// Too much has happened since the last event.
+    /// The API server does not remember the changes since the last event.
     Missed,
 }
 
@@ -84,18 +84,18 @@ struct Metadata {
     resource_version: String,
 }
 
-/// Watches until nobody cares any more, which ends the task. A watch that ends by itself is begun anew: until
-/// then volumes see changes at their next refresh.
+/// Watches until the task is aborted, when nobody follows the Secret any more. A watch that ends unexpectedly is
+/// restarted. Until then volumes see changes at their next refresh.
 pub(crate) async fn keep(watched: Watched, restarts: Arc<Restarts>) {
     let mut pauses = Pauses::default();
     loop {
         let begun = Instant::now();
-        // A panic's message may hold anything, and is not told.
+        // The message of a panic may hold anything, so it is not logged.
         drop(AssertUnwindSafe(Watch::new(watched.clone()).run()).catch_unwind().await);
         restarts.count();
         tell_of_end(&watched);
         sleep(pauses.after(begun.elapsed())).await;
-        // It may have ended between what it learned and the word of it.
+        // The watch may have ended after it noticed a change and before it announced it.
         watched.facts.announce();
     }
 }
@@ -141,8 +141,8 @@ impl Watch {
         self.follow(stream).await
     }
 
-    /// Compares what there is with what is known, once the stream stands: what was deleted or replaced before it
-    /// began, it does not bring.
+    /// Compares the Secret with its known state after the stream is open. The stream does not report that the Secret
+    /// was deleted or replaced before it began.
     async fn look(&self, token: &SecretBytes) -> Result<()> {
         let begun = self.of.facts.begin();
         match self.of.server.look(&self.of.reader, &self.of.secret, token).await {
@@ -157,7 +157,7 @@ impl Watch {
                 }
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
-            // Who may watch it and not read it compares nothing.
+            // An identity that may watch the Secret but not read it cannot compare.
             Err(_) => {}
         }
         Ok(())
@@ -210,8 +210,7 @@ impl Watch {
         }
     }
 
-    /// A deletion is announced after a moment: what replaces the Secret may be on its way, and whoever
-    /// reads then finds it.
+    /// Announces a deletion after a moment. If the Secret is being replaced, the reading then finds the new one.
     async fn announce_deletion(&self) {
         sleep(REPLACED).await;
         self.of.facts.announce();
@@ -230,7 +229,7 @@ impl Watch {
                 self.tell(error);
                 sleep(Span::from(REFUSED).times(1.0 + fastrand::f64()).get()).await;
             }
-            // A newer token comes with kubelet's next republish.
+            // Kubelet's next republish brings a newer token.
             ErrorKind::Unauthenticated | ErrorKind::NoCredential => {
                 tokio::select! {
                     Ok(()) = self.of.token.changed() => {}

@@ -1,4 +1,4 @@
-//! Public bytes and ciphertext as base64 in JSON.
+//! Serialises public bytes and ciphertext as base64 in JSON.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Erro
     STANDARD.decode(text).map_err(|_| D::Error::custom("not base64"))
 }
 
-/// Byte arrays of a fixed length.
+/// For byte arrays of a fixed length.
 pub(crate) mod array {
     use serde::{Serialize as _, Serializer};
 
@@ -25,7 +25,7 @@ pub(crate) mod array {
     }
 }
 
-/// Byte strings of any length.
+/// For byte strings of any length.
 pub(crate) mod vec {
     use serde::{Serialize as _, Serializer};
 
@@ -40,7 +40,7 @@ pub(crate) mod vec {
     }
 }
 
-/// Byte strings by name.
+/// For maps from names to byte strings.
 pub(crate) mod map {
     use std::collections::BTreeMap;
 

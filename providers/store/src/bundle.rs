@@ -1,4 +1,4 @@
-//! What a store hands to hosts that only put, and what these hand back.
+//! The bundle that a store gives to hosts that only put, and the records that these hosts return.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::keys::{NamespaceKey, Recipient, RootPublic, StoreId};
 use crate::name::{Item, Name, ServiceAccounts};
 use crate::pin::Pin;
 
-/// The public half of a store: enough to put, nothing to read with.
+/// The public half of a store. A host can put with it, and cannot read with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
@@ -20,13 +20,13 @@ pub struct Bundle {
     namespaces: Vec<NamespaceKey>,
 }
 
-/// A version that was encrypted away from the store, to be imported.
+/// A version that another host encrypted, for import into the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     format: RecordFormat,
     pub(crate) store: StoreId,
-    /// The item it is a version of.
+    /// The item to which the version belongs.
     pub item: Item,
     pub(crate) sealed: SealedVersion,
 }
@@ -44,18 +44,18 @@ enum RecordFormat {
 }
 
 impl Bundle {
-    /// Longest bundle that is read, in bytes: some ten thousand namespaces.
+    /// The longest bundle that is read, in bytes. It has room for some ten thousand namespaces.
     pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
     pub(crate) fn new(store: StoreId, root: RootPublic, namespaces: Vec<NamespaceKey>) -> Self {
         Self { format: BundleFormat::One, store, root, namespaces }
     }
 
-    /// Reads a bundle.
+    /// Parses a bundle.
     ///
     /// # Errors
     ///
-    /// `Invalid`: it is none.
+    /// `Invalid`: the text is not a bundle.
     pub fn from_json(text: &[u8]) -> Result<Self> {
         serde_json::from_slice(text).map_err(|error| {
             unlike("a public bundle", &error)
@@ -63,21 +63,21 @@ impl Bundle {
         })
     }
 
-    /// Whose bundle it is.
+    /// The store and root key to which the bundle belongs.
     pub(crate) fn pin(&self) -> Pin {
         Pin { store: self.store, root: self.root }
     }
 
-    /// The namespaces that have keys of their own in it. Items of others are sealed to the root key.
+    /// The namespaces that have a key of their own in the bundle. Items of other namespaces are sealed to the root key.
     pub fn namespaces(&self) -> impl Iterator<Item = &Name> {
         self.namespaces.iter().map(|key| &key.namespace)
     }
 
-    /// Encrypts `values` as `version` of `item`, for the store to import.
+    /// Encrypts `values` as `version` of `item`, for an import into the store.
     ///
     /// # Errors
     ///
-    /// `Invalid` values; `Denied` if the namespace's key lacks the root's signature.
+    /// `Invalid`: the values cannot be stored. `Denied`: the root key did not sign the namespace's key.
     pub fn seal(
         &self,
         item: &Item,
@@ -100,11 +100,11 @@ impl Bundle {
 }
 
 impl Record {
-    /// Reads a record.
+    /// Parses a record.
     ///
     /// # Errors
     ///
-    /// `Invalid`: it is none.
+    /// `Invalid`: the text is not a record.
     pub fn from_json(text: &[u8]) -> Result<Self> {
         serde_json::from_slice(text).map_err(|error| {
             unlike("a ciphertext record", &error)
@@ -112,38 +112,39 @@ impl Record {
         })
     }
 
-    /// Which version of the item it is.
+    /// The number of the version.
     pub fn version(&self) -> u64 {
         self.sealed.version
     }
 
-    /// The keys it has values for.
+    /// The keys for which the record has values.
     pub fn keys(&self) -> impl Iterator<Item = &Name> {
         self.sealed.contents.keys()
     }
 }
 
-/// Says where, not what: the file may be one of values, given by mistake.
+/// The message names the place and not the contents, because the user may have given a file with secret values by
+/// mistake.
 fn unlike(what: &str, error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     Error::new(ErrorKind::Invalid, format!("not {what} (line {line}, column {column})"))
 }
 
-/// The values of one version by key, within the store's limits.
+/// The values of one version, by key. They are within the store's limits.
 #[derive(Debug, Clone)]
 pub struct Values(BTreeMap<Name, SecretBytes>);
 
 impl Values {
-    /// Most bytes of a version's values together.
+    /// The most bytes of all values of a version together.
     pub const MAX_BYTES: usize = 512 * 1024;
-    /// Most keys of a version.
+    /// The most keys of a version.
     pub const MAX_KEYS: usize = 100;
 
-    /// Values by key.
+    /// Makes values from a map.
     ///
     /// # Errors
     ///
-    /// `Invalid`: there are none, or too many, or they are too long.
+    /// `Invalid`: there are no values, too many values, or too long ones.
     pub fn new(values: BTreeMap<Name, SecretBytes>) -> Result<Self> {
         let bytes: usize = values.values().map(SecretBytes::len).sum();
         if bytes > Self::MAX_BYTES {
@@ -156,7 +157,7 @@ impl Values {
         Ok(Self(values))
     }
 
-    /// What holds for ciphertext too, which padding makes a little longer.
+    /// Checks the limits. They apply to ciphertext too, which is a little longer because of padding.
     pub(crate) fn check(keys: usize, bytes: usize) -> Result<()> {
         let refuse = |reason: String| Err(Error::new(ErrorKind::Invalid, reason));
         match keys {

@@ -1,4 +1,4 @@
-//! How a store is opened, read and changed: by a database that was compared with what is known of it.
+//! Opens, reads and changes a store. Each access first compares the database with what is known of the store.
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ use crate::schema;
 use crate::store::Store;
 
 impl Store {
-    /// Opens the store in `directory`, if it is the one that `anchor` knows. One that an older secretfs
-    /// made is brought to the present form, where the root key can be opened.
+    /// Opens the store in `directory`, if it is the store that `anchor` knows. A store in the form of an older secretfs
+    /// is upgraded if the root key can be opened.
     ///
     /// # Errors
     ///
-    /// There is none, or it is damaged or not for this user. `Denied`: it is another one, or it is not
-    /// known here which it should be.
+    /// There is no store, it is damaged, or this user may not open it. `Denied`: it is another store, or this host does
+    /// not know which store it should be.
     pub fn open(directory: &Path, anchor: &Anchor) -> Result<Self> {
         let mut store = Self::connect(directory, anchor)?;
         if store.database.is_of_the_past() {
@@ -36,7 +36,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The same for a store of any form, whatever its state.
+    /// Opens a store in any form and state.
     pub(crate) fn connect(directory: &Path, anchor: &Anchor) -> Result<Self> {
         let database = Database::open(directory, Role::Command)?;
         let mut store = Self { database, trust: Trust::establish(anchor)? };
@@ -45,13 +45,13 @@ impl Store {
         Ok(store)
     }
 
-    /// Runs `work` on a database that is the one it should be.
+    /// Runs `work` on the database, after a check that it is the right one.
     pub(crate) fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &Pin) -> Inside<T>) -> Result<T> {
         let trust = &self.trust;
         self.database.read(|transaction| work(transaction, &trust.identity(transaction)?))
     }
 
-    /// Runs `work` as the only writer of such a database.
+    /// Runs `work` as the only writer of the database, after the same check.
     pub(crate) fn write<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>, &Pin, &Trust) -> Inside<T>,
@@ -60,8 +60,8 @@ impl Store {
         self.database.write(|transaction| work(transaction, &trust.identity(transaction)?, trust))
     }
 
-    /// Changes something in `namespace`. Where the root key can be opened, only after what was there was
-    /// found to be no older than known, and with a new checkpoint in the same transaction.
+    /// Changes something in `namespace`. If the root key can be opened, the present state is first checked to be no
+    /// older than the known state, and the same transaction signs a new checkpoint.
     pub(crate) fn change<T>(
         &mut self,
         namespace: &Name,
@@ -72,8 +72,8 @@ impl Store {
         })
     }
 
-    /// The same for what depends on the checkpoint before, `None` without the root key, or has something to
-    /// say in the next.
+    /// The same for a change that needs the earlier checkpoint (`None` without the root key) or writes something into
+    /// the next.
     pub(crate) fn change_from<T>(
         &mut self,
         namespace: &Name,
@@ -92,7 +92,8 @@ impl Store {
             signed.raise(namespace, sign(transaction, pin, &root, namespace, &before, &said)?);
             Ok((result, signed, purged))
         })?;
-        // Before readers are waited for: who is killed meanwhile would not know what is signed.
+        // Before the wait for readers: if the process is killed during the wait, the mark must already know what is
+        // signed.
         self.remember(&signed);
         if purged > 0 {
             self.database.forget_old_pages();
@@ -100,7 +101,7 @@ impl Store {
         Ok(result)
     }
 
-    /// Writes down how new the store is now.
+    /// Saves how new the store is now.
     pub(crate) fn remember(&self, signed: &Marks) {
         if !signed.namespaces.is_empty() {
             warn_of(self.trust.root(), signed.save(self.trust.root()));
@@ -108,7 +109,7 @@ impl Store {
     }
 }
 
-/// Says that the mark could not be written.
+/// Logs that the mark could not be written.
 pub(crate) fn warn_of(root: &RootKeySource, saved: std::io::Result<()>) {
     if let Err(error) = saved {
         tracing::warn!(
@@ -118,11 +119,12 @@ pub(crate) fn warn_of(root: &RootKeySource, saved: std::io::Result<()>) {
     }
 }
 
-/// Brings a store of the form before to the present one, with a checkpoint of each namespace, in one transaction.
+/// Upgrades a store of the earlier form to the present form, and signs a checkpoint for each namespace, all in one
+/// transaction.
 ///
 /// # Errors
 ///
-/// The root key cannot be opened here. `Denied`: the store had the present form before, as `memory` knows.
+/// The root key cannot be opened here. `Denied`: `memory` knows that the store had the present form before.
 pub(crate) fn migrate(database: &mut Database, memory: &Memory) -> Result<()> {
     let root = memory.root();
     refuse_again(database, memory)?;
@@ -149,10 +151,11 @@ pub(crate) fn migrate(database: &mut Database, memory: &Memory) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a store that had the present form before, whoever has the turn to write.
+/// Refuses a store that had the present form before. The check needs no turn to write, so nobody who holds the turn can
+/// delay it.
 fn refuse_again(database: &mut Database, memory: &Memory) -> Result<()> {
     let store = database.read(|transaction| identity(transaction))?.store;
-    // In this order: others may bring it to the present form just now, and mark that afterwards.
+    // The order matters: another process may upgrade the store right now, and note it in the mark afterwards.
     let is_known = memory.knows(store)?;
     let form = database.read(|transaction| Ok(schema::form(transaction)?))?;
     if is_known && form != schema::VERSION { Err(again()) } else { Ok(()) }
@@ -198,7 +201,7 @@ mod tests {
         store.delete(&item, None, Ciphertext::Kept(Duration::ZERO)).unwrap();
         let id = store.read(|_, pin| Ok(pin.store)).unwrap();
         let before = sequence(&root, id, &item.namespace);
-        // Keeps what is destroyed next in the log.
+        // An open reader keeps the next destroyed ciphertext in the log.
         let reader = Connection::open(directory.path().join(FILE)).unwrap();
         reader.execute_batch("BEGIN; SELECT * FROM items;").unwrap();
         let (heard, told) = std::sync::mpsc::channel();

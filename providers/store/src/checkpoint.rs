@@ -1,9 +1,8 @@
-//! What the holder of the root key once saw in a namespace, signed.
+//! A signed statement of what a namespace held at one moment.
 //!
-//! Who may write to the database can put back rows of an earlier day, which are authentic. So whoever
-//! holds the root key signs what there is: versions, for whom they are, and which are deleted. What the
-//! database holds later must have all of it; newer versions and deletions may follow, by anybody who
-//! may put.
+//! Anyone who may write to the database can put back rows of an earlier day, and these rows are authentic. So each
+//! holder of the root key signs the present state: which versions exist, who may read them, and which are deleted.
+//! Every later state of the database must contain all of it. Anybody who may put can add newer versions and deletions.
 
 use std::collections::BTreeMap;
 
@@ -19,41 +18,41 @@ use crate::keys::{KeyId, RootKey};
 use crate::name::{Item, ItemName, Name, ServiceAccounts};
 use crate::pin::Pin;
 
-/// Longest statement, in bytes: some twenty thousand versions of one namespace, at 150 bytes for each.
+/// The longest statement, in bytes. It has room for some twenty thousand versions of one namespace, at 150 bytes each.
 const MAX_STATEMENT: usize = 3 * 1024 * 1024;
 
-/// SHA-256 of the names of a version's keys, or of these with the ciphertext of its values.
+/// SHA-256 of the names of a version's keys, or of these names and the ciphertext of their values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Digest(#[serde(with = "base64text::array")] [u8; 32]);
 
-/// What is known of a version.
+/// The known facts about a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) accounts: ServiceAccounts,
-    /// Which keys it has. They say which older values it stands in the way of, and stay when its ciphertext is
-    /// destroyed.
+    /// The digest of its key names. The names decide which older values the version hides. They stay when its
+    /// ciphertext is destroyed.
     pub(crate) keys: Digest,
-    /// `None` where the ciphertext was destroyed before anybody looked.
+    /// The digest of names and ciphertext. `None` if the ciphertext was destroyed before anybody signed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) contents: Option<Digest>,
-    /// Whether it was deleted.
+    /// Whether it is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) gone: bool,
-    /// The checkpoint that brought it back after a deletion.
+    /// The number of the checkpoint that restored it after a deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) back: Option<u64>,
 }
 
-/// The versions of an item.
+/// The versions of an item, by number.
 pub(crate) type Versions = BTreeMap<u64, Known>;
 
-/// What a namespace held at one moment.
+/// The state of a namespace at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Checkpoint {
-    /// Larger than those of all checkpoints of the namespace before.
+    /// The number of the checkpoint. It is larger than all earlier numbers of the namespace.
     pub(crate) sequence: u64,
-    /// The checkpoint at which an older state was accepted last, with whatever it lacked.
+    /// The number of the checkpoint that last accepted an older state, with everything that was missing in it.
     #[serde(default)]
     pub(crate) restored: u64,
     /// The namespace's own key, if it has one.
@@ -61,7 +60,7 @@ pub(crate) struct Checkpoint {
     pub(crate) items: BTreeMap<ItemName, Versions>,
 }
 
-/// A checkpoint as the database keeps it.
+/// A checkpoint in the form that the database stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Signed {
     pub(crate) sequence: u64,
@@ -70,7 +69,7 @@ pub(crate) struct Signed {
 }
 
 impl Digest {
-    /// Of a version with these keys and their ciphertext, in order; `None` for what was destroyed.
+    /// The digest of a version with these keys and their ciphertext, in order. `None` stands for destroyed ciphertext.
     pub(crate) fn of<'a>(contents: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Self {
         let fields = contents.fold(Fields::new("secretfs version"), |fields, (key, sealed)| {
             let hash = sealed.map(|sealed| digest::digest(&digest::SHA256, sealed));
@@ -84,12 +83,12 @@ impl Digest {
 }
 
 impl Checkpoint {
-    /// What is known of `item`.
+    /// The known versions of `item`.
     pub(crate) fn of(&self, item: &ItemName) -> Option<&Versions> {
         self.items.get(item)
     }
 
-    /// Signs it as the one of `namespace` and writes it down.
+    /// Signs this checkpoint for `namespace` and stores it.
     pub(crate) fn save(
         &self,
         transaction: &Transaction<'_>,
@@ -111,7 +110,7 @@ impl Checkpoint {
 }
 
 impl Signed {
-    /// The checkpoint of `namespace`, if there is one.
+    /// The stored checkpoint of `namespace`.
     pub(crate) fn read(connection: &Connection, namespace: &Name) -> Inside<Option<Self>> {
         let text = "SELECT sequence, statement, signature FROM checkpoints WHERE namespace = ?1";
         Ok(connection
@@ -122,17 +121,17 @@ impl Signed {
             .optional()?)
     }
 
-    /// Its number alone.
+    /// Only the number of the stored checkpoint.
     pub(crate) fn sequence(connection: &Connection, namespace: &Name) -> Inside<Option<u64>> {
         let text = "SELECT sequence FROM checkpoints WHERE namespace = ?1";
         Ok(connection.prepare_cached(text)?.query_row([namespace.as_str()], |row| row.get(0)).optional()?)
     }
 
-    /// What it says, if the root key of `pin` signed that for `namespace`.
+    /// The checkpoint, if the root key of `pin` signed it for `namespace`.
     ///
     /// # Errors
     ///
-    /// `Denied`: somebody else wrote it.
+    /// `Denied`: the signature is not from that root key.
     pub(crate) fn open(&self, pin: &Pin, namespace: &Name) -> Result<Checkpoint> {
         let fields = fields(pin, namespace, self.sequence, &self.statement);
         if !pin.root.signed(&fields, &self.signature) {
@@ -152,21 +151,21 @@ fn fields(pin: &Pin, namespace: &Name, sequence: u64, statement: &[u8]) -> Field
         .with(statement)
 }
 
-/// The rows of an item that decide about an answer.
+/// The rows of an item on which an answer depends.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shown {
-    /// The newest version that the item says it has.
+    /// The newest version, as the item's own row states it.
     pub(crate) newest: u64,
-    /// The oldest version that decides; all from there on are in `versions` as far as they exist.
+    /// The oldest version that matters. Every existing version from here on is in `versions`.
     pub(crate) from: u64,
     pub(crate) versions: Versions,
 }
 
-/// Refuses rows that are older than what is known, or not what they were.
+/// Refuses rows that are older than the known state, or that differ from it.
 ///
 /// # Errors
 ///
-/// `Denied`, saying what is wrong with which version.
+/// `Denied`. The message names the version and says what is wrong with it.
 pub(crate) fn compare(item: &Item, known: &Versions, shown: &Shown) -> Result<()> {
     let Some((last, _)) = known.last_key_value() else { return Ok(()) };
     if shown.newest < *last {
@@ -187,18 +186,18 @@ pub(crate) fn compare(item: &Item, known: &Versions, shown: &Shown) -> Result<()
 }
 
 impl Known {
-    /// Whether `row` is the same version, deleted since or not.
+    /// Whether `row` is the same version. It may have been deleted since.
     pub(crate) fn admits(&self, row: &Self) -> bool {
         let same_contents = match (&self.contents, &row.contents) {
             (Some(known), Some(row)) => known == row,
-            // What a deletion destroyed has no contents to compare.
+            // A version whose ciphertext was destroyed has no contents to compare.
             _ => row.gone || self.gone || self.contents.is_none(),
         };
         self.accounts == row.accounts && self.keys == row.keys && (row.gone || same_contents)
     }
 }
 
-/// Refuses an item of which nothing is left, although something is known.
+/// Refuses an item that has no rows at all, although versions of it are known.
 pub(crate) fn refuse_absence(item: &Item, known: &Versions) -> Result<()> {
     if known.is_empty() {
         return Ok(());
@@ -206,7 +205,7 @@ pub(crate) fn refuse_absence(item: &Item, known: &Versions) -> Result<()> {
     Err(older(&format!("{item} has vanished without having been deleted")))
 }
 
-/// The state of a store is older than one that was seen before.
+/// The error for a store whose state is older than one that was seen before.
 pub(crate) fn older(what: &str) -> Error {
     Error::new(ErrorKind::Denied, format!("the store was rolled back: {what}")).remedy(
         "if you restored a backup, say so with `secretfs store restore --accept-older`; otherwise find out who writes to \

@@ -1,4 +1,4 @@
-//! The SQLite file: how it is opened, what it holds, and what its errors mean.
+//! The SQLite file: how it is opened, its contents, and the meaning of its errors.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
@@ -19,15 +19,15 @@ use crate::queue::{self, Turn};
 use crate::root_file::parent;
 use crate::schema;
 
-/// The database's name in the store's directory. SQLite's own files beside it begin with the same.
+/// The name of the database in the store's directory. SQLite's own files beside it begin with the same name.
 pub(crate) const FILE: &str = "store.db";
-/// "SFS1": tells a store from any other SQLite file.
+/// "SFS1". SQLite's application id distinguishes a store from other databases.
 const APPLICATION: i32 = 0x5346_5331;
-/// What a connection is for, which bounds how long it waits and works.
+/// What a connection is used for. This limits how long it waits and works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Reads for a volume. In a write-ahead log readers and writers do not wait for each other, so
-    /// where it waits somebody has locked the whole database.
+    /// Reads for a volume. With a write-ahead log, readers and writers do not wait for each other. So if a reader has
+    /// to wait, another process has locked the whole database.
     Reader,
     /// Runs a command.
     Command,
@@ -37,7 +37,7 @@ impl Role {
     fn patience(self) -> Duration {
         match self {
             Self::Reader => Duration::from_secs(3),
-            // Beside the queue there are an older secretfs and whoever else writes.
+            // Not all writers use the queue: an older secretfs, or some other program, may write too.
             Self::Command => queue::PATIENCE,
         }
     }
@@ -50,14 +50,14 @@ impl Role {
     }
 }
 
-/// Why something inside the database did not work: SQLite's reason, or ours.
+/// Why an operation inside the database failed: an error of SQLite, or one of ours.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Sql(rusqlite::Error),
     Told(Error),
 }
 
-/// Result of something inside the database.
+/// Result of an operation inside the database.
 pub(crate) type Inside<T> = std::result::Result<T, Fault>;
 
 impl From<rusqlite::Error> for Fault {
@@ -77,12 +77,12 @@ impl From<Error> for Fault {
 pub(crate) struct Database {
     connection: Connection,
     path: PathBuf,
-    /// Device and inode, to notice that another file took its place.
+    /// Device and inode, to notice that another file replaced this one.
     place: Option<(u64, u64)>,
     steps: Counter,
-    /// The form it has.
+    /// The form of the database.
     form: i32,
-    /// The schema's cookie when the schema was last found to be ours.
+    /// The schema cookie at the last successful check of the schema.
     schema: Option<i32>,
 }
 
@@ -101,7 +101,7 @@ impl Database {
         }
     }
 
-    /// Makes directory and database where they are missing, and asks `identity` who the new store is.
+    /// Creates directory and database if they do not exist. `identity` makes the identity of the new store.
     pub(crate) fn create(directory: &Path, identity: impl FnOnce() -> Result<Pin>) -> Result<Self> {
         make_directory(directory).map_err(|error| unwritable(directory, &error))?;
         let path = directory.join(FILE);
@@ -153,27 +153,28 @@ impl Database {
         }
     }
 
-    /// Whether an older secretfs made it, and it has yet to be brought to the present form.
+    /// Whether an older secretfs made the database, and it is not upgraded yet.
     pub(crate) fn is_of_the_past(&self) -> bool {
         self.form < schema::VERSION
     }
 
-    /// Whether the file is still the one that was opened: not restored, moved or removed meanwhile.
+    /// Whether the path still leads to the opened file, and not to a restored one, and not to nothing.
     pub(crate) fn is_in_place(&self) -> bool {
         self.place.is_some() && place(&self.path) == self.place
     }
 
-    /// Changes whenever another connection committed something.
+    /// Changes whenever another connection commits something.
     pub(crate) fn data_version(&self) -> Result<i32> {
         self.told(|connection| Ok(pragma(connection, "data_version")?))
     }
 
-    /// Runs `work` on what the database holds at one moment.
+    /// Runs `work` on one consistent state of the database.
     pub(crate) fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Inside<T>) -> Result<T> {
         self.transaction(TransactionBehavior::Deferred, work)
     }
 
-    /// Runs `work` as the only writer, when its turn has come; all of it is kept, durably, or nothing.
+    /// Waits for the turn to write, then runs `work` as the only writer. Either all of its changes are stored durably,
+    /// or none.
     pub(crate) fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Inside<T>) -> Result<T> {
         let _turn = Turn::wait(parent(&self.path))?;
         self.transaction(TransactionBehavior::Immediate, work)
@@ -208,7 +209,7 @@ impl Database {
         Ok(result)
     }
 
-    /// Takes what was overwritten out of the log too, unless somebody is reading it just now.
+    /// Removes overwritten data from the write-ahead log too, unless another process is reading right now.
     pub(crate) fn forget_old_pages(&self) {
         let truncated = self.connection.busy_timeout(Role::Reader.patience()).and_then(|()| {
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i32>(0))
@@ -227,7 +228,7 @@ impl Database {
     }
 }
 
-/// Form and cookie of a schema that is ours, looked at anew unless the cookie is the one that was `seen`.
+/// Form and cookie of the schema. The schema is checked unless its cookie is still the one that was `seen`.
 fn checked(connection: &Connection, seen: Option<i32>, was: i32) -> Inside<(i32, i32)> {
     let cookie = schema::cookie(connection)?;
     if seen == Some(cookie) {
@@ -241,7 +242,7 @@ fn checked(connection: &Connection, seen: Option<i32>, was: i32) -> Inside<(i32,
     Ok((form, cookie))
 }
 
-/// Who the store is, as its database says.
+/// The store's identity, as the database states it.
 pub(crate) fn identity(connection: &Connection) -> Inside<Pin> {
     let row =
         connection.prepare_cached("SELECT id, root_seal, root_verify FROM store")?.query_row([], |row| {
@@ -251,7 +252,7 @@ pub(crate) fn identity(connection: &Connection) -> Inside<Pin> {
     Ok(row)
 }
 
-/// A namespace's key pair, its private half sealed to the root.
+/// A namespace's key pair. Its private half is sealed to the root key.
 #[derive(Debug)]
 pub(crate) struct NamespaceRow {
     pub(crate) key: NamespaceKey,
@@ -279,14 +280,14 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
 }
 
 fn configure(connection: &mut Connection, role: Role) -> rusqlite::Result<Counter> {
-    // Before anything of the file is parsed.
+    // Attached before anything of the file is parsed.
     let steps = Counter::attach(connection, role.steps())?;
     connection.busy_timeout(role.patience())?;
-    // Removing the log at the last close would need a writable directory to make it again,
-    // which a group that may put does not have.
+    // Without this, the last connection removes the log when it closes. The next one would need a writable directory to
+    // create it again, and a group that may only put does not have that.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // A statement is parsed once for a connection, not again for each value that it is given.
+    // With this, SQLite parses a statement once per connection, and not again for each bound value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;
@@ -301,7 +302,8 @@ fn make_directory(directory: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
-    // Set-group-id: the log gets the directory's group, whoever makes it. Not left to the umask.
+    // Set-group-id, so that the log gets the directory's group whoever creates it. Set here because the umask may
+    // remove it.
     std::fs::set_permissions(directory, Permissions::from_mode(0o2750))
 }
 

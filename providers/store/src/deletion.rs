@@ -1,4 +1,4 @@
-//! Deleting: at once for who reads, for good when its time is up.
+//! Deletes items: readers lose them at once, and the ciphertext is destroyed when its time is over.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::name::Item;
 use crate::rows::{bury, item_id, live_versions, now, withdraw};
 use crate::store::{Deleted, Store, unknown};
 
-/// What becomes of the ciphertext of what is deleted.
+/// What happens to the ciphertext of a deleted version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ciphertext {
-    /// It can be restored for this long; afterwards the next command that writes destroys it.
+    /// It can be restored during this time. Later the next command that writes destroys it.
     Kept(Duration),
     /// It is destroyed at once.
     Destroyed,
 }
 
-/// What was brought back.
+/// The result of an undelete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Undeleted {
     /// The item.
@@ -34,11 +34,11 @@ pub struct Undeleted {
 }
 
 impl Store {
-    /// Takes `item`, or one version of it, from all who read it, and remembers that it did.
+    /// Deletes `item`, or one version of it, so that nobody can read it any more. The store remembers the deletion.
     ///
     /// # Errors
     ///
-    /// `NotFound`: there never was such a thing. `Revoked`: it was deleted before, and there is nothing left to destroy.
+    /// `NotFound`: it never existed. `Revoked`: it was deleted before, and there is nothing left to destroy.
     pub fn delete(&mut self, item: &Item, version: Option<u64>, ciphertext: Ciphertext) -> Result<Deleted> {
         let deleted = self.change(&item.namespace, |transaction, _, _| {
             let Some(id) = item_id(transaction, item)? else { return Err(unknown(item).into()) };
@@ -60,12 +60,12 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Brings back what was deleted last of `item`, or one version of it.
+    /// Restores the latest deletion of `item`, or one version of it.
     ///
     /// # Errors
     ///
-    /// `NotFound`: nothing of that is deleted, or it is destroyed. `Denied`: the root key cannot be opened here, or
-    /// somebody altered what was deleted.
+    /// `NotFound`: nothing of it is deleted, or it is destroyed. `Denied`: the root key cannot be opened here, or
+    /// somebody altered the deleted data.
     pub fn undelete(&mut self, item: &Item, version: Option<u64>) -> Result<Undeleted> {
         self.change_from(&item.namespace, |transaction, _, _, before| {
             let before = before.ok_or_else(not_here)?;
@@ -83,7 +83,7 @@ impl Store {
     }
 }
 
-/// Destroys what was deleted and whose time is up. How many versions that were.
+/// Destroys the ciphertext of deleted versions whose time is over. Returns the number of versions.
 pub(crate) fn purge(transaction: &Transaction<'_>) -> Inside<usize> {
     let mut statement = transaction.prepare(
         "SELECT item, version, deleted FROM purges JOIN versions USING (item, version)
@@ -97,7 +97,7 @@ pub(crate) fn purge(transaction: &Transaction<'_>) -> Inside<usize> {
     Ok(due.len())
 }
 
-/// When the ciphertext is destroyed, in milliseconds since 1970; `None` for at once.
+/// When to destroy the ciphertext, in milliseconds since 1970; `None` for at once.
 fn due(ciphertext: Ciphertext) -> Option<i64> {
     let Ciphertext::Kept(keep) = ciphertext else { return None };
     Some(now().saturating_add(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX)))
@@ -117,7 +117,7 @@ fn deletable(
     Ok(versions)
 }
 
-/// Deleted versions whose ciphertext is there, with when they were deleted.
+/// Deleted versions whose ciphertext still exists, each with the time of its deletion.
 fn kept(connection: &Connection, id: i64, version: Option<u64>) -> Inside<Vec<(u64, i64)>> {
     let mut statement = connection.prepare(
         "SELECT version, deleted FROM versions
@@ -128,7 +128,7 @@ fn kept(connection: &Connection, id: i64, version: Option<u64>) -> Inside<Vec<(u
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The version named, or all that were deleted at once with the last.
+/// The given version, or all versions that the latest deletion removed together.
 fn restorable(connection: &Connection, id: i64, version: Option<u64>) -> Inside<Vec<u64>> {
     let kept = kept(connection, id, version)?;
     let last = kept.iter().map(|(_, at)| *at).max();

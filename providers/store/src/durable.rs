@@ -1,4 +1,4 @@
-//! Files that are whole and on the disk, or as they were before.
+//! Replaces files so that a file is either completely on the disk or unchanged.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -9,43 +9,43 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::root_file::parent;
 
-/// Puts a file of `bytes` in the place of whatever is at `path`.
+/// Writes a file with `bytes` and moves it to `path`, in place of any file there.
 ///
 /// # Errors
 ///
-/// The directory cannot be written. What was there is there still, unless the disk failed at the very last.
+/// The directory cannot be written. The earlier file is still there, unless the disk failed at the very last step.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let next = path.with_file_name(name);
     let replaced = write(&next, bytes, mode).and_then(|()| rename(&next, path, RenameFlags::empty()));
-    // On a full disk, half a file would be in the way of the next.
+    // On a full disk an incomplete file would leave no room for the next try.
     replaced.inspect_err(|_| _ = std::fs::remove_file(&next))
 }
 
-/// Writes a new file, which is not yet sure to keep its name.
+/// Writes a new file. Its name may still be lost in a crash; see [`rename`].
 ///
 /// # Errors
 ///
 /// The directory cannot be written.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    // Left by who was killed before it had its place.
+    // A process that was killed before its rename leaves such a file.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    // Not left to the umask.
+    // The umask may have removed bits.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Renames a file for good.
+/// Renames a file durably.
 ///
 /// # Errors
 ///
-/// The directory cannot be written; with `NOREPLACE`, there is a file `to`.
+/// The directory cannot be written; with `NOREPLACE`, a file `to` exists.
 pub(crate) fn rename(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
     rustix::fs::renameat_with(CWD, from, CWD, to, flags)?;
     File::open(parent(to))?.sync_all()

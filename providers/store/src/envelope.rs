@@ -1,13 +1,12 @@
-//! The ciphertext of one version of an item, bound to what it is.
+//! The ciphertext of one version of an item, bound to its place and its readers.
 //!
 //! ```text
 //! sealed key    "SFS1" | suite u8 | key id 16 | version u64 | encapsulated key 32 | data key 32 | tag 16
 //! sealed value  "SFS1" | suite u8 | nonce 12 | padded value | tag 16
 //! ```
 //!
-//! Suite 3: the data key by HPKE (X25519, HKDF-SHA256, AES-256-GCM), values by AES-256-GCM.
-//! Values are padded to multiples of 256 bytes (of 4 KiB beyond 4 KiB), so that the
-//! ciphertext's length tells little of theirs.
+//! Suite 3: the data key is sealed by HPKE (X25519, HKDF-SHA256, AES-256-GCM), values by AES-256-GCM. Values are padded
+//! to multiples of 256 bytes (of 4 KiB beyond 4 KiB), so that the ciphertext reveals little of their length.
 
 use std::collections::BTreeMap;
 
@@ -24,20 +23,20 @@ const MAGIC: &[u8; 4] = b"SFS1";
 const SUITE: u8 = 3;
 const DATA_KEY: &[u8] = b"secretfs data key";
 const TAG: usize = 16;
-/// Bytes of the length that ends a padded value.
+/// The size of the length at the end of a padded value, in bytes.
 const LENGTH: usize = 4;
 
-/// Byte strings in an encoding that no other list of byte strings shares: each after its length.
+/// Encodes a list of byte strings, each after its length, so that no two lists have the same encoding.
 #[derive(Debug, Clone)]
 pub(crate) struct Fields(Vec<u8>);
 
 impl Fields {
-    /// Fields for `purpose`, which keeps those of different purposes apart.
+    /// An empty list for `purpose`. Lists for different purposes always differ.
     pub(crate) fn new(purpose: &str) -> Self {
         Self(Vec::new()).with(purpose.as_bytes())
     }
 
-    /// The same, with one more.
+    /// Appends one field.
     pub(crate) fn with(mut self, field: &[u8]) -> Self {
         self.0.extend_from_slice(&(field.len() as u64).to_be_bytes());
         self.0.extend_from_slice(field);
@@ -49,7 +48,7 @@ impl Fields {
     }
 }
 
-/// Everything a version's ciphertext is bound to.
+/// Everything that a version's ciphertext is bound to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Binding<'a> {
     pub(crate) store: &'a StoreId,
@@ -84,7 +83,7 @@ impl Binding<'_> {
     }
 }
 
-/// One version of an item as ciphertext.
+/// The ciphertext of one version of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SealedVersion {
     pub(crate) version: u64,
@@ -115,7 +114,7 @@ impl SealedVersion {
     }
 }
 
-/// Encrypts the values of one version, and nothing else.
+/// The key that encrypts the values of one version, and nothing else.
 pub(crate) struct DataKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl DataKey {
@@ -125,7 +124,7 @@ impl DataKey {
         Ok(Self(key))
     }
 
-    /// For `recipient` alone.
+    /// Seals the data key, so that only `recipient` can open it.
     pub(crate) fn seal(&self, binding: Binding<'_>, recipient: &Recipient) -> Result<Vec<u8>> {
         let sealed = recipient.public.seal(DATA_KEY, &binding.of_key(&recipient.id), self.0.as_slice())?;
         Ok(SealedKey { id: recipient.id, version: binding.version, sealed: &sealed }.encode())
@@ -168,17 +167,17 @@ impl DataKey {
     }
 }
 
-/// A data key, as sealed to its recipient.
+/// A data key that is sealed to its recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SealedKey<'a> {
-    /// To which key.
+    /// The key to which it is sealed.
     pub(crate) id: KeyId,
     pub(crate) version: u64,
     sealed: &'a [u8],
 }
 
 impl<'a> SealedKey<'a> {
-    /// Reads the layout above; `None` for anything else.
+    /// Decodes the layout in the module's documentation; `None` for other bytes.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (id, rest) = strip(bytes)?.split_first_chunk::<16>()?;
         let (version, sealed) = rest.split_first_chunk::<8>()?;
@@ -190,7 +189,7 @@ impl<'a> SealedKey<'a> {
         [MAGIC.as_slice(), &[SUITE], &self.id.0, &self.version.to_be_bytes(), self.sealed].concat()
     }
 
-    /// The data key, if `private` is the half that opens it and it belongs to `binding`.
+    /// The data key, if `private` opens it and it belongs to `binding`.
     pub(crate) fn open(&self, binding: Binding<'_>, private: &PrivateKey) -> Option<DataKey> {
         let opened = private.open(DATA_KEY, &binding.of_key(&self.id), self.sealed)?;
         let mut key = Zeroizing::new([0; KEY_BYTES]);
@@ -204,7 +203,7 @@ fn strip(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_prefix(MAGIC.as_slice())?.strip_prefix(&[SUITE])
 }
 
-/// What to say of ciphertext that does not open.
+/// The error for ciphertext that cannot be decrypted.
 pub(crate) fn damaged(what: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{what} does not decrypt: it is damaged, or was moved here"))
         .remedy("put it again")
@@ -221,7 +220,7 @@ fn padded(value: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     Ok(body)
 }
 
-/// Length of the value at the front of `plain`; what stands behind it is wiped.
+/// The length of the value at the front of `plain`. The padding behind it is wiped.
 fn unpadded(plain: &mut [u8]) -> Option<usize> {
     let (rest, length) = plain.split_last_chunk_mut::<LENGTH>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
@@ -289,7 +288,7 @@ mod tests {
         SealedVersion::seal(binding, recipient, &values).unwrap()
     }
 
-    /// Opens a sealed key and a sealed value as if both were what `claimed` says.
+    /// Tries to open a sealed key and a sealed value under the binding that `claimed` states.
     fn open(claimed: &Stored, sealed_key: &[u8], value: &[u8], private: &PrivateKey) -> Option<Vec<u8>> {
         let store = claimed.store();
         let binding = Binding {

@@ -1,4 +1,4 @@
-//! What the database has of an item, as it stands: ciphertext, and the rows that decide about it.
+//! Reads the rows of an item from the database: ciphertext, and the rows on which the answer depends.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,31 +14,31 @@ use crate::pin::Pin;
 use crate::read::Wanted;
 use crate::rows::decode_accounts;
 
-/// Most versions of an item that are looked at for one answer.
+/// The most versions of an item that one answer looks at.
 const MOST_VERSIONS: usize = 10_000;
-/// How long their ciphertext is looked at for it.
+/// The longest time that one answer spends on versions.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Everything needed to judge and to open an answer but the root key.
+/// Everything that is needed to check and decrypt an answer, except the root key.
 pub(crate) struct Fetched {
-    /// What the database says of itself; compared with the root key before anything is opened.
+    /// The identity that the database states. It is compared with the root key before anything is decrypted.
     pub(crate) pin: Pin,
     pub(crate) namespace: Option<NamespaceRow>,
-    /// The namespace's checkpoint, as far as it was not known.
+    /// The checkpoint of the namespace, if it differs from the known one.
     pub(crate) checkpoint: Latest,
     pub(crate) shown: Shown,
     pub(crate) chosen: Option<Chosen>,
 }
 
-/// A namespace's checkpoint, for who knows one.
+/// The checkpoint of a namespace, relative to the known one.
 pub(crate) enum Latest {
     None,
-    /// The number of the one that is known.
+    /// It has the number of the known checkpoint.
     Known,
     Another(Signed),
 }
 
-/// Reads what `wanted` names; of its checkpoint the number alone if that is `known`.
+/// Reads the rows for `wanted`. If `known` is the number of its checkpoint, the checkpoint itself is not read.
 pub(crate) fn fetch(connection: &Connection, wanted: &Wanted, known: Option<u64>) -> Inside<Fetched> {
     let namespace = &wanted.item.namespace;
     let fetched = Fetched {
@@ -52,7 +52,7 @@ pub(crate) fn fetch(connection: &Connection, wanted: &Wanted, known: Option<u64>
     let chosen = chosen(connection, item, wanted)?;
     let from = chosen.as_ref().map(|(version, ..)| *version).or(wanted.version).unwrap_or_default();
     let versions = versions(connection, item, from, newest, wanted.version)?;
-    // A version that the class names stands by itself: later ones decide only about who may read.
+    // If the class names a version, the versions after it do not matter, except that the newest decides who may read.
     let from = if wanted.version.is_some() { newest.max(from) } else { from };
     Ok(Fetched { shown: Shown { newest, from, versions }, chosen, ..fetched })
 }
@@ -74,8 +74,8 @@ fn item(connection: &Connection, wanted: &Wanted) -> Inside<Option<(i64, u64)>> 
 /// A version, its sealed data key and a sealed value of it.
 type Chosen = (u64, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// The version asked for, or the newest that has the key: deleted or not, since an older value
-/// must not come back because the newer was deleted.
+/// The version that was asked for, or the newest with the key. It may be deleted: a deletion must not make an older
+/// value appear again.
 fn chosen(connection: &Connection, item: i64, wanted: &Wanted) -> Inside<Option<Chosen>> {
     let row = connection
         .prepare_cached(
@@ -90,7 +90,7 @@ fn chosen(connection: &Connection, item: i64, wanted: &Wanted) -> Inside<Option<
     Ok(row)
 }
 
-/// The versions from `from` on; of a version that the class names, that and the `newest`.
+/// The versions from `from` on. If the class names a version, only that one and the `newest`.
 fn versions(
     connection: &Connection,
     item: i64,

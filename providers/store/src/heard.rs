@@ -1,4 +1,4 @@
-//! What is logged, as tests hear it.
+//! Captures log events for tests.
 
 use std::fmt::{Debug, Write as _};
 
@@ -6,7 +6,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Calls `hear` with each event's text, while it happens.
+/// Runs `work` and calls `hear` with the text of each event as it happens.
 pub(crate) fn hearing<T>(hear: impl Fn(&str) + Send + Sync + 'static, work: impl FnOnce() -> T) -> T {
     tracing::subscriber::with_default(Ear(hear), work)
 }

@@ -1,4 +1,4 @@
-//! Whether a record may become the next version of its item.
+//! Checks whether a record may become the next version of its item.
 
 use provider::{Error, ErrorKind, Result};
 use rusqlite::Connection;
@@ -12,8 +12,8 @@ use crate::pin::Pin;
 use crate::rows::Newest;
 use crate::store::version_by_clock;
 
-/// How far ahead of now an imported version may be numbered, in milliseconds: writers' clocks differ,
-/// but a version at the end of the numbers would end the item.
+/// How far in the future the number of an imported version may be, in milliseconds. Clocks of writers differ. But a
+/// version with the largest possible number would leave no numbers for later versions.
 const MAX_AHEAD: u64 = 24 * 60 * 60 * 1000;
 
 pub(crate) fn check_sealing(connection: &Connection, pin: &Pin, record: &Record) -> Inside<()> {

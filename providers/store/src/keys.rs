@@ -1,4 +1,4 @@
-//! Key pairs: the root's and the namespaces', and what is sealed to them.
+//! The key pairs of the root and of namespaces, and sealing to them.
 
 use std::fmt;
 
@@ -15,27 +15,27 @@ use crate::base64text;
 use crate::envelope::Fields;
 use crate::name::Name;
 
-/// Bytes of an X25519 or Ed25519 key, public or private.
+/// The size of an X25519 or Ed25519 key, public or private, in bytes.
 pub(crate) const KEY_BYTES: usize = 32;
-/// Bytes that sealing adds: the encapsulated key and the tag.
+/// How many bytes longer a sealed text is: the encapsulated key and the tag.
 pub(crate) const SEAL_BYTES: usize = KEY_BYTES + 16;
 
-/// Which store ciphertext belongs to: random, made at `init`.
+/// The store to which ciphertext belongs: a random id, made by `init`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreId(#[serde(with = "base64text::array")] pub(crate) [u8; 16]);
 
-/// Which key something is sealed to: the first bytes of the public part's SHA-256.
+/// The key to which something is sealed: the first bytes of the SHA-256 of its public part.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyId(#[serde(with = "base64text::array")] pub(crate) [u8; 16]);
 
-/// The half of a key pair that anyone may seal to.
+/// The public half of a key pair. Anyone may seal to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicKey(#[serde(with = "base64text::array")] pub(crate) [u8; KEY_BYTES]);
 
-/// The half that opens what was sealed to the other.
+/// The private half of a key pair. It opens what was sealed to the public half.
 pub(crate) struct PrivateKey(Zeroizing<[u8; KEY_BYTES]>);
 
-/// The public half of a root key: who holds it can check namespace keys and seal to the root.
+/// The public half of a root key. It verifies namespace keys, and others can seal to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootPublic {
     pub(crate) seal: PublicKey,
@@ -43,14 +43,14 @@ pub struct RootPublic {
     pub(crate) verify: [u8; KEY_BYTES],
 }
 
-/// A root key, unlocked: opens namespace keys and signs their public halves.
+/// An unlocked root key. It opens namespace keys and signs their public halves.
 pub struct RootKey {
     private: PrivateKey,
     signing: Zeroizing<[u8; KEY_BYTES]>,
     public: RootPublic,
 }
 
-/// A namespace's public key with the root's word that it is one.
+/// A namespace's public key, with the signature of the root key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceKey {
     pub(crate) namespace: Name,
@@ -59,7 +59,7 @@ pub struct NamespaceKey {
     pub(crate) signature: Vec<u8>,
 }
 
-/// Whom a writer seals to.
+/// The key to which a writer seals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recipient {
     pub(crate) id: KeyId,
@@ -74,7 +74,7 @@ fn failed(what: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("the cryptographic library failed to {what}"))
 }
 
-/// Fills `bytes` from the system's random numbers.
+/// Fills `bytes` with random numbers of the system.
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<()> {
     aws_lc_rs::rand::fill(bytes).map_err(|_| failed("make random numbers"))
 }
@@ -124,7 +124,7 @@ impl PublicKey {
         Recipient { id: self.id(), public: self }
     }
 
-    /// `secret`, for the holder of the private half alone: encapsulated key, ciphertext, tag.
+    /// Seals `secret` to the holder of the private half. The result is: encapsulated key, ciphertext, tag.
     pub(crate) fn seal(&self, purpose: &[u8], context: &Fields, secret: &[u8]) -> Result<Vec<u8>> {
         let (EncapsulatedSecret(mut sealed), ciphertext) = suite()
             .seal(purpose, context.bytes(), secret, &HpkePublicKey(self.0.to_vec()))
@@ -163,7 +163,7 @@ impl PrivateKey {
         Ok(PublicKey(bytes))
     }
 
-    /// What was sealed to the public half for this purpose and in this context; `None` for anything else.
+    /// Opens what was sealed to the public half for this purpose and in this context; `None` for anything else.
     pub(crate) fn open(&self, purpose: &[u8], context: &Fields, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (encapsulated, ciphertext) = sealed.split_at_checked(KEY_BYTES)?;
         let private = HpkePrivateKey::from(self.expose().to_vec());
@@ -179,7 +179,7 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl RootPublic {
-    /// What ciphertext calls this root key.
+    /// The id of this root key in ciphertext.
     pub fn id(&self) -> KeyId {
         KeyId::of(&[&self.seal.0, &self.verify])
     }
@@ -203,7 +203,7 @@ impl RootKey {
         Self::from_parts(private, signing)
     }
 
-    /// The key whose [`secret`](Self::secret) is `bytes`.
+    /// The root key from the `bytes` of [`secret`](Self::secret).
     pub(crate) fn from_secret(bytes: &[u8]) -> Option<Self> {
         let (private, seed) = bytes.split_at_checked(KEY_BYTES)?;
         let mut signing = Zeroizing::new([0; KEY_BYTES]);
@@ -219,7 +219,7 @@ impl RootKey {
         Ok(Self { private, signing, public })
     }
 
-    /// Everything the key is.
+    /// All private bytes of the key.
     pub(crate) fn secret(&self) -> Zeroizing<Vec<u8>> {
         let mut secret = Zeroizing::new(Vec::with_capacity(2 * KEY_BYTES));
         secret.extend_from_slice(self.private.expose());
@@ -227,7 +227,7 @@ impl RootKey {
         secret
     }
 
-    /// The half that may be shown.
+    /// The public half.
     pub fn public(&self) -> &RootPublic {
         &self.public
     }
@@ -236,7 +236,7 @@ impl RootKey {
         &self.private
     }
 
-    /// The root's word that `public` is the key of `namespace`.
+    /// Signs that `public` is the key of `namespace`.
     pub(crate) fn certify(
         &self,
         store: &StoreId,
@@ -247,7 +247,7 @@ impl RootKey {
         Ok(NamespaceKey { namespace: namespace.clone(), public, signature })
     }
 
-    /// The root's word for `fields`.
+    /// Signs `fields`.
     pub(crate) fn sign(&self, fields: &Fields) -> Result<Vec<u8>> {
         Ok(signer(&self.signing)?.sign(fields.bytes()).as_ref().to_vec())
     }
@@ -264,11 +264,11 @@ impl fmt::Debug for RootKey {
 }
 
 impl NamespaceKey {
-    /// Whom to seal to, once the root's word for it is checked.
+    /// The recipient to seal to, after a check of the root key's signature.
     ///
     /// # Errors
     ///
-    /// `Denied`: somebody else put the key there, who could read what is sealed to it.
+    /// `Denied`: the root key did not sign this key. Somebody else put it there, and could read what is sealed to it.
     pub(crate) fn recipient(&self, store: &StoreId, root: &RootPublic) -> Result<Recipient> {
         let statement = statement(store, &self.namespace, &self.public);
         let is_signed = root.signed(&statement, &self.signature);
@@ -283,7 +283,7 @@ impl NamespaceKey {
         statement(store, &self.namespace, &self.public)
     }
 
-    /// The private half, for the root alone.
+    /// The private half, sealed to the root key.
     pub(crate) fn seal_private(
         &self,
         store: &StoreId,
@@ -293,7 +293,7 @@ impl NamespaceKey {
         root.seal.seal(Self::PRIVATE, &self.private_context(store), private.expose())
     }
 
-    /// The private half; `None` if it is not sealed to `root`, or belongs elsewhere.
+    /// The private half; `None` if it is not sealed to `root`, or belongs to another store or namespace.
     pub(crate) fn open_private(&self, store: &StoreId, sealed: &[u8], root: &RootKey) -> Option<PrivateKey> {
         let secret = root.private.open(Self::PRIVATE, &self.private_context(store), sealed)?;
         PrivateKey::from_slice(&secret)

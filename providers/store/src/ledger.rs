@@ -1,4 +1,4 @@
-//! The state of a namespace in the database, compared with what is known of it, and signed anew.
+//! Compares the state of a namespace in the database with what is known of it, and signs it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,22 +14,23 @@ use crate::name::{Item, ItemName, Name};
 use crate::pin::Pin;
 use crate::rows::decode_accounts;
 
-/// What a change did that a checkpoint has to say.
+/// What a change writes into the next checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Said {
-    /// Deleted versions that the holder of the root key brought back.
+    /// Deleted versions that a holder of the root key restored.
     pub(crate) back: Option<(ItemName, Vec<u64>)>,
-    /// An older state was accepted.
+    /// Whether an older state was accepted.
     pub(crate) restored: bool,
 }
 
-/// The items of a namespace as they are now; what has contents is digested where `known` does not say it.
+/// The present items of a namespace. Ciphertext is digested only if the earlier checkpoint has no digest of it.
 struct Present {
     key: Option<KeyId>,
     items: BTreeMap<ItemName, Shown>,
 }
 
-/// The checkpoint of `namespace`, once the database was found to hold all that it and `mark` know.
+/// The checkpoint of `namespace`, after a check that the database contains everything that the checkpoint and `mark`
+/// know.
 ///
 /// # Errors
 ///
@@ -51,13 +52,13 @@ pub(crate) fn verified(
     Ok(checkpoint)
 }
 
-/// What the root key signed of `namespace`.
+/// The checkpoint of `namespace` that the root key signed.
 pub(crate) fn signed(connection: &Connection, pin: &Pin, namespace: &Name) -> Inside<Option<Checkpoint>> {
     let signed = Signed::read(connection, namespace)?;
     Ok(signed.map(|signed| signed.open(pin, namespace)).transpose()?)
 }
 
-/// Refuses a namespace key that was rotated away, or taken away.
+/// Refuses a namespace key that differs from the signed one: it was rotated away, or removed.
 pub(crate) fn check_key(namespace: &Name, checkpoint: &Checkpoint, key: Option<KeyId>) -> Result<()> {
     if checkpoint.key.is_none() || checkpoint.key == key {
         return Ok(());
@@ -65,7 +66,7 @@ pub(crate) fn check_key(namespace: &Name, checkpoint: &Checkpoint, key: Option<K
     Err(older(&format!("the key of namespace {namespace} is not the one that it had last")))
 }
 
-/// Signs what `namespace` holds now, after `before`. The number of the new checkpoint.
+/// Signs what `namespace` holds now, as the checkpoint after `before`. Returns its number.
 pub(crate) fn sign(
     transaction: &Transaction<'_>,
     pin: &Pin,
@@ -92,13 +93,14 @@ pub(crate) fn sign(
     Ok(sequence)
 }
 
-/// Upwards also between hosts that do not see each other's: by the clock, as far as it goes forward.
+/// The number of the next checkpoint. It follows the clock, so it also grows between hosts that do not see each other's
+/// checkpoints. If the clock went back, it is one more than before.
 fn next(before: u64) -> u64 {
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
     now.max(before.saturating_add(1))
 }
 
-/// Every namespace that has a row anywhere, or a mark.
+/// Every namespace that has a row in some table, or a mark.
 pub(crate) fn namespaces(connection: &Connection, marks: &Marks) -> Inside<Vec<Name>> {
     let mut statement = connection.prepare(
         "SELECT name FROM namespaces UNION SELECT namespace FROM items UNION SELECT namespace FROM checkpoints",
@@ -145,7 +147,7 @@ fn versions(transaction: &Transaction<'_>, item: i64, before: Option<&Versions>)
         let (version, accounts, gone) =
             (row.get(0)?, decode_accounts(&row.get::<_, String>(1)?)?, row.get(2)?);
         let before = before.and_then(|before| before.get(&version));
-        // What was signed stays signed: its readers compare the rows with it.
+        // The signed digests are kept, because readers compare the rows with them.
         let (keys, contents) = match before {
             Some(Known { keys, contents: Some(known), .. }) => (*keys, Some(*known)),
             Some(before) => (before.keys, digests(transaction, item, version, false)?.1),
@@ -157,7 +159,8 @@ fn versions(transaction: &Transaction<'_>, item: i64, before: Option<&Versions>)
     Ok(versions)
 }
 
-/// The digest of which keys a version has, and of what it holds; `None` if that was destroyed, or not asked for.
+/// The digest of a version's key names, and the digest of names and ciphertext. The second is `None` if the ciphertext
+/// was destroyed or was not asked for.
 pub(crate) fn digests(
     connection: &Connection,
     item: i64,

@@ -1,4 +1,4 @@
-//! The embedded store, `provider: secretfs`: secrets on this host, encrypted, without a server.
+//! The embedded store, `provider: secretfs`: encrypted secrets on this host, without a server.
 //!
 //! # Write-only is a property of the data
 //!
@@ -7,45 +7,44 @@
 //! data key ──HPKE──► public key of the namespace ── private half ──HPKE──► public half of the root key
 //! ```
 //!
-//! The database holds ciphertext and public halves, the [`Bundle`] public halves alone. Both are
-//! enough to [`put`](Store::put), list and delete, and neither is enough to read: that takes the root
-//! key, which only what mounts and [`rotate_root`](Store::rotate_root) open. Nothing in this API gives
-//! a value back but a [`Session`](provider::Session) of [`EmbeddedStore`].
+//! The database holds ciphertext and public halves; the [`Bundle`] holds only public halves. Both are enough to
+//! [`put`](Store::put), list and delete. Neither is enough to read: that needs the root key, which is opened only for
+//! mounts and by [`rotate_root`](Store::rotate_root). In this API only a [`Session`](provider::Session) of
+//! [`EmbeddedStore`] returns values.
 //!
 //! # Who makes namespace keys
 //!
-//! Whoever makes a key pair has seen its private half, and could read with it what others put later.
-//! So a namespace's key pair is only ever made where the root key is open (a `put` on such a host,
-//! `rotate-key`), and the root key signs its public half. A host without the root key that puts into a
-//! namespace without a key seals the data key to the root key's public half instead: it never holds a
-//! private key, not even for a moment, and cannot read what it put itself. `rotate-key` later moves
-//! such items to a key of their namespace.
+//! Whoever makes a key pair has seen its private half, and could use it to read what others put later. So a namespace's
+//! key pair is made only where the root key is open (a `put` on such a host, `rotate-key`), and the root key signs its
+//! public half. A host without the root key may put into a namespace that has no key. Then it seals the data key to the
+//! root key's public half. It never holds a private key, not even for a moment, and cannot read what it put.
+//! `rotate-key` later moves such items to a key of their namespace.
 //!
-//! The signature is checked before sealing: who can write to the database cannot slip in a namespace
-//! key of their own to read what others put. It is checked against the root key's public half, which
-//! follows from the root key, or is pinned in a file beside it, or was handed over in the bundle. What
-//! the database says of it is compared with that in each transaction, and never believed.
+//! Writers check the signature before they seal. So nobody who can write to the database can insert a namespace key of
+//! their own and read what others put. The signature is checked against the root key's public half, which comes from
+//! the root key itself, from a file beside it, or from the bundle. What the database states about the root key is never
+//! trusted: each transaction compares it with that public half.
 //!
 //! # What ciphertext is bound to
 //!
-//! Store, namespace, item, key, version and the service accounts it is for are authenticated with
-//! every value and data key: a row that was copied elsewhere, renumbered, or opened to another
-//! service account does not decrypt.
+//! Every value and every data key is authenticated together with its store, namespace, item, key, version and the
+//! service accounts that may read it. A row that was copied elsewhere, renumbered, or opened to another service account
+//! cannot be decrypted.
 //!
-//! # What an older state is known by
+//! # How an older state is recognised
 //!
-//! Whoever holds the root key signs a checkpoint of a namespace with each change: its versions, for whom
-//! they are, their ciphertext, and what is deleted. Later states must have all of it; newer versions and
-//! deletions may follow by anybody who may put. How new a namespace was is kept outside of the database
-//! too: in the memory of who reads, and in a file beside the root key. So neither older rows nor an older
-//! checkpoint come back, unless the holder of the root key says so ([`Store::accept_older`]). What is
-//! *not* prevented for who may write to the database: deleting, putting something else, and stalling.
-//! Nor does a host see a state as old that starts with nothing but the root key.
+//! With each change, a holder of the root key signs a checkpoint of the namespace: its versions, who may read them,
+//! their ciphertext, and which are deleted. Later states must contain all of it. Anybody who may put can add newer
+//! versions and deletions. The newest seen state of a namespace is also kept outside of the database: in the memory of
+//! each reading process, and in a file beside the root key. So neither older rows nor an older checkpoint can come
+//! back, unless a holder of the root key accepts them ([`Store::accept_older`]). This does *not* prevent a writer of
+//! the database from deleting, putting other values, or blocking readers. And a host that starts with only the root
+//! key, without the file beside it, cannot recognise an old state.
 //!
-//! # What it does not protect from
+//! # Limits of the protection
 //!
-//! Root on a host that mounts can read what it mounts. A root key kept as a file beside the database
-//! protects from a stolen database only. A lost root key is lost data: keep a copy elsewhere.
+//! Root on a host that mounts can read what this host mounts. A root key in a file beside the database protects only
+//! against the theft of the database. Without the root key all data is lost, so keep a copy of it elsewhere.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 

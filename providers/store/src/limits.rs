@@ -1,4 +1,4 @@
-//! How much SQLite may do on the word of a database that others write.
+//! Limits what SQLite may do for a database that others can write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,30 +6,30 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rusqlite::Connection;
 use rusqlite::limits::Limit;
 
-/// Longest row, in bytes: twice that of a version's ciphertext.
+/// The longest row, in bytes: twice the ciphertext of a version.
 const MAX_ROW: i32 = 4 * 1024 * 1024;
-/// Longest statement, in bytes; ours have less than one KiB.
+/// The longest SQL statement, in bytes. Ours are shorter than one KiB.
 const MAX_TEXT: i32 = 16 * 1024;
-/// Steps of SQLite's machine between two looks at how many there were.
+/// After how many steps of SQLite's virtual machine the limit is checked.
 const STRIDE: i32 = 10_000;
 
-/// Most strides of one transaction.
+/// The most strides of one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Steps(u32);
 
 impl Steps {
-    /// Of a read for a volume: about half a second.
+    /// For a read of a volume: about half a second.
     pub(crate) const READ: Self = Self(400);
-    /// Of a command, which may go through a whole store: about a minute.
+    /// For a command, which may go through a whole store: about a minute.
     pub(crate) const COMMAND: Self = Self(60_000);
 }
 
-/// Counts the steps of a connection's present transaction.
+/// Counts the steps of a connection's current transaction.
 #[derive(Debug)]
 pub(crate) struct Counter(Arc<AtomicU32>);
 
 impl Counter {
-    /// Limits what `connection` does: lengths for ever, and `steps` from each [`restart`](Self::restart) on.
+    /// Limits `connection`: the lengths permanently, and the number of `steps` from each [`restart`](Self::restart) on.
     pub(crate) fn attach(connection: &mut Connection, steps: Steps) -> rusqlite::Result<Self> {
         for (limit, most) in [
             (Limit::SQLITE_LIMIT_LENGTH, MAX_ROW),
@@ -52,7 +52,7 @@ impl Counter {
         Ok(Self(strides))
     }
 
-    /// A new transaction begins.
+    /// Resets the count, for a new transaction.
     pub(crate) fn restart(&self) {
         self.0.store(0, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
-//! The newest that was seen of each namespace, kept where writers of the database cannot write.
+//! Marks: the newest state that was seen of each namespace, kept where a writer of the database cannot change it.
 //!
-//! In memory for as long as a process runs, and in a file beside the root key (`root.key.mark`) where
-//! that directory can be written. Without either, nobody could tell an old state from the newest.
+//! A mark is in memory while a process runs, and in a file beside the root key (`root.key.mark`) if that directory can
+//! be written. Without either of them, nobody could distinguish an old state from the newest.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,27 +21,27 @@ use crate::name::{Item, ItemName, Name};
 use crate::pin::refuse_writable;
 use crate::root_file::RootKeySource;
 
-/// Longest file that is read and written, in bytes.
+/// The longest file that is read or written, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
-/// Most versions of an item that are kept beyond the checkpoint: the newest.
+/// The most versions of an item that are kept beyond the checkpoint. The newest are kept.
 const MOST_SEEN: usize = 64;
-/// How long others that write the file are waited for.
+/// How long to wait for other processes that write the file.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How far a namespace was seen to be.
+/// The newest state that was seen of a namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     /// The number of its newest checkpoint.
     pub(crate) sequence: u64,
-    /// What was read since and that checkpoint does not have.
+    /// Versions that were read since that checkpoint and that it does not have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) seen: BTreeMap<ItemName, Versions>,
-    /// Whether the file lacks some of that.
+    /// Whether the file lacks some of these.
     #[serde(skip)]
     pub(crate) is_unsaved: bool,
 }
 
-/// The marks of a store.
+/// The marks of a store, by namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Marks {
@@ -50,11 +50,11 @@ pub(crate) struct Marks {
 }
 
 impl Mark {
-    /// Follows the namespace to `checkpoint`, from the one `before` where this process held one.
+    /// Advances to `checkpoint`. `before` is the checkpoint that this process held until now.
     ///
     /// # Errors
     ///
-    /// `Denied`: it is an older one, or lacks what was seen or signed before.
+    /// `Denied`: `checkpoint` is older, or lacks something that was seen or signed before.
     pub(crate) fn advance(
         &mut self,
         namespace: &Name,
@@ -69,7 +69,7 @@ impl Mark {
             return Ok(());
         };
         find_all(namespace, self.sequence, &self.seen, checkpoint)?;
-        // Who signed it may never have seen that, and may have been shown an older state.
+        // Its signer may not know that checkpoint, because the database may have shown an older state to the signer.
         if let Some(before) = before {
             find_all(namespace, before.sequence, &before.items, checkpoint)?;
         }
@@ -77,7 +77,8 @@ impl Mark {
         Ok(())
     }
 
-    /// Remembers versions of `item` that `checkpoint` does not have, or not so. Whether anything is new.
+    /// Remembers versions of `item` that `checkpoint` lacks, or has in another state. Returns whether there is anything
+    /// new.
     pub(crate) fn observe(&mut self, item: &ItemName, known: Option<&Versions>, rows: &Versions) -> bool {
         let is_new = |(version, row): &(&u64, &Known)| {
             known.and_then(|known| known.get(version)).is_none_or(|known| known.gone != row.gone)
@@ -89,13 +90,13 @@ impl Mark {
         changed
     }
 
-    /// What the file is to have; it is taken to have that from now on.
+    /// A copy of the mark for the file. From now on the mark counts as saved.
     pub(crate) fn take_unsaved(&mut self) -> Self {
         self.is_unsaved = false;
         self.clone()
     }
 
-    /// The newer of the two, or what both have seen.
+    /// Keeps the newer of both marks. If they have the same checkpoint, joins what both have seen.
     fn merge(&mut self, other: &Self) {
         if other.sequence > self.sequence {
             *self = other.clone();
@@ -108,7 +109,8 @@ impl Mark {
     }
 }
 
-/// Adds a version, or its deletion: before the next checkpoint, nothing comes back. Whether that is new.
+/// Adds a version, or its deletion. Before the next checkpoint a deleted version stays deleted. Returns whether this is
+/// new.
 fn add(seen: &mut Versions, version: u64, row: &Known) -> bool {
     if let Some(known) = seen.get_mut(&version) {
         let is_news = row.gone && !known.gone;
@@ -130,16 +132,16 @@ impl Marks {
         Self { store, namespaces: BTreeMap::new() }
     }
 
-    /// That of one namespace.
+    /// The marks of only one namespace.
     pub(crate) fn one(store: StoreId, namespace: &Name, mark: Mark) -> Self {
         Self { store, namespaces: BTreeMap::from([(namespace.clone(), mark)]) }
     }
 
-    /// What the file beside `root` has of `store`.
+    /// Reads the marks of `store` from the file beside `root`.
     ///
     /// # Errors
     ///
-    /// `Denied`: it is damaged, of another store, or not safe from others.
+    /// `Denied`: the file is damaged, belongs to another store, or others may write it.
     pub(crate) fn load(root: &RootKeySource, store: StoreId) -> Result<Self> {
         let path = root.mark_file();
         let found = read(&path)?;
@@ -150,7 +152,7 @@ impl Marks {
         }
     }
 
-    /// `namespace` has a checkpoint of this number now.
+    /// Notes that `namespace` has a checkpoint of this number now.
     pub(crate) fn raise(&mut self, namespace: &Name, sequence: u64) {
         self.namespaces.insert(namespace.clone(), Mark { sequence, ..Mark::default() });
     }
@@ -160,31 +162,32 @@ impl Marks {
         self.namespaces.get(namespace).cloned().unwrap_or_default()
     }
 
-    /// Adds these to the file beside `root`: of what was read since a checkpoint, as much as fits.
+    /// Adds these marks to the file beside `root`. If the versions that were read since a checkpoint do not fit, only the
+    /// numbers of the checkpoints are added.
     ///
     /// # Errors
     ///
-    /// The directory cannot be written, or not all fits into a file that is read again.
+    /// The directory cannot be written, or not everything fits into the longest file that is read.
     pub(crate) fn save(&self, root: &RootKeySource) -> io::Result<()> {
         let path = root.mark_file();
         let _lock = lock(&path)?;
         let before = read(&path).ok().flatten().filter(|marks| marks.store == self.store);
         let before = before.unwrap_or_else(|| Self::none(self.store));
         let joined = before.joined(self);
-        // Whoever put has often written it down already, and waits for the disk so that readers need not.
+        // The process that put the value has often saved the mark already. Then the reader does not wait for the disk.
         if joined == before && !before.namespaces.is_empty() {
             return Ok(());
         }
         let (text, fits) = match joined.text() {
             Ok(text) => (text, Ok(())),
-            // Who fills the file with versions does not keep it from knowing checkpoints.
+            // A writer who fills the file with versions must not prevent it from knowing the checkpoints.
             Err(error) => (before.joined(&self.sequences()).text()?, Err(error)),
         };
         durable::replace(&path, &text, 0o600)?;
         fits
     }
 
-    /// Puts these in the place of whatever the file had.
+    /// Replaces the file by these marks.
     ///
     /// # Errors
     ///
@@ -222,8 +225,8 @@ impl Marks {
     }
 }
 
-/// A newer checkpoint was signed over all there was, so over what was known at number `at` as well, unless an
-/// older state was accepted since.
+/// Checks that `checkpoint` contains everything that was `known` at checkpoint number `at`. Each newer checkpoint must,
+/// unless it or a checkpoint in between accepted an older state.
 fn find_all(
     namespace: &Name,
     at: u64,
@@ -274,7 +277,7 @@ fn unusable(path: &Path, what: &str) -> Error {
     )
 }
 
-/// Keeps others from writing the file at `path` until dropped.
+/// Prevents others from writing the file at `path` until the lock is dropped.
 fn lock(path: &Path) -> io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");

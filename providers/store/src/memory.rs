@@ -1,4 +1,4 @@
-//! What a process that reads has seen of each namespace, and holds against the database.
+//! What a reading process has seen of each namespace. Each read compares the database with it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,12 +16,12 @@ use crate::name::Name;
 use crate::read::Wanted;
 use crate::root_file::RootKeySource;
 
-/// Most stores that are remembered under one root key: one, and those that were restored in its place.
+/// The most stores that are remembered for one root key: the present one, and stores that a restore put in its place.
 const MOST_STORES: usize = 8;
-/// How long after a failure the file is written again, where nothing new is read before.
+/// After a failed write of the file, how long to wait before the next try, if nothing new is read meanwhile.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// The newest that was seen.
+/// The newest state that this process has seen.
 #[derive(Debug)]
 pub(crate) struct Memory {
     root: RootKeySource,
@@ -32,7 +32,7 @@ pub(crate) struct Memory {
 struct Seen {
     marks: BTreeMap<[u8; 16], Marks>,
     checkpoints: BTreeMap<Name, (StoreId, Arc<Checkpoint>)>,
-    /// When the file could not be written, if it could not the last time.
+    /// When the last write of the file failed. `None` if it succeeded.
     failed: Option<Instant>,
 }
 
@@ -45,7 +45,8 @@ impl Memory {
         &self.root
     }
 
-    /// Whether `store` was seen in the present form, here or by whoever wrote the mark beside the root key.
+    /// Whether `store` was seen in the present form, by this process or by the one that wrote the mark beside the root
+    /// key.
     ///
     /// # Errors
     ///
@@ -57,16 +58,16 @@ impl Memory {
         Ok(!Marks::load(&self.root, store)?.namespaces.is_empty())
     }
 
-    /// The number of the checkpoint of `namespace` that is known to the letter.
+    /// The number of the checkpoint of `namespace` that this process holds completely.
     pub(crate) fn sequence(&self, namespace: &Name) -> Option<u64> {
         self.seen().checkpoints.get(namespace).map(|(_, checkpoint)| checkpoint.sequence)
     }
 
-    /// Compares what was fetched with what is known; gives the checkpoint that holds for it.
+    /// Compares the fetched rows with what is known. Returns the checkpoint that applies to them.
     ///
     /// # Errors
     ///
-    /// `Denied`: it is older, or not what it was.
+    /// `Denied`: the rows are older than what is known, or differ from it.
     pub(crate) fn check(&self, wanted: &Wanted, fetched: &Fetched) -> Result<Option<Arc<Checkpoint>>> {
         let namespace = &wanted.item.namespace;
         let another = match &fetched.checkpoint {
@@ -94,7 +95,7 @@ impl Memory {
         Ok(checkpoint)
     }
 
-    /// Remembers what was read, also in the file where that lacks it.
+    /// Remembers what was read, also in the file if the file lacks it.
     pub(crate) fn observe(&self, wanted: &Wanted, fetched: &Fetched, checkpoint: Option<&Checkpoint>) {
         let (store, namespace) = (fetched.pin.store, &wanted.item.namespace);
         let Some(mark) = self.unsaved(wanted, fetched, checkpoint) else { return };
@@ -111,7 +112,8 @@ impl Memory {
         self.tell(saved, failed_before.is_some());
     }
 
-    /// The namespace's mark, if something that was read is new or the file has long lacked something.
+    /// The mark of the namespace, if the read brought something new or if it is time to write the file again after a
+    /// failure.
     fn unsaved(&self, wanted: &Wanted, fetched: &Fetched, checkpoint: Option<&Checkpoint>) -> Option<Mark> {
         let item = &wanted.item.name;
         let mut seen = self.seen();
@@ -125,7 +127,7 @@ impl Memory {
         (is_news || mark.is_unsaved && may_retry).then(|| mark.take_unsaved())
     }
 
-    /// Says when the file can no longer be written, and when it can again.
+    /// Logs when the file cannot be written any more, and when it can again.
     fn tell(&self, saved: io::Result<()>, failed_before: bool) {
         let file = self.root.mark_file();
         match saved {
@@ -147,20 +149,20 @@ impl Memory {
 }
 
 impl Seen {
-    /// The newest checkpoint of `namespace` that was followed.
+    /// The newest checkpoint of `namespace` that this process holds.
     fn known(&self, store: StoreId, namespace: &Name) -> Option<Arc<Checkpoint>> {
         let known = self.checkpoints.get(namespace).filter(|(of, _)| *of == store);
         known.map(|(_, checkpoint)| Arc::clone(checkpoint))
     }
 
-    /// Keeps what the mark was just brought to, so that the next is compared with it.
+    /// Keeps the checkpoint to which the mark was just advanced, to compare the next one with it.
     fn keep(&mut self, store: StoreId, namespace: &Name, checkpoint: Option<&Arc<Checkpoint>>) {
         if let Some(checkpoint) = checkpoint {
             self.checkpoints.insert(namespace.clone(), (store, Arc::clone(checkpoint)));
         }
     }
 
-    /// The mark of `namespace`, from the file at first.
+    /// The mark of `namespace`. At the first use it comes from the file.
     fn mark(&mut self, root: &RootKeySource, store: StoreId, namespace: &Name) -> Result<&mut Mark> {
         if !self.marks.contains_key(&store.0) {
             if self.marks.len() == MOST_STORES {
@@ -184,7 +186,7 @@ fn agree(wanted: &Wanted, known: &Versions, fetched: &Fetched) -> Result<()> {
     Err(older(&format!("version {} of {} has vanished", fetched.shown.newest, wanted.item)))
 }
 
-/// A version that the class names is compared too.
+/// Compares the version that the class names, too.
 fn named(wanted: &Wanted, known: &Versions, fetched: &Fetched) -> Result<()> {
     let Some(version) = wanted.version else { return Ok(()) };
     let only = known.iter().filter(|(known, _)| **known == version);
@@ -216,7 +218,7 @@ mod tests {
         Wanted { item, key: "value".parse().unwrap(), version: None }
     }
 
-    /// An item with versions up to `newest`, of which nothing was signed.
+    /// An item with versions up to `newest`, none of them signed.
     fn fetched(pin: Pin, newest: u64) -> Fetched {
         let keys = Digest::of([("value", None)].into_iter());
         let known =
@@ -236,7 +238,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let memory = Memory::new(RootKeySource::beside(directory.path()));
         let pin = Pin { store: StoreId::random().unwrap(), root: *RootKey::generate().unwrap().public() };
-        // Stands for a file system that is read-only or full for a while.
+        // The directory makes the lock file fail, as a read-only or full file system would.
         let obstacle = memory.root().mark_file().with_extension("mark.lock");
         let told = Arc::new(Mutex::new(Vec::new()));
         let hear = Arc::clone(&told);

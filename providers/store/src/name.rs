@@ -5,35 +5,35 @@ use std::str::FromStr;
 use provider::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-/// Longest name, in bytes: what Kubernetes allows for names of its own.
+/// The longest name, in bytes. Kubernetes has the same limit.
 const MAX_NAME: usize = 253;
-/// Most components of an item's name.
+/// The most components of an item's name.
 const MAX_DEPTH: usize = 8;
 const RULE: &str = "a name is 1 to 253 letters, digits, dots, dashes and underscores";
 
-/// A namespace, a service account or a key: one plain word.
+/// The name of a namespace, a service account or a key: one word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Name(String);
 
-/// An item's name inside its namespace: plain words separated by `/`.
+/// An item's name inside its namespace: words separated by `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ItemName(String);
 
-/// An item: where it belongs and what it is called there.
+/// An item: a namespace and a name in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Item {
-    /// Whose it is. A pod reads items of its own namespace only.
+    /// The namespace of the item. A pod reads only items of its own namespace.
     pub namespace: Name,
-    /// What it is called there.
+    /// Its name in the namespace.
     pub name: ItemName,
 }
 
-/// A service account of an item's namespace: that name, whoever has it, or the one that has this uid too.
+/// A service account in an item's namespace: any account with this name, or only the one that also has this uid.
 ///
-/// A name says who has it now: when an account, or its namespace, is deleted and made again, the new one reads
-/// what was put for the old. A uid is given once.
+/// A name alone means whoever has it now. If an account or its namespace is deleted and created again, the new account
+/// can read what was put for the old one. A uid is never reused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Account {
@@ -41,13 +41,13 @@ pub struct Account {
     pub(crate) uid: Option<Name>,
 }
 
-/// Which pods of an item's namespace may read it.
+/// The pods of an item's namespace that may read it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceAccounts {
-    /// Those of any service account.
+    /// Pods of any service account.
     Any,
-    /// Those of these service accounts.
+    /// Pods of these service accounts.
     Only(BTreeSet<Account>),
 }
 
@@ -66,7 +66,7 @@ impl ItemName {
 }
 
 impl ServiceAccounts {
-    /// Whether a pod of `account` may read; `None` is a reader without a service account.
+    /// Whether a pod of `account` may read. `None` is a reader without a service account.
     pub fn admit(&self, account: Option<&Account>) -> bool {
         match self {
             Self::Any => true,
@@ -76,19 +76,19 @@ impl ServiceAccounts {
         }
     }
 
-    /// Whether one of that name is named, perhaps with another uid.
+    /// Whether an account with this name is in the list, with any uid or without one.
     pub(crate) fn name(&self, name: &Name) -> bool {
         matches!(self, Self::Only(accounts) if accounts.iter().any(|account| account.name == *name))
     }
 }
 
 impl Account {
-    /// The account `name`; `uid` is what kubelet's token tells, which this store takes from who runs it.
+    /// The account that reads. `uid` comes from kubelet's token. The caller vouches for it.
     pub(crate) fn reading(name: Name, uid: Option<&str>) -> Self {
         Self { name, uid: uid.and_then(|uid| uid.parse().ok()) }
     }
 
-    /// Whether `reader` is the one that is meant.
+    /// Whether `reader` is this account.
     fn is(&self, reader: &Self) -> bool {
         self.name == reader.name && (self.uid.is_none() || self.uid == reader.uid)
     }
@@ -151,7 +151,7 @@ fn is_plain(word: &str) -> bool {
     (1..=MAX_NAME).contains(&word.len()) && word.bytes().all(allowed) && word != "." && word != ".."
 }
 
-/// The text itself is not told: on a command line it may be a secret in the wrong place.
+/// The message does not repeat the text, because on a command line it may be a misplaced secret.
 fn refused(rule: &str) -> Error {
     Error::new(ErrorKind::Invalid, "that is not a name").remedy(rule)
 }

@@ -1,4 +1,4 @@
-//! The `objects` of a class.
+//! Parses the `objects` of a class.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use serde::Deserialize;
 use crate::declaration::DECLARATION;
 use crate::name::{ItemName, Name};
 
-/// What the database can number.
+/// The version numbers that the database can store.
 const VERSIONS: std::ops::RangeInclusive<u64> = 1..=i64::MAX as u64;
 
-/// What a request's text says.
+/// A parsed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) item: ItemName,
@@ -41,11 +41,11 @@ fn value() -> String {
     "value".to_owned()
 }
 
-/// The objects that `parameters` ask for, each with how its value is written.
+/// The objects that `parameters` ask for, each with the encoding of its value.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with them.
+/// Every fault of the parameters.
 pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Encoding>), Vec<Invalid>> {
     objects::read_sole(parameters, &DECLARATION, understand)
 }
@@ -75,11 +75,11 @@ fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, Enc
     }
 }
 
-/// The bytes of an object's file, from what the store holds.
+/// Decodes the stored value into the bytes of the object's file.
 ///
 /// # Errors
 ///
-/// `Invalid` if it is not in that encoding.
+/// `Invalid`: the value is not in that encoding.
 pub(crate) fn decode(
     object: &ObjectRef,
     encoding: Encoding,
@@ -92,7 +92,7 @@ pub(crate) fn decode(
 }
 
 impl Asked {
-    /// `item#key` or `item#key@version`: `#` and `@` are in no name.
+    /// The text `item#key` or `item#key@version`. No name contains `#` or `@`.
     fn text(&self) -> Arc<str> {
         match self.version {
             Some(version) => format!("{}#{}@{version}", self.item, self.key).into(),
@@ -100,7 +100,7 @@ impl Asked {
         }
     }
 
-    /// What [`text`](Self::text) was made of.
+    /// Parses a [`text`](Self::text).
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let odd = || Error::new(ErrorKind::Invalid, format!("{text:?} is no request for an item"));
         let (item, rest) = text.split_once('#').ok_or_else(odd)?;

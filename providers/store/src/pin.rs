@@ -1,8 +1,8 @@
-//! The public half of a store's root key, as it is known outside of the database.
+//! The public half of a store's root key, known from outside of the database.
 //!
-//! Who may write to the database can put a key of their own in the root key's place, and read what
-//! others encrypt to it. So nobody takes that key from the database on trust: it follows from the
-//! root key, or it is pinned in a file beside that, or its owner handed it over.
+//! Anyone who may write to the database can replace the root key in it by a key of their own, and read what others
+//! encrypt to that key. So nobody trusts the key in the database. The public half comes from the root key itself, from
+//! a file beside it, or from a file that the key's owner gave out.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -24,37 +24,37 @@ const PREFIX: &str = "SFSPUB1 ";
 const ABOUT: &str =
     "# secretfs public key: of the root key beside it, to compare with what the store says.\n";
 
-/// Which store it is, and what its root key's public half is.
+/// The identity of a store: its id, and the public half of its root key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pin {
     pub(crate) store: StoreId,
     pub(crate) root: RootPublic,
 }
 
-/// How a store is known from one that somebody put in its place.
+/// How a host recognises the right store.
 #[derive(Debug, Clone)]
 pub struct Anchor {
     root: RootKeySource,
     public: Option<PathBuf>,
 }
 
-/// What the database's word is compared with.
+/// What the database's statements are compared with.
 #[derive(Debug)]
 pub(crate) struct Trust {
     anchor: Anchor,
-    /// Where there is no root key: one pin, or two while the root key is being rotated.
+    /// The pins for hosts without the root key: one, or two during a rotation of the root key.
     pins: Vec<Pin>,
-    /// Root keys that were unlocked here: one, or two if a rotation was killed.
+    /// Root keys that could be unlocked here: one, or two after a rotation was killed.
     roots: Vec<RootPublic>,
 }
 
 impl Anchor {
-    /// By the root key in `root`; where that cannot be opened, by the public half beside it.
+    /// Recognises the store by the root key in `root` or, if that cannot be opened, by the public half beside it.
     pub fn new(root: RootKeySource) -> Self {
         Self { root, public: None }
     }
 
-    /// By the public half in `file` as well: a public bundle, or a copy of the file beside the root key.
+    /// Also uses the public half in `file`: a public bundle, or a copy of the file beside the root key.
     #[must_use]
     pub fn with_public(self, file: Option<PathBuf>) -> Self {
         Self { public: file, ..self }
@@ -66,11 +66,11 @@ impl Anchor {
 }
 
 impl Trust {
-    /// Finds out what `anchor` knows.
+    /// Reads everything that `anchor` names.
     ///
     /// # Errors
     ///
-    /// Nothing: neither the root key nor its public half can be read here.
+    /// Neither the root key nor its public half can be read here.
     pub(crate) fn establish(anchor: &Anchor) -> Result<Self> {
         let roots = anchor.root.public_halves();
         let pins = match &anchor.public {
@@ -89,12 +89,12 @@ impl Trust {
         &self.anchor.root
     }
 
-    /// The root key, if it can be opened here and is the one of `public`.
+    /// The root key, if it can be opened here and its public half is `public`.
     pub(crate) fn unlock(&self, public: &RootPublic) -> Option<RootKey> {
         if self.holds_root() { self.root().unlock_as(public).ok() } else { None }
     }
 
-    /// What the database says it is.
+    /// The identity that the database states, after a check.
     ///
     /// # Errors
     ///
@@ -105,7 +105,8 @@ impl Trust {
         Ok(said)
     }
 
-    /// Writes down for others what the root key has shown to be right, where it is not yet.
+    /// Writes the file with the public half beside the root key, if the root key confirms `said` and the file is
+    /// missing.
     pub(crate) fn pin(&self, said: &Pin) {
         if !self.holds_root() || self.anchor.public.is_some() || self.pins.contains(said) {
             return;
@@ -115,13 +116,13 @@ impl Trust {
         }
     }
 
-    /// Compares what a database says of itself.
+    /// Compares the identity that a database states with what is known.
     ///
     /// # Errors
     ///
-    /// `Denied`: it is another store, or one that was tampered with.
+    /// `Denied`: it is another store, or the database was tampered with.
     pub(crate) fn check(&self, said: &Pin) -> Result<()> {
-        // A root key may have been rotated since.
+        // The root key may have been rotated since the last look.
         if self.accepts(said) || Self::establish(&self.anchor)?.accepts(said) {
             return Ok(());
         }
@@ -131,7 +132,7 @@ impl Trust {
     fn accepts(&self, said: &Pin) -> bool {
         let of_that_key: Vec<_> = self.pins.iter().filter(|pin| pin.root == said.root).collect();
         let known_root = match self.anchor.public {
-            // Both must agree where both are there.
+            // If both a public file and the root key are there, both must agree.
             Some(_) => !of_that_key.is_empty() && (self.roots.is_empty() || self.roots.contains(&said.root)),
             None if self.holds_root() => self.roots.contains(&said.root),
             None => !of_that_key.is_empty(),
@@ -161,7 +162,7 @@ impl Trust {
     }
 }
 
-/// Writes `pins` beside `root`, whole or not at all.
+/// Replaces the file beside `root` by one with `pins`, completely or not at all.
 ///
 /// # Errors
 ///
@@ -205,11 +206,11 @@ fn read(path: &Path) -> Result<Vec<Pin>> {
     }
 }
 
-/// What others may write says nothing against them.
+/// Refuses a file that others may write: such a file proves nothing against them.
 ///
 /// # Errors
 ///
-/// `Denied`: more than its owner may write the file, or put another in its place.
+/// `Denied`: users other than the owner may write the file, or replace it.
 pub(crate) fn refuse_writable(path: &Path, file: &File) -> Result<()> {
     let metadata = file.metadata().map_err(|error| unseen(path, &error))?;
     let mode = metadata.mode() & 0o7777;
@@ -227,7 +228,8 @@ fn refuse_place(path: &Path, file: &Metadata) -> Result<()> {
     if mode & 0o022 == 0 {
         return Ok(());
     }
-    // In a sticky directory everybody may add files, and replace their own; a link counts as well.
+    // In a sticky directory everybody may add files and replace their own, so the owners are checked. A symbolic link
+    // counts too.
     let entry = look(std::fs::symlink_metadata(path))?;
     if mode & 0o1000 != 0 && [place.uid(), entry.uid(), file.uid()].into_iter().all(is_trusted) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Open connections for reads, and fair turns at them.
+//! Open connections for reads, with fair turns.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use crate::database::{Database, Inside, Role};
 use crate::memory::Memory;
 use crate::name::Name;
 
-/// Most reads of one namespace at once: one that is slow to read keeps itself waiting, and nobody else.
+/// The most reads of one namespace at the same time. A namespace with slow reads delays only itself.
 const READS_OF_A_NAMESPACE: usize = 2;
-/// Most connections that stay open while nobody reads.
+/// The most connections that stay open while nothing reads.
 const MOST_IDLE: usize = 4;
 
-/// Connections to one store's database. Each read has one of its own for as long as it takes.
+/// Connections to one store's database. Each read uses a connection of its own while it runs.
 #[derive(Debug)]
 pub(crate) struct Pool {
     directory: PathBuf,
@@ -27,8 +27,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Of the store in `directory`, which is brought to the present form if that has to be and `memory` has
-    /// not seen it in that.
+    /// A pool for the store in `directory`. A store in an older form is upgraded, unless `memory` has seen it in the
+    /// present form.
     pub(crate) fn new(directory: PathBuf, memory: Arc<Memory>) -> Self {
         Self { directory, memory, idle: Mutex::default() }
     }
@@ -37,14 +37,14 @@ impl Pool {
         &self.directory
     }
 
-    /// Runs `work` on what the database holds at one moment. Blocks.
+    /// Runs `work` on one consistent state of the database. Blocks.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Inside<T>) -> Result<T> {
         let mut database = match self.take() {
             Some(open) if open.is_in_place() => open,
             _ => self.open()?,
         };
         let result = database.read(work);
-        // After an error that is not the store's answer the connection is not trusted again.
+        // After an error of the database itself, the connection is not used again.
         if !matches!(&result, Err(error) if error.kind() == ErrorKind::Unavailable) {
             self.give_back(database);
         }
@@ -72,16 +72,16 @@ impl Pool {
     }
 }
 
-/// Who may read now: each namespace by itself.
+/// The turns to read, separately for each namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<HashMap<Name, Arc<Semaphore>>>);
 
 impl Turns {
-    /// Waits, without a thread, until fewer than two reads of `namespace` run.
+    /// Waits until fewer than two reads of `namespace` run. The wait occupies no thread.
     ///
     /// # Errors
     ///
-    /// Never: nobody closes what is waited for.
+    /// None: the semaphore is never closed.
     pub(crate) async fn of(&self, namespace: &Name) -> Result<OwnedSemaphorePermit> {
         let closed = |_| Error::new(ErrorKind::Unavailable, "the read was stopped: secretfs is ending");
         self.semaphore(namespace).acquire_owned().await.map_err(closed)
@@ -89,7 +89,7 @@ impl Turns {
 
     fn semaphore(&self, namespace: &Name) -> Arc<Semaphore> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of those that nobody reads now nothing need be known.
+        // Forget the other namespaces that have no running or waiting read.
         turns.retain(|name, turns| name == namespace || Arc::strong_count(turns) > 1);
         let new = || Arc::new(Semaphore::new(READS_OF_A_NAMESPACE));
         Arc::clone(turns.entry(namespace.clone()).or_insert_with(new))

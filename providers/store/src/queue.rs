@@ -1,8 +1,8 @@
-//! Turns at writing: whoever comes first is first.
+//! Turns to write, in the order of arrival.
 //!
-//! SQLite has each writer ask again and again, and who is unlucky never gets a turn among many. So they
-//! queue at a lock outside of it, which the kernel hands on in the order of coming. It is about fairness
-//! alone: who holds it without need, or goes past it, delays others and breaks nothing.
+//! SQLite makes each writer try again and again, so with many writers an unlucky one never gets a turn. So writers
+//! queue at a file lock outside of SQLite, which the kernel passes on in the order of arrival. The lock only makes
+//! turns fair. A process that holds it too long, or ignores it, delays others but breaks nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,32 +15,33 @@ use provider::{Error, ErrorKind, Result};
 use rustix::fs::FlockOperation;
 
 const FILE: &str = "queue.lock";
-/// How long a writer waits before it says so.
+/// How long a writer waits before it logs that it waits.
 const QUIET: Duration = Duration::from_secs(1);
-/// How long it waits in all.
+/// How long a writer waits in total.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// While it lives, no other writer that queues has its turn.
+/// A turn to write. While it lives, no other queued writer gets a turn.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// `None` where there is no place to queue.
+    /// `None` if the store has no lock file.
     _lock: Option<File>,
 }
 
-/// Makes the place to queue in `directory`, for its group too.
+/// Creates the lock file in `directory`, readable for its group too.
 pub(crate) fn make(directory: &Path) -> io::Result<()> {
     let file = OpenOptions::new().append(true).create(true).mode(0o640).open(directory.join(FILE))?;
     file.set_permissions(std::fs::Permissions::from_mode(0o640))
 }
 
 impl Turn {
-    /// Waits for a turn at the store in `directory`; says after a second that it waits.
+    /// Waits for a turn to write to the store in `directory`. After a second it logs that it waits.
     ///
     /// # Errors
     ///
-    /// `Unavailable`: it took longer than a minute and a half.
+    /// `Unavailable`: the wait took longer than 90 seconds.
     pub(crate) fn wait(directory: &Path) -> Result<Self> {
-        // Who may not read it, or make it in a store of an older secretfs, goes past.
+        // A process that can neither open nor create the file, for example in a store of an older secretfs, skips the
+        // queue.
         let Some(file) = open(directory) else { return Ok(Self { _lock: None }) };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _lock: Some(file) }),
@@ -49,15 +50,15 @@ impl Turn {
         }
     }
 
-    /// Asking again and again would be unfair here too, and a lock that is waited for cannot be given up:
-    /// so a thread waits, which ends with the turn of who holds the lock.
+    /// Trying again and again would be unfair here too, and a blocking wait for a lock cannot be cancelled. So a thread
+    /// waits. It ends at the latest when the present holder releases the lock.
     fn queue(directory: &Path, file: File) -> Result<Self> {
         let (had, turn) = mpsc::sync_channel(1);
         let began = Instant::now();
         std::thread::Builder::new()
             .name("store-queue".to_owned())
             .spawn(move || {
-                // Where nobody waits any more, the lock goes with the file.
+                // If the caller has stopped waiting, the file is dropped, and the lock with it.
                 had.send(rustix::fs::flock(&file, FlockOperation::LockExclusive).map(|()| file)).is_ok()
             })
             .map_err(|error| unqueued(directory, &error.to_string()))?;

@@ -1,4 +1,4 @@
-//! The one way a value leaves the store: for a workload, with the root key.
+//! Reads a value for a workload, with the root key. A value leaves the store only here.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use crate::root_file::RootKeySource;
 pub(crate) struct Wanted {
     pub(crate) item: Item,
     pub(crate) key: Name,
-    /// The version to stay at; the newest where there is none.
+    /// The version to read; the newest if there is none.
     pub(crate) version: Option<u64>,
 }
 
-/// A value and the version it is of.
+/// A value and its version.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) value: SecretBytes,
     pub(crate) version: u64,
 }
 
-/// How often a read begins that others overtake.
+/// How often a read starts again if another process changes the store meanwhile.
 const TRIES: usize = 3;
-/// Refusals that are the store's word: for nobody any more, or not for this account.
+/// Refusals that the store itself decided: the item is deleted, or this account may not read it.
 const WITHDRAWN: [ErrorKind; 2] = [ErrorKind::Revoked, ErrorKind::Denied];
 
 /// Reads values over connections that stay open.
@@ -44,8 +44,8 @@ pub(crate) struct Reader {
 
 /// Why a read failed.
 enum Unread {
-    /// Perhaps because the database went on between two halves of the read: the root key could not be unlocked,
-    /// or the state was older than one that was seen.
+    /// Another process may have changed the store between two steps of the read: the root key could not be unlocked, or
+    /// the state was older than one that was seen.
     Overtaken(Error),
     Other(Error),
 }
@@ -68,11 +68,11 @@ impl Reader {
         self.pool.directory()
     }
 
-    /// What `wanted` is, for a pod of `account`. Blocks.
+    /// Reads `wanted` for a pod of `account`. Blocks.
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Revoked`, `Denied` as the store says; `Denied` as well if the store was rolled back;
+    /// `NotFound`, `Revoked` or `Denied` if the store says so; also `Denied` if the store was rolled back;
     /// `Unavailable` if it cannot be read at all.
     pub(crate) fn read(&self, wanted: &Wanted, account: Option<&Account>) -> Result<Found> {
         for _ in 1..TRIES {
@@ -91,8 +91,8 @@ impl Reader {
         let root = self.root.unlock_as(&fetched.pin.root).map_err(Unread::Overtaken)?;
         let checkpoint = self.memory.check(wanted, &fetched).map_err(Unread::Overtaken)?;
         let answer = fetched.answer(wanted, account, &root);
-        // What was withdrawn, from all or from some, does not come back by itself. What does not open is not
-        // remembered: it may be somebody's rubbish, and mending it is no roll-back.
+        // A deletion or a removed right does not disappear by itself, so it is remembered. Ciphertext that cannot be
+        // decrypted is not remembered: somebody may have written garbage, and a repair of it is not a roll-back.
         if answer.as_ref().err().is_none_or(|error| WITHDRAWN.contains(&error.kind())) {
             self.memory.observe(wanted, &fetched, checkpoint.as_deref());
         }
@@ -101,13 +101,13 @@ impl Reader {
 }
 
 impl Fetched {
-    /// The value, if it is there and for `account`.
+    /// The value, if it exists and `account` may read it.
     fn answer(&self, wanted: &Wanted, account: Option<&Account>, root: &RootKey) -> Result<Found> {
         let newest = self.shown.versions.get(&self.shown.newest);
         let Some(newest) = newest else { return Err(not_found(wanted, "is not in the store")) };
         admit(&newest.accounts, wanted, account)?;
         let Some((version, sealed_key, sealed)) = &self.chosen else { return Err(self.missing_part(wanted)) };
-        // What was sealed for others stays theirs, whatever the item's later versions say.
+        // A version that was sealed for other accounts stays theirs, whatever later versions of the item say.
         let Some(row) = self.shown.versions.get(version) else { return Err(self.missing_part(wanted)) };
         admit(&row.accounts, wanted, account)?;
         match (row.gone, sealed_key, sealed) {

@@ -1,4 +1,4 @@
-//! Accepting an older state, which a restore from a backup is.
+//! Accepts an older state of a store, after a restore from a backup.
 
 use std::path::Path;
 
@@ -18,24 +18,24 @@ use crate::pin::{Anchor, Pin};
 use crate::schema;
 use crate::store::Store;
 
-/// What a restore found, or accepted.
+/// The older states that were found or accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Restored {
-    /// The namespaces whose state is older than one that was seen before, and what tells so first.
+    /// The namespaces with an older state than one seen before, each with the first sign of it.
     pub older: Vec<Older>,
 }
 
-/// A namespace that went back.
+/// A namespace whose state is older than one seen before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Older {
-    /// Which.
+    /// The namespace.
     pub namespace: Name,
-    /// How that is known.
+    /// What shows that its state is older.
     pub reason: String,
 }
 
 impl Store {
-    /// Takes the store in `directory` as it is for its newest state, and has every host that reads it do so.
+    /// Accepts the present state of the store in `directory` as its newest, for every host that reads it.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Store {
             if schema::form(transaction)? != schema::VERSION {
                 schema::upgrade(transaction)?;
             }
-            // A mark that cannot be used is what this command mends.
+            // A damaged mark is one of the things that this command repairs.
             let known = Marks::load(trust.root(), pin.store).unwrap_or_else(|_| Marks::none(pin.store));
             accept(transaction, pin, &key, &known)
         })?;
@@ -55,7 +55,7 @@ impl Store {
         Ok(restored)
     }
 
-    /// What [`accept_older`](Self::accept_older) would accept.
+    /// Finds what [`accept_older`](Self::accept_older) would accept.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ fn accept(
     Ok((Restored { older: found }, marks))
 }
 
-/// How `namespace` is older than known, if it is.
+/// Checks whether the state of `namespace` is older than the known state, and how that shows.
 fn older(transaction: &Transaction<'_>, pin: &Pin, namespace: Name, known: &Marks) -> Inside<Option<Older>> {
     match verified(transaction, pin, &namespace, &known.of(&namespace)) {
         Ok(_) => Ok(None),
@@ -111,7 +111,7 @@ fn older(transaction: &Transaction<'_>, pin: &Pin, namespace: Name, known: &Mark
     }
 }
 
-/// Something to count upwards from; what it knew of items no longer counts.
+/// A checkpoint that only has the number from which to count on. What was known of items no longer counts.
 fn before(transaction: &Transaction<'_>, pin: &Pin, namespace: &Name, known: &Marks) -> Inside<Checkpoint> {
     let signed = match signed(transaction, pin, namespace) {
         Err(Fault::Told(_)) => None,

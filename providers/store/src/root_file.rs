@@ -1,4 +1,4 @@
-//! Where the root key is kept, and how it is replaced without ever losing both.
+//! The file of the root key, and how it is replaced without the risk of losing both keys.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -15,12 +15,12 @@ use crate::durable;
 use crate::keys::{RootKey, RootPublic};
 
 const PREFIX: &str = "SFSROOT1 ";
-/// Longest file that may be a root key, in bytes.
+/// The longest file that may be a root key, in bytes.
 const MAX_FILE: u64 = 4096;
 const ABOUT: &str =
     "# secretfs root key: whoever has it can read the store; if it is lost, so is what the store holds.\n";
 
-/// Where a root key is kept.
+/// The place of a root key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RootKeySource {
@@ -29,33 +29,32 @@ pub enum RootKeySource {
 }
 
 impl RootKeySource {
-    /// The file a store's root key is in where nobody says otherwise: beside the database.
+    /// The default file of a store's root key: beside the database.
     pub fn beside(directory: &Path) -> Self {
         Self::File(directory.join("root.key"))
     }
 
-    /// Where the public half is kept, for who may not open the root key: `.pub` after its name.
+    /// The file with the public half, for hosts that may not open the root key: the root key's name with `.pub`.
     pub fn public_file(&self) -> PathBuf {
         self.beside_it(".pub")
     }
 
-    /// Where it is kept how new the store was seen to be: `.mark` after the root key's name.
+    /// The file with the newest seen state of the store: the root key's name with `.mark`.
     pub fn mark_file(&self) -> PathBuf {
         self.beside_it(".mark")
     }
 
-    /// The root key.
+    /// Reads the root key.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if it is not there, `Denied` if this process may not have it, or others may.
+    /// `Unavailable`: the file does not exist. `Denied`: this process may not read it, or others may.
     pub fn unlock(&self) -> Result<RootKey> {
         let Self::File(path) = self;
         read(path)
     }
 
-    /// The public halves of the root keys that this process can open: none, one, or two after a rotation
-    /// was killed.
+    /// The public halves of the root keys that this process can open: none, one, or two after a rotation was killed.
     pub(crate) fn public_halves(&self) -> Vec<RootPublic> {
         let keys = [self.unlock(), self.next().and_then(|next| read(&next))];
         keys.into_iter().flatten().map(|key| *key.public()).collect()
@@ -65,7 +64,7 @@ impl RootKeySource {
     ///
     /// # Errors
     ///
-    /// As [`unlock`](Self::unlock), or it is another key.
+    /// As [`unlock`](Self::unlock); also if it is another key.
     pub(crate) fn unlock_as(&self, expected: &RootPublic) -> Result<RootKey> {
         let key = self.unlock();
         match &key {
@@ -74,18 +73,19 @@ impl RootKeySource {
             Err(_) if !self.has_next() => return key,
             Err(_) => {}
         }
-        // A rotation that was killed between the database's commit and the rename.
+        // A rotation was killed between the commit of the database and the rename of the key's file.
         match self.next().and_then(|next| read(&next)) {
             Ok(next) if next.public() == expected => Ok(next),
             _ => key.and_then(|found| Err(self.other(&found, expected))),
         }
     }
 
-    /// Makes a root key where there is none.
+    /// Makes a root key if there is none.
     ///
     /// # Errors
     ///
-    /// There is one. Two stores must not share it: rotating it for one would lose the other.
+    /// A root key exists. Two stores must not share a root key: a rotation for one store would make the other
+    /// unreadable.
     pub(crate) fn create(&self) -> Result<RootKey> {
         let Self::File(path) = self;
         if std::fs::symlink_metadata(path).is_ok() {
@@ -97,7 +97,7 @@ impl RootKeySource {
         Ok(key)
     }
 
-    /// Keeps other rotations of this root key away until dropped.
+    /// Prevents other rotations of this root key until the lock is dropped.
     pub(crate) fn lock(&self) -> Result<RotationLock> {
         let Self::File(path) = self;
         let directory =
@@ -109,12 +109,12 @@ impl RootKeySource {
         Ok(RotationLock { _directory: directory })
     }
 
-    /// Writes `key` down beside the present one, to take its place by [`replace`](Self::replace).
+    /// Writes `key` beside the present one. [`replace`](Self::replace) will put it in its place.
     pub(crate) fn prepare(&self, _lock: &RotationLock, key: &RootKey) -> Result<()> {
         write(&self.next()?, key)
     }
 
-    /// Puts the prepared key in the present one's place and destroys that.
+    /// Puts the prepared key in the place of the present one, which is destroyed.
     pub(crate) fn replace(&self, _lock: &RotationLock) -> Result<()> {
         let Self::File(path) = self;
         let old = OpenOptions::new().write(true).open(path);
@@ -125,7 +125,7 @@ impl RootKeySource {
         Ok(())
     }
 
-    /// Ends a rotation that was killed half way, if its key is `expected`.
+    /// Completes a rotation that was killed, if `expected` is the public half of its new key.
     pub(crate) fn finish(&self, lock: &RotationLock, expected: &RootPublic) -> Result<()> {
         let present = self.unlock().is_ok_and(|key| key.public() == expected);
         let prepared = self.next().and_then(|next| read(&next)).is_ok_and(|key| key.public() == expected);
@@ -164,7 +164,7 @@ impl RootKeySource {
     }
 }
 
-/// While it lives, no other process rotates the same root key.
+/// While this lives, no other process rotates the same root key.
 #[derive(Debug)]
 pub(crate) struct RotationLock {
     _directory: File,
@@ -195,7 +195,7 @@ fn decode(text: &[u8]) -> Option<RootKey> {
     RootKey::from_secret(&secret)
 }
 
-/// Writes a file that is whole and on the disk when this returns.
+/// Writes a file. When this returns, the file is completely on the disk.
 fn write(path: &Path, key: &RootKey) -> Result<()> {
     let mut text = Zeroizing::new(String::with_capacity(512));
     text.push_str(ABOUT);

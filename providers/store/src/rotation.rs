@@ -1,4 +1,4 @@
-//! New keys for what is there: ciphertext of values stays, the data keys are sealed anew.
+//! Rotates keys: the data keys are sealed again to new keys, and the ciphertext of values stays.
 
 use provider::{Error, ErrorKind, Result};
 use rusqlite::Transaction;
@@ -16,20 +16,20 @@ use crate::root_file::RootKeySource;
 use crate::rows::{decode_accounts, namespace_keys};
 use crate::store::{Store, save_namespace_key};
 
-/// What a rotation did.
+/// The result of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rotated {
-    /// The namespaces that have new keys, or whose keys are sealed to the new root key.
+    /// The namespaces that have new keys, or whose keys are now sealed to the new root key.
     pub namespaces: Vec<Name>,
-    /// How many versions' data keys were sealed anew.
+    /// How many data keys were sealed again. Each version has one.
     pub versions: usize,
-    /// Versions that did not open, and are lost, as they were before.
+    /// Versions that could not be decrypted. They were lost before the rotation too.
     pub damaged: Vec<String>,
-    /// The new root key, where that was rotated.
+    /// The id of the new root key, if it was rotated.
     pub root_key: Option<String>,
 }
 
-/// Where data keys come from and where they go.
+/// The keys from which and to which data keys are sealed again.
 struct Resealing<'a> {
     store: &'a StoreId,
     old: Vec<(KeyId, &'a PrivateKey)>,
@@ -38,12 +38,12 @@ struct Resealing<'a> {
 }
 
 impl Store {
-    /// Gives `namespace`, or each, a new key pair, seals its data keys to that, and destroys the old pair.
-    /// Bundles exported before seal to the old one: export them again.
+    /// Gives `namespace`, or every namespace, a new key pair, seals its data keys to it, and destroys the old pair.
+    /// Bundles that were exported before seal to the old key, so export them again.
     ///
     /// # Errors
     ///
-    /// `NotFound`: there is no such namespace. The root key is not this store's. Nothing is changed then.
+    /// `NotFound`: there is no such namespace. The root key is not this store's. In both cases nothing is changed.
     pub fn rotate_namespaces(&mut self, namespace: Option<&Name>) -> Result<Rotated> {
         let (rotated, signed) = self.write(|transaction, pin, trust| {
             let root = trust.root().unlock_as(&pin.root)?;
@@ -64,8 +64,8 @@ impl Store {
         Ok(rotated)
     }
 
-    /// Replaces the root key. Killed at any moment, it leaves either the old key and what it opens,
-    /// or the new one; the old one is destroyed last.
+    /// Replaces the root key. The old key is destroyed last. So a process that is killed at any moment leaves either
+    /// the old key with data sealed to it, or the new key with data sealed to that.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Store {
             let (old, new) = (source.unlock_as(&pin.root)?, RootKey::generate()?);
             source.prepare(&lock, &new)?;
             let next = Pin { root: *new.public(), ..*pin };
-            // Whoever puts meanwhile finds the one or the other in the database.
+            // During the rotation, writers on other hosts may find either key in the database, so both are pinned.
             write_beside(source, &[*pin, next])?;
             let before = all_verified(transaction, pin, source)?;
             let mut rotated = Rotated::none();
@@ -108,7 +108,7 @@ impl Rotated {
     }
 }
 
-/// What is signed of each namespace, once all of it was found in the database.
+/// The checkpoint of each namespace, after a check that the database contains everything in it.
 fn all_verified(
     transaction: &Transaction<'_>,
     pin: &Pin,
@@ -181,7 +181,7 @@ fn reseal_namespaces(
     Ok(())
 }
 
-/// Items of namespaces without a key of their own are sealed to the root key itself.
+/// Seals the items of namespaces without a key of their own to the new root key.
 fn reseal_unowned(
     transaction: &Transaction<'_>,
     store: &StoreId,
@@ -210,7 +210,7 @@ struct Sealed {
 }
 
 impl Resealing<'_> {
-    /// Every version of `namespace`; what does not open is told.
+    /// Seals every version of `namespace` again. Versions that cannot be decrypted are reported.
     fn all_of(&mut self, transaction: &Transaction<'_>, namespace: &Name) -> Inside<()> {
         for sealed in sealed_versions(transaction, namespace)? {
             if !self.reseal(transaction, &sealed)? {
@@ -220,7 +220,7 @@ impl Resealing<'_> {
         Ok(())
     }
 
-    /// The versions of `namespace` that are sealed to one of the old keys.
+    /// Seals the versions of `namespace` again that are sealed to one of the old keys.
     fn those_of_old_keys(&mut self, transaction: &Transaction<'_>, namespace: &Name) -> Inside<()> {
         for sealed in sealed_versions(transaction, namespace)? {
             let id = SealedKey::decode(&sealed.key).map(|key| key.id);

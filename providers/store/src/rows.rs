@@ -1,4 +1,4 @@
-//! Items and versions as the database keeps them.
+//! Items and versions in the database.
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result};
@@ -10,7 +10,7 @@ use crate::keys::NamespaceKey;
 use crate::name::{Item, Name, ServiceAccounts};
 use crate::store::{Summary, Version};
 
-/// What a new version follows.
+/// The version before a new version.
 pub(crate) struct Newest {
     pub(crate) version: u64,
     pub(crate) accounts: ServiceAccounts,
@@ -121,7 +121,7 @@ pub(crate) fn live_versions(connection: &Connection, item: i64, version: Option<
     Ok(statement.query_map((item, version), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Deletes a version whose ciphertext is kept until `due`.
+/// Deletes a version. Its ciphertext is kept until `due`.
 pub(crate) fn withdraw(
     transaction: &Transaction<'_>,
     item: i64,
@@ -147,7 +147,7 @@ pub(crate) fn bury(transaction: &Transaction<'_>, item: i64, version: u64, at: i
     Ok(())
 }
 
-/// Milliseconds since 1970.
+/// The present time, in milliseconds since 1970.
 pub(crate) fn now() -> i64 {
     Timestamp::now().as_millisecond()
 }

@@ -1,7 +1,7 @@
-//! The tables of a store, and the check that a database has these and nothing else.
+//! The tables of a store, and a check that a database has exactly these.
 //!
-//! A view, a trigger or an index on an expression in place of a table would run what its author
-//! wrote inside of whoever reads. So the texts are compared before anything else is asked.
+//! An attacker may replace a table by a view, or add a trigger or an index on an expression. It would run the
+//! attacker's SQL inside the reader's process. So the text of the schema is compared before anything else is asked.
 
 use std::sync::OnceLock;
 
@@ -10,9 +10,9 @@ use rusqlite::Connection;
 
 use crate::database::{Fault, Inside};
 
-/// The form that this secretfs writes.
+/// The form that this version of secretfs writes.
 pub(crate) const VERSION: i32 = 2;
-/// The form before it, which has neither checkpoints nor deletions that can be undone.
+/// The earlier form, which has neither checkpoints nor undo for deletions.
 pub(crate) const BEFORE: i32 = 1;
 
 const FIRST: &str = "
@@ -49,10 +49,10 @@ CREATE TABLE purges (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Type, name, table and text of each thing in a schema, in order.
+/// Type, name, table and SQL text of each object in a schema, in order.
 type Schema = Vec<(String, String, String, Option<String>)>;
 
-/// More things than any form of a store has.
+/// More objects than any form of a store has.
 const MOST: usize = 32;
 
 pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
@@ -60,24 +60,25 @@ pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     upgrade(connection)
 }
 
-/// Makes what the form before lacks.
+/// Creates what the earlier form lacks.
 pub(crate) fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(SECOND)?;
     connection.pragma_update(None, "user_version", VERSION)
 }
 
-/// Which form a database says it has.
+/// The form that a database states.
 pub(crate) fn form(connection: &Connection) -> rusqlite::Result<i32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Refuses a database whose schema is not that of a store of `form`, to the letter.
+/// Refuses a database whose schema differs in any way from that of a store of `form`.
 pub(crate) fn check(connection: &Connection, form: i32) -> Inside<()> {
     let expected = expected(form).map_err(Fault::Sql)?;
     if read(connection)? == *expected { Ok(()) } else { Err(foreign().into()) }
 }
 
-/// Changes whenever somebody changes the schema by SQL; a connection that has seen one goes by that.
+/// A number that changes whenever somebody changes the schema by SQL. If it is unchanged, the connection does not check
+/// the schema again.
 pub(crate) fn cookie(connection: &Connection) -> rusqlite::Result<i32> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }

@@ -6,7 +6,7 @@ use provider::{Network, Provider, Result, Settings};
 use crate::root_file::RootKeySource;
 use crate::source::EmbeddedStore;
 
-/// What is set for the embedded store where a process starts.
+/// The administrator's settings for the embedded store.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct EmbeddedSettings {
     /// Directory of the embedded store

@@ -19,28 +19,28 @@ use crate::read::{Reader, Wanted};
 use crate::root_file::RootKeySource;
 use crate::watch::Watcher;
 
-/// What the store in `directory` is called, in audit records and wherever volumes and outages are told of.
+/// The name of the store in `directory`, for audit records, volumes and outages.
 pub fn store_name(directory: &Path) -> String {
     format!("secretfs:{}", directory.display())
 }
 
-/// The embedded store, read for workloads: `provider: secretfs`.
+/// Reads the embedded store for workloads: `provider: secretfs`.
 #[derive(Debug)]
 pub struct EmbeddedStore(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// What outages are counted by.
+    /// The name by which outages are counted.
     name: String,
     reader: Reader,
     turns: Turns,
-    /// Lives as long as somebody listens.
+    /// Lives as long as somebody subscribes to changes.
     watcher: Mutex<Weak<Watcher>>,
     restarts: Arc<Restarts>,
 }
 
 impl EmbeddedStore {
-    /// The store in `directory`, opened with `root`. Nothing is touched before something is read.
+    /// A provider for the store in `directory`, opened with `root`. It opens nothing before the first read.
     pub fn new(directory: PathBuf, root: RootKeySource) -> Self {
         let name = store_name(&directory);
         let (watcher, restarts) = (Mutex::new(Weak::new()), Arc::default());
@@ -142,7 +142,7 @@ impl Source for ItemSource {
     }
 }
 
-/// No login: whom the kubelet vouches for, or the host's own class.
+/// A session without a login: kubelet vouches for the pod, and a plain host for its own class.
 #[derive(Debug)]
 struct ItemSession {
     identity: String,

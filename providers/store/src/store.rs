@@ -1,4 +1,4 @@
-//! What can be done to a store without its root key: everything but reading and rotating.
+//! Everything that is possible without the root key: all except reading and rotating.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,28 +19,28 @@ use crate::pin::{Anchor, Pin, Trust, write_beside};
 use crate::root_file::RootKeySource;
 use crate::rows::{insert, item_id, namespace_keys, newest, summaries, versions};
 
-/// A store, as anyone sees it who may write to its database.
+/// A store, as everybody sees it who may write to its database.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) database: Database,
     pub(crate) trust: Trust,
 }
 
-/// A version that was just put.
+/// The result of a put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Put {
     /// The item.
     #[serde(flatten)]
     pub item: Item,
-    /// Its number: larger than those of all versions before.
+    /// Its number. It is larger than the numbers of all earlier versions.
     pub version: u64,
-    /// The keys it has values for.
+    /// The keys for which it has values.
     pub keys: Vec<Name>,
     /// Who may read it.
     pub service_accounts: ServiceAccounts,
 }
 
-/// An item in a list.
+/// An item in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// The item.
@@ -48,78 +48,78 @@ pub struct Summary {
     pub item: Item,
     /// Its newest version.
     pub version: u64,
-    /// When that was put.
+    /// When the newest version was put.
     pub created: Timestamp,
     /// Whether it was deleted.
     pub deleted: bool,
 }
 
-/// An item, described.
+/// The description of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Description {
-    /// What the list tells.
+    /// The same as in the listing.
     #[serde(flatten)]
     pub summary: Summary,
     /// Who may read it.
     pub service_accounts: ServiceAccounts,
-    /// Each key with the version that a reader gets who asks for none.
+    /// Each key, with the version that a reader gets who names no version.
     pub keys: BTreeMap<Name, u64>,
-    /// How many versions there were, deleted ones included.
+    /// The number of versions, deleted ones included.
     pub versions: usize,
 }
 
 /// One version of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Version {
-    /// Its number.
+    /// The number of the version.
     pub version: u64,
     /// When it was put.
     pub created: Timestamp,
     /// When it was deleted, if it was.
     pub deleted: Option<Timestamp>,
-    /// The keys it has values for.
+    /// The keys for which it has values.
     pub keys: Vec<Name>,
     /// Who may read it.
     pub service_accounts: ServiceAccounts,
-    /// Until when it can be brought back, if it was deleted and its ciphertext is kept.
+    /// Until when it can be restored, if it is deleted and its ciphertext is kept.
     pub restorable_until: Option<Timestamp>,
-    /// What its data key is sealed to; gone with its ciphertext.
+    /// The key to which its data key is sealed; `None` if the ciphertext is destroyed.
     pub sealed_to: Option<String>,
 }
 
-/// What was deleted.
+/// The result of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Deleted {
     /// The item.
     #[serde(flatten)]
     pub item: Item,
-    /// The versions that nobody reads any more.
+    /// The versions that nobody can read any more.
     pub versions: Vec<u64>,
-    /// Until when they can be brought back; `None` if their ciphertext is destroyed.
+    /// Until when they can be restored; `None` if their ciphertext is destroyed.
     pub restorable_until: Option<Timestamp>,
 }
 
-/// How an import treats what a record says of service accounts.
+/// What an import does with the service accounts in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordAccounts {
-    /// The record must name those that the item has.
+    /// They must be the same as those of the item.
     MustMatch,
-    /// The record's replace the item's.
+    /// They replace those of the item.
     Replace,
 }
 
-/// The number of a version that is made away from the store: milliseconds since 1970, so that
-/// writers who know nothing of each other still number upwards.
+/// A number for a version that is made on another host: milliseconds since 1970. So numbers grow even between writers
+/// that do not know of each other.
 pub fn version_by_clock() -> u64 {
     u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(1)
 }
 
 impl Store {
-    /// Makes a store in `directory`, and its root key.
+    /// Creates a store in `directory`, and its root key.
     ///
     /// # Errors
     ///
-    /// There is one of them already, or they cannot be made.
+    /// The store or the root key exists already, or cannot be created.
     pub fn init(directory: &Path, root: &RootKeySource) -> Result<Self> {
         let identity = || {
             let pin = Pin { store: StoreId::random()?, root: *root.create()?.public() };
@@ -130,15 +130,15 @@ impl Store {
         Ok(Self { database, trust: Trust::establish(&Anchor::new(root.clone()))? })
     }
 
-    /// Adds a version to `item`, the first one if it is new.
+    /// Adds a version to `item`. A new item gets its first version.
     ///
-    /// `accounts` are who may read it: by default those who could read the version before, any for
-    /// the first. A namespace that has no key of its own gets one if the root key can be unlocked here;
-    /// otherwise its items are sealed to the root key.
+    /// `accounts` may read it. By default these are the accounts of the version before, and every account for a first
+    /// version. If the namespace has no key and the root key can be unlocked here, the namespace gets a key. If the
+    /// root key cannot be unlocked, the items of such a namespace are sealed to the root key.
     ///
     /// # Errors
     ///
-    /// The database cannot be written. `Denied`: somebody tampered with the namespace's key or the root's.
+    /// The database cannot be written. `Denied`: somebody tampered with the namespace's key or the root key in it.
     pub fn put(&mut self, item: &Item, accounts: Option<ServiceAccounts>, values: &Values) -> Result<Put> {
         self.change(&item.namespace, |transaction, pin, trust| {
             let recipient = recipient(transaction, pin, &item.namespace, trust)?;
@@ -152,12 +152,12 @@ impl Store {
         })
     }
 
-    /// Adds the version that `record` holds.
+    /// Adds the version in `record`.
     ///
     /// # Errors
     ///
-    /// `Invalid`: it is for another store, for a key that was rotated away, older than what is
-    /// there, or it would change who may read the item.
+    /// `Invalid`: the record is for another store or for a key that was rotated away, it is older than the newest
+    /// version, or it would change who may read the item.
     pub fn import(&mut self, record: &Record, accounts: RecordAccounts) -> Result<Put> {
         self.change(&record.item.namespace, |transaction, pin, _| {
             check_sealing(transaction, pin, record)?;
@@ -196,11 +196,11 @@ impl Store {
         self.read(|transaction, _| summaries(transaction, namespace))
     }
 
-    /// What there is to know of `item` but its values.
+    /// Everything about `item` except its values.
     ///
     /// # Errors
     ///
-    /// `NotFound`: there is none.
+    /// `NotFound`: there is no such item.
     pub fn describe(&mut self, item: &Item) -> Result<Description> {
         let history = self.history(item)?;
         let Some(newest) = history.first() else { return Err(unknown(item)) };
@@ -237,7 +237,8 @@ impl Store {
     }
 }
 
-/// Whom to seal to for `namespace`; a new key pair where it has none and the root key can vouch for one.
+/// The key to which values for `namespace` are sealed. If the namespace has none and the root key is here, it gets a
+/// new key pair.
 fn recipient(transaction: &Transaction<'_>, pin: &Pin, namespace: &Name, trust: &Trust) -> Inside<Recipient> {
     let row = namespace_key(transaction, namespace)?;
     let signed = row.as_ref().map(|row| row.key.recipient(&pin.store, &pin.root)).transpose()?;
@@ -253,8 +254,8 @@ fn recipient(transaction: &Transaction<'_>, pin: &Pin, namespace: &Name, trust: 
     Ok(key.recipient())
 }
 
-/// Refuses a key of `namespace` that a checkpoint says was replaced: who has seen its private half would
-/// read what is put.
+/// Refuses a key of `namespace` that a checkpoint says was replaced: whoever has seen its private half could read the
+/// new value.
 fn current(
     transaction: &Transaction<'_>,
     pin: &Pin,
@@ -265,7 +266,7 @@ fn current(
     Ok(check_key(namespace, &checkpoint, key.map(|key| key.public.id()))?)
 }
 
-/// Makes `key` the key of `namespace`, its private half sealed to `root`.
+/// Stores `key` as the key of `namespace`, with its private half sealed to `root`.
 pub(crate) fn save_namespace_key(
     transaction: &Transaction<'_>,
     store: &StoreId,

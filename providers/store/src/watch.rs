@@ -1,8 +1,8 @@
 //! Notices what other processes put, within milliseconds.
 //!
-//! inotify tells that a file of the database was written, `PRAGMA data_version` whether
-//! that was a commit. A commit counts only once the log is on the disk and its index says
-//! so, which may be after the last event; so for a while after each event it is asked again.
+//! inotify reports that a file of the database was written. `PRAGMA data_version` shows whether that was a commit. A
+//! commit counts only when the log is on the disk and its index says so, which may be after the last event. So for a
+//! while after each event the watch looks again.
 
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, PipeWriter};
@@ -20,31 +20,31 @@ use tokio::sync::watch;
 
 use crate::database::{Database, FILE, Role};
 
-/// How often it is tried to watch a store that is not there.
+/// How often to try to watch a store that does not exist yet.
 const RETRY: Duration = Duration::from_secs(1);
-/// First and last wait between looks after an event. Each is a quarter longer than the one before, so that what
-/// happens between two looks is seen no more than a quarter later.
+/// The first and the last wait between looks after an event. Each wait is a quarter longer than the one before. So a
+/// change is noticed at most a quarter later than the time since the event.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// One thread that watches a store for everyone who listens. Ends when dropped.
+/// One thread that watches a store for all subscribers. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     announcements: watch::Receiver<Instant>,
-    /// Closed to end the thread.
+    /// Closing it ends the thread.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// One listener's view of a [`Watcher`], which it keeps alive.
+/// One subscriber. It keeps the [`Watcher`] alive.
 struct Subscription {
     announcements: watch::Receiver<Instant>,
     _watcher: Arc<Watcher>,
 }
 
 impl Watcher {
-    /// Watches the store in `directory`. What is committed after this returns is announced;
-    /// where there is no store yet, its appearance is.
+    /// Watches the store in `directory`. It announces every commit after this returns. If there is no store yet, it
+    /// announces when one appears.
     pub(crate) fn start(directory: PathBuf, restarts: Arc<Restarts>) -> io::Result<Self> {
         let (stopped, stop) = io::pipe()?;
         let (announce, announcements) = watch::channel(Instant::now());
@@ -82,8 +82,8 @@ impl Changes for Subscription {
     }
 }
 
-/// Runs `watch` until the thread is stopped, beginning with `first`. Where it ends by itself it is begun anew: until
-/// then volumes see changes at their next refresh.
+/// Runs `watch` until the thread is stopped, beginning with `first`. If `watch` ends unexpectedly it is started again.
+/// Until then volumes see changes at their next refresh.
 fn keep(
     first: Option<Watched>,
     stopped: &PipeReader,
@@ -93,7 +93,7 @@ fn keep(
     let (mut first, mut pauses) = (first, Pauses::default());
     loop {
         let (next, begun) = (first.take(), Instant::now());
-        // A panic's message may hold anything, and is not told.
+        // The message of a panic may hold anything, so it is not logged.
         if catch_unwind(AssertUnwindSafe(|| watch(next))).is_ok() {
             return;
         }
@@ -108,7 +108,7 @@ fn keep(
     }
 }
 
-/// Watches until the thread is stopped. Where `first` is none, whoever listens is told once there is something to watch.
+/// Watches until the thread is stopped. If `first` is `None`, it announces as soon as there is something to watch.
 fn run(directory: &Path, first: Option<Watched>, stopped: &PipeReader, announce: &watch::Sender<Instant>) {
     let mut watched = first;
     loop {
@@ -126,7 +126,7 @@ fn run(directory: &Path, first: Option<Watched>, stopped: &PipeReader, announce:
     }
 }
 
-/// Why watching ended.
+/// Why a watch ended.
 enum End {
     Stopped,
     /// The database or its directory was moved, removed or replaced.
@@ -193,7 +193,7 @@ impl Watched {
     }
 }
 
-/// The wait before the next look, after a wait of `last`; none if it was looked for long enough.
+/// The wait before the next look, after a wait of `last`; `None` after the last look.
 fn later_look(last: Duration) -> Option<Duration> {
     last.saturating_mul(5).checked_div(4).filter(|wait| *wait <= LAST_LOOK)
 }

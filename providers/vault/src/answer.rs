@@ -15,8 +15,8 @@ use crate::golang::{self, Fields, Output};
 use crate::objects::{Encoding, Part};
 use crate::parameters::Plan;
 
-/// The fields of a whole answer, in the order in which Go's client writes them, and what it writes
-/// for one that is missing.
+/// The fields of a whole answer in the order in which Go's client writes them, each with the text that it writes for a
+/// missing field.
 const ENVELOPE: [(&str, &str); 6] = [
     ("request_id", "\"\""),
     ("lease_id", "\"\""),
@@ -25,7 +25,7 @@ const ENVELOPE: [(&str, &str); 6] = [
     ("data", "null"),
     ("warnings", "null"),
 ];
-/// Fields that come after those, where they are set, each with its own.
+/// Fields that come after those if they are set. Each has fields of its own.
 const EXTENSIONS: [(&str, &[(&str, &str)]); 2] = [
     (
         "auth",
@@ -56,11 +56,11 @@ const EXTENSIONS: [(&str, &[(&str, &str)]); 2] = [
     ),
 ];
 
-/// What an answer with a status of success says.
+/// Reads an answer with a 2xx status.
 ///
 /// # Errors
 ///
-/// `Unavailable` if it does not make sense: no JSON, or not this API's. `NotFound` if it holds nothing.
+/// `Unavailable` if it is not JSON or not an answer of this API. `NotFound` if it has no data.
 pub fn reading(call: &Call, body: SecretBytes, now: Timestamp) -> Result<Reading> {
     let refuse = |kind, what: &str| Err(Error::new(kind, format!("{call}: {what}")));
     let Ok(fields) = serde_json::from_slice::<Fields<'_>>(body.expose()) else {
@@ -80,7 +80,7 @@ pub fn reading(call: &Call, body: SecretBytes, now: Timestamp) -> Result<Reading
     Ok(Reading { body, version, validity })
 }
 
-/// The KV engine's number for this version.
+/// The number that the KV engine gives this version.
 fn version(fields: &Fields<'_>) -> Option<String> {
     let data = golang::fields(fields.get("data")?)?;
     golang::fields(data.get("data")?)?;
@@ -89,7 +89,8 @@ fn version(fields: &Fields<'_>) -> Option<String> {
     Some(version.to_string())
 }
 
-/// A KV engine of version 1 gives a duration without a lease, which is advice and not an end.
+/// How long the answer is valid. A KV engine of version 1 states a duration without a lease. That is advice, so it is
+/// ignored.
 fn validity(call: &Call, fields: &Fields<'_>, now: Timestamp) -> Option<Validity> {
     if let Some(lease) = fields.get("lease_id").and_then(|raw| golang::text(raw)).filter(|id| !id.is_empty())
     {
@@ -100,7 +101,7 @@ fn validity(call: &Call, fields: &Fields<'_>, now: Timestamp) -> Option<Validity
             lease: Some(LeaseId(lease.into_owned())),
         });
     }
-    // What was only read may say "certificate" and mean anything.
+    // A field called "certificate" in a stored value may hold anything.
     if call.ownership() == Ownership::Shared {
         return None;
     }
@@ -128,7 +129,7 @@ fn number(raw: Option<&&RawValue>) -> Option<u64> {
     serde_json::from_str(raw?.get()).ok()
 }
 
-/// The file that an object of `plan` makes of a reading.
+/// The file that the object at `index` in `plan` makes from a reading.
 ///
 /// # Errors
 ///
@@ -161,7 +162,7 @@ fn missing(key: &str, path: &str) -> Error {
         .remedy("correct secretKey, or write the key; a versioned KV engine needs `data/` in secretPath")
 }
 
-/// As upstream looks for it: inside `data.data` where that is a map, else inside `data`.
+/// Looks where the upstream provider looks: inside `data.data` if that is a map, otherwise inside `data`.
 fn find(fields: &Fields<'_>, key: &str) -> Option<Output> {
     let holder =
         fields.get("data").filter(|data| data.get() != "null").or_else(|| fields.get("wrap_info"))?;
@@ -179,7 +180,7 @@ fn find(fields: &Fields<'_>, key: &str) -> Option<Output> {
 fn decode(encoding: Encoding, mut value: Output, key: &str, path: &str) -> Result<SecretBytes> {
     let decoded = match encoding {
         Encoding::Plain => Some(mem::take(&mut *value)),
-        // Line breaks inside are Go's leniency.
+        // Go accepts line breaks inside base64, so they are accepted here.
         Encoding::Base64 => {
             let lines = value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n'));
             STANDARD.decode(Zeroizing::new(lines.collect::<Vec<_>>())).ok()
@@ -230,8 +231,8 @@ fn members(of: &[(&str, &str)], fields: &Fields<'_>, out: &mut Output) -> Option
     Some(())
 }
 
-/// What tells one version of an answer from the next: all of it but the id of the request, and the
-/// time left of a password that the store rotates by itself, which is another one at every look.
+/// The bytes that decide whether two answers differ: everything except the id of the request. The remaining lifetime of
+/// a password that the store rotates by itself is left out too, because it is different at every read.
 fn significant(mut fields: Fields<'_>) -> Option<SecretBytes> {
     fields.remove("request_id");
     let mut data = fields.remove("data").and_then(golang::fields).unwrap_or_default();
@@ -244,7 +245,7 @@ fn significant(mut fields: Fields<'_>) -> Option<SecretBytes> {
     Some(SecretBytes::new(mem::take(&mut *out)))
 }
 
-/// Whether a body of status 404 tells of a version that was there: deleted or destroyed.
+/// Whether a body of status 404 describes a version that existed and was deleted or destroyed.
 pub(crate) fn is_taken_back(body: &[u8]) -> bool {
     let taken_back = || {
         let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body).ok()?;

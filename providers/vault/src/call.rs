@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::form_urlencoded;
 
-/// One call to the API, in its canonical form: what is written differently and means the same is equal.
+/// One call to the API, in canonical form: calls that mean the same are equal, however a class writes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// The method, in capitals.
     pub(crate) method: String,
-    /// Below `v1/`, not percent-encoded.
+    /// The path below `v1/`, not percent-encoded.
     pub(crate) path: String,
     /// The query, encoded, sorted by key.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -20,17 +20,17 @@ pub struct Call {
     /// The body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) args: Option<BTreeMap<String, Value>>,
-    /// Time to live of a wrapped answer, as the server writes durations.
+    /// Lifetime of a wrapped answer, in the server's notation for durations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) wrap: Option<String>,
 }
 
 impl Call {
-    /// The call that `method` (GET where empty) and `raw` path describe.
+    /// The call with `method` (GET if empty) and path `raw`.
     ///
     /// # Errors
     ///
-    /// Why they describe none.
+    /// Why they are not a valid call.
     pub fn new(method: &str, raw: &str) -> Result<Self, &'static str> {
         let (path, query) = raw.split_once('?').unwrap_or((raw, ""));
         let path = path.strip_prefix('/').unwrap_or(path);
@@ -47,25 +47,25 @@ impl Call {
         }
     }
 
-    /// What a session is asked to read.
+    /// The request that makes this call.
     pub fn request(&self) -> Request {
         // Maps are sorted, so equal calls are equal texts.
         let text = serde_json::to_string(self).unwrap_or_default();
         Request { text: Arc::from(text), ownership: self.ownership() }
     }
 
-    /// The call that [`request`](Self::request) told of.
+    /// The call in a request that [`request`](Self::request) made.
     pub fn of_request(request: &Request) -> Option<Self> {
         serde_json::from_str(&request.text).ok()
     }
 
-    /// Reading by another method than GET makes something new.
+    /// A method other than GET, or a wrapped answer, creates something new, so the volume owns the answer.
     pub(crate) fn ownership(&self) -> Ownership {
         if self.method == "GET" && self.wrap.is_none() { Ownership::Shared } else { Ownership::Volume }
     }
 }
 
-/// Method and path. The query is left out: it may hold what a log must not.
+/// Method and path. The query is left out, because it may hold what a log must not show.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)
@@ -79,7 +79,7 @@ fn refusal(path: &str) -> Option<&'static str> {
     if path.chars().any(char::is_control) {
         return Some("it has a control character");
     }
-    // A slash at the end is how folders are listed.
+    // A path with a slash at its end lists a folder.
     let inner = path.strip_suffix('/').unwrap_or(path);
     inner.split('/').find_map(|component| match component {
         "" => Some("it has an empty component"),

@@ -1,4 +1,4 @@
-//! When a certificate ends: the one field of X.509 that decides when to ask for the next.
+//! Finds the end of a certificate, the one field of X.509 that decides when to ask for the next certificate.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -31,7 +31,7 @@ pub(crate) fn not_after(pem: &str) -> Option<Timestamp> {
     time(&mut validity)
 }
 
-/// The contents of the next element, which must be a `tag`.
+/// The contents of the next element, which must have this `tag`.
 fn take<'a>(der: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     let (&[found, first], rest) = der.split_first_chunk::<2>()?;
     let (length, rest) = match first {
@@ -51,7 +51,7 @@ fn time(der: &mut &[u8]) -> Option<Timestamp> {
     let text = match der.first()? {
         &UTC_TIME => {
             let short = std::str::from_utf8(take(der, UTC_TIME)?).ok()?;
-            // RFC 5280, 4.1.2.5.1: 50 and later is the last century.
+            // RFC 5280, 4.1.2.5.1: years from 50 on belong to the last century.
             let century = if short.get(..2)?.parse::<u8>().ok()? >= 50 { "19" } else { "20" };
             format!("{century}{short}")
         }

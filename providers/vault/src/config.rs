@@ -3,14 +3,15 @@ use std::path::PathBuf;
 use provider::Network;
 use provider_client::Patience;
 
-/// What the administrator sets for every class.
+/// The administrator's settings for all classes.
 #[derive(Debug, Clone)]
 pub struct VaultConfig {
-    /// URL of the server where a class gives no `vaultAddress`; `unix:///path` of a local agent is allowed here only.
+    /// URL of the server for a class without `vaultAddress`. Only here it may be `unix:///path`, the socket of a local
+    /// agent.
     pub address: Option<String>,
-    /// Namespace where a class gives no `vaultNamespace`.
+    /// Namespace for a class without `vaultNamespace`.
     pub namespace: Option<String>,
-    /// Mount of the kubernetes login method where a class gives none.
+    /// Mount of the kubernetes login method for a class that sets none.
     pub auth_mount: String,
     /// File of certificate authorities (PEM) to trust instead of the system's.
     pub ca: Option<PathBuf>,
@@ -20,15 +21,15 @@ pub struct VaultConfig {
     pub tls_server_name: Option<String>,
     /// Client certificate (PEM).
     pub client_certificate: Option<PathBuf>,
-    /// Its key (PEM).
+    /// Key (PEM) of the client certificate.
     pub client_key: Option<PathBuf>,
-    /// Whether to believe any certificate. A class cannot take it back.
+    /// Whether to accept any certificate. A class cannot turn this off.
     pub skip_verify: bool,
     /// How servers are reached.
     pub network: Network,
     /// Longest answer, in bytes. 2 MiB by default.
     pub max_body: usize,
-    /// How long to wait for what.
+    /// The deadlines of a call.
     pub patience: Patience,
 }
 

@@ -1,4 +1,4 @@
-//! Whether others on the way to a server could read what is sent, or answer in its place.
+//! Finds out whether others on the way to a server could read what is sent, or answer in its place.
 
 use provider::{Exposure, Invalid};
 use provider_client::{is_near, plain_address};
@@ -7,16 +7,16 @@ use url::Url;
 use crate::config::VaultConfig;
 use crate::server::Server;
 
-/// What the class's author, and not the administrator, asks for that leaves the way to `server` open.
+/// The parameter by which the author of a class, and not the administrator, makes the way to `server` insecure.
 ///
-/// On the way to the administrator's own address it needs no leave: the author of a class could as well send the same
-/// tokens to a server of their own, whose certificate verifies. It is told all the same.
+/// For the administrator's own address no permission is needed: the author of a class could just as well send the same
+/// tokens to a server of their own with a valid certificate. The exposure is reported all the same.
 ///
-/// Addresses that no other machine can be on the way to are none: loopback, and the link-local ones
-/// at which clouds serve their machines.
+/// Addresses that no other machine can be on the way to are not exposed: loopback, and the link-local addresses at
+/// which clouds serve their machines.
 pub(crate) fn of(server: &Server, config: &VaultConfig) -> Option<Exposure> {
     let url = Url::parse(&server.address).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    // Under another name a proxy would look for another machine.
+    // With another name for the server, a proxy would connect to another machine.
     let is_here = server.tls.server_name.is_none() && url.host().is_some_and(|host| is_near(&host));
     let is_own = is_the_administrators(&server.address, config);
     let asked = match url.scheme() {

@@ -1,5 +1,5 @@
-//! JSON as Go writes it, since files must hold byte for byte what upstream's provider put there:
-//! compact, keys sorted, `<`, `>` and `&` escaped, numbers as the store wrote them.
+//! Writes JSON as Go does: compact, keys sorted, `<`, `>` and `&` escaped, numbers as the store wrote them. Files must
+//! equal those of the upstream provider byte for byte.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-/// Deepest nesting that is rendered.
+/// The deepest nesting that is written.
 const MAX_DEPTH: usize = 128;
 
-/// A JSON object whose values are left as they stand in the text.
+/// A JSON object whose values stay as they are in the text.
 pub(crate) type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
-/// Text on its way to a file.
+/// Text that becomes a file.
 pub(crate) type Output = Zeroizing<Vec<u8>>;
 
 #[derive(Deserialize)]
@@ -35,12 +35,12 @@ pub(crate) fn is_set(raw: Option<&&RawValue>) -> bool {
     raw.is_some_and(|raw| raw.get() != "null")
 }
 
-/// Appends `raw`. `None` if it is nested too deep or holds no valid text.
+/// Appends `raw`. `None` if it is nested too deeply or contains an invalid string.
 pub(crate) fn render(raw: &RawValue, out: &mut Output) -> Option<()> {
     render_at(raw.get(), out, 0)
 }
 
-/// Appends an object of `fields`.
+/// Appends an object with these `fields`.
 pub(crate) fn render_fields(fields: &Fields<'_>, out: &mut Output) -> Option<()> {
     object_at(fields, out, 0)
 }

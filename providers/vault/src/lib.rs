@@ -1,4 +1,4 @@
-//! Secrets from HashiCorp Vault and OpenBao, by the manifests that upstream's `vault` provider reads.
+//! Secrets from HashiCorp Vault and OpenBao, for the manifests of the upstream `vault` provider.
 //!
 //! What an answer means:
 //!
@@ -16,18 +16,18 @@
 //! | 408, 412, 425, 429, 472, 473, 5xx, with `Retry-After` in seconds or as a date | unavailable | unavailable |
 //! | any other 4xx | invalid | unauthenticated |
 //!
-//! How long a reading is good for: as long as its lease; without one, a certificate or a wrapping that was
-//! made for us (a method other than GET) until it ends; else it is polled. The duration that a KV engine
-//! of version 1 gives is advice, not an end. What `ssh/sign` makes has no end that we can see.
+//! How long a reading is valid: as long as its lease. Without a lease, a certificate or a wrapped answer that this call
+//! created (a method other than GET) is valid until its end. Everything else is polled. The duration that a KV engine
+//! of version 1 states is advice and not an end. The result of `ssh/sign` shows no end.
 //!
-//! Who shares a login: pods of one service account, where the mount's answer shows that it judged the
-//! service account and nothing else (`metadata.service_account_uid`); otherwise nobody. Logins are known
-//! but not kept: one whose [`Session`](provider::Session) nobody holds is gone, so whoever means
-//! to read again holds on to it.
+//! Who shares a login: the pods of one service account, if the mount's answer shows that it checked the service account
+//! and nothing else (`metadata.service_account_uid`). Otherwise nobody shares it. This crate does not keep logins
+//! alive: when the last holder drops a [`Session`](provider::Session), the login is gone. So a caller that wants to
+//! read again holds the session.
 //!
-//! A token from the outside (`secretfs.dev/auth: token`) is never revoked. A volume that needs a login of its
-//! own gets a child of it, where the token may make one (`auth/token/create`); where not, leases read
-//! with it end by their time only, as with batch tokens.
+//! A token that the user gave (`secretfs.dev/auth: token`) is never revoked. A volume that needs a login of its own
+//! gets a child token, if the token may create one (`auth/token/create`). If not, leases that are read with it end only
+//! when their time is over, as with batch tokens.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 

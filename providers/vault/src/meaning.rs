@@ -5,25 +5,25 @@ use serde::Deserialize;
 
 use crate::answer;
 
-/// An answer without success.
+/// An answer without a 2xx status.
 #[derive(Debug)]
 pub struct Refusal<'a> {
     /// The status code.
     pub status: u16,
-    /// `Retry-After`.
+    /// The header `Retry-After`.
     pub retry_after: Option<&'a str>,
-    /// The host that `Location` names.
+    /// The host in the header `Location`.
     pub redirected_to: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
 }
 
-/// What was asked for when the store refused.
+/// What the store refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// A login.
     Login,
-    /// Anything else.
+    /// Any other call.
     Read,
 }
 
@@ -34,7 +34,7 @@ struct Words {
 }
 
 impl Refusal<'_> {
-    /// What the answer means; the table in the crate's description.
+    /// The meaning of the answer, by the table in the crate's documentation.
     pub fn kind(&self, asked: Asked) -> ErrorKind {
         match self.status {
             _ if self.is_plain_to_tls() => ErrorKind::Unavailable,
@@ -49,7 +49,8 @@ impl Refusal<'_> {
         }
     }
 
-    /// The error, with `what` was asked for, in the store's words without any of `secrets`.
+    /// The error for this answer to a call that asked for `what`. It repeats the store's words without any of the
+    /// `secrets`.
     pub fn error(&self, asked: Asked, what: &str, secrets: &[&str], now: Timestamp) -> Error {
         let kind = self.kind(asked);
         let reason = reason(self.words(secrets), self.redirected_to);
@@ -61,7 +62,7 @@ impl Refusal<'_> {
         }
     }
 
-    /// What a TLS port says to who speaks to it without.
+    /// Whether this is what a TLS port answers to a client that does not speak TLS.
     fn is_plain_to_tls(&self) -> bool {
         self.status == 400 && self.body.starts_with(b"Client sent an HTTP request to an HTTPS server")
     }
@@ -70,7 +71,7 @@ impl Refusal<'_> {
         retry_after(self.retry_after?, now)
     }
 
-    /// The store's own words, without anything we sent it in confidence.
+    /// The store's own words, without any of the `secrets` that were sent to it.
     fn words(&self, secrets: &[&str]) -> Option<String> {
         let Words { errors } = serde_json::from_slice(self.body).ok()?;
         words(&errors.join("; "), secrets)

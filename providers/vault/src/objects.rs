@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::call::Call;
 use crate::declaration::DECLARATION;
 
-/// One entry of `objects`, as written. An empty value is the same as none.
+/// One entry of `objects`, as it is written. An empty value counts as absent.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Item {
@@ -30,15 +30,15 @@ struct Item {
     file: Option<bool>,
 }
 
-/// What to take out of an answer.
+/// Which part of an answer the file shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// The key; the whole answer where there is none.
+    /// The key of the value; `None` for the whole answer.
     pub(crate) key: Option<String>,
     pub(crate) encoding: Encoding,
 }
 
-/// How the value is written in the store.
+/// How the store holds the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Plain,
@@ -46,12 +46,12 @@ pub(crate) enum Encoding {
     Hex,
 }
 
-/// Keys of objects that nobody reads. Upstream's provider passes over them, and so do we.
+/// Keys of objects that nobody reads. The upstream provider ignores them, so they are no error here.
 pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
     fields::unknown(text, DECLARATION.object)
 }
 
-/// Understands `objects`.
+/// Parses `objects`.
 pub(crate) fn read(text: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
     objects::read(text, DECLARATION.object, understand)
 }

@@ -8,14 +8,14 @@ use crate::exposure;
 use crate::objects::{self, Part};
 use crate::server::Server;
 
-/// Key under which the class's `auth` setting arrives.
+/// The parameter that holds the class's `auth` setting.
 pub const AUTH: &str = "secretfs.dev/auth";
-/// Key under which the class's `share` setting arrives.
+/// The parameter that holds the class's `share` setting.
 pub const SHARE: &str = "secretfs.dev/share";
-/// The one parameter of several lines.
+/// The only parameter that may have several lines.
 const OBJECTS: &str = manifest::objects::PARAMETER;
 
-/// A class's parameters, understood.
+/// The parameters of a class, parsed.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client connects"))]
 pub struct Plan {
@@ -31,7 +31,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Auth {
     pub(crate) method: Method,
-    /// Below `auth/`.
+    /// The path below `auth/`.
     pub(crate) mount: String,
     pub(crate) role: Option<String>,
     pub(crate) share: Option<Share>,
@@ -40,16 +40,16 @@ pub(crate) struct Auth {
 /// A login method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Method {
-    /// The service account's token, at a kubernetes or jwt mount: the answer tells which.
+    /// The service account's token, at a kubernetes or a jwt mount. The answer shows which one it is.
     Kubernetes,
-    /// The same at a mount that is known to be a jwt one.
+    /// The service account's token, at a mount that is known to be a jwt mount.
     Jwt,
     AppRole,
     Token,
     Certificate,
 }
 
-/// Who may share a login, where the class says.
+/// Who may share a login, if the class decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Share {
     ServiceAccount,
@@ -57,11 +57,11 @@ pub(crate) enum Share {
 }
 
 impl Plan {
-    /// Understands `parameters` of a class of `namespace`, offline.
+    /// Parses the `parameters` of a class in `namespace`, offline.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them. Never empty.
+    /// Every fault of the parameters. Never empty.
     pub fn new(namespace: &str, parameters: &Parameters, config: &VaultConfig) -> Result<Self, Vec<Invalid>> {
         let mut errors = Vec::new();
         let class = Class { namespace, parameters, config };
@@ -80,7 +80,7 @@ impl Plan {
     }
 }
 
-/// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
+/// Keys of a class and of its objects that nobody reads. They may be spelling errors.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider is asked for them"))]
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
     let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
@@ -98,7 +98,7 @@ struct Class<'a> {
 }
 
 impl<'a> Class<'a> {
-    /// A parameter that is there and not empty. One that is not declared is never there.
+    /// The parameter `key`, if it is not empty. A parameter that is not declared counts as absent.
     fn text(&self, key: &str) -> Option<&'a str> {
         DECLARATION.parameter(key)?;
         self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
@@ -166,13 +166,13 @@ impl<'a> Class<'a> {
         if errors.is_empty() { Ok(tls) } else { Err(errors) }
     }
 
-    /// Files of authorities hold nothing secret: any class may name any of them.
+    /// Files of authorities are not secret, so every class may name any of them.
     fn authority(&self, key: &str) -> Result<Option<CertificatePath>, Vec<Invalid>> {
         let path = |raw| CertificatePath::of_class(key, raw, self.config.network.tls_dir.as_deref());
         self.text(key).map(path).transpose().map_err(|error| vec![error])
     }
 
-    /// The client certificate and its key: the class's, or the administrator's. Never one of each.
+    /// The client certificate and its key: both from the class, or both from the administrator.
     fn client_pair(&self) -> Result<[Option<CertificatePath>; 2], Vec<Invalid>> {
         let keys = ["vaultTLSClientCertPath", "vaultTLSClientKeyPath"];
         match keys.map(|key| self.text(key)) {
@@ -251,7 +251,7 @@ impl<'a> Class<'a> {
         }
     }
 
-    /// Both keys at once are an error even if they are empty, as upstream has it.
+    /// Setting both keys is an error even if they are empty, as with the upstream provider.
     fn mount(&self) -> Result<Option<String>, Vec<Invalid>> {
         let [key, older] = ["vaultAuthMountPath", "vaultKubernetesMountPath"];
         if self.parameters.contains_key(key) && self.parameters.contains_key(older) {
@@ -260,7 +260,7 @@ impl<'a> Class<'a> {
         let Some(raw) = self.text(key).or(self.text(older)) else { return Ok(None) };
         let mount = raw.trim_matches('/');
         let mount = mount.strip_prefix("auth/").unwrap_or(mount);
-        // The rules of a path are the rules of a mount.
+        // A mount follows the same rules as a path.
         match crate::call::Call::new("", mount) {
             Ok(call) if call.query.is_empty() => Ok(Some(mount.to_owned())),
             _ => Err(invalid(key, "it is no mount path", "write what follows auth/, such as kubernetes")),

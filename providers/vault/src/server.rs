@@ -3,18 +3,18 @@ use std::fmt;
 use provider_client::Tls;
 use serde::{Deserialize, Serialize};
 
-/// Which server, and how to be sure that it is the one.
+/// The address of a server, and how to verify the server.
 ///
-/// It holds names of files, not what is in them, and nothing secret.
+/// It holds the names of files, not their contents, and no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Server {
-    /// Without a slash at its end; `unix:///path` for a local agent.
+    /// The address without a slash at its end; `unix:///path` for a local agent.
     pub(crate) address: String,
     pub(crate) namespace: Option<String>,
     pub(crate) tls: Tls,
 }
 
-/// Everything that decides who answers, for people too.
+/// Everything that decides which server answers. Also shown in messages.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.address)?;

@@ -1,14 +1,14 @@
-//! Files that become manifests only when Helm has rendered them.
+//! Recognises Helm templates, which become manifests only when Helm renders them.
 
-/// What no text of a manifest has between two braces.
+/// Words that a manifest never has between two braces, and a chart often has.
 const OF_A_CHART: [&str; 8] =
     [".Values", ".Release", ".Chart", ".Capabilities", ".Files", ".Template", "include \"", "toYaml"];
-/// What begins an action, where the text is no manifest as it stands.
+/// How an action begins. These count only if the text is not a valid manifest.
 const ACTIONS: [&str; 10] =
     ["if ", "range ", "with ", "end", "else", "define ", "template ", "block ", "tpl ", "/*"];
 
-/// The line, from 1, of the first action of a Helm template in `text`. Where the text is a whole manifest as it
-/// stands, only what speaks of a chart is one: other templates may be in it.
+/// The line, from 1, of the first action of a Helm template in `text`. If the text is a whole manifest, only the words
+/// of a chart count, because a manifest may contain templates of other programs.
 pub(super) fn first_action(text: &str, is_whole: bool) -> Option<usize> {
     let is_action = |line: &str| {
         line.split("{{").skip(1).any(|rest| {

@@ -2,19 +2,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Longest file, in bytes: one more than a manifest file may have.
+/// The longest text that is read from a file, in bytes: one byte more than a manifest may have, so that a longer file
+/// is noticed.
 const MAX_FILE: u64 = 4 * 1024 * 1024 + 1;
-/// Deepest directory below one that is named.
+/// How deep below a given directory files are found.
 const MAX_DEPTH: usize = 32;
 
-/// A file and what it holds.
+/// A file and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// Its name, as findings give it.
+    /// The name of the file, as findings print it.
     pub name: String,
     /// Its text.
     pub text: String,
-    /// Whether it was named itself, and not found in a directory.
+    /// Whether the user named the file itself, and not a directory above it.
     pub named: bool,
 }
 
@@ -26,7 +27,7 @@ pub(in crate::commands) struct Unreadable {
     error: io::Error,
 }
 
-/// Reads `files`: all manifests of directories, `-` as standard input.
+/// Reads `files`: files, all manifests in directories, and `-` for standard input.
 pub(in crate::commands) fn read(files: &[PathBuf]) -> Result<Vec<Input>, Unreadable> {
     let mut inputs = Vec::new();
     for path in files {
@@ -57,7 +58,7 @@ fn text(source: impl Read) -> io::Result<String> {
     Ok(text)
 }
 
-/// The manifests below `directory`, in order. Hidden ones and linked directories are passed over.
+/// The manifests below `directory`, in order. Hidden files and linked directories are skipped.
 fn manifests(directory: &Path, depth: usize) -> io::Result<Vec<PathBuf>> {
     let mut entries = std::fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);

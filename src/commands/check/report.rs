@@ -5,33 +5,33 @@ use serde::Serialize;
 
 use crate::commands::output::count;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Files that were read.
     pub files: usize,
-    /// Classes that are whole.
+    /// Classes without errors.
     pub classes: usize,
     /// Volumes of pods that mount classes.
     pub volumes: usize,
-    /// Findings that make it fail.
+    /// How many findings are errors.
     pub errors: usize,
-    /// Findings that do not.
+    /// How many findings are warnings.
     pub warnings: usize,
     /// All findings, by file and line.
     pub findings: Vec<Finding>,
 }
 
-/// One thing to look at.
+/// One problem in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// The file.
     pub file: String,
     /// Its line, from 1.
     pub line: Option<usize>,
-    /// Whether it can work.
+    /// Whether the manifest can work with it.
     pub severity: Severity,
-    /// What the author wrote it under.
+    /// The key that has the problem.
     pub key: String,
     /// What is wrong.
     pub reason: String,
@@ -43,9 +43,9 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It cannot work as written.
+    /// It cannot work as it is written.
     Error,
-    /// It may not be what was meant.
+    /// It works, but may be a mistake.
     Warning,
 }
 
@@ -59,14 +59,14 @@ impl Report {
         self.findings.push(Finding { file: file.to_owned(), line, severity, key, reason, remedy });
     }
 
-    /// The same with warnings taken for errors.
+    /// Turns all warnings into errors.
     pub(super) fn strictly(mut self) -> Self {
         self.findings.iter_mut().for_each(|finding| finding.severity = Severity::Error);
         self.errors += std::mem::take(&mut self.warnings);
         self
     }
 
-    /// A line for each finding and one for all.
+    /// A line for each finding, and one line with the totals.
     pub fn text(&self) -> String {
         let findings: String = self.findings.iter().map(|finding| format!("{finding}\n")).collect();
         format!(

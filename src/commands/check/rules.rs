@@ -1,4 +1,4 @@
-//! One function for each thing that is looked at.
+//! The rules of `check`: one function for each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use provider::{Invalid, ObjectRef, Providers, Request, Source};
 
 use super::{Input, Report, Severity, helm};
 
-/// Checks all of `inputs` as one set, in which pods find their classes.
+/// Checks all `inputs` together, so that pods find their classes in other files.
 pub fn check(inputs: &[Input], providers: &Providers) -> Report {
     let manifests: Vec<_> = inputs.iter().map(|input| (input, Manifests::read(&input.text))).collect();
     let mut checking =
@@ -34,9 +34,9 @@ fn is_template(input: &Input, manifests: &Manifests) -> bool {
 
 struct Checking<'a> {
     providers: &'a Providers,
-    /// The classes so far, with the file each is in.
+    /// The classes so far, each with its file.
     classes: BTreeMap<ClassName, (&'a str, &'a LocatedClass)>,
-    /// Those that are there and are wrong.
+    /// The names of classes that have errors.
     broken: BTreeSet<ClassName>,
     report: Report,
 }
@@ -123,7 +123,7 @@ impl<'a> Checking<'a> {
         for invalid in manifest::compose::verify(&located.class.settings, objects) {
             self.error(file, located.fault(invalid));
         }
-        // Elsewhere a path that looks so is a secret of that name.
+        // In other stores a path that looks the same is an ordinary secret.
         let torn = if has_leases { torn_pairs(located, objects) } else { Vec::new() };
         for invalid in torn.into_iter().chain(unknown_files(located, objects)) {
             self.warn(file, located.fault(invalid));
@@ -181,7 +181,7 @@ fn fault(line: Option<usize>, key: &str, reason: &str, remedy: &str) -> Fault {
     Fault { line, key: key.to_owned(), reason: reason.to_owned(), remedy: remedy.to_owned() }
 }
 
-/// What an external provider takes.
+/// What an external provider needs.
 fn socket_of(provider: &str) -> String {
     format!("it must listen at {provider}.sock in the nodes' directory of providers (--providers-dir)")
 }
@@ -190,7 +190,7 @@ fn name_of(located: &LocatedClass) -> ClassName {
     ClassName::from(&located.class)
 }
 
-/// Files of one leased answer that a reader may see half old and half new.
+/// Files from the same leased answer. A reader may see one before and the other after a change.
 fn torn_pairs(located: &LocatedClass, objects: &[ObjectRef]) -> Vec<Invalid> {
     let mut by_request: BTreeMap<&Request, Vec<usize>> = BTreeMap::new();
     for (index, object) in objects.iter().enumerate().filter(|(_, object)| object.file) {
@@ -223,7 +223,7 @@ fn torn_pair(index: usize, names: &[&str]) -> Invalid {
     }
 }
 
-/// Keys of Secrets that no file of the volume fills.
+/// Keys of Kubernetes Secrets whose file does not exist in the volume.
 fn unknown_files(located: &LocatedClass, objects: &[ObjectRef]) -> Vec<Invalid> {
     let composed = located.class.settings.files.iter().map(|file| file.path.as_str());
     let shown = objects.iter().filter(|object| object.file).map(|object| object.path.as_str());

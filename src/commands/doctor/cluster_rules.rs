@@ -1,4 +1,4 @@
-//! What the cluster's facts mean.
+//! The rules that turn the facts of a cluster into findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,15 +13,16 @@ use super::host::{Host, Purpose};
 
 /// The group of the custom resources.
 const GROUP: &str = "secrets-store.csi.x-k8s.io";
-/// From which Kubernetes on tokens come apart from the volume's attributes if the object says so.
+/// From this version on, Kubernetes can send tokens apart from the volume's attributes, if the CSIDriver object says
+/// so.
 const TOKENS_IN_SECRETS: (u32, u32) = (1, 35);
-/// Most names in one finding.
+/// The most names in one finding.
 const MAX_NAMES: usize = 5;
 
 /// Provider of the embedded store.
 const EMBEDDED: &str = "secretfs";
 
-/// Everything that is to be said of a cluster whose driver is called `driver`.
+/// All findings about a cluster whose driver is called `driver`.
 pub(super) fn findings(survey: &Survey, driver: &str, providers: &Providers, host: &Host) -> Vec<Finding> {
     let mut findings = vec![version(&survey.version)];
     findings.extend(resources(&survey.resources));
@@ -67,7 +68,7 @@ fn resources(resources: &Looked<BTreeSet<String>>) -> Vec<Finding> {
     vec![Finding::warning("crds", text, install)]
 }
 
-/// One fault that a CSIDriver object may have.
+/// A fault that a CSIDriver object may have.
 struct Fault {
     check: &'static str,
     wrong: bool,
@@ -173,7 +174,7 @@ fn classes(survey: &Survey, driver: &str, providers: &Providers, host: &Host) ->
     findings
 }
 
-/// What a name means in the embedded store.
+/// Explains that the embedded store identifies service accounts by name.
 fn by_name(classes: usize) -> Finding {
     let told = format!(
         "{classes} read the embedded store, where a service account is a namespace and a name: one that is made \
@@ -183,7 +184,7 @@ fn by_name(classes: usize) -> Finding {
     Finding::ok("identity", told)
 }
 
-/// Which token a class needs.
+/// The token that a class needs.
 enum Audience {
     Needs(String),
     None,
@@ -270,8 +271,8 @@ fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Rig
     Right { verb, group, resource, name: None, namespace: None }
 }
 
-/// What the driver needs: the table in the chart's RBAC.md, and with the sync of Secrets what it takes in
-/// these namespaces, or everywhere if there are none.
+/// The rights that the driver needs: the table in the chart's RBAC.md. With the sync of Secrets, also the rights for
+/// that in these namespaces, or everywhere if the list is empty.
 pub(super) fn needed(driver: &str, sync: Option<&[String]>) -> Vec<Right> {
     let mut rights = all(GROUP, "secretproviderclasses", &["list", "watch"]);
     rights.extend(all(GROUP, "secretproviderclasspodstatuses", &["create", "patch"]));
@@ -299,7 +300,7 @@ fn all(group: &'static str, resource: &'static str, verbs: &[&'static str]) -> V
     verbs.iter().map(|verb| right(group, resource, verb)).collect()
 }
 
-/// What would make the driver worth stealing.
+/// Rights that the driver does not need, and that would be valuable to an attacker.
 pub(super) fn needless() -> Vec<Right> {
     vec![
         right("", "secrets", "list"),

@@ -4,66 +4,66 @@ use serde::Serialize;
 
 use crate::commands::output::{count, table};
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// As it has to be.
+    /// All is well.
     Ok,
-    /// It could not be looked at.
+    /// It could not be checked.
     NotLookedAt,
-    /// It works, and something is to be known.
+    /// It works, but there is something that the user should know.
     Warning,
     /// It does not work.
     Error,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What was looked at: one of a closed set, for scripts.
+    /// The name of the check: one of a closed set, for scripts.
     pub check: &'static str,
-    /// The fact, in words.
+    /// What was found, in words.
     pub found: String,
-    /// What to do, unless all is well.
+    /// What to do. Empty if all is well.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remedy: String,
 }
 
 impl Finding {
-    /// As it has to be.
+    /// A finding that all is well.
     pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
         Self { level: Level::Ok, check, found: found.into(), remedy: String::new() }
     }
 
-    /// It could not be looked at, and `why`.
+    /// A finding that something could not be checked, with the reason.
     pub fn not_looked_at(check: &'static str, why: impl Into<String>) -> Self {
         Self { level: Level::NotLookedAt, check, found: why.into(), remedy: String::new() }
     }
 
-    /// It works, and something is to be known.
+    /// A finding about something that works, but that the user should know.
     pub fn warning(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { level: Level::Warning, check, found: found.into(), remedy: remedy.into() }
     }
 
-    /// It does not work.
+    /// A finding about something that does not work.
     pub fn error(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { level: Level::Error, ..Self::warning(check, found, remedy) }
     }
 }
 
-/// Everything that was looked at.
+/// All results of the doctor.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Findings that make it fail.
+    /// How many findings are errors.
     pub errors: usize,
-    /// Findings that do not.
+    /// How many findings are warnings.
     pub warnings: usize,
-    /// What could not be looked at.
+    /// How many checks could not be made.
     pub not_looked_at: usize,
-    /// All of them, in the order of looking.
+    /// All findings, in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
@@ -80,7 +80,7 @@ impl From<Vec<Finding>> for Report {
 }
 
 impl Report {
-    /// A table, and a line for all.
+    /// A table of the findings, and one line with the totals.
     pub fn text(&self) -> String {
         let head = ["LEVEL", "CHECK", "FOUND"].map(str::to_owned).to_vec();
         let rows: Vec<Vec<String>> =

@@ -1,4 +1,4 @@
-//! The facts of a node, as the doctor reads them.
+//! Collects the facts of a node for the doctor.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,45 +15,45 @@ use tokio::time::timeout;
 use crate::commands::places::Places;
 use crate::csi;
 
-/// How long who listens at a socket may take to accept.
+/// How long the listener of a socket may take to accept.
 const ACCEPT: Duration = Duration::from_secs(2);
-/// `f_type` of file systems that are in memory: tmpfs and ramfs.
+/// `f_type` of the file systems in memory: tmpfs and ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// What was found on a node.
+/// The facts of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// As `uname -r` tells it.
+    /// The kernel's version, as `uname -r` prints it.
     pub kernel: String,
-    /// Whether there is swap.
+    /// Whether swap is on.
     pub swap: bool,
-    /// Whether `/dev/fuse` is there.
+    /// Whether `/dev/fuse` exists.
     pub fuse: bool,
-    /// What was found of kubelet.
+    /// The facts about kubelet.
     pub kubelet: Kubelet,
-    /// The state directory, and whether it is in memory; `None` if it cannot be told.
+    /// The state directory, and whether it is in memory; `None` if that cannot be found out.
     pub state: (PathBuf, Option<bool>),
-    /// Sockets that should be there, and those of external providers that are.
+    /// Sockets that should exist, and existing sockets of external providers.
     pub sockets: Vec<Socket>,
 }
 
-/// kubelet's directory on this host: where it should be, and where it is.
+/// Kubelet's directories on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubelet {
-    /// Where it should be.
+    /// The directory in the settings.
     pub root: PathBuf,
-    /// Whether `plugins_registry` is in it.
+    /// Whether it contains `plugins_registry`.
     pub registry: bool,
-    /// Where the kubelets that run here say that theirs are.
+    /// The directories in the command lines of the kubelets that run here.
     pub running: Vec<PathBuf>,
 }
 
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// kubelet calls the driver here.
+    /// Kubelet calls the driver here.
     Csi,
-    /// kubelet's registration of the driver.
+    /// Kubelet registers the driver here.
     Registration,
     /// `node` calls the mounter here.
     Mounter,
@@ -63,29 +63,29 @@ pub enum Purpose {
     Provider,
 }
 
-/// A socket as it was found.
+/// What was found out about a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
     /// What it is for.
     pub purpose: Purpose,
-    /// Where it is, or should be.
+    /// Its path, whether it exists or not.
     pub path: PathBuf,
     /// How it is doing.
     pub state: State,
 }
 
-/// How a socket is doing.
+/// What was found at the path of a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Nothing of the way there can be seen, as in a container without it.
+    /// No part of the path is visible, as in a container that does not mount it.
     OutOfSight,
-    /// There is not even the directory.
+    /// The directory does not exist.
     Nowhere,
-    /// The directory is there, and no socket in it.
+    /// The directory exists, and has no such socket.
     Missing,
-    /// What is there is no socket.
+    /// Something other than a socket is there.
     Other,
-    /// Nobody listens, for this reason.
+    /// No process listens, for this reason.
     Silent(String),
     /// A process listens.
     Answers {
@@ -97,7 +97,7 @@ pub enum State {
 }
 
 impl Host {
-    /// Looks at `places`; `proc` is the host's `/proc`.
+    /// Collects the facts of `places`. `proc` is the host's `/proc`.
     pub async fn look(places: &Places, proc: &Path) -> Self {
         let text = |name: &str| fs::read_to_string(proc.join(name)).unwrap_or_default();
         Self {
@@ -114,7 +114,7 @@ impl Host {
         }
     }
 
-    /// Whether this is a node at all.
+    /// Whether this machine is a node.
     pub fn is_node(&self) -> bool {
         let alive =
             |socket: &Socket| !matches!(socket.state, State::OutOfSight | State::Nowhere | State::Missing);
@@ -161,7 +161,7 @@ async fn state(path: &Path) -> State {
     let answers = State::Answers { owner: metadata.uid(), mode: metadata.mode() & 0o777 };
     match timeout(ACCEPT, UnixStream::connect(path)).await {
         Ok(Ok(_)) => answers,
-        // Somebody listens, for packets.
+        // A process listens, but for packets.
         Ok(Err(error)) if error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) => answers,
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             State::Silent("nobody listens there".to_owned())
@@ -171,7 +171,7 @@ async fn state(path: &Path) -> State {
     }
 }
 
-/// Whether `path`, or the nearest directory above it that is there, is in memory.
+/// Whether `path` is in memory. If `path` does not exist, the nearest existing directory above it counts.
 fn in_memory(path: &Path) -> Option<bool> {
     let there = path.ancestors().find(|path| path.exists())?;
     let kind = rustix::fs::statfs(there).ok()?.f_type;
@@ -186,7 +186,7 @@ fn kubelets(proc: &Path) -> Vec<PathBuf> {
     roots
 }
 
-/// What runs here, by process id: the command lines.
+/// The command lines of all running processes, by process id.
 pub(super) fn commands(proc: &Path) -> Vec<(u32, Vec<OsString>)> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
     let command = |entry: fs::DirEntry| {
@@ -202,7 +202,7 @@ fn words(line: &[u8]) -> Vec<OsString> {
     words.map(|word| OsString::from_vec(word.to_vec())).collect()
 }
 
-/// Where a kubelet with this command line has its directory; `None` if it is no kubelet.
+/// The root directory of a kubelet with this command line; `None` if it is another program.
 fn kubelet_root(command: &[OsString]) -> Option<PathBuf> {
     let (program, words) = command.split_first()?;
     if Path::new(program).file_name()? != "kubelet" {

@@ -109,7 +109,7 @@ async fn survey(args: &DoctorArgs, places: &Places) -> Survey {
         needed: cluster_rules::needed(&places.driver, places.sync.as_deref()),
         needless: cluster_rules::needless(),
     };
-    // Without a cluster the connection's own remedies are not those of this command.
+    // Without a cluster, the remedies in the connection's own error do not fit this command.
     let in_cluster = Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token").exists();
     if places.kubeconfig.is_none() && !in_cluster {
         return Survey::none(

@@ -1,16 +1,16 @@
-//! What a node's facts mean.
+//! The rules that turn the facts of a node into findings.
 
 use std::path::PathBuf;
 
 use super::finding::Finding;
 use super::host::{Host, Kubelet, Purpose, Socket, State};
 
-/// From which kernel on a mount can be cloned writable (`mount_setattr`).
+/// From this kernel on, a mount can be cloned writable (`mount_setattr`).
 const CLONES: (u32, u32) = (5, 12);
-/// From which on a tmpfs stays out of swap (`noswap`).
+/// From this kernel on, a tmpfs can stay out of swap (`noswap`).
 const NO_SWAP: (u32, u32) = (6, 4);
 
-/// Everything that is to be said of a node.
+/// All findings about a node.
 pub(super) fn findings(host: &Host) -> Vec<Finding> {
     if !host.is_node() {
         let root = host.kubelet.root.display();
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// What is found on a node with one fault, beside what is well.
+    /// The findings for a node with one fault, without those that are `Ok`.
     fn found(fault: impl FnOnce(&mut Host)) -> Vec<(Level, &'static str)> {
         let mut host = sound();
         fault(&mut host);

@@ -1,4 +1,5 @@
-//! Where things are: from the options of a running `secretfs node`, from its defaults, or from the command line.
+//! Finds the paths of a node: from the command line, from the options of a running `secretfs node`, or from its
+//! defaults.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,11 @@ use crate::commands::node::NodeArgs;
 use crate::commands::places::Places;
 
 impl Places {
-    /// Those of the node that runs here, changed by what was typed.
+    /// The paths of the node that runs here, changed by the doctor's own options.
     ///
     /// # Errors
     ///
-    /// The defaults make no sense, which is not to be.
+    /// The defaults cannot be parsed, which would be a bug.
     pub(super) fn of(args: &DoctorArgs) -> anyhow::Result<Self> {
         let places = match running(&args.proc) {
             Some(running) => running,
@@ -34,7 +35,7 @@ impl Places {
         Ok(places)
     }
 
-    /// The CSI socket as kubelet sees it.
+    /// The path of the CSI socket in kubelet's file system.
     fn plugin(&self) -> PathBuf {
         self.kubelet_root.join("plugins").join(&self.driver).join("csi.sock")
     }
@@ -71,7 +72,7 @@ impl Places {
     }
 }
 
-/// What the `secretfs node` that runs here was told.
+/// The paths in the options of the `secretfs node` that runs here.
 fn running(proc: &Path) -> Option<Places> {
     host::commands(proc).into_iter().find_map(|(pid, command)| {
         let mut places = node(&command)?.places();
@@ -92,7 +93,7 @@ fn node(command: &[OsString]) -> Option<NodeArgs> {
     (program == "secretfs").then(|| Cli::try_parse_from(command).ok()?.node())?
 }
 
-/// Whether a process has a file system of its own, as in a container.
+/// Whether the process has a mount namespace of its own, as in a container.
 fn is_elsewhere(proc: &Path, pid: u32) -> bool {
     let of = |process: PathBuf| std::fs::read_link(process.join("ns/mnt")).ok();
     let theirs = of(proc.join(pid.to_string()));

@@ -1,8 +1,8 @@
-//! Pages of the reference.
+//! Pages of the reference, in Markdown.
 
 use super::page::{CLASS_PAGE, Entry, Page, Section};
 
-/// A page in Markdown.
+/// The page in Markdown.
 pub(super) fn page(page: &Page) -> String {
     let sections: String = page.sections.iter().map(section).collect();
     format!(

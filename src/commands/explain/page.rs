@@ -1,4 +1,4 @@
-//! What there is to explain: a page for each provider that is built in, and one for what every class has.
+//! The pages of `explain`: one for each built-in provider, and one for what every class has.
 
 use manifest::declaration::{CLASS, COMPOSED_FILE, OBJECT, PART, SECRET_DATA, SECRET_OBJECT, SETTINGS};
 use manifest::objects::PARAMETER;
@@ -7,53 +7,53 @@ use serde::Serialize;
 
 use crate::providers::DECLARATIONS;
 
-/// The name of the page that is about every class.
+/// The name of the page about every class.
 pub(super) const CLASS_PAGE: &str = "class";
 
-/// Everything about one provider, or about every class.
+/// All keys of one provider, or of every class.
 #[derive(Debug, Serialize)]
 pub(super) struct Page {
-    /// What it is asked for by; the first is the name of its file.
+    /// The names by which the user asks for it. The first is also the name of its file.
     pub(super) names: Vec<&'static str>,
     pub(super) title: &'static str,
     pub(super) about: &'static str,
-    /// How old a reading may grow where the class does not say, in seconds; of providers.
+    /// For providers: the greatest age of a reading, in seconds, for a class that does not set it.
     pub(super) default_refresh: Option<u64>,
-    /// The keys of credentials that it looks at; of providers.
+    /// For providers: the keys of credentials that it reads.
     pub(super) credentials: &'static [&'static str],
     pub(super) sections: Vec<Section>,
 }
 
-/// Keys that stand in one place.
+/// The keys of one place, such as an object.
 #[derive(Debug, Serialize)]
 pub(super) struct Section {
     pub(super) title: &'static str,
     pub(super) keys: Vec<Entry>,
 }
 
-/// One key, as it is told.
+/// One key, in the words that are printed.
 #[derive(Debug, Serialize)]
 pub(super) struct Entry {
-    /// What it is asked for by, such as `vault.objects.secretPath`.
+    /// The name by which the user asks for it, such as `vault.objects.secretPath`.
     pub(super) path: String,
     pub(super) key: &'static str,
-    /// What may stand there, in words.
+    /// The type of its value, in words.
     pub(super) holds: String,
     pub(super) required: bool,
     pub(super) default: Option<&'static str>,
-    /// The key whose older name this is.
+    /// The newer name of this key, if this is an older one.
     pub(super) older_than: Option<&'static str>,
     pub(super) meaning: &'static str,
-    /// Key and value as a class has them.
+    /// Key and value, as a class writes them.
     pub(super) example: String,
     #[serde(skip)]
     pub(super) summary: &'static str,
-    /// The value alone.
+    /// Only the value of the example.
     #[serde(skip)]
     pub(super) value: &'static str,
 }
 
-/// Every page there is.
+/// All pages.
 pub(super) fn all() -> Vec<Page> {
     DECLARATIONS.iter().map(|declaration| of_provider(declaration)).chain([of_class()]).collect()
 }
@@ -129,9 +129,9 @@ fn entry(path: &str, key: &'static Key) -> Entry {
     }
 }
 
-/// The example as it stands in a class: each step of a path on a line of its own.
+/// The example as a class writes it: each step of a path on a line of its own.
 fn written(key: &Key) -> String {
-    // The dot in `secretfs.dev/` is part of one key.
+    // The dot in `secretfs.dev/` belongs to the key.
     let steps: Vec<_> = if key.name.contains('/') { vec![key.name] } else { key.name.split('.').collect() };
     let mut indent = String::new();
     let mut lines = String::new();

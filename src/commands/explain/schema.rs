@@ -1,5 +1,5 @@
-//! A JSON schema (draft 2020-12) of a SecretProviderClass, for editors. What stands inside the text of a parameter,
-//! such as `objects`, a schema cannot see: that is left to `secretfs check`.
+//! A JSON schema (draft 2020-12) of a SecretProviderClass, for editors. A schema cannot look inside the text of a
+//! parameter such as `objects`. Only `secretfs check` checks that.
 
 use manifest::declaration::{CLASS, SECRET_DATA, SECRET_OBJECT, SETTINGS};
 use manifest::{PREFIX, SHARED_WITH_PROVIDERS};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::providers::DECLARATIONS;
 
-/// The schema. Other kinds, which may stand in the same file, it passes over.
+/// The schema. It accepts objects of other kinds, because they may be in the same file.
 pub(super) fn schema() -> Value {
     let mut definitions: Map<_, _> = DECLARATIONS.iter().map(|of| (definition(of), parameters(of))).collect();
     definitions.insert("class".to_owned(), class());
@@ -35,7 +35,7 @@ fn class() -> Value {
     class
 }
 
-/// Keys of the resource right below `prefix`.
+/// The keys of the resource directly below `prefix`.
 fn below(prefix: &'static str) -> impl Iterator<Item = (&'static str, &'static Key)> + Clone {
     CLASS.iter().filter_map(move |key| {
         let name = key.name.strip_prefix(prefix).filter(|name| !name.contains('.'))?;
@@ -69,14 +69,14 @@ fn secret_object() -> Value {
     secret
 }
 
-/// Puts `value` under `name` into the map that `pointer` leads to.
+/// Inserts `value` under `name` into the map at `pointer`.
 fn insert(schema: &mut Value, pointer: &str, name: &str, value: Value) {
     if let Some(map) = schema.pointer_mut(pointer).and_then(Value::as_object_mut) {
         map.insert(name.to_owned(), value);
     }
 }
 
-/// The settings, and no others that begin like them.
+/// The settings. Other keys with the same prefix are refused.
 fn settings() -> Value {
     let names: Vec<_> = SETTINGS.iter().map(|key| key.name).collect();
     let properties: Map<_, _> = SETTINGS.iter().map(|key| (key.name.to_owned(), value(key))).collect();
@@ -86,7 +86,7 @@ fn settings() -> Value {
     })
 }
 
-/// The parameters of a provider, and the settings that are none of its business.
+/// The parameters of a provider, and the settings that only secretfs reads.
 fn parameters(declaration: &'static Declaration) -> Value {
     let mut parameters = object(declaration.parameters.iter().map(|key| (key.name, key)));
     for other in SETTINGS.iter().filter(|key| !SHARED_WITH_PROVIDERS.contains(&key.name)) {

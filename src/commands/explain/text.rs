@@ -1,9 +1,9 @@
-//! Pages and keys, for a terminal.
+//! Pages and keys as text for a terminal.
 
 use super::page::{Entry, Page, Section};
 use crate::commands::output::table;
 
-/// Every provider and every setting, a line each.
+/// A line for every provider and every setting.
 pub(super) fn all(pages: &[Page]) -> String {
     let lines = pages.iter().map(|page| vec![page.names.join(", "), page.title.to_owned()]);
     let providers = [vec!["NAME".to_owned(), "WHAT IT IS".to_owned()]].into_iter().chain(lines);
@@ -20,7 +20,7 @@ fn is_of_every_class(section: &Section) -> bool {
     section.keys.iter().all(|entry| entry.key == entry.path)
 }
 
-/// A page: what it is about, and a line for each key.
+/// A page: its subject, and a line for each key.
 pub(super) fn page(page: &Page) -> String {
     let sections: Vec<_> = page.sections.iter().map(section).collect();
     format!(
@@ -48,7 +48,7 @@ fn section(section: &Section) -> String {
     format!("{}:\n\n{}", section.title, table(&[heads].into_iter().chain(rows).collect::<Vec<_>>()))
 }
 
-/// What a key is, in few enough words for one line.
+/// A short description of a key, for one line.
 fn line(entry: &Entry) -> String {
     match entry.older_than {
         Some(newer) => format!("older name of {newer}"),
@@ -57,7 +57,7 @@ fn line(entry: &Entry) -> String {
     }
 }
 
-/// Everything about one key.
+/// The full description of one key.
 pub(super) fn entry(entry: &Entry) -> String {
     let older = entry.older_than.map(|newer| format!("An older name of {newer}: write that one.\n"));
     let example: String = entry.example.lines().map(|line| format!("  {line}\n")).collect();

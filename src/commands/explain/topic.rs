@@ -1,4 +1,4 @@
-//! What is asked for: a page or a key, by one of the names that it goes by.
+//! Finds the page or key that the user asks for, by any of its names.
 
 use std::ffi::OsStr;
 
@@ -6,18 +6,18 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 
 use super::page::{self, Entry, Page};
 
-/// What was asked for.
+/// A page or a key.
 #[derive(Debug)]
 pub(super) enum Topic<'a> {
     Page(&'a Page),
     Entry(&'a Entry),
 }
 
-/// What `asked` names.
+/// Finds what `asked` names.
 ///
 /// # Errors
 ///
-/// Nothing; what was meant is told, and never what was typed.
+/// No page or key has this name. The message suggests similar names, and never repeats `asked`.
 pub(super) fn find<'a>(pages: &'a [Page], asked: &str) -> Result<Topic<'a>, String> {
     if let Some(page) = pages.iter().find(|page| page.names.contains(&asked)) {
         return Ok(Topic::Page(page));
@@ -27,7 +27,7 @@ pub(super) fn find<'a>(pages: &'a [Page], asked: &str) -> Result<Topic<'a>, Stri
     named.map(|(_, entry)| Topic::Entry(entry)).ok_or_else(|| remedy(pages, asked))
 }
 
-/// The names of a key: its path, the same by other names of the provider, and the same without `objects`.
+/// The names of a key: its path, its path with the other names of the provider, and the same without `objects`.
 fn names<'a>(page: &'a Page, entry: &'a Entry) -> impl Iterator<Item = String> + 'a {
     let beside = entry.path.strip_prefix(page.name()).filter(|rest| rest.starts_with('.'));
     let same = page.names.iter().filter_map(move |name| Some(format!("{name}{}", beside?)));
@@ -49,14 +49,14 @@ fn remedy(pages: &[Page], asked: &str) -> String {
     }
 }
 
-/// Everything that may be asked for, without the shorter names of keys.
+/// All names that the user can ask for, except the shorter names of keys.
 fn topics(pages: &[Page]) -> Vec<String> {
     let names = pages.iter().flat_map(|page| page.names.iter().map(|name| (*name).to_owned()));
     let keys = pages.iter().flat_map(|page| page.entries().map(|entry| entry.path.clone()));
     names.chain(keys).collect()
 }
 
-/// Takes any text, and tells shells what to complete.
+/// Parses any text, and tells shells which names they can complete.
 #[derive(Debug, Clone)]
 pub(super) struct Topics;
 

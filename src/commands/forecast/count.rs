@@ -1,4 +1,4 @@
-//! From classes to calls.
+//! Counts the calls that classes make.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -12,13 +12,14 @@ use serde::Serialize;
 
 use crate::commands::check::Input;
 
-/// Values are read again after 0.7 to 1 of their refresh interval.
+/// The mean of the intervals between two readings, as a part of the refresh interval. They are spread over 0.7 to 1 of
+/// it.
 const MEAN: f64 = 0.85;
 const HOUR: f64 = 3600.0;
-/// Hours of a mean month: 365 days in twelve.
+/// Hours in a mean month: 365 days in twelve parts.
 const MONTH: f64 = 730.0;
 
-/// Where the classes are used.
+/// How many nodes and pods use each class.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deployment {
     pub(super) nodes: u32,
@@ -42,30 +43,30 @@ impl FromStr for Price {
     }
 }
 
-/// What the classes come to.
+/// The forecast for all classes.
 #[derive(Debug, Serialize)]
 pub(super) struct Forecast {
     pub(super) classes: Vec<ClassForecast>,
     pub(super) calls_per_hour: f64,
     pub(super) calls_per_month: f64,
-    /// In the currency of the price, where there was one.
+    /// In the currency of the price; `None` without a price.
     pub(super) price_per_month: Option<f64>,
-    /// What makes most of the calls, and what would make fewer.
+    /// Which class makes most of the calls, and how it could make fewer.
     pub(super) advice: Option<String>,
     /// Classes of providers that are not built in.
     pub(super) left_out: Vec<String>,
 }
 
-/// What one class comes to.
+/// The forecast for one class.
 #[derive(Debug, Serialize)]
 pub(super) struct ClassForecast {
     pub(super) class: String,
     pub(super) provider: String,
     pub(super) store: String,
     pub(super) refresh_seconds: f64,
-    /// Who reads for itself: nodes where readings are shared, else pods.
+    /// How many readers there are. Nodes count if readings are shared, otherwise pods.
     pub(super) readers: u32,
-    /// Calls that one reader makes at each refresh.
+    /// How many calls one reader makes at each refresh.
     pub(super) calls_per_refresh: usize,
     pub(super) calls_per_hour: f64,
     pub(super) calls_per_month: f64,
@@ -75,13 +76,14 @@ pub(super) struct ClassForecast {
     is_shared: bool,
 }
 
-/// What one object of a class adds.
+/// The part of one object.
 #[derive(Debug, Serialize)]
 pub(super) struct ObjectForecast {
     pub(super) object: String,
-    /// Objects of one request, and those of one call, share its number.
+    /// Objects of the same request share its calls, and requests of the same call share that call.
     pub(super) calls_per_hour: f64,
-    /// Why it adds none: its store tells what changes, or it is read for each volume at its start and near its end.
+    /// Why it makes no calls: its store announces changes, or it is read for each volume when the volume starts and
+    /// before its end.
     pub(super) note: Option<&'static str>,
 }
 
@@ -89,7 +91,7 @@ pub(super) struct ObjectForecast {
 ///
 /// # Errors
 ///
-/// A class is wrong; what is wrong with it.
+/// A class has an error. The message says which.
 pub(super) fn forecast(
     inputs: &[Input],
     providers: &Providers,
@@ -175,7 +177,7 @@ fn of_class(class: &Class, source: &dyn Source, refresh: Duration, deployment: D
     }
 }
 
-/// The distinct requests of a class that are read again, by how many of their kind one call takes.
+/// The different requests of a class that are read again, grouped by how many of them fit into one call.
 struct Calls<'a>(BTreeMap<NonZeroUsize, BTreeMap<&'a Request, usize>>);
 
 impl<'a> Calls<'a> {
@@ -195,7 +197,7 @@ impl<'a> Calls<'a> {
         self.0.iter().map(|(most, requests)| requests.len().div_ceil(most.get())).sum()
     }
 
-    /// The part of a refresh's calls that object `index` makes, or why it makes none.
+    /// The share of object `index` in the calls of a refresh, or why it makes none.
     fn of_object(&self, source: &dyn Source, index: usize) -> (f64, Option<&'static str>) {
         let Some(most) = source.requests_per_call(index) else {
             return (0.0, Some("told by store"));
@@ -212,7 +214,7 @@ impl<'a> Calls<'a> {
     }
 }
 
-/// What makes most of the calls, where something could make fewer.
+/// Says which class makes most of the calls, if there is a way to make fewer.
 fn advice(most: &ClassForecast, all: f64, deployment: Deployment) -> Option<String> {
     if most.calls_per_hour <= 0.0 {
         return None;

@@ -1,12 +1,12 @@
-//! A forecast for people.
+//! The forecast as text for people.
 
 use super::count::{ClassForecast, Forecast, ObjectForecast};
 use crate::commands::output::{fitting, table};
 
-/// Columns of names, so that a line fits a hundred.
+/// The width of names, so that a line has at most 100 columns.
 const NAME: usize = 30;
 
-/// A line for each class and each of its objects, and what could make fewer.
+/// A line for each class and each of its objects, and the advice.
 pub(super) fn text(forecast: &Forecast) -> String {
     let with_price = forecast.price_per_month.is_some();
     let mut rows = vec![head(with_price)];
@@ -52,7 +52,7 @@ fn left_out(forecast: &Forecast) -> String {
     }
 }
 
-/// A number for people: whole, or with one digit where it is small.
+/// A number for people: whole, or with one digit if it is small.
 fn number(of: f64) -> String {
     if of < 10.0 && of.fract() > 0.0 { format!("{of:.1}") } else { format!("{of:.0}") }
 }

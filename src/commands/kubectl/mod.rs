@@ -12,7 +12,7 @@ use crate::exit::{Failure, Outcome};
 use kubernetes::{connection, view};
 use rows::Rows;
 
-/// Names under which kubectl finds us: it looks for a dash, and some installers make underscores of it.
+/// The names under which kubectl starts the plugin. It expects a dash, and some installers change it to an underscore.
 const NAMES: [&str; 2] = ["kubectl-secretfs", "kubectl_secretfs"];
 
 /// Show which pods mount which classes, in which versions, and how they are doing, on all nodes
@@ -51,7 +51,7 @@ pub(super) struct KubectlCli {
     output: Form,
 }
 
-/// Whether this program was called as kubectl calls it.
+/// Whether this program was started under one of these names.
 pub(super) fn is_called_so(program: Option<&OsStr>) -> bool {
     let name = program.map(Path::new).and_then(Path::file_name);
     name.is_some_and(|name| NAMES.iter().any(|known| name == *known))
@@ -62,7 +62,7 @@ impl KubectlCli {
     ///
     /// # Errors
     ///
-    /// The API server cannot be reached, or does not let the caller list statuses.
+    /// The API server cannot be reached, or the caller may not list statuses.
     pub(super) async fn run(self) -> Outcome {
         let kubeconfig = self.kubeconfig.clone().or_else(of_this_user);
         let client = connection::connect(kubeconfig.as_deref()).await?;

@@ -1,4 +1,4 @@
-//! What the drivers of the nodes report: `secretfs status` in each driver pod, by `kubectl exec`.
+//! Asks the drivers of the nodes: runs `secretfs status` in each driver pod, by `kubectl exec`.
 
 use std::io;
 use std::path::Path;
@@ -17,16 +17,16 @@ use tokio::time::timeout;
 use super::rows::Rows;
 use crate::admin::{VolumeStatus, WaitingStatus};
 
-/// Nodes that are asked at a time.
+/// Nodes that are asked at the same time.
 const AT_A_TIME: usize = 16;
-/// How long a node may take.
+/// How long one node may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Most bytes of a node's answer: a thousand volumes with many objects.
+/// The longest answer of a node, in bytes: a thousand volumes with many objects.
 const LONGEST: u64 = 64 << 20;
-/// Most bytes of what `kubectl` complains of.
+/// The most bytes of an error message of `kubectl` that are repeated.
 const LONGEST_COMPLAINT: usize = 300;
 
-/// What `secretfs status -o json` prints.
+/// The output of `secretfs status -o json`.
 #[derive(Debug, Default, Deserialize)]
 struct Answer {
     volumes: Vec<VolumeStatus>,
@@ -34,7 +34,7 @@ struct Answer {
     waiting: Vec<WaitingStatus>,
 }
 
-/// Asks the driver of every node, and adds to `rows` what it says of `namespace`, or of all.
+/// Asks the driver of every node, and adds to `rows` what it reports about `namespace`, or about all.
 pub(super) async fn ask(
     pods: &[DriverPod],
     kubeconfig: Option<&Path>,
@@ -64,7 +64,7 @@ fn add(answer: &Answer, pod: &DriverPod, namespace: Option<&str>, rows: &mut Row
     }
 }
 
-/// kubectl has the credentials and speaks the protocol; it is there, for it started us.
+/// Uses kubectl, which has the credentials and speaks the protocol. It is installed, because it started this program.
 async fn exec(pod: &DriverPod, kubeconfig: Option<&Path>) -> anyhow::Result<Answer> {
     let mut command = Command::new("kubectl");
     if let Some(file) = kubeconfig {
@@ -79,7 +79,7 @@ async fn exec(pod: &DriverPod, kubeconfig: Option<&Path>) -> anyhow::Result<Answ
     let (told, complained) = tokio::join!(read(stdout, &mut out), read(stderr, &mut complaint));
     told.and(complained)?;
     child.wait().await?;
-    // Where a process beside the driver does not answer, `status` says so and ends with 1, but answers.
+    // If a process beside the driver does not answer, `status` prints what it knows, says so, and exits with 1.
     serde_json::from_slice(&out).or_else(|_| bail!("{}", first_words(&complaint)))
 }
 
@@ -88,7 +88,7 @@ async fn read(from: Option<impl tokio::io::AsyncRead + Unpin>, into: &mut Vec<u8
     from.take(LONGEST).read_to_end(into).await.map(drop)
 }
 
-/// A stranger's words, in one line and not too many.
+/// The beginning of a foreign message, on one line.
 fn first_words(complaint: &[u8]) -> String {
     let complaint = String::from_utf8_lossy(complaint);
     let words = complaint.split_whitespace().collect::<Vec<_>>().join(" ");

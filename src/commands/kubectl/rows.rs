@@ -1,4 +1,4 @@
-//! One line for each volume of a pod: what the API server knows of it and what its node says.
+//! One line for each volume of a pod, from the API server's status and the node's report.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::admin::{VolumeStatus, WaitingStatus};
 use crate::commands::output::{Form, fitting, plain, table, time};
 use crate::commands::status;
 
-/// Which volume: several of one pod and class are told together.
+/// Which volume a row is about. Several volumes of one pod and class share a row.
 type Key = (String, String, String);
 
 #[derive(Debug, Default)]
@@ -24,12 +24,12 @@ struct Row {
     class: String,
     pod: String,
     node: Option<String>,
-    /// How it is doing, in a few words.
+    /// Its state, in a few words.
     state: String,
-    /// Why, where that is known.
+    /// The reason for its state, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Seconds since the store confirmed all of it, as its node says.
+    /// Seconds since the store confirmed all of it, as its node reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmed_seconds_ago: Option<u64>,
     /// The version of each object, by its name.
@@ -39,13 +39,13 @@ struct Row {
 #[derive(Serialize)]
 struct Answer<'a> {
     volumes: Vec<&'a Row>,
-    /// What could not be asked, and why.
+    /// Nodes and lists that could not be asked, each with the reason.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     unseen: &'a [String],
 }
 
 impl Rows {
-    /// What the API server knows; a volume that is gone is left out.
+    /// Makes rows from the API server's statuses. Volumes that are gone are left out.
     pub(super) fn of(statuses: Vec<PodStatus>) -> Self {
         let mut rows = Self::default();
         for status in statuses.into_iter().filter(|status| status.mounted) {
@@ -57,7 +57,7 @@ impl Rows {
         rows
     }
 
-    /// What `node` says of a volume that it shows.
+    /// Adds the report of `node` about a volume that it shows.
     pub(super) fn mounted(&mut self, volume: &VolumeStatus, node: &str) {
         let Some(pod) = &volume.pod else { return };
         let row = self.row(&volume.namespace, class_name(&volume.class), pod);
@@ -69,7 +69,7 @@ impl Rows {
         row.objects.extend(versions.filter_map(|one| Some((one.name.clone(), one.version.clone()?))));
     }
 
-    /// What `node` says of a volume that it could not mount.
+    /// Adds the report of `node` about a volume that it could not mount.
     pub(super) fn waiting(&mut self, volume: &WaitingStatus, node: &str) {
         let Some(pod) = &volume.pod else { return };
         let row = self.row(&volume.namespace, class_name(&volume.class), pod);
@@ -78,7 +78,7 @@ impl Rows {
         row.reason = Some(volume.reason.clone());
     }
 
-    /// Something could not be asked.
+    /// Notes that something could not be asked.
     pub(super) fn unseen(&mut self, what: String) {
         self.unseen.push(what);
     }
@@ -108,12 +108,12 @@ impl Rows {
     }
 }
 
-/// A class goes by `namespace/name` on its node.
+/// The name of a class without its namespace. Nodes report `namespace/name`.
 fn class_name(class: &str) -> &str {
     class.split_once('/').map_or(class, |(_, name)| name)
 }
 
-/// In 100 columns, with two spaces between them.
+/// At most 100 columns, with two spaces between them.
 fn narrow(rows: &[&Row]) -> String {
     const CLASS: usize = 26;
     const POD: usize = 28;

@@ -1,4 +1,4 @@
-//! `secretfs migrate`: from the Secrets Store CSI driver to this one.
+//! `secretfs migrate`: moves a cluster from the Secrets Store CSI driver to secretfs.
 
 mod inventory;
 mod rules;
@@ -17,7 +17,7 @@ pub use inventory::Inventory;
 pub use rules::{Ask, judge};
 pub use telling::{Difference, Effect, Plan};
 
-/// The driver whose place is taken, where none is named.
+/// The driver that secretfs replaces, if the user names no other.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
 
 /// Move from the Secrets Store CSI driver to secretfs
@@ -66,7 +66,7 @@ pub struct PlanArgs {
 ///
 /// # Errors
 ///
-/// Something will not be mounted as it was, or cannot be read.
+/// Something will not be mounted as before, or cannot be read.
 pub async fn run(args: MigrateArgs) -> Outcome {
     let Command::Plan(args) = args.command;
     let inventory = gather(&args).await.map_err(|error| Failure::usage(format!("{error:#}")))?;
@@ -89,7 +89,7 @@ async fn gather(args: &PlanArgs) -> anyhow::Result<Inventory> {
     Ok(Inventory::of_cluster(&cluster::read(&client, &args.namespaces, &args.driver).await?))
 }
 
-/// Where kubectl looks as well.
+/// The kubeconfig that kubectl uses too.
 pub(super) fn of_this_user() -> Option<PathBuf> {
     let file = PathBuf::from(std::env::var_os("HOME")?).join(".kube/config");
     file.exists().then_some(file)

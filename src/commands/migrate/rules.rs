@@ -1,4 +1,4 @@
-//! One function for each thing that may be different.
+//! The rules of `migrate plan`: one function for each possible difference.
 
 mod classes;
 mod surroundings;
@@ -12,18 +12,18 @@ use provider::Providers;
 
 use super::{Difference, Effect, Inventory, Plan};
 
-/// For which node it is judged, and of what.
+/// What to judge, and for which kind of node.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    /// The driver whose place is taken.
+    /// The driver that secretfs replaces.
     pub driver: String,
-    /// These namespaces; all if there are none.
+    /// Only these namespaces; all if the list is empty.
     pub namespaces: Vec<String>,
-    /// Whether the node lets volume attributes override classes.
+    /// Whether nodes let volume attributes override classes.
     pub legacy_overrides: bool,
 }
 
-/// Judges what there is. Asks nobody.
+/// Judges an inventory. Makes no call.
 pub fn judge(inventory: &Inventory, ask: &Ask, providers: &Providers) -> Plan {
     let mut judging = Judging::new(inventory, ask, providers);
     judging.surroundings();
@@ -46,9 +46,9 @@ struct Judging<'a> {
     ask: &'a Ask,
     providers: &'a Providers,
     classes: BTreeMap<ClassName, &'a LocatedClass>,
-    /// Those that are there and are wrong.
+    /// The names of classes that have errors.
     broken: BTreeSet<ClassName>,
-    /// One of each that were made alike.
+    /// The volumes, one for each group of pods that the same controller made.
     volumes: Vec<&'a PodVolume>,
     driver: Option<&'a DriverObject>,
     differences: Vec<Difference>,
@@ -83,7 +83,7 @@ impl<'a> Judging<'a> {
     }
 }
 
-/// What made the pod of a volume: pods that were made alike are served alike.
+/// The controller that made the pod of a volume. Pods with the same controller behave alike.
 fn maker(volume: &PodVolume) -> &str {
     volume.made_by.as_deref().unwrap_or(&volume.owner)
 }

@@ -2,27 +2,27 @@ use serde::Serialize;
 
 use crate::commands::output::count;
 
-/// What will be different.
+/// All differences after the move.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// The driver whose place is taken.
+    /// The driver that secretfs replaces.
     pub driver: String,
-    /// Classes that were looked at.
+    /// The number of classes that were judged.
     pub classes: usize,
-    /// Volumes that were looked at; those of one Deployment, or the like, are one.
+    /// The number of volumes that were judged. All pods of one Deployment, or of a similar workload, count once.
     pub volumes: usize,
-    /// What could not be looked at, and why.
+    /// What could not be read, and why.
     pub unseen: Vec<String>,
-    /// What will be different, the worst first.
+    /// The differences, the worst first.
     pub differences: Vec<Difference>,
 }
 
-/// Something that will be different under secretfs.
+/// Something that will be different with secretfs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Difference {
-    /// How it will be felt.
+    /// How serious it is.
     pub effect: Effect,
-    /// Of what, as in `SecretProviderClass shop/db`.
+    /// The object that it is about, as in `SecretProviderClass shop/db`.
     pub object: String,
     /// What is different, in words.
     pub reason: String,
@@ -30,13 +30,13 @@ pub struct Difference {
     pub remedy: String,
 }
 
-/// How a difference will be felt.
+/// How serious a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// New pods will wait.
     Breaks,
-    /// Pods start, and something behaves in another way.
+    /// Pods start, but something behaves differently.
     Changes,
     /// Nothing has to be done.
     Note,
@@ -62,7 +62,7 @@ impl Plan {
         self.differences.iter().filter(|difference| difference.effect == effect).count()
     }
 
-    /// Each difference with its reason and its remedy below it, and a line for all.
+    /// Each difference with its reason and its remedy, and one line with the totals.
     pub fn text(&self) -> String {
         let differences: String = self.differences.iter().map(line).collect();
         let unseen: String = self.unseen.iter().map(|what| format!("not looked at: {what}\n")).collect();

@@ -1,11 +1,11 @@
-//! What ends a mount: SIGTERM, SIGINT and SIGHUP alike.
+//! The signals that end a mount: SIGTERM, SIGINT and SIGHUP.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The signals that came.
+/// The signals that have arrived.
 #[derive(Debug)]
 pub(super) struct Signals {
     first: CancellationToken,
@@ -13,7 +13,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals of this process from now on.
+    /// Handles these signals from now on.
     ///
     /// # Errors
     ///
@@ -24,17 +24,17 @@ impl Signals {
         let streams = [("SIGTERM", terminate?), ("SIGINT", interrupt?), ("SIGHUP", hangup?)];
         let signals = Self { first: CancellationToken::new(), second: CancellationToken::new() };
         let tokens = [signals.first.clone(), signals.second.clone()];
-        // Ends with the runtime at the latest.
+        // The task ends with the runtime at the latest.
         drop(tokio::spawn(tell(streams, tokens)));
         Ok(signals)
     }
 
-    /// Cancelled by the first.
+    /// Cancelled by the first signal.
     pub(super) fn stop(&self) -> &CancellationToken {
         &self.first
     }
 
-    /// Waits for the second: whoever sent it does not want to wait for what the first began.
+    /// Waits for the second signal. Its sender does not want to wait for what the first one started.
     pub(super) async fn again(&self) {
         self.second.cancelled().await;
     }

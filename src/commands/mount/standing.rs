@@ -1,4 +1,4 @@
-//! What is mounted where a volume is wanted.
+//! Finds out what is mounted at a target.
 
 use std::path::Path;
 
@@ -9,21 +9,21 @@ use engine::volume::{Publish, VolumeId};
 use crate::host::{self, Left};
 use crate::process::Process;
 
-/// What is mounted where a volume is wanted, by whoever owns the target.
+/// What is mounted at a target, seen by the owner of the target.
 #[derive(Debug)]
 pub(super) enum Standing {
     /// Nothing is mounted there.
     Free,
-    /// What a process of ours left there that is gone.
+    /// A mount that a process of secretfs left there. That process is gone.
     Ours(Box<VolumeRecord>),
 }
 
 impl Standing {
-    /// Looks at `target`, whose state is in `state`.
+    /// Examines `target`, whose state is in `state`.
     ///
     /// # Errors
     ///
-    /// Something of others is mounted at the target, over it or below it: a volume there would hide it.
+    /// Something else is mounted at the target, over it or below it. A volume there would hide it.
     pub(super) fn at(target: &Path, state: &Path) -> anyhow::Result<Self> {
         if let Some(Left { record, mount }) = host::Left::of(state) {
             return Ok(Self::Ours(Box::new(VolumeRecord { mount: Some(mount), ..record })));
@@ -47,15 +47,15 @@ impl Standing {
         Ok(Self::Free)
     }
 
-    /// Goes on serving what is mounted there, whatever its store says. Tells whether anything was.
+    /// Serves the existing mount again, even if its store is away. Returns whether there was one.
     ///
     /// # Errors
     ///
-    /// It cannot be read or written.
+    /// The mount cannot be read or written.
     pub(super) async fn adopt(self, process: &Process, publish: &mut Publish) -> anyhow::Result<bool> {
         let Self::Ours(record) = self else { return Ok(false) };
         if record.owner.is_none() {
-            // An earlier version made it; files look as they did until it is unmounted.
+            // An earlier version made it, so its files keep their appearance until it is unmounted.
             publish.appearance = record.appearance();
         }
         let id: VolumeId = record.id.clone();

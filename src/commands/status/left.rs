@@ -1,4 +1,4 @@
-//! Volumes that are mounted on this host and that nobody serves.
+//! Volumes that are mounted on this host and that no process serves.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use crate::commands::running::{Heard, Served};
 use crate::exit::Failure;
 use crate::host::{Left, left};
 
-/// What processes told, and what is mounted beside it by `secretfs mount --once` or one that was killed.
+/// Adds to the answers of processes the volumes that `secretfs mount --once`, or a killed process, left mounted.
 ///
 /// # Errors
 ///
-/// No process answers and nothing is left.
+/// No process answers, and nothing is left.
 pub(super) fn with_left(told: Result<Heard, Failure>, state: &Path) -> Result<Heard, Failure> {
     let left = left(state);
     let mut heard = match told {

@@ -1,4 +1,4 @@
-//! One audit record for every command, whether it succeeds or fails.
+//! Writes one audit record for every command, whether it succeeds or fails.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io;
@@ -12,12 +12,12 @@ use provider_store::{Item, store_name};
 use super::PlaceArgs;
 use crate::exit::Failure;
 
-/// What a command touched so far.
+/// What a command has touched so far.
 #[derive(Debug, Default)]
 pub(super) struct Touched(Vec<Resource>);
 
 impl Touched {
-    /// `item`, as a whole or one version of it.
+    /// Adds `item`, or one version of it.
     pub(super) fn item(&mut self, item: &Item, version: Option<u64>) {
         let (namespace, name) = (item.namespace.to_string(), item.name.to_string());
         let resource = Resource::new("secretfs", format!("{namespace}/{name}"));
@@ -28,20 +28,20 @@ impl Touched {
         });
     }
 
-    /// Everything of that name which is no item: the store, a key, a namespace.
+    /// Adds something that is not an item: the store, a key, a namespace.
     pub(super) fn thing(&mut self, name: impl Into<String>) {
         self.0.push(Resource::new("secretfs", name));
     }
 }
 
 impl PlaceArgs {
-    /// Does `work` and writes down that it was done, to what, and with what outcome.
+    /// Runs `work` and records what was done, to which resources, and with which outcome.
     pub(super) fn audited<T>(
         &self,
         operation: Operation,
         work: impl FnOnce(&mut Touched) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        // Asked for and impossible: better known before than after.
+        // Opened first: if the user asked for a log that cannot be written, nothing is changed.
         let asked = Audit::to(self.audit_log.iter().cloned()).context("the audit log")?;
         let mut touched = Touched::default();
         let result = work(&mut touched);
@@ -60,7 +60,7 @@ impl PlaceArgs {
         result
     }
 
-    /// The store's own log; none if there is no store. If it cannot be written, a warning tells so.
+    /// The store's own log. If there is no store, there is no log. If the log cannot be written, a warning says so.
     fn own_audit(&self) -> Audit {
         let path = self.audit_file();
         if !self.store.join("store.db").exists() {
@@ -77,7 +77,7 @@ impl PlaceArgs {
     }
 }
 
-/// Makes the log writable for the store's group, whose members put without being its owner.
+/// Makes the log writable for the store's group, because its members put without owning the store.
 fn make(path: &Path) -> io::Result<()> {
     match OpenOptions::new().append(true).create_new(true).mode(0o660).open(path) {
         Ok(file) => file.set_permissions(Permissions::from_mode(0o660)),

@@ -67,7 +67,7 @@ pub(super) struct UndeleteArgs {
     output: OutputArgs,
 }
 
-/// What was deleted, and who on this host showed it.
+/// What was deleted, and which volumes of this host showed it.
 #[derive(Serialize)]
 struct Answer {
     #[serde(flatten)]
@@ -92,7 +92,7 @@ pub(super) fn delete(place: &PlaceArgs, args: &DeleteArgs) -> Outcome {
     let shown_by = shown_by(place, &args.socket, &item);
     let deleted = place.audited(Operation::Delete, |touched| {
         touched.item(&item, args.version);
-        // Before anything is asked: what is not there needs no answer.
+        // Checked before the user is asked: there is nothing to confirm for an item that does not exist.
         let mut store = place.open()?;
         store.describe(&item)?;
         confirm(args, &item, &shown_by)?;
@@ -120,7 +120,7 @@ impl DeleteArgs {
     }
 }
 
-/// Asks whoever sits at a terminal.
+/// Asks the user for confirmation, if there is a terminal.
 fn confirm(args: &DeleteArgs, item: &Item, shown_by: &[Shown]) -> anyhow::Result<()> {
     let stdin = io::stdin();
     if args.yes || !stdin.is_terminal() {
@@ -137,10 +137,10 @@ fn confirm(args: &DeleteArgs, item: &Item, shown_by: &[Shown]) -> anyhow::Result
     Ok(())
 }
 
-/// The volumes of this host that show `item`, as far as those that serve them answer.
+/// The volumes of this host that show `item`, from all processes that answer.
 fn shown_by(place: &PlaceArgs, socket: &SocketArgs, item: &Item) -> Vec<Shown> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    // That nobody mounts anything here is no failure.
+    // It is no failure if no process mounts anything here.
     let heard = runtime.ok().and_then(|runtime| runtime.block_on(socket.volumes()).ok()).unwrap_or_default();
     heard.warn();
     let store = store_name(&place.store);

@@ -80,7 +80,7 @@ pub(super) fn run(place: &PlaceArgs, args: &PutArgs) -> Outcome {
 }
 
 fn store(place: &PlaceArgs, args: &PutArgs, item: &Item) -> anyhow::Result<Put> {
-    // Before anything is asked for: a store that is not there needs no value.
+    // Opened before the user is asked for the value: without a store the value is not needed.
     let mut store = place.open()?;
     Ok(store.put(item, accounts(args), &values(args)?)?)
 }

@@ -39,7 +39,7 @@ pub(super) fn run(place: &PlaceArgs, args: &RestoreArgs) -> Outcome {
     Ok(args.output.print(&restored, |restored| text(restored, args.accept_older))?)
 }
 
-/// The answer is no where something is older.
+/// Lists older states. If there are any, the command exits with 1.
 fn look(place: &PlaceArgs, anchor: &Anchor) -> anyhow::Result<Restored> {
     let found = Store::find_older(&place.store, anchor)?;
     let Some(first) = found.older.first() else { return Ok(found) };

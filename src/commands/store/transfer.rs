@@ -11,7 +11,7 @@ use super::{PlaceArgs, put};
 use crate::commands::output::{OutputArgs, print};
 use crate::exit::{Failure, Outcome};
 
-/// Longest record that is read, in bytes.
+/// The longest record that is read, in bytes.
 const MAX_RECORD: u64 = 4 * 1024 * 1024;
 
 /// Add values that another host encrypted with the public bundle of the store
@@ -47,7 +47,7 @@ pub(super) struct ExportArgs {
 pub(super) fn import(place: &PlaceArgs, args: &ImportArgs) -> Outcome {
     let imported = place.audited(Operation::Import, |touched| {
         let mut records = args.files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
-        // Of several versions of an item the older ones first: the store numbers upwards only.
+        // Older versions of an item first, because the store accepts only growing numbers.
         records.sort_by_key(|(_, record)| record.version());
         let mut store = place.open()?;
         records.iter().map(|(file, record)| import_one(&mut store, args, file, record, touched)).collect()
@@ -75,11 +75,11 @@ fn read(file: &Path) -> anyhow::Result<(PathBuf, Record)> {
     Ok((file.to_owned(), Record::from_json(&text).with_context(|| file.display().to_string())?))
 }
 
-/// What `path` holds, if that is at most `most` bytes, whatever the file says of its length.
+/// The contents of `path`, at most `most` bytes. The size that the file system states does not matter.
 ///
 /// # Errors
 ///
-/// It cannot be read, or is longer than any `what`.
+/// The file cannot be read, or is longer than a `what` can be.
 pub(super) fn bounded(path: &Path, most: u64, what: &str) -> anyhow::Result<Vec<u8>> {
     let about = || path.display().to_string();
     let file = File::open(path).with_context(about)?;

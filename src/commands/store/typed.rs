@@ -15,12 +15,12 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-/// Longest line that a terminal hands over whole, in bytes.
+/// The longest line that a terminal returns in one piece, in bytes.
 const MAX_LINE: usize = 4094;
-/// What a terminal sends for Ctrl-C.
+/// The byte that a terminal sends for Ctrl-C.
 const INTERRUPT: u8 = 3;
 
-/// What `path` holds, `-` being standard input.
+/// The contents of `path`; `-` is standard input.
 pub(super) fn from_file(path: &Path) -> anyhow::Result<SecretBytes> {
     if path == Path::new("-") {
         return from_stdin();
@@ -29,7 +29,7 @@ pub(super) fn from_file(path: &Path) -> anyhow::Result<SecretBytes> {
     bounded(file, Values::MAX_BYTES).with_context(|| path.display().to_string())
 }
 
-/// What is piped in, or typed if standard input is a terminal.
+/// The piped input, or a typed line if standard input is a terminal.
 pub(super) fn from_stdin() -> anyhow::Result<SecretBytes> {
     let stdin = io::stdin();
     let value = if stdin.is_terminal() {
@@ -46,7 +46,7 @@ pub(super) fn from_stdin() -> anyhow::Result<SecretBytes> {
 /// The strings of the JSON object in `path`, by key.
 pub(super) fn from_json(path: &Path) -> anyhow::Result<BTreeMap<Name, SecretBytes>> {
     let text = from_file(path)?;
-    // The parser's own message may quote a value.
+    // The parser's message is not repeated, because it may quote a value.
     let Strings { values, twice } = serde_json::from_slice(text.expose()).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         anyhow!(
@@ -60,7 +60,7 @@ pub(super) fn from_json(path: &Path) -> anyhow::Result<BTreeMap<Name, SecretByte
     }
 }
 
-/// A JSON object of strings, and the first key that it has twice.
+/// A JSON object of strings, and the first key that occurs twice.
 struct Strings {
     values: BTreeMap<Name, SecretBytes>,
     twice: Option<Name>,
@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for StringsVisitor {
 }
 
 fn bounded(from: impl Read, most: usize) -> anyhow::Result<SecretBytes> {
-    // Room for all of it: a buffer that grows leaves copies behind.
+    // Allocated at its full size: a buffer that grows leaves copies of secrets behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(most + 64));
     from.take(most as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most {
@@ -127,7 +127,7 @@ fn typed(terminal: &io::Stdin, prompt: &str) -> anyhow::Result<SecretBytes> {
     Ok(line)
 }
 
-/// One line, byte by byte: what follows belongs to the next prompt, and no buffer keeps it.
+/// Reads one line byte by byte. What follows belongs to the next prompt, so it must not stay in a buffer.
 fn line(mut terminal: impl Read) -> anyhow::Result<SecretBytes> {
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE + 1));
     let mut byte = [0];
@@ -141,7 +141,7 @@ fn line(mut terminal: impl Read) -> anyhow::Result<SecretBytes> {
     Ok(SecretBytes::new(line.as_slice().to_vec()))
 }
 
-/// Keeps a terminal from showing what is typed, until dropped.
+/// Stops a terminal from showing what is typed, until dropped.
 struct Silence<'a> {
     terminal: &'a io::Stdin,
     before: Termios,
@@ -152,7 +152,7 @@ impl<'a> Silence<'a> {
         let before = tcgetattr(terminal.as_fd()).context("the terminal")?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
-        // Ctrl-C ends the line instead of this process, which would leave the terminal silent.
+        // Ctrl-C ends the line and not this process. Otherwise the terminal would stay without echo.
         quiet.local_modes.remove(LocalModes::ISIG);
         quiet.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
         tcsetattr(terminal.as_fd(), OptionalActions::Flush, &quiet).context("the terminal")?;

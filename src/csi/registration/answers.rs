@@ -5,10 +5,10 @@ use tonic::{Request, Response, Status};
 
 use super::{Registration, State};
 
-/// The version of CSI that the endpoint speaks, as kubelet's own registrar says it.
+/// The CSI version that the endpoint speaks, as kubelet's own registrar states it.
 const VERSION: &str = "1.0.0";
 
-/// Tells kubelet what we are, and receives its decision.
+/// Tells kubelet the driver's name and endpoint, and receives kubelet's decision.
 pub(super) struct Answers {
     info: PluginInfo,
     state: watch::Sender<State>,

@@ -18,7 +18,7 @@ use super::sockets::{self, SocketFile};
 use super::{Patience, Registration, State};
 use crate::csi::connection;
 
-/// How long a call in flight may take after its socket was given up.
+/// How long running calls may take after their socket was given up.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Why a new socket has to be made.
@@ -38,7 +38,7 @@ pub(super) enum Lost {
     Failed(#[from] io::Error),
 }
 
-/// Makes sockets, and watches what kubelet makes of them.
+/// Makes sockets, and watches whether kubelet registers them.
 pub(super) struct Keeper {
     registration: Registration,
     mounter: Arc<dyn Mounter>,
@@ -67,7 +67,7 @@ impl Keeper {
         }
     }
 
-    /// Serves one socket for as long as it is of use, and tells why it no longer is.
+    /// Serves one socket as long as it is useful. Returns why it no longer is.
     async fn round(&self) -> Result<Lost, Lost> {
         let (listener, file) = self.bind()?;
         let given_up = CancellationToken::new();
@@ -83,7 +83,7 @@ impl Keeper {
         self.registration.forget();
         file.remove();
         given_up.cancel();
-        // Kubelet still hears the answer to its refusal.
+        // So kubelet still gets the answer to its refusal.
         let _ = timeout(DRAIN, serving).await;
         Ok(lost)
     }
@@ -93,7 +93,7 @@ impl Keeper {
         if let Some(kept) = self.kept(&path)? {
             return Ok(kept);
         }
-        // Ours too, if it is still there: only a file that appears is news to kubelet.
+        // The present socket is removed too, because kubelet reacts only to a file that appears.
         sockets::remove_own(&self.registration.directory, &self.registration.driver)?;
         let listener = self.mounter.listen(&path)?;
         let file = SocketFile::at(&path)?;
@@ -101,7 +101,7 @@ impl Keeper {
         Ok((listener, file))
     }
 
-    /// The socket that kubelet registered for an earlier process, if the mounter has held it since.
+    /// The socket that kubelet registered for an earlier process, if the mounter still holds it.
     fn kept(&self, path: &Path) -> Result<Option<(UnixListener, SocketFile)>, Lost> {
         let Some(file) = SocketFile::at(path).ok().filter(|file| self.registration.remembers(file)) else {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Keeper {
             .map_err(io::Error::other)
     }
 
-    /// Returns when kubelet refused, or has not taken the next step for too long.
+    /// Returns when kubelet has refused the driver, or has not taken the next step in time.
     async fn silent(&self, file: &SocketFile) -> Lost {
         let Patience { asked, notified, .. } = self.registration.patience;
         let mut state = self.state.subscribe();
@@ -154,7 +154,7 @@ impl Keeper {
 }
 
 impl Patience {
-    /// How long to wait before a new socket, after `failures` that came to nothing.
+    /// How long to wait before a new socket, after `failures` in a row.
     pub(super) fn before_next(&self, lost: &Lost, failures: u32) -> Duration {
         if matches!(lost, Lost::Removed) {
             return Duration::ZERO;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mounter::BOOT_SHOWN;
 
-/// Removes the sockets of `driver` in `directory`, of this boot and others.
+/// Removes the sockets of `driver` in `directory`, those of this boot and of earlier ones.
 pub(super) fn remove_own(directory: &Path, driver: &str) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -17,7 +17,7 @@ pub(super) fn remove_own(directory: &Path, driver: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The sockets of `driver` in `directory`, of this boot and others.
+/// The sockets of `driver` in `directory`, those of this boot and of earlier ones.
 pub(super) fn own(directory: &Path, driver: &str) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
     Ok(entries.iter().filter(|entry| is_own(entry, driver)).map(DirEntry::path).collect())
@@ -27,7 +27,7 @@ fn is_own(entry: &DirEntry, driver: &str) -> bool {
     let name = entry.file_name();
     let middle = name.to_str().and_then(|name| name.strip_prefix(driver)?.strip_suffix("-reg.sock"));
     match middle {
-        // What kubelet's own registrar would have called it.
+        // The name that kubelet's own registrar would use.
         Some("") => true,
         Some(boot) => boot.strip_prefix('-').is_some_and(is_boot),
         None => false,
@@ -38,7 +38,7 @@ fn is_boot(text: &str) -> bool {
     text.len() == BOOT_SHOWN && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A socket file that was bound: the one, not another of the same name.
+/// A socket file that was bound. Another file with the same name is not it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -46,7 +46,7 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// The one that is at `path` now.
+    /// The socket file that is at `path` now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), inode: inode(path)? })
     }
@@ -55,7 +55,7 @@ impl SocketFile {
         inode(&self.path).is_ok_and(|found| found == self.inode)
     }
 
-    /// Removes it, if it is still there.
+    /// Removes the file, if it is still the same.
     pub(super) fn remove(&self) {
         if self.is_there()
             && let Err(error) = fs::remove_file(&self.path)

@@ -18,14 +18,14 @@ use super::*;
 
 const DRIVER: &str = "csi.secretfs.dev";
 const SOCKET: &str = "csi.secretfs.dev-0fbca7e2-reg.sock";
-/// Far more than anything here takes.
+/// Much longer than any step here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn mounter_of(directory: &TempDir) -> Arc<dyn Mounter> {
     Arc::new(LocalMounter::new(Roots { sockets: vec![directory.path().to_owned()], ..Roots::default() }))
 }
 
-/// Kubelet's directory, and the driver that registers there.
+/// Kubelet's directory, and a driver that registers in it.
 struct Node {
     directory: TempDir,
     running: Option<Running>,
@@ -34,7 +34,7 @@ struct Node {
 }
 
 impl Node {
-    /// Steps take as long as they like.
+    /// A node with steps that may take as long as they like.
     fn patient() -> Self {
         Self::with(Patience { asked: PATIENCE, notified: PATIENCE, ..hasty() })
     }
@@ -48,7 +48,7 @@ impl Node {
         Self::holding(directory, mounter, patience)
     }
 
-    /// The same with a mounter that another process may have used before.
+    /// A node whose mounter an earlier process may have used.
     fn holding(directory: TempDir, mounter: Arc<dyn Mounter>, patience: Patience) -> Self {
         let registration = Registration {
             driver: DRIVER.to_owned(),
@@ -73,7 +73,7 @@ impl Node {
         assert!(reached.is_ok(), "{wanted:?} was not reached");
     }
 
-    /// Waits until a socket has been given up and another is there.
+    /// Waits until the socket was given up and another one exists.
     async fn is_bound_again(&mut self) {
         self.reaches(State::Unbound).await;
         self.reaches(State::Bound).await;

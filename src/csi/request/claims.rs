@@ -1,15 +1,16 @@
-//! What a service account token says of itself. Nobody has verified its signature here, so it is compared with what
-//! kubelet vouches for. The uid of the account is not compared, and still counts, because the uid of the pod is: the API
-//! server invents that uid when it makes the pod, so no author of a pod can write it into a token.
+//! The claims of a service account token. Nobody has verified the signature here, so the claims are compared with what
+//! kubelet vouches for. Kubelet does not state the uid of the account, so that claim cannot be compared. It still can
+//! be trusted, because the uid of the pod is compared: the API server invents that uid when it creates the pod, so no
+//! author of a pod can write it into a token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use provider::{Identity, Pod, SecretBytes};
 use serde::Deserialize;
 
-/// Longest token that is looked at, in bytes. Those of an API server have one to two thousand.
+/// The longest token that is read, in bytes. Those of an API server have one to two thousand.
 const MAX_TOKEN: usize = 16 << 10;
-/// Longest uid, in bytes. An API server's have 36.
+/// The longest uid, in bytes. Those of an API server have 36.
 const MAX_UID: usize = 128;
 
 #[derive(Deserialize)]
@@ -31,11 +32,11 @@ struct Named {
     uid: String,
 }
 
-/// The uid of the service account that `token` speaks of, if it is `identity`'s own for `pod`.
+/// The uid of the service account in `token`, if the token belongs to `identity` and `pod`.
 ///
 /// # Errors
 ///
-/// Why it is not, without any text from the token.
+/// Why it does not belong to them, without any text from the token.
 pub(super) fn account_uid(
     token: &SecretBytes,
     identity: &Identity,

@@ -4,7 +4,7 @@ use aws_lc_rs::digest;
 
 use super::{Refusal, Result, invalid};
 
-/// A target path as kubelet forms it: `<pods>/<uid>/volumes/kubernetes.io~csi/<volume>/mount`.
+/// A target path in kubelet's form: `<pods>/<uid>/volumes/kubernetes.io~csi/<volume>/mount`.
 pub(super) struct Target<'r> {
     pub(super) path: PathBuf,
     pod_uid: &'r str,
@@ -12,7 +12,7 @@ pub(super) struct Target<'r> {
 }
 
 impl<'r> Target<'r> {
-    /// Takes `path` apart. Nothing is looked up: links on the way are the mounter's to refuse.
+    /// Parses `path` without a look at the file system. The mounter refuses links on the way.
     pub(super) fn below(pods: &Path, path: &'r str) -> Result<Self> {
         let parts: Option<Vec<&str>> =
             pods.to_str().and_then(|pods| path.strip_prefix(pods)).map(|below| below.split('/').collect());
@@ -30,7 +30,7 @@ impl<'r> Target<'r> {
         }
     }
 
-    /// Checks that the pod and the volume's id are the path's own: only kubelet knows them all beforehand.
+    /// Checks that the path belongs to this pod and volume id. Only kubelet knows all three in advance.
     pub(super) fn belongs_to(&self, pod_uid: &str, volume_id: &str) -> Result<()> {
         if self.pod_uid != pod_uid {
             return Err(Refusal::NoPodInfo(format!(

@@ -24,7 +24,7 @@ fn mounted(mount: MountVolume) -> Option<VolumeCapability> {
     Some(VolumeCapability { access_type: Some(AccessType::Mount(mount)), access_mode: None })
 }
 
-/// What kubelet sends for an ordinary pod.
+/// The request of kubelet for an ordinary pod.
 fn from_kubelet() -> NodePublishVolumeRequest {
     NodePublishVolumeRequest {
         volume_id: VOLUME.to_owned(),
@@ -43,7 +43,7 @@ fn from_kubelet() -> NodePublishVolumeRequest {
     }
 }
 
-/// The same, changed.
+/// The same request with a change.
 fn with(change: impl FnOnce(&mut NodePublishVolumeRequest)) -> NodePublishVolumeRequest {
     let mut request = from_kubelet();
     change(&mut request);
@@ -66,12 +66,12 @@ fn accepted(request: NodePublishVolumeRequest) -> Publish {
     requests().publish(request, TIMEOUT).unwrap().0
 }
 
-/// What came with `request` to prove who asks.
+/// The tokens and credentials that came with `request`.
 fn brought(request: NodePublishVolumeRequest) -> Credentials {
     requests().publish(request, TIMEOUT).unwrap().1
 }
 
-/// The words with which `request` is refused as invalid.
+/// The message with which `request` is refused as invalid.
 fn refused(request: NodePublishVolumeRequest) -> String {
     match requests().publish(request, TIMEOUT) {
         Err(Refusal::Invalid(message)) => message,
@@ -79,7 +79,7 @@ fn refused(request: NodePublishVolumeRequest) -> String {
     }
 }
 
-/// The words with which `request` is refused for want of pod info.
+/// The message with which `request` is refused because pod information is missing.
 fn unvouched(request: NodePublishVolumeRequest) -> String {
     match requests().publish(request, TIMEOUT) {
         Err(refusal @ Refusal::NoPodInfo(_)) => refusal.to_string(),
@@ -240,7 +240,7 @@ fn the_selinux_label_is_the_only_mount_flag() {
     }
 }
 
-/// The audiences of the tokens that were taken, each with the signature of its token.
+/// The audiences of the accepted tokens, each with the signature of its token.
 fn tokens_of(credentials: &Credentials) -> Vec<(&str, &str)> {
     let tokens = credentials.tokens.iter();
     tokens
@@ -248,11 +248,11 @@ fn tokens_of(credentials: &Credentials) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// What kubelet's token for the ordinary pod says of itself.
+/// The claims of kubelet's token for the ordinary pod.
 const OWN: &str = r#"{"namespace":"prod","serviceaccount":{"name":"web","uid":"sa-1"},
     "pod":{"name":"web-0","uid":"0b6c9d1e-5a31-4c0e-9d3a-5f2f8f3b7c11"},"warnafter":1}"#;
 
-/// A token that says `bound` under `kubernetes.io`.
+/// A token with the claims `bound` under `kubernetes.io`.
 fn token(bound: &str, signature: &str) -> String {
     let claims =
         format!(r#"{{"aud":["vault"],"kubernetes.io":{bound},"sub":"system:serviceaccount:prod:web"}}"#);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::claims;
 
-/// A service account token as kubelet hands it over.
+/// A service account token in the form in which kubelet sends it.
 #[derive(Deserialize)]
 struct BoundToken {
     #[serde(deserialize_with = "secret")]
@@ -18,12 +18,13 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretBytes, D::
 
 type Tokens = BTreeMap<String, SecretBytes>;
 
-/// The tokens by audience in kubelet's JSON that are `identity`'s own for `pod`, and the identity with the
-/// uid that they tell.
+/// Parses kubelet's JSON of tokens by audience. Returns the tokens that belong to `identity` and `pod`, and the
+/// identity with the uid from the tokens.
 ///
-/// Where the CSIDriver object has no tokenRequests kubelet sends none, and the pod's author may write the same
-/// key. So what a token says of itself must be what kubelet vouches for; one that says anything else, or nothing,
-/// is no token. Whoever needs one says so, and a volume that is served already is not refused for it.
+/// If the CSIDriver object has no tokenRequests, kubelet sends no tokens, and the pod's author may write the same
+/// attribute. So the claims of each token must match what kubelet vouches for. A token with other claims, or without
+/// any, is ignored. A provider that needs a token reports its absence. A volume that is already served is not refused
+/// for it.
 pub(crate) fn own(json: Option<String>, mut identity: Identity, pod: &Pod) -> (Identity, Tokens) {
     let (mut tokens, mut refused) = (parse(json), None);
     let before = tokens.len();
@@ -37,7 +38,8 @@ pub(crate) fn own(json: Option<String>, mut identity: Identity, pod: &Pod) -> (I
             false
         }
     });
-    // One line for all, without their audiences: who writes the key decides how many there are, and how long.
+    // One line for all tokens, without their audiences: whoever writes the attribute decides how many there are and how
+    // long.
     if let Some(why) = refused {
         let not_taken = before.saturating_sub(tokens.len());
         tracing::warn!(%identity, pod = pod.name, not_taken, why, "service account tokens are not taken");
@@ -51,14 +53,14 @@ fn fitting(token: &SecretBytes, identity: &Identity, pod: &Pod) -> Result<String
     if differs { Err("it tells another uid than the tokens beside it") } else { Ok(uid) }
 }
 
-/// The tokens by audience in kubelet's JSON. What cannot be read is no token.
+/// The tokens by audience in kubelet's JSON. If the JSON cannot be read, there are none.
 fn parse(json: Option<String>) -> Tokens {
     let json = json.map(SecretBytes::from);
     let parsed =
         json.as_ref().map(|json| serde_json::from_slice::<BTreeMap<String, BoundToken>>(json.expose()));
     match parsed {
         Some(Ok(tokens)) => tokens.into_iter().map(|(audience, bound)| (audience, bound.token)).collect(),
-        // The parser's own words quote what it read.
+        // The parser's message is not logged, because it quotes what it read.
         Some(Err(_)) => {
             tracing::warn!("the service account tokens that came with the call cannot be read");
             Tokens::new()

@@ -1,4 +1,4 @@
-//! Classes from the API: as they are written, edited and deleted, and while the API server is away.
+//! Classes in a real API server: created, edited, deleted, and used while the API server is away.
 
 use testing::Component;
 use tonic::Code;

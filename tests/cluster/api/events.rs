@@ -1,4 +1,4 @@
-//! Events on pods, as a real API server keeps them.
+//! Events on pods, in a real API server.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use testing::{Cluster, PodVolume};
 
 use super::world::{SHARED, SOON, World};
 
-/// Waits for the Event of `reason` on `pod` and gives its words.
+/// Waits for an Event with `reason` on `pod` and returns its message.
 async fn event(cluster: &Cluster, pod: &PodVolume, reason: &str) -> String {
     let query = format!("involvedObject.uid={},reason={reason}", pod.uid);
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! What the author of a pod can write of its service account, and what that is worth.
+//! Forged tokens: what the author of a pod can write about its service account, and that it gains nothing.
 
 use std::time::Instant;
 
@@ -9,17 +9,17 @@ use tonic::{Code, Status};
 use super::world::{SHARED, SOON, World};
 
 const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
-/// The uid that the author wants to have: that of the account before theirs.
+/// The uid that the attacker wants: that of an account that had the same name before.
 const WANTED: &str = "uid-of-till";
 
-/// What kubelet would bring for a pod `name` whose uid is `uid`, if its service account had the uid that is wanted.
+/// The token that kubelet would send for pod `name` with uid `uid`, if its service account had the wanted uid.
 fn forged(world: &World, name: &str, uid: &str) -> String {
     let pod = PodVolume { uid: uid.to_owned(), service_account: "till".to_owned(), ..world.pod(name, "app") };
     let token = pod.unsigned_token("").tokens.remove("").unwrap();
     json!({"": {"token": token, "expirationTimestamp": "2099-01-01T00:00:00Z"}}).to_string()
 }
 
-/// A pod that its author gave that uid, with those tokens among its volume's attributes.
+/// A pod whose author set this uid, and wrote these tokens into its volume's attributes.
 fn manifest(world: &World, name: &str, uid: &str, tokens: &str) -> String {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -36,14 +36,15 @@ fn manifest(world: &World, name: &str, uid: &str, tokens: &str) -> String {
     .to_string()
 }
 
-/// Makes an object as it is written, or tells why the API server does not.
+/// Creates an object. Returns the API server's message if it refuses.
 fn create(world: &World, object: &str) -> Result<String, String> {
     let file = world.node.path("object.json");
     std::fs::write(&file, object).unwrap();
     SHARED.try_kubectl(&["create", "--validate=false", "-f", file.to_str().unwrap()])
 }
 
-/// The pod as it stands in the API, as kubelet publishes its volume where the CSIDriver object has no tokenRequests.
+/// The pod as the API server stores it, with the volume that kubelet publishes if the CSIDriver object has no
+/// tokenRequests.
 fn published(world: &World, name: &str) -> PodVolume {
     let pod = SHARED.kubectl(&["-n", world.namespace, "get", "pod", name, "-o", "json"]);
     let pod: serde_json::Value = serde_json::from_str(&pod).unwrap();
@@ -57,7 +58,7 @@ fn published(world: &World, name: &str) -> PodVolume {
     }
 }
 
-/// Why the pod gets nothing, once its class is known.
+/// Why the pod gets nothing, after the driver has read its class.
 async fn refused(world: &World, pod: &PodVolume) -> Status {
     let begun = Instant::now();
     loop {
@@ -79,7 +80,7 @@ async fn no_token_that_the_author_of_a_pod_writes_tells_the_uid_of_its_account()
     world.store.run(&["put", "named", "--namespace", namespace, "--service-account", &account], b"one");
     SHARED.apply(&world.class("v1", "app", "key").replace("item: api", "item: named"));
 
-    // The uid is chosen when the pod is written: the API server gives it another.
+    // The author chooses this uid in the manifest. The API server replaces it.
     let chosen = "11111111-2222-4333-8444-555555555555";
     create(&world, &manifest(&world, "web", chosen, &forged(&world, "web", chosen))).unwrap();
     let pod = published(&world, "web");
@@ -89,7 +90,7 @@ async fn no_token_that_the_author_of_a_pod_writes_tells_the_uid_of_its_account()
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     assert!(refused.message().contains("tokenRequests"), "{refused}");
 
-    // It is written into the pod once it is known: a pod's volumes do not change.
+    // The attacker now knows the pod's uid, but the volumes of a pod cannot be changed.
     let tokens = forged(&world, "web", &pod.uid);
     let patch = json!([{
         "op": "replace", "value": tokens,
@@ -99,7 +100,8 @@ async fn no_token_that_the_author_of_a_pod_writes_tells_the_uid_of_its_account()
     let changed = SHARED.try_kubectl(&patch).unwrap_err();
     assert!(changed.contains("pod updates may not change fields"), "{changed}");
 
-    // Or into the Secret that kubelet reads for nodePublishSecretRef: no Secret has such a key.
+    // The Secret that kubelet reads for nodePublishSecretRef cannot carry the tokens either: a Secret may not have such
+    // a key.
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "later", "namespace": namespace},
         "stringData": {TOKENS: tokens},
@@ -107,7 +109,7 @@ async fn no_token_that_the_author_of_a_pod_writes_tells_the_uid_of_its_account()
     let key = create(&world, &secret.to_string()).unwrap_err();
     assert!(key.contains("a valid config key"), "{key}");
 
-    // The uid of the pod is all that stood in the way: what kubelet brings is taken.
+    // Only the uid of the pod stopped the attack: a token that kubelet sends is accepted.
     let brought = PodVolume { attributes: [].into(), ..published(&world, "web") }.unsigned_token("");
     world.node.publish(&brought).await.unwrap();
     assert_eq!(world.node.text(&brought, "key").as_deref(), Some("one"));

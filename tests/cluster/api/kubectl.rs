@@ -1,4 +1,4 @@
-//! `kubectl secretfs` against a real API server, with statuses that a real node wrote.
+//! `kubectl secretfs` with a real API server and with statuses that a real node wrote.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -10,7 +10,7 @@ use testing::Cluster;
 
 use super::world::{SHARED, SOON, World};
 
-/// What the plugin says, called as kubectl calls it.
+/// The output of the plugin, called as kubectl calls it.
 fn plugin(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("kubectl-secretfs");
@@ -24,7 +24,7 @@ fn run(program: &Path, kubeconfig: &Path, arguments: &[&str]) -> (Option<i32>, S
     (told.status.code(), text(told.stdout) + &text(told.stderr))
 }
 
-/// What it says as JSON, once it tells of `pod`.
+/// Its output as JSON, as soon as it mentions `pod`.
 fn once_told_of(cluster: &Cluster, pod: &str) -> Value {
     let begun = Instant::now();
     loop {
@@ -60,7 +60,7 @@ async fn pods_are_shown_with_their_classes_versions_and_nodes() {
 
 #[test]
 fn a_node_that_cannot_be_asked_is_named_and_the_rest_is_shown() {
-    // An API server without a kubelet behind its node: `kubectl exec` fails.
+    // An API server without a kubelet on its node, so `kubectl exec` fails.
     SHARED.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: absent}\n");
     SHARED.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: absent}\n");
     SHARED.apply(
@@ -86,7 +86,7 @@ fn a_node_that_cannot_be_asked_is_named_and_the_rest_is_shown() {
 
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("Not asked: node far-away: "), "{told}");
-    // Anybody may label a pod of theirs so: it is asked nothing.
+    // Anybody may give a pod such labels, so pods of other namespaces are not asked.
     assert!(!not_there.contains("far-away"), "{not_there}");
     assert!(not_there.contains("no pod of the driver runs in namespace secretfs-system"), "{not_there}");
 }

@@ -1,4 +1,4 @@
-//! A `secretfs node` that asks a real API server, and a client that calls it as kubelet would.
+//! A `secretfs node` with a real API server, called by a client in place of kubelet.
 
 mod classes;
 mod events;

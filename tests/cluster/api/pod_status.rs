@@ -1,4 +1,4 @@
-//! SecretProviderClassPodStatus, as a real API server keeps it.
+//! SecretProviderClassPodStatus objects in a real API server.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::world::{SHARED, SOON, World, api_server};
 
 const KIND: &str = "secretproviderclasspodstatus";
 
-/// Waits until a field of the status of `pod` and class `c` is `wanted`.
+/// Waits until a field of the status of `pod` and class `c` equals `wanted`.
 async fn becomes(cluster: &Cluster, pod: &PodVolume, path: &str, wanted: &str) {
     let name = format!("{KIND}/{}-{}-{}", pod.pod, pod.namespace, pod.class);
     let begun = Instant::now();

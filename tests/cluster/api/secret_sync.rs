@@ -1,5 +1,5 @@
-//! Secrets made of mounted files, as a real API server takes them. What its garbage collector does then takes
-//! a whole cluster, and is shown there.
+//! Kubernetes Secrets made from mounted files, in a real API server. Its garbage collector needs a whole cluster; the
+//! tests in `e2e` show that part.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use testing::{PodVolume, RunningNode};
 
 use super::world::{SHARED, World};
 
-/// How long a Secret may take to be as it should.
+/// How long the sync of a Secret may take.
 const SOON: Duration = Duration::from_secs(60);
 const SYNC: &[&str] = &["--sync-secrets"];
 const MANAGED: &str = "secrets-store.csi.k8s.io/managed";
 const BUNDLE: &str = include_str!("../../../crates/tls-pair/tests/files/bundle.pem");
 
 impl World {
-    /// A node that makes Secrets, in a namespace where pods may be.
+    /// A node that makes Kubernetes Secrets, in a namespace for pods.
     async fn syncing(namespace: &'static str) -> Self {
         let world = Self::start_with(&SHARED, namespace, SYNC).await;
         SHARED.apply(&format!(
@@ -25,7 +25,8 @@ impl World {
         world
     }
 
-    /// A class with these objects, by key of item `api`, or `item:key`, and file, and these secretObjects.
+    /// A class with these secretObjects. Each of `files` is a key of item `api`, or `item:key`, and the file that shows
+    /// it.
     fn syncing_class(&self, name: &str, files: &[(&str, &str)], secret_objects: &str) {
         let object = |(key, file): &(&str, &str)| {
             let (item, key) = key.split_once(':').unwrap_or(("api", key));
@@ -47,7 +48,7 @@ spec:
         ));
     }
 
-    /// A pod object of these owners, and its volume of `class`.
+    /// Creates a pod object with these owners. Returns its volume of `class`.
     fn pod_of(&self, name: &str, class: &str, owners: &[Value]) -> PodVolume {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -60,7 +61,7 @@ spec:
         PodVolume { uid, ..self.pod(name, class) }
     }
 
-    /// A pod without an owner, whose volume is published.
+    /// A pod without an owner. Its volume is published.
     async fn bare_pod(&self, name: &str, class: &str) -> PodVolume {
         let pod = self.pod_of(name, class, &[]);
         self.published(&pod).await;
@@ -81,7 +82,7 @@ spec:
         (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap())
     }
 
-    /// Waits until a Secret is as it should, and gives it.
+    /// Waits until a Secret is as `wanted` says, and returns it.
     async fn secret_becomes(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
@@ -94,16 +95,16 @@ spec:
         }
     }
 
-    /// Deletes an item, and orders a refresh: what is found so is withdrawn at once.
+    /// Deletes an item and orders a refresh. What an ordered refresh finds deleted is withdrawn at once.
     fn revoke(&self, item: &str) {
         self.store.run(&["delete", item, "--namespace", self.namespace], b"");
         let mut order = Command::new(env!("CARGO_BIN_EXE_secretfs"));
         order.args(["refresh", "--all"]).env("SECRETFS_ADMIN_SOCKET", self.node.path("admin"));
-        // It tells of what is revoked by its code.
+        // Its exit code reports the revoked object, so it is not checked.
         order.output().unwrap();
     }
 
-    /// Waits until a pod is told of a Secret, in words that begin so.
+    /// Waits for an Event on the pod about a Secret, whose message begins with `text`.
     async fn told(&self, pod: &PodVolume, text: &str) {
         let query = format!("involvedObject.uid={},reason=FailedToCreateSecret", pod.uid);
         let path = "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}";
@@ -128,7 +129,7 @@ spec:
     }
 }
 
-/// Something that owns pods, by name and uid.
+/// An owner of pods, with this uid.
 fn replica_set(uid: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": uid, "uid": uid, "controller": true, "blockOwnerDeletion": true})
 }
@@ -372,7 +373,7 @@ async fn only_the_namespaces_that_are_named_get_secrets() {
     assert!(world.secret("s").is_none());
 }
 
-/// A user who may read classes and pods and send Events, and nothing of Secrets.
+/// A user who may read classes and pods and create Events, but has no rights on Secrets.
 const READER: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole

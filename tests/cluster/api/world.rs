@@ -1,4 +1,4 @@
-//! A real API server, a node that asks it, and an embedded store whose items the node's volumes show.
+//! A real API server, a node that uses it, and an embedded store for the node's volumes.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -8,10 +8,10 @@ use testing::{Cluster, PodVolume, RunningNode, Scope};
 
 use crate::embedded::Store;
 
-/// How long something may take that is to come: an API server that is back is noticed within half a minute.
+/// How long a change may take. A node notices within half a minute that an API server is back.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// An API server with our custom resources, for tests that leave it running. Each has a namespace of its own.
+/// An API server with our custom resources, for tests that do not stop it. Each test has a namespace of its own.
 pub(crate) static SHARED: LazyLock<Cluster> = LazyLock::new(api_server);
 
 /// A new API server with our custom resources.
@@ -29,12 +29,12 @@ pub(super) struct World {
 }
 
 impl World {
-    /// A node that asks `cluster`; the store has item `api` with value `one` for `namespace`.
+    /// A node that uses `cluster`. Its store has the item `api` with the value `one` in `namespace`.
     pub(super) async fn start(cluster: &Cluster, namespace: &'static str) -> Self {
         Self::start_with(cluster, namespace, &[]).await
     }
 
-    /// The same with these flags of the node.
+    /// The same, with more flags for the node.
     pub(super) async fn start_with(cluster: &Cluster, namespace: &'static str, flags: &[&str]) -> Self {
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"));
         let store = Store::init();
@@ -70,7 +70,7 @@ spec:
         )
     }
 
-    /// Publishes until it is served: a class that was just written may be on its way.
+    /// Publishes until it succeeds, because a new class takes a moment to reach the node.
     pub(super) async fn published(&self, pod: &PodVolume) {
         let begun = Instant::now();
         while let Err(status) = self.node.publish(pod).await {

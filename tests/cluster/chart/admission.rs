@@ -1,4 +1,4 @@
-//! What the admission policy says to classes: what the program says, and nothing to classes without keys of ours.
+//! The admission policy: it judges classes as the program does, and accepts classes without `secretfs.dev/` keys.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use testing::until;
 
 use super::{CLUSTER, objects, of_kind, render, repository};
 
-/// The policy, in force, and `stored`: a wrong class that is older than it.
+/// Installs the policy. `stored` is a wrong class that is older than the policy.
 static POLICY: LazyLock<()> = LazyLock::new(|| {
     CLUSTER.apply(&class("stored", &[("secretfs.dev/start", "later")]).to_string());
     let rendered = objects(&render("", &[]));
@@ -21,7 +21,7 @@ static POLICY: LazyLock<()> = LazyLock::new(|| {
     until(|| !judge(std::slice::from_ref(&wrong)).is_empty(), || "the policy refuses nothing".to_owned());
 });
 
-/// A class of the embedded store, with `parameters` beside its objects.
+/// A class of the embedded store with `parameters`, and with objects.
 fn class(name: &str, parameters: &[(&str, &str)]) -> Value {
     let mut all: BTreeMap<&str, &str> = parameters.iter().copied().collect();
     all.insert("objects", "- {objectName: a, item: a, key: a}");
@@ -33,7 +33,7 @@ fn class(name: &str, parameters: &[(&str, &str)]) -> Value {
     })
 }
 
-/// What an API server complains of as it is asked to take `classes`, a line for each that it refuses.
+/// The API server's messages when it is asked to accept `classes`: one line for each class that it refuses.
 fn judge(classes: &[Value]) -> Vec<String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": classes});
@@ -43,7 +43,7 @@ fn judge(classes: &[Value]) -> Vec<String> {
     asked.err().into_iter().flat_map(|told| told.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// Key, without its prefix, and text.
+/// Key without its prefix, and value.
 const CASES: [(&str, &str); 46] = [
     ("mode", "tmpfs"),
     ("mode", "fuse"),
@@ -137,7 +137,7 @@ fn every_fault_of_a_class_is_told_at_once() {
     assert!(faults.iter().all(|(key, _)| refused.contains(&format!("parameter {key}: "))), "{refused}");
 }
 
-/// Manifests for upstream's providers, as administrators have them.
+/// Manifests for upstream's providers, as administrators write them.
 fn upstream() -> Vec<Value> {
     let files = fs::read_dir(repository().join("tests/cluster/classes")).unwrap();
     let texts = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
@@ -153,7 +153,7 @@ fn manifests_for_the_upstream_driver_are_not_judged() {
         class
     });
     classes.extend(older);
-    // Nor is what upstream would refuse at a mount: that is the driver's to say.
+    // Upstream would refuse this class only at the mount. The driver does the same.
     classes.push(json!({
         "apiVersion": "secrets-store.csi.x-k8s.io/v1",
         "kind": "SecretProviderClass",

@@ -1,4 +1,4 @@
-//! What the chart renders.
+//! What the chart renders, without an API server.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::{
     CLUSTER, SETS, chart, chart_file, helm, objects, of_kind, render, render_for, repository, set, strings,
 };
 
-/// Containers of every DaemonSet among `objects`, each with its pod's spec.
+/// The containers of every DaemonSet in `objects`, each with the spec of its pod.
 fn containers(objects: &[Value]) -> impl Iterator<Item = (&Value, &Value)> {
     of_kind(objects, "DaemonSet").into_iter().flat_map(|daemon_set| {
         let pod = &daemon_set["spec"]["template"]["spec"];
@@ -54,7 +54,7 @@ fn the_programs_understand_every_argument_that_the_chart_gives_them() {
         let objects = objects(&render(name, &[]));
         for (_, container) in containers(&objects) {
             let arguments = strings(&container["args"]);
-            // Arguments are judged one after the other; this one ends it, and well, where none before it was wrong.
+            // Arguments are parsed in order. If none is wrong, `--help` ends the program successfully.
             let help = program(container).args(&arguments).arg("--help").output();
 
             let told = help.unwrap();
@@ -64,7 +64,7 @@ fn the_programs_understand_every_argument_that_the_chart_gives_them() {
     }
 }
 
-/// What a container runs: what the image starts, or a program of the image by its name.
+/// The program that a container runs: the image's entry point, or a program of the image by its name.
 fn program(container: &Value) -> Command {
     let secretfs = Path::new(env!("CARGO_BIN_EXE_secretfs"));
     match container.get("command") {
@@ -228,7 +228,7 @@ fn metrics_may_be_at_an_address_that_kubelet_does_not_reach() {
     assert!(strings(&node["args"]).contains(&"--http=127.0.0.1:8095"), "{node}");
 }
 
-/// Names of metrics in `text`, without what Prometheus adds to a histogram's or a counter's.
+/// Names of metrics in `text`, without the suffixes that Prometheus adds for histograms and counters.
 fn metrics_in(text: &str) -> Vec<String> {
     let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = text.split(|c: char| !name(c)).filter(|word| word.starts_with("secretfs_"));
@@ -279,7 +279,7 @@ fn values_that_do_nothing_are_named_after_an_installation() {
     let mut arguments =
         vec!["install", "secretfs", &chart, "--namespace", "secretfs-system", "--dry-run=server"];
     arguments.extend(set.iter().map(String::as_str));
-    // Those of this cluster are not Helm's.
+    // Helm did not create those of this cluster, so it must not create them again.
     arguments.extend(["--set", "crds.create=false,admissionPolicy.create=false"]);
 
     let told = helm(&arguments).unwrap();

@@ -1,4 +1,4 @@
-//! What the driver may do in the API: what RBAC.md says, and nothing beside it.
+//! The rights of the driver in the API: exactly those that RBAC.md lists.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use testing::until;
 
 use super::{CLUSTER, SETS, chart_file, objects, of_kind, render, render_for};
 
-/// What gives rights and what takes from them.
+/// The kinds of objects that grant or limit rights.
 const KINDS: [&str; 5] = [
     "ClusterRole",
     "ClusterRoleBinding",
@@ -21,7 +21,7 @@ type Right = (String, String, BTreeSet<String>);
 
 /// One row of the table in RBAC.md.
 struct Row {
-    /// `always`, or the value that turns it on.
+    /// `always`, or the value that turns the right on.
     when: String,
     right: Right,
 }
@@ -48,13 +48,13 @@ fn table() -> Vec<Row> {
     rows.collect()
 }
 
-/// The rights that hold always, and those that `values` turn on.
+/// The rights in the table that always apply, and those that `values` turn on.
 fn expected(values: &[&str]) -> BTreeSet<Right> {
     let held = |row: &Row| row.when == "always" || values.contains(&row.when.as_str());
     table().into_iter().filter(held).map(|row| row.right).collect()
 }
 
-/// What stands in the brackets at the start of `text`, and what comes after it.
+/// The text in brackets at the start of `text`, and the text after them.
 fn bracketed(text: &str) -> (&str, &str) {
     text.trim_start().strip_prefix('[').and_then(|text| text.split_once(']')).unwrap_or(("", ""))
 }
@@ -72,13 +72,13 @@ fn rights(account: &str, namespace: &str) -> BTreeSet<Right> {
     rights.collect()
 }
 
-/// A driver's rights, installed under names that no other test uses.
+/// The driver's rights, installed under names that no other test uses.
 struct Installed {
     namespace: &'static str,
 }
 
 impl Installed {
-    /// The rights that the chart gives with `values`, in a namespace of that name.
+    /// Installs the rights that the chart grants with `values`, in this namespace.
     fn with(namespace: &'static str, values: &str) -> Self {
         let values = format!("admissionPolicy.create=false,rbac.namePrefix={namespace}-,{values}");
         let rendered = objects(&render("", &["--namespace", namespace, "--set", &values]));
@@ -88,7 +88,7 @@ impl Installed {
         Self { namespace }
     }
 
-    /// What the driver may in `namespace` beside what an account may that was given nothing.
+    /// The driver's rights in `namespace`, without those that every account has.
     fn rights(&self, namespace: &str) -> BTreeSet<Right> {
         let everybody = rights(&self.account("secretfs-mounter"), namespace);
         rights(&self.account("secretfs"), namespace).difference(&everybody).cloned().collect()
@@ -131,7 +131,7 @@ fn with_sync_everywhere_it_has_the_same_everywhere() {
     assert!(!driver.may("watch", "secrets") && !driver.may("create", "serviceaccounts/token"));
 }
 
-/// A Secret of namespace `billing` for the driver to make.
+/// A Secret in namespace `billing`, for the driver to create.
 fn secret(name: &str, managed: bool, kind: &str) -> String {
     let mut secret = json!({
         "apiVersion": "v1",
@@ -159,7 +159,7 @@ fn with_sync_it_writes_managed_secrets_and_no_tokens_and_leaves_those_of_others_
         std::fs::write(file.path(), manifest).unwrap();
         act(&["apply", "--server-side", "-f", &file.path().display().to_string()])
     };
-    // Held from a moment after the policy was made on.
+    // A policy takes effect a moment after its creation.
     let probe = || apply(secret("probe", false, "Opaque")).is_err_and(|told| told.contains("labelled"));
     until(probe, || "the policy holds nobody".to_owned());
     CLUSTER.apply(&secret("theirs", false, "Opaque"));
@@ -223,7 +223,7 @@ fn each_rule_has_its_reason_above_it() {
         let text = chart_file(file);
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("- apiGroups")) {
-            // A role of one rule has its reason above itself.
+            // The reason for a role with a single rule is above the role.
             let above = lines[..index].iter().rev().take_while(|line| **line != "---");
             let above: Vec<_> = above.take_while(|line| !line.starts_with("- apiGroups")).collect();
             assert!(above.iter().any(|line| line.starts_with('#')), "{file}: {line} has no reason");

@@ -1,4 +1,4 @@
-//! The startup taint: the driver of a node takes it from that node, and can do nothing else with nodes.
+//! The startup taint: the driver may remove it from its own node, and may change nothing else on nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,16 +14,16 @@ use super::{CLUSTER, objects, of_kind, render, render_for};
 
 const NAMESPACE: &str = "tainted";
 const BINDING: &str = "tainted-secretfs-startuptaint-rolebinding";
-/// The node of the driver under test, and another.
+/// The node of the driver under test, and another node.
 const OWN: &str = "test-node";
 const OTHER: &str = "other-node";
 const TAINT: &str = "csi.secretfs.dev/agent-not-ready";
-/// How long something may take that is to come.
+/// How long a change may take.
 const SOON: Duration = Duration::from_secs(60);
 const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
 
-/// Installs the right and the policy, and for each of `nodes` a node with the taint and another one, and the kubeconfig of
-/// the driver there, whose token the API server bound to a pod of that node.
+/// Installs the right and the policy. Creates each of `nodes` with the startup taint and one other taint. Returns the
+/// kubeconfig of the driver on each node, whose token the API server bound to a pod of that node.
 fn install(nodes: &[&'static str]) -> BTreeMap<&'static str, tempfile::NamedTempFile> {
     let values = "startupTaint.enabled=true,admissionPolicy.create=false,rbac.namePrefix=tainted-";
     let rendered = objects(&render("", &["--namespace", NAMESPACE, "--set", values]));
@@ -63,7 +63,7 @@ fn driver_of(node: &str) -> tempfile::NamedTempFile {
     file
 }
 
-/// Nodes, as the account of a kubeconfig sees them.
+/// The nodes as the account of a kubeconfig can see and change them.
 async fn nodes_as(kubeconfig: &Path) -> Api<DynamicObject> {
     let file = Kubeconfig::read_from(kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
@@ -71,7 +71,7 @@ async fn nodes_as(kubeconfig: &Path) -> Api<DynamicObject> {
     Api::all_with(Client::try_from(config).unwrap(), &resource)
 }
 
-/// Keys of a node's taints. The API server adds some of its own to a node that nobody told of.
+/// Keys of a node's taints. The API server adds some to a node without a kubelet.
 fn taints(node: &str) -> BTreeSet<String> {
     let spec = CLUSTER.kubectl(&["get", "node", node, "-o", "json"]);
     let node: Value = serde_json::from_str(&spec).unwrap();
@@ -90,7 +90,7 @@ async fn the_driver_takes_the_startup_taint_from_its_own_node_after_registration
     let other = json!({"key": "other", "effect": "NoExecute"});
     let taint = |effect: &str| json!({"key": TAINT, "effect": effect});
     let tainted = |taints: Value| json!({"spec": {"taints": taints}});
-    // Held from a moment after the policy was made on.
+    // A policy takes effect a moment after its creation.
     let begun = Instant::now();
     while !patch(OTHER, &json!({})).await.is_err_and(|told| told.contains("no other")) {
         assert!(begun.elapsed() < SOON, "the policy holds nobody");

@@ -1,4 +1,4 @@
-//! The chart's values and their schema.
+//! The chart's values, compared with their schema.
 
 use serde_json::{Map, Value};
 
@@ -8,12 +8,12 @@ fn schema() -> Value {
     serde_json::from_str(&chart_file("values.schema.json")).unwrap()
 }
 
-/// Where `schema` says what may be in an object, and what that is.
+/// The properties that `schema` allows in an object.
 fn properties(schema: &Value) -> Option<&Map<String, Value>> {
     schema.get("properties")?.as_object()
 }
 
-/// Calls `visit` with the path of every value in `values` that the schema has properties for, and its schema.
+/// Calls `visit` with the path of every value in `values` for which the schema has properties, and with that schema.
 fn each<'v>(
     path: &str,
     values: &'v Value,
@@ -43,7 +43,7 @@ fn every_value_is_in_the_schema_and_described_there() {
     assert!(seen > 100, "{seen}");
 }
 
-/// Every schema within `schema` that lists properties.
+/// Calls `visit` with every schema inside `schema` that lists properties.
 fn closed<'s>(schema: &'s Value, visit: &mut dyn FnMut(&'s Value)) {
     if properties(schema).is_some() {
         visit(schema);

@@ -1,4 +1,4 @@
-//! Deaths of the driver while kubelet starts many pods.
+//! Kills the driver while kubelet starts many pods.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::world::{Namespace, alone, pod, until};
 
-/// Pods that start at once.
+/// The number of pods that start at the same time.
 const PODS: usize = 50;
-/// How often the driver dies meanwhile.
+/// How often the driver is killed meanwhile.
 const DEATHS: usize = 4;
 
 #[test]
@@ -19,7 +19,7 @@ fn fifty_pods_start_whole_though_the_driver_is_killed_meanwhile_and_leave_no_mou
     shop.secret("two", "22");
     shop.vault_class("app", &["one", "two"], &[]);
     let mut template = pod("unused", "app");
-    // A volume that was empty when its container began would show here, even if it was filled later.
+    // A container that starts with an empty volume fails here, even if the volume is filled later.
     template["spec"]["containers"][0]["command"] =
         json!(["sh", "-c", "[ \"$(cat /secrets/one /secrets/two)\" = 122 ] || exit 7; sleep 100000"]);
     template["spec"]["restartPolicy"] = json!("Never");

@@ -1,4 +1,4 @@
-//! Who may read what, tried by those who may not.
+//! Attempts to read secrets of others.
 
 use serde_json::json;
 
@@ -53,7 +53,7 @@ fn pod_info_that_its_author_writes_into_the_volume_is_not_believed() {
     assert!(told.contains("not found"), "{told}");
     thieves.delete("thief");
 
-    // What kubelet does not overwrite is refused.
+    // The driver refuses a key of kubelet that kubelet itself does not overwrite.
     thieves.apply(&forged("csi.storage.k8s.io/node.name", "elsewhere"));
     thieves.until_event("thief", "kubelet does not set attribute");
 }
@@ -64,7 +64,7 @@ fn a_token_that_the_pods_author_writes_into_the_volume_is_not_used() {
     let shop = Namespace::new(world, "identity-token");
     shop.secret("db", "for app alone");
     shop.vault_class("app", &["db"], &[]);
-    // The author of a pod of `stranger` holds a token of `app`, and tries to have it shown to the store.
+    // The author of a pod of `stranger` has a token of `app`, and tries to make the driver show it to the store.
     let token = shop.kubectl(&["create", "token", "app", "--audience=vault"]);
     let tokens = json!({"vault": {"token": token.trim(), "expirationTimestamp": "2099-01-01T00:00:00Z"}});
     let mut thief = pod("thief", "app");

@@ -1,4 +1,4 @@
-//! The whole: real pods on a real kubelet, the driver from its chart and image, OpenBao as the store.
+//! The whole system: real pods on a real kubelet, the driver from its chart and image, OpenBao as the store.
 
 mod crash;
 mod identity;

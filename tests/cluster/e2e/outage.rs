@@ -1,4 +1,4 @@
-//! What goes on while a store, or the API server, is away.
+//! Works on while a store or the API server is away.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use testing::Component;
 
 use super::world::{DRIVER, Namespace, World, alone, pod, seen, until};
 
-/// `name` of service account `app`, whose one container ends when it is told to.
+/// A pod `name` of service account `app`. Its only container ends when it gets SIGTERM.
 fn mortal(name: &str, class: &str) -> serde_json::Value {
     let mut web = pod(name, class);
     web["spec"]["containers"][0]["command"] =
@@ -23,7 +23,7 @@ fn mortal(name: &str, class: &str) -> serde_json::Value {
     web
 }
 
-/// Calls of stores that the driver has counted, by what came of them.
+/// The driver's counters of store calls, by outcome.
 fn store_calls(world: &World) -> Vec<String> {
     let metrics = world.http("/metrics").expect("metrics");
     let mut calls: Vec<_> = metrics
@@ -35,7 +35,7 @@ fn store_calls(world: &World) -> Vec<String> {
     calls
 }
 
-/// What is away until this is dropped: other tests need it, whatever comes of this one.
+/// Something that is away until this is dropped. It comes back even if the test fails, because other tests need it.
 struct Away<Back: FnMut()>(Back);
 
 impl<Back: FnMut()> Drop for Away<Back> {
@@ -54,8 +54,8 @@ fn api_server_away(world: &World) -> Away<impl FnMut()> {
     Away(|| world.cluster.start_again(Component::ApiServer))
 }
 
-/// Waits until a pod without a volume starts: scheduler, controllers and kubelet ask an API server that was
-/// away again after pauses of their own, which the pods of other tests are not to wait for.
+/// Waits until a pod without a volume starts. After an outage of the API server, scheduler, controllers and kubelet
+/// pause before they ask again. The pods of other tests must not wait for that.
 fn until_pods_start(shop: &Namespace<'_>) {
     let since = Instant::now();
     let mut plain = pod("plain", "");
@@ -66,7 +66,7 @@ fn until_pods_start(shop: &Namespace<'_>) {
     println!("a pod without a volume started {} ms after the API server", since.elapsed().as_millis());
 }
 
-/// Answers to kubelet's publishes that the driver has counted, by code.
+/// The driver's counter of answers to kubelet's publishes with this code.
 fn publishes(world: &World, code: &str) -> u64 {
     let metrics = world.http("/metrics").expect("metrics");
     let wanted = format!("code=\"{code}\"");
@@ -75,7 +75,7 @@ fn publishes(world: &World, code: &str) -> u64 {
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
-/// Milliseconds that each publish for a pod took that ended after `since`, from the driver's log.
+/// The duration of each publish for a pod that ended after `since`, in milliseconds, from the driver's log.
 fn answered(shop: &Namespace<'_>, pod: &str, since: Instant) -> Vec<u64> {
     let since = format!("--since={}s", since.elapsed().as_secs() + 1);
     let log =
@@ -94,7 +94,7 @@ fn a_republish_while_the_store_is_away_is_answered_at_once_and_calls_no_store() 
     let (world, _alone) = alone();
     let shop = Namespace::new(world, "outage-republish");
     shop.secret("db", "before the outage");
-    // Long enough that only a republish could be what asks the store.
+    // The refresh interval is so long that only a republish could ask the store.
     shop.vault_class("app", &["db"], &[("secretfs.dev/refresh", "1h")]);
     shop.apply(&pod("web", "app"));
     shop.until_ready("web");
@@ -171,7 +171,7 @@ fn pods_outlive_an_outage_of_the_api_server_and_a_death_of_the_driver_in_it() {
     assert_eq!(seen(&vault, "db").as_deref(), Some("from vault"));
     assert_eq!(seen(&store, "item").as_deref(), Some("from the store"));
 
-    // Kubelet knows of no new pod now: this client is the test's own.
+    // Kubelet cannot learn of a new pod now, so this test calls the driver itself.
     let stranger = StrayVolume::new(world, "outage-api", "store");
     stranger.publish().expect("a publish from the cache of classes");
     assert_eq!(std::fs::read_to_string(stranger.target.join("item")).unwrap(), "from the store");
@@ -222,7 +222,7 @@ impl StrayVolume {
         let volume = world.cluster.kubelet_root().join("pods").join(&described.uid).join("volumes");
         let target = volume.join("kubernetes.io~csi/secrets/mount");
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        // As kubelet does before it calls: the mounter reads there whose target it is.
+        // Written before the call, as kubelet does, because the mounter reads in it which driver the target belongs to.
         let told = serde_json::json!({"driverName": DRIVER, "specVolID": "secrets"});
         std::fs::write(target.with_file_name("vol_data.json"), told.to_string()).unwrap();
         let kubelet = |key: &str, value: &str| (format!("csi.storage.k8s.io/{key}"), value.to_owned());
@@ -277,7 +277,7 @@ impl StrayVolume {
 
 impl Drop for StrayVolume {
     fn drop(&mut self) {
-        // Kubelet would look after a directory that it did not make.
+        // Removed, because kubelet would try to clean up a directory that it did not make.
         let _ = std::fs::remove_file(self.target.with_file_name("vol_data.json"));
         for directory in self.target.ancestors().skip(1).take(4) {
             let _ = std::fs::remove_dir(directory);

@@ -1,4 +1,4 @@
-//! What a pod sees of its volume, from its first moment to its last.
+//! What a pod sees in its volume, from its start to its end.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What runs in the one container that is privileged.
+//! The processes and rights of the only privileged container.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::world::shared;
 /// CAP_DAC_OVERRIDE, CAP_FOWNER and CAP_SYS_ADMIN.
 const NEEDED: u64 = 1 << 1 | 1 << 3 | 1 << 21;
 
-/// The processes of the container that `pid` runs in.
+/// The processes in the container of process `pid`.
 fn beside(pid: u32) -> Vec<u32> {
     let container = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let its_own = container(pid);

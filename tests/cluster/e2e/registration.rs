@@ -1,4 +1,4 @@
-//! Kubelet gets to know the driver, without a sidecar, and again whenever one of them was away.
+//! The driver registers with kubelet, without a sidecar, and again after either of them was away.
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use testing::Component;
 
 use super::world::{DRIVER, Namespace, SYSTEM, World, alone, pod, until};
 
-/// Whether the node's object names the driver: kubelet writes that when it takes a registration.
+/// Whether the node's object names the driver. Kubelet writes that when it accepts a registration.
 fn is_registered(world: &World) -> bool {
     world.try_kubectl(&["get", "csinode", "-o", "jsonpath={.items[*].spec.drivers[*].name}"]).contains(DRIVER)
 }
 
-/// A pod that starts shows that kubelet finds the driver.
+/// Starts a pod, which shows that kubelet finds the driver.
 fn a_pod_starts(world: &World, namespace: &str) {
     let shop = Namespace::new(world, namespace);
     world.put(namespace, "item", "value");
@@ -31,7 +31,7 @@ fn registration_socket(world: &World) -> PathBuf {
     ours.next().expect("a registration socket")
 }
 
-/// Age of a process, from what proc_pid_stat(5) says of its start.
+/// The age of a process, from its start time in proc_pid_stat(5).
 fn age(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let ticks: u64 = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().parse().unwrap();
@@ -41,7 +41,7 @@ fn age(pid: u32) -> Duration {
     Duration::try_from_secs_f64(uptime - ticks as f64 / hertz as f64).unwrap_or_default()
 }
 
-/// Waits until the process that is not `old` is registered; tells how old it was then.
+/// Waits until a process other than `old` is registered. Returns its age at that time.
 fn registered_at_age(world: &World, old: u32) -> Duration {
     let deadline = Instant::now() + Duration::from_secs(180);
     loop {
@@ -102,7 +102,7 @@ fn the_driver_is_registered_again_after_kubelet_could_not_get_the_nodes_info() {
     let socket = world.cluster.kubelet_root().join("plugins").join(DRIVER).join("csi.sock");
     let aside = socket.with_extension("aside");
     std::fs::rename(&socket, &aside).unwrap();
-    // Takes kubelet's connections and lets each go, so that NodeGetInfo fails.
+    // Accepts kubelet's connections and closes each of them, so that NodeGetInfo fails.
     let deaf = UnixListener::bind(&socket).unwrap();
     deaf.set_nonblocking(true).unwrap();
     std::fs::remove_file(registration_socket(world)).unwrap();

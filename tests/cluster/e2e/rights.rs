@@ -1,4 +1,4 @@
-//! Each right that the driver asks for is one it uses: what rests on it fails without it.
+//! Every right of the driver is needed: without it, the feature that uses it fails.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::upstream::synced;
 use super::world::{Namespace, SYSTEM, World, alone, pod, until};
 
-/// How long something is waited for that must not come.
+/// How long to wait for something that must not happen.
 const IN_VAIN: Duration = Duration::from_secs(8);
 
-/// A cluster role of the driver's without its rule for one resource, until this is dropped.
+/// Removes the rule for one resource from a cluster role of the driver, until this is dropped.
 struct Taken<'a> {
     world: &'a World,
     whole: Value,
@@ -40,7 +40,7 @@ impl Drop for Taken<'_> {
 const CLASSES: &str = "secretproviderclasses-role";
 const SYNC: &str = "secretprovidersyncing-role";
 
-/// Asserts that `there` does not come about.
+/// Checks that `there` stays false.
 fn never(what: &str, there: impl Fn() -> bool) {
     let started = Instant::now();
     while started.elapsed() < IN_VAIN {
@@ -49,7 +49,7 @@ fn never(what: &str, there: impl Fn() -> bool) {
     }
 }
 
-/// Starts a pod whose class is also kept as the Secret `copy`.
+/// Starts a pod with a class that is also synced to the Secret `copy`.
 fn start<'a>(world: &'a World, namespace: &str) -> Namespace<'a> {
     let shop = Namespace::new(world, namespace);
     shop.secret("db", "value");
@@ -75,7 +75,7 @@ fn secret(shop: &Namespace<'_>) -> String {
 fn without_the_right_to_classes_no_class_is_found() {
     let (world, _alone) = alone();
     let taken = Taken::from(world, CLASSES, "secretproviderclasses");
-    // The watch that runs was allowed when it began: a new process has to ask.
+    // The running watch was allowed when it began, so a new process has to ask again.
     let old = world.node_pid();
     world.cluster.kubectl(&[
         "-n",

@@ -1,4 +1,4 @@
-//! Stores beside OpenBao, read for real pods: native Secrets, and a provider of somebody else's.
+//! Stores other than OpenBao, read for real pods: native Secrets, and an external provider.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ fn class(name: &str, provider: &str, parameters: &Value) -> Value {
     })
 }
 
-/// The provider in Go of `tests/provider`, on the node.
+/// The provider of `tests/provider`, written in Go, on the node.
 struct Foreign {
     program: PathBuf,
     directory: PathBuf,
@@ -82,7 +82,7 @@ impl Foreign {
         foreign
     }
 
-    /// What its file `token` holds from the next call on.
+    /// Sets the contents of its file `token` from the next call on.
     fn gives(&self, contents: &str) {
         let control = json!({"files": {"token": {"contents": contents, "mode": 0o644}}});
         let staged = self.directory.join("control.new");
@@ -90,7 +90,7 @@ impl Foreign {
         fs::rename(staged, self.directory.join("control")).unwrap();
     }
 
-    /// Another process in the place of the one before.
+    /// Replaces its process by another one.
     fn start_again(&mut self) {
         self.kill();
         let socket = self.directory.join("foreign.sock");

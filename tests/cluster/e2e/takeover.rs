@@ -1,4 +1,4 @@
-//! Mounts of the upstream driver, taken over under the pods that use them.
+//! Takes over mounts of the upstream driver while pods use them.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::world::{DRIVER, Namespace, SYSTEM, World, alone, pod, run, seen, until};
 
-/// Takes the driver away, with what it knows of its volumes. Mounts stay, as upstream's do.
+/// Removes the driver, and all that it knows of its volumes. The mounts stay, as they do when upstream is removed.
 fn remove_driver(world: &World) {
     let mut helm = Command::new("helm");
     helm.args(["uninstall", "secretfs", "--namespace", SYSTEM, "--wait"]);
@@ -21,7 +21,8 @@ fn remove_driver(world: &World) {
     }
 }
 
-/// The time without the driver; other tests need it again, whatever comes of this one.
+/// The time without the driver. Dropping it installs the driver again, even if the test fails, because other tests need
+/// it.
 struct Absent<'a>(&'a World);
 
 impl Drop for Absent<'_> {
@@ -31,7 +32,7 @@ impl Drop for Absent<'_> {
     }
 }
 
-/// Makes the mount at `target` what the upstream driver's atomic writer leaves: see upstream's pkg/util/fileutil.
+/// Turns the mount at `target` into what the upstream driver's atomic writer leaves: see upstream's pkg/util/fileutil.
 fn make_upstreams(target: &Path, files: &[(&str, &str)]) {
     run(Command::new("mount").args(["-o", "remount,rw,size=50%,nr_inodes=500000,mode=1777"]).arg(target), "");
     for entry in std::fs::read_dir(target).unwrap().flatten() {

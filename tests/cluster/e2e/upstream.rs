@@ -1,4 +1,4 @@
-//! The cases of the upstream driver's own end-to-end suite, on its own driver name and manifests.
+//! The cases of the upstream driver's end-to-end suite, under its driver name and with its manifests.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn a_class_that_is_missing_is_told_in_the_words_that_upstreams_users_look_for() 
     assert!(told.starts_with("FailedMount") && told.contains("not found"), "{told}");
 }
 
-/// `class` with its object `key` also kept as the Secret `name`.
+/// `class`, with its object `key` also synced to the Secret `name`.
 pub(super) fn synced(mut class: Value, name: &str, object: &str) -> Value {
     class["spec"]["secretObjects"] = json!([{
         "secretName": name, "type": "Opaque", "labels": {"environment": "test"},

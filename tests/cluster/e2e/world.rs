@@ -1,4 +1,4 @@
-//! What every test of the whole arranges: a cluster, a store that judges its pods, the driver installed by its chart.
+//! The setup of all end-to-end tests: a cluster, a store that checks its pods, and the driver installed by its chart.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,20 +12,20 @@ use testing::{Cluster, OpenBao, Scope, free_port};
 
 /// The program under test.
 pub(crate) const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
-/// How long something may take that has no reason to take long, on a machine that does much beside.
+/// How long a simple step may take on a machine that does much else.
 pub(crate) const SOON: Duration = Duration::from_secs(180);
 /// Where the driver's own objects are.
 pub(crate) const SYSTEM: &str = "secretfs-system";
-/// The driver's name: upstream's, so that upstream's manifests are served unchanged.
+/// The driver's name. It is upstream's, so upstream's manifests work unchanged.
 pub(crate) const DRIVER: &str = "secrets-store.csi.k8s.io";
 
-/// A cluster with the driver on it.
+/// A cluster with the driver.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     bao: Mutex<OpenBao>,
-    /// Where the driver answers over HTTP.
+    /// The port of the driver's HTTP server.
     port: u16,
-    /// Tests that take something away from the others hold it alone.
+    /// A test that stops parts of the cluster takes this lock alone. All others share it.
     peace: RwLock<()>,
 }
 
@@ -57,12 +57,12 @@ impl World {
         world
     }
 
-    /// OpenBao, which others may be stopping.
+    /// OpenBao. Other tests may be stopping it.
     pub(crate) fn bao(&self) -> MutexGuard<'_, OpenBao> {
         self.bao.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has OpenBao judge the pods of this cluster: by token reviews, and by the cluster's keys alone.
+    /// Lets OpenBao check the pods of this cluster: by token reviews, and by the cluster's keys alone.
     fn introduce(&self) {
         self.cluster.apply(
             "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: reviewer, namespace: default}\n---\n\
@@ -89,7 +89,7 @@ impl World {
         bao.policy("app", &[("secret/data/*", &["read"])]);
     }
 
-    /// A role at both login methods for the service account `app` of `namespace`.
+    /// Creates a role at both login methods for the service account `app` of `namespace`.
     pub(crate) fn admit(&self, namespace: &str) {
         let bao = self.bao();
         let role = json!({
@@ -104,7 +104,7 @@ impl World {
         bao.write(&format!("auth/jwt/role/{namespace}"), &role);
     }
 
-    /// A directory of the node that the driver reads its embedded store from.
+    /// The node's directory of the driver's embedded store.
     pub(crate) fn store(&self) -> PathBuf {
         self.cluster.folder().join("store")
     }
@@ -139,7 +139,7 @@ impl World {
         self.until_ready();
     }
 
-    /// Installs or upgrades the chart with the values of the tests and these.
+    /// Installs or upgrades the chart with the tests' values and `more`.
     pub(crate) fn helm(&self, more: &[&str]) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let values = self.cluster.folder().join("values.yaml");
@@ -153,8 +153,8 @@ impl World {
         run(&mut helm, "");
     }
 
-    /// Nothing routes a service's address in this cluster, so that the driver is on the node's network
-    /// and told where the API server is.
+    /// This cluster routes no service addresses. So the driver uses the node's network, and the values name the API
+    /// server.
     fn values(&self) -> String {
         let api = self.cluster.api_url().replace("https://", "");
         let (host, port) = api.split_once(':').unwrap();
@@ -182,12 +182,12 @@ impl World {
         .to_string()
     }
 
-    /// What the driver keeps on the node: on a tmpfs, as it wants it, which goes with the cluster.
+    /// The driver's state directory on the node. It is on a tmpfs, as required, and disappears with the cluster.
     pub(crate) fn state(&self) -> PathBuf {
         self.cluster.folder().join("state")
     }
 
-    /// Where external providers have their sockets.
+    /// The directory of external providers' sockets.
     pub(crate) fn providers(&self) -> PathBuf {
         self.cluster.folder().join("providers")
     }
@@ -211,7 +211,7 @@ impl World {
         self.pid_of("node").expect("a running node")
     }
 
-    /// Pid of the process of this cluster's pods that runs `secretfs COMMAND`, or `secretfs-COMMAND`.
+    /// Pid of the process in this cluster's pods that runs `secretfs COMMAND` or `secretfs-COMMAND`.
     pub(crate) fn pid_of(&self, command: &str) -> Option<u32> {
         let root = self.cluster.kubelet_root().display().to_string();
         let pids = std::fs::read_dir("/proc").unwrap().flatten();
@@ -226,7 +226,7 @@ impl World {
         })
     }
 
-    /// kill -9 of `secretfs node`; the pod's container is started again by kubelet.
+    /// Kills `secretfs node` with SIGKILL. Kubelet starts its container again.
     pub(crate) fn kill_node(&self) -> u32 {
         let pid = self.node_pid();
         let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -234,7 +234,7 @@ impl World {
         pid
     }
 
-    /// Waits until another process than `old` is `secretfs node`, and is registered.
+    /// Waits until a `secretfs node` other than process `old` is registered.
     pub(crate) fn until_restarted(&self, old: u32) -> Duration {
         let started = Instant::now();
         let is_new = || self.pid_of("node").is_some_and(|pid| pid != old) && self.has_recovered();
@@ -242,18 +242,18 @@ impl World {
         started.elapsed()
     }
 
-    /// Whether the driver serves what it took over; that may be so before it is ready for new pods.
+    /// Whether the driver serves what it took over. It may do so before it is ready for new pods.
     fn has_recovered(&self) -> bool {
         let missing = self.answer("/readyz").map(|(_, body)| body);
         missing.is_some_and(|missing| !missing.contains("recovered") && !missing.contains("registered"))
     }
 
-    /// What the driver answers at a path over HTTP, if well.
+    /// The driver's HTTP answer for a path, if the status is good.
     pub(crate) fn http(&self, path: &str) -> Option<String> {
         self.answer(path).and_then(|(well, body)| well.then_some(body))
     }
 
-    /// The same, whether well or not.
+    /// The driver's HTTP answer for a path, with any status.
     fn answer(&self, path: &str) -> Option<(bool, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
@@ -264,9 +264,9 @@ impl World {
         Some((head.lines().next()?.contains(" 200 "), body.to_owned()))
     }
 
-    /// What `secretfs doctor` says in the driver's own container, and whether all is well.
+    /// The report of `secretfs doctor` in the driver's own container, and whether it found no error.
     pub(crate) fn doctor(&self) -> (bool, String) {
-        // As docs/cluster.md has it; this cluster's directories and driver have other names than most.
+        // The command in docs/cluster.md. The directories and the driver of this cluster have unusual names.
         let documented = "kubectl exec -n secretfs-system ds/secretfs-node -c node -- secretfs doctor";
         let mut words = documented.split(' ');
         let mut command = Command::new(words.next().unwrap());
@@ -277,25 +277,25 @@ impl World {
         (output.status.success(), String::from_utf8_lossy(&told).into_owned())
     }
 
-    /// The log of `secretfs node`, its last lines.
+    /// The last lines of the log of `secretfs node`.
     pub(crate) fn node_log(&self) -> String {
         self.try_kubectl(&["-n", SYSTEM, "logs", "daemonset/secretfs-node", "--tail=60"])
     }
 
-    /// kubectl, whatever comes of it.
+    /// Runs kubectl. Its failure is ignored.
     pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> String {
         self.cluster.try_kubectl(arguments).unwrap_or_default()
     }
 }
 
-/// A namespace of one test, which goes with its value.
+/// A namespace of one test. Dropping it removes the namespace.
 pub(crate) struct Namespace<'a> {
     pub(crate) world: &'a World,
     pub(crate) name: String,
 }
 
 impl<'a> Namespace<'a> {
-    /// A namespace with a service account `app`, which OpenBao lets in as the role of the namespace's name.
+    /// A namespace with a service account `app`. OpenBao accepts it as the role with the namespace's name.
     pub(crate) fn new(world: &'a World, name: &str) -> Self {
         world.cluster.apply(&format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n\
@@ -311,17 +311,17 @@ impl<'a> Namespace<'a> {
         self.world.cluster.kubectl(&[&["-n", &self.name], arguments].concat())
     }
 
-    /// The same, whatever comes of it.
+    /// The same. Its failure is ignored.
     pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> String {
         self.world.try_kubectl(&[&["-n", &self.name], arguments].concat())
     }
 
-    /// One field of an object; empty where it is not.
+    /// One field of an object; empty if it does not exist.
     pub(crate) fn field(&self, object: &str, path: &str) -> String {
         self.try_kubectl(&["get", object, "-o", &format!("jsonpath={path}")])
     }
 
-    /// A secret of OpenBao's that this namespace's classes read.
+    /// Puts a secret into OpenBao that this namespace's classes read.
     pub(crate) fn secret(&self, name: &str, value: &str) {
         self.world.bao().put("secret", &format!("{}/{name}", self.name), &json!({"value": value}));
     }
@@ -333,7 +333,7 @@ impl<'a> Namespace<'a> {
         self.world.cluster.apply(&manifest.to_string());
     }
 
-    /// Applies a class of OpenBao's `objects`, each a file with the secret of its name.
+    /// Applies a class that reads `objects` from OpenBao. Each is a file with the secret of the same name.
     pub(crate) fn vault_class(&self, name: &str, objects: &[&str], more: &[(&str, &str)]) {
         self.apply(&self.vault_manifest(name, objects, more));
     }
@@ -382,7 +382,7 @@ impl<'a> Namespace<'a> {
         });
     }
 
-    /// The text of an event of a pod that has `wanted` in it.
+    /// Waits for an event of a pod that contains `wanted`, and returns its text.
     pub(crate) fn until_event(&self, pod: &str, wanted: &str) -> String {
         let selector = format!("involvedObject.name={pod}");
         let arguments = ["get", "events", "--field-selector", &selector, "-o", EVENTS];
@@ -395,7 +395,7 @@ impl<'a> Namespace<'a> {
         said().lines().find(|line| line.contains(wanted)).unwrap_or_default().to_owned()
     }
 
-    /// What a pod's container sees in a file.
+    /// A file as the pod's container sees it.
     pub(crate) fn read(&self, pod: &str, file: &str) -> String {
         self.try_kubectl(&["exec", pod, "--", "cat", &format!("/secrets/{file}")])
     }
@@ -409,7 +409,7 @@ impl<'a> Namespace<'a> {
         );
     }
 
-    /// Where the volume of a pod is on the node.
+    /// The target path of a pod's volume on the node.
     pub(crate) fn target(&self, pod: &str) -> PathBuf {
         let uid = self.field(&format!("pod/{pod}"), "{.metadata.uid}");
         assert!(!uid.is_empty(), "pod {pod} has no uid");
@@ -425,7 +425,7 @@ impl<'a> Namespace<'a> {
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
-        // Pods first: a namespace waits for them, and the next test need not.
+        // Pods first, because the namespace waits for them. The next test need not wait for the namespace.
         self.try_kubectl(&[
             "delete",
             "deployments,pods",
@@ -441,7 +441,7 @@ impl Drop for Namespace<'_> {
 const READY: &str = "{.status.conditions[?(@.type==\"Ready\")].status}";
 const EVENTS: &str = "jsonpath={range .items[*]}{.reason}: {.message}{\"\\n\"}{end}";
 
-/// A pod whose one container mounts a volume of `class` at `/secrets`.
+/// A pod with one container, which mounts a volume of `class` at `/secrets`.
 pub(crate) fn pod(name: &str, class: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
@@ -461,7 +461,7 @@ pub(crate) fn pod(name: &str, class: &str) -> Value {
     })
 }
 
-/// Waits for `what`, or fails with what `why` tells.
+/// Waits for `what`, or fails with the text of `why`.
 pub(crate) fn until(what: &str, mut there: impl FnMut() -> bool, why: impl Fn() -> String) {
     let started = Instant::now();
     while !there() {
@@ -470,7 +470,7 @@ pub(crate) fn until(what: &str, mut there: impl FnMut() -> bool, why: impl Fn() 
     }
 }
 
-/// What a command printed; it must succeed.
+/// The output of a command, which must succeed.
 pub(crate) fn run(command: &mut Command, input: &str) -> String {
     use std::process::Stdio;
     let mut child =
@@ -486,13 +486,13 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What a container of the pod with this uid sees in a file, asked without any server.
+/// A file as a container of the pod with this uid sees it. Asks no server.
 pub(crate) fn seen(uid: &str, file: &str) -> Option<String> {
     let container = containers(uid).into_iter().next()?;
     std::fs::read_to_string(format!("/proc/{container}/root/secrets/{file}")).ok()
 }
 
-/// Pids of the containers of a pod, without the one that holds its namespaces.
+/// Pids of the containers of a pod, except the one that holds its namespaces.
 pub(crate) fn containers(uid: &str) -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

@@ -8,16 +8,16 @@ use testing::{Answer, FaultServer, PodVolume, Seen};
 
 use super::World;
 
-/// Pods that a hostile tenant starts at a time.
+/// The most pods of a hostile tenant at the same time.
 const PODS: u64 = 16;
-/// More than any moment or duration has room for.
+/// Too large for any moment or duration.
 const ABSURD: u64 = u64::MAX;
-/// Bytes of an answer that does not end.
+/// The length of an endless answer, in bytes.
 const ENDLESS: usize = 256 << 20;
-/// Objects of one class, as many as one may have.
+/// The most objects that a class may have.
 const OBJECTS: usize = 1_000;
 
-/// A tenant whose store does its worst.
+/// A tenant with a hostile store.
 pub(super) struct Hostile {
     namespace: &'static str,
     objects: usize,
@@ -25,7 +25,7 @@ pub(super) struct Hostile {
 }
 
 impl Hostile {
-    /// One that hangs, one with absurd numbers, one with endless answers, one with thousands of objects.
+    /// A store that hangs, one with absurd numbers, one with endless answers, and one with thousands of objects.
     pub(super) fn all() -> [Self; 4] {
         [
             Self::new("hangs", 1, |_| Answer::Hang),
@@ -58,7 +58,7 @@ impl Hostile {
         .to_string()
     }
 
-    /// Starts pods and takes them away again until it is time. Gives the number of calls.
+    /// Starts and removes pods until `until`. Returns the number of calls.
     pub(super) async fn run(self, world: Arc<World>, mut random: Rng, until: Instant) -> u64 {
         world.node.class(self.namespace, &self.class());
         let mut calls = 0;
@@ -66,7 +66,7 @@ impl Hostile {
             let pods: Vec<_> = (0..PODS).map(|number| self.pod(&world, calls + number)).collect();
             calls += PODS;
             let published = join_all(pods.iter().map(|pod| world.node.publish(pod)));
-            // Kubelet gives up on a call, and takes the pod away, at any moment.
+            // At any moment kubelet may give up on a call and remove the pod.
             let patience = Duration::from_millis(random.u64(100..8_000));
             let _ = tokio::time::timeout(patience, published).await;
             join_all(pods.iter().map(|pod| taken_away(&world, pod))).await;
@@ -79,7 +79,7 @@ impl Hostile {
     }
 }
 
-/// A volume on which a publish still works is busy: kubelet calls again, and so does this.
+/// Unpublishes. While a publish still runs the volume is busy, so the call is repeated, as kubelet does.
 async fn taken_away(world: &World, pod: &PodVolume) {
     let begun = Instant::now();
     while let Err(status) = world.node.unpublish(pod).await {

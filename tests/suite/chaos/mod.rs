@@ -1,6 +1,7 @@
-//! A node with eight tenants, half of them hostile, in random order: the others lose nothing, and nothing is left.
+//! A node with eight tenants in random order, half of them hostile. The others must lose nothing, and nothing may be
+//! left.
 //!
-//! `SECRETFS_CHAOS_SECONDS` says how long (60), `SECRETFS_CHAOS_SEED` repeats the order of an earlier run.
+//! `SECRETFS_CHAOS_SECONDS` is the duration (60). `SECRETFS_CHAOS_SEED` repeats the order of an earlier run.
 
 mod hostile;
 mod tenant;
@@ -20,10 +21,10 @@ use tenant::{Healthy, Kept};
 use watch::{Footprint, Limits};
 
 const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
-/// How long calls of hostile tenants, and what is freed later, may take to come to their end.
+/// How long calls of hostile tenants may take to end, and how long memory and files may take to be freed.
 const SETTLE: Duration = Duration::from_secs(150);
 
-/// What the tenants share.
+/// The parts that all tenants share.
 pub(super) struct World {
     node: RunningNode,
     bao: OpenBao,

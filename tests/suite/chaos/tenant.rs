@@ -8,15 +8,15 @@ use testing::PodVolume;
 
 use super::World;
 
-/// How old a reading of a tenant may grow.
+/// The refresh interval of a tenant.
 const REFRESH: Duration = Duration::from_secs(5);
-/// How much later than that a rotation may be seen: generous, for the machine may be busy. What was measured is
-/// printed, and should be at most 2 s later.
+/// How much later than that a rotation may be seen. The limit is generous, because the machine may be busy. The
+/// measured delay is printed, and should be at most 2 s.
 const LATE: Duration = Duration::from_secs(30);
-/// Most pods that a tenant has at a time.
+/// The most pods of a tenant at the same time.
 const PODS: usize = 6;
 
-/// Where a tenant keeps its secret, and in which namespace it is.
+/// The store of a tenant, and its namespace there.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kept {
     Embedded(&'static str),
@@ -34,7 +34,7 @@ impl Kept {
     }
 }
 
-/// A tenant that does nothing wrong.
+/// A tenant that behaves well.
 pub(super) struct Healthy {
     world: Arc<World>,
     kept: Kept,
@@ -45,7 +45,7 @@ pub(super) struct Healthy {
     told: Told,
 }
 
-/// What became of it.
+/// The tenant's results.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     namespace: &'static str,
@@ -103,7 +103,7 @@ impl Healthy {
         .to_string()
     }
 
-    /// Does one thing after the other until it is time; takes away what it has then.
+    /// Takes random steps until `until`, then removes everything.
     pub(super) async fn run(mut self, until: Instant) -> Told {
         self.publish().await;
         self.rotate().await;

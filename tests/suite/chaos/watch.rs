@@ -10,17 +10,17 @@ use testing::RunningNode;
 use super::World;
 
 const MIB: u64 = 1 << 20;
-/// Descriptors that are kept for the next call: up to 8 connections to the mounter, up to 4 of the embedded store's
-/// database, each of three files, and what is on its way. Far fewer than there were calls.
+/// Open descriptors that are kept for later calls: up to 8 connections to the mounter, up to 4 connections to the
+/// embedded store's database with three files each, and calls that still run. Far fewer than there were calls.
 const KEPT_OPEN: usize = 24;
-/// Tasks that a node begins when it is first used, and those on their way to their end. Far fewer than there were calls.
+/// Tasks that start at the first use of a node, and tasks that are about to end. Far fewer than there were calls.
 const LATER: usize = 16;
 
-/// What a node takes of the machine.
+/// The resources that a node uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Footprint {
     mounts: Vec<PathBuf>,
-    /// Of `node` and of `mounter`: how many of each kind.
+    /// The number of descriptors of each kind, for `node` and for `mounter`.
     descriptors: Vec<BTreeMap<String, usize>>,
     tasks: usize,
 }
@@ -46,11 +46,11 @@ impl Footprint {
     }
 }
 
-/// What a process has open, without the numbers in it.
+/// The kinds of a process's open descriptors, without the numbers in their names.
 fn descriptors(pid: u32) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
-        // One that was closed meanwhile.
+        // The descriptor was closed meanwhile.
         let Ok(kind) = fs::read_link(descriptor.path()) else { continue };
         let kind = kind.display().to_string().replace(|c: char| c.is_ascii_digit(), "");
         *kinds.entry(kind).or_default() += 1;
@@ -58,7 +58,7 @@ fn descriptors(pid: u32) -> BTreeMap<String, usize> {
     kinds
 }
 
-/// Waits until a node whose volumes are gone has as much as before it had any.
+/// Waits until a node without volumes uses only as much as before its first volume.
 pub(super) async fn all_is_given_back(node: &RunningNode, before: &Footprint, within: Duration) {
     let begun = Instant::now();
     loop {
@@ -72,7 +72,7 @@ pub(super) async fn all_is_given_back(node: &RunningNode, before: &Footprint, wi
     }
 }
 
-/// The most memory that was seen, against what the chart gives.
+/// The highest memory use, and the limits in the chart.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     node: u64,
@@ -80,7 +80,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Looks each quarter of a second until it is time.
+    /// Measures every quarter of a second until `until`.
     pub(super) async fn keep(world: Arc<World>, until: Instant) -> Self {
         let (most_node, most_mounter) = chart();
         let mut most = Self::default();
@@ -108,7 +108,7 @@ impl fmt::Display for Limits {
     }
 }
 
-/// Bytes that the chart gives `node` and `mounter`.
+/// The chart's memory limits of `node` and `mounter`, in bytes.
 fn chart() -> (u64, u64) {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/charts/secretfs/values.yaml");
     let values: serde_json::Value = serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap();

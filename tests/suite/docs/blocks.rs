@@ -1,16 +1,16 @@
-//! The command blocks of README.md, docs/ and examples/, and what is said of where they are run.
+//! Finds the command blocks in README.md, docs/ and examples/, and where each of them is run.
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Words after the fence of a block that hold commands.
+/// Languages of fenced blocks that contain commands.
 const SHELLS: [&str; 4] = ["sh", "bash", "shell", "console"];
 
 /// A block of commands.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    /// Its file, from the top of the repository.
+    /// Its file, relative to the root directory of the repository.
     pub(crate) file: String,
     /// The line of its first command.
     pub(crate) line: usize,
@@ -18,20 +18,20 @@ pub(crate) struct Block {
     pub(crate) place: Place,
 }
 
-/// Where it is run.
+/// Where a block is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// On a host of its own, after the blocks of these other files.
+    /// On a host of its own, after the blocks of these files.
     Host(Vec<String>),
-    /// In a cluster, which all such blocks of the file share.
+    /// In a cluster that all such blocks of the file share.
     Cluster,
     /// In a cluster of its own.
     NewCluster,
-    /// By this file, which holds each of its commands.
+    /// This file runs each of its commands.
     By(String),
-    /// By the test of that name, which takes it from the file.
+    /// The test with this name reads the block from the file and runs it.
     Test(String),
-    /// Nowhere, for this reason.
+    /// It is not run, for this reason.
     Needs(String),
 }
 
@@ -41,12 +41,12 @@ impl fmt::Display for Block {
     }
 }
 
-/// Every block of the files that newcomers copy commands from.
+/// Every block in the files from which users copy commands.
 pub(crate) fn all() -> Vec<Block> {
     files().iter().flat_map(|file| of(file)).collect()
 }
 
-/// README.md, the pages of docs/ and examples/*.yaml, from the top of the repository.
+/// README.md, the pages of docs/ and examples/*.yaml, relative to the root directory of the repository.
 pub(crate) fn files() -> Vec<String> {
     let mut files = vec!["README.md".to_owned()];
     for directory in ["docs", "docs/reference", "examples"] {
@@ -73,7 +73,7 @@ pub(crate) fn of(file: &str) -> Vec<Block> {
     if is_markdown { of_markdown(file, &text) } else { of_comments(file, &text) }
 }
 
-/// Fenced blocks; the line before the fence may say where they are run.
+/// Fenced blocks. The line before the fence may say where they are run.
 fn of_markdown(file: &str, text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = text.lines().enumerate();
@@ -98,7 +98,7 @@ fn of_markdown(file: &str, text: &str) -> Vec<Block> {
     blocks
 }
 
-/// Comment lines that are indented by three or more, one after the other.
+/// Blocks of consecutive comment lines that are indented by at least three.
 fn of_comments(file: &str, text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut place_said = "";
@@ -123,7 +123,7 @@ fn of_comments(file: &str, text: &str) -> Vec<Block> {
     blocks
 }
 
-/// What a comment before a block says of where it is run.
+/// Where a block is run, by the comment before it.
 fn place(comment: &str, at: &str) -> Place {
     let Some(said) = comment.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) else {
         return Place::Host(Vec::new());

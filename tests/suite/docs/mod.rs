@@ -1,4 +1,4 @@
-//! Every command that README.md, docs/ and examples/ show works as it stands there.
+//! Runs every command in README.md, docs/ and examples/, word for word.
 
 pub(crate) mod blocks;
 mod pages;
@@ -13,7 +13,7 @@ use testing::Authority;
 use crate::support::Told;
 use blocks::{Block, Place, all, files, of, read, top};
 
-/// Programs whose name at the beginning of a line makes it a command.
+/// Programs: a line that begins with one of their names is a command.
 const PROGRAMS: [&str; 10] = [
     "secretfs ",
     "secretfs-mounter",
@@ -47,7 +47,7 @@ fn run(blocks: &[Block]) -> Told {
     Told::from(command.output().unwrap())
 }
 
-/// The blocks of each file that are run on a host, with those of other files that have to be run before.
+/// The blocks of each file that are run on a host, after the blocks of other files that they need.
 fn on_hosts() -> BTreeMap<String, Vec<Block>> {
     let mut hosts: BTreeMap<String, Vec<Block>> = BTreeMap::new();
     for block in all() {
@@ -130,7 +130,7 @@ fn no_command_stands_outside_a_block() {
     }
 }
 
-/// Whether a line of a file is one of a block.
+/// Whether a line of a file is part of a block.
 fn inside(file: &str, number: usize) -> bool {
     let lines_of = |block: &Block| block.line - 1..block.line - 1 + block.text.lines().count();
     of(file).iter().any(|block| lines_of(block).contains(&number))

@@ -1,4 +1,4 @@
-//! The pages agree with each other and with the product.
+//! Checks that the pages agree with each other and with the product.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use super::blocks::{read, top};
 const OTHERS: [&str; 6] =
     ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "SEMANTICS.md", "CHANGELOG.md"];
 
-/// Cells of a row about a metric, with what follows its last line.
+/// The number of cells in a row about a metric, with the empty one after the last `|`.
 const COLUMNS: usize = 6;
 
 #[test]
@@ -52,7 +52,7 @@ fn the_page_of_metrics_has_every_metric_with_its_type_and_no_other() {
     assert_eq!(told.symmetric_difference(&exported).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
-/// A family's name as its samples have it, and its type.
+/// The name of a family as its samples show it, and its type.
 fn family(typed: &str) -> String {
     match typed.split_once(' ').unwrap() {
         (name, "counter") => format!("{name}_total counter"),
@@ -61,7 +61,7 @@ fn family(typed: &str) -> String {
     }
 }
 
-/// Name and type of each row, whose stability is one of those that the page explains.
+/// Name and type in each row. The row's stability must be one of those that the page explains.
 fn metric_rows(page: &str) -> BTreeSet<String> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
@@ -74,7 +74,7 @@ fn metric_rows(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Every page that people read, from the top of the repository.
+/// Every page for users, relative to the root directory of the repository.
 fn pages() -> Vec<String> {
     let entries = fs::read_dir(top().join("docs")).unwrap();
     let names = entries.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
@@ -82,13 +82,13 @@ fn pages() -> Vec<String> {
     docs.chain(OTHERS.map(str::to_owned)).collect()
 }
 
-/// Where links of a page lead, but for those to other machines.
+/// The targets of a page's links, without links to other machines.
 fn links(page: &str) -> impl Iterator<Item = String> + '_ {
     let links = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     links.filter(|link| !link.contains("://")).map(str::to_owned)
 }
 
-/// The file that a page's link leads to, from the top of the repository.
+/// The file to which a page's link leads, relative to the root directory of the repository.
 fn target(page: &str, file: &str) -> String {
     if file.is_empty() {
         return page.to_owned();
@@ -101,7 +101,7 @@ fn target(page: &str, file: &str) -> String {
     }
 }
 
-/// What links to the headings of a page are called.
+/// The anchors of a page's headings.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings =
         page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());

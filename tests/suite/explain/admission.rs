@@ -1,5 +1,5 @@
-//! The chart's admission policy and the settings as they are declared: what the policy does to classes is tried in
-//! the tests of the cluster.
+//! Compares the chart's admission policy with the declared settings. The tests of the cluster show what the policy
+//! does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use super::root;
 
 const TEMPLATE: &str = "deploy/charts/secretfs/templates/admission.yaml";
 
-/// The expression of one of the policy's variables, on one line.
+/// The expression of one variable of the policy, on one line.
 fn expression(variable: &str) -> String {
     let template = fs::read_to_string(root().join(TEMPLATE)).unwrap();
     let begin = format!("- name: {variable}\n      expression: >-\n");
@@ -22,13 +22,13 @@ fn expression(variable: &str) -> String {
     lines.map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// A list or a map of texts in CEL, which is JSON but for its quotes.
+/// A list or map of texts in CEL, which differs from JSON only in its quotes.
 fn literal<T: DeserializeOwned>(cel: &str) -> T {
     let json = cel.replace('"', "\\\"").replace('\'', "\"");
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
-/// What `of` makes of the settings that it takes, by their names.
+/// The result of `of` for each setting for which it has one, by the setting's name.
 fn settings<T>(of: impl Fn(&Key) -> Option<T>) -> BTreeMap<String, T> {
     SETTINGS.iter().filter_map(|key| Some((key.name.to_owned(), of(key)?))).collect()
 }

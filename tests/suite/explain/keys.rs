@@ -1,4 +1,4 @@
-//! What `check` accepts is what `explain` tells, key by key.
+//! Checks that `check` accepts exactly the keys that `explain` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +21,7 @@ fn manifests(directory: &Path, texts: &mut Vec<String>) {
     }
 }
 
-/// Every class of `examples/` and `tests/` that is one.
+/// Every valid class in `examples/` and `tests/`.
 fn classes() -> Vec<Class> {
     let mut texts = Vec::new();
     for directory in ["examples", "tests"] {
@@ -31,7 +31,7 @@ fn classes() -> Vec<Class> {
     located.map(|located| located.class).collect()
 }
 
-/// The keys of a class that `check` says nobody reads, such as `objects[0].itme`.
+/// The keys of a class that `check` reports as unknown, such as `objects[0].itme`.
 fn refused(class: &str) -> BTreeSet<String> {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     fs::write(file.path(), class).unwrap();
@@ -42,7 +42,7 @@ fn refused(class: &str) -> BTreeSet<String> {
     unread.map(|finding| finding["key"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Keys that cannot stand beside another of the same object.
+/// Keys that exclude another key of the same object.
 const EXCLUSIVE: [&str; 1] = ["extractYAMLKey"];
 
 /// The parameter that lists the objects of a provider.
@@ -53,7 +53,7 @@ fn listing(page: &Value) -> String {
     lists["key"].as_str().unwrap().to_owned()
 }
 
-/// The keys of each object of a class that lists them under `listing`, where its text can be read at all.
+/// The keys of each object that a class lists under `listing`. Empty if the text cannot be parsed.
 fn objects(class: &Class, listing: &str) -> Vec<Vec<String>> {
     let text = class.parameters.get(listing).map(String::as_str).unwrap_or_default();
     let objects: Option<Vec<BTreeMap<String, Value>>> = serde_yaml::from_str(text).ok();
@@ -90,7 +90,7 @@ fn a_key_of_a_class_here_is_accepted_if_it_is_explained_and_only_then() {
     assert!(accepted > 150 && unread >= 2, "{accepted} accepted, {unread} not");
 }
 
-/// A class of every example that `explain` tells of a provider's page.
+/// A class with every example on a provider's page.
 fn class_of_examples(page: &Value) -> String {
     let listing = listing(page);
     let is_apart =
@@ -103,7 +103,7 @@ fn class_of_examples(page: &Value) -> String {
         current.map(|entry| entry["example"].as_str().unwrap()).collect::<Vec<_>>()
     };
     let parameters: String = section("Parameters").iter().map(|line| format!("    {line}\n")).collect();
-    // Azure lists texts, each of them the YAML of one object.
+    // Azure lists texts. Each text is the YAML of one object.
     let begin = if page["names"][0] == "azure" { "array:\n      - |\n        " } else { "- " };
     format!(
         "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {{name: all}}\nspec:\n  \

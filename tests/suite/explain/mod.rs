@@ -1,4 +1,4 @@
-//! `secretfs explain`, and everything else that is made of what providers and classes declare.
+//! `secretfs explain`, and everything else that is generated from the declarations of providers and classes.
 
 mod admission;
 mod keys;
@@ -32,7 +32,7 @@ fn explained() -> Vec<Value> {
     serde_json::from_str(&secretfs(&["explain", "-o", "json"]).out).unwrap()
 }
 
-/// The keys of a page, by the title of their section.
+/// The keys in one section of a page.
 fn keys(page: &Value, section: &str) -> BTreeSet<String> {
     let sections = page["sections"].as_array().unwrap().iter();
     let entries = sections.filter(|it| it["title"] == section).flat_map(|it| it["keys"].as_array().unwrap());
@@ -95,7 +95,7 @@ fn scripts_read_a_key_as_json() {
     assert_eq!(key["example"], "item: shop/api");
 }
 
-/// Fish completes options only, as `clap_complete` has it.
+/// Only options are completed in Fish, a limit of `clap_complete`.
 #[test]
 fn shells_complete_providers_and_keys() {
     for shell in ["bash", "zsh"] {
@@ -107,7 +107,7 @@ fn shells_complete_providers_and_keys() {
     }
 }
 
-/// Files and what is in them, by name; `README.md` is written by hand.
+/// Files and their contents, by name, without `README.md`, which is written by hand.
 fn pages(directory: &Path) -> Vec<(String, String)> {
     let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let named = paths.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path));
@@ -119,7 +119,7 @@ fn pages(directory: &Path) -> Vec<(String, String)> {
     pages
 }
 
-/// `UPDATE_GOLDEN=1` writes the pages anew, to be read in the diff.
+/// `UPDATE_GOLDEN=1` rewrites the pages, so that their diff can be reviewed.
 #[test]
 fn the_reference_is_what_explain_writes() {
     let fresh = tempfile::tempdir().unwrap();

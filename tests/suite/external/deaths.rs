@@ -1,4 +1,4 @@
-//! `node` dies while a directory is lent.
+//! The process `node` dies while a directory is lent.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use testing::PodVolume;
 use super::provider::{files, with};
 use super::world::World;
 
-/// Longest time until a change is seen, on a busy machine.
+/// The longest time until a change is visible, on a busy machine.
 const SEEN: Duration = Duration::from_secs(30);
 
 fn written(text: &str) -> serde_json::Value {
@@ -21,7 +21,7 @@ async fn a_death_while_a_directory_is_lent_is_mended_by_the_next_publish_or_by_u
         for repeated in [true, false] {
             let mut world = World::prepare(&written("1"), &[]);
             let pod = PodVolume::new("web", "app");
-            // The first time is the look for what may lie there.
+            // The first pass of this step checks whether an earlier directory is left.
             let hit = if *step == "lend.unmounted" { "lend.unmounted:2" } else { step };
             world.node.die_at(hit);
             world.node.start_node().await;

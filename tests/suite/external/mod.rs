@@ -1,4 +1,4 @@
-//! External providers, as the upstream driver's are, and our own served to others as one.
+//! External providers, like those of the upstream driver, and our own providers served to other drivers.
 
 #[cfg(feature = "failpoints")]
 mod deaths;

@@ -1,4 +1,4 @@
-//! The Go program that is an external provider.
+//! The external provider, a Go program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use testing::until;
 
 use crate::support::go_program;
 
-/// A provider whose socket is `NAME.sock` in a directory.
+/// An external provider with the socket `NAME.sock` in a directory.
 pub(crate) struct Provider {
     directory: PathBuf,
     socket: PathBuf,
@@ -19,7 +19,7 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// One that serves in `directory` and does as `control` says.
+    /// Starts a provider in `directory` that behaves as `control` says.
     pub(crate) fn start(directory: &Path, control: &Value) -> Self {
         let mut provider =
             Self { directory: directory.to_owned(), socket: directory.join("test.sock"), process: None };
@@ -28,7 +28,7 @@ impl Provider {
         provider
     }
 
-    /// Does as `control` says from the next call on.
+    /// Behaves as `control` says from the next call on.
     pub(crate) fn does(&self, control: &Value) {
         let staged = self.directory.join("control.new");
         fs::write(&staged, control.to_string()).unwrap();
@@ -40,7 +40,7 @@ impl Provider {
         self.spawn(&mut Command::new(program()));
     }
 
-    /// The same, in a process that sees no mount made after its start.
+    /// Starts a new process that sees no mount made after its start.
     pub(crate) fn start_again_apart(&mut self) {
         let mut apart = Command::new("unshare");
         self.spawn(apart.args(["--mount", "--propagation", "private", "--kill-child"]).arg(program()));
@@ -60,7 +60,7 @@ impl Provider {
         until(|| socket.exists(), || "the provider's socket is not there".to_owned());
     }
 
-    /// kill -9; the socket's file stays.
+    /// Kills the process with SIGKILL. The socket's file stays.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -68,7 +68,7 @@ impl Provider {
         }
     }
 
-    /// Waits until it has ended itself.
+    /// Waits until the process has ended by itself.
     pub(crate) fn wait_until_dead(&mut self) {
         let process = self.process.as_mut().unwrap();
         until(|| process.try_wait().unwrap().is_some(), || "the provider did not die".to_owned());
@@ -81,7 +81,7 @@ impl Provider {
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Waits until it was asked once more than `before`.
+    /// Waits for the next request after `before` requests.
     pub(crate) async fn is_asked_after(&self, before: usize) {
         let patience = tokio::time::Instant::now() + Duration::from_secs(30);
         while self.requests().len() <= before {
@@ -97,19 +97,19 @@ impl Drop for Provider {
     }
 }
 
-/// What serves these texts with mode 0644.
+/// A behaviour: answer with these texts, mode 0644.
 pub(crate) fn files(files: &[(&str, &str)]) -> Value {
     let file = |(path, text): &(&str, &str)| ((*path).to_owned(), json!({ "contents": text, "mode": 0o644 }));
     json!({ "files": files.iter().map(file).collect::<serde_json::Map<_, _>>() })
 }
 
-/// The same, with more.
+/// Adds `more` to a behaviour.
 pub(crate) fn with(mut control: Value, more: &Value) -> Value {
     control.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     control
 }
 
-/// The program, built once.
+/// The program. It is built once.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| go_program("provider"))

@@ -1,4 +1,4 @@
-//! `secretfs provider`: our own providers, to our driver and to one that calls as upstream's does.
+//! `secretfs provider`: serves our providers to our own driver and to a client that calls as upstream's driver does.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,11 +13,11 @@ use tonic::Code;
 use super::provider::program;
 use crate::support::class;
 
-/// Longest time until a change is seen, on a busy machine.
+/// The longest time until a change is visible, on a busy machine.
 const SEEN: Duration = Duration::from_secs(30);
 const VALUE: &str = "hunter2-canary";
 
-/// An OpenBao whose role `shop` lets namespace and service account `shop` read `kv`, and `secretfs provider vault`.
+/// An OpenBao whose role `shop` lets namespace and service account `shop` read `kv`, and a `secretfs provider vault`.
 struct Ours {
     process: Child,
     directory: tempfile::TempDir,
@@ -60,7 +60,7 @@ impl Ours {
         format!("- {{objectName: password, secretPath: {path}, secretKey: password}}")
     }
 
-    /// What upstream's driver sends for a pod of `service_account` with the class's `more` parameters.
+    /// The request of upstream's driver for a pod of `service_account`, with `more` parameters in the class.
     fn request(&self, service_account: &str, more: &Value) -> Value {
         let tokens = json!({ "vault": {
             "token": self.token(service_account), "expirationTimestamp": "2099-01-01T00:00:00Z",

@@ -1,4 +1,4 @@
-//! Providers that answer with files.
+//! External providers that answer with files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use tonic::Code;
 use super::provider::{Provider, files, with};
 use super::world::World;
 
-/// Longest time until a change is seen, on a busy machine.
+/// The longest time until a change is visible, on a busy machine.
 const SEEN: Duration = Duration::from_secs(30);
 
 fn attributes(request: &Value) -> Value {
@@ -136,7 +136,7 @@ async fn a_socket_that_another_provider_replaced_is_found_at_the_next_call() {
     let elsewhere = tempfile::tempdir().unwrap();
     let _next = Provider::start(elsewhere.path(), &files(&[("a", "new")]));
 
-    // The old process goes on to listen at a socket that has no name any more.
+    // The old process still listens, but its socket has lost its name.
     fs::rename(elsewhere.path().join("test.sock"), world.node.path("providers/test.sock")).unwrap();
 
     world.node.text_becomes(&pod, "a", Some("new"), SEEN).await;
@@ -172,7 +172,7 @@ async fn a_provider_that_hangs_holds_up_nobody_but_the_pod_that_starts() {
     world.node.publish(&pod).await.unwrap();
     assert_eq!(world.node.text(&pod, "a").as_deref(), Some("1"));
 
-    // In the middle of a call.
+    // The process dies in the middle of a call.
     world.ends(&pod).await;
 }
 

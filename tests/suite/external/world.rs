@@ -1,4 +1,4 @@
-//! A node, and an external provider on it.
+//! A node with an external provider.
 
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -11,14 +11,14 @@ use testing::{PodVolume, RunningNode};
 use super::provider::Provider;
 use crate::support::class;
 
-/// Both. The class `app` is the provider's.
+/// Both of them. The class `app` uses the provider.
 pub(crate) struct World {
     pub(crate) node: RunningNode,
     pub(crate) provider: Provider,
 }
 
 impl World {
-    /// With `node` and `mounter` as processes of their own, serving.
+    /// Starts the node with a mounter in a process of its own.
     pub(crate) async fn new(control: &Value) -> Self {
         Self::of("", control).await
     }
@@ -32,7 +32,7 @@ impl World {
         world
     }
 
-    /// The same without a mounter, and the node not started yet.
+    /// The same without a mounter. The node is not started yet.
     pub(crate) fn prepare(control: &Value, flags: &[&str]) -> Self {
         let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), flags);
         let providers = node.path("providers");
@@ -50,20 +50,20 @@ impl World {
         self.node.class("app", &class("test", &parameters));
     }
 
-    /// A pod of the class, which has started.
+    /// A pod of the class. Its volume is published.
     pub(crate) async fn started(&self, name: &str) -> PodVolume {
         let pod = PodVolume::new(name, "app");
         self.node.publish(&pod).await.unwrap_or_else(|status| panic!("{status}\n{}", self.node.log()));
         pod
     }
 
-    /// Fails unless nothing of `pod` is left, mounted or not.
+    /// Unpublishes the volume of `pod`, and fails if anything of it is left.
     pub(crate) async fn ends(&self, pod: &PodVolume) {
         self.node.unpublish(pod).await.unwrap();
         self.has_nothing_of(pod);
     }
 
-    /// Fails unless there is nothing where kubelet keeps the volume of `pod`.
+    /// Fails if anything of the volume of `pod` is left in kubelet's directory.
     #[track_caller]
     pub(crate) fn has_nothing_of(&self, pod: &PodVolume) {
         assert_eq!(self.node.left_behind(pod), Vec::<PathBuf>::new(), "{}", self.node.log());
@@ -71,24 +71,24 @@ impl World {
         self.has_nothing_on_disk();
     }
 
-    /// Fails unless kubelet's directory of pods holds no file on the node's own disk.
+    /// Fails if kubelet's directory of pods has a file on the node's own disk.
     #[track_caller]
     pub(crate) fn has_nothing_on_disk(&self) {
         assert_eq!(self.on_disk(), Vec::<PathBuf>::new());
     }
 
-    /// The files in kubelet's directory of pods that lie on the node's own disk, whatever is mounted over them.
+    /// The files in kubelet's directory of pods that are on the node's own disk, even if a mount hides them.
     pub(crate) fn on_disk(&self) -> Vec<PathBuf> {
         let pods = self.node.path("kubelet/pods");
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        // A clone without what is mounted below it.
+        // A clone of the mount, without the mounts below it.
         let bare = rustix::mount::open_tree(rustix::fs::CWD, &pods, flags).unwrap();
         let path = Path::new("/proc/self/fd").join(bare.as_raw_fd().to_string());
         files_below(&path.join("."))
     }
 }
 
-/// Everything below `directory` that is no directory, but for kubelet's own files.
+/// Everything below `directory` except directories and kubelet's own files.
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {

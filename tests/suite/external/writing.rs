@@ -1,4 +1,4 @@
-//! Providers that write their files themselves.
+//! External providers that write their files themselves.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use tonic::Code;
 use super::provider::{files, with};
 use super::world::World;
 
-/// Longest time until a change is seen, on a busy machine.
+/// The longest time until a change is visible, on a busy machine.
 const SEEN: Duration = Duration::from_secs(30);
-/// Where a provider that writes its files one by one may end, and one that swaps whole sets.
+/// The steps at which a provider may die: one that writes its files one by one, and one that swaps whole sets.
 const STEPS: [(&str, &str); 7] = [
     ("plain", "called"),
     ("plain", "created"),

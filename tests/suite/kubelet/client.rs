@@ -1,4 +1,4 @@
-//! The Go program that calls as kubelet does.
+//! The client that calls as kubelet does, a Go program.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,14 +19,14 @@ pub(crate) struct Kubelet {
     answers: BufReader<ChildStdout>,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Answer {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) details: usize,
-    /// Whether kubelet takes the code for the end of the operation.
+    /// Whether kubelet takes the code as the end of the operation.
     #[serde(rename = "final")]
     pub(crate) is_final: bool,
     pub(crate) response: Value,
@@ -69,7 +69,7 @@ impl Answer {
         assert!(silent || !self.message.is_empty(), "a status has a message: {self:?}");
     }
 
-    /// Fails unless the code is `code` and the message has every one of `words`.
+    /// Fails unless the code is `code` and the message contains all `words`.
     #[track_caller]
     pub(crate) fn is(&self, code: &str, words: &[&str]) {
         assert_eq!(self.code, code, "{}", self.message);
@@ -79,7 +79,7 @@ impl Answer {
     }
 }
 
-/// A call of `method` of CSI, at `socket`.
+/// A command to call the CSI `method` at `socket`.
 pub(crate) fn call(socket: &Path, method: &str, request: &Value) -> Value {
     json!({ "do": "call", "socket": socket, "method": format!("/csi.v1.{method}"), "request": request })
 }
@@ -103,7 +103,7 @@ pub(crate) fn json_of(request: &NodePublishVolumeRequest) -> Value {
     })
 }
 
-/// The client, built once.
+/// The client. It is built once.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| go_program("kubelet"))

@@ -7,7 +7,7 @@ use testing::PodVolume;
 
 use super::world::World;
 
-/// Volumes that kubelet publishes at once when a node starts.
+/// Volumes that kubelet publishes at the same time when a node starts.
 const AT_ONCE: usize = 110;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What kubelet demands, asked by a client with kubelet's own dial options, deadlines and order of calls.
+//! The demands of kubelet, made by a client with kubelet's own dial options, deadlines and order of calls.
 
 mod client;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! The first publish of a volume: the rules on the request, and the code for every way it may fail.
+//! The first publish of a volume: the rules for the request, and the code for every kind of failure.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,10 +9,10 @@ use testing::PodVolume;
 use super::client::Answer;
 use super::world::{Class, FILE, World};
 
-/// A class that does not wait long for its store.
+/// A class with a short timeout for its store.
 const FAST: Class = ("fast", "app", "password", "    secretfs.dev/timeout: 1s");
 
-/// A change to what kubelet sends, the code that it gets, and a word of the message.
+/// A change of kubelet's request, the code of the answer, and a word of its message.
 type Rule = (fn(&mut Value), &'static str, &'static str);
 
 fn context<'r>(request: &'r mut Value, key: &str) -> &'r mut Value {
@@ -105,7 +105,7 @@ async fn tokens_are_found_where_an_older_kubelet_puts_them() {
     world.still_shows(&pod);
 }
 
-/// Publishes what cannot be, and fails unless that is told with `code` and `words` and leaves nothing.
+/// Publishes, and fails unless the answer has `code` and `words` and nothing is left.
 #[track_caller]
 fn fails(world: &mut World, pod: &PodVolume, code: &str, words: &[&str]) -> Answer {
     let answer = world.publish(pod);
@@ -159,7 +159,7 @@ spec: {provider: papyrus, parameters: {objects: \"[]\"}}
     );
     let pod = world.pod_of("web", "strange");
 
-    // It may be an external one that has not started yet.
+    // The provider may be an external one that has not started yet.
     fails(&mut world, &pod, "UNAVAILABLE", &["papyrus.sock"]);
 }
 

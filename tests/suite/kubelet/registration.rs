@@ -1,4 +1,4 @@
-//! How the driver becomes known to kubelet, and again when kubelet has lost it.
+//! The driver registers with kubelet, and again when kubelet has lost it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ async fn registering() -> RunningNode {
     node
 }
 
-/// Registers what appears in kubelet's directory; `more` is beside the ordinary.
+/// Registers the sockets that appear in kubelet's directory. `more` is added to the command.
 fn register(node: &RunningNode, more: &Value) -> Answer {
     let mut command = json!({ "do": "register", "directory": node.path("kubelet/plugins_registry") });
     command.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -109,7 +109,7 @@ async fn a_driver_beside_a_mounter_stays_registered_over_its_death_on_the_socket
     let first = register(&node, &json!({}));
     assert_eq!(first.message, "");
 
-    // Noted after kubelet was answered; one that dies before registers anew.
+    // The node writes the note after it has answered kubelet. A node that dies before that registers again.
     testing::until(|| node.path("state/registered").exists(), || node.log());
     node.restart_node().await;
 

@@ -1,5 +1,5 @@
-//! The same volume again: kubelet does that every minute or so and whenever it restarts, and a final
-//! code would let it forget a volume that a pod reads.
+//! Republishes of a volume. Kubelet sends them about every minute and whenever it restarts. After a final code it could
+//! forget a volume that a pod reads.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ async fn a_class_that_was_edited_spoiled_or_deleted_does_not_fail_a_republish() 
     world.republished(&pod);
 }
 
-/// Waits until the driver has seen what became of the class.
+/// Waits until the driver has noticed the change of the class.
 #[track_caller]
 fn new_pods_get(world: &mut World, code: &str, word: &str) {
     let started = Instant::now();
@@ -104,7 +104,7 @@ fn new_pods_get(world: &mut World, code: &str, word: &str) {
     }
 }
 
-/// A change that makes other arguments of the same, and the code for it.
+/// A change to the arguments of a repeated request, and the code of the answer.
 type Difference = (fn(&mut Value), &'static str);
 
 const DIFFERENCES: &[Difference] = &[
@@ -137,8 +137,7 @@ async fn other_arguments_for_a_served_volume_are_refused_and_it_stays_as_it_is()
     world.republished(&pod);
 }
 
-/// Kubelet's id is the hash of uid and volume name without a border between them,
-/// so that two targets can have one id.
+/// Kubelet's id is the hash of uid and volume name without a separator, so two targets can have the same id.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_at_another_target_fails_the_precondition() {
     let mut world = World::new().await;

@@ -1,4 +1,4 @@
-//! The calls beside publish and unpublish.
+//! The calls other than publish and unpublish.
 
 use serde_json::{Value, json};
 use testing::RunningNode;

@@ -1,4 +1,4 @@
-//! Teardown: always, offline, of anything, and without a trace.
+//! Unpublish: it always works, without any server, for every volume, and leaves nothing.
 
 use std::fs;
 

@@ -7,17 +7,17 @@ use testing::{Answer as Reply, FaultServer, Issuer, OpenBao, PodVolume, RunningN
 
 use super::client::{Answer, Kubelet, call, json_of};
 
-/// What the secret holds at first.
+/// The first value of the secret.
 pub(crate) const VALUE: &str = "hunter2";
 /// The file that shows it.
 pub(crate) const FILE: &str = "password";
 
-/// A class: its name, the secret and the key that it shows as [`FILE`], and more parameters.
+/// A class: its name, the secret and key that it shows as [`FILE`], and more parameters.
 pub(crate) type Class = (&'static str, &'static str, &'static str, &'static str);
 
 const APP: Class = ("app", "app", "password", "");
 
-/// All of it. The store stands behind a server that can be told to misbehave.
+/// All three. A server before the store can misbehave.
 pub(crate) struct World {
     pub(crate) kubelet: Kubelet,
     pub(crate) node: RunningNode,
@@ -97,7 +97,7 @@ spec:
         pod.token("vault", token)
     }
 
-    /// What kubelet sends to publish the volume of `pod`, having made its directory.
+    /// Makes the volume's directory and returns the request that kubelet sends to publish the volume of `pod`.
     pub(crate) fn request(&self, pod: &PodVolume) -> Value {
         testing::prepare_target(&self.node.target(pod), testing::DRIVER);
         json_of(&self.node.request(pod))
@@ -107,7 +107,7 @@ spec:
         self.kubelet.run(&call(&self.node.path("csi.sock"), method, request))
     }
 
-    /// Calls at the same time.
+    /// Makes calls at the same time.
     pub(crate) fn call_together(&mut self, calls: &[(&str, Value)]) -> Vec<Answer> {
         let socket = self.node.path("csi.sock");
         let commands: Vec<_> = calls.iter().map(|(method, request)| call(&socket, method, request)).collect();
@@ -119,21 +119,21 @@ spec:
         self.call("Node/NodePublishVolume", &request)
     }
 
-    /// Publishes for the first time, which must succeed.
+    /// Makes the first publish, which must succeed.
     #[track_caller]
     pub(crate) fn served(&mut self, pod: &PodVolume) {
         self.publish(pod).is("OK", &[]);
         self.still_shows(pod);
     }
 
-    /// Publishes a volume that is served, which nothing may refuse.
+    /// Publishes a served volume again, which must succeed.
     #[track_caller]
     pub(crate) fn republished(&mut self, pod: &PodVolume) {
         self.publish(pod).is("OK", &[]);
         self.still_shows(pod);
     }
 
-    /// Fails unless the volume of `pod` shows the secret, mounted once.
+    /// Fails unless the volume of `pod` shows the secret, and is mounted once.
     #[track_caller]
     pub(crate) fn still_shows(&self, pod: &PodVolume) {
         assert_eq!(self.node.text(pod, FILE).as_deref(), Some(VALUE));
@@ -141,7 +141,7 @@ spec:
         assert_eq!(self.node.mounts().iter().filter(|point| **point == target).count(), 1);
     }
 
-    /// Fails unless there is nothing of ours where kubelet keeps the volume of `pod`.
+    /// Fails if anything of the volume of `pod` is left in kubelet's directory.
     #[track_caller]
     pub(crate) fn has_nothing_of(&self, pod: &PodVolume) {
         assert_eq!(self.node.left_behind(pod), Vec::<PathBuf>::new());
@@ -157,17 +157,17 @@ spec:
         self.call("Node/NodeUnpublishVolume", &request)
     }
 
-    /// Has the store answer every request with `status`.
+    /// Makes the store answer every request with `status`.
     pub(crate) fn store_answers(&self, status: u16) {
         self.front.script(move |_| Reply::json(status, &json!({ "errors": ["as the test wants it"] })));
     }
 
-    /// Has the store answer nothing.
+    /// Makes the store answer nothing.
     pub(crate) fn store_hangs(&self) {
         self.front.script(|_| Reply::Hang);
     }
 
-    /// Has the store be itself again.
+    /// Makes the store work again.
     pub(crate) fn store_heals(&self) {
         self.front.forward(&self.bao.address());
     }

@@ -10,7 +10,7 @@ use crate::support::store_class;
 /// Mode, owner and group.
 type Look = (u32, u32, u32);
 
-/// Flags, and how the root, a file and one with a mode of its own look then.
+/// Flags, and the looks of the root directory, a file, and a file with a mode of its own.
 type Case = (&'static [&'static str], [Look; 3]);
 
 fn look(host: &Host, name: &str) -> Look {

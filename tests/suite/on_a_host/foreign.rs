@@ -36,7 +36,7 @@ fn what_others_mounted_at_a_target_stays_with_its_data_and_the_mount_is_refused(
     });
 }
 
-/// A disk with an ext4 on it.
+/// An ext4 file system in a file.
 fn disk(at: &Path) -> String {
     fs::File::create(at).unwrap().set_len(16 << 20).unwrap();
     let made = Command::new("mkfs.ext4").arg("-q").arg(at).status();

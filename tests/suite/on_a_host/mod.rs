@@ -1,4 +1,4 @@
-//! `secretfs mount` and `umount` as an administrator of a host meets them, beside mounts of others.
+//! `secretfs mount` and `umount` on the command line of a host, beside mounts of others.
 
 mod adoption;
 mod files;
@@ -24,13 +24,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Target, Told, class, mount_points_below, store_class};
 
-/// How long anything may take here.
+/// How long any step may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A host with an embedded store that holds one token, and a class that shows it.
+/// A host with an embedded store that has one token, and a class that shows it.
 struct Host {
     target: Target,
-    /// Whose commands are used.
+    /// The program whose commands are used.
     binary: PathBuf,
 }
 
@@ -48,7 +48,7 @@ impl Host {
         host
     }
 
-    /// The same without a store.
+    /// A host without a store.
     fn bare(binary: PathBuf) -> Self {
         let host = Self { target: Target::new(), binary };
         let objects =
@@ -61,7 +61,7 @@ impl Host {
         self.target.parent().join(name)
     }
 
-    /// Where the tests mount: the directory above it is the test's own too.
+    /// The target of the tests. The directory above it belongs to the test too.
     fn mount_point(&self) -> PathBuf {
         self.at("above/target")
     }
@@ -91,7 +91,7 @@ impl Host {
         Told::from(self.secretfs(words).output().unwrap())
     }
 
-    /// Mounts a class at `target` in a process that stays.
+    /// Mounts a class at `target`, in a process that keeps running.
     fn start_at(&self, target: &Path, class: &str, flags: &[&str]) -> Mounting {
         let log = self.at(&format!("log-{}", fastrand::u64(..)));
         let to = File::create(&log).unwrap();
@@ -105,7 +105,7 @@ impl Host {
         self.start_at(&self.mount_point(), "app.yaml", flags)
     }
 
-    /// Mounts a class of the Vault at `address`.
+    /// Mounts a class that reads from the Vault at `address`.
     fn start_on_vault(&self, address: &str, flags: &[&str]) -> Mounting {
         let parameters = format!(
             "    vaultAddress: {address}\n    roleName: shop\n    objects: |\n      - {{objectName: token, \
@@ -119,7 +119,7 @@ impl Host {
         self.start_at(&self.mount_point(), "vault.yaml", &flags)
     }
 
-    /// The same as [`start`](Self::start), and waits until the files are there.
+    /// The same as [`start`](Self::start), and waits for the files.
     fn mounted(&self, flags: &[&str]) -> Mounting {
         let mut mounting = self.start(flags);
         assert!(mounting.serves(), "{}", mounting.log());
@@ -164,7 +164,7 @@ impl Mounting {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Waits until it serves its volume; `false` if it ended instead.
+    /// Waits until the process serves its volume; `false` if it ended instead.
     fn serves(&mut self) -> bool {
         let mut ended = false;
         until("it serves its volume or ends", || {
@@ -174,7 +174,7 @@ impl Mounting {
         !ended
     }
 
-    /// Waits for its end, and tells how long that took.
+    /// Waits for the end of the process, and returns how long that took.
     fn ended(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         let mut ended = None;
@@ -206,7 +206,7 @@ fn until(what: &str, mut happens: impl FnMut() -> bool) {
     }
 }
 
-/// Mounts as others do.
+/// Mounts something, as other programs do.
 fn foreign(kind: &[&str], at: &Path) {
     fs::create_dir_all(at).unwrap();
     assert!(Command::new("mount").args(kind).arg(at).status().unwrap().success(), "{}", at.display());
@@ -217,7 +217,7 @@ fn table() -> String {
     fs::read_to_string("/proc/thread-self/mountinfo").unwrap()
 }
 
-/// A store that takes connections and never answers.
+/// A store that accepts connections and never answers.
 struct HangingStore(TcpListener);
 
 impl HangingStore {
@@ -227,12 +227,12 @@ impl HangingStore {
         Self(listener)
     }
 
-    /// Mounts a class of it.
+    /// Mounts a class of this store.
     fn start(&self, host: &Host, flags: &[&str]) -> Mounting {
         host.start_on_vault(&format!("http://{}", self.0.local_addr().unwrap()), flags)
     }
 
-    /// Waits until `mounting` has called.
+    /// Waits for a connection from `mounting`.
     fn called_by(&self, mounting: &Mounting) -> TcpStream {
         let mut call = None;
         until("the store is called", || {

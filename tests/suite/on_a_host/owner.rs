@@ -67,7 +67,7 @@ fn two_who_unmount_one_target_end_neither_each_other_nor_wait_for_it() {
         for process in unmounting {
             let told = process.wait_with_output().unwrap();
 
-            // Who comes last finds nothing; nobody was ended by another.
+            // The last process finds nothing to unmount. No process was killed by another.
             assert!(told.status.code().is_some(), "{told:?}");
         }
         assert_eq!((host.mounts().len(), host.records()), (0, 0));

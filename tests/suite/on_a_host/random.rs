@@ -1,4 +1,4 @@
-//! Random sequences of mounts, unmounts, deaths and mounts of others: nothing of others is ever changed.
+//! Random sequences of mounts, unmounts, deaths and foreign mounts. A foreign mount must never change.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -13,24 +13,24 @@ use testing::in_private_mounts;
 use super::{Host, Mounting, foreign};
 use crate::support::Target;
 
-/// Sequences, and steps of each.
+/// The number of sequences, and of steps in each.
 const SEQUENCES: usize = 12;
 const STEPS: usize = 14;
 
-/// Something that others mounted.
+/// A foreign mount.
 struct Theirs {
     at: PathBuf,
-    /// As the mount table had it.
+    /// The mount, as the mount table showed it.
     mount: Mount,
     text: String,
-    /// Kept open: the mount is in use.
+    /// An open file, so that the mount is in use.
     in_use: Option<File>,
 }
 
 /// A host in the middle of a sequence.
 struct World {
     host: Host,
-    /// What they bind.
+    /// A directory for foreign bind mounts.
     elsewhere: Target,
     theirs: Vec<Theirs>,
     mounting: Option<Mounting>,
@@ -111,7 +111,7 @@ impl World {
         self.theirs.push(Theirs { at, mount, text, in_use });
     }
 
-    /// They unmount what they mounted last, if nothing of ours is on it.
+    /// Unmounts the newest foreign mount, unless a mount of secretfs is on it.
     fn take_theirs(&mut self) {
         let Some(theirs) = self.theirs.pop() else { return };
         if !self.is_theirs_on_top(&theirs) {
@@ -128,7 +128,7 @@ impl World {
                 .is_ok_and(|text| text == theirs.text)
     }
 
-    /// Every mount of theirs stands, and those in use hold what they held.
+    /// Checks that every foreign mount still exists, and that those in use have their contents.
     fn check(&mut self, seed: u64) {
         let mounts = mounts();
         let told = self.told.join("\n");
@@ -147,7 +147,7 @@ impl World {
         }
     }
 
-    /// Takes all of theirs away, last first, and ours with it: everything of theirs is as they left it.
+    /// Removes all mounts, the newest first. Checks that each foreign mount is unchanged.
     fn wind_up(mut self, seed: u64) {
         self.end(Signal::KILL);
         while !self.theirs.is_empty() {

@@ -8,7 +8,7 @@ use testing::{Answer, FaultServer, in_private_mounts};
 use super::{Host, Mounting, until};
 use crate::support::Told;
 
-/// A Vault that answers.
+/// A Vault that works.
 fn vault() -> FaultServer {
     FaultServer::http(|seen| match seen.target.ends_with("/login") {
         true => Answer::json(200, &json!({"auth": {"client_token": "t", "lease_duration": 6000}})),
@@ -20,7 +20,7 @@ fn secret() -> serde_json::Value {
     json!({"data": {"data": {"token": "t1"}, "metadata": {"version": 1}}})
 }
 
-/// A refresh of everything, which has reached the store.
+/// Starts a refresh of everything, and waits until it has reached the store.
 fn refreshing(host: &Host, store: &FaultServer, mounting: &Mounting) -> Child {
     let before = store.seen().len();
     let mut command = host.secretfs(&["refresh", "--all"]);
@@ -45,7 +45,7 @@ fn a_process_that_is_stopped_in_the_middle_of_a_refresh_is_named_and_not_waited_
         mounting.signal(Signal::CONT);
 
         println!("told after {took:?}: {}", told.err);
-        // Not the two minutes that a refresh may take.
+        // Much shorter than the two minutes that a refresh may take.
         assert!(took < Duration::from_secs(60), "{took:?}");
         let (pid, target) = (mounting.pid(), host.mount_point());
         let named = format!("process {pid}, which serves {}, does not answer within 2 s", target.display());
@@ -61,7 +61,7 @@ fn a_refresh_that_takes_long_is_waited_for_while_the_process_lives() {
         let (host, store) = (Host::new(), vault());
         let mut mounting = host.start_on_vault(&store.url(), &[]);
         assert!(mounting.serves(), "{}", mounting.log());
-        // Eight seconds for an answer, four times as long as a process that does not answer is waited for.
+        // The answer takes eight seconds: four times as long as the command waits for a process that is silent.
         store.script(|_| {
             let body = secret().to_string().into_bytes();
             let interval = Duration::from_secs(8) / u32::try_from(body.len()).unwrap();

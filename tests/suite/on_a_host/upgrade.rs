@@ -1,4 +1,4 @@
-//! What an earlier version mounted on a host, as this one finds it.
+//! Mounts of an earlier version on a host, under this version.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use testing::in_private_mounts;
 use super::{Host, Mounting, until};
 use crate::support::earlier;
 
-/// A host on which the earlier version made the store and mounted the class, and the process that serves it.
+/// A host on which the earlier version made the store and mounted the class, and its process.
 fn of_earlier() -> (Host, Mounting) {
     let mut host = Host::bare(earlier());
     let (store, item) = (host.at("store"), host.at("item.json"));
@@ -20,7 +20,7 @@ fn of_earlier() -> (Host, Mounting) {
         let told = host.run(&[words, &store].concat());
         assert_eq!(told.code, Some(0), "{told:?}");
     }
-    // That version did not make the parents of a target.
+    // The earlier version did not make the directories above a target.
     fs::create_dir_all(host.mount_point().parent().unwrap()).unwrap();
     let mounting = host.mounted(&[]);
     host.binary = PathBuf::from(env!("CARGO_BIN_EXE_secretfs"));

@@ -1,4 +1,4 @@
-//! How much a store is asked, and how soon a change is everywhere.
+//! How many calls a store gets, and how soon a change is visible everywhere.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -45,7 +45,7 @@ async fn thirty_volumes_of_one_service_account_are_one_login_and_one_read_per_ob
     let started = Instant::now();
     publish_all(&node, &pods).await;
     until(|| reads("secret/data/app") >= 6, || node.log()).await;
-    // Whoever shares a reading may take it along a little before it is due: at most once in 0.55 s.
+    // A volume that shares a reading may renew it a little early: at most once in 0.55 s.
     let refreshes = 1 + (started.elapsed().as_secs_f64() / 0.55) as usize;
     let (app, tls) = (reads("secret/data/app"), reads("secret/data/tls"));
 

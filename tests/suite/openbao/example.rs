@@ -11,7 +11,7 @@ use testing::{Claims, Postgres, RunningNode};
 use super::host::Host;
 use super::support::{SECRETFS, Shop, files_below, until};
 
-/// As upstream's users write it, but for the address, the namespace and the mount of the login.
+/// The example as upstream's users write it, with another address, namespace and mount of the login.
 fn manifest(address: &str) -> String {
     format!(
         r#"
@@ -55,12 +55,12 @@ fn backend(postgres: &Postgres) -> Shop {
     shop
 }
 
-/// Mode of a file in a pod, and on a host, where its class says none.
+/// The default mode of a file in a pod, and on a host.
 const POD_MODE: u32 = 0o644;
 const HOST_MODE: u32 = 0o400;
 
-/// Checks every file of the volume at `directory`, whose files have `default_mode` where the class says none; gives the
-/// database user that it names.
+/// Checks every file of the volume at `directory`. `default_mode` is for files without a mode in the class. Returns the
+/// name of the database user.
 fn check(directory: &Path, default_mode: u32, postgres: &Postgres) -> String {
     let mut files = files_below(directory);
     let mut take = |name: &str| {

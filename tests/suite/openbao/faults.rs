@@ -1,5 +1,5 @@
-//! What a store does wrong, and what pods see of it: those that have their files nothing at all,
-//! those that come a message with object, reason and remedy.
+//! Faults of a store, and their effects: pods that have their files notice nothing, and new pods get a message with
+//! object, reason and remedy.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::support::{SOON, Shop, class, node, until};
 const ONE: &str = "- {objectName: db/password, secretPath: secret/data/app, secretKey: key}";
 const VALUE: &str = "value-of-the-first-version";
 
-/// One fault: how reads are answered, and what a new pod is told.
+/// One fault: the answer to reads, and the message for a new pod.
 struct Fault {
     name: &'static str,
     answer: Answer,
@@ -30,7 +30,7 @@ fn faults() -> Vec<Fault> {
         Fault {
             name: "status 429",
             answer: Answer::json(429, &json!({"errors": []})).with("retry-after", "3"),
-            // Asked once more, when the store said; a third time would be after the time is over.
+            // Asked once more at the time that the store named. A third time would be after the deadline.
             code: Code::DeadlineExceeded,
             told: &["429", "sheds load", "asked again later"],
         },
@@ -73,7 +73,7 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-/// Logins go through to the server at `url`, reads meet `answer`.
+/// Forwards logins to the server at `url`, and answers reads with `answer`.
 fn spoil(url: &str, answer: Answer) -> impl Fn(&Seen) -> Answer + Send + Sync + 'static {
     let url = url.trim_start_matches("http://").to_owned();
     move |seen| {
@@ -81,7 +81,7 @@ fn spoil(url: &str, answer: Answer) -> impl Fn(&Seen) -> Answer + Send + Sync + 
     }
 }
 
-/// Checks what a person is told: the object, why, and never a value or a token.
+/// Checks a message for people: it has the object and the reason, and never a value or a token.
 fn check_message(name: &str, refused: &Status, code: Code, told: &[&str], pod: &PodVolume) {
     let message = refused.message();
     println!("{name}: {:?}: {message}", refused.code());
@@ -96,7 +96,7 @@ fn check_message(name: &str, refused: &Status, code: Code, told: &[&str], pod: &
     }
 }
 
-/// A republish of a served volume: OK, at once, and the file stays.
+/// Republishes a served volume: the answer is OK, at once, and the file stays.
 async fn republish(name: &str, node: &RunningNode, pod: &PodVolume) {
     let started = Instant::now();
     node.publish(pod).await.unwrap_or_else(|status| panic!("{name}: {status}"));
@@ -185,7 +185,7 @@ async fn openbao_sealed_frozen_and_without_a_grant_keeps_files_and_each_heals_by
     let node = node(&[class]).await;
     let pod = shop.pod("web-0", "app");
     node.publish(&pod).await.unwrap();
-    // Of accounts that nobody serves yet: what is read for one is good for its next pod.
+    // Each has an account of its own, because a reading for one account may serve the account's next pod.
     let [one, two, three] =
         ["other", "third", "fourth"].map(|account| shop.pod_of(account, &format!("{account}-0"), "app"));
 

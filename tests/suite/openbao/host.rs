@@ -1,4 +1,4 @@
-//! `secretfs mount` on a plain host, logging in by AppRole.
+//! `secretfs mount` on a plain host, with a login by AppRole.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +13,7 @@ use testing::Postgres;
 use super::support::{Class, SECRETFS, Shop, until};
 use crate::support::Told;
 
-/// A host's directories.
+/// The directories of a host.
 pub(super) struct Host {
     root: TempDir,
 }
@@ -36,7 +36,7 @@ impl Host {
         fs::set_permissions(self.path(name), Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// What the processes wrote.
+    /// The log of the processes.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -56,7 +56,7 @@ impl Host {
         Mounting(child)
     }
 
-    /// Mounts `class.yaml` at `target` and leaves it.
+    /// Mounts `class.yaml` at `target` and exits.
     fn mount_once(&self, flags: &[&str]) -> Told {
         Told::from(self.command(&[&["--once"], flags].concat()).output().unwrap())
     }
@@ -75,7 +75,7 @@ impl Host {
         fs::read_to_string(self.path("target").join(file)).ok()
     }
 
-    /// AppRole credentials of a role that may read what role `shop` may, as flags.
+    /// AppRole credentials, as flags, of a role with the rights of role `shop`.
     fn app_role(&self, shop: &Shop) -> Vec<String> {
         shop.bao.write("sys/auth/approle", &json!({"type": "approle"}));
         shop.bao.write("auth/approle/role/shop", &json!({"token_policies": "shop", "token_ttl": "1h"}));
@@ -100,7 +100,7 @@ impl Drop for Host {
 }
 
 impl Mounting {
-    /// SIGTERM, and waits for the end.
+    /// Sends SIGTERM and waits for the end.
     pub(super) fn stop(mut self) {
         self.signal(Signal::TERM);
         assert!(self.0.wait().unwrap().success());

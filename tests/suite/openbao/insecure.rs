@@ -1,4 +1,4 @@
-//! Stores on whose way others could answer.
+//! Stores that are reached in an insecure way, on which others could answer.
 
 use testing::RunningNode;
 use tonic::Code;
@@ -14,7 +14,7 @@ async fn a_running_pod_keeps_its_files_when_its_insecure_store_is_not_allowed_an
     let shop = Shop::start();
     shop.put("app", "v1");
     let mut node = RunningNode::prepare(SECRETFS, &[ALLOWED]);
-    // By another name it is not the loopback address that is exempt.
+    // With another name it is not the exempt loopback address.
     shop.class("app", ONE).with("vaultTLSServerName", "elsewhere.test").serve(&node);
     node.start_node().await;
     let pod = shop.pod("web-0", "app");
@@ -36,7 +36,7 @@ async fn a_running_pod_keeps_its_files_when_its_insecure_store_is_not_allowed_an
     assert!(!metrics.contains("state=\"allowed\""), "{metrics}");
 }
 
-/// What `secretfs check` tells of a class.
+/// The output of `secretfs check` for a class.
 fn checked(node: &RunningNode, manifest: &str) -> String {
     let file = node.path("checked.yaml");
     std::fs::write(&file, manifest).unwrap();
@@ -77,7 +77,7 @@ async fn under_upstreams_name_an_insecure_store_is_allowed_and_warned_of_and_und
     assert!(upstream.log().contains("insecure stores are allowed"), "{}", upstream.log());
     assert!(counted.contains("secretfs_insecure_stores_total{state=\"allowed\"}"), "{counted}");
 
-    // The administrator ends it: what is mounted stays, and is told what to do.
+    // The administrator forbids it: mounted volumes stay, and report what to do.
     upstream.switch(NOT_ALLOWED);
     upstream.restart_node().await;
     shop.put("app", "v2");

@@ -1,4 +1,4 @@
-//! Logins to PostgreSQL that OpenBao makes: prolonged, replaced in time, and ended with their volume.
+//! PostgreSQL logins from OpenBao: renewed, replaced in time, and ended with their volume.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn class(shop: &Shop) -> Class {
     shop.class("app", LOGIN).with("secretfs.dev/files", FILES)
 }
 
-/// A node of the class, with a mounter beside it.
+/// A node with the class and a mounter.
 async fn node_with_mounter(shop: &Shop) -> RunningNode {
     let mut node = RunningNode::prepare(SECRETFS, &[]);
     class(shop).serve(&node);
@@ -27,7 +27,7 @@ async fn node_with_mounter(shop: &Shop) -> RunningNode {
     node
 }
 
-/// User and password that `db.env` of `pod` names.
+/// User and password in `db.env` of `pod`.
 fn login(node: &RunningNode, pod: &PodVolume) -> (String, String) {
     let text = node.text(pod, "db.env").unwrap();
     let value = |key: &str| {
@@ -37,7 +37,7 @@ fn login(node: &RunningNode, pod: &PodVolume) -> (String, String) {
     (value("DB_USER="), value("DB_PASSWORD="))
 }
 
-/// How many logins that OpenBao made PostgreSQL has.
+/// The number of PostgreSQL logins that OpenBao made and that still exist.
 pub(super) fn logins(postgres: &Postgres) -> usize {
     postgres.query("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'v-%'").parse().unwrap()
 }
@@ -48,7 +48,7 @@ async fn until_no_login_is_left(postgres: &Postgres, node: &RunningNode) {
     println!("no login was left after {:?}", started.elapsed());
 }
 
-/// Which users `db.env` named over `time`, each of which got in whenever it was named.
+/// The users in `db.env` during `time`. Each of them could log in whenever the file named it.
 async fn users_that_got_in(
     node: &RunningNode,
     pod: &PodVolume,
@@ -75,7 +75,7 @@ async fn users_that_got_in(
 #[tokio::test]
 async fn a_login_is_prolonged_and_replaced_without_a_moment_when_it_fails_and_gone_after_unpublish() {
     let (shop, postgres) = (Shop::start(), Postgres::start());
-    // Prolonged after 8 s; after 16 s too little would be granted, and the old login has 4 s left.
+    // Renewed after 8 s. After 16 s the store would grant too little time, and the old login has 4 s left.
     shop.database(&postgres, "12s", "22s");
     let node = super::support::node(&[class(&shop)]).await;
     let pod = shop.pod("web-0", "app");

@@ -1,4 +1,4 @@
-//! Starting while OpenBao is away: a second pod, and a second process.
+//! A second pod, and a second process, start while OpenBao is away.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn a_cached_start_serves_the_same_service_account_while_openbao_is_stopped
     let (second, stranger) = (shop.pod("web-1", "app"), shop.pod_of("other", "job-0", "app"));
 
     shop.bao.stop();
-    // Until what is held is older than the class wants it.
+    // Until the reading is older than the class allows.
     tokio::time::sleep(Duration::from_secs(3)).await;
     node.publish(&second).await.unwrap();
 

@@ -1,4 +1,4 @@
-//! What the tests of this folder arrange.
+//! The setup of the tests in this directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,23 +12,23 @@ use testing::{Issuer, OpenBao, PodVolume, Postgres, RunningNode};
 
 /// The program under test.
 pub(super) const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
-/// How long something may take that has no reason to take long.
+/// How long a simple step may take.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// An OpenBao with a versioned engine at `secret`, whose role `shop` lets the service accounts `shop`, `other` and
-/// `third` of namespace `shop` in, at `auth/kubernetes` and at `auth/jwt`.
+/// An OpenBao with a versioned engine at `secret`. Its role `shop` accepts the service accounts `shop`, `other` and
+/// `third` of namespace `shop`, at `auth/kubernetes` and at `auth/jwt`.
 pub(super) struct Shop {
     pub(super) bao: OpenBao,
     pub(super) issuer: Issuer,
 }
 
 impl Shop {
-    /// One that forgets when it stops.
+    /// One that loses its data when it stops.
     pub(super) fn start() -> Self {
         Self::with(OpenBao::start())
     }
 
-    /// One that remembers over a stop.
+    /// One that keeps its data when it stops.
     pub(super) fn durable() -> Self {
         Self::with(OpenBao::durable())
     }
@@ -51,19 +51,19 @@ impl Shop {
         shop
     }
 
-    /// Lets the role read everything that a test may have.
+    /// Lets the role read everything that a test needs.
     pub(super) fn grant(&self) {
         let (read, update): (&[&str], &[&str]) = (&["read"], &["update"]);
         let rules = [("secret/*", read), ("database/*", read), ("pki/issue/*", update)];
         self.bao.policy("shop", &rules);
     }
 
-    /// Takes that away.
+    /// Takes these rights away.
     pub(super) fn withdraw_grant(&self) {
         self.bao.policy("shop", &[("nothing", &["read"])]);
     }
 
-    /// A role at `auth/jwt` for who has `claims`.
+    /// Creates a role at `auth/jwt` for tokens with `claims`.
     pub(super) fn jwt_role(&self, name: &str, claims: &Value) {
         let role = json!({
             "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "token_policies": "shop",
@@ -79,12 +79,12 @@ impl Shop {
         self.bao.write("pki/roles/shop", &json!({"allow_any_name": true, "max_ttl": "24h"}));
     }
 
-    /// Logins to `postgres` at `database/creds/shop`, which live `ttl` and at most `max_ttl`.
+    /// Creates PostgreSQL logins at `database/creds/shop` that live for `ttl`, at most `max_ttl`.
     pub(super) fn database(&self, postgres: &Postgres, ttl: &str, max_ttl: &str) {
         self.bao.database("database", postgres, "shop", ttl, max_ttl);
     }
 
-    /// A new version of `secret/<path>`.
+    /// Puts a new version of `secret/<path>`.
     pub(super) fn put(&self, path: &str, key: &str) {
         self.bao.put("secret", path, &json!({"key": key}));
     }
@@ -94,12 +94,12 @@ impl Shop {
         self.pod_of("shop", name, class)
     }
 
-    /// The same of another service account.
+    /// A pod of another service account.
     pub(super) fn pod_of(&self, service_account: &str, name: &str, class: &str) -> PodVolume {
         self.issuer.pod("shop", service_account, name, class)
     }
 
-    /// A class that reads `objects` from here as role `shop`, each second.
+    /// A class that reads `objects` from this store as role `shop`, every second.
     pub(super) fn class(&self, name: &str, objects: &str) -> Class {
         class(name, &self.bao.address(), objects)
     }
@@ -110,13 +110,13 @@ impl Shop {
     }
 }
 
-/// A class under way.
+/// A class that a test builds.
 pub(super) struct Class {
     name: String,
     parameters: BTreeMap<String, String>,
 }
 
-/// A class that reads `objects` from the store at `address` as role `shop`, each second.
+/// A class that reads `objects` from the store at `address` as role `shop`, every second.
 pub(super) fn class(name: &str, address: &str, objects: &str) -> Class {
     let class = Class { name: name.to_owned(), parameters: BTreeMap::new() };
     class
@@ -133,7 +133,7 @@ impl Class {
         self
     }
 
-    /// Its manifest. JSON is YAML.
+    /// Its manifest as JSON, which is valid YAML.
     pub(super) fn manifest(&self) -> String {
         json!({
             "apiVersion": "secrets-store.csi.x-k8s.io/v1",
@@ -144,7 +144,7 @@ impl Class {
         .to_string()
     }
 
-    /// Puts it where `node` looks.
+    /// Writes it into the directory of classes of `node`.
     pub(super) fn serve(&self, node: &RunningNode) {
         node.class(&self.name, &self.manifest());
     }
@@ -158,12 +158,12 @@ pub(super) async fn node(classes: &[Class]) -> RunningNode {
     node
 }
 
-/// Publishes all of `pods` at once.
+/// Publishes all `pods` at the same time.
 pub(super) async fn publish_all(node: &RunningNode, pods: &[PodVolume]) {
     join_all(pods.iter().map(|pod| node.publish_until_done(pod))).await;
 }
 
-/// Waits until `there` holds; panics with what `why` tells otherwise.
+/// Waits until `there` is true. Otherwise panics with the text of `why`.
 pub(super) async fn until(there: impl Fn() -> bool, why: impl Fn() -> String) {
     let started = Instant::now();
     while !there() {

@@ -1,4 +1,4 @@
-//! From an earlier version to this one: its store, records, lease blobs and mounter, while pods read.
+//! An upgrade from an earlier version: its store, records, lease blobs and mounter, while pods read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Readers {
         Self { threads: threads.collect(), stop, reads }
     }
 
-    /// How many reads there were, and which failed.
+    /// Stops the threads. Returns the number of reads, and the failed ones.
     fn stop(self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let failed = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
@@ -56,7 +56,7 @@ fn failures(file: &Path, stop: &AtomicBool, reads: &AtomicU64) -> Vec<String> {
     failed
 }
 
-/// What runs on the node: two pods on items of the embedded store, two on logins.
+/// The pods on the node: two read items of the embedded store, two use logins.
 struct World {
     shop: Shop,
     postgres: Postgres,
@@ -67,7 +67,7 @@ struct World {
 }
 
 impl World {
-    /// All of it made and served by `binary`.
+    /// Starts everything with the program at `binary`.
     async fn of(binary: &Path) -> Self {
         let (shop, postgres) = (Shop::start(), Postgres::start());
         shop.database(&postgres, "40s", "1h");
@@ -93,14 +93,14 @@ impl World {
         self.store.put_json("shop", "app", &json!({ "key": version }));
     }
 
-    /// Reads what pods read that stay to the end.
+    /// Starts readers of the files in pods that stay to the end.
     fn readers(&self) -> Readers {
         let of_items = self.items.iter().flat_map(|pod| [(pod, "token"), (pod, "db/user")]);
         let files = of_items.chain([(&self.leased[0], "db.env")]);
         Readers::start(files.map(|(pod, file)| self.node.target(pod).join(file)).collect())
     }
 
-    /// A new version in the store reaches both pods.
+    /// Puts a new version, and waits until both pods show it.
     async fn rotates_to(&self, version: &str) {
         self.put(version);
         for pod in &self.items {
@@ -129,7 +129,7 @@ async fn an_upgrade_of_node_and_then_of_mounter_fails_no_read_and_ends_every_log
     let readers = world.readers();
     world.until_logins_are(2).await;
 
-    // This version's node on what the earlier one left, and on its mounter.
+    // This version's node takes over the earlier node's volumes, and uses the earlier mounter.
     world.node.stop_node();
     world.node.use_binary(SECRETFS.as_ref());
     world.store.binary = SECRETFS.into();
@@ -144,10 +144,10 @@ async fn an_upgrade_of_node_and_then_of_mounter_fails_no_read_and_ends_every_log
     let late = PodVolume::new("late", "items");
     world.node.publish(&late).await.unwrap();
     world.unpublish(&late).await;
-    // The login that the earlier node made was replaced, and ends by its own time at the latest.
+    // The login of the earlier node was replaced, and ends when its time is over at the latest.
     world.until_logins_are(1).await;
 
-    // This version's mounter as well. It is given again what this node had the other keep.
+    // Now this version's mounter too. The node gives it again what the other one kept.
     world.node.kill_mounter();
     world.node.start_mounter();
     world.rotates_to("3").await;

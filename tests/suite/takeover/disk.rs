@@ -1,4 +1,4 @@
-//! Files that another driver left on the node's own disk, where a volume should have been mounted.
+//! Files that another driver left on the node's own disk, at a place where a volume should have been mounted.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -35,7 +35,7 @@ async fn files_on_the_disk_below_a_target_are_removed_and_told_and_nothing_else_
         world.unpublish_leaves_nothing().await;
 
         assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "the node's own");
-        // The mounter is a process of its own, whose log may come after the answer.
+        // The mounter is another process. Its log may come after the answer.
         let is_told = || world.node.log().contains("secrets in them should be changed");
         testing::until(is_told, || world.node.log());
     }

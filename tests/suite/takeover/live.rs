@@ -1,4 +1,4 @@
-//! Mounts of another driver, while pods read them.
+//! Takes over mounts of another driver while pods read them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -132,7 +132,7 @@ async fn a_death_at_any_step_of_a_take_over_is_mended_by_the_next_process() {
         world.start_container();
         world.node.die_at(step);
         world.node.start_node().await;
-        // It may die before it has answered.
+        // The process may die before it has answered.
         let _ = world.node.publish(&world.pod).await;
         world.node.wait_until_dead();
 
@@ -217,7 +217,7 @@ async fn where_rotation_is_off_what_is_taken_over_stays_until_a_person_orders_ot
     world.unpublish_leaves_nothing().await;
 }
 
-/// The steps of upstream's atomic writer and of its unpublish, by hand.
+/// The steps of upstream's atomic writer and of its unpublish, one by one.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_way_back_a_mount_that_is_made_writable_takes_what_upstream_does_with_it() {
     let mut world = World::new(&[]);

@@ -1,4 +1,4 @@
-//! Volumes that another driver of the same name mounted, taken over while their pods run.
+//! Takes over volumes that another driver with the same name mounted, while their pods run.
 
 mod disk;
 mod live;

@@ -1,4 +1,4 @@
-//! What the Secrets Store CSI driver and its providers leave on a node, made by hand.
+//! Makes by hand what the Secrets Store CSI driver and its providers leave on a node.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -11,26 +11,26 @@ use testing::{PodVolume, RunningNode};
 use crate::embedded::Store;
 use crate::support::store_class;
 
-/// The name that upstream's driver goes by.
+/// The name of upstream's driver.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
 
-/// What upstream calls the directory of a version.
+/// A directory name that upstream gives to a version.
 const VERSION: &str = "..2026_11_23_03_55_21.3516647175";
 
-/// The names that a volume of the class has.
+/// The names in a volume of the class.
 const NAMES: [&str; 4] = ["..data", "..version", "db", "password"];
 
-/// A node under upstream's driver name, whose class shows two files of the embedded store.
+/// A node under upstream's driver name. Its class shows two files of the embedded store.
 pub(super) struct World {
     pub(super) node: RunningNode,
     store: Store,
     pub(super) pod: PodVolume,
-    /// Where the pod's container sees the volume.
+    /// The directory in which the pod's container sees the volume.
     container: PathBuf,
 }
 
 impl World {
-    /// The node does not run yet.
+    /// A world whose node does not run yet.
     pub(super) fn new(flags: &[&str]) -> Self {
         let store = Store::init();
         let flags = [flags, &["--driver-name", UPSTREAM]].concat();
@@ -47,7 +47,7 @@ impl World {
         world
     }
 
-    /// A new version of both secrets.
+    /// Puts a new version of both secrets.
     pub(super) fn put(&self, version: &str) {
         let keys =
             serde_json::json!({ "password": format!("pass-{version}"), "user": format!("user-{version}") });
@@ -58,12 +58,12 @@ impl World {
         self.node.target(&self.pod)
     }
 
-    /// Mounts as upstream does: with no option at all.
+    /// Mounts as upstream does, without any option.
     pub(super) fn mount(&self) {
         rustix::mount::mount("tmpfs", self.target(), "tmpfs", MountFlags::empty(), None).unwrap();
     }
 
-    /// Mounts and writes `version` as upstream's driver does.
+    /// Mounts, and writes `version` as upstream's driver does.
     pub(super) fn mount_and_write(&self, version: &str) {
         self.mount();
         self.write_version(version);
@@ -73,19 +73,19 @@ impl World {
         }
     }
 
-    /// Mounts and writes `version` as providers do that write by themselves.
+    /// Mounts, and writes `version` as providers do that write their files themselves.
     pub(super) fn mount_and_write_plainly(&self, version: &str) {
         self.mount();
         write(&self.target(), version);
     }
 
-    /// The files of `version` in a directory that nothing leads to.
+    /// Writes the files of `version` into a directory to which no link leads.
     pub(super) fn write_version(&self, version: &str) {
         fs::create_dir(self.target().join(VERSION)).unwrap();
         write(&self.target().join(VERSION), version);
     }
 
-    /// Has `..data` lead to the version written last.
+    /// Makes `..data` lead to the version that was written last.
     pub(super) fn point_data_at_the_version(&self) {
         symlink(VERSION, self.target().join("..data_tmp")).unwrap();
         fs::rename(self.target().join("..data_tmp"), self.target().join("..data")).unwrap();
@@ -106,7 +106,7 @@ impl World {
         rustix::mount::unmount(self.target(), UnmountFlags::empty()).unwrap();
     }
 
-    /// Starts a container: its mount of the volume, which nothing done at the target reaches.
+    /// Starts a container: it gets a mount of the volume that later changes at the target do not reach.
     pub(super) fn start_container(&self) {
         fs::create_dir(&self.container).unwrap();
         rustix::mount::mount_bind(self.target(), &self.container).unwrap();
@@ -118,7 +118,7 @@ impl World {
         rustix::mount::unmount(&self.container, UnmountFlags::empty()).unwrap();
     }
 
-    /// What the container reads.
+    /// A file as the container reads it.
     pub(super) fn read(&self, file: &str) -> Option<String> {
         fs::read_to_string(self.container.join(file)).ok()
     }
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// A rotation tidies up after it has shown what is new.
+    /// Waits until the rotation has removed the old version, which it does after it shows the new one.
     pub(super) async fn comes_to_be_tidy(&self) {
         let started = std::time::Instant::now();
         while self.names() != NAMES {
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// Names in the volume's root; the directory of the version is `..version`.
+    /// Names in the volume's root. The directory of the version appears as `..version`.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.target()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -158,7 +158,7 @@ impl World {
         names
     }
 
-    /// Unpublishes, and fails unless nothing is left but kubelet's own file.
+    /// Unpublishes, and fails if anything is left except kubelet's own file.
     pub(super) async fn unpublish_leaves_nothing(&self) {
         self.node.unpublish(&self.pod).await.unwrap();
         assert_eq!(self.node.left_behind(&self.pod), Vec::<PathBuf>::new());

@@ -76,7 +76,7 @@ fn rewrite(input: &[u8]) -> Result<Vec<Frame>, Malformed> {
     Ok(frames(&out))
 }
 
-/// The header list of the one block in `frames`, decoded with no table behind it.
+/// The header list of the single block in `frames`, decoded with an empty table.
 fn header_list(frames: &[Frame]) -> Fields {
     let block: Vec<u8> = frames.iter().flat_map(|frame| frame.payload.clone()).collect();
     Decoder::new().decode(&block).unwrap()
@@ -227,7 +227,7 @@ fn a_block_that_unpacks_beyond_its_bound_is_refused() {
     let mut encoder = Encoder::new();
     let long = vec![(b"x".to_vec(), vec![b'v'; 4000])];
     let mut block = encode(&mut encoder, &long);
-    // Index 62 is the first of the table: 4 KiB for one byte.
+    // Index 62 is the first entry of the dynamic table: one byte stands for 4 KiB.
     block.extend_from_slice(&[0x80 | 62; 1000]);
 
     let input = after_preface(&[frame(HEADERS, END_HEADERS, 1, &block)]);
@@ -256,7 +256,7 @@ fn a_table_larger_than_the_server_allows_is_refused() {
 fn a_table_made_smaller_is_obeyed() {
     let mut encoder = Encoder::new();
     let first = encode(&mut encoder, &kubelet_fields());
-    // Size 0 and back to 4,096 forgets everything; index 62 is then nobody's.
+    // A table size of 0 and then of 4,096 empties the table. Index 62 then refers to nothing.
     let second = [0x20, 0x3f, 0xe1, 0x1f, 0x80 | 62];
     let calls = [frame(HEADERS, END_HEADERS, 1, &first), frame(HEADERS, END_HEADERS, 3, &second)];
     assert_eq!(rewrite(&after_preface(&calls)), Err(Malformed::Compression));

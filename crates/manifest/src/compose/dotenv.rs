@@ -1,17 +1,16 @@
 //! `KEY='value'` lines.
 //!
-//! The file is what a POSIX shell reads (`set -a; . ./app.env`), to the byte, for
-//! every text without NUL. Dotenv libraries agree with shells on quotes as long
-//! as a value needs no escape that only one of them knows, so each value takes the
-//! first form that is safe:
+//! A POSIX shell that reads the file (`set -a; . ./app.env`) gets exactly these values, for every text without NUL.
+//! Dotenv libraries quote as shells do, except for escapes that only some of them know. So each value takes the first
+//! of these forms that is safe for it:
 //!
-//! 1. `'…'`: no quote, and no backslash where a library would see an escape;
-//! 2. `"…"`: nothing that a shell would expand;
-//! 3. `'…'\''…'`: the shell's own form.
+//! 1. `'…'`: the value has no quote, and no backslash that a library would read as an escape;
+//! 2. `"…"`: the value has nothing that a shell would expand;
+//! 3. `'…'\''…'`: the form that only shells understand.
 //!
-//! Libraries misread the third form, which is for values with both a `'` (or two backslashes in a
-//! row) and a `$` or a backtick. Some also misread a value that ends in a backslash, expand `${NAME}` inside
-//! single quotes, or read a carriage return as a newline. JSON has none of these.
+//! Libraries misread the third form. It is used for values with both a `'` (or two backslashes in a row) and a `$` or a
+//! backtick. Some libraries also misread a value that ends in a backslash, expand `${NAME}` inside single quotes, or
+//! read a carriage return as a newline. JSON has none of these problems.
 
 use super::Values;
 use super::escape::Put;
@@ -20,7 +19,7 @@ pub(super) fn write(values: Values<'_>, put: Put<'_>) {
     values.iter().copied().flat_map(line).for_each(put);
 }
 
-/// The line's pieces, in order: joined, they are the line.
+/// The pieces of the line, in order. Joined together they are the line.
 fn line<'a>((key, value): (&'a str, &'a str)) -> impl Iterator<Item = &'a str> {
     let form = Form::of(value);
     let quote = form.quote();
@@ -95,7 +94,7 @@ mod tests {
         (0..count).map(|index| found.remove(&format!("K{index}")).unwrap_or("(missing)".to_owned())).collect()
     }
 
-    /// What a program sees that is started by a shell which read the file.
+    /// The variables that a program sees if a shell reads the file and then starts it.
     fn sourced(file: &str, count: usize) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.env");
@@ -110,7 +109,7 @@ mod tests {
         by_key(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())), count)
     }
 
-    /// What python-dotenv's grammar makes of the file, expansion of `${NAME}` aside.
+    /// What python-dotenv reads from the file by its grammar, without the expansion of `${NAME}`.
     fn loaded(file: &str, count: usize) -> Vec<String> {
         let (mut rest, mut pairs) = (file, Vec::new());
         while let Some((key, value)) = rest.split_once('=') {
@@ -122,7 +121,7 @@ mod tests {
         by_key(pairs, count)
     }
 
-    /// `'((?:\\'|[^'])*)'` and its like for `"`, greedy as there.
+    /// Matches `'((?:\\'|[^'])*)'`, or the same pattern for `"`. It is greedy, as in python-dotenv.
     fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
         let (body, mut escaped, mut end) = (text.get(1..)?, false, None);
         for (at, c) in body.char_indices() {
@@ -165,7 +164,7 @@ mod tests {
         }
     }
 
-    /// Texts of what quoting goes wrong with.
+    /// Texts of the characters that quoting often gets wrong.
     const HARD: &str = r"([ab '\x22$`!#=\\\n\t{}()&;*~-]|\PC){0,24}";
 
     proptest! {

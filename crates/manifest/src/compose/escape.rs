@@ -1,6 +1,6 @@
 //! How each format writes text, so that its readers get exactly that text back.
 
-/// Takes the next piece of what is written.
+/// Receives the next piece of the output.
 pub(super) type Put<'a> = &'a mut dyn FnMut(&str);
 
 /// The inside of a JSON string.
@@ -8,7 +8,8 @@ pub(super) fn json(text: &str, put: Put<'_>) {
     each(text, put, |c| c < ' ' || c == '"' || c == '\\', quoted);
 }
 
-/// The inside of a YAML string in double quotes (YAML 1.2 §5.1, §7.3.1): what is not printable there is escaped too.
+/// The inside of a YAML string in double quotes (YAML 1.2 §5.1, §7.3.1). Characters that YAML calls not printable are
+/// escaped too.
 pub(super) fn yaml(text: &str, put: Put<'_>) {
     let is_special = |c: char| {
         c < ' '
@@ -21,10 +22,10 @@ pub(super) fn yaml(text: &str, put: Put<'_>) {
     each(text, put, is_special, quoted);
 }
 
-/// The value of a Java properties file, in ASCII: readers take its bytes for Latin-1 or for UTF-8
-/// (`java.util.Properties`).
+/// The value of a Java properties file, in ASCII only, because some readers decode the file as Latin-1 and others as
+/// UTF-8 (`java.util.Properties`).
 pub(super) fn property(text: &str, put: Put<'_>) {
-    // Blanks at the beginning would be taken for those around the separator.
+    // A reader would take blanks at the beginning for blanks around the separator.
     let blanks = text.len().saturating_sub(text.trim_start_matches(' ').len());
     (0..blanks).for_each(|_| put("\\ "));
     let is_special = |c: char| !(' '..='~').contains(&c) || c == '\\';
@@ -53,7 +54,7 @@ pub(super) fn shell(text: &str, put: Put<'_>) {
     put("'");
 }
 
-/// Text of an XML element or of an attribute in quotes. Characters that XML cannot hold are the caller's to refuse.
+/// Text of an XML element or of a quoted attribute. The caller refuses characters that XML cannot hold.
 pub(super) fn xml(text: &str, put: Put<'_>) {
     let is_special = |c: char| matches!(c, '&' | '<' | '>' | '"' | '\'' | '\r' | '\n' | '\t');
     each(text, put, is_special, |c, put| {
@@ -70,7 +71,7 @@ pub(super) fn xml(text: &str, put: Put<'_>) {
     });
 }
 
-/// A component of a URL: all but the unreserved characters of RFC 3986 §2.3 in percent form.
+/// A component of a URL. Everything but the unreserved characters of RFC 3986 §2.3 is percent-encoded.
 pub(super) fn url(text: &str, put: Put<'_>) {
     let is_special = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~'));
     each(text, put, is_special, |c, put| {
@@ -83,7 +84,7 @@ pub(super) fn url(text: &str, put: Put<'_>) {
     });
 }
 
-/// `text` in runs of what stands for itself, and each special character as `escape` writes it.
+/// Writes `text`: runs of plain characters as they are, and each special character as `escape` writes it.
 fn each(text: &str, put: Put<'_>, is_special: impl Fn(char) -> bool, escape: impl Fn(char, Put<'_>)) {
     let mut begin = 0;
     for (at, c) in text.char_indices().filter(|(_, c)| is_special(*c)) {
@@ -94,7 +95,7 @@ fn each(text: &str, put: Put<'_>, is_special: impl Fn(char) -> bool, escape: imp
     put(text.get(begin..).unwrap_or_default());
 }
 
-/// As JSON, YAML and properties files have it alike.
+/// Writes one character with the escapes that JSON, YAML and properties files share.
 fn quoted(c: char, put: Put<'_>) {
     match c {
         '"' => put("\\\""),
@@ -134,7 +135,7 @@ mod tests {
         written
     }
 
-    /// What `java.util.Properties.load` makes of a value.
+    /// The value that `java.util.Properties.load` reads.
     fn property_read(written: &str) -> String {
         let (mut units, mut rest) = (Vec::new(), written.trim_start_matches(' ').chars());
         while let Some(c) = rest.next() {

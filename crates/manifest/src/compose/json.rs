@@ -1,4 +1,4 @@
-//! One JSON object, keys in the class's order. Every value is a string, also one that holds JSON itself.
+//! One JSON object, its keys in the class's order. Every value is a string, even if the value is JSON itself.
 
 use super::Values;
 use super::escape::{self, Put};

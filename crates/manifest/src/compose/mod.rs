@@ -1,7 +1,7 @@
 //! Composed files: one file made of several objects.
 //!
-//! Values are bytes of a store; each format escapes them so that its readers
-//! get exactly those bytes, or says that it cannot.
+//! A store may hold any bytes. Each format escapes them so that a reader of the file gets exactly those bytes, or
+//! refuses a value that the format cannot hold.
 
 mod dotenv;
 mod escape;
@@ -22,16 +22,16 @@ use provider::{Error, ErrorKind, Result, SecretBytes};
 use self::escape::Put;
 use crate::{Composed, ComposedFormat};
 
-/// Texts, each under its key of a file.
+/// Pairs of a key in the file and its text.
 type Values<'a> = &'a [(&'a str, &'a str)];
 
 impl Composed {
-    /// The file that holds `values`, each under its key of [`from`](Self::from). A key may be absent
-    /// where its object is; the file's other keys do not depend on it.
+    /// Makes the file that holds `values`, each under its key of [`from`](Self::from). The key of a missing object may
+    /// be absent from `values`; that does not change the other keys of the file.
     ///
     /// # Errors
     ///
-    /// `Invalid` names an object whose value the format cannot hold, such as one that is not UTF-8.
+    /// `Invalid` names an object whose value the format cannot hold, for example because it is not UTF-8.
     pub fn compose(&self, values: &[(&str, SecretBytes)]) -> Result<SecretBytes> {
         let mut texts = Vec::with_capacity(values.len());
         for (key, value) in values {
@@ -77,13 +77,14 @@ impl Composed {
     }
 }
 
-/// Whether `word` may be a variable of a shell, and so a key of a template.
+/// Whether `word` is a valid name of a shell variable, and so a valid key of a template.
 fn is_variable(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
-/// What `write` puts, in one buffer of the right size, so that none is left behind by growing.
+/// Everything that `write` puts, in one buffer of the right size. A buffer that grows would leave copies of secrets
+/// behind.
 fn page(write: impl Fn(Put<'_>)) -> SecretBytes {
     let mut bytes = 0_usize;
     write(&mut |text| bytes = bytes.saturating_add(text.len()));

@@ -1,4 +1,4 @@
-//! One object after the other, as programs read a certificate with its chain, or a key with its certificate.
+//! PEM objects one after the other: programs read a certificate with its chain this way, or a key with its certificate.
 
 use super::Values;
 use super::escape::Put;
@@ -11,7 +11,7 @@ pub(super) fn write(values: Values<'_>, put: Put<'_>) {
     }
 }
 
-/// Whether there is nothing in `text` but PEM blocks, explanatory lines between them included (RFC 7468 §2).
+/// Whether `text` holds only PEM blocks, with or without explanatory lines between them (RFC 7468 §2).
 pub(super) fn is_pem(text: &str) -> bool {
     let count = |marker| text.lines().filter(|line| line.starts_with(marker)).count();
     let begins = count("-----BEGIN ");

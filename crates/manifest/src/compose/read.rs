@@ -1,4 +1,4 @@
-//! The text of `secretfs.dev/files`.
+//! Parses the text of `secretfs.dev/files`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -116,7 +116,7 @@ impl Written {
     }
 }
 
-/// Whether `template` asks for the keys of `from`, and for no others.
+/// Checks that `template` uses every key of `from`, and no other key.
 fn agree<'a, K: Iterator<Item = &'a str> + Clone>(
     place: &Place,
     template: &Template,
@@ -144,7 +144,7 @@ fn agree<'a, K: Iterator<Item = &'a str> + Clone>(
     }
 }
 
-/// The formats that there are.
+/// The names of all formats.
 pub(crate) const FORMATS: [&str; 6] = ["dotenv", "json", "yaml", "properties", "pem", "template"];
 
 fn fits(key: &str, format: &ComposedFormat) -> bool {
@@ -154,7 +154,7 @@ fn fits(key: &str, format: &ComposedFormat) -> bool {
     }
 }
 
-/// A map in the order it is written, or a list of what is its own key.
+/// A map in the order in which it is written. A list of words is read as a map in which each word is its own key.
 #[derive(Default)]
 struct Entries {
     entries: Vec<(String, String)>,
@@ -193,7 +193,7 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     }
 }
 
-/// Octal text (`"0440"`) or a number (`0440`): there is no upstream to agree with here.
+/// Octal text (`"0440"`) or a number (`0440`). The upstream driver has no such key, so both forms are allowed.
 struct WrittenMode(FileMode);
 
 impl<'de> Deserialize<'de> for WrittenMode {

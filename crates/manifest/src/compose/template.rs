@@ -1,9 +1,9 @@
 //! A text with places for values: `{{ KEY }}`, `{{ KEY | json }}`, `{% if KEY %}…{% else %}…{% endif %}`, `{# … #}`.
 //!
-//! It is a small part of what Jinja has, written here because the author of a class is a stranger. In Jinja, and in each
-//! library of its kind that was tried, a template of a few lines makes gigabytes or runs for hours (`a ~ a`, lists of
-//! lists, nested loops), which their limits do not bound. Here nothing repeats: a file is as long as its text and
-//! what its places show.
+//! This is a small part of Jinja, written here because a stranger may be the author of a class. Real Jinja, and each
+//! similar library that was tried, lets a template of a few lines make gigabytes or run for hours (`a ~ a`, lists of
+//! lists, nested loops), and the limits of these libraries do not prevent it. Here nothing repeats: a file is as long
+//! as the template's own text plus what its places show.
 
 mod filter;
 mod parse;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use self::filter::Filter;
 use super::{Values, page};
 
-/// Longest file that a template makes, in bytes.
+/// The longest file that a template may make, in bytes.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 /// A text with places for values.
@@ -30,17 +30,17 @@ enum Part {
     If(Condition),
 }
 
-/// Which of two texts is there.
+/// A condition on one key, with the parts for each of its two outcomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Condition {
     key: String,
-    /// Where the value is there, and not empty.
+    /// Shown if the value exists and is not empty.
     present: Vec<Part>,
-    /// Where it is missing or empty.
+    /// Shown if the value is missing or empty.
     absent: Vec<Part>,
 }
 
-/// What is wrong with the text of a template.
+/// An error in the text of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// The line, from 1.
@@ -48,8 +48,8 @@ pub(crate) struct Fault {
     pub(crate) reason: String,
 }
 
-/// Why there is no file: the key whose value is to blame, and what it is that the file cannot hold. `None` where the
-/// whole is too long.
+/// Why no file can be made: the key of the value that the file cannot hold, and a description of that value. The key is
+/// `None` if the whole file is too long.
 pub(super) type Unfit<'a> = (Option<&'a str>, &'static str);
 
 enum Piece<'a> {
@@ -66,7 +66,7 @@ impl Piece<'_> {
     }
 }
 
-/// What is written so far.
+/// The output that is written so far.
 #[derive(Default)]
 struct Pieces<'a> {
     pieces: Vec<Piece<'a>>,
@@ -85,16 +85,16 @@ impl<'a> Pieces<'a> {
 }
 
 impl Template {
-    /// Understands `text`.
+    /// Parses `text`.
     ///
     /// # Errors
     ///
-    /// The first place that is wrong.
+    /// The first error in `text`.
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         parse::parse(text).map(Self)
     }
 
-    /// The file, with `values` in their places. A place whose value is missing stays empty.
+    /// Makes the file, with `values` in their places. A place without a value stays empty.
     pub(super) fn fill<'a>(&'a self, values: Values<'a>) -> Result<SecretBytes, Unfit<'a>> {
         let mut pieces = Pieces::default();
         let values = values.iter().copied().collect();
@@ -102,14 +102,14 @@ impl Template {
         Ok(page(|put| pieces.pieces.iter().for_each(|piece| put(piece.as_str()))))
     }
 
-    /// Every key that it asks for.
+    /// Every key that the template uses.
     pub(crate) fn keys(&self) -> Vec<&str> {
         let mut keys = Vec::new();
         visit(&self.0, &mut Vec::new(), &mut |key, _| keys.push(key));
         keys
     }
 
-    /// The keys that it shows whether they are there or not.
+    /// The keys that the template shows without a condition that checks whether the value exists.
     pub(super) fn unguarded(&self) -> Vec<&str> {
         let mut keys = Vec::new();
         visit(&self.0, &mut Vec::new(), &mut |key, is_guarded| {
@@ -140,7 +140,7 @@ fn fill<'a>(
     Ok(())
 }
 
-/// `value` behind its filters.
+/// The text of `value` after its filters.
 fn shown<'a>(key: &'a str, value: &'a str, filters: &[Filter]) -> Result<Piece<'a>, Unfit<'a>> {
     let mut shown = Piece::Plain(value);
     for filter in filters {
@@ -149,8 +149,8 @@ fn shown<'a>(key: &'a str, value: &'a str, filters: &[Filter]) -> Result<Piece<'
     Ok(shown)
 }
 
-/// Tells `each` the keys of `parts`, and whether each is one that `guards` holds. A condition guards its own key, which
-/// it does not show.
+/// Calls `each` with every key in `parts`, and with true if a condition on this key surrounds the place. A condition
+/// itself counts as such a place, because it asks for its key without showing it.
 fn visit<'a>(parts: &'a [Part], guards: &mut Vec<&'a str>, each: &mut dyn FnMut(&'a str, bool)) {
     for part in parts {
         match part {

@@ -1,4 +1,4 @@
-//! What a class's settings and its objects must agree on.
+//! Checks that the settings of a class fit its objects.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::settings::PREFIX;
 use crate::text::{nearest, shorten};
 use crate::{ComposedFormat, Settings};
 
-/// Everything in `settings` that does not fit the class's `objects`: composed files of objects that
-/// are not there, files in each other's way (older versions that `keep-previous` shows included).
+/// Everything in `settings` that does not fit the class's `objects`: composed files that use missing objects, and files
+/// whose paths collide. The older versions that `keep-previous` shows count as files too.
 pub fn verify(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
     let mut faults = unknown_objects(settings, objects);
     faults.extend(unguarded_places(settings, objects));
@@ -39,7 +39,7 @@ fn unknown_objects(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
     faults
 }
 
-/// Places of templates for objects that may be missing, which nobody asks whether they are there.
+/// Places in templates for optional objects that no condition guards.
 fn unguarded_places(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
     let may_be_missing = |name: &str| {
         objects.iter().any(|object| object.name == name && object.optional && object.default.is_none())
@@ -70,7 +70,7 @@ fn clashes(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
     faults
 }
 
-/// Puts what the author wrote in the place of `[index]`.
+/// Replaces `[index]` in a fault by the key that the author wrote.
 fn rename(fault: &mut Invalid, files: &[(String, ObjectPath)]) {
     let key = |text: &str| {
         let index: usize = text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
@@ -86,7 +86,7 @@ fn rename(fault: &mut Invalid, files: &[(String, ObjectPath)]) {
     }
 }
 
-/// Every file that the volume shows, with what the author wrote it under.
+/// Every file that the volume shows, with the key under which the author wrote it.
 fn shown(settings: &Settings, objects: &[ObjectRef]) -> Vec<(String, ObjectPath)> {
     let objects = objects.iter().enumerate().filter(|(_, object)| object.file);
     let objects = objects.map(|(index, object)| (format!("objects[{index}]"), object.path.clone()));

@@ -1,11 +1,11 @@
-//! One YAML map, keys in the class's order. Keys and values are strings in double quotes, so that none is taken for a
-//! number, a boolean or a date.
+//! One YAML map, its keys in the class's order. Keys and values are strings in double quotes, so that no reader takes
+//! one for a number, a boolean or a date.
 
 use super::Values;
 use super::escape::{self, Put};
 
 pub(super) fn write(values: Values<'_>, put: Put<'_>) {
-    // Without a key a file of this form would hold null.
+    // Without any key this form would be an empty file, which YAML reads as null.
     if values.is_empty() {
         put("{}\n");
     }

@@ -109,7 +109,7 @@ fn as_block(parameters: &[(String, String)]) -> String {
     class(&text)
 }
 
-/// The text as JSON with nothing but ASCII, since YAML takes no other controls unescaped.
+/// The text as JSON in ASCII only, because YAML accepts other control characters only if they are escaped.
 fn json(text: &str) -> String {
     let mut quoted = String::from("\"");
     for unit in text.encode_utf16() {

@@ -9,10 +9,10 @@ use crate::declaration::SETTINGS;
 use crate::text::{nearest, shorten};
 use crate::{compose, duration};
 
-/// What the keys of ours begin with.
+/// The prefix of all keys that belong to secretfs.
 pub const PREFIX: &str = "secretfs.dev/";
 
-/// Keys of ours that providers read as well, from their parameters.
+/// `secretfs.dev/` keys that providers read too, from their parameters.
 pub const SHARED_WITH_PROVIDERS: [&str; 4] =
     ["secretfs.dev/auth", "secretfs.dev/on-expired", "secretfs.dev/probe", "secretfs.dev/share"];
 
@@ -22,11 +22,11 @@ const MAX_PREVIOUS: u32 = 10;
 const LATER: [&str; 2] = ["access", "on-rotate"];
 
 impl Settings {
-    /// Sets what `key` (with its prefix) means from the text a class or a volume attribute gives it.
+    /// Sets the setting `key` (with or without its prefix) from the `text` in a class or in a volume attribute.
     ///
     /// # Errors
     ///
-    /// Every fault of the text, or that there is no such key. Lines are lines of the text. Never empty.
+    /// Every fault of the text, or an unknown key. Lines are lines of `text`. Never empty.
     pub fn set(&mut self, key: &str, text: &str) -> Result<(), Vec<Invalid>> {
         let name = key.strip_prefix(PREFIX).unwrap_or(key);
         if !known().any(|known| known == name) {
@@ -57,7 +57,7 @@ impl Settings {
             }
             "start" => self.start = entry.choice(&[("fresh", Start::Fresh), ("cached", Start::Cached)])?,
             "share" => self.share = Some(entry.share()?),
-            // Only providers act by it.
+            // Only providers use these two; here they are only checked.
             "on-expired" => entry.choice(&[("keep", ()), ("remove", ())])?,
             "probe" => entry.choice(&[("batch", ()), ("describe", ())])?,
             "fetch" => self.fetch = entry.fetch()?,

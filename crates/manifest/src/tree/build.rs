@@ -6,12 +6,12 @@ use super::{Key, Node, Scalar, Value, children};
 use crate::fault::Fault;
 use crate::yaml::{MAX_ALIASES, MAX_BYTES, MAX_DEPTH, MAX_NODES};
 
-/// Longest file, in bytes. Each document in it has the budgets of [`crate::yaml`].
+/// The longest file, in bytes. Each document in it also has the limits of [`crate::yaml`].
 const MAX_FILE: usize = 4 * 1024 * 1024;
-/// Most documents of a file.
+/// The most documents in one file.
 const MAX_DOCUMENTS: usize = 10_000;
 
-/// The documents of `text`, in order; the first fault ends them.
+/// The documents of `text`, in order. The first fault is the last item.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Node, Fault>> {
     let mut reader = Reader::new(text);
     std::iter::from_fn(move || reader.next_document().transpose())
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         }
         let options = granit_parser::options! {
             emit_comments: false,
-            // Beyond the depth budget, whose message is the better one.
+            // Larger than our own depth limit, because our message is the better one.
             flow_nesting_limit: 2 * MAX_DEPTH,
             block_nesting_limit: 2 * MAX_DEPTH,
         };
@@ -84,13 +84,13 @@ fn syntax(error: &ScanError) -> Fault {
     }
 }
 
-/// One document under construction.
+/// One document while it is built.
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
     root: Option<Node>,
     anchors: BTreeMap<usize, Node>,
-    /// Where the document begins, once it has.
+    /// The line of the document's first event.
     start: Option<usize>,
     nodes: usize,
     aliases: usize,
@@ -108,7 +108,7 @@ enum Holds {
 }
 
 impl Builder {
-    /// Takes the next event; the document, once it is complete.
+    /// Takes the next event. Returns the document when it is complete.
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Node>, Fault> {
         let line = span.start.line();
         match event {
@@ -160,7 +160,7 @@ impl Builder {
             Holds::Items(items) => Value::List(items),
             Holds::Pairs { pairs, .. } => Value::Map(pairs),
         };
-        // Its children were counted as they came.
+        // The children were counted when they were built.
         self.nodes = self.nodes.saturating_sub(children(&value));
         self.place(Node::branch(open.line, merged(value)), open.anchor, line)
     }
@@ -219,7 +219,7 @@ fn new_key(node: Node, known: &mut BTreeSet<String>) -> Result<Key, Fault> {
     Ok(Key { text, line })
 }
 
-/// The same with `<<` expanded: a map's own keys win.
+/// The same value with `<<` expanded. A map's own keys override merged keys.
 fn merged(value: Value) -> Value {
     let Value::Map(pairs) = value else {
         return value;

@@ -6,11 +6,11 @@ use serde_yaml::granit_parser::{ScalarStyle, Tag};
 pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) kind: Kind,
-    /// Line of the text's own first line, where its lines are lines of the file.
+    /// The line of the file on which the text's own first line stands, if each line of the text is a line of the file.
     pub(crate) block: Option<usize>,
 }
 
-/// What a Kubernetes API server takes a scalar for.
+/// The type that a Kubernetes API server gives a scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Null,
@@ -23,14 +23,14 @@ impl Scalar {
     pub(super) fn new(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Self {
         let plain = style == ScalarStyle::Plain && tag.is_none_or(|tag| tag.core_suffix() != Some("str"));
         let kind = if plain { kind(&text) } else { Kind::Text };
-        // The span begins at the first line that is not blank.
+        // The span begins at the first line that is not blank, so the blank lines before it are subtracted.
         let blank = text.bytes().take_while(|byte| *byte == b'\n').count();
         let block = (style == ScalarStyle::Literal).then(|| line.saturating_sub(blank).max(1));
         Self { text: text.into_owned(), kind, block }
     }
 }
 
-/// YAML 1.1, as `kubectl` and API servers read it, and 1.2 where that knows more.
+/// The kind by YAML 1.1, as `kubectl` and API servers read it, and by YAML 1.2 for forms that only 1.2 has.
 fn kind(text: &str) -> Kind {
     const BOOLEANS: [&str; 8] = ["y", "yes", "n", "no", "on", "off", "true", "false"];
     match text {

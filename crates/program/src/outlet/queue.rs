@@ -1,9 +1,9 @@
-//! What waits to be written: lines, and marks where lines are missing. Plain state.
+//! The queue of an outlet: lines, and marks for missing lines. Plain state.
 
 use std::collections::VecDeque;
 use std::fmt;
 
-/// Bytes that may wait: minutes of a busy log, and little beside what a process may use.
+/// Most bytes in the queue: minutes of a busy log, and little compared with the memory limit of a process.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// What is written next.
@@ -11,7 +11,7 @@ const MOST_BYTES: usize = 1024 * 1024;
 pub(super) enum Item {
     /// A line with its line end.
     Line(Vec<u8>),
-    /// So many lines are missing here.
+    /// This many lines are missing here.
     Gap(u64),
 }
 
@@ -23,7 +23,7 @@ impl Item {
         }
     }
 
-    /// Lines that are lost if this is.
+    /// How many lines are lost if this item is not written.
     fn lines(&self) -> u64 {
         match self {
             Self::Line(_) => 1,
@@ -32,10 +32,10 @@ impl Item {
     }
 }
 
-/// Is told of each line that was lost.
+/// Called with the number of lines at each loss.
 pub type Counter = Box<dyn Fn(u64) + Send>;
 
-/// All lines that were lost.
+/// The number of all lost lines, and who is told.
 #[derive(Default)]
 struct Lost {
     lines: u64,
@@ -61,17 +61,17 @@ impl fmt::Debug for Lost {
 pub(super) struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
-    /// Lines that were lost since a gap was queued.
+    /// Lines that were lost after the last queued gap.
     untold: u64,
     lost: Lost,
-    /// Whether something is being written.
+    /// Whether an item is being written.
     writing: bool,
-    /// Whether the last writing failed.
+    /// Whether the last write failed.
     broken: bool,
 }
 
 impl Queue {
-    /// Queues `line` if there is room. Whether there was.
+    /// Queues `line` if there is room. Returns whether there was.
     pub(super) fn push(&mut self, line: &[u8]) -> bool {
         if self.bytes.saturating_add(line.len()) > MOST_BYTES {
             self.untold = self.untold.saturating_add(1);
@@ -84,7 +84,8 @@ impl Queue {
         true
     }
 
-    /// What is to be written now. A gap at the end is told when the stream flows, and not over and over where it fails.
+    /// The next item to write. A gap at the end of the queue is returned only while the stream works: a broken stream
+    /// would get it over and over.
     pub(super) fn pop(&mut self) -> Option<Item> {
         if self.items.is_empty() && !self.broken {
             self.tell_gap();
@@ -94,7 +95,7 @@ impl Queue {
         Some(item)
     }
 
-    /// `item` was written, or failed to be. Its room is free from now on.
+    /// Notes that `item` was written (`done`) or that the write failed. Either way its room is free again.
     pub(super) fn wrote(&mut self, item: &Item, done: bool) {
         self.writing = false;
         self.broken = !done;
@@ -107,17 +108,17 @@ impl Queue {
         }
     }
 
-    /// Whether nothing waits to be written and nothing is being written.
+    /// Whether no line is queued and none is being written.
     pub(super) fn is_idle(&self) -> bool {
         self.items.is_empty() && !self.writing && (self.untold == 0 || self.broken)
     }
 
-    /// Whether the stream failed at the last try.
+    /// Whether the last write failed.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// Tells `counter` from now on, and at once what was lost so far.
+    /// Sets `counter`, and calls it at once with the lines lost so far.
     pub(super) fn count_in(&mut self, counter: Counter) {
         counter(self.lost.lines);
         self.lost.counter = Some(counter);

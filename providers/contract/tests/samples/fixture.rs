@@ -7,7 +7,7 @@ use provider_contract::{Behaviour, Clause, Fixture, Said, Traffic, Who, pod, tok
 use crate::flawed::Flaw;
 use crate::server::Server;
 
-/// A shelf, and a provider of it.
+/// The server of a shelf, and a provider for it.
 pub(crate) struct Shelves {
     test: &'static str,
     flaw: Option<Flaw>,
@@ -60,7 +60,7 @@ impl Fixture for Shelves {
         self.server.state.script.behave(behaviour);
     }
 
-    /// As in `server::SIGNS`.
+    /// The meaning of `server::SIGNS`.
     fn answers(&self) -> Vec<Said> {
         vec![
             Said { what: "there is none", kind: ErrorKind::NotFound },

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-/// What is wrong with a store.
+/// The flaw of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
@@ -135,7 +135,7 @@ struct Visit {
 }
 
 impl Inner {
-    /// The token that a session goes on with.
+    /// The token that a session keeps using.
     fn kept_or(&self, token: SecretBytes) -> SecretBytes {
         let mut kept = self.kept.lock().unwrap();
         let is_first = kept.is_empty();

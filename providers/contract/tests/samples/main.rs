@@ -1,4 +1,5 @@
-//! The store of crate `provider`'s documentation keeps the contract, and for each clause there is a store that does not.
+//! The sample store in the documentation of crate `provider` passes the suite. For each clause, a store with one flaw
+//! fails it.
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "what a test asks of its fixtures has to be so")]
@@ -33,10 +34,10 @@ fn shelves(test: &'static str, flaw: Flaw) -> Shelves {
     Shelves::new(test, Some(flaw), move |address| Arc::new(Flawed::new(address, flaw)))
 }
 
-/// Whether the store with that flaw breaks `clause`, and no other that it should keep.
+/// Checks that the store with this flaw breaks `clause`, and no other clause that it should keep.
 async fn caught(test: &'static str, flaw: Flaw, clause: Clause) {
     let shelves = shelves(test, flaw);
-    // The process that has credentials lying around reads, and checks nothing else.
+    // This is the child process, in whose environment credentials lie around. It reads, and checks nothing else.
     if std::env::var_os("PROVIDER_CONTRACT_CHILD").is_some() {
         return verify(&shelves).await;
     }

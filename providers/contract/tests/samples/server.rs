@@ -1,4 +1,4 @@
-//! The server of a shelf: a token and a name on a line, a sign and a value.
+//! The server of a shelf. A request is a line with a token and a name; the answer is a sign and a value.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,10 +9,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What the server answers, by index of the fixture's answers.
+/// What the server answers, by the index of the fixture's answers.
 pub(crate) const SIGNS: [&[u8]; 4] = [b"-", b"!", b"nonsense with canary-token-9c2b", b""];
 
-/// How much an endless answer is before the server gives up.
+/// The length, in bytes, at which the server stops an endless answer.
 const ENOUGH: usize = 32 << 20;
 
 pub(crate) struct Server {

@@ -1,5 +1,5 @@
-//! What every provider owes, against a server that answers as an API server does. The other tests here show that a
-//! real one answers so.
+//! Runs the contract suite against a stub that answers as an API server does. The other tests here show that a real API
+//! server answers in this way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn status(code: u16, message: &str) -> Answer {
     Answer::json(code, &json!({"kind": "Status", "code": code, "message": message}))
 }
 
-/// The answers of the table in the crate's documentation.
+/// The answers in the table of the crate's documentation.
 fn said() -> Vec<(&'static str, ErrorKind, Answer)> {
     use ErrorKind::{Denied, Invalid, NotFound, Unauthenticated, Unavailable};
     let page = format!("<html>{VALUE}</html>");

@@ -1,5 +1,5 @@
-//! An API server that all tests share, a namespace for each, and scripted servers for what a real one
-//! cannot be made to do.
+//! An API server that all tests share, with a namespace for each test. Scripted servers do what a real one cannot be
+//! made to do.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,12 @@ use provider_kubernetes::{Kubernetes, KubernetesConfig};
 use tempfile::TempDir;
 use testing::{Answer, Authority, Cluster, FaultServer, Scope, Seen};
 
-/// Far beyond what a change takes, so that only a lost one fails.
+/// Much longer than any change takes, so that a test fails only if a change is lost.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(Scope::ApiServer));
 
-/// A namespace of its own, with Secret `web`, which service account `till` may get and watch.
+/// A namespace for one test, with the Secret `web`, which service account `till` may get and watch.
 pub(crate) struct Namespace {
     pub(crate) name: String,
     pub(crate) cluster: &'static Cluster,
@@ -57,7 +57,7 @@ items:
         namespace
     }
 
-    /// Puts `value` under the keys `k` and `other` of a Secret.
+    /// Puts `value` under the keys `k` and `other` of the Secret `secret`.
     pub(crate) fn put(&self, secret: &str, value: &str) {
         let name = &self.name;
         self.cluster.apply(&format!(
@@ -116,13 +116,13 @@ pub(crate) fn changes(source: &dyn Source, session: &dyn Session) -> Box<dyn Cha
     session.changes(&[source.objects()[0].request.clone()]).unwrap()
 }
 
-/// What the class's only object is to `session` now.
+/// What the class's only object shows to `session` now.
 pub(crate) async fn read(source: &dyn Source, session: &dyn Session) -> Result<Object, Error> {
     let reading = session.read(&source.objects()[0].request).await?;
     source.extract(0, &reading)
 }
 
-/// What it is to `workload`, read once.
+/// The text that it shows to `workload`, read once.
 pub(crate) async fn fetch(source: &dyn Source, workload: &Workload) -> Result<String, Error> {
     let session = source.session(workload, Tenure::Shared).await?;
     let object = read(source, &*session).await?;
@@ -143,7 +143,7 @@ pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
     tokio::time::timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
-/// An API server that answers as a test says.
+/// An API server that answers as a test decides.
 pub(crate) struct Scripted {
     pub(crate) server: FaultServer,
     pub(crate) config: KubernetesConfig,
@@ -165,7 +165,7 @@ impl Scripted {
         source(&Kubernetes::new(&self.config).unwrap(), "web", "k")
     }
 
-    /// The watches that were asked for so far.
+    /// The requests for watches so far.
     pub(crate) fn watches(&self) -> Vec<Seen> {
         self.server.seen().into_iter().filter(is_watch).collect()
     }
@@ -175,7 +175,7 @@ pub(crate) fn is_watch(seen: &Seen) -> bool {
     seen.target.contains("watch=true")
 }
 
-/// The Secret that scripted servers have.
+/// The Secret of the scripted servers.
 pub(crate) fn secret(version: &str) -> Answer {
     Answer::json(
         200,
@@ -187,19 +187,19 @@ pub(crate) fn secret(version: &str) -> Answer {
     )
 }
 
-/// A line of a watch's stream.
+/// One line of a watch's stream.
 pub(crate) fn event(kind: &str, version: &str) -> String {
     let object =
         serde_json::json!({"kind": "PartialObjectMetadata", "metadata": {"resourceVersion": version}});
     serde_json::json!({"type": kind, "object": object}).to_string() + "\n"
 }
 
-/// A stream of these lines that ends.
+/// A stream with these lines, which then ends.
 pub(crate) fn stream(lines: &[String]) -> Answer {
     Answer::text(200, "application/json", &lines.concat())
 }
 
-/// A log whose first line ends the task that writes it.
+/// A log that panics at its first line, and so ends the task that writes it.
 #[derive(Default)]
 pub(crate) struct PanicsOnce(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! The provider against a real API server.
+//! Tests the provider with a real API server.
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(

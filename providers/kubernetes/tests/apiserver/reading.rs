@@ -42,7 +42,7 @@ async fn a_pod_reads_in_its_own_namespace_only() {
     assert_eq!(fetch(&*source, &own.pod_of("till")).await.unwrap(), "of-own");
     assert_eq!(fetch(&*source, &other.pod_of("till")).await.unwrap(), "of-other");
 
-    // What kubelet never does: another namespace's token.
+    // A token from another namespace. Kubelet never sends such a token.
     let crossed = pod("other", "till", &own.token("till", &[]));
     assert_eq!(fetch(&*source, &crossed).await.unwrap_err().kind(), ErrorKind::Denied);
 }

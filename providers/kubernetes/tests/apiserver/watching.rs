@@ -53,8 +53,8 @@ async fn a_deletion_is_announced_and_is_a_revocation_until_the_secret_is_back() 
     assert_eq!(contents(read(&*source, &*session).await).as_deref(), Ok("back"));
 }
 
-/// An API server that deletes the Secret before it lets anybody watch. It remembers what happened since a version
-/// for as long as `remembers` says.
+/// An API server that deletes the Secret before the watch opens. `remembers` says whether it remembers changes since a
+/// version.
 async fn deleted_before_the_watch_began(remembers: bool) -> Result<(), ErrorKind> {
     let deleted = Arc::new(AtomicBool::new(false));
     let is_deleted = Arc::clone(&deleted);
@@ -81,7 +81,7 @@ async fn deleted_before_the_watch_began(remembers: bool) -> Result<(), ErrorKind
     loop {
         announced(&mut *changes).await;
         match read(&*source, &*session).await.map(drop).map_err(|error| error.kind()) {
-            // A gap is announced as such before it is known what happened in it.
+            // The gap is announced before it is known what happened in it.
             Err(ErrorKind::NotFound) => {}
             read => return read,
         }
@@ -133,7 +133,7 @@ async fn a_secret_that_appears_later_is_announced() {
     let session = session(&*source, &namespace.pod_of("till")).await;
     let mut changes = changes(&*source, &*session);
     namespace.put("absent", "one");
-    // The first word of a watch is of what everybody reads anyway.
+    // The first event of a watch is the state that every volume reads anyway, so it is not announced.
     until("the secret", || namespace.cluster.field(&["-n", "later", "secret/absent"], ".kind").is_some())
         .await;
     read(&*source, &*session).await.unwrap();
@@ -156,7 +156,7 @@ async fn who_may_not_watch_reads_all_the_same() {
     let quiet = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await;
     assert!(quiet.is_err(), "nobody can announce it");
     assert_eq!(contents(read(&*source, &*session).await).as_deref(), Ok("two"));
-    // The reading itself tells the volumes that still show the old value.
+    // The reading itself announces the change to the volumes that still show the old value.
     announced(&mut *changes).await;
 }
 
@@ -184,7 +184,7 @@ async fn an_api_server_that_was_away_is_an_outage_and_is_watched_again() {
 
 #[tokio::test]
 async fn volumes_of_one_account_share_a_watch_that_ends_with_the_last() {
-    // A server that writes notices that nobody reads.
+    // A server that sends answers very slowly, and notices when nobody reads them.
     let slow = || Answer::Drip(vec![b' '; 10_000], Duration::from_millis(20));
     let scripted = Scripted::new(move |seen| if is_watch(seen) { slow() } else { secret("1") });
     let source = scripted.source();
@@ -312,7 +312,7 @@ async fn a_watch_whose_token_has_ended_goes_on_with_the_next_that_comes() {
     assert!(!scripted.watches().iter().any(|seen| seen.header("authorization") == Some("Bearer foreign")));
 }
 
-/// The watch ends where it tells in the log that it was refused.
+/// The watch panics when it writes to the log that it was refused.
 #[tokio::test]
 async fn a_watch_that_ends_by_itself_is_counted_and_begun_anew_and_its_volumes_read_again() {
     let refused = AtomicBool::new(false);

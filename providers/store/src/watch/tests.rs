@@ -1,4 +1,4 @@
-//! What happens between the moments that no caller can choose.
+//! Tests events at moments that no caller of the public interface can choose.
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
@@ -10,7 +10,7 @@ use super::*;
 use crate::deletion::Ciphertext;
 use crate::{Anchor, Item, RootKeySource, ServiceAccounts, Store, Values};
 
-/// Far beyond what any of this takes, so that only what is lost fails.
+/// Much longer than any step takes, so that a test fails only if a change is lost.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A store with one item.
@@ -46,12 +46,12 @@ impl Fixture {
         self.store().delete(&item(), None, Ciphertext::Kept(Duration::from_secs(3600))).unwrap();
     }
 
-    /// The beginning of a watch, which no thread goes on with yet.
+    /// A watch that no thread runs yet.
     fn begin(&self) -> Option<Watched> {
         Some(Watched::begin(self.directory()).unwrap())
     }
 
-    /// Watches from `first` on; what is done to each watch before it begins is up to `before`.
+    /// Runs the watch from `first` on. `before` is called before each watch begins.
     fn watch(&self, first: Option<Watched>, before: impl FnMut() + Send + 'static) -> Watching {
         let (stopped, stop) = io::pipe().unwrap();
         let (announce, announcements) = watch::channel(Instant::now());
@@ -147,6 +147,7 @@ fn a_watch_that_ended_by_itself_stops_at_once_when_nobody_listens_any_more() {
         assert!(begun.elapsed() < SOON);
     }
 
-    // The pause after the third end is four seconds; dropping joins the thread.
+    // The pause after the third failure is four seconds. Dropping the watch has to interrupt it, because it joins the
+    // thread.
     drop(watching);
 }

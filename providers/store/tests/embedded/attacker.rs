@@ -1,5 +1,5 @@
-//! An attacker who can write to every file of a store but its root key, and is told to read, alter, replay,
-//! delete or stall. Whatever is tried, each reader gets what it should, or nothing.
+//! An attacker who can write to every file of a store except its root key, and who reads, alters, replays, deletes or
+//! blocks. After every attack each reader gets the right value, or nothing.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use rusqlite::Connection;
 
 use crate::fixture::{Fixture, KEPT, item, one, only, read};
 
-/// Far beyond what any answer takes.
+/// Much longer than any answer takes.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Who reads what, and the only value that this may ever be.
+/// Who reads what, and the only value that each of them may get.
 const READERS: [(&str, &str, &str, Option<&str>); 8] = [
     ("shop", "web", "item: api", Some("two")),
     ("shop", "web", "item: api, version: 1", Some("one")),
@@ -24,7 +24,7 @@ const READERS: [(&str, &str, &str, Option<&str>); 8] = [
     ("nowhere", "web", "item: api", None),
 ];
 
-/// A store, who reads it since before the attack, and what an attacker kept of its better days.
+/// A store, a reader that has run since before the attack, and the states that the attacker kept.
 struct Target {
     store: Fixture,
     running: EmbeddedStore,
@@ -58,7 +58,7 @@ impl Target {
         2 * READERS.iter().filter(|(.., value)| value.is_some()).count()
     }
 
-    /// Has everybody read, and counts those who were answered; fails if anybody got what they should not.
+    /// Lets everybody read, and counts the answers. Fails if a reader gets a value that it should not get.
     fn answers(&self, attack: &str) -> usize {
         let anew = self.store.provider();
         let mut answers = 0;
@@ -77,7 +77,7 @@ impl Target {
         answers
     }
 
-    /// Has those who put do so, and fails if the attacker's root key opens any of it.
+    /// Lets writers put. Fails if the attacker's root key opens any of the new values.
     fn puts(&self, attack: &str, thief: &Fixture) {
         let api = item("shop", "api");
         for opened in [self.store.open_as_owner(), self.store.open_as_writer()] {
@@ -85,13 +85,13 @@ impl Target {
         }
         let stolen = EmbeddedStore::new(self.store.directory().to_owned(), thief.root());
         for account in ["web", "job"] {
-            // Its own bait is all that it may find.
+            // The attacker may read only the attacker's own bait.
             let read = read(&stolen, "shop", account, "item: api").ok();
             assert_ne!(read.as_deref(), Some("put later"), "{attack}: the thief reads");
         }
     }
 
-    /// Puts rows of a kept state in the place of those of `tables`.
+    /// Replaces the rows of `tables` by those of a kept state.
     fn replay(&self, kept: &tempfile::NamedTempFile, tables: &[String]) {
         let database = self.database();
         database.execute("ATTACH ?1 AS kept", [kept.path().to_str().unwrap()]).unwrap();
@@ -101,7 +101,7 @@ impl Target {
         database.execute_batch(&format!("BEGIN; {swaps} COMMIT;")).unwrap();
     }
 
-    /// Undoes an attack. A deletion that somebody saw stays one to them: then another store takes its place.
+    /// Undoes an attack. A reader that saw a deletion keeps it in mind; then a new store is used instead.
     fn mend(&mut self) {
         self.undo();
         if self.answers("after it was mended") < Self::wanted() {
@@ -134,7 +134,7 @@ fn copy(store: &Fixture) -> tempfile::NamedTempFile {
     file
 }
 
-/// What may be written into a column of `table`, as SQL.
+/// Values to write into a column of `table`, as SQL.
 fn values(table: &str, column: &str) -> Vec<String> {
     let plain =
         ["NULL", "0", "-1", "9223372036854775807", "''", "'bank'", "zeroblob(32)", "zeroblob(5000000)"];
@@ -153,7 +153,7 @@ fn no_column_can_be_altered_so_that_anybody_reads_what_they_should_not() {
         for column in target.columns(&table) {
             for value in values(&table, &column) {
                 let attack = format!("UPDATE {table} SET {column} = {value}");
-                // What the schema itself refuses is no attack.
+                // If the schema itself refuses the statement, it is no attack.
                 if target.database().execute_batch(&attack).is_err() {
                     continue;
                 }
@@ -219,7 +219,7 @@ fn no_column_of_a_thiefs_own_store_makes_others_put_for_the_thief() {
             let attack = format!("{table}.{column} of the thief's");
             let database = target.database();
             database.execute("ATTACH ?1 AS thief", [of_thief.path().to_str().unwrap()]).unwrap();
-            // What the schema itself refuses is no attack.
+            // If the schema itself refuses the statement, it is no attack.
             let _ = database.execute_batch(&format!(
                 "UPDATE main.{table} SET {column} = (SELECT {column} FROM thief.{table} LIMIT 1)"
             ));
@@ -236,7 +236,8 @@ fn no_column_of_a_thiefs_own_store_makes_others_put_for_the_thief() {
     target.puts("all tables of the thief's", &thief);
 }
 
-/// Writes in place. What SQLite maps is not cut short here: that ends the process that maps it, as SECURITY.md says.
+/// Overwrites the file in place. A file that SQLite maps is not shortened here: that would end the process that maps
+/// it, as SECURITY.md says.
 fn overwrite(path: &std::path::Path, contents: &[u8], cut: bool) {
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, contents, 0).unwrap();
@@ -288,7 +289,7 @@ fn who_holds_every_lock_stalls_and_no_more() {
     rustix::fs::flock(&queue, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert_eq!(target.answers("the queue is held"), Target::wanted());
 
-    // SQLite itself gives this lock only to who is alone: readers that come later meet it.
+    // SQLite gives this lock only while nobody else uses the database. Readers that come later have to wait for it.
     let lock = target.database();
     let Target { store, running, .. } = target;
     drop(running);

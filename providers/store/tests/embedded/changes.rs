@@ -5,7 +5,7 @@ use provider_store::{Anchor, Store};
 
 use crate::fixture::{Fixture, fetch, item, source, workload};
 
-/// Far beyond what a change takes, so that only a lost one fails.
+/// Much longer than a change takes, so that a test fails only if a change is lost.
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -101,6 +101,6 @@ async fn the_watching_thread_ends_with_the_last_subscriber() {
     assert!(watched());
     drop(second);
 
-    // Dropping joins the thread, and with it goes its connection.
+    // Dropping it joins the thread, and closes the thread's connection.
     assert!(!watched());
 }

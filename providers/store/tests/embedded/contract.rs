@@ -1,4 +1,4 @@
-//! What every provider owes.
+//! Runs the contract suite against the embedded store.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ async fn the_embedded_store_keeps_the_contract_of_all_providers() {
 
 struct Kept {
     store: fixture::Fixture,
-    /// What `mine` is to hold.
+    /// The value of `mine`.
     value: Mutex<String>,
 }
 
@@ -74,7 +74,7 @@ impl Fixture for Kept {
         Some(Parameters::from([("objects".to_owned(), "- {objectName: a, item: ../outside}".to_owned())]))
     }
 
-    /// Kubelet's word is all that it takes to read.
+    /// The store needs no token, because kubelet vouches for the pod.
     fn workload(&self, who: Who, volume: &str) -> Workload {
         let mut workload = pod(who, volume);
         workload.tokens.insert("anything".to_owned(), provider_contract::token(who));
@@ -132,7 +132,7 @@ impl Fixture for Kept {
         Traffic { logins: 0, reads: 0, open: 0 }
     }
 
-    /// It is sent nothing.
+    /// The embedded store receives no tokens.
     fn saw(&self, _text: &str) -> bool {
         false
     }

@@ -23,7 +23,7 @@ fn what_was_deleted_last_is_brought_back_as_it_was_by_who_has_the_root_key() {
 
     assert_eq!(store.owner().undelete(&api, None).unwrap().versions, [2, 3]);
 
-    // Whoever saw the deletion follows, and whoever starts anew.
+    // Both a provider that saw the deletion and a new one accept this.
     for provider in [&running, &store.provider()] {
         assert_eq!(read(provider, "shop", "a", "item: api").unwrap(), "three");
         assert_eq!(kind(read(provider, "shop", "a", "item: api, version: 1")), ErrorKind::Revoked);

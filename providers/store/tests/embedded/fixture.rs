@@ -1,4 +1,4 @@
-//! A store in a directory of its own, and readers of it.
+//! A store in a directory of its own, and its readers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,10 +14,10 @@ use provider_store::{
 };
 use tempfile::TempDir;
 
-/// What `secretfs store delete` does.
+/// The default of `secretfs store delete`.
 pub(crate) const KEPT: Ciphertext = Ciphertext::Kept(Duration::from_secs(7 * 86_400));
 
-/// A store, and its root key somewhere else.
+/// A store. Its root key is in another directory.
 pub(crate) struct Fixture {
     directory: TempDir,
     keys: TempDir,
@@ -46,7 +46,7 @@ impl Fixture {
         self.root().unlock().unwrap()
     }
 
-    /// The store, opened as a host does that has the root key's public half alone.
+    /// Opens the store as a host that has only the root key's public half.
     pub(crate) fn store(&self) -> Store {
         self.open_as_writer().unwrap()
     }
@@ -57,7 +57,7 @@ impl Fixture {
         Store::open(self.directory(), &anchor)
     }
 
-    /// The store, opened with its root key.
+    /// Opens the store with its root key.
     pub(crate) fn owner(&self) -> Store {
         self.open_as_owner().unwrap()
     }
@@ -66,7 +66,7 @@ impl Fixture {
         Store::open(self.directory(), &Anchor::new(self.root()))
     }
 
-    /// Puts as a host without the root key does.
+    /// Puts a value as a host without the root key.
     pub(crate) fn put(&self, item: &Item, value: &str) -> Put {
         self.store().put(item, None, &one(value)).unwrap()
     }
@@ -79,12 +79,12 @@ impl Fixture {
         EmbeddedStore::new(self.directory().to_owned(), self.root())
     }
 
-    /// What a pod of `account` in `namespace` reads, new at each call.
+    /// The value that a pod of `account` in `namespace` reads, with a new provider at each call.
     pub(crate) fn read(&self, namespace: &str, account: &str, object: &str) -> Result<String, Error> {
         read(&self.provider(), namespace, account, object)
     }
 
-    /// Every byte of every file in the store's directory.
+    /// The bytes of all files in the store's directory.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let files = std::fs::read_dir(self.directory()).unwrap();
         files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()

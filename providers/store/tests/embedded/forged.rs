@@ -1,4 +1,4 @@
-//! A writer of the database who wants to read what others put later.
+//! An attacker who can write to the database, and wants to read what others put later.
 
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use crate::fixture::{Fixture, item, one};
 
-/// Puts the thief's root key, and perhaps the thief's store's name, in the place of the victim's.
+/// Replaces the victim's root key, and perhaps the store's id, by those of the thief.
 fn take_over(victim: &Fixture, thief: &Fixture, columns: &[&str]) {
     let database = Connection::open(victim.directory().join("store.db")).unwrap();
     let of_thief = thief.directory().join("store.db");
@@ -30,7 +30,7 @@ fn a_root_key_that_a_writer_put_in_the_database_is_noticed_before_anything_is_se
     for columns in [&["root_seal", "root_verify"][..], &["root_seal"], &["root_verify"], &["id"]] {
         let (victim, thief) = (Fixture::new(), Fixture::new());
         victim.owner().put(&item("shop", "api"), None, &one("x")).unwrap();
-        // Hosts that had the store open all along do not go by what they saw first.
+        // Hosts that opened the store before the attack must notice it too.
         let opened = [victim.owner(), victim.store()];
         take_over(&victim, &thief, columns);
 

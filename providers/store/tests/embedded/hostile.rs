@@ -1,4 +1,4 @@
-//! A writer of the database who wants whoever reads it to hang, or to fill up.
+//! An attacker who can write to the database, and wants its readers to hang or to fill their memory.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::fixture::{Fixture, fetch, item, source, workload};
 
-/// Far beyond what a refusal takes, and far below what a hostile query would.
+/// Much longer than a refusal takes, and much shorter than a hostile query would take.
 const SOON: Duration = Duration::from_secs(60);
 
 fn edited(sql: &str) -> Fixture {
@@ -20,7 +20,7 @@ fn edited(sql: &str) -> Fixture {
     store
 }
 
-/// What a read says, if it says anything.
+/// The result of a read, if it ends in time.
 fn read_soon(store: Fixture, object: &'static str) -> Result<String, Error> {
     let (answer, answered) = mpsc::channel();
     std::thread::spawn(move || answer.send(store.read("shop", "a", object)).is_ok());
@@ -82,7 +82,7 @@ fn a_row_longer_than_any_of_ours_is_refused_and_not_loaded() {
     assert!(error.to_string().contains("longer than any that secretfs writes"), "{error}");
 }
 
-/// A store whose item takes more steps to look through than a read may.
+/// A store with an item that has more rows than a read may look at.
 fn filled_with_rows() -> Fixture {
     edited(
         "PRAGMA synchronous = OFF;

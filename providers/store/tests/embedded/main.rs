@@ -1,4 +1,4 @@
-//! The store as its users meet it: writers without the root key, readers with it, and who has neither.
+//! Tests the store as its users meet it: writers without the root key, readers with it, and attackers with neither.
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "what a test cannot do without fails it")]

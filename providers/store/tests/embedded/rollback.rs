@@ -1,4 +1,4 @@
-//! A writer of the database who wants an earlier state back: it is authentic, and out of date.
+//! An attacker who can write to the database, and wants an earlier state back, which is authentic but out of date.
 
 use provider::{Error, ErrorKind};
 use provider_store::{Anchor, Ciphertext, EmbeddedStore, RootKeySource, Store};
@@ -7,12 +7,12 @@ use rusqlite::Connection;
 use crate::fixture::{Fixture, KEPT, item, kind, one, only, read};
 
 const TABLES: [&str; 7] = ["contents", "versions", "items", "namespaces", "store", "checkpoints", "purges"];
-/// All but what the root key signed.
+/// All tables except the one that the root key signs.
 const ROWS: [&str; 3] = ["contents", "versions", "items"];
-/// Takes away what the root key signed, so that an older secretfs might have made the store.
+/// Removes everything signed, so that the store looks like one of an older secretfs.
 const UNSIGNED: &str = "DROP TABLE checkpoints; DROP TABLE purges; PRAGMA user_version = 1";
 
-/// The state of a store, as a writer of its database may keep it.
+/// A kept state of a store, as a writer of its database may have it.
 struct Kept(tempfile::NamedTempFile);
 
 fn database(store: &Fixture) -> Connection {
@@ -32,7 +32,7 @@ impl Kept {
         Self(file)
     }
 
-    /// Puts its rows of `tables` back, and leaves the rest as it is.
+    /// Puts the rows of `tables` back, and leaves the rest unchanged.
     fn put_back(&self, store: &Fixture, tables: &[&str]) {
         let database = database(store);
         database.execute("ATTACH ?1 AS kept", [self.0.path().to_str().unwrap()]).unwrap();
@@ -137,7 +137,7 @@ fn a_row_that_vanished_without_a_deletion_mark_is_denied() {
     }
 }
 
-/// Takes the newest version out of the way of the one before, as one that was deleted and had other keys.
+/// Makes the newest version look deleted and without the key, so that the version before it would be read.
 const MISNAMED: [&str; 3] = [
     "UPDATE versions SET deleted = 1 WHERE version = 2; DELETE FROM contents WHERE version = 2",
     "UPDATE versions SET deleted = 1, sealed_key = NULL WHERE version = 2;
@@ -158,7 +158,7 @@ fn a_deletion_that_hides_which_keys_a_version_had_does_not_bring_back_the_versio
 
         rolled_back(read(&running, "shop", "a", "item: api"));
         rolled_back(store.read("shop", "a", "item: api"));
-        // Who signs next does not take the names that are there for those that were.
+        // The next signer must not take the present names for those that were signed before.
         store.owner().put(&item("shop", "db"), None, &one("another")).unwrap();
         rolled_back(read(&running, "shop", "a", "item: api"));
         rolled_back(store.read("shop", "a", "item: api"));
@@ -207,7 +207,7 @@ fn what_was_altered_under_its_number_is_denied() {
     store.owner().put(&api, None, &one("one")).unwrap();
     store.owner().put(&api, None, &one("two")).unwrap();
 
-    // Authentic, and of another version and key: it stands for the contents of this one.
+    // The row is authentic, but belongs to another version and key. It replaces the contents of this one.
     edit(
         &store,
         "UPDATE contents SET sealed = (SELECT sealed FROM contents WHERE version = 1) WHERE version = 2",
@@ -259,7 +259,7 @@ fn a_reader_that_cannot_write_beside_the_root_key_remembers_until_it_ends() {
     store.put(&api, "one");
     let earlier = Kept::of(&store);
     store.put(&api, "two");
-    // Stands for a directory that is mounted read-only, which root does not mind here.
+    // The directory makes the lock file fail, as a read-only mount would. Root ignores the mode of the directory.
     std::fs::create_dir(store.root().mark_file().with_extension("mark.lock")).unwrap();
     let running = store.provider();
     assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
@@ -346,7 +346,7 @@ fn a_restore_without_the_root_key_is_refused() {
     assert_eq!(Store::find_older(store.directory(), &anchor).unwrap_err().kind(), ErrorKind::Denied);
 }
 
-/// Makes a store what an older secretfs left.
+/// Turns a store into what an older secretfs would have left.
 fn of_the_past(store: &Fixture) {
     edit(store, UNSIGNED);
     for file in [store.root().mark_file(), store.root().public_file()] {
@@ -416,7 +416,7 @@ fn a_store_that_has_the_form_before_again_is_refused_without_waiting_for_a_turn(
     assert!(store.open_as_owner().unwrap_err().to_string().contains("was rolled back"));
 }
 
-/// A second host's root key, beside which there is no mark.
+/// The root key of a second host, without a mark beside it.
 fn second_root(store: &Fixture) -> (tempfile::TempDir, RootKeySource) {
     let keys = tempfile::tempdir().unwrap();
     let root = RootKeySource::beside(keys.path());
@@ -463,7 +463,7 @@ fn who_read_a_store_does_not_sign_what_has_the_form_before_again() {
     let running = EmbeddedStore::new(store.directory().to_owned(), second);
     assert_eq!(read(&running, "shop", "a", "item: api").unwrap(), "two");
 
-    // Another file, which is opened anew.
+    // Another file, so readers open it anew.
     Connection::open(earlier.0.path()).unwrap().execute_batch(UNSIGNED).unwrap();
     for file in ["store.db-wal", "store.db-shm"] {
         std::fs::remove_file(store.directory().join(file)).unwrap();
@@ -513,7 +513,7 @@ fn a_deletion_in_the_mark_is_not_undone_by_who_read_before_it() {
     store.store().delete(&api, None, KEPT).unwrap();
     assert_eq!(kind(store.read("shop", "a", "item: api")), ErrorKind::Revoked);
 
-    // It writes down all that it saw, the item as it was as well.
+    // The reader saves all that it has seen, also the earlier state of the item.
     read(&running, "shop", "a", "item: db").unwrap();
 
     earlier.put_back(&store, &ROWS);

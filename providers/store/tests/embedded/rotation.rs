@@ -5,7 +5,7 @@ use provider_store::{Ciphertext, RecordAccounts, ServiceAccounts};
 
 use crate::fixture::{Fixture, item, kind, one, read};
 
-/// A store with items sealed to the root key, to a namespace's, and deleted ones.
+/// A store with items sealed to the root key, items sealed to a namespace's key, and deleted items.
 fn filled() -> Fixture {
     let store = Fixture::new();
     store.put(&item("bank", "db"), "without a key");

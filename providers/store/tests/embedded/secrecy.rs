@@ -1,4 +1,4 @@
-//! What someone finds who has everything but the root key.
+//! What an attacker finds who has everything except the root key.
 
 use std::path::Path;
 
@@ -81,7 +81,7 @@ fn after_a_rotation_nothing_that_was_sealed_to_the_old_keys_is_left() {
     assert_eq!(store.read("shop", "a", "item: api").unwrap(), CANARY);
 }
 
-/// Puts as a host with `directory`'s database and bundle, and gives back all that this host has.
+/// Puts values as a host without the root key. Returns the host's bundle and a record that it made.
 fn put_without_root(store: &Fixture) -> (Vec<u8>, Vec<u8>) {
     std::fs::rename(store.root_file(), store.root_file().with_extension("away")).unwrap();
     let mut writer = store.store();
@@ -99,7 +99,7 @@ fn a_host_with_database_and_bundle_puts_and_cannot_read_even_what_it_put() {
 
     let (bundle, record) = put_without_root(&store);
 
-    // Its database, its bundle and its record hold no value, and reading needs the root key.
+    // Database, bundle and record hold no plain value, and reading needs the root key.
     for bytes in [&store.bytes(), &bundle, &record] {
         assert!(!holds(bytes, CANARY));
     }
@@ -107,7 +107,7 @@ fn a_host_with_database_and_bundle_puts_and_cannot_read_even_what_it_put() {
         let error = store.read(namespace, "a", "item: api").unwrap_err();
         assert!(error.to_string().contains("root key"), "{error}");
     }
-    // A root key of its own making does not help, nor does a store of its own around the same ciphertext.
+    // Neither a root key of the attacker's own nor a new store around the same ciphertext helps.
     let mine = tempfile::tempdir().unwrap();
     let my_root = RootKeySource::beside(mine.path());
     Store::init(mine.path(), &my_root).unwrap();
@@ -119,7 +119,7 @@ fn a_host_with_database_and_bundle_puts_and_cannot_read_even_what_it_put() {
             read(&EmbeddedStore::new(mine.path().to_owned(), my_root.clone()), namespace, "a", "item: api");
         assert!(error.unwrap_err().to_string().contains("does not decrypt"));
     }
-    // Each byte string it has is no key: none opens what it put. With the true root key, all is there.
+    // None of its byte strings is a key that opens the values. With the true root key all values can be read.
     std::fs::rename(store.root_file().with_extension("away"), store.root_file()).unwrap();
     for namespace in ["shop", "new"] {
         assert_eq!(store.read(namespace, "a", "item: api").unwrap(), CANARY);

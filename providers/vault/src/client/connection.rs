@@ -11,7 +11,7 @@ use crate::config::VaultConfig;
 use crate::meaning::{Asked, Refusal};
 use crate::server::Server;
 
-/// What the parameters of a class are called.
+/// The names of a class's parameters, for messages.
 const NAMES: Names = Names {
     address: "vaultAddress",
     may_be_plain: true,
@@ -21,7 +21,7 @@ const NAMES: Names = Names {
     client_pair: Some(["vaultTLSClientCertPath", "vaultTLSClientKeyPath"]),
 };
 
-/// The ways to all servers.
+/// The connections to all servers.
 #[derive(Debug)]
 pub(crate) struct Servers {
     connections: Connections<Server>,
@@ -29,7 +29,7 @@ pub(crate) struct Servers {
     config: VaultConfig,
 }
 
-/// The way to one namespace of one server.
+/// The connection to one namespace of one server.
 pub(crate) struct Connection {
     http: Arc<provider_client::Connection>,
     namespace: Option<HeaderValue>,
@@ -41,13 +41,13 @@ impl Servers {
         Self { connections: Connections::default(), settings, config }
     }
 
-    /// What the administrator set.
+    /// The administrator's settings.
     pub(crate) fn config(&self) -> &VaultConfig {
         &self.config
     }
 
-    /// The way of a Kubernetes namespace, `tenant`, to `server`. With a client certificate of the workload's own it is
-    /// the caller's alone.
+    /// The connection of the Kubernetes namespace `tenant` to `server`. With a client certificate from the workload's
+    /// own credentials it is not shared.
     ///
     /// # Errors
     ///
@@ -75,25 +75,25 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// What to send.
+/// What to send to the server.
 #[derive(Debug)]
 pub(crate) struct Message<'a> {
-    /// What is asked for, for messages.
+    /// What the call asks for, for messages.
     pub(crate) what: &'a str,
     pub(crate) method: &'a str,
-    /// Below `v1/`, not percent-encoded.
+    /// The path below `v1/`, not percent-encoded.
     pub(crate) path: &'a str,
-    /// Encoded.
+    /// The encoded query.
     pub(crate) query: &'a str,
     pub(crate) token: Option<&'a SecretBytes>,
     /// JSON.
     pub(crate) body: Option<SecretBytes>,
-    /// Time to live of a wrapped answer.
+    /// Lifetime of a wrapped answer.
     pub(crate) wrap: Option<&'a str>,
 }
 
 impl<'a> Message<'a> {
-    /// A POST that `what` describes.
+    /// A POST to `path`. `what` names it in messages.
     pub(crate) fn post(what: &'a str, path: &'a str) -> Self {
         Self { what, method: "POST", path, query: "", token: None, body: None, wrap: None }
     }
@@ -109,7 +109,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The error that an answer without success is. `secrets` are kept out of its text.
+/// The error for an answer without a 2xx status. Its text contains none of the `secrets`.
 pub(crate) fn refusal(answer: &Answer, asked: Asked, what: &str, secrets: &[&SecretBytes]) -> Error {
     let secrets: Vec<&str> = secrets.iter().filter_map(|secret| secret.expose_str()).collect();
     let refusal = Refusal {
@@ -122,11 +122,11 @@ pub(crate) fn refusal(answer: &Answer, asked: Asked, what: &str, secrets: &[&Sec
 }
 
 impl Connection {
-    /// One call.
+    /// Makes one call.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if no whole answer came in time. Every status is an answer.
+    /// `Unavailable` if no complete answer came in time. An answer with any status is `Ok`.
     pub(crate) async fn call(&self, message: Message<'_>) -> Result<Answer> {
         let what = message.what;
         self.http.call(what, self.request(message)?).await

@@ -1,4 +1,4 @@
-//! Logging in: what each method sends, and what the answer grants.
+//! Logs in: what each method sends, and what the answer grants.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,15 +21,15 @@ pub(crate) struct Granted {
     /// `None` if it does not end.
     pub(crate) lasts: Option<Span>,
     pub(crate) renewable: bool,
-    /// Whether the token was made for us and can be revoked, which revokes its leases.
+    /// Whether the token was made for this login. Only then it can be revoked, and its leases with it.
     pub(crate) is_ours: bool,
-    /// The service account that the store judged, as a kubernetes mount tells it.
+    /// The service account that the store checked, if a kubernetes mount named it.
     pub(crate) account: Option<Identity>,
-    /// Whether the store judged the client certificate of the connection, as a cert mount tells it.
+    /// Whether a cert mount says that it checked the client certificate of the connection.
     pub(crate) by_certificate: bool,
 }
 
-/// A workload on its way in.
+/// A workload that wants to log in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Applicant<'a> {
     pub(crate) auth: &'a Auth,
@@ -43,7 +43,8 @@ impl Applicant<'_> {
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` if the store does not accept it; `NoCredential` if one is missing, which the message names.
+    /// `Unauthenticated` if the store refuses the login; `NoCredential` if a credential is missing. The message names
+    /// it.
     pub(crate) async fn log_in(self, connection: &Connection) -> Result<Granted> {
         match self.auth.method {
             Method::Kubernetes | Method::Jwt => {
@@ -68,7 +69,7 @@ impl Applicant<'_> {
         }
     }
 
-    /// The client certificate that this login shows.
+    /// The client certificate for this login.
     pub(crate) fn client_pair(self) -> Result<Option<ClientPair>> {
         if self.auth.method != Method::Certificate {
             return Ok(None);
@@ -77,7 +78,7 @@ impl Applicant<'_> {
         Ok(Some(ClientPair { certificate, key }))
     }
 
-    /// The credentials that this login rests on beside the service account.
+    /// The credentials that the login method uses, besides the service account.
     pub(crate) fn credentials(self) -> Vec<&'static str> {
         match self.auth.method {
             Method::Kubernetes | Method::Jwt => vec![],
@@ -109,8 +110,9 @@ impl Applicant<'_> {
         Ok(granted)
     }
 
-    /// A cert mount passes over what a login sends and judges the connection's client certificate, which is
-    /// there for the listener. Such a token is given to nobody; what cannot be ended now ends by its own time.
+    /// Revokes a login that a cert mount granted though the class chose another method. A cert mount ignores what the
+    /// login sends and checks the connection's client certificate, which may be there only because the listener
+    /// requires it. Nobody gets such a token. If it cannot be revoked now, it lives until its own end.
     async fn decline(&self, granted: &Granted, connection: &Connection) -> Error {
         let what = self.to_string();
         if let Err(error) = session::revoke(connection, &granted.token, &what).await {
@@ -123,7 +125,7 @@ impl Applicant<'_> {
             .remedy("correct vaultAuthMountPath, or log in with secretfs.dev/auth: cert")
     }
 
-    /// A token is used as it is; for a volume of its own one is made from it, which can be revoked.
+    /// Uses the given token. A volume that needs a login of its own gets a child token, which can be revoked.
     async fn with_token(&self, connection: &Connection) -> Result<Granted> {
         let given = SecretBytes::new(trimmed_of(self.credential("token")?)?.as_bytes().to_vec());
         if self.tenure == Tenure::Volume
@@ -194,7 +196,7 @@ fn nonsense(what: &str) -> Error {
         .remedy("is vaultAddress right?")
 }
 
-/// `None` if it is no answer to a login.
+/// `None` if the body is not an answer to a login.
 fn granted(body: &SecretBytes) -> Option<Result<Granted>> {
     let fields: Fields<'_> = serde_json::from_slice(body.expose()).ok()?;
     let auth = golang::fields(fields.get("auth")?)?;
@@ -216,7 +218,7 @@ fn granted(body: &SecretBytes) -> Option<Result<Granted>> {
     }))
 }
 
-/// The metadata of a kubernetes login.
+/// The account in the metadata of a kubernetes login.
 fn account(metadata: &Fields<'_>) -> Option<Identity> {
     let text = |key: &str| metadata.get(key).and_then(|raw| golang::text(raw)).map(Cow::into_owned);
     Some(Identity {
@@ -226,12 +228,12 @@ fn account(metadata: &Fields<'_>) -> Option<Identity> {
     })
 }
 
-/// Whether it is the metadata of a cert login, which names the role and the certificate's signer.
+/// Whether this is the metadata of a cert login, which names the role and the certificate's signer.
 fn is_of_certificate(metadata: &Fields<'_>) -> bool {
     ["cert_name", "authority_key_id"].iter().all(|key| metadata.contains_key(*key))
 }
 
-/// How long a token lasts that was looked up, and whether it can be prolonged.
+/// The lifetime of a token from its lookup, and whether it can be renewed.
 fn looked_up(body: &SecretBytes) -> Option<(Option<Span>, bool)> {
     let fields: Fields<'_> = serde_json::from_slice(body.expose()).ok()?;
     let data = golang::fields(fields.get("data")?)?;
@@ -240,7 +242,7 @@ fn looked_up(body: &SecretBytes) -> Option<(Option<Span>, bool)> {
     Some(((seconds > 0).then(|| Span::from_secs(seconds)), renewable))
 }
 
-/// How long a login or a lease was prolonged for, and whether it can be again.
+/// The lifetime of a login or lease after its renewal, and whether it can be renewed again.
 pub(crate) fn prolonged(body: &SecretBytes) -> Option<(Span, bool)> {
     let fields: Fields<'_> = serde_json::from_slice(body.expose()).ok()?;
     let auth = fields.get("auth").and_then(|raw| golang::fields(raw));

@@ -1,4 +1,4 @@
-//! Talking to the server.
+//! Talks to the server.
 
 mod connection;
 mod login;
@@ -29,7 +29,7 @@ use crate::parameters::{self, Method, Plan, Share};
 
 pub use settings::VaultSettings;
 
-/// Secrets from HashiCorp Vault and OpenBao.
+/// Reads secrets from HashiCorp Vault and OpenBao.
 #[derive(Debug)]
 pub struct Vault(Arc<Inner>);
 
@@ -41,15 +41,15 @@ struct Inner {
     fingerprints: Fingerprints,
 }
 
-/// Whose a login is, and for whom.
+/// The owner of a login, and its volume if the login is not shared.
 type Key = provider_client::Key<Owner>;
 
 impl Vault {
-    /// A provider with the administrator's settings. It connects when it is asked to.
+    /// A provider with the administrator's settings. It connects at the first call.
     ///
     /// # Errors
     ///
-    /// The system gives no random numbers.
+    /// The system returns no random numbers.
     pub fn new(config: VaultConfig) -> Result<Self> {
         let (servers, fingerprints) = (Servers::new(config), Fingerprints::new()?);
         Ok(Self(Arc::new(Inner { servers, logins: Arc::default(), mounts: Mounts::default(), fingerprints })))
@@ -86,14 +86,15 @@ impl Endings for Vault {
     async fn revoke(&self, remains: &SecretBytes) -> Result<()> {
         let remains = Remains::read(remains)
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "what remains of a login is none of ours"))?;
-        // Also on a way that is not allowed any more: the token has been there, and ends by this.
-        // Nor is it known whose volume it was: names that hang here take room of one tenant, of nobody's name.
+        // The call is made even if the way is not allowed any more: the token was sent there before, and this call ends
+        // it. The namespace of the volume is not known here, so lookups that hang are charged to a tenant without a
+        // name.
         let connection = self.0.servers.to("", &remains.server, remains.client()).await?;
         session::revoke(&connection, remains.token(), "a volume that is gone").await
     }
 }
 
-/// What one class asks.
+/// What one class reads.
 #[derive(Debug)]
 struct VaultSource {
     plan: Plan,
@@ -101,7 +102,7 @@ struct VaultSource {
     provider: Arc<Inner>,
 }
 
-/// How a request for a login went on while others learnt what its mount is.
+/// The outcome for a caller that asked for a login while the kind of its mount was still unknown.
 enum Learnt {
     Already,
     By(Arc<VaultSession>),
@@ -117,7 +118,7 @@ impl Source for VaultSource {
         matches!(self.plan.auth.method, Method::Kubernetes | Method::Jwt).then_some(&self.plan.audience)
     }
 
-    /// Every method does: a service account's token, or credentials of the volume.
+    /// Every login method needs them: the token of a service account, or credentials of the volume.
     fn needs_credentials(&self) -> bool {
         true
     }
@@ -157,7 +158,8 @@ impl VaultSource {
     async fn log_in(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
         let Inner { logins, mounts, .. } = &*self.provider;
         if self.kind(applicant.workload).is_none() {
-            // Nobody knows yet who may share a login of this mount: the first one's answer tells.
+            // The answer to the first login shows what the mount checks, and so who may share a login. Until then
+            // others wait.
             let turn = mounts.learning(&self.mount(applicant.workload));
             let ready = || self.kind(applicant.workload).map(|_| Learnt::Already);
             let make = async { self.new_session(applicant).await.map(Learnt::By) };
@@ -177,7 +179,7 @@ impl VaultSource {
         }
     }
 
-    /// Who may share a login, as far as that is known.
+    /// The kind of the mount, which decides who may share a login. `None` while it is unknown.
     fn kind(&self, workload: &Workload) -> Option<Kind> {
         let auth = &self.plan.auth;
         match (auth.share, auth.method) {
@@ -230,13 +232,14 @@ impl VaultSource {
     }
 }
 
-/// An outage as it is told to those who waited while another, perhaps of another account, met it.
+/// The error for callers that waited while another caller met an outage. The other may belong to another account, so
+/// its message is not repeated.
 fn met_by_another(error: &Error) -> Error {
     Error::new(ErrorKind::Unavailable, "the store did not answer a login that was made just before this one")
         .retry_after(error.wait().map(Into::into))
 }
 
-/// Whom the store judges, for people and for sharing what was read: everything in `owner`.
+/// The identity that the store checks, for messages and for shared readings. It contains everything in `owner`.
 fn identity(owner: &Owner) -> String {
     let mut text = owner.whom.to_string();
     text.push_str(&format!(" at auth/{}", owner.auth.mount));

@@ -1,20 +1,20 @@
-//! What kinds of login mounts there are, as their answers told: it decides who may share a login.
+//! Remembers the kinds of login mounts, as their answers show them. The kind decides who may share a login.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use provider_client::Turn;
 
-/// What kind of login mount it is, learnt from its answers.
+/// The kind of a login mount, as its answers show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It judges service accounts.
+    /// It checks the service account and nothing else.
     Kubernetes,
-    /// It may see more.
+    /// It may check more than the service account.
     Other,
 }
 
-/// A login mount as one namespace knows it: none waits for another to learn what it is.
+/// A login mount as one namespace knows it. Namespaces do not wait for each other to learn its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Mount {
     pub(crate) namespace: String,
@@ -22,24 +22,25 @@ pub(crate) struct Mount {
     pub(crate) path: String,
 }
 
-/// Login mounts that are known for one namespace at most; beyond it another is learnt anew.
+/// Most login mounts that are remembered per namespace. Beyond that, the kind of another mount is learnt again.
 const MOST_KINDS: usize = 64;
-/// Login mounts that are known in all.
+/// Most login mounts that are remembered in total.
 const MOST_KINDS_IN_ALL: usize = 1024;
 
-/// What is known of login mounts, and who is finding out.
+/// The known kinds of login mounts, and the callers that are finding out a kind.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     kinds: Mutex<Kinds>,
     learning: Mutex<HashMap<Mount, Arc<Turn>>>,
 }
 
-/// What login mounts are.
+/// The kinds of login mounts.
 #[derive(Debug, Default)]
 struct Kinds(HashMap<Mount, Kind>);
 
 impl Kinds {
-    /// Makes room for one more of `namespace`: of its own first, then of whose namespace has the most.
+    /// Makes room for one more entry of `namespace`. At the namespace's own limit one of its entries goes; at the total
+    /// limit, an entry of the namespace that has the most.
     fn make_room(&mut self, namespace: &str) {
         let own = self.0.keys().filter(|mount| mount.namespace == namespace).count();
         let of = if own >= MOST_KINDS {
@@ -53,7 +54,7 @@ impl Kinds {
         forgotten.map(|mount| self.0.remove(&mount));
     }
 
-    /// The namespace that has the most.
+    /// The namespace with the most entries.
     fn most_crowded(&self) -> Option<String> {
         let mut counts = HashMap::<&str, usize>::new();
         self.0.keys().for_each(|mount| *counts.entry(&mount.namespace).or_default() += 1);
@@ -62,23 +63,24 @@ impl Kinds {
 }
 
 impl Mounts {
-    /// What is known of a login mount.
+    /// The kind of a login mount, if it is known.
     pub(crate) fn kind(&self, mount: &Mount) -> Option<Kind> {
         locked(&self.kinds).0.get(mount).copied()
     }
 
-    /// Whose turn it is to find out about a login mount.
+    /// The turn of the callers that want to find out the kind of a login mount.
     pub(crate) fn learning(&self, mount: &Mount) -> Arc<Turn> {
         let mut learning = locked(&self.learning);
         if let Some(turn) = learning.get(mount) {
             return Arc::clone(turn);
         }
-        // Of those that nobody learns about now, nothing is to be remembered.
+        // Forget the mounts for which no caller waits.
         learning.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(learning.entry(mount.clone()).or_default())
     }
 
-    /// Notes what a login told of its mount. One that ever saw more than accounts is not shared again.
+    /// Remembers the kind of a mount after a login. A mount that was ever [`Kind::Other`] stays it, so that its logins
+    /// are not shared.
     pub(crate) fn learn(&self, mount: &Mount, kind: Kind) {
         locked(&self.learning).remove(mount);
         let mut kinds = locked(&self.kinds);

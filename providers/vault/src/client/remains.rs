@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::server::Server;
 
-/// What is needed to end a login in another process, as JSON.
+/// What another process needs to end a login, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Remains {
     pub(crate) server: Server,
@@ -16,7 +16,7 @@ pub(crate) struct Remains {
     key: Option<Hidden>,
 }
 
-/// A secret where it may be written out: in a blob that is one secret as a whole.
+/// A secret that may be serialised, because the whole blob that contains it is secret.
 #[derive(Debug)]
 struct Hidden(SecretBytes);
 

@@ -16,13 +16,13 @@ use crate::meaning::Asked;
 use crate::parameters::Auth;
 use crate::server::Server;
 
-/// Whose a login is.
+/// The owner of a login.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
     pub(crate) store: String,
     pub(crate) auth: Auth,
     pub(crate) whom: Whom,
-    /// Of the credentials it rests on beside the service account.
+    /// Fingerprint of the credentials that the login uses besides the service account.
     pub(crate) fingerprint: Option<Fingerprint>,
 }
 
@@ -32,13 +32,13 @@ pub(crate) struct VaultSession {
     server: Server,
     connection: Connection,
     token: SecretBytes,
-    /// The workload's own client certificate, where it shows one.
+    /// The workload's own client certificate, if it has one.
     client: Option<ClientPair>,
     is_ours: bool,
     place: Place<Self>,
 }
 
-/// What a session is made of.
+/// The parts of a new session.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) identity: String,
@@ -59,7 +59,7 @@ impl VaultSession {
         self.connection.call(message.token(&self.token)).await
     }
 
-    /// A call that prolongs something.
+    /// Makes a call that renews a login or a lease.
     async fn prolong(&self, what: &str, path: &str, body: Option<SecretBytes>) -> Result<(Span, bool)> {
         let answer = self.send(Message { body, ..Message::post(what, path) }).await?;
         if answer.is_success() {
@@ -132,7 +132,7 @@ impl Session for VaultSession {
 
 #[async_trait]
 impl Leases for VaultSession {
-    /// A token that was given to us is not ours to end, and is nobody's alone.
+    /// A token that the user gave is shared by its nature and must not be revoked, so no volume can claim it.
     fn claim(&self, volume: &str) -> bool {
         self.is_ours && self.place.claim(volume)
     }
@@ -164,7 +164,7 @@ impl Leases for VaultSession {
         revoke(&self.connection, &self.token, &self.identity).await
     }
 
-    /// A token that was given to us is not ours to end, and a batch token cannot be ended.
+    /// A token that the user gave must not be revoked, and a batch token cannot be revoked.
     fn remains(&self) -> Option<SecretBytes> {
         if !self.is_ours {
             return None;
@@ -177,11 +177,11 @@ impl Leases for VaultSession {
 ///
 /// # Errors
 ///
-/// `Unavailable` if it is worth another try. A token that is gone is `Ok`.
+/// `Unavailable` if another try may succeed. A token that has already ended is `Ok`.
 pub(crate) async fn revoke(connection: &Connection, token: &SecretBytes, whose: &str) -> Result<()> {
     let what = format!("ending the login of {whose}");
     let answer = connection.call(Message::post(&what, "auth/token/revoke-self").token(token)).await?;
-    // A token that the store does not know is refused like any that may not.
+    // The store answers 403 for a token that it does not know, as for one that may not revoke itself.
     if answer.is_success() || answer.status == 403 {
         return Ok(());
     }

@@ -6,18 +6,18 @@ use provider::{Network, Provider, Result, Settings};
 use crate::client::Vault;
 use crate::config::VaultConfig;
 
-/// What is set for Vault and OpenBao where a process starts.
+/// The administrator's settings for Vault and OpenBao.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct VaultSettings {
-    /// Vault: address of the server where a class gives none
+    /// Vault: address of the server, for classes that name none
     #[arg(long, env = "VAULT_ADDR", value_name = "URL", help_heading = "Providers")]
     vault_address: Option<String>,
 
-    /// Vault: namespace where a class gives none
+    /// Vault: namespace, for classes that name none
     #[arg(long, env = "VAULT_NAMESPACE", value_name = "NAMESPACE", help_heading = "Providers")]
     vault_namespace: Option<String>,
 
-    /// Vault: mount of the kubernetes login method where a class gives none
+    /// Vault: mount of the kubernetes login method, for classes that name none
     #[arg(long, default_value = "kubernetes", value_name = "MOUNT", help_heading = "Providers")]
     vault_auth_mount: String,
 

@@ -1,5 +1,5 @@
-//! What every provider owes, against a server that answers as OpenBao does. The other tests here show that a real one
-//! answers so.
+//! Runs the contract suite against a stub that answers as OpenBao does. The other tests here show that a real OpenBao
+//! answers in this way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn is_login(seen: &Seen) -> bool {
     seen.target == "/v1/auth/kubernetes/login"
 }
 
-/// The token that a login of `who` is given.
+/// The client token for a login of `who`.
 fn client_token(who: Who) -> String {
     format!("{TOKEN}-client-{who:?}")
 }
@@ -74,7 +74,7 @@ fn errors(status: u16, text: &str) -> Answer {
     Answer::json(status, &json!({"errors": [text]}))
 }
 
-/// A login that lasts longer than anything does.
+/// An answer to a login with an extremely long lifetime.
 fn login(body: &[u8]) -> Answer {
     let jwt = serde_json::from_slice::<Value>(body).unwrap()["jwt"].as_str().unwrap().to_owned();
     let is = |who: &Who| token(*who).expose() == jwt.as_bytes();
@@ -88,7 +88,7 @@ fn login(body: &[u8]) -> Answer {
     Answer::json(200, &json!({"auth": auth}))
 }
 
-/// The answers of the table in the crate's documentation.
+/// The answers in the table of the crate's documentation.
 fn said() -> Vec<(&'static str, ErrorKind, Answer)> {
     use ErrorKind::{Denied, Invalid, NotFound, Revoked, Unauthenticated, Unavailable};
     let taken_back =

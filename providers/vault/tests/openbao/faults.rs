@@ -9,7 +9,7 @@ use crate::support::{class, only, store, vault, workload};
 
 const OBJECT: &str = "- {objectName: a, secretPath: secret/data/app?version=7, secretKey: key}";
 
-/// Who waits shorter than a person would, so that silence is soon noticed.
+/// A provider with short deadlines, so that the test notices silence soon.
 fn impatient(address: &str) -> Vault {
     let patience = Patience {
         connect: Duration::from_secs(2),
@@ -27,7 +27,7 @@ fn login() -> Answer {
     Answer::json(200, &json!({"auth": {"client_token": "s.token", "lease_duration": 600, "metadata": {}}}))
 }
 
-/// What a read is told by a server that logs everybody in and then does `fault`.
+/// The outcome of a read from a server that accepts every login and then does `fault`.
 async fn read_of(fault: Answer) -> Result<Reading> {
     let server = FaultServer::http(move |seen| if is_login(seen) { login() } else { fault.clone() });
     let vault = impatient(&server.url());
@@ -36,7 +36,7 @@ async fn read_of(fault: Answer) -> Result<Reading> {
     session.read(&source.objects()[0].request).await
 }
 
-/// What a login is told by a server that does `fault`.
+/// The outcome of a login at a server that does `fault`.
 async fn login_of(fault: Answer) -> Error {
     let server = FaultServer::http(move |_| fault.clone());
     let vault = impatient(&server.url());
@@ -268,7 +268,7 @@ async fn a_connection_serves_many_reads_and_is_not_kept_idle() {
     }
 
     assert_eq!(server.accepted(), 1);
-    // A pool's usual patience is 90 seconds.
+    // Without our own setting, the pool would wait 90 seconds.
     let closed = tokio::time::timeout(Duration::from_secs(20), async {
         while server.open() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -9,7 +9,7 @@ const LOGIN: &str = "
 - {objectName: pass, secretPath: database/creds/app, secretKey: password}
 ";
 
-/// A login in PostgreSQL that the session's volume owns, and its lease.
+/// A PostgreSQL user, its password and its lease, read for the session's volume.
 async fn login(source: &dyn Source, session: &dyn Session) -> (String, String, LeaseId) {
     let reading = session.read(&source.objects()[0].request).await.unwrap();
     let part = |index| text(&source.extract(index, &reading).unwrap());
@@ -33,7 +33,7 @@ async fn a_lease_is_prolonged_and_ends_with_the_login_that_made_it() {
     assert_eq!(granted.lease.as_ref(), Some(&lease));
     assert!(granted.duration.get().as_secs() <= 90 && granted.renewable, "{granted:?}");
     assert_eq!(prolonged.duration.get().as_secs(), 600);
-    // The store takes its leases back a moment after the login.
+    // The store revokes the leases shortly after it ended the login.
     until(|| !postgres.can_login(&user, &password), || format!("{user} still gets in"));
     leases(&session).revoke().await.unwrap();
     assert_eq!(leases(&session).renew_lease(&lease).await.unwrap_err().kind(), ErrorKind::Denied);

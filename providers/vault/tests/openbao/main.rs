@@ -1,4 +1,4 @@
-//! The provider against a real OpenBao, a real PostgreSQL, and servers that misbehave on order.
+//! Tests the provider with a real OpenBao, a real PostgreSQL, and servers that misbehave on purpose.
 
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "what a test asks of its fixtures has to be so")]

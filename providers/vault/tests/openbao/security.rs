@@ -12,7 +12,7 @@ use crate::support::{
 
 const OBJECT: &str = "- {objectName: a, secretPath: secret/data/app, secretKey: key}";
 
-/// A provider whose folder of certificates holds what a pod of that server needs.
+/// A provider with a folder of certificates that has what a pod needs to reach this server.
 fn with_certificates(bao: &OpenBao) -> (Vault, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("ca.crt"), bao.authority().pem()).unwrap();
@@ -101,8 +101,8 @@ async fn a_server_may_be_known_by_another_name() {
     assert!(error.to_string().contains("vaultTLSServerName"), "{error}");
 }
 
-/// A server where certificate `driver` may log in at `auth/cert`, and a provider whose folder holds that
-/// certificate for namespace `platform`, and as a file that belongs to no namespace.
+/// A server that accepts the certificate `driver` at `auth/cert`, and a provider with that certificate in the folder of
+/// namespace `platform` and in a file that belongs to no namespace.
 fn with_a_platform() -> (OpenBao, testing::Issuer, Vault, tempfile::TempDir) {
     let (bao, issuer) = store();
     bao.put("secret", "app", &json!({"key": "v"}));
@@ -121,7 +121,7 @@ fn with_a_platform() -> (OpenBao, testing::Issuer, Vault, tempfile::TempDir) {
     (bao, issuer, vault, folder)
 }
 
-/// Gives the platform's certificate to `namespace`.
+/// Moves the platform's certificate to `namespace`.
 fn move_certificate(folder: &tempfile::TempDir, namespace: &str) {
     for file in ["driver.crt", "driver.key"] {
         let place = |of: &str| folder.path().join(of).join(file);
@@ -129,7 +129,7 @@ fn move_certificate(folder: &tempfile::TempDir, namespace: &str) {
     }
 }
 
-/// A class of `namespace` that sends its token to `mount` over a connection with that client certificate.
+/// A class in `namespace` that sends its token to `mount` over a connection with this client certificate.
 fn certified(
     vault: &Vault,
     bao: &OpenBao,
@@ -202,7 +202,7 @@ async fn a_way_to_a_store_that_others_can_answer_on_is_refused_unless_the_admini
         let class = |allow_insecure| {
             let network = Network { allow_insecure, ..Network::default() };
             let vault = Vault::new(VaultConfig { network, ..VaultConfig::default() }).unwrap();
-            // Another name than loopback's, so that it is not exempt.
+            // A name other than that of loopback, so that the address is not exempt.
             let name = ("vaultTLSServerName", "elsewhere.test");
             source(
                 &vault,
@@ -239,7 +239,7 @@ async fn a_class_may_leave_the_administrators_own_address_unverified_and_that_is
         &vault,
         [
             ("vaultSkipTLSVerify", "true"),
-            // Another name than loopback's, so that it is not exempt.
+            // A name other than that of loopback, so that the address is not exempt.
             ("vaultTLSServerName", "elsewhere.test"),
             ("roleName", "app"),
             ("objects", OBJECT),

@@ -37,7 +37,7 @@ pub(crate) fn source_of<const N: usize>(
     vault.source(namespace, &parameters(pairs)).unwrap()
 }
 
-/// A volume of a pod of another namespace, with its token.
+/// A volume of a pod in another namespace, with its token.
 pub(crate) fn of_namespace(namespace: &str, issuer: &Issuer) -> Workload {
     let token = issuer.mint(&Claims::of(namespace, "web").pod("web-0"));
     Workload { identity: Identity::named(namespace, "web"), ..with_token(token, "web-0", "v0") }
@@ -68,8 +68,8 @@ pub(crate) fn with_credentials<const N: usize>(pairs: [(&str, &str); N]) -> Work
     workload
 }
 
-/// An OpenBao with a versioned engine at `secret`, and kubernetes and jwt logins whose role
-/// `app` lets `shop/web` in and read `secret/`, `database/` and issue at `pki/`.
+/// An OpenBao with a versioned KV engine at `secret`, and with kubernetes and jwt logins. Their role `app` accepts
+/// `shop/web`, which may read `secret/` and `database/`, and issue certificates at `pki/`.
 pub(crate) fn store() -> (OpenBao, Issuer) {
     let (bao, issuer) = (OpenBao::start(), Issuer::start());
     prepare(&bao, &issuer);
@@ -106,7 +106,7 @@ pub(crate) fn prepare(bao: &OpenBao, issuer: &Issuer) {
     );
 }
 
-/// What every object of `source` shows, by path, read at once as the engine does, each request once.
+/// What every object of `source` shows, by path. Reads as the engine does: all at once, each request once.
 pub(crate) async fn files(source: &dyn Source, session: &dyn Session) -> Result<BTreeMap<String, Object>> {
     let mut requests: Vec<_> = source.objects().iter().map(|object| object.request.clone()).collect();
     requests.sort();
@@ -120,7 +120,7 @@ pub(crate) async fn files(source: &dyn Source, session: &dyn Session) -> Result<
     source.objects().iter().enumerate().map(extract).collect()
 }
 
-/// The one object of `source`, as text, read for a volume that shares its login.
+/// The text of the only object of `source`, read for a volume that shares its login.
 pub(crate) async fn only(source: &dyn Source, workload: &Workload) -> Result<String> {
     let session = source.session(workload, Tenure::Shared).await?;
     let files = files(source, &*session).await?;

@@ -59,7 +59,7 @@ fn node() -> Host {
     }
 }
 
-/// What is found in a cluster with one fault, beside what is well.
+/// The findings for a cluster with one fault, without those that are `Ok`.
 fn found(fault: impl FnOnce(&mut Survey)) -> Vec<(Level, &'static str)> {
     let mut survey = sound();
     fault(&mut survey);
@@ -184,7 +184,7 @@ fn without_a_cluster_it_says_what_it_did_not_look_at() {
 #[test]
 fn the_rights_are_those_of_the_charts_table() {
     let text = include_str!("../../../../deploy/charts/secretfs/RBAC.md");
-    // The doctor is not told whether there is a startup taint: that right is none it looks for.
+    // The doctor does not know whether there is a startup taint, so it does not check that right.
     let rows = text.lines().filter(|line| line.starts_with("| always") || line.starts_with("| syncSecret"));
     let mut table = BTreeSet::new();
     for row in rows {

@@ -1,4 +1,4 @@
-//! Classes: what is wrong with them, and what reads them.
+//! Judges classes and their providers.
 
 use manifest::{Class, LocatedClass};
 use provider::{Declaration, Holds, Invalid, Key, Source};
@@ -80,7 +80,8 @@ impl<'a> Judging<'a> {
         }
     }
 
-    /// A way to a store that upstream's provider goes and that others can read or answer on.
+    /// Reports an insecure way to a store. Upstream's provider uses it; others on the way can read the calls or answer
+    /// them.
     fn exposure(&mut self, object: &str, asked: &Invalid) {
         let Invalid { key, reason, remedy, .. } = asked;
         let leave = "allowInsecureStores in the chart, --allow-insecure-stores of the driver";
@@ -94,7 +95,7 @@ impl<'a> Judging<'a> {
         self.tell(Effect::Breaks, object.to_owned(), reason, format!("{remedy}; or set {leave} to true"));
     }
 
-    /// What the Vault provider had from its own flags.
+    /// Reports settings that the upstream Vault provider may have had from its own flags.
     fn vault(&mut self, object: &str, class: &Class) {
         if !class.parameters.contains_key("vaultAddress") {
             let reason =
@@ -108,7 +109,7 @@ impl<'a> Judging<'a> {
         }
     }
 
-    /// Files that the class names, which upstream's provider has in its own container.
+    /// Reports files that the class names. Upstream's provider has them in its own container.
     fn files(&mut self, object: &str, class: &Class, declaration: &Declaration) {
         let is_named = |key: &&Key| class.parameters.get(key.name).is_some_and(|path| !path.is_empty());
         for key in declaration.parameters.iter().filter(is_named) {
@@ -140,7 +141,7 @@ impl<'a> Judging<'a> {
         self.tell(Effect::Changes, object.to_owned(), reason, remedy);
     }
 
-    /// Secrets that upstream would overwrite.
+    /// Reports Secrets that already exist. Upstream would overwrite them.
     fn secrets(&mut self, class: &Class) {
         let named = class.secret_objects.iter().map(|secret| secret.secret_name.as_str());
         let found = self.inventory.secrets.iter().filter(|secret| secret.namespace == class.namespace);

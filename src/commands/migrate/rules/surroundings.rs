@@ -1,4 +1,4 @@
-//! The CSIDriver object.
+//! Judges the CSIDriver object.
 
 use super::{Effect, Judging};
 

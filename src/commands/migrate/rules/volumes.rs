@@ -1,4 +1,4 @@
-//! Volumes of pods.
+//! Judges the volumes of pods.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use manifest::PodVolume;
 
 use super::{ClassName, Effect, Judging, maker};
 
-/// Longest name of an object.
+/// The longest name of a Kubernetes object.
 const MAX_NAME: usize = 253;
 
 impl<'a> Judging<'a> {
@@ -102,7 +102,8 @@ impl<'a> Judging<'a> {
         }
     }
 
-    /// Where upstream cannot write its status, it mounts nothing.
+    /// Reports a volume whose status has a name that is too long. Upstream cannot write such a status, and mounts
+    /// nothing.
     fn status_name(&mut self, object: &str, volume: &PodVolume, class: &ClassName) {
         let Some(pod) = &volume.pod else { return };
         let length = pod.len() + volume.namespace.len() + class.name.len() + 2;

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::compose::escape::{self, Put};
 
-/// What is made of a value before it is shown.
+/// A filter that changes a value before it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filter {
     Json,
@@ -17,7 +17,7 @@ pub(super) enum Filter {
     Trim,
 }
 
-/// Their names in templates.
+/// The names of the filters in templates.
 const NAMES: &[(&str, Filter)] = &[
     ("json", Filter::Json),
     ("yaml", Filter::Yaml),
@@ -38,13 +38,13 @@ impl Filter {
         NAMES.iter().map(|(name, _)| *name)
     }
 
-    /// What it makes of `text`, in at most `most` bytes.
+    /// Applies the filter to `text`. The result has at most `most` bytes.
     ///
     /// # Errors
     ///
-    /// What the text is that the filter cannot write.
+    /// What kind of text it is that the filter cannot write.
     pub(super) fn apply(self, text: &str, most: usize) -> Result<Zeroizing<String>, &'static str> {
-        // XML 1.0 §2.2: no document holds these, in whatever form.
+        // XML 1.0 §2.2: no document may hold these characters, not even escaped.
         let is_unwritable =
             |c: char| (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}');
         if self == Self::Xml && text.contains(is_unwritable) {

@@ -1,9 +1,9 @@
-//! The text of a template.
+//! Parses the text of a template.
 
 use super::{Condition, Fault, Filter, Part};
 use crate::text::{nearest, shorten};
 
-/// How deep conditions may lie in each other.
+/// How deep conditions may be nested.
 const MOST_DEPTH: usize = 16;
 /// Most filters behind one key.
 const MOST_FILTERS: usize = 3;
@@ -21,12 +21,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Part>, Fault> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// What faults are told of: the last mark.
+    /// The position of the last mark, at which errors are reported.
     mark: usize,
     depth: usize,
 }
 
-/// What opens something, and what closes it.
+/// The marks that begin something, each with the mark that ends it.
 const MARKS: [(&str, &str); 3] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
 
 impl<'a> Reader<'a> {
@@ -47,7 +47,8 @@ impl<'a> Reader<'a> {
         Fault { line: read.matches('\n').count().saturating_add(1), reason: shorten(reason) }
     }
 
-    /// The next thing that opens, and how far it is. Each character is looked at once, for the text is a stranger's.
+    /// The next opening mark, and its distance. Each character is looked at only once, because a stranger writes the
+    /// text.
     fn opening(&self) -> Option<(usize, (&'static str, &'static str))> {
         let rest = self.rest();
         let marks = |at| {
@@ -56,7 +57,7 @@ impl<'a> Reader<'a> {
         rest.match_indices('{').find_map(|(at, _)| Some((at, marks(at)?)))
     }
 
-    /// The parts up to the end or to a tag that ends them, which is told.
+    /// The parts up to the end of the text or up to a tag that ends them. Returns that tag too.
     fn parts(&mut self) -> Result<(Vec<Part>, Option<&'a str>), Fault> {
         let mut parts = Vec::new();
         loop {
@@ -89,7 +90,7 @@ impl<'a> Reader<'a> {
         self.fault(&format!("{{% {tag} %}} is not known here; {known}"))
     }
 
-    /// What stands between marks; they are left behind.
+    /// The text between `open` and `close`. Moves behind both.
     fn inside(&mut self, open: &str, close: &str) -> Result<&'a str, Fault> {
         let rest = self.rest().get(open.len()..).unwrap_or_default();
         let end = rest.find(close).ok_or_else(|| self.fault(&format!("{open} has no {close} after it")))?;
@@ -97,7 +98,7 @@ impl<'a> Reader<'a> {
         Ok(rest.get(..end).unwrap_or_default().trim())
     }
 
-    /// `plain` before a tag, which was just read. If the tag stands alone on its line, the line goes with it.
+    /// `plain` is the text before the tag that was just read. If the tag stands alone on its line, the line is removed.
     fn without_own_line(&mut self, plain: &'a str) -> &'a str {
         let begin = plain.rfind('\n').map_or(0, |at| at.saturating_add(1));
         let (kept, indent) = plain.split_at(begin);
@@ -112,7 +113,7 @@ impl<'a> Reader<'a> {
         kept
     }
 
-    /// Whether what is before `plain`, which ends before the tag that was just read, ends a line or is nothing.
+    /// Whether `plain` begins at the start of a line. `plain` ends where the tag that was just read begins.
     fn is_at_line_start(&self, plain: &str) -> bool {
         let before = self.text.get(..self.mark.saturating_sub(plain.len())).unwrap_or_default();
         before.is_empty() || before.ends_with('\n')
@@ -148,7 +149,7 @@ impl<'a> Reader<'a> {
         Err(self.fault(&format!("{word:?} is no key; {remedy}")))
     }
 
-    /// What follows `{% if … %}`, up to its end.
+    /// Reads what follows `{% if … %}`, up to its `{% endif %}`.
     fn condition(&mut self, key: &str, is_negated: bool) -> Result<Part, Fault> {
         let (key, begun) = (self.key(key)?, self.mark);
         let unended = |reader: &Self| reader.fault_at(begun, "{% if … %} has no {% endif %}");
