@@ -152,8 +152,9 @@ where
 }
 
 /// The crates of this workspace that log.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "secretfs",
+    "secretfs_mounter",
     "mounter",
     "program",
     "provider",
