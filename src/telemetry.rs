@@ -152,8 +152,9 @@ where
 }
 
 /// The crates of this workspace that log.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "secretfs",
+    "secretfs_mounter",
     "class",
     "engine",
     "kubernetes",

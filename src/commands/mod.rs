@@ -29,9 +29,9 @@ pub mod why;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::mounter::Process;
 use clap::Parser as _;
 use program::{hygiene, outlet};
+use secretfs_mounter::Process;
 
 use crate::exit::{Failure, Outcome, exit};
 use crate::telemetry::{self, LogArgs};

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use mounter::{DRIVER, PODS, Process, SOCKET, Settings};
+use mounter::{DRIVER, PODS, SOCKET};
+use secretfs_mounter::{Process, Settings};
 
 use crate::exit::Outcome;
 

@@ -376,7 +376,6 @@ fn mounter(args: &NodeArgs) -> Arc<dyn Mounter> {
     let roots = Roots {
         pods: Some(args.kubelet_root.join("pods")),
         sockets: sockets.into_iter().flatten().collect(),
-        ..Roots::default()
     };
     Arc::new(LocalMounter::new(roots).allow_swap(args.allow_swap))
 }

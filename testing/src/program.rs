@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The crates of this workspace that `secretfs-mounter` is built from.
-const CRATES: [&str; 4] = ["mounter", "mountinfo", "program", "sys"];
+const CRATES: [&str; 5] = ["mounter-protocol", "mountinfo", "program", "secretfs-mounter", "sys"];
 
 /// The mounter that belongs to the `secretfs` at `binary`, without arguments: the program `secretfs-mounter` beside it.
 /// In versions before that program it is a command of `secretfs` itself.
@@ -45,11 +45,11 @@ fn build(program: &Path) {
     };
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--quiet", "--locked", "--offline", "--profile", profile])
-        .args(["--package", "mounter", "--all-features"])
+        .args(["--package", "secretfs-mounter", "--all-features"])
         .current_dir(top())
         .status()
         .unwrap();
-    assert!(built.success(), "cargo build --package mounter --profile {profile}: {built}");
+    assert!(built.success(), "cargo build --package secretfs-mounter --profile {profile}: {built}");
 }
 
 fn is_newer_than_its_source(program: &Path) -> bool {

@@ -348,6 +348,20 @@ fn a_man_page_is_written_for_every_command_and_for_kubectls_plugin() {
 }
 
 #[test]
+fn the_small_program_of_the_mounter_has_a_man_page_of_its_own_with_all_its_options() {
+    let work = tempfile::tempdir().unwrap();
+    secretfs(&["man", work.path().to_str().unwrap()]);
+    let page = fs::read_to_string(work.path().join("secretfs-mounter.1")).unwrap().replace('\\', "");
+    let help: Told =
+        testing::mounter(env!("CARGO_BIN_EXE_secretfs").as_ref()).arg("--help").output().unwrap().into();
+
+    assert!(page.contains("fBsecretfs-mounterfR") && !page.contains("fBsecretfs mounterfR"), "{page}");
+    for option in options(&help.out).into_keys() {
+        assert!(page.contains(&option), "{option}: {page}");
+    }
+}
+
+#[test]
 fn what_a_mount_left_is_unmounted_and_its_directory_stays() {
     in_private_mounts(|| {
         let target = Target::new();

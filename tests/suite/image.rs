@@ -194,7 +194,7 @@ fn the_bill_of_materials_names_what_is_linked_and_not_what_only_builds_or_tests(
     let names: BTreeSet<_> = components.iter().filter_map(|component| component["name"].as_str()).collect();
 
     assert_eq!(bill["metadata"]["component"]["hashes"][0]["content"], sha256(&fs::read(PROGRAM).unwrap()));
-    let mounter = components.iter().find(|component| component["name"] == "mounter").unwrap();
+    let mounter = components.iter().find(|component| component["name"] == "secretfs-mounter").unwrap();
     assert_eq!(mounter["hashes"][0]["content"], sha256(&fs::read(&*MOUNTER).unwrap()));
     for linked in ["aws-lc", "ca-certificates", "lexopt", "libc6-dev", "rust-std", "sqlite", "tokio", "tonic"]
     {

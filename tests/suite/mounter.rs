@@ -84,11 +84,7 @@ impl Drop for MounterProcess {
 }
 
 fn below(directory: &Path) -> LocalMounter {
-    LocalMounter::new(Roots {
-        pods: Some(directory.to_owned()),
-        sockets: vec![directory.to_owned()],
-        ..Roots::default()
-    })
+    LocalMounter::new(Roots { pods: Some(directory.to_owned()), sockets: vec![directory.to_owned()] })
 }
 
 fn empty(mounter: &dyn Mounter) -> OwnedFd {

@@ -9,10 +9,11 @@ use crate::support::Told;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_secretfs");
 
 /// Other files of an installation.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "share/bash-completion/completions/secretfs",
     "share/zsh/site-functions/_secretfs",
     "share/fish/vendor_completions.d/secretfs.fish",
+    "share/man/man1/secretfs-mounter.1",
     "share/man/man1/secretfs-store-put.1",
     "share/doc/secretfs/LICENSE",
     "share/doc/secretfs/THIRD-PARTY",

@@ -9,14 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::AtFlags;
+use mounter_protocol::beside;
+use program::failpoint;
+use rustix::fs::{Dir, Mode, OFlags};
 use rustix::mount::UnmountFlags;
+use secretfs_mounter::file_system::{self, is_busy, show_lent, when_free};
+use secretfs_mounter::{Place, absent, is_mount_root, removal};
 
 use crate::identity::MountId;
-use crate::local::{absent, is_busy, show_lent, when_free};
-use crate::place::{Place, Roots, is_mount_root};
-use crate::{Error, LocalMounter, Mounter, Tmpfs, lent, removal, table};
-use program::failpoint;
+use crate::local::{Roots, anywhere as place};
+use crate::{Error, LocalMounter, Mounter, Tmpfs, table};
 
 /// How long an unmount waits for who still reads, before it takes the mount out of the tree regardless.
 const BUSY: Duration = Duration::from_millis(500);
@@ -25,13 +27,14 @@ const BUSY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct HostMounter {
     verbs: LocalMounter,
+    swap_allowed: bool,
     made: Made,
 }
 
 impl Default for HostMounter {
     /// One that keeps secrets out of swap.
     fn default() -> Self {
-        Self { verbs: LocalMounter::new(Roots::default()), made: Made::default() }
+        Self { verbs: LocalMounter::new(Roots::default()), swap_allowed: false, made: Made::default() }
     }
 }
 
@@ -39,14 +42,22 @@ impl HostMounter {
     /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
     #[must_use]
     pub fn allow_swap(self, allowed: bool) -> Self {
-        Self { verbs: self.verbs.allow_swap(allowed), ..self }
+        Self { verbs: self.verbs.allow_swap(allowed), swap_allowed: allowed, ..self }
+    }
+
+    fn attach_at(&self, root: BorrowedFd<'_>, target: &Path, place: &Place) -> io::Result<()> {
+        let made = place.make_directory()?;
+        if made {
+            self.made.note(target, place)?;
+        }
+        file_system::show(root, place, made)
     }
 
     /// Shows a new tmpfs beside `place`, in the stead of what lay there.
     fn lend_at(&self, tmpfs: &Tmpfs, target: &Path, place: &Place) -> io::Result<OwnedFd> {
-        let (beside, path) = (place.beside()?, lent::beside(target));
+        let (beside, path) = (place.beside()?, beside(target));
         take_back(&beside, &path, &self.made)?;
-        let root = self.verbs.make_lent(tmpfs)?;
+        let root = file_system::make_lent(tmpfs, self.swap_allowed)?;
         mark(&root)?;
         make_beside(&beside, &path, &self.made)?;
         show_lent(&root, &beside)?;
@@ -54,7 +65,7 @@ impl HostMounter {
     }
 
     fn take_back_at(&self, target: &Path, place: &Place) -> io::Result<()> {
-        take_back(&place.beside()?, &lent::beside(target), &self.made)
+        take_back(&place.beside()?, &beside(target), &self.made)
     }
 
     fn detach_at(&self, target: &Path, place: &Place) -> io::Result<()> {
@@ -80,8 +91,9 @@ impl Mounter for HostMounter {
     }
 
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error> {
-        let attached = self.verbs.attach_noting(root, target, |place| self.made.note(target, place));
-        attached.map_err(Error::of("mount", target))
+        place(target)
+            .and_then(|place| self.attach_at(root, target, &place))
+            .map_err(Error::of("mount", target))
     }
 
     fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
@@ -139,11 +151,6 @@ impl Mounter for HostMounter {
     }
 }
 
-/// Anywhere on the host.
-fn place(target: &Path) -> io::Result<Place> {
-    Roots::default().for_mount(target)
-}
-
 /// Has a file system that was just made say by which mount that was.
 fn mark(root: &OwnedFd) -> io::Result<()> {
     MountId::of(root)?.mark(root)
@@ -191,7 +198,7 @@ impl Made {
 
 /// Device and inode.
 fn file_id(place: &Place) -> io::Result<(u64, u64)> {
-    let stat = rustix::fs::statat(place.parent(), place.name(), AtFlags::SYMLINK_NOFOLLOW)?;
+    let stat = place.stat()?;
     Ok((stat.st_dev, stat.st_ino))
 }
 
@@ -284,10 +291,18 @@ fn make_beside(beside: &Place, path: &Path, made: &Made) -> io::Result<()> {
     if beside.make_directory()? {
         return made.note(path, beside);
     }
-    if mount_root(beside)?.is_some() || !removal::is_empty(beside)? {
+    if mount_root(beside)?.is_some() || !is_empty(beside)? {
         return Err(refused(format!("{} is in the way, and not ours; remove it", path.display())));
     }
     Ok(())
+}
+
+/// Whether the directory at `place` holds nothing.
+fn is_empty(place: &Place) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(place.open()?, ".", flags, Mode::empty())?;
+    let mut entries = Dir::read_from(directory)?;
+    Ok(entries.all(|entry| entry.is_ok_and(|entry| [c".", c".."].contains(&entry.file_name()))))
 }
 
 /// Unmounts what was lent at `beside` and removes the directory with what lies in it, where that is known to be ours:

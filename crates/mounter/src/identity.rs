@@ -5,14 +5,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, XattrFlags};
+use mounter_protocol::BOOT_ID;
+use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
+use secretfs_mounter::{is_mount_root, mount_number, unique_number};
 use serde::{Deserialize, Serialize};
 
-use crate::{place, table};
+use crate::table;
 
-/// Asks for a number that no other mount of this boot ever gets (since Linux 6.8).
-pub(crate) const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 /// Where a file system of ours says by which mount it was made. Only root can write, read or list the name.
 const MARK: &str = "trusted.secretfs.mount";
 /// Longest mark, in bytes.
@@ -37,9 +37,9 @@ impl MountId {
     ///
     /// `ENOSYS` before Linux 5.8, or the kernel does not tell which boot this is.
     pub fn of(file: impl AsFd) -> io::Result<Self> {
-        let number = asked(&file, StatxFlags::MNT_ID)?.ok_or(io::ErrorKind::Unsupported)?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(Self { boot, number, unique: asked(&file, MNT_ID_UNIQUE)? })
+        let number = mount_number(&file)?.ok_or(io::ErrorKind::Unsupported)?;
+        let boot = fs::read_to_string(BOOT_ID)?.trim().to_owned();
+        Ok(Self { boot, number, unique: unique_number(&file)? })
     }
 
     /// What is mounted at `target` and seen there; `None` if nothing is.
@@ -104,13 +104,8 @@ pub(crate) fn earlier_at(target: &Path) -> io::Result<Option<MountId>> {
 pub(crate) fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(target, flags, Mode::empty()) {
-        Ok(root) => Ok(place::is_mount_root(&root)?.then_some(root)),
+        Ok(root) => Ok(is_mount_root(&root)?.then_some(root)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
-}
-
-pub(crate) fn asked(file: impl AsFd, number: StatxFlags) -> io::Result<Option<u64>> {
-    let told = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, number)?;
-    Ok((told.stx_mask & number.bits() != 0).then_some(told.stx_mnt_id))
 }

@@ -1,27 +1,14 @@
 //! The privileged verbs: what needs root, and nothing else.
 //!
-//! Three implementations: in this process, for kubelet or for people on a plain host, and over a socket to a process that
-//! does nothing else, which this crate makes of the calling [`Process`]. Calls block; none waits for a store, a pod or
-//! the caller.
+//! Three implementations: in this process, for kubelet or for people on a plain host, and over a socket to the program
+//! `secretfs-mounter`, which does nothing else. Calls block; none waits for a store, a pod or the caller.
 
-mod blobs;
-mod confinement;
 mod host;
 mod identity;
-mod kubelet;
-mod lent;
 mod local;
-mod packet;
-mod place;
-mod process;
-mod protocol;
-mod reach;
-mod registration;
 mod remote;
-mod removal;
-mod server;
-mod sockets;
 mod table;
+mod verbs;
 
 use std::fmt;
 use std::io;
@@ -29,15 +16,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+pub use mounter_protocol::{
+    BOOT_ID, BOOT_SHOWN, DRIVER, PODS, SOCKET, Tmpfs, beside, endpoint, registration_socket,
+};
+
 pub use host::HostMounter;
 pub use identity::MountId;
-pub use lent::beside;
-pub use local::LocalMounter;
-pub use place::{Driver, Roots};
-pub use process::{DRIVER, PODS, Process, SOCKET, Settings};
-pub use registration::{BOOT_ID, BOOT_SHOWN, endpoint, registration_socket};
+pub use local::{LocalMounter, Roots};
 pub use remote::RemoteMounter;
-pub use server::Server;
 pub use table::{MountTable, mounted, mounted_below};
 
 /// A privileged operation failed.
@@ -70,21 +56,6 @@ impl Error {
     }
 }
 
-/// A tmpfs to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tmpfs {
-    /// Most bytes it may hold.
-    pub size: u64,
-    /// Most inodes it may hold.
-    pub inodes: u64,
-    /// Permission bits of its root.
-    pub mode: u32,
-    /// Group of its root.
-    pub gid: u32,
-    /// SELinux label of the whole mount.
-    pub selinux_context: Option<String>,
-}
-
 /// The privileged verbs.
 pub trait Mounter: fmt::Debug + Send + Sync {
     /// Makes a tmpfs that is mounted nowhere; files are made through the directory returned.
@@ -104,8 +75,8 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     /// Nothing is mounted and a `target` made by this call is gone again.
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error>;
 
-    /// The root of what is mounted at `target`, writable through the directory returned and nowhere else;
-    /// `None` if no tmpfs is mounted there. A `secretfs-mounter` enters those that secretfs made, and no others.
+    /// The root of what secretfs mounted at `target`, writable through the directory returned and nowhere else;
+    /// `None` if no tmpfs is mounted there that secretfs made.
     ///
     /// # Errors
     ///

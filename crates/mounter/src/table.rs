@@ -1,17 +1,12 @@
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use mountinfo::Mount;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use sys::MountedFileSystem;
+use secretfs_mounter::{SOURCE, TABLE, is_tmpfs_from};
 
 use crate::Error;
-use crate::local::SOURCE;
-
-/// The mount table as the calling thread sees it.
-const TABLE: &str = "/proc/thread-self/mountinfo";
 
 /// Where file systems that we made are mounted, as this process sees the mount table; one mounted
 /// on another counts twice.
@@ -38,12 +33,6 @@ pub fn mounted_below(directory: &Path) -> io::Result<Option<PathBuf>> {
     Ok(mountinfo::mounts(&fs::read(TABLE)?).find(below).map(|mount| mount.point))
 }
 
-/// What the mount of this number shows, if it is in the table.
-pub(crate) fn by_number(number: u64) -> io::Result<Option<MountedFileSystem>> {
-    let found = mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.id == number);
-    Ok(found.map(|Mount { kind, source, .. }| MountedFileSystem { kind: kind.into(), source: source.into() }))
-}
-
 /// Where something is mounted on the mount of this number, if anywhere.
 pub(crate) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
     Ok(mountinfo::mounts(&fs::read(TABLE)?).find(|mount| mount.parent == number).map(|mount| mount.point))
@@ -51,11 +40,6 @@ pub(crate) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
 
 fn is_ours(mount: &Mount) -> bool {
     is_tmpfs_from(mount.kind.as_ref(), mount.source.as_ref(), SOURCE)
-}
-
-/// Whether a file system of this `kind` from `shown` is a tmpfs that says it comes from `source`.
-pub(crate) fn is_tmpfs_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
-    kind == "tmpfs" && shown == source
 }
 
 /// The mount table, and whether it changed.

@@ -25,16 +25,27 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     }
     let mut told = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if c == '\n' || is_visible(c) {
-            told.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to memory does not fail.
-                let _ = write!(told, "\\u{unit:04x}");
-            }
-        }
+        if c == '\n' || is_visible(c) { told.push(c) } else { push_escaped(c, &mut told) }
     }
     Cow::Owned(told)
+}
+
+/// `text` as a text of JSON, in which nothing is invisible.
+pub fn json_text(text: &str) -> String {
+    let mut told = String::with_capacity(text.len() + 16);
+    told.push('"');
+    for c in text.chars() {
+        if is_visible(c) && c != '"' && c != '\\' { told.push(c) } else { push_escaped(c, &mut told) }
+    }
+    told.push('"');
+    told
+}
+
+fn push_escaped(c: char, json: &mut String) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        // Writing to memory does not fail.
+        let _ = write!(json, "\\u{unit:04x}");
+    }
 }
 
 fn is_visible(c: char) -> bool {
@@ -71,5 +82,15 @@ mod tests {
 
         assert_eq!(told, "\"\\u007f\\u009b\\u2028\\u202e\\udb40\\udc01\\n\\u001bé\"");
         assert_eq!(serde_json::from_str::<String>(&told).unwrap(), odd);
+    }
+
+    #[test]
+    fn a_text_of_json_means_the_text_and_shows_all_of_it() {
+        let odd = "a \"quoted\" \\ – 鍵\n\t\u{1b}\u{9b}\u{2028}\u{e0001}";
+
+        let told = json_text(odd);
+
+        assert_eq!(serde_json::from_str::<String>(&told).unwrap(), odd);
+        assert!(told.contains("鍵") && told.chars().all(is_visible), "{told}");
     }
 }

@@ -112,7 +112,7 @@ const NOT_THERE: [&str; 10] = [
 #[test]
 fn there_is_no_tls_no_http_and_no_async_runtime_in_it() {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--locked", "--package", "mounter"])
+        .args(["tree", "--offline", "--locked", "--package", "secretfs-mounter"])
         .args(["--edges", "normal", "--prefix", "none"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output();
@@ -122,6 +122,9 @@ fn there_is_no_tls_no_http_and_no_async_runtime_in_it() {
     assert_eq!(code, Some(0), "{complaint}");
     assert!(crates.contains(&"rustix") && crates.contains(&"seccompiler"), "{crates:?}");
     for name in NOT_THERE {
-        assert!(!crates.contains(&name), "{name} is in it: cargo tree --package mounter --invert {name}");
+        assert!(
+            !crates.contains(&name),
+            "{name} is in it: cargo tree --package secretfs-mounter --invert {name}"
+        );
     }
 }

@@ -3,21 +3,15 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
-use std::time::Duration;
 
-use jiff_core::Timestamp;
-use jiff_core::tz::Offset;
-use program::outlet::{self, Outlet};
-use program::visible::{visible, visible_json};
-use serde::Serialize;
+use program::outlet::{self, Gap, Outlet};
+use program::visible::{json_text, visible};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::set_global_default;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// The field that tells what happened.
-const MESSAGE: &str = "message";
 /// What the log says where lines of it are missing.
 const MISSING: &str = "log lines are missing here, for nobody read the log or it could not be written";
 
@@ -30,28 +24,26 @@ pub(crate) enum Format {
     Json,
 }
 
+impl Format {
+    /// The line that tells how many are missing.
+    fn gap(self) -> Gap {
+        fn line(format: Format, lines: u64) -> Vec<u8> {
+            let mut line = Line::new(format, Level::WARN, module_path!());
+            line.add_text("message", MISSING, MISSING);
+            line.add("lines", &lines.to_string(), &lines.to_string());
+            line.end(module_path!())
+        }
+        match self {
+            Self::Text => |lines| line(Self::Text, lines),
+            Self::Json => |lines| line(Self::Json, lines),
+        }
+    }
+}
+
 /// Logs what is no finer than `most`, once in a process.
 pub(crate) fn start(format: Format, most: LevelFilter) -> io::Result<()> {
-    let outlet = outlet::stderr(match format {
-        Format::Text => text_gap,
-        Format::Json => json_gap,
-    })?;
+    let outlet = outlet::stderr(format.gap())?;
     set_global_default(Log { format, most, outlet }).map_err(io::Error::other)
-}
-
-fn text_gap(lines: u64) -> Vec<u8> {
-    gap(Format::Text, lines)
-}
-
-fn json_gap(lines: u64) -> Vec<u8> {
-    gap(Format::Json, lines)
-}
-
-fn gap(format: Format, lines: u64) -> Vec<u8> {
-    let mut line = Line::new(format, Level::WARN, module_path!());
-    line.add(MESSAGE, &MISSING, MISSING);
-    line.add("lines", &lines, &lines.to_string());
-    line.end().into_bytes()
 }
 
 struct Log {
@@ -73,7 +65,7 @@ impl Subscriber for Log {
         let mut line = Line::new(self.format, *event.metadata().level(), event.metadata().target());
         event.record(&mut line);
         // What is dropped is counted, and told when the log flows again.
-        self.outlet.line(line.end().as_bytes());
+        self.outlet.line(&line.end(event.metadata().target()));
     }
 
     // Nothing here is told as part of something longer.
@@ -83,94 +75,70 @@ impl Subscriber for Log {
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
-
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-
     fn enter(&self, _: &Id) {}
-
     fn exit(&self, _: &Id) {}
 }
 
 /// A line that is being written.
 struct Line {
     format: Format,
-    target: &'static str,
     text: String,
 }
 
 impl Line {
-    fn new(format: Format, level: Level, target: &'static str) -> Self {
-        let now = written(now());
+    fn new(format: Format, level: Level, target: &str) -> Self {
+        let now = now();
         let text = match format {
             Format::Text => format!("{now} {level:>5} {target}:"),
             Format::Json => format!(r#"{{"timestamp":"{now}","level":"{level}""#),
         };
-        Self { format, target, text }
+        Self { format, text }
     }
 
-    /// Adds a field: its `value` for machines, or what is `shown` to people.
-    fn add(&mut self, name: &str, value: &impl Serialize, shown: &str) {
-        // Neither writing to memory nor making JSON of numbers and texts fails.
+    /// Adds a field: its value in `json`, for machines, or what is `shown` to people.
+    fn add(&mut self, name: &str, json: &str, shown: &str) {
+        // Writing to memory does not fail.
         let _ = match (self.format, name) {
-            (Format::Json, _) => {
-                let value = serde_json::to_string(value).unwrap_or_default();
-                write!(self.text, r#","{name}":{}"#, visible_json(&value))
-            }
-            (Format::Text, MESSAGE) => write!(self.text, " {}", visible(shown)),
+            (Format::Json, _) => write!(self.text, r#","{name}":{}"#, json),
+            (Format::Text, "message") => write!(self.text, " {}", visible(shown)),
             (Format::Text, _) => write!(self.text, " {name}={}", visible(shown)),
         };
     }
 
-    fn end(mut self) -> String {
+    fn add_text(&mut self, name: &str, text: &str, shown: &str) {
+        self.add(name, &json_text(text), shown);
+    }
+
+    fn end(mut self, target: &str) -> Vec<u8> {
         if self.format == Format::Json {
-            let target = self.target;
-            self.add("target", &target, target);
+            self.add_text("target", target, target);
             self.text.push('}');
         }
         self.text.push('\n');
-        self.text
+        self.text.into_bytes()
     }
 }
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let value = format!("{value:?}");
-        self.add(field.name(), &value, &value);
+        self.add_text(field.name(), &value, &value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field.name(), &value, &format!("{value:?}"));
+        self.add_text(field.name(), value, &format!("{value:?}"));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field.name(), &value, &value.to_string());
+        self.add(field.name(), &value.to_string(), &value.to_string());
     }
 }
 
-/// How long after 1970 it is.
-#[allow(
-    clippy::disallowed_types,
-    reason = "people read it, and `jiff::Timestamp` would be a tenth of the program"
-)]
-fn now() -> Duration {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
-}
-
-/// A time in UTC, to the microsecond, by how long after 1970 it is.
-fn written(since: Duration) -> String {
-    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
-    let at = Timestamp::new(seconds, 0).unwrap_or(Timestamp::UNIX_EPOCH).to_datetime(Offset::UTC);
-    let (date, time) = (at.date(), at.time());
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-        date.year(),
-        date.month(),
-        date.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        since.subsec_micros()
-    )
+/// Now, in UTC, to the microsecond.
+#[allow(clippy::disallowed_types, reason = "people read it, and `jiff` would be a tenth of the program")]
+fn now() -> String {
+    humantime::format_rfc3339_micros(std::time::SystemTime::now()).to_string()
 }
 
 #[cfg(test)]
@@ -178,13 +146,14 @@ mod tests {
     use std::fs::File;
     use std::io::Read as _;
     use std::os::fd::OwnedFd;
+    use std::time::Duration;
 
     use super::*;
 
     /// What a log of `most` says while `tell` is running.
     fn told(format: Format, most: LevelFilter, tell: impl FnOnce()) -> String {
         let (mut reader, writer) = io::pipe().unwrap();
-        let outlet = Outlet::to(File::from(OwnedFd::from(writer)), text_gap).unwrap();
+        let outlet = Outlet::to(File::from(OwnedFd::from(writer)), Format::Text.gap()).unwrap();
         tracing::subscriber::with_default(Log { format, most, outlet: outlet.clone() }, tell);
         assert!(outlet.flush(Duration::from_secs(60)));
         let mut text = vec![0; 16 << 10];
@@ -215,11 +184,11 @@ mod tests {
 
     #[test]
     fn a_time_is_written_as_every_log_of_secretfs_has_it() {
-        for seconds in [0, 951_827_696, 1_709_251_199, 1_795_769_433, 4_102_444_800, 253_402_207_199] {
-            let at = jiff::Timestamp::new(seconds, 123_456_789).unwrap();
-            let since = Duration::new(seconds.unsigned_abs(), 123_456_789);
-            assert_eq!(written(since), format!("{at:.6}"));
-        }
+        let (before, now, after) = (jiff::Timestamp::now(), now(), jiff::Timestamp::now());
+
+        let read: jiff::Timestamp = now.parse().unwrap();
+        assert_eq!(now, format!("{read:.6}"));
+        assert!(read.as_microsecond() >= before.as_microsecond() && read <= after, "{before} {read} {after}");
     }
 
     #[test]
@@ -269,8 +238,8 @@ mod tests {
 
     #[test]
     fn a_gap_is_told_as_a_line_of_the_log() {
-        let text = String::from_utf8(text_gap(7)).unwrap();
-        let json: serde_json::Value = serde_json::from_slice(&json_gap(7)).unwrap();
+        let text = String::from_utf8(Format::Text.gap()(7)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&Format::Json.gap()(7)).unwrap();
 
         assert!(text.contains(" WARN ") && text.ends_with("lines=7\n"), "{text}");
         assert_eq!((&json["level"], &json["lines"]), (&"WARN".into(), &7.into()));

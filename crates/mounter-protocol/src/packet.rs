@@ -11,27 +11,43 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
-use crate::protocol::MAX_PACKET;
+use crate::messages::MAX_PACKET;
 
 /// What came in.
-pub(crate) struct Received {
-    pub(crate) packet: Vec<u8>,
+#[derive(Debug)]
+pub struct Received {
+    /// What was sent; nothing if it was larger than a packet may be.
+    pub packet: Vec<u8>,
     /// The open file that came with it.
-    pub(crate) file: Option<OwnedFd>,
+    pub file: Option<OwnedFd>,
 }
 
-pub(crate) fn socket() -> io::Result<OwnedFd> {
+/// A socket for packets.
+///
+/// # Errors
+///
+/// There is no descriptor left.
+pub fn socket() -> io::Result<OwnedFd> {
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Lets every call on `socket` wait for `patience` at most.
-pub(crate) fn set_patience(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
+///
+/// # Errors
+///
+/// The kernel refuses, which it has no reason to.
+pub fn set_patience(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
     set_socket_timeout(socket, Timeout::Send, Some(patience))?;
     Ok(set_socket_timeout(socket, Timeout::Recv, Some(patience))?)
 }
 
-pub(crate) fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+/// Sends `packet` and `file` beside it.
+///
+/// # Errors
+///
+/// The other side has gone, or does not read.
+pub fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     let files: Vec<BorrowedFd<'_>> = file.into_iter().collect();
@@ -42,8 +58,12 @@ pub(crate) fn send(socket: &OwnedFd, packet: &[u8], file: Option<BorrowedFd<'_>>
     Ok(())
 }
 
-/// `None` when the other side has closed the connection.
-pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Option<Received>> {
+/// The next packet; `None` when the other side has closed the connection.
+///
+/// # Errors
+///
+/// None came in time, or the connection is lost.
+pub fn receive(socket: &OwnedFd) -> io::Result<Option<Received>> {
     let mut packet = vec![0; MAX_PACKET];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);

@@ -1,5 +1,6 @@
 //! Whose a CSI target is, by the file that kubelet writes beside it before it calls the driver.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -8,10 +9,13 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use serde::Deserialize;
+use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
+use serde_json_core::de::{Deserializer, Error};
+
+use crate::place::refused;
 
 /// Kubelet's name for the file.
-pub(crate) const VOLUME_DATA: &str = "vol_data.json";
+const VOLUME_DATA: &str = "vol_data.json";
 /// Most bytes of it that are read. Kubelet's own has some hundred.
 const MOST_BYTES: u64 = 4 << 10;
 /// How often a file that is not whole is looked at, and how long after each look.
@@ -20,11 +24,33 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Most characters of a driver's name that are told.
 const MOST_TOLD: usize = 100;
 
-/// What is read of the file; there is more in it.
-#[derive(Deserialize)]
-struct VolumeData {
-    #[serde(rename = "driverName")]
-    driver: String,
+/// Reads the name of a driver from the file, in which kubelet writes texts under names and nothing else.
+struct DriverName;
+
+impl<'text> Visitor<'text> for DriverName {
+    type Value = &'text str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("texts under names")
+    }
+
+    fn visit_map<M: MapAccess<'text>>(self, mut map: M) -> Result<&'text str, M::Error> {
+        const KEY: &str = "driverName";
+        let mut driver = None;
+        while let Some((key, text)) = map.next_entry::<&str, &str>()? {
+            if key == KEY && driver.replace(text).is_some() {
+                return Err(M::Error::duplicate_field(KEY));
+            }
+        }
+        driver.ok_or_else(|| M::Error::missing_field(KEY))
+    }
+}
+
+/// The driver that the `text` of the file names.
+fn driver_of(text: &[u8]) -> Result<&str, Error> {
+    let mut json = Deserializer::new(text, None);
+    let driver = json.deserialize_map(DriverName)?;
+    json.end().map(|_| driver)
 }
 
 /// Whether kubelet made the target in `directory` for `driver`; `false` if it has not said for whom.
@@ -39,7 +65,7 @@ pub(crate) fn made_for(driver: &str, directory: &OwnedFd) -> io::Result<bool> {
         return Ok(true);
     }
     let named: String = named.escape_default().take(MOST_TOLD).collect();
-    Err(refused(&format!(
+    Err(refused(format!(
         "kubelet made it for the driver {named}, and this mounter serves {driver} alone (--driver-name)"
     )))
 }
@@ -49,9 +75,11 @@ pub(crate) fn made_for(driver: &str, directory: &OwnedFd) -> io::Result<bool> {
 fn named(directory: &OwnedFd, pause: impl Fn()) -> io::Result<Option<String>> {
     for _ in 0..LOOKS {
         let Some(text) = open(directory)?.map(read).transpose()? else { return Ok(None) };
-        match serde_json::from_slice::<VolumeData>(&text) {
-            Ok(data) => return Ok(Some(data.driver)),
-            Err(error) if error.is_eof() => pause(),
+        match driver_of(&text) {
+            Ok(driver) => return Ok(Some(driver.to_owned())),
+            Err(
+                Error::EofWhileParsingObject | Error::EofWhileParsingString | Error::EofWhileParsingValue,
+            ) => pause(),
             // What the parser says may hold some of the text.
             Err(_) => return Err(unclear("it is not what kubelet writes")),
         }
@@ -86,21 +114,17 @@ fn read(file: File) -> io::Result<Vec<u8>> {
 
 /// The same refusal for all that kubelet has not said.
 pub(crate) fn unnamed() -> io::Error {
-    refused(&format!(
+    refused(format!(
         "kubelet has not written {VOLUME_DATA} beside it, which tells whose it is; nothing but a volume of this \
          driver is touched there"
     ))
 }
 
 fn unclear(reason: &str) -> io::Error {
-    refused(&format!(
+    refused(format!(
         "{VOLUME_DATA} beside it does not tell whose it is: {reason}; look at that file, and remove it and \
          what it is about by hand if nothing uses them"
     ))
-}
-
-fn refused(reason: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, reason.to_owned())
 }
 
 #[cfg(test)]
@@ -153,12 +177,31 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_is_not_what_kubelet_writes_names_nobody() {
+        let nested = format!(r#"{{"a":{}"#, "[".repeat(4000));
+        for text in [
+            "[]",
+            "{}",
+            r#"{"driverName":1}"#,
+            r#"{"driverName":null}"#,
+            r#"{"a":{},"driverName":"csi.secretfs.dev"}"#,
+            r#"{"driverName":"csi.secretfs.dev","driverName":"csi.secretfs.dev"}"#,
+            r#"{"driverName":"csi.secretfs.dev"} {}"#,
+            r#"{"driverName":"csi.secretfs.dev",}"#,
+            &nested,
+        ] {
+            let refused = said(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("not what kubelet writes"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
     fn a_name_from_the_file_is_told_escaped_and_cut() {
         let long = format!(r#"{{"driverName":"a\nlevel=ERROR {}"}}"#, "x".repeat(3000));
 
         let told = said(long.as_bytes()).unwrap_err().to_string();
 
-        assert!(told.contains(r"a\nlevel=ERROR xxx") && !told.contains('\n'), "{told}");
+        assert!(told.contains(r"level=ERROR xxx") && !told.contains('\n'), "{told}");
         assert!(told.len() < 300, "{told}");
     }
 

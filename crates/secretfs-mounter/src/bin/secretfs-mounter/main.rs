@@ -5,15 +5,17 @@
 mod arguments;
 mod log;
 
-use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use mounter::Process;
+use lexopt::Parser;
 use program::outlet;
 use program::visible::visible;
+use secretfs_mounter::{Process, Settings};
+use tracing::level_filters::LevelFilter;
 
-use self::arguments::{Arguments, Asked, HELP, Mistyped};
+use self::arguments::{Asked, HELP, Mistyped};
+use self::log::Format;
 
 /// Wipes every buffer that any library gives back: what it keeps for others is sealed, and does not outlive its use.
 #[global_allocator]
@@ -27,27 +29,27 @@ const TYPED_WRONG: u8 = 2;
 
 fn main() -> ExitCode {
     let _last = LastWords;
-    match Asked::of_this_process() {
+    match Asked::read(Parser::from_env(), |name| std::env::var_os(name)) {
         Ok(Asked::Help) => print(HELP),
         Ok(Asked::Version) => print(concat!("secretfs-mounter ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Asked::Serve(arguments)) => serve(&arguments),
-        Err(mistyped) => refuse(&mistyped),
+        Ok(Asked::Serve(settings, format, most)) => match serve(&settings, format, most) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => tell(&format!("secretfs-mounter: {}\n", visible(&error.to_string())), FAILED),
+        },
+        Err(Mistyped(reason)) => tell(
+            &format!(
+                "error: {reason}\n\nUsage: secretfs-mounter [OPTIONS]\n\nFor more information, try '--help'.\n"
+            ),
+            TYPED_WRONG,
+        ),
     }
 }
 
-fn serve(arguments: &Arguments) -> ExitCode {
-    let outcome = begin(arguments).map_err(|error| error.to_string());
-    match outcome.and_then(|process| process.serve(&arguments.settings).map_err(|error| error.to_string())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => tell(format_args!("secretfs-mounter: {}\n", visible(&reason)), FAILED),
-    }
-}
-
-fn begin(arguments: &Arguments) -> io::Result<Process> {
+fn serve(settings: &Settings, format: Format, most: LevelFilter) -> io::Result<()> {
     // First of all: what writes the log is a second thread.
     let process = Process::begin()?;
-    log::start(arguments.log_format, arguments.log)?;
-    Ok(process)
+    log::start(format, most)?;
+    process.serve(settings)
 }
 
 /// Prints an answer. Nobody may be reading any more; the exit code tells all the same.
@@ -56,15 +58,8 @@ fn print(answer: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn refuse(mistyped: &Mistyped) -> ExitCode {
-    let words = format_args!(
-        "error: {mistyped}\n\nUsage: secretfs-mounter [OPTIONS]\n\nFor more information, try '--help'.\n"
-    );
-    tell(words, TYPED_WRONG)
-}
-
-fn tell(words: fmt::Arguments<'_>, code: u8) -> ExitCode {
-    outlet::complain(&words.to_string());
+fn tell(words: &str, code: u8) -> ExitCode {
+    outlet::complain(words);
     ExitCode::from(code)
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::place::{Place, Reach};
+use crate::place::{Place, Reach, path_of};
 
 /// Deepest directory below a target: no provider writes deeper.
 const MAX_DEPTH: usize = 32;
@@ -20,12 +20,12 @@ const MAX_DEPTH: usize = 32;
 /// By the CSI specification the target is the driver's to make and to remove; kubelet removes no directory that
 /// holds something, and the pod would never end.
 pub(crate) fn remove_target(place: &Place) -> io::Result<()> {
-    if place.remove_directory()? || !place.is_csi_target() || place.reach() == Reach::Ours {
+    if place.remove_directory()? || place.reach != Reach::Volume {
         return Ok(());
     }
     let files = remove(place)?;
     tracing::warn!(
-        volume = %place.above().display(), files,
+        volume = %std::fs::read_link(path_of(&place.parent)).unwrap_or_default().display(), files,
         "another driver left files on this node's disk where a volume was to be mounted; they are removed, \
          and the secrets in them should be changed"
     );
@@ -33,18 +33,17 @@ pub(crate) fn remove_target(place: &Place) -> io::Result<()> {
 }
 
 /// Removes the directory at `place`, if it is there, and all that it holds. Tells how many files that was.
-pub(crate) fn remove(place: &Place) -> io::Result<usize> {
+///
+/// # Errors
+///
+/// Something is mounted below it, or the kernel refuses.
+pub fn remove(place: &Place) -> io::Result<usize> {
     if place.remove_directory()? {
         return Ok(0);
     }
-    let removed = empty(open(place.parent().as_fd(), place.name())?.as_fd(), MAX_DEPTH)?;
+    let removed = empty(open(place.parent.as_fd(), &place.name)?.as_fd(), MAX_DEPTH)?;
     place.remove_directory()?;
     Ok(removed)
-}
-
-/// Whether the directory at `place` holds nothing.
-pub(crate) fn is_empty(place: &Place) -> io::Result<bool> {
-    Ok(entries(open(place.parent().as_fd(), place.name())?.as_fd())?.is_empty())
 }
 
 /// Removes all that `directory` holds, and tells how many files that was.

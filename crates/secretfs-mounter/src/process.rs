@@ -5,17 +5,11 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use mounter_protocol::{BOOT_ID, DRIVER, PODS, SOCKET, registration_socket};
 use program::{hygiene, systemd};
 
-use crate::registration::{BOOT_ID, registration_socket};
-use crate::{Driver, Error, LocalMounter, Roots, Server, confinement};
-
-/// Where the mounter listens unless told otherwise.
-pub const SOCKET: &str = "/run/secretfs/mounter.sock";
-/// Kubelet's `pods` unless told otherwise.
-pub const PODS: &str = "/var/lib/kubelet/pods";
-/// The name of the driver unless told otherwise.
-pub const DRIVER: &str = "csi.secretfs.dev";
+use crate::server::Server;
+use crate::{Driver, Verbs, confinement};
 
 /// What such a process is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,16 +34,9 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            socket: SOCKET.into(),
-            pods: PODS.into(),
-            driver_name: DRIVER.to_owned(),
-            csi_endpoint: None,
-            registration_dir: None,
-            sockets: Vec::new(),
-            uids: Vec::new(),
-            allow_swap: false,
-        }
+        let (socket, pods, driver_name) = (SOCKET.into(), PODS.into(), DRIVER.to_owned());
+        let (csi_endpoint, registration_dir, sockets, uids, allow_swap) = Default::default();
+        Self { socket, pods, driver_name, csi_endpoint, registration_dir, sockets, uids, allow_swap }
     }
 }
 
@@ -77,47 +64,48 @@ impl Process {
     /// # Errors
     ///
     /// It cannot listen, or loses its socket.
-    pub fn serve(&self, settings: &Settings) -> Result<(), Error> {
-        let itself = Path::new("this process");
-        hygiene::seal().map_err(Error::of("keep to itself the memory of", itself))?;
-        let server = settings.bind()?;
-        confinement::filter_calls().map_err(Error::of("limit the system calls of", itself))?;
+    pub fn serve(&self, settings: &Settings) -> io::Result<()> {
         let Settings { socket, pods, driver_name, .. } = settings;
+        let itself = Path::new("this process");
+        hygiene::seal().map_err(cannot("keep to itself the memory of", itself))?;
+        let directory = socket.parent().unwrap_or(socket);
+        fs::create_dir_all(directory).map_err(cannot("make", directory))?;
+        let verbs = Verbs::new(settings.driver()?).allow_swap(settings.allow_swap);
+        let server =
+            Server::bind(socket, verbs, settings.uids.clone()).map_err(cannot("listen at", socket))?;
+        confinement::filter_calls().map_err(cannot("limit the system calls of", itself))?;
         tracing::info!(
             socket = %socket.display(), pods = %pods.display(), driver = driver_name, "the mounter serves"
         );
         systemd::ready();
         hygiene::settle();
-        server.run(self.told_to_end.as_fd()).map_err(Error::of("go on listening at", socket))?;
+        server.run(self.told_to_end.as_fd()).map_err(cannot("go on listening at", socket))?;
         tracing::info!("the mounter has stopped");
         Ok(())
     }
 }
 
 impl Settings {
-    fn bind(&self) -> Result<Server, Error> {
-        if let Some(directory) = self.socket.parent() {
-            fs::create_dir_all(directory).map_err(Error::of("make", directory))?;
-        }
-        let driver = Driver { name: self.driver_name.clone(), sockets: self.drivers_sockets()? };
-        let roots = Roots { pods: Some(self.pods.clone()), driver: Some(driver), ..Roots::default() };
-        let mounter = LocalMounter::new(roots).allow_swap(self.allow_swap);
-        Server::bind(&self.socket, mounter, self.uids.iter().copied().collect())
-    }
-
-    /// What `secretfs node` listens at: the CSI socket, and the driver's registration socket of this boot.
-    fn drivers_sockets(&self) -> Result<Vec<PathBuf>, Error> {
-        let boot_id = fs::read_to_string(BOOT_ID).map_err(Error::of("read", Path::new(BOOT_ID)))?;
-        let registration = registration_socket(&self.driver_name, &boot_id);
-        let kubelet = self.pods.parent().unwrap_or(&self.pods);
-        let plugin = |directory: &Path| directory.join(&self.driver_name).join("csi.sock");
+    /// What it acts on: below the pods, the CSI socket, and the driver's registration socket of this boot.
+    fn driver(&self) -> io::Result<Driver> {
+        let (name, pods) = (self.driver_name.clone(), self.pods.clone());
+        let boot_id = fs::read_to_string(BOOT_ID).map_err(cannot("read", Path::new(BOOT_ID)))?;
+        let registration = registration_socket(&name, &boot_id);
+        let kubelet = pods.parent().unwrap_or(&pods);
+        let plugin = |directory: &Path| directory.join(&name).join("csi.sock");
         let endpoint = self.csi_endpoint.clone().unwrap_or_else(|| plugin(&kubelet.join("plugins")));
         let registry = self.registration_dir.clone().unwrap_or_else(|| kubelet.join("plugins_registry"));
         let earlier = self.sockets.iter().flat_map(|directory| {
             [directory.join("csi.sock"), plugin(directory), directory.join(&registration)]
         });
-        Ok([endpoint, registry.join(&registration)].into_iter().chain(earlier).collect())
+        let sockets = [endpoint, registry.join(&registration)].into_iter().chain(earlier).collect();
+        Ok(Driver { name, pods, sockets })
     }
+}
+
+/// Says what could not be done, and where.
+fn cannot(action: &str, path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("cannot {action} {}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -141,8 +129,8 @@ mod tests {
             ..settings.clone()
         };
         let paths = |settings: Settings| {
-            let sockets = settings.drivers_sockets().unwrap();
-            sockets.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+            let driver = settings.driver().unwrap();
+            driver.sockets.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
         };
 
         assert_eq!(

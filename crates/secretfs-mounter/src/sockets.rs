@@ -1,7 +1,9 @@
+//! Sockets: made once, open to root alone, and given again to who asks again.
+
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -16,36 +18,28 @@ const MAX_PATH: usize = 107;
 /// Most connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
+/// Which socket file: device and inode.
+type FileId = (u64, u64);
+
 /// Sockets that were asked for, by path.
 #[derive(Debug, Default)]
-pub(crate) struct Sockets {
-    by_path: BTreeMap<PathBuf, Listening>,
-}
-
-#[derive(Debug)]
-struct Listening {
-    socket: UnixListener,
-    file: File,
-}
-
-/// Which socket file: device and inode.
-#[derive(Debug, PartialEq, Eq)]
-struct File(u64, u64);
+pub(crate) struct Sockets(BTreeMap<PathBuf, (UnixListener, FileId)>);
 
 impl Sockets {
     pub(crate) fn listen(&mut self, path: &Path, place: &Place) -> io::Result<UnixListener> {
         let found = socket_file(place)?;
-        if let (Some(found), Some(known)) = (&found, self.by_path.get(path))
-            && *found == known.file
+        if let (Some(found), Some((socket, known))) = (found, self.0.get(path))
+            && found == *known
         {
-            return known.socket.try_clone();
+            return socket.try_clone();
         }
         let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
         let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
         listen_in_place(&socket, path, place)?;
-        let listening = Listening { socket: socket.into(), file: bound_file(place)? };
-        let socket = listening.socket.try_clone()?;
-        self.by_path.insert(path.to_owned(), listening);
+        let made = socket_file(place)?;
+        let made = made.ok_or_else(|| said(io::ErrorKind::NotFound, "the socket was removed at once"))?;
+        let socket = UnixListener::from(socket);
+        self.0.insert(path.to_owned(), (socket.try_clone()?, made));
         Ok(socket)
     }
 }
@@ -53,10 +47,8 @@ impl Sockets {
 /// Listens with `socket` at `place`, whose path is `path`, instead of a socket that nobody listens on any more.
 pub(crate) fn listen_in_place(socket: &OwnedFd, path: &Path, place: &Place) -> io::Result<()> {
     if path.as_os_str().as_bytes().len() > MAX_PATH {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("a socket's path may take {MAX_PATH} bytes; choose a shorter directory"),
-        ));
+        let reason = format!("a socket's path may take {MAX_PATH} bytes; choose a shorter directory");
+        return Err(said(io::ErrorKind::InvalidInput, &reason));
     }
     if socket_file(place)?.is_some() {
         remove_stale(place)?;
@@ -68,31 +60,29 @@ pub(crate) fn listen_in_place(socket: &OwnedFd, path: &Path, place: &Place) -> i
 }
 
 /// The socket file at `place`, if there is one.
-fn socket_file(place: &Place) -> io::Result<Option<File>> {
-    let stat = match rustix::fs::statat(place.parent(), place.name(), AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(None),
-        found => found?,
-    };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "something that is no socket is there; move it away",
-        ));
+fn socket_file(place: &Place) -> io::Result<Option<FileId>> {
+    match place.stat() {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Socket => {
+            Ok(Some((stat.st_dev, stat.st_ino)))
+        }
+        Ok(_) => {
+            Err(said(io::ErrorKind::AlreadyExists, "something that is no socket is there; move it away"))
+        }
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(Some(File(stat.st_dev, stat.st_ino)))
-}
-
-fn bound_file(place: &Place) -> io::Result<File> {
-    socket_file(place)?
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the socket was removed at once"))
 }
 
 fn remove_stale(place: &Place) -> io::Result<()> {
     match UnixStream::connect(place.path()) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Ok(rustix::fs::unlinkat(place.parent(), place.name(), AtFlags::empty())?)
+            Ok(rustix::fs::unlinkat(&place.parent, &place.name, AtFlags::empty())?)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there; stop it first")),
+        _ => Err(said(io::ErrorKind::AddrInUse, "another process listens there; stop it first")),
     }
+}
+
+fn said(kind: io::ErrorKind, reason: &str) -> io::Error {
+    io::Error::new(kind, reason)
 }

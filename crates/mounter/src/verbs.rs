@@ -1,0 +1,124 @@
+//! The verbs, for whoever answers requests: a mounter in another process or one in this.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use mounter_protocol::{Blob, Name, Reply, Request};
+
+use crate::{Error, Mounter, Tmpfs};
+
+/// What a request leads to: the reply, and the open file beside it.
+pub(crate) type Answer = (Reply, Option<OwnedFd>);
+
+/// Answers requests.
+pub(crate) trait Ask: std::fmt::Debug + Send + Sync {
+    /// The answer to `request`, with the open `file` beside it.
+    fn ask(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> io::Result<Answer>;
+}
+
+/// Asks for what gives an open file, or none.
+fn done(by: &impl Ask, request: &Request, file: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Error> {
+    let answer = by.ask(request, file).and_then(|(reply, file)| match reply {
+        Reply::Done => Ok(file),
+        reply => Err(failure(reply)),
+    });
+    answer.map_err(failed(request))
+}
+
+/// Asks for what gives an open file.
+fn opened(by: &impl Ask, request: &Request) -> Result<OwnedFd, Error> {
+    done(by, request, None)?.ok_or_else(|| failed(request)(strange("no open file beside its answer")))
+}
+
+fn failed(request: &Request) -> impl FnOnce(io::Error) -> Error {
+    let (action, target) = request.words();
+    Error::of(action, target)
+}
+
+fn failure(reply: Reply) -> io::Error {
+    match reply {
+        Reply::Os(errno) => io::Error::from_raw_os_error(errno),
+        Reply::Said(kind, reason) => io::Error::new(kind, reason.into_inner()),
+        Reply::Done | Reply::Kept(_) => strange("an answer to another question"),
+    }
+}
+
+/// The mounter said what it has no reason to say.
+pub(crate) fn strange(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the mounter gave {what}"))
+}
+
+fn name(text: &str, action: &'static str) -> Result<Name, Error> {
+    Name::of(text.to_owned()).map_err(Error::of(action, Path::new(text)))
+}
+
+impl<A: Ask> Mounter for A {
+    fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error> {
+        opened(self, &Request::Create(tmpfs.clone()))
+    }
+
+    fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error> {
+        done(self, &Request::Attach(target.to_owned()), Some(root)).map(drop)
+    }
+
+    fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        done(self, &Request::Enter(target.to_owned()), None)
+    }
+
+    fn take_over(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        let request = Request::TakeOver(target.to_owned());
+        match self.ask(&request, None).map_err(failed(&request))? {
+            (Reply::Done, file) => Ok(file),
+            // An earlier mounter enters whatever tmpfs is there.
+            (reply, _) if reply.is_not_understood() => self.enter(target),
+            (reply, _) => Err(failed(&request)(failure(reply))),
+        }
+    }
+
+    fn resize(&self, root: BorrowedFd<'_>, size: u64, inodes: u64) -> Result<(), Error> {
+        done(self, &Request::Resize(size, inodes), Some(root)).map(drop)
+    }
+
+    fn lend(&self, tmpfs: &Tmpfs, target: &Path) -> Result<OwnedFd, Error> {
+        opened(self, &Request::Lend(tmpfs.clone(), target.to_owned()))
+    }
+
+    fn take_back(&self, target: &Path) -> Result<(), Error> {
+        done(self, &Request::TakeBack(target.to_owned()), None).map(drop)
+    }
+
+    fn detach(&self, target: &Path) -> Result<(), Error> {
+        done(self, &Request::Detach(target.to_owned()), None).map(drop)
+    }
+
+    fn listen(&self, path: &Path) -> Result<UnixListener, Error> {
+        opened(self, &Request::Listen(path.to_owned())).map(UnixListener::from)
+    }
+
+    fn keep(&self, name: &str, blob: &[u8]) -> Result<(), Error> {
+        const KEEP: &str = "keep";
+        let blob = Blob::of(blob.to_vec()).map_err(Error::of(KEEP, Path::new(name)))?;
+        done(self, &Request::Keep(self::name(name, KEEP)?, blob), None).map(drop)
+    }
+
+    fn kept(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let (mut kept, mut after) = (Vec::new(), name("", "read")?);
+        loop {
+            let request = Request::Kept(after);
+            let more = self.ask(&request, None).and_then(|(reply, _)| match reply {
+                Reply::Kept(more) => Ok(more),
+                reply => Err(failure(reply)),
+            });
+            let more = more.map_err(failed(&request))?;
+            let Some((last, _)) = more.last() else { return Ok(kept) };
+            after = last.clone();
+            kept.extend(more.into_iter().map(|(name, blob)| (name.into_inner(), blob.into_inner())));
+        }
+    }
+
+    fn forget(&self, name: &str) -> Result<(), Error> {
+        done(self, &Request::Forget(self::name(name, "forget")?), None).map(drop)
+    }
+}

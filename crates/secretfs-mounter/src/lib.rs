@@ -1,0 +1,43 @@
+//! The privileged program `secretfs-mounter`, and the verbs that it does for `secretfs node`.
+//!
+//! It takes its callers for hostile: each verb asks [`Driver`] whose the target is. Other programs that are root
+//! themselves, such as `secretfs mount`, do the same verbs by way of crate `mounter` on a [`Ground`] of their own.
+//!
+//! Somebody has to read all of it, so it is small. Lines of code, without comments and tests:
+//!
+//! | concern | files | lines |
+//! |---|---|---|
+//! | which verb may be done where | `verbs` | 130 |
+//! | file systems: make, show, enter, resize, unmount | `file_system` | 140 |
+//! | a path as a directory that is held open, without links | `place` | 85 |
+//! | whose a target is, by kubelet's record, and whose a mount, by the kernel | `driver` `kubelet` `ours` | 185 |
+//! | files of others on the disk below a target | `removal` | 70 |
+//! | sockets that outlive `node` | `sockets` | 70 |
+//! | blobs that outlive `node`, bounded and wiped | `blobs` | 45 |
+//! | who may ask, and how many at once | `server` | 105 |
+//! | capabilities and system calls to give up | `confinement` `confinement/calls` | 120 |
+//! | from the settings to a process that serves | `process` `lib` | 90 |
+//! | command line, environment, exit codes | `bin/secretfs-mounter/main` `bin/secretfs-mounter/arguments` | 145 |
+//! | the log, as text and as JSON | `bin/secretfs-mounter/log` | 105 |
+//!
+//! The crates `mounter-protocol` (360 lines), `program`, `sys` and `mountinfo` are linked too; other programs use them as
+//! well. `tests/lines.rs` holds the numbers to the truth, and does not let them grow.
+
+mod blobs;
+mod confinement;
+mod driver;
+pub mod file_system;
+mod kubelet;
+mod ours;
+mod place;
+mod process;
+pub mod removal;
+mod server;
+mod sockets;
+mod verbs;
+
+pub use driver::{Driver, is_csi_target};
+pub use ours::{LENT, SOURCE, TABLE, is_mount_root, is_tmpfs_from, mount_number, unique_number};
+pub use place::{Ground, Place, Reach, absent};
+pub use process::{Process, Settings};
+pub use verbs::Verbs;

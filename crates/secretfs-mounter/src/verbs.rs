@@ -1,0 +1,166 @@
+//! The verbs: each request is done where its caller may have it done.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mounter_protocol::{Reply, Request, Tmpfs};
+use program::failpoint;
+
+use crate::blobs::Blobs;
+use crate::ours::{LENT, SOURCE, is_ours};
+use crate::place::{Ground, Place, Reach, absent};
+use crate::sockets::Sockets;
+use crate::{file_system, kubelet, ours, removal};
+
+/// Does what is asked for, on its ground and nowhere else.
+#[derive(Debug)]
+pub struct Verbs<G> {
+    ground: G,
+    swap_allowed: bool,
+    sockets: Mutex<Sockets>,
+    blobs: Mutex<Blobs>,
+}
+
+impl<G: Ground> Verbs<G> {
+    /// A mounter on `ground` that keeps file systems out of swap.
+    pub fn new(ground: G) -> Self {
+        Self { ground, swap_allowed: false, sockets: Mutex::default(), blobs: Mutex::default() }
+    }
+
+    /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
+    #[must_use]
+    pub fn allow_swap(self, allowed: bool) -> Self {
+        Self { swap_allowed: allowed, ..self }
+    }
+
+    /// Does what `request` asks for, with the open `root` beside it. Gives the reply and an open file beside that.
+    ///
+    /// # Errors
+    ///
+    /// It may not be done here, or the kernel refuses.
+    pub fn act(
+        &self,
+        request: &Request,
+        root: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(Reply, Option<OwnedFd>)> {
+        let file = match request {
+            Request::Create(tmpfs) => Some(file_system::make(tmpfs, SOURCE, self.swap_allowed)?),
+            Request::Attach(target) => none(attach(given(root)?, &self.to_mount_at(target)?))?,
+            Request::Enter(target) => match self.open(target)? {
+                Some(directory) if is_ours(&directory, SOURCE)? => file_system::writable_clone(&directory)?,
+                _ => None,
+            },
+            Request::TakeOver(target) => {
+                let directory = absent(self.to_mount_at(target).and_then(|place| place.open()))?;
+                directory.map_or(Ok(None), |directory| file_system::writable_clone(&directory))?
+            }
+            Request::Resize(size, inodes) => {
+                ours::is_given(given(root)?)?;
+                none(file_system::resize(given(root)?, *size, *inodes))?
+            }
+            Request::Detach(target) => self.there(target)?.map_or(Ok(None), |place| none(detach(&place)))?,
+            Request::Lend(tmpfs, target) => Some(self.lend(tmpfs, &self.to_mount_at(target)?)?),
+            Request::TakeBack(target) => {
+                self.there(target)?.map_or(Ok(None), |place| none(take_back(&place.beside()?)))?
+            }
+            Request::Listen(path) => {
+                Some(locked(&self.sockets).listen(path, &self.ground.socket(path)?)?.into())
+            }
+            Request::Keep(name, blob) => none(locked(&self.blobs).keep(name, blob))?,
+            Request::Kept(after) => return Ok((locked(&self.blobs).reply_after(after), None)),
+            Request::Forget(name) => {
+                locked(&self.blobs).forget(name);
+                None
+            }
+        };
+        Ok((Reply::Done, file))
+    }
+
+    /// A place where anything may be done.
+    fn to_mount_at(&self, target: &Path) -> io::Result<Place> {
+        let place = self.ground.target(target)?;
+        if place.reach == Reach::Ours { Err(kubelet::unnamed()) } else { Ok(place) }
+    }
+
+    /// A place to take something away from, as far as its [`Reach`] goes; `None` if nothing can be there.
+    fn there(&self, target: &Path) -> io::Result<Option<Place>> {
+        absent(self.ground.target(target))
+    }
+
+    fn open(&self, target: &Path) -> io::Result<Option<OwnedFd>> {
+        absent(self.ground.target(target).and_then(|place| place.open()))
+    }
+
+    /// Shows a new tmpfs beside `place`, in the stead of what lay there.
+    fn lend(&self, tmpfs: &Tmpfs, place: &Place) -> io::Result<OwnedFd> {
+        let beside = place.beside()?;
+        take_back(&beside)?;
+        let root = file_system::make_lent(tmpfs, self.swap_allowed)?;
+        beside.make_directory()?;
+        file_system::show_lent(&root, &beside)?;
+        Ok(root)
+    }
+}
+
+/// Done, and nothing is opened.
+fn none<E: Into<io::Error>>(done: Result<(), E>) -> io::Result<Option<OwnedFd>> {
+    done.map(|()| None).map_err(Into::into)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn attach(root: BorrowedFd<'_>, place: &Place) -> io::Result<()> {
+    let made = place.make_directory()?;
+    file_system::show(root, place, made)
+}
+
+/// Unmounts all that is stacked at `place`; or only what came from `source`, where no more is in reach.
+fn unmount_in_reach(place: &Place, source: &str) -> io::Result<()> {
+    while is_in_reach(place, source)? && file_system::unmount_one(place)? {}
+    Ok(())
+}
+
+/// Whether what is on top at `place` may go; `false` if nothing is mounted. Refuses what is somebody else's.
+fn is_in_reach(place: &Place, source: &str) -> io::Result<bool> {
+    if place.reach != Reach::Ours {
+        return Ok(true);
+    }
+    match absent(place.open())? {
+        Some(directory) if ours::is_mount_root(&directory)? => {
+            if is_ours(&directory, source)? {
+                Ok(true)
+            } else {
+                Err(kubelet::unnamed())
+            }
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Unmounts all that is stacked at `place`, then removes the directory, and takes back what was lent beside it.
+fn detach(place: &Place) -> io::Result<()> {
+    unmount_in_reach(place, SOURCE)?;
+    failpoint::hit("detach.unmounted");
+    removal::remove_target(place)?;
+    failpoint::hit("detach.removed");
+    take_back(&place.beside()?)
+}
+
+/// What was put there by who did not see the mount lies on the node's disk: it is removed as well.
+fn take_back(beside: &Place) -> io::Result<()> {
+    unmount_in_reach(beside, LENT)?;
+    failpoint::hit("lend.unmounted");
+    match beside.reach {
+        Reach::Ours => beside.remove_directory().map(drop),
+        Reach::Volume | Reach::Mounts => removal::remove(beside).map(drop),
+    }
+}
+
+/// A root that came with a request.
+fn given(root: Option<BorrowedFd<'_>>) -> io::Result<BorrowedFd<'_>> {
+    root.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no root came with the request"))
+}
