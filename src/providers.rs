@@ -3,7 +3,7 @@
 
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,7 +34,10 @@ macro_rules! stores {
             #[cfg_attr(not(any($(feature = $feature),*)), expect(unused_variables, reason = "there is no store"))]
             fn build(&self, network: &Network) -> provider::Result<Providers> {
                 let providers = Providers::default();
-                $(#[cfg(feature = $feature)] let providers = providers.with(&self.$store.provider(network)?);)*
+                $(
+                    #[cfg(feature = $feature)]
+                    let providers = providers.with(&self.$store.provider(&network.of(&$crate_name::DECLARATION))?);
+                )*
                 Ok(providers)
             }
         }
@@ -53,6 +56,11 @@ stores! {
 /// What the store says of itself that classes call `name`, if it is built in.
 pub fn declaration(name: &str) -> Option<&'static Declaration> {
     DECLARATIONS.iter().find(|declaration| declaration.is_called(name)).copied()
+}
+
+/// The annotations of service accounts that stores look at.
+pub fn annotations() -> BTreeSet<&'static str> {
+    DECLARATIONS.iter().flat_map(|declaration| declaration.annotations).map(|key| key.name).collect()
 }
 
 /// The providers by the names a class may give.

@@ -1,8 +1,9 @@
 //! What is set for stores where a process starts, as it is typed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use provider::{MachineIdentity, Network};
+use provider::{Accounts, MachineIdentity, Network};
 
 use super::{PerStore, Providers};
 
@@ -72,6 +73,10 @@ struct NetworkArgs {
     /// Whether who mounts on this host asked to act as it.
     #[arg(skip)]
     acts_as_host: bool,
+
+    /// What the cluster says of service accounts.
+    #[arg(skip)]
+    accounts: Option<Arc<dyn Accounts>>,
 }
 
 impl NetworkArgs {
@@ -86,6 +91,7 @@ impl NetworkArgs {
                 namespaces: self.allow_node_identity.clone(),
                 is_for_host: self.acts_as_host,
             },
+            accounts: self.accounts.clone(),
         }
     }
 }
@@ -94,6 +100,11 @@ impl ProviderArgs {
     /// The same; a volume of this host may be read as the host itself.
     pub fn act_as_host(&mut self) {
         self.network.acts_as_host = true;
+    }
+
+    /// The same; stores that look at annotations of service accounts ask `accounts`.
+    pub fn ask_of_accounts(&mut self, accounts: Arc<dyn Accounts>) {
+        self.network.accounts = Some(accounts);
     }
 
     /// The same, with insecure stores allowed as `default` says where no setting does. Tells whether they are.

@@ -25,6 +25,7 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
+mod accounts;
 mod declaration;
 mod doubling;
 mod error;
@@ -42,6 +43,7 @@ mod span;
 mod store;
 mod whole;
 
+pub use accounts::{Accounts, LONGEST_ANNOTATION, unfit_annotation};
 pub use declaration::{Declaration, Holds, Key};
 pub use doubling::Doubling;
 pub use error::{Error, ErrorKind, Result};

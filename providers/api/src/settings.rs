@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Provider, Result, Workload};
+use crate::{Accounts, Declaration, Provider, Result, Workload};
 
 /// How stores over a network are reached: the administrator's word, for stores of every kind.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,18 @@ pub struct Network {
     pub no_proxy: Option<String>,
     /// For whom a store may be asked as this machine.
     pub machine: MachineIdentity,
+    /// What the cluster says of service accounts; `None` where there is no cluster, and where the administrator does
+    /// not have it asked.
+    pub accounts: Option<Arc<dyn Accounts>>,
+}
+
+impl Network {
+    /// The same for the stores of `declaration`: those that declare no annotations ask for none.
+    #[must_use]
+    pub fn of(&self, declaration: &Declaration) -> Self {
+        let accounts = self.accounts.clone().filter(|_| !declaration.annotations.is_empty());
+        Self { accounts, ..self.clone() }
+    }
 }
 
 /// For whom a provider may act as the machine: by an AWS instance role, an Azure managed identity or a Google metadata
