@@ -25,6 +25,8 @@ pub struct Places {
     pub provider_dirs: Vec<PathBuf>,
     /// The namespaces in which Secrets are made of files, all if it names none; `None` if they are not.
     pub sync: Option<Vec<String>>,
+    /// The namespaces of whose service accounts the API server is asked.
+    pub annotations: Vec<String>,
     /// What names the API server.
     pub kubeconfig: Option<PathBuf>,
 }

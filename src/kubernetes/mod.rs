@@ -1,7 +1,9 @@
 //! Everything that is said to a Kubernetes API server.
 //!
-//! Nothing here delays a mount: what the mount path needs is in memory, and reports about it are sent afterwards.
+//! Nothing here delays a mount, but for [`accounts`] of classes that leave it to them whom a pod reads as: what else the
+//! mount path needs is in memory, and reports about it are sent afterwards.
 
+pub mod accounts;
 mod backoff;
 pub mod classes;
 pub mod connection;
@@ -16,16 +18,19 @@ pub mod startup_taint;
 pub mod survey;
 pub mod view;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use kube::Client;
 use kube::core::Status;
+use provider::Accounts;
 
 use crate::admin::http::Latch;
 use crate::class::Classes;
 use crate::kubernetes::survey::{Survey, Wish};
 use crate::process::Process;
+use accounts::ServiceAccounts;
 use classes::ApiClasses;
 use events::Events;
 use pod_status::PodStatuses;
@@ -68,6 +73,11 @@ impl Cluster {
     pub fn making_secrets(mut self, namespaces: SecretNamespaces) -> Self {
         self.secrets = Some(namespaces);
         self
+    }
+
+    /// What service accounts of `namespaces` (`*` is each) have in their annotations of these `names`.
+    pub fn accounts(&self, names: BTreeSet<&'static str>, namespaces: &[String]) -> Arc<dyn Accounts> {
+        Arc::new(ServiceAccounts::new(self.client.clone(), names, namespaces.to_vec()))
     }
 
     /// The taint `key` of `node`.
