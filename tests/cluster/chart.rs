@@ -15,8 +15,8 @@ use serde_json::Value;
 use testing::{Cluster, Scope};
 
 /// Values beside the default ones that the chart is rendered with.
-const SETS: [&str; 6] =
-    ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring", "startup-taint"];
+const SETS: [&str; 7] =
+    ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring", "startup-taint", "clouds"];
 
 /// An API server with the custom resources, those that the chart's monitoring needs, and the namespaces of [`SETS`].
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {

@@ -270,15 +270,19 @@ fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Rig
     Right { verb, group, resource, name: None, namespace: None }
 }
 
-/// What the driver needs: the table in the chart's RBAC.md, and with the sync of Secrets what it takes in
-/// these namespaces, or everywhere if there are none.
-pub(super) fn needed(driver: &str, sync: Option<&[String]>) -> Vec<Right> {
+/// What the driver needs: the table in the chart's RBAC.md, with the sync of Secrets what it takes in these
+/// namespaces, or everywhere if there are none, and what it takes to look at service accounts of `annotations`.
+pub(super) fn needed(driver: &str, sync: Option<&[String]>, annotations: &[String]) -> Vec<Right> {
     let mut rights = all(GROUP, "secretproviderclasses", &["list", "watch"]);
     rights.extend(all(GROUP, "secretproviderclasspodstatuses", &["create", "patch"]));
     rights.extend(all("events.k8s.io", "events", &["create", "patch"]));
     let own = right("storage.k8s.io", "csidrivers", "get");
     rights.push(Right { name: Some(driver.to_owned()), ..own });
     rights.extend(sync.map(needed_to_sync).unwrap_or_default());
+    rights.extend(annotations.iter().map(|namespace| Right {
+        namespace: Some(namespace.clone()).filter(|namespace| namespace != "*"),
+        ..right("", "serviceaccounts", "get")
+    }));
     rights
 }
 
