@@ -1,5 +1,8 @@
-//! The whole: real pods on a real kubelet, the driver from its chart and image, OpenBao as the store.
+//! The whole: real pods on a real kubelet, the driver from its chart and image, OpenBao as the store, and
+//! what stands for the clouds.
 
+mod clouds;
+mod containers;
 mod crash;
 mod identity;
 mod outage;

@@ -13,7 +13,8 @@ use tower::service_fn;
 
 use testing::Component;
 
-use super::world::{DRIVER, Namespace, World, alone, pod, seen, until};
+use super::containers::seen;
+use super::world::{DRIVER, Namespace, World, alone, pod, until};
 
 /// `name` of service account `app`, whose one container ends when it is told to.
 fn mortal(name: &str, class: &str) -> serde_json::Value {

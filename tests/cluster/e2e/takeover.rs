@@ -4,7 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use super::world::{DRIVER, Namespace, SYSTEM, World, alone, pod, run, seen, until};
+use super::containers::seen;
+use super::world::{DRIVER, Namespace, SYSTEM, World, alone, pod, run, until};
 
 /// Takes the driver away, with what it knows of its volumes. Mounts stay, as upstream's do.
 fn remove_driver(world: &World) {
