@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use manifest::{Class, Composed};
 use provider::{Error, ErrorKind, Object, ObjectPath, ObjectRef, Request, Result, Source, Workload};
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use crate::metrics::Withdrawal;
 use crate::readings::Held;
 use crate::snapshot::{File, Fingerprint, FingerprintKey, Made, Snapshot};
 use crate::volume::about::{About, asked};
+use crate::volume::expiry::Expiries;
 use crate::volume::extent::Extent;
 use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
 use crate::volume::pace::Pace;
@@ -27,6 +29,7 @@ pub struct Content {
     pub reader: Reader,
     extent: Extent,
     objects: Vec<Freshness>,
+    expiries: Expiries,
     /// Why the store's last answer told nothing, where only an answer tells which objects there are.
     untold: Option<Error>,
     /// Older versions, newest first, of the files that keep some.
@@ -66,6 +69,7 @@ impl Content {
             reader,
             extent,
             objects,
+            expiries: Expiries::default(),
             untold: None,
             previous: BTreeMap::new(),
             carried: BTreeMap::new(),
@@ -150,6 +154,11 @@ impl Content {
         self.judge(&readout, notice)
     }
 
+    /// What there is to tell of objects that expire.
+    pub fn expiring(&mut self) -> Option<String> {
+        self.expiries.news()
+    }
+
     /// Takes what the node serves to the same identity, however old, where the store does not answer; not what it
     /// answered with a refusal.
     pub fn read_cached(&mut self) {
@@ -178,7 +187,7 @@ impl Content {
     fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
         self.learn(readout);
         let mut first = self.untold.clone();
-        let extent = self.extent.clone();
+        let (extent, now) = (self.extent.clone(), Timestamp::now().as_second());
         for (index, object) in extent.objects().iter().enumerate() {
             let Some(outcome) = readout.get(&object.request) else { continue };
             let outcome = self.untold.as_ref().map_or(outcome.as_ref(), Err);
@@ -187,8 +196,10 @@ impl Content {
                 Ok((extracted, held.at))
             });
             let error = match read {
-                Ok((object, at)) => {
-                    self.confirmed(index, object, at);
+                Ok((extracted, at)) => {
+                    let expires = outcome.ok().and_then(|held| extent.expires(index, held));
+                    self.expiries.note(&object.path, expires, now);
+                    self.confirmed(index, extracted, at);
                     continue;
                 }
                 Err(error) => error.of(&object.name),

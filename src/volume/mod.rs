@@ -8,6 +8,7 @@ mod adoption;
 mod call;
 pub mod content;
 mod credentials;
+mod expiry;
 mod extent;
 mod first;
 pub mod freshness;

@@ -241,6 +241,12 @@ pub trait Source: fmt::Debug + Send + Sync {
         Ok(Object { contents: reading.body.clone(), significant: None, version: reading.version.clone() })
     }
 
+    /// When what `reading` brought for `objects()[index]` expires by its owner's word, in seconds since 1970. People are
+    /// told a week before and when it is over; what else that means is [`extract`](Self::extract)'s to say.
+    fn expires(&self, _index: usize, _reading: &Reading) -> Option<i64> {
+        None
+    }
+
     /// Whether the class asks for a way to its store that others can read or answer on.
     fn exposure(&self) -> Option<&Exposure> {
         None
