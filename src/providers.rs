@@ -3,6 +3,8 @@
 
 mod settings;
 
+use std::collections::BTreeSet;
+
 use provider::{Declaration, Network, Providers, Settings};
 
 pub use self::settings::ProviderArgs;
@@ -30,7 +32,10 @@ macro_rules! stores {
             #[cfg_attr(not(any($(feature = $feature),*)), expect(unused_variables, reason = "there is no store"))]
             fn build(&self, network: &Network) -> provider::Result<Providers> {
                 let providers = Providers::default();
-                $(#[cfg(feature = $feature)] let providers = providers.with(&self.$store.provider(network)?);)*
+                $(
+                    #[cfg(feature = $feature)]
+                    let providers = providers.with(&self.$store.provider(&network.of(&$crate_name::DECLARATION))?);
+                )*
                 Ok(providers)
             }
         }
@@ -49,6 +54,11 @@ stores! {
 /// The declaration of the built-in store that classes call `name`.
 pub fn declaration(name: &str) -> Option<&'static Declaration> {
     DECLARATIONS.iter().find(|declaration| declaration.is_called(name)).copied()
+}
+
+/// The annotations of service accounts that stores look at.
+pub fn annotations() -> BTreeSet<&'static str> {
+    DECLARATIONS.iter().flat_map(|declaration| declaration.annotations).map(|key| key.name).collect()
 }
 
 /// Every provider of this binary, only to parse classes and not to read. Settings of a node that a class needs count as

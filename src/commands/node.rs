@@ -19,7 +19,7 @@ use mounter::{BOOT_ID, DRIVER, LocalMounter, Mounter, RemoteMounter, Roots};
 use program::hygiene;
 use program::readiness::{Latch, Readiness};
 use program::systemd;
-use provider::Providers;
+use provider::{Accounts, Providers};
 use rustix::fs::FlockOperation;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,6 +33,7 @@ use crate::commands::places::Places;
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
 use crate::exit::Outcome;
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
+use crate::providers::annotations;
 
 /// The driver that this one can replace.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
@@ -95,6 +96,18 @@ pub struct NodeArgs {
     #[arg(long, env = "SECRETFS_STARTUP_TAINT", value_name = "KEY", conflicts_with_all = ["classes", "no_registration"])]
     startup_taint: Option<String>,
 
+    /// Namespaces of whose service accounts the API server is asked, where a class leaves it to an annotation there
+    /// whom its pods read as (eks.amazonaws.com/role-arn, iam.gke.io/gcp-service-account); separated by commas, * is
+    /// each. It takes the right to get service accounts
+    #[arg(
+        long,
+        env = "SECRETFS_SERVICE_ACCOUNT_ANNOTATIONS",
+        value_delimiter = ',',
+        value_name = "NAMESPACES",
+        conflicts_with = "classes"
+    )]
+    service_account_annotations: Vec<String>,
+
     /// Socket of `secretfs-mounter`. Without it this process mounts by itself, and after a crash leased logins
     /// end only when their time is over
     #[arg(long, env = "SECRETFS_MOUNTER", value_name = "PATH")]
@@ -149,6 +162,7 @@ impl NodeArgs {
             admin_dir: self.process.admin_dir,
             provider_dirs: self.process.providers.external_dirs(),
             sync: self.sync_secrets.then_some(self.sync_secrets_namespace),
+            annotations: self.service_account_annotations,
             kubeconfig: self.kubeconfig,
         }
     }
@@ -201,7 +215,7 @@ pub async fn run(mut args: NodeArgs) -> Outcome {
     let http = TcpListener::bind(args.http).await.with_context(|| format!("listen at {}", args.http))?;
     tracing::info!(address = %http.local_addr()?, "/livez, /readyz and /metrics");
     let origin = Origin::open(&args).await?;
-    let providers = providers(&args)?;
+    let providers = providers(&args, &origin)?;
     let mut process = Process::start(
         &args.process,
         providers,
@@ -222,8 +236,11 @@ pub async fn run(mut args: NodeArgs) -> Outcome {
 
 /// The stores. If this driver replaces the upstream driver, insecure stores are allowed unless a setting forbids them.
 /// Otherwise running pods would lose them by the move.
-fn providers(args: &NodeArgs) -> provider::Result<Providers> {
+fn providers(args: &NodeArgs, origin: &Origin) -> provider::Result<Providers> {
     let mut providers = args.process.providers.clone();
+    if let Some(accounts) = origin.accounts(args) {
+        providers.ask_of_accounts(accounts);
+    }
     if providers.allow_insecure_stores_by_default(args.driver_name == UPSTREAM) {
         tracing::warn!(
             "insecure stores are allowed: classes may ask for http:// and for TLS that is not verified; \
@@ -261,6 +278,16 @@ impl Origin {
         match self {
             Self::Directory(classes, _) => Arc::clone(classes) as Arc<dyn Classes>,
             Self::Cluster(cluster) => cluster.classes(),
+        }
+    }
+
+    /// Whom stores ask about service accounts, where that is wished.
+    fn accounts(&self, args: &NodeArgs) -> Option<Arc<dyn Accounts>> {
+        let namespaces =
+            Some(&args.service_account_annotations).filter(|namespaces| !namespaces.is_empty())?;
+        match self {
+            Self::Directory(..) => None,
+            Self::Cluster(cluster) => Some(cluster.accounts(annotations(), namespaces)),
         }
     }
 

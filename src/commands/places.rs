@@ -26,6 +26,8 @@ pub struct Places {
     /// The namespaces in which Kubernetes Secrets are made from files. Empty means all; `None` means that none are
     /// made.
     pub sync: Option<Vec<String>>,
+    /// The namespaces whose service accounts may be read for their annotations.
+    pub annotations: Vec<String>,
     /// The kubeconfig that names the API server.
     pub kubeconfig: Option<PathBuf>,
 }

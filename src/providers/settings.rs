@@ -1,8 +1,9 @@
 //! The settings for stores, as command-line flags of the commands that read stores.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use provider::{MachineIdentity, Network, Providers};
+use provider::{Accounts, MachineIdentity, Network, Providers};
 
 use super::PerStore;
 
@@ -72,6 +73,10 @@ struct NetworkArgs {
     /// Whether the user of this host asked to read as the host.
     #[arg(skip)]
     acts_as_host: bool,
+
+    /// What the cluster says of service accounts.
+    #[arg(skip)]
+    accounts: Option<Arc<dyn Accounts>>,
 }
 
 impl NetworkArgs {
@@ -86,6 +91,7 @@ impl NetworkArgs {
                 namespaces: self.allow_node_identity.clone(),
                 is_for_host: self.acts_as_host,
             },
+            accounts: self.accounts.clone(),
         }
     }
 }
@@ -94,6 +100,11 @@ impl ProviderArgs {
     /// Lets volumes of this host be read with the identity of the host.
     pub fn act_as_host(&mut self) {
         self.network.acts_as_host = true;
+    }
+
+    /// Lets stores that look at annotations of service accounts ask `accounts`.
+    pub fn ask_of_accounts(&mut self, accounts: Arc<dyn Accounts>) {
+        self.network.accounts = Some(accounts);
     }
 
     /// Allows insecure stores as `default` says, if no setting decides it. Returns whether they are allowed.

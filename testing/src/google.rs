@@ -33,6 +33,11 @@ impl Google {
     /// Starts one server over plain HTTP and one over TLS. Both exchange tokens of `issuer`. They share the secrets in
     /// drongo and nothing else, so a test uses only one of them.
     pub fn start(issuer: &Issuer) -> Self {
+        Self::trusting(issuer.url())
+    }
+
+    /// The same, for tokens that are signed with the keys at `issuer` (`/openid/v1/jwks` there, over plain HTTP).
+    pub fn trusting(issuer: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("secretfs-google-").tempdir().expect("a folder");
         let (authority, log) = (Authority::new(), folder.path().join("log"));
         let (certificate, key) = authority.server(&["localhost", "127.0.0.1"]).save(folder.path(), "server");
@@ -161,12 +166,12 @@ pub fn google_key(email: &str, token_uri: &str) -> (Value, String) {
     (file, pem("PUBLIC KEY", public.as_ref()))
 }
 
-fn stub(port: u16, drongo: u16, issuer: &Issuer) -> Command {
+fn stub(port: u16, drongo: u16, issuer: &str) -> Command {
     let mut command = mortal("KILL");
     command
         .arg(tool("stubs"))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/servers/google.py"))
-        .args(["--port", &port.to_string(), "--issuer", issuer.url(), "--drongo", &drongo.to_string()])
+        .args(["--port", &port.to_string(), "--issuer", issuer, "--drongo", &drongo.to_string()])
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }

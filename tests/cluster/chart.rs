@@ -16,8 +16,8 @@ use serde_json::Value;
 use testing::{Cluster, Scope};
 
 /// The sets of values with which the chart is rendered.
-const SETS: [&str; 6] =
-    ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring", "startup-taint"];
+const SETS: [&str; 7] =
+    ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring", "startup-taint", "clouds"];
 
 /// An API server with our custom resources, those for the chart's monitoring, and the namespaces of [`SETS`].
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {

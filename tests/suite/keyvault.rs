@@ -112,7 +112,7 @@ async fn a_secret_that_expires_goes_from_a_mounted_volume_without_waiting_for_it
     assert!(Timestamp::now().as_second() >= expires);
     let started_later = node.publish(&shop.pod("web-1")).await.unwrap_err();
     assert!(started_later.message().contains("it expired on"), "{started_later}");
-    assert!(node.log().contains("an object of a vault expires soon"), "{}", node.log());
+    assert!(node.log().contains("objects expire"), "{}", node.log());
 }
 
 #[tokio::test]

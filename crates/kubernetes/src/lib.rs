@@ -1,12 +1,14 @@
 //! Everything that is said to a Kubernetes API server.
 //!
-//! Nothing here delays a mount: what the mount path needs is in memory, and reports about it are sent afterwards.
+//! Nothing here delays a mount, with one exception: [`accounts`], for classes that leave it to the service account as whom a
+//! pod reads. Everything else that the mount path needs is in memory, and reports about it are sent afterwards.
 //!
 //! It uses the engine, and the engine does not know of it. What it tells is the state of volumes, so it takes [`Volumes`]
 //! and the engine's own types: a trait between the two would have one implementation and would repeat each of them.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
+pub mod accounts;
 mod backoff;
 pub mod classes;
 pub mod connection;
@@ -22,6 +24,7 @@ pub mod startup_taint;
 pub mod survey;
 pub mod view;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,8 +35,10 @@ use futures::future::BoxFuture;
 use kube::Client;
 use metrics::Metrics;
 use program::readiness::Latch;
+use provider::Accounts;
 use tokio_util::sync::CancellationToken;
 
+use accounts::ServiceAccounts;
 use classes::ApiClasses;
 use events::Events;
 use pod_status::PodStatuses;
@@ -78,6 +83,11 @@ impl Cluster {
     pub fn making_secrets(mut self, namespaces: SecretNamespaces) -> Self {
         self.secrets = Some(namespaces);
         self
+    }
+
+    /// What service accounts of `namespaces` (`*` is each) have in their annotations of these `names`.
+    pub fn accounts(&self, names: BTreeSet<&'static str>, namespaces: &[String]) -> Arc<dyn Accounts> {
+        Arc::new(ServiceAccounts::new(self.client.clone(), names, namespaces.to_vec()))
     }
 
     /// The taint `key` of `node`.

@@ -255,6 +255,7 @@ mod tests {
         about: "",
         default_refresh: Duration::ZERO,
         credentials: &[],
+        annotations: &[],
         parameters: &[declaration::objects("- {objectName: a}")],
         object: OWN,
     };

@@ -36,6 +36,7 @@ mod tests {
         about: "",
         default_refresh: Duration::ZERO,
         credentials: &[],
+        annotations: &[],
         parameters: &[Key::new("address", Holds::Text, "", "")],
         object: &[],
     };

@@ -17,6 +17,8 @@ pub struct Declaration {
     pub default_refresh: Duration,
     /// The keys of the credentials that some class makes this provider look at.
     pub credentials: &'static [&'static str],
+    /// The annotations of a pod's service account that it looks at where the class does not say whom to read as.
+    pub annotations: &'static [Key],
     /// The parameters of a class that this provider reads. A key that begins with `secretfs.dev/` is among them
     /// where the provider reads it as well.
     pub parameters: &'static [Key],
@@ -191,6 +193,7 @@ mod tests {
             about: "",
             default_refresh: Duration::ZERO,
             credentials: &[],
+            annotations: &[],
             parameters: &[KEY],
             object: &[],
         };

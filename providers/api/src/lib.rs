@@ -25,6 +25,7 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
+mod accounts;
 mod declaration;
 mod doubling;
 mod error;
@@ -43,6 +44,7 @@ mod span;
 mod store;
 mod whole;
 
+pub use accounts::{Accounts, LONGEST_ANNOTATION, unfit_annotation};
 pub use declaration::{Declaration, Holds, Key};
 pub use doubling::Doubling;
 pub use error::{Error, ErrorKind, Result};
@@ -238,6 +240,12 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// `NotFound` if the answer lacks the key, `Invalid` if it cannot be decoded.
     fn extract(&self, _index: usize, reading: &Reading) -> Result<Object> {
         Ok(Object { contents: reading.body.clone(), significant: None, version: reading.version.clone() })
+    }
+
+    /// When the value expires that `reading` brought for `objects()[index]`, in seconds since 1970, if its owner set an
+    /// expiry. People are told a week before, and when it is over. [`extract`](Self::extract) says what else that means.
+    fn expires(&self, _index: usize, _reading: &Reading) -> Option<i64> {
+        None
     }
 
     /// The insecure way to its store that the class asks for, if it does.

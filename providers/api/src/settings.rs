@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Provider, Result, Workload};
+use crate::{Accounts, Declaration, Provider, Result, Workload};
 
 /// The administrator's settings for all stores that are reached over a network.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,18 @@ pub struct Network {
     pub no_proxy: Option<String>,
     /// Who may use the identity of this machine.
     pub machine: MachineIdentity,
+    /// What the cluster says of service accounts; `None` where there is no cluster, and where the administrator does
+    /// not have it asked.
+    pub accounts: Option<Arc<dyn Accounts>>,
+}
+
+impl Network {
+    /// The same for the stores of `declaration`: those that declare no annotations ask for none.
+    #[must_use]
+    pub fn of(&self, declaration: &Declaration) -> Self {
+        let accounts = self.accounts.clone().filter(|_| !declaration.annotations.is_empty());
+        Self { accounts, ..self.clone() }
+    }
 }
 
 /// Who may use the identity of the machine: an AWS instance role, an Azure managed identity or a Google metadata

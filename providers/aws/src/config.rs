@@ -8,7 +8,7 @@ use provider_client::Patience;
 pub struct AwsConfig {
     /// Region where a class gives none.
     pub region: Option<String>,
-    /// ARN of the role of pods whose class names none. `{namespace}` and `{serviceAccount}` in it stand for the pod's.
+    /// ARN of the role of pods whose class and whose service account name none. `{namespace}` and `{serviceAccount}` in it stand for the pod's.
     pub role_arn: Option<String>,
     /// URL of every service where a class gives no `endpoint`. `{service}` and `{region}` in it stand for theirs.
     pub endpoint: Option<String>,

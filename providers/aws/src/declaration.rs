@@ -26,9 +26,20 @@ pub static DECLARATION: Declaration = Declaration {
             case of its keys does not count, and unknown keys are ignored; `secretfs check` warns about them.",
     default_refresh: Duration::from_secs(300),
     credentials: &["access-key-id", "secret-access-key", "session-token"],
+    annotations: &[ROLE_ANNOTATION],
     parameters: PARAMETERS,
     object: OBJECT,
 };
+
+/// What EKS's own webhook reads as well
+/// (<https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html>).
+pub(crate) const ROLE_ANNOTATION: Key = Key::new(
+    "eks.amazonaws.com/role-arn",
+    ROLE,
+    "The IAM role of the service account, where the class has no roleArn. It is looked at only if pods log in by irsa.",
+    "arn:aws:iam::111122223333:role/shop",
+)
+.or("--aws-role-arn of the node");
 
 const PARAMETERS: &[Key] = &[
     Key::new("region", REGION, "The region to read in.", "eu-west-1").or("--aws-region of the node"),
@@ -61,7 +72,7 @@ const PARAMETERS: &[Key] = &[
         "The IAM role of the pod's service account. The role has to trust the cluster's OIDC issuer.",
         "arn:aws:iam::111122223333:role/shop",
     )
-    .or("--aws-role-arn of the node"),
+    .or("the annotation eks.amazonaws.com/role-arn of the service account, else --aws-role-arn of the node"),
     Key::new(
         "assumeRoleArn",
         ROLE,

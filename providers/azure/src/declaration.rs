@@ -20,6 +20,7 @@ pub static DECLARATION: Declaration = Declaration {
             upstream does; `secretfs check` warns about them.",
     default_refresh: Duration::from_secs(120),
     credentials: &["clientid", "clientsecret"],
+    annotations: &[],
     parameters: PARAMETERS,
     object: OBJECT,
 };

@@ -21,6 +21,7 @@
 )]
 
 mod ambient;
+mod annotated;
 mod answers;
 mod calls;
 mod faults;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 
+pub use annotated::Annotated;
 pub use fixture::{Behaviour, CANARY, Fixture, Said, TOKEN, Traffic, VALUE, Who, pod, token};
 pub use script::Script;
 

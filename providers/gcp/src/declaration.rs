@@ -15,9 +15,20 @@ pub static DECLARATION: Declaration = Declaration {
             work as they are. Unknown keys are ignored, as upstream does; `secretfs check` warns about them.",
     default_refresh: Duration::from_secs(60),
     credentials: &["key.json"],
+    annotations: &[ACCOUNT_ANNOTATION],
     parameters: PARAMETERS,
     object: OBJECT,
 };
+
+/// As GKE has it (<https://docs.cloud.google.com/kubernetes-engine/docs/how-to/workload-identity>).
+pub(crate) const ACCOUNT_ANNOTATION: Key = Key::new(
+    "iam.gke.io/gcp-service-account",
+    Holds::Text,
+    "The Google service account to read as, where the class has no serviceAccount. It is looked at only if the pod's \
+     own token is exchanged.",
+    "shop@shop-prod.iam.gserviceaccount.com",
+)
+.or("none: the pod's own identity is granted its rights directly");
 
 const PARAMETERS: &[Key] = &[
     Key::new(
@@ -57,7 +68,10 @@ const PARAMETERS: &[Key] = &[
         "The Google service account to read as. Whoever logs in needs the role Workload Identity User on it.",
         "shop@shop-prod.iam.gserviceaccount.com",
     )
-    .or("none: the pod's own identity is granted its rights directly"),
+    .or(
+        "the annotation iam.gke.io/gcp-service-account of the service account, else none: the pod's own identity is \
+         granted its rights directly",
+    ),
     Key::new(
         "endpoint",
         Holds::Text,

@@ -35,9 +35,7 @@
 //!
 //! # What is not there
 //!
-//! Upstream's provider reads as the Google service account that the annotation `iam.gke.io/gcp-service-account` of the
-//! pod's service account names. A workload does not bring annotations here, and this crate does not ask the API server:
-//! the class names the account in `serviceAccount`. Delegates are not supported.
+//! Delegates on the way to a Google service account (`iam.gke.io/gcp-service-account-delegates`) are not supported.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 

@@ -174,8 +174,7 @@ impl<'a> Class<'a> {
 
     fn account(&self) -> Result<Option<String>, Invalid> {
         let Some(raw) = self.text("serviceAccount") else { return Ok(None) };
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._@:".contains(&byte);
-        if raw.len() <= MAX_ACCOUNT && raw.contains('@') && raw.bytes().all(fits) {
+        if is_account(raw) {
             return Ok(Some(raw.to_owned()));
         }
         let remedy = "write it as shop@shop-prod.iam.gserviceaccount.com";
@@ -200,6 +199,12 @@ impl<'a> Class<'a> {
             }
         }
     }
+}
+
+/// Whether a text may be the address of a service account.
+pub(crate) fn is_account(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._@:".contains(&byte);
+    text.len() <= MAX_ACCOUNT && text.contains('@') && text.bytes().all(fits)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub static DECLARATION: Declaration = Declaration {
             among its tokenRequests. Unknown keys are errors.",
     default_refresh: Duration::from_secs(60),
     credentials: &["token"],
+    annotations: &[],
     parameters: &[objects("- {objectName: tls.crt, secret: web, key: tls.crt}")],
     object: OBJECT,
 };

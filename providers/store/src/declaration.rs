@@ -13,6 +13,7 @@ pub static DECLARATION: Declaration = Declaration {
             namespace that are for its service account. Unknown keys are errors.",
     default_refresh: Duration::from_secs(60),
     credentials: &[],
+    annotations: &[],
     parameters: &[objects("- {objectName: api-key, item: shop/api, key: token}")],
     object: OBJECT,
 };

@@ -17,6 +17,7 @@ pub static DECLARATION: Declaration = Declaration {
             upstream does; `secretfs check` warns about them.",
     default_refresh: Duration::from_secs(60),
     credentials: &["role-id", "secret-id", "token", "tls.crt", "tls.key"],
+    annotations: &[],
     parameters: PARAMETERS,
     object: OBJECT,
 };

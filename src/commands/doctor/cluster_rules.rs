@@ -272,14 +272,19 @@ fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Rig
 }
 
 /// The rights that the driver needs: the table in the chart's RBAC.md. With the sync of Secrets, also the rights for
-/// that in these namespaces, or everywhere if the list is empty.
-pub(super) fn needed(driver: &str, sync: Option<&[String]>) -> Vec<Right> {
+/// that in these namespaces, or everywhere if the list is empty. Also the right to get service accounts of the namespaces
+/// `annotations`.
+pub(super) fn needed(driver: &str, sync: Option<&[String]>, annotations: &[String]) -> Vec<Right> {
     let mut rights = all(GROUP, "secretproviderclasses", &["list", "watch"]);
     rights.extend(all(GROUP, "secretproviderclasspodstatuses", &["create", "patch"]));
     rights.extend(all("events.k8s.io", "events", &["create", "patch"]));
     let own = right("storage.k8s.io", "csidrivers", "get");
     rights.push(Right { name: Some(driver.to_owned()), ..own });
     rights.extend(sync.map(needed_to_sync).unwrap_or_default());
+    rights.extend(annotations.iter().map(|namespace| Right {
+        namespace: Some(namespace.clone()).filter(|namespace| namespace != "*"),
+        ..right("", "serviceaccounts", "get")
+    }));
     rights
 }
 

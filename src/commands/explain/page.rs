@@ -72,17 +72,19 @@ fn of_provider(declaration: &'static Declaration) -> Page {
     let label = declaration.label();
     let listing = format!("{label}.{}.", listing(declaration));
     let objects = declaration.object.iter().chain(OBJECT);
+    let sections = [
+        section("Parameters", &format!("{label}."), declaration.parameters),
+        section("Annotations of the pod's service account", &format!("{label}."), declaration.annotations),
+        section("Keys of an object", &listing, objects),
+        section("Keys of a part, where jmesPath is a list", &format!("{listing}jmesPath."), PART),
+    ];
     Page {
         names: declaration.names.to_vec(),
         title: declaration.title,
         about: declaration.about,
         default_refresh: Some(declaration.default_refresh.as_secs()),
         credentials: declaration.credentials,
-        sections: vec![
-            section("Parameters", &format!("{label}."), declaration.parameters),
-            section("Keys of an object", &listing, objects),
-            section("Keys of a part, where jmesPath is a list", &format!("{listing}jmesPath."), PART),
-        ],
+        sections: sections.into_iter().filter(|section| !section.keys.is_empty()).collect(),
     }
 }
 

@@ -181,6 +181,53 @@ fn insecure_stores_are_left_to_the_driver_unless_the_values_decide() {
 }
 
 #[test]
+fn a_cloud_that_is_enabled_brings_the_audiences_of_its_tokens_each_once() {
+    let audiences = |values: &str, set: &str| -> Vec<String> {
+        let rendered = objects(&render(values, &["--set", set]));
+        let requests = of_kind(&rendered, "CSIDriver")[0]["spec"]["tokenRequests"].clone();
+        let requests = requests.as_array().into_iter().flatten();
+        requests.map(|request| request["audience"].as_str().unwrap().to_owned()).collect()
+    };
+    let google =
+        |provider: &str| audiences("", &format!("gcp.enabled=true,gcp.workloadIdentityProvider={provider}"));
+    let federation = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/s";
+
+    assert_eq!(
+        audiences("clouds", "global.x=y"),
+        [
+            "sts.amazonaws.com",
+            "vault",
+            "pods.eks.amazonaws.com",
+            "api://AzureADTokenExchange",
+            "shop-prod.svc.id.goog"
+        ]
+    );
+    assert_eq!(google(federation), [federation]);
+    assert_eq!(google(&format!("https:{federation}")), [federation]);
+    assert!(audiences("", "aws.region=eu-west-1").is_empty(), "it is not enabled");
+    let refused = render_for("1.35.4", "", &["--set", "gcp.enabled=true"]).unwrap_err();
+    assert!(refused.contains("gcp.workloadIdentityProvider"), "{refused}");
+}
+
+#[test]
+fn service_accounts_are_looked_at_where_a_store_needs_it_or_the_values_say_so() {
+    let given = |set: &str| {
+        let objects = objects(&render("", &["--set", set]));
+        let (_, node) = containers(&objects).last().unwrap();
+        let arguments = strings(&node["args"]).into_iter().map(str::to_owned);
+        arguments.filter(|argument| argument.contains("annotations")).collect::<Vec<_>>()
+    };
+
+    assert!(given("azure.enabled=true").is_empty());
+    assert!(given("aws.enabled=true,serviceAccountAnnotations.enabled=false").is_empty());
+    assert_eq!(given("aws.enabled=true"), ["--service-account-annotations=*"]);
+    assert_eq!(
+        given("serviceAccountAnnotations.enabled=true,serviceAccountAnnotations.namespaces={shop,billing}"),
+        ["--service-account-annotations=shop,billing"]
+    );
+}
+
+#[test]
 fn what_something_else_owns_is_left_out() {
     let count = |more: &[&str], kind: &str| of_kind(&objects(&render("", more)), kind).len();
 

@@ -35,7 +35,7 @@ fn words(text: &str) -> BTreeSet<String> {
 
 fn table() -> Vec<Row> {
     let text = chart_file("RBAC.md");
-    let rights = ["| always", "| syncSecret", "| startupTaint"];
+    let rights = ["| always", "| syncSecret", "| startupTaint", "| serviceAccountAnnotations"];
     let rows = text.lines().filter(|line| rights.iter().any(|begin| line.starts_with(begin)));
     let rows = rows.map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -131,6 +131,20 @@ fn with_sync_everywhere_it_has_the_same_everywhere() {
     assert!(!driver.may("watch", "secrets") && !driver.may("create", "serviceaccounts/token"));
 }
 
+#[test]
+fn with_a_cloud_it_may_get_service_accounts_where_the_values_say_and_do_no_more_with_them() {
+    let cloud = Installed::with("clouded", "aws.enabled=true");
+    let confined =
+        Installed::with("confined", "aws.enabled=true,serviceAccountAnnotations.namespaces={shop}");
+    let without = Installed::with("unasked", "aws.enabled=true,serviceAccountAnnotations.enabled=false");
+    let all = expected(&["serviceAccountAnnotations.enabled"]);
+
+    assert_eq!((cloud.rights("shop"), cloud.rights("billing")), (all.clone(), all.clone()));
+    assert_eq!((confined.rights("shop"), confined.rights("billing")), (all, expected(&[])));
+    assert_eq!(without.rights("shop"), expected(&[]));
+    assert!(!cloud.may("list", "serviceaccounts") && !cloud.may("create", "serviceaccounts/token"));
+}
+
 /// A Secret in namespace `billing`, for the driver to create.
 fn secret(name: &str, managed: bool, kind: &str) -> String {
     let mut secret = json!({
@@ -219,7 +233,12 @@ fn no_role_has_a_wildcard() {
 
 #[test]
 fn each_rule_has_its_reason_above_it() {
-    for file in ["templates/rbac.yaml", "templates/rbac-sync.yaml", "templates/startup-taint.yaml"] {
+    for file in [
+        "templates/rbac.yaml",
+        "templates/rbac-sync.yaml",
+        "templates/rbac-accounts.yaml",
+        "templates/startup-taint.yaml",
+    ] {
         let text = chart_file(file);
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("- apiGroups")) {

@@ -92,19 +92,19 @@ async fn the_driver_takes_the_startup_taint_from_its_own_node_after_registration
     let tainted = |taints: Value| json!({"spec": {"taints": taints}});
     // A policy takes effect a moment after its creation.
     let begun = Instant::now();
-    while !patch(OTHER, &json!({})).await.is_err_and(|told| told.contains("no other")) {
+    while !patch(OTHER, &json!({})).await.is_err_and(|told| told.contains("only that node")) {
         assert!(begun.elapsed() < SOON, "the policy holds nobody");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
     let refused = [
-        ("that node and no other", OTHER, tainted(json!([other]))),
-        ("changes no other", OWN, tainted(json!([taint("NoSchedule")]))),
-        ("changes no other", OWN, tainted(Value::Null)),
-        ("changes no other", OWN, tainted(json!([other, taint("NoExecute")]))),
-        ("nothing of its node", OWN, json!({"spec": {"unschedulable": true}})),
-        ("nothing of its node", OWN, json!({"metadata": {"labels": {"a": "b"}}})),
-        ("nothing of its node", OWN, json!({"metadata": {"annotations": {"a": "b"}}})),
+        ("changes only that node", OTHER, tainted(json!([other]))),
+        ("changes no other taint", OWN, tainted(json!([taint("NoSchedule")]))),
+        ("changes no other taint", OWN, tainted(Value::Null)),
+        ("changes no other taint", OWN, tainted(json!([other, taint("NoExecute")]))),
+        ("changes only the taint", OWN, json!({"spec": {"unschedulable": true}})),
+        ("changes only the taint", OWN, json!({"metadata": {"labels": {"a": "b"}}})),
+        ("changes only the taint", OWN, json!({"metadata": {"annotations": {"a": "b"}}})),
     ];
     for (words, node, wish) in refused {
         let told = patch(node, &wish).await.unwrap_err();

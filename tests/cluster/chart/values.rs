@@ -82,6 +82,10 @@ fn a_value_that_cannot_be_is_refused() {
         "syncSecret.namespaces[0]=*",
         "vault.address=vault:8200",
         "allowInsecureStores=perhaps",
+        "aws.roleArn=shop",
+        "azure.vaultURL=vault.example.com",
+        "serviceAccountAnnotations.namespaces[0]=*",
+        "allowNodeIdentity[0]=a/b",
         "tls.clients[0].namespace=../shop,tls.clients[0].secret=x",
         "tls.clients[0].namespace=shop",
     ] {

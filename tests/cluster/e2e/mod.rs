@@ -1,5 +1,8 @@
-//! The whole system: real pods on a real kubelet, the driver from its chart and image, OpenBao as the store.
+//! The whole system: real pods on a real kubelet, the driver from its chart and image, OpenBao as the store,
+//! and test servers that stand for the clouds.
 
+mod clouds;
+mod containers;
 mod crash;
 mod identity;
 mod outage;

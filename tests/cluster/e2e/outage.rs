@@ -13,7 +13,8 @@ use tower::service_fn;
 
 use testing::Component;
 
-use super::world::{DRIVER, Namespace, World, alone, pod, seen, until};
+use super::containers::seen;
+use super::world::{DRIVER, Namespace, World, alone, pod, until};
 
 /// A pod `name` of service account `app`. Its only container ends when it gets SIGTERM.
 fn mortal(name: &str, class: &str) -> serde_json::Value {

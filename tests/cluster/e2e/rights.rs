@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::clouds::{annotate, aws_class, role};
 use super::upstream::synced;
 use super::world::{Namespace, SYSTEM, World, alone, pod, until};
 
@@ -38,6 +39,7 @@ impl Drop for Taken<'_> {
 }
 
 const CLASSES: &str = "secretproviderclasses-role";
+const ACCOUNTS: &str = "serviceaccountannotations-role";
 const SYNC: &str = "secretprovidersyncing-role";
 
 /// Checks that `there` stays false.
@@ -157,4 +159,20 @@ fn without_the_right_to_pods_no_secret_is_made_for_its_owner_is_not_known() {
     never("a Secret was made", || !secret(&shop).is_empty());
     drop(taken);
     until("the Secret is made", || !secret(&shop).is_empty(), || world.node_log());
+}
+
+#[test]
+fn without_the_right_to_service_accounts_a_pod_whose_class_leaves_its_role_to_them_is_told() {
+    let (world, _alone) = alone();
+    let taken = Taken::from(world, ACCOUNTS, "serviceaccounts");
+    let shop = Namespace::new(world, "rights-accounts");
+    annotate(&shop, "app", &format!("eks.amazonaws.com/role-arn={}", role("app")));
+    aws_class(&shop);
+    shop.apply(&pod("web", "aws"));
+    let told = shop.until_event("web", "it forbids us to get serviceaccounts");
+    println!("{told}");
+    assert!(told.contains("serviceAccountAnnotations in the chart"), "{told}");
+    assert!(world.clouds.aws_logins(&shop.name).is_empty());
+    drop(taken);
+    shop.until_ready("web");
 }

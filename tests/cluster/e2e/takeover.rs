@@ -4,7 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use super::world::{DRIVER, Namespace, SYSTEM, World, alone, pod, run, seen, until};
+use super::containers::seen;
+use super::world::{DRIVER, Namespace, SYSTEM, World, alone, pod, run, until};
 
 /// Removes the driver, and all that it knows of its volumes. The mounts stay, as they do when upstream is removed.
 fn remove_driver(world: &World) {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testing::{Cluster, OpenBao, Scope, free_port};
 
+use super::clouds::Clouds;
+
 /// The program under test.
 pub(crate) const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
 /// How long a simple step may take on a machine that does much else.
@@ -23,6 +25,7 @@ pub(crate) const DRIVER: &str = "secrets-store.csi.k8s.io";
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     bao: Mutex<OpenBao>,
+    pub(crate) clouds: Clouds,
     /// The port of the driver's HTTP server.
     port: u16,
     /// A test that stops parts of the cluster takes this lock alone. All others share it.
@@ -46,9 +49,9 @@ pub(crate) fn alone() -> (&'static World, RwLockWriteGuard<'static, ()>) {
 impl World {
     fn start() -> Self {
         let cluster = Cluster::start(Scope::Whole);
-        let bao = OpenBao::durable();
+        let (bao, clouds) = (OpenBao::durable(), Clouds::start(&cluster));
         let port = free_port();
-        let world = Self { cluster, bao: Mutex::new(bao), port, peace: RwLock::default() };
+        let world = Self { cluster, bao: Mutex::new(bao), clouds, port, peace: RwLock::default() };
         std::fs::create_dir(world.state()).unwrap();
         run(Command::new("mount").args(["-t", "tmpfs", "state"]).arg(world.state()), "");
         world.introduce();
@@ -159,7 +162,7 @@ impl World {
         let api = self.cluster.api_url().replace("https://", "");
         let (host, port) = api.split_once(':').unwrap();
         let store = self.store();
-        json!({
+        let mut values = json!({
             "csidriver": {"name": DRIVER},
             "logVerbosity": 4,
             "store": {"hostPath": store},
@@ -178,8 +181,9 @@ impl World {
                     {"name": "KUBERNETES_SERVICE_PORT", "value": port},
                 ],
             },
-        })
-        .to_string()
+        });
+        values.as_object_mut().unwrap().extend(self.clouds.values());
+        values.to_string()
     }
 
     /// The driver's state directory on the node. It is on a tmpfs, as required, and disappears with the cluster.
@@ -484,21 +488,4 @@ pub(crate) fn run(command: &mut Command, input: &str) -> String {
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// A file as a container of the pod with this uid sees it. Asks no server.
-pub(crate) fn seen(uid: &str, file: &str) -> Option<String> {
-    let container = containers(uid).into_iter().next()?;
-    std::fs::read_to_string(format!("/proc/{container}/root/secrets/{file}")).ok()
-}
-
-/// Pids of the containers of a pod, except the one that holds its namespaces.
-pub(crate) fn containers(uid: &str) -> Vec<u32> {
-    let pids = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        read("cgroup").contains(&format!("pod{uid}")) && !read("cmdline").contains("2147483647")
-    })
-    .collect()
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use manifest::{Class, Composed};
 use metrics::Withdrawal;
 use provider::{Error, ErrorKind, Object, ObjectPath, ObjectRef, Request, Result, Source, Workload};
@@ -13,6 +14,7 @@ use crate::readings::Held;
 use crate::snapshot::{File, Fingerprint, FingerprintKey, Made, Snapshot};
 use crate::volume::about::{About, asked};
 use crate::volume::demand::Demand;
+use crate::volume::expiry::Expiries;
 use crate::volume::extent::Extent;
 use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
 use crate::volume::pace::Pace;
@@ -28,6 +30,7 @@ pub struct Content {
     pub reader: Reader,
     extent: Extent,
     objects: Vec<Freshness>,
+    expiries: Expiries,
     /// Why the store's last answer told nothing, where only an answer tells which objects there are.
     untold: Option<Error>,
     /// Older versions, newest first, of the files that keep some.
@@ -67,6 +70,7 @@ impl Content {
             reader,
             extent,
             objects,
+            expiries: Expiries::default(),
             untold: None,
             previous: BTreeMap::new(),
             carried: BTreeMap::new(),
@@ -151,6 +155,11 @@ impl Content {
         self.judge(&readout, notice)
     }
 
+    /// What there is to tell of objects that expire.
+    pub fn expiring(&mut self) -> Option<String> {
+        self.expiries.news()
+    }
+
     /// Takes what the node serves to the same identity, however old, where the store does not answer; not what it
     /// answered with a refusal.
     pub fn read_cached(&mut self) {
@@ -179,7 +188,7 @@ impl Content {
     fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
         self.learn(readout);
         let mut first = self.untold.clone();
-        let extent = self.extent.clone();
+        let (extent, now) = (self.extent.clone(), Timestamp::now().as_second());
         for (index, object) in extent.objects().iter().enumerate() {
             let Some(outcome) = readout.get(&object.request) else { continue };
             let outcome = self.untold.as_ref().map_or(outcome.as_ref(), Err);
@@ -188,8 +197,10 @@ impl Content {
                 Ok((extracted, held.at))
             });
             let error = match read {
-                Ok((object, at)) => {
-                    self.confirmed(index, object, at);
+                Ok((extracted, at)) => {
+                    let expires = outcome.ok().and_then(|held| extent.expires(index, held));
+                    self.expiries.note(&object.path, expires, now);
+                    self.confirmed(index, extracted, at);
                     continue;
                 }
                 Err(error) => error.of(&object.name),

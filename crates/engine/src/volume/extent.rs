@@ -45,6 +45,14 @@ impl Extent {
         }
     }
 
+    /// When object `index` of `held` expires by its owner's word, in seconds since 1970.
+    pub(super) fn expires(&self, index: usize, held: &Held) -> Option<i64> {
+        match self {
+            Self::Known(source) => source.expires(index, &held.reading),
+            Self::Shown(_) => None,
+        }
+    }
+
     /// The files of `shown`, but for those that `made` says are made of others, as objects that `whole` brings.
     pub(super) fn shown(shown: &Snapshot, whole: &Request, made: impl Fn(&str) -> bool) -> Self {
         let files = shown.iter().filter(|(path, _)| !made(path.as_str()));

@@ -8,6 +8,7 @@ mod call;
 pub mod content;
 mod credentials;
 pub mod demand;
+mod expiry;
 mod extent;
 mod first;
 pub mod freshness;

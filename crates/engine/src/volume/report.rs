@@ -51,6 +51,8 @@ pub enum What {
     Failed(ErrorKind, String, Outlook),
     /// Its task ended by itself, and another goes on. What it shows stays.
     BegunAnew(&'static str),
+    /// Objects of it expire by their owner's word, in these words.
+    Expiring(String),
     /// It is fresh again.
     Recovered,
     /// These containers mount single files of it by `subPath`, which no rotation reaches.
@@ -243,6 +245,12 @@ impl Reporter {
         self.metrics.task_restarted();
         tracing::error!(volume = %publish.id, class = %publish.class, words);
         self.tell(publish, What::BegunAnew(words));
+    }
+
+    /// Objects of a volume expire soon or have expired, as `words` say.
+    pub fn expiring(&self, publish: &Publish, words: String) {
+        tracing::warn!(volume = %publish.id, class = %publish.class, words, "objects expire");
+        self.tell(publish, What::Expiring(words));
     }
 
     /// A refresh that failed before succeeded.

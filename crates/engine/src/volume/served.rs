@@ -205,6 +205,7 @@ impl Served {
         let mut classes = self.parts.classes.changes();
         // The class may have been edited since it was read for this volume, while its store was asked.
         classes.mark_changed();
+        self.tell_of_expiries();
         loop {
             let due = self.next_due();
             let wake = tokio::select! {

@@ -71,7 +71,7 @@ impl Stores {
     }
 
     /// A login at `store`. Most are made already and cost no call, so that the breaker does not stand before
-    /// them; one that fails counts.
+    /// them; one that fails counts, if the store was asked.
     ///
     /// # Errors
     ///
@@ -80,7 +80,8 @@ impl Stores {
         let _turn = self.turn(store).await?;
         let started = Instant::now();
         let outcome = answer_in_time(login).await;
-        if let Err(error) = &outcome {
+        // Who could not even ask says nothing of the store.
+        if let Some(error) = outcome.as_ref().err().filter(|error| !error.is_unasked()) {
             self.record(store, Some(error), started);
         }
         outcome
@@ -207,4 +208,26 @@ fn failure(found: &[Result<Found>]) -> Option<&Error> {
 async fn answer_in_time<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| Err(Error::new(ErrorKind::Unavailable, format!("no answer within {} s", CALL.as_secs())));
     timeout(CALL, call).await.unwrap_or_else(late)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_login_that_could_not_ask_counts_for_no_breaker() {
+        let stores = Stores::new(Metrics::default());
+        let store = stores.store("s", "shop", metrics::Provider::of("aws"));
+        let fails = async |error: Error| {
+            for _ in 0..20 {
+                let login = async { Err::<(), _>(error.clone()) };
+                stores.log_in(&store, login).await.unwrap_err();
+            }
+            stores.breakers().open.len()
+        };
+        let away = Error::new(ErrorKind::Unavailable, "away");
+
+        assert_eq!(fails(away.clone().unasked()).await, 0);
+        assert_eq!(fails(away).await, 1);
+    }
 }

@@ -33,6 +33,8 @@ pub enum Reason {
     Denied,
     /// The store does not answer. Files stay.
     StoreUnavailable,
+    /// What the store holds expires soon, or has expired, by its owner's word.
+    Expiring,
     /// A refresh succeeded where one failed before.
     Recovered,
     /// Containers mount single files of the volume. No rotation reaches these.
@@ -52,6 +54,7 @@ impl Reason {
             Self::Revoked => "Revoked",
             Self::Denied => "Denied",
             Self::StoreUnavailable => "StoreUnavailable",
+            Self::Expiring => "Expiring",
             Self::Recovered => "Recovered",
             Self::SubPath => "SubPath",
             Self::FailedToCreateSecret => "FailedToCreateSecret",
@@ -150,6 +153,7 @@ fn words(what: &What) -> Option<(Reason, String)> {
             ),
         ),
         What::BegunAnew(words) => (Reason::RefreshFailed, (*words).to_owned()),
+        What::Expiring(words) => (Reason::Expiring, words.clone()),
         What::Recovered => (Reason::Recovered, "refreshed again".to_owned()),
         What::Unpublished => return None,
     })

@@ -90,6 +90,7 @@ fn each_happening_has_its_stable_reason() {
         (failed(ErrorKind::Revoked), "Revoked"),
         (failed(ErrorKind::Invalid), "RefreshFailed"),
         (What::SubPath(vec!["app".to_owned()]), "SubPath"),
+        (What::Expiring("db expires".to_owned()), "Expiring"),
         (What::Recovered, "Recovered"),
     ] {
         assert_eq!(told(what.clone()).0, reason, "{what:?}");

@@ -168,6 +168,7 @@ impl SecretSync {
             What::SubPath(_)
             | What::Failed(..)
             | What::BegunAnew(_)
+            | What::Expiring(_)
             | What::Recovered
             | What::Unpublished => return,
         }

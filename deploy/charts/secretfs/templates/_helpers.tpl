@@ -67,6 +67,42 @@ install into: in the default values it can be rendered. */}}
 {{- if hasPrefix ":" .Values.linux.metricsAddr -}}0.0.0.0{{- end -}}{{- .Values.linux.metricsAddr -}}
 {{- end -}}
 
+{{/* The audience of tokens for Google: the identity namespace of a cluster or a fleet, or the provider of a federation. */}}
+{{- define "secretfs.gcpAudience" -}}
+{{- $provider := .Values.gcp.workloadIdentityProvider -}}
+{{- if contains "/workloadIdentityPools/" $provider -}}
+//iam.googleapis.com/{{ regexReplaceAll "^(https:)?(//iam\\.googleapis\\.com/)?" $provider "" }}
+{{- else if .Values.gcp.workloadIdentityPool -}}
+{{ .Values.gcp.workloadIdentityPool }}
+{{- else if regexMatch "^https://[^/]+/.*projects/[^/]+/" $provider -}}
+{{ regexReplaceAll "^https://.*?/projects/([^/]+)/.*$" $provider "${1}" }}.svc.id.goog
+{{- else -}}
+{{- fail "gcp.enabled: set gcp.workloadIdentityProvider to the URL of the GKE cluster or to the full name of a provider of workload identity federation, or gcp.workloadIdentityPool to the identity namespace" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the values list, and what the stores need that are enabled, each audience once. */}}
+{{- define "secretfs.tokenRequests" -}}
+{{- $needed := list -}}
+{{- if .Values.aws.enabled -}}{{- $needed = append $needed "sts.amazonaws.com" -}}{{- end -}}
+{{- if and .Values.aws.enabled .Values.aws.podIdentity -}}{{- $needed = append $needed "pods.eks.amazonaws.com" -}}{{- end -}}
+{{- if .Values.azure.enabled -}}{{- $needed = append $needed "api://AzureADTokenExchange" -}}{{- end -}}
+{{- if .Values.gcp.enabled -}}{{- $needed = append $needed (include "secretfs.gcpAudience" .) -}}{{- end -}}
+{{- $requests := .Values.tokenRequests -}}
+{{- $listed := list -}}
+{{- range $requests -}}{{- $listed = append $listed .audience -}}{{- end -}}
+{{- range $needed -}}
+{{- if not (has . $listed) -}}{{- $requests = append $requests (dict "audience" .) -}}{{- end -}}
+{{- end -}}
+{{- with $requests -}}{{ toYaml . }}{{- end -}}
+{{- end -}}
+
+{{/* Whether service accounts are looked at. */}}
+{{- define "secretfs.annotations" -}}
+{{- $said := toString .Values.serviceAccountAnnotations.enabled -}}
+{{- if or (eq $said "true") (and (eq $said "") (or .Values.aws.enabled .Values.gcp.enabled)) -}}true{{- end -}}
+{{- end -}}
+
 {{/* Over a socket in the driver's own directory: whoever reaches the metrics has no say in whether it is restarted. */}}
 {{- define "secretfs.probe" -}}
 exec: {command: [secretfs, healthz, {{ . }}]}

@@ -10,6 +10,7 @@ use url::form_urlencoded::Serializer;
 
 use crate::answer::Keys;
 use crate::client::wire::{Servers, nonsense, refusal};
+use crate::declaration::ROLE_ANNOTATION;
 use crate::meaning::Asked;
 use crate::parameters::{Endpoints, Family, Method, Plan, Regions, SecondRole};
 use crate::region::Service;
@@ -230,8 +231,17 @@ impl Applicant<'_> {
     }
 
     fn without_role(&self) -> Error {
+        let annotation = ROLE_ANNOTATION.name;
+        let looked = match (&self.workload.pod, &self.servers.config().network.accounts) {
+            (Some(_), Some(_)) => format!(", annotate the service account with {annotation}"),
+            // It may be there, and nobody looks at it.
+            (Some(_), None) => {
+                format!(", let {annotation} of service accounts be read (--service-account-annotations)")
+            }
+            (None, _) => String::new(),
+        };
         Error::new(ErrorKind::Invalid, format!("{self}: there is no IAM role for it"))
-            .remedy("set roleArn in the class, or --aws-role-arn where secretfs runs")
+            .remedy(format!("set roleArn in the class{looked}, or set --aws-role-arn where secretfs runs"))
     }
 
     fn unfit(&self, key: &str) -> Error {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use provider::{
     Error, ErrorKind, Exposure, Invalid, ObjectRef, Origin, Parameters, Provider, Result, Scope, Session,
-    Source, Tenure, Workload,
+    Source, Tenure, Workload, unfit_annotation,
 };
 use provider_client::{Fingerprints, Key, Logins, Term, Whom, refuse_exposure};
 
@@ -25,7 +25,7 @@ use crate::client::one_by_one::OneByOne;
 use crate::client::session::{AwsSession, Owner, Parts, Ways};
 use crate::client::wire::Servers;
 use crate::config::AwsConfig;
-use crate::declaration::DECLARATION;
+use crate::declaration::{DECLARATION, ROLE_ANNOTATION};
 use crate::parameters::{Method, Plan, Share, endpoint, unknown};
 use crate::region::{Region, Service};
 
@@ -148,7 +148,8 @@ impl Source for AwsSource {
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
         refuse_exposure(self.plan.exposure.as_ref(), Some(&self.store))?;
         let method = self.method(workload);
-        let owner = self.owner(method, workload);
+        let role = self.role(method, workload).await?;
+        let owner = self.owner(method, role, workload);
         let key = Key { volume: (tenure == Tenure::Volume).then(|| workload.volume.clone()), whose: owner };
         let make = self.new_session(key.clone(), workload);
         let session: Arc<AwsSession> = self.provider.logins.get(&key, &workload.volume, make).await?;
@@ -186,14 +187,26 @@ impl AwsSource {
         }
     }
 
-    fn role(&self, method: Method, workload: &Workload) -> Option<String> {
-        let (own, identity) = (&self.plan.auth.role, &workload.identity);
-        let default = self.provider.servers.config().role_arn.as_ref();
-        let default = || default.map(|pattern| filled(pattern, &identity.namespace, &identity.name));
-        if method == Method::WebIdentity { own.clone().or_else(default) } else { None }
+    /// The class's, else the service account's, else the administrator's.
+    async fn role(&self, method: Method, workload: &Workload) -> Result<Option<String>> {
+        let (own, identity, config) =
+            (&self.plan.auth.role, &workload.identity, self.provider.servers.config());
+        if method != Method::WebIdentity || own.is_some() {
+            return Ok(own.clone().filter(|_| method == Method::WebIdentity));
+        }
+        match config.network.annotation(workload, &ROLE_ANNOTATION).await? {
+            Some(role) if !arn::is_role(&role) => {
+                Err(unfit_annotation(identity, &ROLE_ANNOTATION, "it is no ARN of a role"))
+            }
+            Some(role) => Ok(Some(role)),
+            None => {
+                let filled = |pattern: &String| filled(pattern, &identity.namespace, &identity.name);
+                Ok(config.role_arn.as_ref().map(filled))
+            }
+        }
     }
 
-    fn owner(&self, method: Method, workload: &Workload) -> Owner {
+    fn owner(&self, method: Method, role: Option<String>, workload: &Workload) -> Owner {
         // The agent of Pod Identity tags a session with the pod, and policies may look at that.
         let tells_pods_apart = match self.plan.auth.share {
             Some(share) => share == Share::Pod,
@@ -208,7 +221,7 @@ impl AwsSource {
         Owner {
             store: self.store.clone(),
             method,
-            role: self.role(method, workload),
+            role,
             second: self.plan.auth.second.clone(),
             whom,
             fingerprint: (method == Method::Keys).then(|| self.provider.fingerprints.of(secrets)),

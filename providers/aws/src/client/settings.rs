@@ -13,7 +13,7 @@ pub struct AwsSettings {
     #[arg(long, env = "AWS_REGION", value_name = "REGION", help_heading = "Providers")]
     aws_region: Option<String>,
 
-    /// AWS: IAM role of pods whose class names none; {namespace} and {serviceAccount} in it stand for the pod's
+    /// AWS: IAM role of pods whose class and service account name none; {namespace} and {serviceAccount} in it stand for the pod's
     #[arg(long, env = "SECRETFS_AWS_ROLE_ARN", value_name = "ARN", help_heading = "Providers")]
     aws_role_arn: Option<String>,
 

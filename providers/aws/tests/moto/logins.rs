@@ -20,13 +20,13 @@ fn config(url: &str) -> AwsConfig {
 }
 
 /// The fields of each form that STS was sent.
-fn forms(front: &FaultServer) -> Vec<Vec<(String, String)>> {
+pub(crate) fn forms(front: &FaultServer) -> Vec<Vec<(String, String)>> {
     let is_form = |seen: &&Seen| seen.header("x-amz-target").is_none();
     let fields = |seen: &Seen| url::form_urlencoded::parse(&seen.body).into_owned().collect();
     front.seen().iter().filter(is_form).map(fields).collect()
 }
 
-fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
+pub(crate) fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
     form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap_or_default()
 }
 
@@ -68,7 +68,11 @@ async fn without_a_role_the_remedy_is_told_and_aws_is_not_asked() {
     let error = session(&*source, &workload("v")).await.unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().contains("set roleArn in the class"), "{error}");
+    let told = error.to_string();
+    assert!(
+        told.contains("set roleArn in the class") && told.contains("--service-account-annotations"),
+        "{told}"
+    );
     assert!(front.seen().is_empty());
 }
 

@@ -4,7 +4,6 @@ mod login;
 mod servers;
 mod session;
 mod settings;
-mod telling;
 
 use std::sync::Arc;
 
@@ -141,6 +140,10 @@ impl Source for AzureSource {
 
     fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
         answer::extract(&self.plan, index, reading, Timestamp::now())
+    }
+
+    fn expires(&self, _index: usize, reading: &Reading) -> Option<i64> {
+        answer::expires(reading)
     }
 
     fn origin(&self, index: usize) -> Origin {

@@ -13,7 +13,6 @@ use crate::answer::{self, Page};
 use crate::call::Call;
 use crate::client::Inner;
 use crate::client::servers::{get, refusal};
-use crate::client::telling::Telling;
 use crate::meaning::Asked;
 use crate::parameters::Account;
 
@@ -42,7 +41,6 @@ pub(crate) struct AzureSession {
     pub(crate) token: SecretBytes,
     pub(crate) inner: Arc<Inner>,
     ways: Mutex<BTreeMap<String, Arc<Connection>>>,
-    telling: Telling,
     place: Place<Self>,
 }
 
@@ -59,8 +57,7 @@ pub(crate) struct Parts {
 impl AzureSession {
     pub(crate) fn new(parts: Parts, place: Place<Self>) -> Self {
         let Parts { identity, tenant, account, token, inner } = parts;
-        let (ways, telling) = Default::default();
-        Self { identity, tenant, account, token, inner, ways, telling, place }
+        Self { identity, tenant, account, token, inner, ways: Mutex::default(), place }
     }
 
     async fn way(&self, vault: &str) -> Result<Arc<Connection>> {
@@ -100,9 +97,7 @@ impl AzureSession {
         if !answer.is_success() {
             return Err(self.absent_or(self.refused(&answer, call), call).await);
         }
-        let reading = answer::reading(call, answer.body, Timestamp::now())?;
-        self.telling.of(call, &reading);
-        Ok(reading)
+        answer::reading(call, answer.body, Timestamp::now())
     }
 
     /// A vault says of a deleted object only that it is not there. Whether it was deleted, it says elsewhere, to who may

@@ -44,6 +44,8 @@ pub(crate) enum Method {
 pub(crate) struct Applicant<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) method: &'a Method,
+    /// The service account that is read as.
+    pub(crate) account: Option<&'a str>,
     pub(crate) workload: &'a Workload,
 }
 
@@ -105,7 +107,7 @@ impl Applicant<'_> {
             Method::Key => self.sign(servers).await?,
             Method::Machine => self.ask_machine(servers).await?,
         };
-        match &self.plan.account {
+        match self.account {
             Some(account) => self.become_of(account, granted, servers).await,
             None => Ok(granted),
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use provider::{
     Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result, Scope, Session,
-    Source, Tenure, Workload,
+    Source, Tenure, Workload, unfit_annotation,
 };
 use provider_client::{Fingerprints, Key, Logins, Term, Whom, refuse_exposure};
 
@@ -19,7 +19,7 @@ use crate::client::login::{Applicant, KEY, Method};
 use crate::client::servers::Servers;
 use crate::client::session::{GcpSession, Owner};
 use crate::config::GcpConfig;
-use crate::declaration::DECLARATION;
+use crate::declaration::{ACCOUNT_ANNOTATION, DECLARATION};
 use crate::extract;
 use crate::grants::Granted;
 use crate::parameters::{self, Auth, Plan, Share};
@@ -106,7 +106,9 @@ impl Source for GcpSource {
         refuse_exposure(self.plan.exposure.as_ref(), Some(&self.store))?;
         let Inner { servers, logins, .. } = &*self.provider;
         let method = Method::of(&self.plan.auth, workload, servers)?;
-        let applicant = Applicant { plan: &self.plan, method: &method, workload };
+        let account = self.account(&method, workload).await?;
+        let applicant =
+            Applicant { plan: &self.plan, method: &method, account: account.as_deref(), workload };
         let volume = (tenure == Tenure::Volume).then(|| workload.volume.clone());
         let key = Key { whose: self.owner(applicant), volume };
         let session = logins.get(&key, &workload.volume, self.log_in(applicant, key.clone())).await?;
@@ -131,6 +133,21 @@ impl Source for GcpSource {
 }
 
 impl GcpSource {
+    /// The service account to read as: the class's, else what the pod's own is annotated with.
+    async fn account(&self, method: &Method, workload: &Workload) -> Result<Option<String>> {
+        if self.plan.account.is_some() || !matches!(method, Method::Pod(_)) {
+            return Ok(self.plan.account.clone());
+        }
+        let network = &self.provider.servers.config().network;
+        match network.annotation(workload, &ACCOUNT_ANNOTATION).await? {
+            Some(account) if !parameters::is_account(&account) => {
+                let reason = "it is no address of a service account";
+                Err(unfit_annotation(&workload.identity, &ACCOUNT_ANNOTATION, reason))
+            }
+            account => Ok(account),
+        }
+    }
+
     async fn log_in(&self, applicant: Applicant<'_>, key: Key<Owner>) -> Result<Arc<GcpSession>> {
         let Inner { servers, logins, .. } = &*self.provider;
         let Granted { token, lasts } = applicant.log_in(servers).await?;
@@ -147,13 +164,13 @@ impl GcpSource {
     }
 
     fn owner(&self, applicant: Applicant<'_>) -> Owner {
-        let Applicant { method, workload, .. } = applicant;
+        let Applicant { method, account, workload, .. } = applicant;
         let whom = if self.is_shared(method) { Whom::account(workload) } else { Whom::alone(workload) };
         let key = workload.credentials.get(KEY).filter(|_| *method == Method::Key);
         Owner {
             endpoints: self.plan.endpoints.clone(),
             method: method.clone(),
-            account: self.plan.account.clone(),
+            account: account.map(str::to_owned),
             whom,
             fingerprint: key.map(|key| self.provider.fingerprints.of([key])),
         }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use provider::{ErrorKind, Identity, MachineIdentity, Network, SecretBytes, Tenure, Workload};
+use provider_contract::Annotated;
 use provider_gcp::{Gcp, GcpConfig};
 use serde_json::{Value, json};
 use testing::{Claims, Google, Issuer, google_key};
@@ -124,6 +125,34 @@ async fn a_class_may_read_as_a_service_account_that_lets_it() {
 
     google.order(&json!({"do": "act", "who": "^system:serviceaccount:shop:web$", "email": ACCOUNT}));
     assert_eq!(shown(&*class, &workload).await.unwrap(), "A");
+}
+
+#[tokio::test]
+async fn a_class_that_names_no_account_reads_as_the_one_that_its_service_account_is_annotated_with() {
+    let (google, issuer) = store();
+    google.order(&json!({"do": "deny", "who": "^system:", "match": ":access"}));
+    google.order(&json!({"do": "act", "who": "^system:serviceaccount:shop:web$", "email": ACCOUNT}));
+    let accounts = Arc::new(Annotated::with("web", ACCOUNT));
+    let network = Network { accounts: Some(Arc::clone(&accounts) as _), ..Network::default() };
+    let gcp = Gcp::new(GcpConfig { network, ..config(&google) }).unwrap();
+    let class = newest(&gcp, "api");
+    let workload = workload(&issuer, "web-0", "v1");
+
+    assert_eq!(shown(&*class, &workload).await.unwrap(), "A");
+    let named = source(&gcp, [("serviceAccount", ACCOUNT), ("secrets", SECRETS)]);
+    shown(&*named, &workload).await.unwrap();
+    assert_eq!(accounts.asked(), 1, "a class that names an account asks nobody");
+
+    accounts.write("web", "mallory");
+    let error = shown(&*class, &workload).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(
+        error.to_string().contains("iam.gke.io/gcp-service-account")
+            && !error.to_string().contains("mallory")
+    );
+
+    accounts.write("web", "");
+    assert_eq!(shown(&*class, &workload).await.unwrap_err().kind(), ErrorKind::Denied, "the pod itself");
 }
 
 fn key(token_uri: &str) -> (Value, String) {

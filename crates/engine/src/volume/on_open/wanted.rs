@@ -164,6 +164,10 @@ impl Source for Selection {
         self.whole.extract(self.index(index), reading)
     }
 
+    fn expires(&self, index: usize, reading: &Reading) -> Option<i64> {
+        self.whole.expires(self.index(index), reading)
+    }
+
     fn origin(&self, index: usize) -> Origin {
         self.whole.origin(self.index(index))
     }

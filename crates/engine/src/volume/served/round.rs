@@ -44,11 +44,19 @@ impl Served {
         let demand = Demand { refresh, not_before, attempt };
         let error = content.read(&self.newest.get(), demand, notice).await;
         let provider = content.class().provider.clone();
+        self.tell_of_expiries();
         let shown = self.show().await;
         let outcome = error.map_or(shown, |source| Err(volume::Error::Provider { provider, source }));
         self.parts.reporter.refresh_took(begun.elapsed());
         self.note(outcome.as_ref().err().map(as_provider_error).as_ref());
         outcome
+    }
+
+    /// Tells what was not told yet of objects that expire.
+    pub(super) fn tell_of_expiries(&mut self) {
+        if let Some(words) = self.content.as_mut().and_then(Content::expiring) {
+            self.parts.reporter.expiring(&self.publish, words);
+        }
     }
 
     /// Shows what is there now, if it is complete and differs from what is shown. Tells which files changed.
