@@ -33,15 +33,15 @@ impl Extent {
         }
     }
 
-    /// Object `index` as `held` has it: text as it is, or what its JMESPath expression finds.
+    /// Object `index` as `held` has it.
     pub(super) fn extract(&self, index: usize, held: &Held) -> Result<Object> {
         let Self::Known(source) = self else {
             return Err(Error::new(ErrorKind::Unavailable, "the store has not told yet what there is"));
         };
-        let object = source.extract(index, &held.reading)?;
-        match source.objects().get(index).and_then(|object| object.jmes_path.as_deref()) {
-            Some(expression) => search(expression, object),
-            None => Ok(object),
+        let found = source.extract(index, &held.reading)?;
+        match source.objects().get(index) {
+            Some(object) => shown(object, found),
+            None => Ok(found),
         }
     }
 
@@ -53,6 +53,15 @@ impl Extent {
             ..ObjectRef::new(path.clone(), whole.clone())
         };
         Self::Shown(files.map(object).collect())
+    }
+}
+
+/// What the file of `object` shows of what was found: without its encoding, and of that what its JMESPath finds.
+fn shown(object: &ObjectRef, found: Object) -> Result<Object> {
+    let decoded = object.decoded(found)?;
+    match object.jmes_path.as_deref() {
+        Some(expression) => search(expression, decoded),
+        None => Ok(decoded),
     }
 }
 

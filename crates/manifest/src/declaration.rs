@@ -232,6 +232,13 @@ pub const OBJECT: &[Key] = &[
         "welcome",
     ),
     Key::new(
+        "encoding",
+        Holds::Choice(&["none", "utf-8", "base64", "hex"]),
+        "How the value is written in the store. The file holds what it stands for. jmesPath is applied after that.",
+        "base64",
+    )
+    .or("none"),
+    Key::new(
         "jmesPath",
         Holds::TextOrList,
         "A JMESPath expression that takes a part of a secret that is JSON. Or a list of such parts: each makes a file \

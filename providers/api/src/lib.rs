@@ -27,6 +27,7 @@
 
 mod declaration;
 mod doubling;
+mod encoding;
 mod error;
 mod identity;
 mod leases;
@@ -44,6 +45,7 @@ mod whole;
 
 pub use declaration::{Declaration, Holds, Key};
 pub use doubling::Doubling;
+pub use encoding::Encoding;
 pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;
 pub use leases::{Endings, Leases};

@@ -26,6 +26,7 @@ struct Item {
     failover_object: Option<Names>,
     optional: Option<bool>,
     default: Option<String>,
+    encoding: Option<String>,
     jmes_path: Option<JmesPath>,
     file: Option<bool>,
 }
@@ -81,6 +82,7 @@ impl Entry<'_> {
         let extras = ObjectExtras {
             optional: item.optional.unwrap_or(false),
             default: item.default,
+            encoding: item.encoding,
             jmes_path: item.jmes_path.map(|jmes_path| translated(jmes_path, around.translation)),
             file: item.file.unwrap_or(true),
         };

@@ -263,7 +263,7 @@ mod tests {
     }
 
     fn shown(attributes: &Value, on_expired: OnExpired) -> Result<SecretBytes> {
-        let part = Part { kind: Kind::Secret, piece: Piece::Pem, encoding: manifest::Encoding::None };
+        let part = Part { kind: Kind::Secret, piece: Piece::Pem };
         file(on_expired, part, &call(), &read(&secret(attributes))?, now())
     }
 

@@ -184,7 +184,7 @@ const OBJECT: &[Key] = &[
     Key::new(
         "objectEncoding",
         Holds::Choice(&["utf-8", "base64", "hex"]),
-        "How the value of a secret is written in the store. The file holds what it stands for.",
+        "The name of upstream's provider for encoding.",
         "base64",
     )
     .or("utf-8"),

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
-use manifest::{Encoding, JmesPath, Listing, Shape, fields};
-use provider::{FileMode, Invalid, ObjectRef};
+use manifest::{JmesPath, Listing, Shape, fields};
+use provider::{Encoding, FileMode, Invalid, ObjectRef};
 use serde::Deserialize;
 
 use crate::call::{Call, Kind, is_name, is_version};
@@ -29,6 +29,7 @@ struct Item {
     object_version_history: Option<usize>,
     object_format: Option<String>,
     object_encoding: Option<String>,
+    encoding: Option<String>,
     file_permission: Option<String>,
     optional: Option<bool>,
     default: Option<String>,
@@ -41,7 +42,6 @@ struct Item {
 pub(crate) struct Part {
     pub(crate) kind: Kind,
     pub(crate) piece: Piece,
-    pub(crate) encoding: Encoding,
 }
 
 /// What a file shows of an object.
@@ -151,12 +151,13 @@ impl Entry<'_> {
             version: self.version()?,
             age: None,
         };
-        let part = Part { kind, piece: self.piece(kind)?, encoding: self.encoding(kind)? };
+        let part = Part { kind, piece: self.piece(kind)? };
         let path = filled(&self.item.object_alias).unwrap_or(name);
+        let encoding = self.encoding(kind)?;
         let with_pieces = around.separate_files
             && kind == Kind::Secret
             && part.piece == Piece::Pem
-            && part.encoding == Encoding::None;
+            && encoding == Encoding::None;
         let versions = self.versions(path, call)?;
         let files = versions.into_iter().flat_map(|(path, call)| {
             let pieces = if with_pieces { pieces(&path, &call, part) } else { Vec::new() };
@@ -199,6 +200,7 @@ impl Entry<'_> {
         ObjectExtras {
             optional: optional.unwrap_or(false) || of.is_extra(),
             default: default.clone().filter(|_| !of.is_extra()),
+            encoding: self.written_encoding().1.map(str::to_owned),
             jmes_path: jmes_path.clone().filter(|_| !of.is_piece()),
             file: file.unwrap_or(true),
         }
@@ -254,27 +256,21 @@ impl Entry<'_> {
         }
     }
 
+    /// The key that names the encoding, and the name: upstream's key goes before ours.
+    fn written_encoding(&self) -> (&'static str, Option<&str>) {
+        match filled(&self.item.object_encoding) {
+            None => ("encoding", filled(&self.item.encoding)),
+            upstreams => ("objectEncoding", upstreams),
+        }
+    }
+
     fn encoding(&self, kind: Kind) -> Result<Encoding, Invalid> {
-        let encoding = match filled(&self.item.object_encoding).map(str::to_ascii_lowercase).as_deref() {
-            None | Some("utf-8") => return Ok(Encoding::None),
-            Some("base64") => Encoding::Base64,
-            Some("hex") => Encoding::Hex,
-            Some(_) => {
-                return Err(self.at.refuse(
-                    "objectEncoding",
-                    "it is none we know",
-                    "write utf-8, base64 or hex",
-                ));
-            }
-        };
-        if kind == Kind::Secret {
+        let (key, name) = self.written_encoding();
+        let encoding = objects::encoding(self.at, key, name)?;
+        if kind == Kind::Secret || encoding == Encoding::None {
             return Ok(encoding);
         }
-        Err(self.at.refuse(
-            "objectEncoding",
-            "only a secret has an encoding: a key and a cert are PEM",
-            "remove it",
-        ))
+        Err(self.at.refuse(key, "only a secret has an encoding: a key and a cert are PEM", "remove it"))
     }
 
     /// Octal text of any number of digits, with or without quotes.
@@ -428,10 +424,12 @@ mod tests {
 
     #[test]
     fn only_secrets_have_a_format_and_an_encoding() {
-        let (_, parts) =
-            one("objectName: a; objectType: secret; objectFormat: PFX; objectEncoding: Base64").unwrap();
-        assert_eq!((parts[0].piece, parts[0].encoding), (Piece::AsStored, Encoding::Base64));
-        for keys in ["objectFormat: PFX", "objectEncoding: hex"] {
+        for key in ["objectEncoding", "encoding"] {
+            let (objects, parts) =
+                one(&format!("objectName: a; objectType: secret; objectFormat: PFX; {key}: Base64")).unwrap();
+            assert_eq!((parts[0].piece, objects[0].encoding), (Piece::AsStored, Encoding::Base64));
+        }
+        for keys in ["objectFormat: PFX", "objectEncoding: hex", "encoding: hex"] {
             assert!(
                 refusal(&format!("objectName: a; objectType: cert; {keys}")).contains("only a secret has"),
                 "{keys}"

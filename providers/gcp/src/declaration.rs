@@ -116,11 +116,4 @@ const OBJECT: &[Key] = &[
         "password",
     )
     .or("the whole value"),
-    Key::new(
-        "encoding",
-        Holds::Choice(&["none", "utf-8", "base64", "hex"]),
-        "How the value is written in the store. The file holds what it stands for.",
-        "base64",
-    )
-    .or("none"),
 ];

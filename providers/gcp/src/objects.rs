@@ -2,7 +2,7 @@
 
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
-use manifest::{Encoding, JmesPath, Listing, Shape, fields};
+use manifest::{JmesPath, Listing, Shape, fields};
 use provider::{Invalid, ObjectRef, Request};
 use serde::Deserialize;
 
@@ -24,7 +24,7 @@ struct Item {
     json_key: Option<String>,
     #[serde(rename = "extractYAMLKey")]
     yaml_key: Option<String>,
-    encoding: Option<Encoding>,
+    encoding: Option<String>,
     optional: Option<bool>,
     default: Option<String>,
     jmes_path: Option<JmesPath>,
@@ -35,7 +35,6 @@ struct Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) extract: Extract,
-    pub(crate) encoding: Encoding,
 }
 
 /// Which part of a value.
@@ -75,12 +74,13 @@ fn understand(at: Position<'_>, item: Item) -> Result<(Vec<ObjectRef>, Part), Ve
             let extras = ObjectExtras {
                 optional: item.optional.unwrap_or(false),
                 default: item.default,
+                encoding: item.encoding,
                 jmes_path: item.jmes_path,
                 file: item.file.unwrap_or(true),
             };
             let request = Request::shared(resource.to_string());
             let objects = extras.objects(at, name, path, item.mode, request)?;
-            Ok((objects, Part { extract, encoding: item.encoding.unwrap_or_default() }))
+            Ok((objects, Part { extract }))
         }
         (resource, extract, path) => {
             Err([resource.err(), extract.err(), path.err()].into_iter().flatten().collect())
@@ -221,8 +221,8 @@ mod tests {
     fn keys_of_ours_stand_beside_upstreams() {
         let text =
             format!("- {{{API}, path: a, encoding: base64, optional: true, default: x, jmesPath: b.c}}");
-        let (objects, parts) = read(&text).unwrap();
-        assert_eq!(parts[0].encoding, Encoding::Base64);
+        let (objects, _) = read(&text).unwrap();
+        assert_eq!(objects[0].encoding, provider::Encoding::Base64);
         assert!(objects[0].optional && objects[0].default.as_deref() == Some("x"));
         assert_eq!(objects[0].jmes_path.as_deref(), Some("b.c"));
     }
