@@ -32,6 +32,7 @@ pub mod stores;
 mod subpath;
 mod table;
 pub mod tenancy;
+mod trees;
 mod upkeep;
 
 #[cfg(test)]

@@ -254,6 +254,24 @@ pub const OBJECT: &[Key] = &[
     .or("true"),
 ];
 
+/// For objects that are listings: the directory of what they find.
+pub const DIRECTORY: Key = Key::new(
+    "directory",
+    Holds::Text,
+    "For a listing: the directory in the volume that the files are below. Composed files name a file by its path in the \
+     volume.",
+    "shop",
+);
+
+/// For objects that are listings: how much they may find.
+pub const MAX_FILES: Key = Key::new(
+    "maxFiles",
+    Holds::Number,
+    "For a listing: how many files it may have. If the store has more, that is an error and not a part of them.",
+    "500",
+)
+.or("100; at most 1000");
+
 /// The keys of one part, where `jmesPath` is a list; see [`JsonPart`](crate::JsonPart).
 pub const PART: &[Key] = &[
     Key::new("path", Holds::Text, "The JMESPath expression that finds the part.", "user").required(),

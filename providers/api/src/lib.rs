@@ -16,6 +16,7 @@
 //! |---|---|---|
 //! | hands out leases, which end with the login | [`Leases`], [`Endings`] | [`Session::leases`], [`Provider::endings`] |
 //! | tells only by its answer which files there are | [`Whole`] | [`Source::whole`] |
+//! | can list, so that a class may ask for all that is found | [`Tree`], [`Leaf`] | [`Source::trees`] |
 //!
 //! A whole store:
 //!
@@ -41,6 +42,7 @@ mod shares;
 mod site;
 mod span;
 mod store;
+mod tree;
 mod whole;
 
 pub use declaration::{Declaration, Holds, Key};
@@ -59,6 +61,7 @@ pub use shares::{Counts, Share, TenantShares, leaves_room};
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};
 pub use store::{Store, listed};
+pub use tree::{Leaf, MOST_TREE_BYTES, Packed, Tree};
 pub use whole::Whole;
 
 use std::collections::BTreeMap;
@@ -217,6 +220,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// listed then.
     fn whole(&self) -> Option<&dyn Whole> {
         None
+    }
+
+    /// The listings of which the class shows every file, beside [`objects`](Self::objects).
+    fn trees(&self) -> &[Tree] {
+        &[]
     }
 
     /// A login for `workload`: one that its service account shares, or one of the volume alone.
