@@ -79,6 +79,7 @@ mod tests {
             name: name.to_owned(),
             version: None,
             age: None,
+            sought: None,
         };
         let telling = Telling::default();
 
