@@ -14,5 +14,6 @@ mod example;
 mod identities;
 mod listing;
 mod revocation;
+mod second_opinion;
 mod support;
 mod validity;
