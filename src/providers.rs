@@ -66,3 +66,98 @@ pub fn annotations() -> BTreeSet<&'static str> {
 pub fn offline() -> Providers {
     PerStore::offline().build(&Network::default()).unwrap_or_default()
 }
+
+#[cfg(all(
+    test,
+    feature = "aws",
+    feature = "azure",
+    feature = "gcp",
+    feature = "kubernetes",
+    feature = "store",
+    feature = "vault"
+))]
+mod tests {
+    use provider::{Encoding, Parameters, Reading, Source};
+
+    use super::*;
+
+    /// The base64 of `{"k":"v"}`, and the base64 of that.
+    const VALUE: &str = "eyJrIjoidiJ9";
+    const TWICE: &str = "ZXlKcklqb2lkaUo5";
+
+    /// For each store: the parameters around one object whose keys go in the place of KEYS, and what it answers.
+    fn stores() -> Vec<(&'static str, Vec<(&'static str, String)>, String)> {
+        let list = |parameter: &'static str, object: &str| (parameter, format!("- {{{object}, KEYS}}"));
+        let text = |key, value: &str| (key, value.to_owned());
+        let array = "array:\n- |\n  {objectName: a, objectType: secret, KEYS}\n".to_owned();
+        let azure = vec![
+            text("keyvaultName", "kv"),
+            text("clientID", "c"),
+            text("tenantID", "t"),
+            ("objects", array),
+        ];
+        let vault = vec![
+            text("roleName", "r"),
+            list("objects", "objectName: a, secretPath: secret/data/a, secretKey: k"),
+        ];
+        let resource = "resourceName: projects/p/secrets/a/versions/latest, path: a";
+        vec![
+            (
+                "aws",
+                vec![
+                    text("region", "eu-west-1"),
+                    list("objects", "objectName: a, objectType: secretsmanager"),
+                ],
+                VALUE.to_owned(),
+            ),
+            ("azure", azure, format!(r#"{{"value":"{VALUE}"}}"#)),
+            ("gcp", vec![list("secrets", resource)], VALUE.to_owned()),
+            ("vault", vault, format!(r#"{{"data":{{"data":{{"k":"{VALUE}"}}}}}}"#)),
+            ("secretfs", vec![list("objects", "objectName: a, item: a")], VALUE.to_owned()),
+            (
+                "kubernetes",
+                vec![list("objects", "objectName: a, secret: a, key: k")],
+                format!(r#"{{"k":"{TWICE}"}}"#),
+            ),
+        ]
+    }
+
+    fn source(provider: &str, parameters: &[(&str, String)], keys: &str) -> Arc<dyn Source> {
+        let filled = parameters.iter().map(|(key, text)| ((*key).to_owned(), text.replace("KEYS", keys)));
+        let parameters: Parameters = filled.collect();
+        let source = Providers::offline().get(provider).unwrap().source("shop", &parameters);
+        source.unwrap_or_else(|faults| panic!("{provider}: {faults:?}"))
+    }
+
+    #[test]
+    fn every_store_takes_encoding_optional_default_and_jmes_path_alike() {
+        let keys = "encoding: base64, optional: true, default: \"x\", jmesPath: k";
+        let stores = stores();
+        assert_eq!(stores.len(), DECLARATIONS.len(), "a store is missing here");
+        for (provider, parameters, answer) in stores {
+            let source = source(provider, &parameters, keys);
+            let object = &source.objects()[0];
+
+            let read = source.extract(0, &Reading::new(answer.into())).unwrap();
+            let decoded = object.decoded(read).unwrap();
+
+            assert_eq!(decoded.contents.expose(), br#"{"k":"v"}"#, "{provider}");
+            assert_eq!((object.encoding, object.optional), (Encoding::Base64, true), "{provider}");
+            assert_eq!(object.default.as_deref(), Some("x"), "{provider}");
+            assert_eq!(object.jmes_path.as_deref(), Some("k"), "{provider}");
+        }
+    }
+
+    #[test]
+    fn every_store_refuses_an_encoding_that_is_none() {
+        for (provider, parameters, _) in stores() {
+            let filled = parameters
+                .iter()
+                .map(|(key, text)| ((*key).to_owned(), text.replace("KEYS", "encoding: rot13")));
+            let faults =
+                Providers::offline().get(provider).unwrap().source("shop", &filled.collect()).unwrap_err();
+            let told = faults[0].to_string();
+            assert!(told.contains("[0].encoding") && told.contains("base64"), "{provider}: {told}");
+        }
+    }
+}

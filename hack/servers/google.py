@@ -9,6 +9,7 @@ documentation of its REST APIs, and adds:
 - POST /v1/projects/-/serviceAccounts/EMAIL:generateAccessToken
 - GET /computeMetadata/…: the metadata server of a machine
 - 401 without an access token of its own, 403 for whom a test denies
+- filters of lists, of which drongo has none: labels.KEY=VALUE, with AND between them, and nothing else
 - regional secrets, which drongo keeps under another project; Parameter Manager; dataCrc32c; Google's words for a version
   that is disabled or destroyed; `latest` as the newest version, where drongo takes the newest that is enabled
 
@@ -29,6 +30,7 @@ Orders of tests (POST /_admin):
     {"do": "lifetime", "seconds": N}                    how long access tokens live that are made from now on
     {"do": "expire"}                                    all access tokens end now
     {"do": "checksum", "send": "right"|"wrong"|"none"}  what dataCrc32c is
+    {"do": "page", "size": N}                           how many secrets a page of a list has at most
 
 The bearer token "admin" may do everything.
 """
@@ -75,7 +77,7 @@ class Cloud:
         self.issuer, self.drongo = issuer, drongo
         self.tokens, self.keys, self.parameters = {}, {}, {}
         self.denied, self.acting = [], []
-        self.lifetime, self.checksum = 3599, "right"
+        self.lifetime, self.checksum, self.page = 3599, "right", 25000
 
     def grant(self, who):
         token = "ya29." + uuid.uuid4().hex
@@ -119,6 +121,10 @@ class Google(Stub):
 
     def admin_expire(self):
         self.cloud.tokens.clear()
+        return {}
+
+    def admin_page(self, size):
+        self.cloud.page = size
         return {}
 
     def admin_checksum(self, send):
@@ -194,6 +200,8 @@ class Google(Stub):
     def secret(self):
         project, location, rest = SECRET.fullmatch(self.path_only).groups()
         kept = f"/v1/projects/{project}{'.at.' + location if location else ''}/secrets"
+        if self.command == "GET" and not rest:
+            return self.listing(kept, location)
         rest = self.newest(kept, rest or "")
         query = self.path.partition("?")[2]
         status, body = self.ask_drongo(self.command, kept + rest + ("?" + query if query else ""), self.body)
@@ -204,6 +212,19 @@ class Google(Stub):
             return self.not_enabled(kept + rest.removesuffix(":access"), project, location)
         text = json.dumps(answer).replace(kept[4:], self.public(location))
         self.reply(status, text.encode())
+
+    def listing(self, kept, location):
+        status, body = self.ask_drongo("GET", kept + "?pageSize=10000")
+        if status != 200:
+            return self.reply(status, body)
+        wanted = re.findall(r"labels\.([\w-]+)\s*=\s*\"?([\w-]+)", self.query.get("filter", ""))
+        found = [one for one in json.loads(body).get("secrets", []) if all(one.get("labels", {}).get(key) == value for key, value in wanted)]
+        size, begin = min(self.cloud.page, int(self.query.get("pageSize", 25000))), int(self.query.get("pageToken", 0))
+        page = [{**one, "name": one["name"].replace(kept[4:], self.public(location))} for one in found[begin : begin + size]]
+        answer = {"secrets": page} if page else {}
+        if begin + size < len(found):
+            answer["nextPageToken"] = str(begin + size)
+        return self.reply(200, {**answer, "totalSize": len(found)})
 
     def public(self, location):
         return f"projects/{NUMBER}{'/locations/' + location if location else ''}/secrets"

@@ -208,6 +208,8 @@ class KeyVault(Stub):
         if match and re.search(match, f"{self.command} {self.path_only}"):
             message = f"Caller is not authorized to perform action on resource. Caller: appid={client}"
             return self.refuse(403, "Forbidden", message, "ForbiddenByRbac")
+        if parts == ["secrets"] and self.command == "GET":
+            return self.secrets()
         kind = parts[0].removeprefix("deleted")
         if kind not in KINDS or len(parts) < 2:
             return self.refuse(404, "NotFound", "no such resource")
@@ -287,6 +289,17 @@ class KeyVault(Stub):
         link = f"{self.base}/{kind}/{name}/versions?api-version={self.query['api-version']}&maxresults={size}&$skiptoken={begin + size}"
         return self.reply(200, {"value": page, "nextLink": link if more else None})
 
+    def secrets(self):
+        """All secrets, the newest version of each without its value."""
+        ordered = sorted(self.vault.live["secrets"].items())
+        size, begin = int(self.query.get("maxresults", PAGE)), int(self.query.get("$skiptoken", 0))
+        page = [self.item("secrets", name, versions[-1], is_listed=True) for name, versions in ordered[begin : begin + size]]
+        for item in page:
+            item["id"] = item["id"].rpartition("/")[0]
+        more = begin + size < len(ordered)
+        link = f"{self.base}/secrets?api-version={self.query['api-version']}&maxresults={size}&$skiptoken={begin + size}"
+        return self.reply(200, {"value": page, "nextLink": link if more else None})
+
     # ------------------------------------------------------------------ what is created
 
     def create(self, kind, name):
@@ -305,6 +318,7 @@ class KeyVault(Stub):
         if len(body["value"].encode()) > LONGEST_VALUE:
             return self.refuse(400, "BadParameter", f"The value is longer than {LONGEST_VALUE} bytes")
         version = {"value": body["value"], "contentType": body.get("contentType"), "attributes": body.get("attributes") or {}}
+        version["tags"] = body.get("tags") or {}
         return self.reply(200, self.item("secrets", name, self.vault.add("secrets", name, version)))
 
     def create_key(self, name, body):
@@ -334,7 +348,7 @@ class KeyVault(Stub):
         number, one = version["version"], f"{self.base}/{kind}/{name}/{version['version']}"
         attributes = {"enabled": True, **version["attributes"], "created": version["created"], "updated": version["updated"]}
         attributes.update(recoveryLevel="Recoverable+Purgeable", recoverableDays=90)
-        told = {"attributes": attributes}
+        told = {"attributes": attributes, **({"tags": version["tags"]} if version.get("tags") else {})}
         if kind == "keys":
             return {**told, "kid": one} if is_listed else {**told, "key": {"kid": one, **public_jwk(version)}}
         told["id"] = one

@@ -12,6 +12,7 @@
     reason = "a fixture that fails has to fail its test loudly"
 )]
 
+mod azsecrets;
 mod background;
 mod class;
 mod cluster;
@@ -32,6 +33,7 @@ mod program;
 mod tls;
 mod tool;
 
+pub use azsecrets::AzSecrets;
 pub use class::jwt_class;
 pub use cluster::{Cluster, Component, Scope};
 pub use faults::{Answer, FaultServer, Seen};

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testing::{Answer, Claims, FaultServer, Issuer, Moto, PodVolume, RunningNode};
+use testing::{Answer, Claims, FaultServer, Issuer, Moto, PodVolume, RunningNode, Seen};
 
 const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
 const SOON: Duration = Duration::from_secs(60);
@@ -186,7 +187,130 @@ async fn what_aws_answers_decides_what_becomes_of_a_mounted_file() {
     }
 }
 
-/// A running `secretfs mount`. Dropping it ends the process.
+/// How often AWS was asked for `operation`.
+fn calls(front: &FaultServer, operation: &str) -> usize {
+    let is_call = |seen: &Seen| {
+        seen.header("x-amz-target").is_some_and(|target| target.split('.').next_back() == Some(operation))
+    };
+    front.seen().iter().filter(|seen| is_call(seen)).count()
+}
+
+/// The class of ten secrets, read again every two seconds.
+fn class_of_ten(front: &FaultServer, probe: &str) -> String {
+    let objects: String =
+        (0..10).map(|n| format!("      - {{objectName: s{n}, objectType: secretsmanager}}\n")).collect();
+    format!(
+        "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {{name: shop-aws, namespace: shop}}\n\
+         spec:\n  provider: aws\n  parameters:\n    region: {REGION}\n    endpoint: {}\n    secretfs.dev/refresh: 2s\n    \
+         secretfs.dev/probe: {probe}\n    roleArn: arn:aws:iam::123456789012:role/shop\n    objects: |\n{objects}",
+        front.url()
+    )
+}
+
+async fn all_show(node: &RunningNode, pods: &[PodVolume], file: &str, text: &str) {
+    join_all(pods.iter().map(|pod| node.text_becomes(pod, file, Some(text), SOON))).await;
+}
+
+/// Calls are counted at the server. Whoever shares a reading may take it along a little before it is due: at most once
+/// in 0.55 of the interval.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_volumes_of_ten_secrets_make_one_call_for_each_refresh_and_with_a_probe_read_no_value() {
+    let (moto, issuer) = (Moto::start(), Issuer::start());
+    (0..10).for_each(|n| drop(moto.create_secret(REGION, &format!("s{n}"), "v")));
+    let front = FaultServer::before(&moto.url());
+    let count = |operation| calls(&front, operation);
+    let mut node = RunningNode::prepare(SECRETFS, &[]);
+    node.class("shop-aws", &class_of_ten(&front, "batch"));
+    node.start_node().await;
+    let audience = "sts.amazonaws.com";
+    let pod = |n: usize| {
+        let name = format!("shop-{n}");
+        let token = issuer.mint(&Claims::of("shop", "shop").pod(&name).audience(audience));
+        PodVolume::new(&name, "shop-aws").token(audience, token)
+    };
+    let pods: Vec<_> = (0..100).map(pod).collect();
+    let started = Instant::now();
+
+    join_all(pods.iter().map(|pod| node.publish_until_done(pod))).await;
+    moto.put_secret(REGION, "s3", "changed");
+    all_show(&node, &pods, "s3", "changed").await;
+    let (batches, seconds) = (count("BatchGetSecretValue"), started.elapsed().as_secs_f64());
+    let most = 1 + (seconds / (0.55 * 2.0)) as usize;
+    println!(
+        "100 volumes x 10 secrets, batch: {batches} batch calls and {} logins in {seconds:.1} s, refresh 2 s",
+        count_logins(&front)
+    );
+    assert!(batches <= most, "{batches} calls in {most} refreshes");
+    assert_eq!((count("GetSecretValue"), count("DescribeSecret"), count_logins(&front)), (0, 0, 1));
+
+    node.class("shop-aws", &class_of_ten(&front, "describe"));
+    until(|| count("DescribeSecret") > 0, Path::new("/dev/null"));
+    // Some volumes may have read by the class of before until now.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (values, described, since) = (count("BatchGetSecretValue"), count("DescribeSecret"), Instant::now());
+    until(|| count("DescribeSecret") >= described + 20, Path::new("/dev/null"));
+    let (probes, seconds) = (count("DescribeSecret") - described, since.elapsed().as_secs_f64());
+    println!("the same, describe: {probes} descriptions and 0 values in {seconds:.1} s");
+    assert!(probes <= 10 * (2 + (seconds / (0.55 * 2.0)) as usize), "{probes} in {seconds} s");
+    assert_eq!((count("BatchGetSecretValue"), count("GetSecretValue")), (values, 0), "nothing has changed");
+
+    moto.put_secret(REGION, "s7", "changed");
+    all_show(&node, &pods, "s7", "changed").await;
+    assert_eq!((count("BatchGetSecretValue"), count("GetSecretValue")), (values, 1), "one has changed");
+}
+
+fn count_logins(front: &FaultServer) -> usize {
+    let is_login = |seen: &&Seen| String::from_utf8_lossy(&seen.body).contains("AssumeRoleWithWebIdentity");
+    front.seen().iter().filter(is_login).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_of_aws_are_mounted_as_trees_of_files_and_follow_what_is_found() {
+    let (moto, issuer) = (Moto::start(), Issuer::start());
+    for (name, text) in [("/shop/prod/db/user", "u"), ("/shop/prod/flag", "on")] {
+        moto.put_parameter(REGION, name, text);
+    }
+    let tagged = |name: &str| {
+        let tags = json!([{"Key": "team", "Value": "shop"}]);
+        moto.secrets(REGION, "CreateSecret", &json!({"Name": name, "SecretString": name, "Tags": tags}));
+    };
+    tagged("api/key");
+    let mut node = RunningNode::prepare(SECRETFS, &[]);
+    node.class(
+        "shop-aws",
+        &format!(
+            "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {{name: shop-aws, namespace: \
+             shop}}\nspec:\n  provider: aws\n  parameters:\n    region: {REGION}\n    endpoint: {}\n    \
+             secretfs.dev/refresh: 1s\n    secretfs.dev/on-denied: remove\n    \
+             secretfs.dev/files: |\n      - {{path: app.env, format: dotenv, from: {{DB_USER: conf/db/user}}}}\n    \
+             roleArn: arn:aws:iam::123456789012:role/shop\n    objects: |\n      \
+             - {{byPath: /shop/prod, directory: conf}}\n      - {{byTags: team=shop, directory: keys}}\n",
+            moto.url()
+        ),
+    );
+    node.start_node().await;
+    let pod = pod(&issuer);
+
+    node.publish_until_done(&pod).await;
+    for (file, text) in [("conf/db/user", "u"), ("conf/flag", "on"), ("keys/api/key", "api/key")] {
+        assert_eq!(node.text(&pod, file).as_deref(), Some(text), "{file}");
+    }
+    assert!(node.text(&pod, "app.env").unwrap().contains("DB_USER"), "{:?}", node.text(&pod, "app.env"));
+    assert!(node.audit().contains("/shop/prod/flag"), "the trail names what was found: {}", node.audit());
+
+    moto.put_parameter(REGION, "/shop/prod/new", "n");
+    tagged("api/other");
+    node.text_becomes(&pod, "conf/new", Some("n"), SOON).await;
+    node.text_becomes(&pod, "keys/api/other", Some("api/other"), SOON).await;
+
+    moto.parameters(REGION, "DeleteParameter", &json!({"Name": "/shop/prod/flag"}));
+    moto.secrets(REGION, "DeleteSecret", &json!({"SecretId": "api/key"}));
+    node.text_becomes(&pod, "conf/flag", None, 2 * SOON).await;
+    node.text_becomes(&pod, "keys/api/key", None, 2 * SOON).await;
+    assert_eq!(node.text(&pod, "conf/new").as_deref(), Some("n"));
+}
+
+/// `secretfs mount`, which is told to stop when this is dropped.
 struct Mounting(Child);
 
 impl Drop for Mounting {

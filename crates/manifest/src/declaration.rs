@@ -232,6 +232,13 @@ pub const OBJECT: &[Key] = &[
         "welcome",
     ),
     Key::new(
+        "encoding",
+        Holds::Choice(&["none", "utf-8", "base64", "hex"]),
+        "How the value is written in the store. The file holds what it stands for. jmesPath is applied after that.",
+        "base64",
+    )
+    .or("none"),
+    Key::new(
         "jmesPath",
         Holds::TextOrList,
         "A JMESPath expression that takes a part of a secret that is JSON. Or a list of such parts: each makes a file \
@@ -246,6 +253,24 @@ pub const OBJECT: &[Key] = &[
     )
     .or("true"),
 ];
+
+/// For objects that are listings: the directory of what they find.
+pub const DIRECTORY: Key = Key::new(
+    "directory",
+    Holds::Text,
+    "For a listing: the directory in the volume that the files are below. Composed files name a file by its path in the \
+     volume.",
+    "shop",
+);
+
+/// For objects that are listings: how much they may find.
+pub const MAX_FILES: Key = Key::new(
+    "maxFiles",
+    Holds::Number,
+    "For a listing: how many files it may have. If the store has more, that is an error and not a part of them.",
+    "500",
+)
+.or("100; at most 1000");
 
 /// The keys of one part, where `jmesPath` is a list; see [`JsonPart`](crate::JsonPart).
 pub const PART: &[Key] = &[

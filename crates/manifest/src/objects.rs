@@ -1,7 +1,7 @@
 //! The `objects` of a class: the part that all providers read in the same way. Each provider decides which keys an
 //! object has and what they mean.
 
-use provider::{Declaration, Invalid, Key, ObjectPath, ObjectRef, Parameters, Request};
+use provider::{Declaration, Encoding, Invalid, Key, ObjectPath, ObjectRef, Parameters, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -69,7 +69,10 @@ pub struct ObjectExtras {
     /// What to show if the store does not have the object.
     #[serde(default)]
     pub default: Option<String>,
-    /// A JMESPath expression, or several, that select parts of the contents.
+    /// How the contents are written in the store: the name of an [`Encoding`].
+    #[serde(default)]
+    pub encoding: Option<String>,
+    /// What is taken of the contents by JMESPath.
     #[serde(default)]
     pub jmes_path: Option<JmesPath>,
     /// Whether the object is a file of its own, and not only part of composed files.
@@ -79,7 +82,7 @@ pub struct ObjectExtras {
 
 impl Default for ObjectExtras {
     fn default() -> Self {
-        Self { optional: false, default: None, jmes_path: None, file: true }
+        Self { optional: false, default: None, encoding: None, jmes_path: None, file: true }
     }
 }
 
@@ -88,7 +91,7 @@ impl ObjectExtras {
     ///
     /// # Errors
     ///
-    /// The name of a part is no valid path, or the object has both parts and a default.
+    /// The name of a part is no path; the object has both parts and a default; there is no such encoding.
     pub fn objects(
         self,
         at: Position<'_>,
@@ -97,7 +100,8 @@ impl ObjectExtras {
         mode: Option<NumericMode>,
         request: Request,
     ) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
-        let Self { optional, default, jmes_path, file } = self;
+        let encoding = encoding(at, "encoding", self.encoding.as_deref()).map_err(|fault| vec![fault])?;
+        let Self { optional, default, jmes_path, file, .. } = self;
         let mode = mode.map(|mode| mode.0);
         let has_default = default.is_some();
         let (jmes_path, parts) = match jmes_path {
@@ -105,7 +109,7 @@ impl ObjectExtras {
             Some(JmesPath::Parts(parts)) => (None, parts),
             None => (None, Vec::new()),
         };
-        let whole = ObjectRef { name, path, mode, request, optional, default, jmes_path, file };
+        let whole = ObjectRef { name, path, mode, request, optional, default, encoding, jmes_path, file };
         if has_default && !parts.is_empty() {
             let remedy = "list the parts as objects, each with a default of its own";
             return Err(vec![at.refuse("default", "it is one text, and the object has parts", remedy)]);
@@ -119,7 +123,17 @@ impl ObjectExtras {
     }
 }
 
-/// The object for one part: it is read as `whole` is read, and shows what the part's expression selects.
+/// The encoding that `name` under `key` names.
+///
+/// # Errors
+///
+/// There is none of that name.
+pub fn encoding(at: Position<'_>, key: &str, name: Option<&str>) -> Result<Encoding, Invalid> {
+    let known = Encoding::named(name.unwrap_or_default());
+    known.ok_or_else(|| at.refuse(key, "it is none we know", "write utf-8, base64 or hex"))
+}
+
+/// A part is read as `whole` is, and shows what its expression finds.
 fn of_part(
     at: Position<'_>,
     whole: &ObjectRef,

@@ -275,6 +275,7 @@ mod tests {
             items("- {objectName: a, optional: true, default: '1', jmesPath: a.b, file: false}").unwrap();
         let expected = ObjectExtras {
             optional: true,
+            encoding: None,
             default: Some("1".to_owned()),
             jmes_path: Some(JmesPath::Whole("a.b".to_owned())),
             file: false,

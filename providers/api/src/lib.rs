@@ -16,6 +16,7 @@
 //! |---|---|---|
 //! | hands out leases, which end with the login | [`Leases`], [`Endings`] | [`Session::leases`], [`Provider::endings`] |
 //! | tells only by its answer which files there are | [`Whole`] | [`Source::whole`] |
+//! | can list, so that a class may ask for all that is found | [`Tree`], [`Leaf`] | [`Source::trees`] |
 //!
 //! A whole store:
 //!
@@ -28,6 +29,7 @@
 mod accounts;
 mod declaration;
 mod doubling;
+mod encoding;
 mod error;
 mod identity;
 mod leases;
@@ -42,11 +44,13 @@ mod shares;
 mod site;
 mod span;
 mod store;
+mod tree;
 mod whole;
 
 pub use accounts::{Accounts, LONGEST_ANNOTATION, unfit_annotation};
 pub use declaration::{Declaration, Holds, Key};
 pub use doubling::Doubling;
+pub use encoding::Encoding;
 pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;
 pub use leases::{Endings, Leases};
@@ -61,6 +65,7 @@ pub use shares::{Counts, Share, TenantShares, leaves_room};
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};
 pub use store::{Store, listed};
+pub use tree::{Leaf, MOST_TREE_BYTES, Packed, Tree};
 pub use whole::Whole;
 
 use std::collections::BTreeMap;
@@ -219,6 +224,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// [`objects`](Self::objects) is empty.
     fn whole(&self) -> Option<&dyn Whole> {
         None
+    }
+
+    /// The listings of which the class shows every file, beside [`objects`](Self::objects).
+    fn trees(&self) -> &[Tree] {
+        &[]
     }
 
     /// A login for `workload`: shared with its service account, or the volume's own.

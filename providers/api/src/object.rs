@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{FileMode, ObjectPath, SecretBytes, Span};
+use crate::{Encoding, Error, ErrorKind, FileMode, ObjectPath, Result, SecretBytes, Span};
 
 /// What to read and where the volume shows it.
 #[derive(Debug, Clone)]
@@ -17,7 +17,9 @@ pub struct ObjectRef {
     pub optional: bool,
     /// What to show if the store does not have the object.
     pub default: Option<String>,
-    /// A JMESPath expression that selects part of the contents, for stores without an expression of their own.
+    /// How the contents are written in the store; the file holds what they stand for.
+    pub encoding: Encoding,
+    /// A JMESPath expression applied to that, for stores that have none of their own.
     pub jmes_path: Option<String>,
     /// Whether it is a file of its own. `false` if only composed files show it.
     pub file: bool,
@@ -33,9 +35,23 @@ impl ObjectRef {
             request,
             optional: false,
             default: None,
+            encoding: Encoding::None,
             jmes_path: None,
             file: true,
         }
+    }
+
+    /// `found` without its encoding.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if it is not in that encoding.
+    pub fn decoded(&self, found: Object) -> Result<Object> {
+        let contents = self.encoding.decode(&found.contents).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, format!("the value is not {}", self.encoding.name()))
+                .remedy("put it in that encoding, or correct `encoding`")
+        })?;
+        Ok(Object { contents, ..found })
     }
 }
 

@@ -42,6 +42,42 @@ pub(crate) struct SecretValues {
     pub(crate) next_token: Option<String>,
 }
 
+/// What `ListSecrets` brings.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListedSecrets {
+    pub(crate) secret_list: Vec<ListedSecret>,
+    pub(crate) next_token: Option<String>,
+}
+
+/// One secret of a listing.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListedSecret {
+    pub(crate) name: String,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    deleted_date: Option<IgnoredAny>,
+    #[serde(default)]
+    secret_versions_to_stages: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tag {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+/// What `GetParametersByPath` brings.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ParametersByPath {
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) next_token: Option<String>,
+}
+
 /// Why a batch brings one secret not.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -162,7 +198,30 @@ impl Description {
     }
 }
 
+impl ListedSecret {
+    /// Whether it waits for its end.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted_date.is_some()
+    }
+
+    /// Whether it has the tag `key`, with that value where one is asked for.
+    pub(crate) fn has_tag(&self, key: &str, value: Option<&str>) -> bool {
+        self.tags.iter().any(|tag| tag.key == key && value.is_none_or(|value| tag.value == value))
+    }
+
+    /// The version that is in use, if there is one.
+    pub(crate) fn current(&self) -> Option<&str> {
+        let mut versions = self.secret_versions_to_stages.iter();
+        let is_current = |(_, stages): &(&String, &Vec<String>)| stages.iter().any(|stage| stage == CURRENT);
+        versions.find(is_current).map(|(version, _)| version.as_str())
+    }
+}
+
 impl Parameter {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether it is what was asked for, in a call that asks for one version of each parameter.
     pub(crate) fn is(&self, wanted: &Wanted) -> bool {
         let is_called =

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 
+use manifest::Tags;
 use provider::Request;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,19 @@ pub struct Call {
     /// Whether it is asked for a new version before its value is read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) probe: bool,
+    /// Where everything is asked for that a listing names: then `first` names the path, or the beginning of the names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sought: Option<Sought>,
+}
+
+/// What of a listing is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sought {
+    /// The tags that a secret must have, with their values where those count.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub(crate) tags: Tags,
+    /// Most files.
+    pub(crate) most: usize,
 }
 
 /// A secret or a parameter of one region.
@@ -104,6 +118,7 @@ mod tests {
             first: wanted(label),
             failover: None,
             probe,
+            sought: None,
         };
 
         assert_eq!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use manifest::GO_BOOLEAN;
-use manifest::declaration::objects;
+use manifest::declaration::{DIRECTORY, MAX_FILES, objects};
 use provider::{Declaration, Holds, Key};
 
 use crate::parameters::{AUTH, PROBE, SHARE};
@@ -129,10 +129,10 @@ const OBJECT: &[Key] = &[
     Key::new(
         "objectName",
         Holds::Text,
-        "The name or the ARN of a secret or a parameter. Also the file's name where there is no objectAlias.",
+        "The name or the ARN of a secret or a parameter. Also the file's name where there is no objectAlias. A listing has \
+         none.",
         "shop/db",
-    )
-    .required(),
+    ),
     Key::new(
         "objectType",
         Holds::Choice(&["secretsmanager", "ssmparameter"]),
@@ -164,4 +164,27 @@ const OBJECT: &[Key] = &[
         "{objectName: shop/db-replica, objectVersion: \"3\"}",
     )
     .or("the same name; an ARN has none there"),
+    Key::new(
+        "byPath",
+        Holds::Text,
+        "A listing instead of one object: every parameter below this path, at any depth. Each is a file, named by what is \
+         below the path.",
+        "/shop/prod",
+    ),
+    Key::new(
+        "byTags",
+        Holds::Text,
+        "A listing instead of one object: every secret that has all of these tags. A key alone stands for any value. Each is \
+         a file, named as the secret is.",
+        "team=shop,stage=prod",
+    ),
+    Key::new(
+        "byPrefix",
+        Holds::Text,
+        "A listing instead of one object: every secret whose name begins so. Each is a file, named by what is below the last \
+         slash of this. Together with byTags both count.",
+        "shop/prod/",
+    ),
+    DIRECTORY,
+    MAX_FILES,
 ];

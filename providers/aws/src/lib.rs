@@ -24,6 +24,9 @@
 //! if another version has the stage: who takes `GetSecretValue` away and leaves `DescribeSecret` is noticed with the
 //! next login, after an hour at most by default.
 //!
+//! Listings: parameters below a path come with their values, by ten in a call. Secrets are listed by a hundred, and their
+//! values read by twenty. With a probe no value is read as long as the listing tells the same names and versions.
+//!
 //! Who shares a login: pods of one service account, but for EKS Pod Identity, whose sessions carry the pod's name as a
 //! tag. On a host nobody. A login ends with its credentials.
 //!
@@ -44,6 +47,7 @@ mod client;
 mod config;
 mod declaration;
 mod exposure;
+mod listed;
 mod meaning;
 mod objects;
 mod parameters;

@@ -1,12 +1,15 @@
+use std::cell::RefCell;
+
 use manifest::objects::{ObjectExtras, Position, read_listed};
 use manifest::yaml::NumericMode;
-use manifest::{JmesPath, JsonPart, Listing, Shape, fields};
-use provider::{FileMode, Invalid, ObjectRef};
+use manifest::{JmesPath, JsonPart, Listing, Shape, WrittenTree, fields, in_the_way};
+use provider::{FileMode, Invalid, ObjectRef, Tree};
 use serde::Deserialize;
 
 use crate::arn::{Arn, is_arn};
 use crate::call::{Call, Wanted};
 use crate::declaration::DECLARATION;
+use crate::listed::{self, ListingKeys};
 use crate::parameters::Regions;
 use crate::region::Service;
 use crate::translation::Translation;
@@ -20,14 +23,14 @@ const LISTING: Listing = Listing { parameter: manifest::objects::PARAMETER, shap
 struct Item {
     #[serde(flatten)]
     names: Names,
+    #[serde(flatten)]
+    listing: ListingKeys,
     object_type: Option<String>,
     object_alias: Option<String>,
     file_permission: Option<String>,
     failover_object: Option<Names>,
-    optional: Option<bool>,
-    default: Option<String>,
-    jmes_path: Option<JmesPath>,
-    file: Option<bool>,
+    #[serde(flatten)]
+    extras: ObjectExtras,
 }
 
 /// What names something in one region.
@@ -53,9 +56,19 @@ pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
 }
 
 /// Understands `objects`.
-pub(crate) fn read(text: &str, around: &Around<'_>) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
-    let understand = |at: Position<'_>, item: Item| Ok((Entry { at, item, around }.objects()?, ()));
-    read_listed(&LISTING, text, DECLARATION.object, understand).map(|(objects, _)| objects)
+pub(crate) fn read(text: &str, around: &Around<'_>) -> Result<(Vec<ObjectRef>, Vec<Tree>), Vec<Invalid>> {
+    let trees = RefCell::new(Vec::new());
+    let understand = |at: Position<'_>, item: Item| {
+        if item.listing.is_any() {
+            trees.borrow_mut().push(Entry { at, item, around }.tree()?);
+            return Ok((Vec::new(), ()));
+        }
+        Ok((Entry { at, item, around }.objects()?, ()))
+    };
+    let (objects, _) = read_listed(&LISTING, text, DECLARATION.object, understand)?;
+    let trees = trees.into_inner();
+    let faults = in_the_way(LISTING.parameter, &objects, &trees);
+    if faults.is_empty() { Ok((objects, trees)) } else { Err(faults) }
 }
 
 /// One entry on its way to be understood.
@@ -72,19 +85,68 @@ impl Entry<'_> {
         let service = self.service(&name).map_err(one)?;
         let first = self.wanted(service, &self.item.names, "").map_err(one)?;
         let failover = self.failover(service, &first).map_err(one)?;
-        let call =
-            Call { service, first, failover, probe: self.around.probe && service == Service::SecretsManager };
+        let call = Call { service, first, failover, probe: self.probe(service), sought: None };
         let path =
             self.at.path(self.path_key(), &self.around.translation.of(self.file_name(&name))).map_err(one)?;
         let mode = self.mode().map_err(one)?;
         let Self { at, item, around } = self;
-        let extras = ObjectExtras {
-            optional: item.optional.unwrap_or(false),
-            default: item.default,
-            jmes_path: item.jmes_path.map(|jmes_path| translated(jmes_path, around.translation)),
-            file: item.file.unwrap_or(true),
-        };
+        let mut extras = item.extras;
+        extras.jmes_path = extras.jmes_path.map(|jmes_path| translated(jmes_path, around.translation));
         extras.objects(at, name, path, mode, call.request())
+    }
+
+    /// What a listing asks for: in the failover region the same.
+    fn tree(self) -> Result<Tree, Vec<Invalid>> {
+        let one = |fault| vec![fault];
+        let listing = self.item.listing.listing(self.at).map_err(one)?;
+        self.is_only(&listing).map_err(one)?;
+        let mode = self.mode().map_err(one)?;
+        let written = WrittenTree {
+            name: listing.name.clone(),
+            address: String::new(),
+            directory: self.item.listing.directory.as_deref(),
+            most: self.item.listing.most(),
+            mode,
+            extras: self.item.extras.clone(),
+        };
+        let (first, service) =
+            (Wanted { id: listing.id.clone(), version: None, label: None }, listing.service);
+        let call = Call {
+            service,
+            failover: self.around.regions.of(true).map(|_| first.clone()),
+            first,
+            probe: self.probe(service),
+            sought: Some(listing.sought(written.most(self.at).map_err(one)?)),
+        };
+        written.tree(self.at, call.request(), listing.least_calls())
+    }
+
+    /// A listing has none of the keys that are about one object.
+    fn is_only(&self, listing: &listed::Listing) -> Result<(), Invalid> {
+        let Item { names, object_alias, failover_object, object_type, .. } = &self.item;
+        let Names { object_name, object_version, object_version_label } = names;
+        let keys = [
+            ("objectName", filled(object_name).is_some()),
+            ("objectAlias", filled(object_alias).is_some()),
+            ("objectVersion", filled(object_version).is_some()),
+            ("objectVersionLabel", filled(object_version_label).is_some()),
+            ("failoverObject", failover_object.is_some()),
+        ];
+        if let Some((key, _)) = keys.into_iter().find(|(_, is_there)| *is_there) {
+            let reason = "it is about one object, and this is a listing";
+            return Err(self.at.refuse(key, reason, "remove it, or list the object for itself"));
+        }
+        match filled(object_type) {
+            Some(given) if given != type_of(listing.service) => {
+                let reason = format!("such a listing is of {}", type_of(listing.service));
+                Err(self.at.refuse("objectType", &reason, "remove it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn probe(&self, service: Service) -> bool {
+        self.around.probe && service == Service::SecretsManager
     }
 
     fn name(&self) -> Result<&str, Invalid> {
@@ -110,8 +172,8 @@ impl Entry<'_> {
         };
         let given = match filled(&self.item.object_type) {
             None => None,
-            Some("secretsmanager") => Some(Service::SecretsManager),
-            Some("ssmparameter") => Some(Service::Ssm),
+            Some(SECRETS) => Some(Service::SecretsManager),
+            Some(PARAMETERS) => Some(Service::Ssm),
             Some(_) => return Err(self.at.refuse("objectType", "it is none we know", TYPES)),
         };
         match (given, of_arn) {
@@ -211,6 +273,14 @@ impl Entry<'_> {
         };
         mode.map(Some).ok_or_else(refused)
     }
+}
+
+/// `objectType` of secrets and of parameters.
+const SECRETS: &str = "secretsmanager";
+const PARAMETERS: &str = "ssmparameter";
+
+fn type_of(service: Service) -> &'static str {
+    if service == Service::Ssm { PARAMETERS } else { SECRETS }
 }
 
 const TYPES: &str = "write secretsmanager or ssmparameter";

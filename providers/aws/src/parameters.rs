@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use manifest::{go_boolean, parameters};
-use provider::{Exposure, Invalid, ObjectRef, Parameters};
+use provider::{Exposure, Invalid, ObjectRef, Parameters, Tree};
 use provider_client::{CertificatePath, Tls, plain_address};
 
 use crate::arn;
+use crate::call::Call;
 use crate::config::AwsConfig;
 use crate::declaration::DECLARATION;
 use crate::exposure;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub(crate) exposure: Option<Exposure>,
     pub(crate) auth: Auth,
     pub(crate) objects: Vec<ObjectRef>,
+    /// What the class lists.
+    pub(crate) trees: Vec<Tree>,
 }
 
 /// Where to ask, and where else while that is out.
@@ -131,9 +134,14 @@ impl Plan {
         let objects = regions.as_ref().and_then(|regions| kept(&mut errors, class.objects(regions)));
         errors.extend(parameters::odd(parameters, OBJECTS, |text| text));
         match (regions, endpoints, auth, objects) {
-            (Some(regions), Some(endpoints), Some(auth), Some(objects)) if errors.is_empty() => {
+            (Some(regions), Some(endpoints), Some(auth), Some((objects, mut trees))) if errors.is_empty() => {
                 let exposure = exposure::of(endpoints.custom.as_deref(), config);
-                Ok(Self { regions, endpoints, exposure, auth, objects })
+                for tree in &mut trees {
+                    let service = Call::of_request(&tree.request).map(|call| call.service);
+                    tree.address =
+                        service.map(|of| endpoints.address(of, &regions.first)).unwrap_or_default();
+                }
+                Ok(Self { regions, endpoints, exposure, auth, objects, trees })
             }
             _ => Err(errors),
         }
@@ -309,7 +317,7 @@ impl<'a> Class<'a> {
         }
     }
 
-    fn objects(&self, regions: &Regions) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
+    fn objects(&self, regions: &Regions) -> Result<(Vec<ObjectRef>, Vec<Tree>), Vec<Invalid>> {
         let translation = Translation::new(self.text("pathTranslation")).map_err(|reason| {
             invalid("pathTranslation", reason, "write one character, or \"False\" to keep slashes")
         })?;

@@ -1,15 +1,16 @@
 //! What a vault's answers say, as its [API](https://learn.microsoft.com/rest/api/keyvault/) has it.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Object, Reading, Result, SecretBytes, Span, Validity};
 use provider_client::SecretText;
 use serde::Deserialize;
 
-use crate::call::{Call, Kind, is_version};
+use crate::call::{Call, Kind, is_name, is_version};
 use crate::contents;
-use crate::objects::Part;
+use crate::objects::{Part, Piece};
 use crate::parameters::{OnExpired, Plan};
 
 /// An object as the vault has it. Of the parts that depend on its type only its own are there.
@@ -198,6 +199,8 @@ struct Item {
     id: String,
     #[serde(default)]
     attributes: Attributes,
+    #[serde(default)]
+    tags: Option<BTreeMap<String, String>>,
 }
 
 impl Page {
@@ -210,10 +213,55 @@ impl Page {
             enabled.then(|| version_of(&item.id)).flatten().map(|version| Listed { version, created })
         };
         let versions = value.into_iter().filter_map(listed).collect();
-        let link = next_link.filter(|link| !link.is_empty());
-        let next = link.and_then(|link| link.split_once('?').map(|(_, query)| query.to_owned()));
-        Some(Self { versions, next: next.unwrap_or_default() })
+        Some(Self { versions, next: query_of(next_link) })
     }
+}
+
+fn query_of(next_link: Option<String>) -> String {
+    let link = next_link.filter(|link| !link.is_empty());
+    let next = link.and_then(|link| link.split_once('?').map(|(_, query)| query.to_owned()));
+    next.unwrap_or_default()
+}
+
+/// A secret in a list of secrets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ListedSecret {
+    pub(crate) name: String,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// One page of such a list.
+#[derive(Debug)]
+pub(crate) struct SecretPage {
+    pub(crate) secrets: Vec<ListedSecret>,
+    /// The query of the next page; empty if this is the last.
+    pub(crate) next: String,
+}
+
+impl SecretPage {
+    /// Enabled secrets only.
+    pub(crate) fn of(body: &SecretBytes) -> Option<Self> {
+        let Written { value, next_link } = serde_json::from_slice(body.expose()).ok()?;
+        let listed = |item: Item| {
+            let name = item.id.rsplit('/').next().filter(|name| is_name(name))?.to_owned();
+            Some(ListedSecret { name, tags: item.tags.unwrap_or_default() })
+        };
+        let enabled = value.into_iter().filter(|item| item.attributes.enabled != Some(false));
+        let secrets = enabled.map(listed).collect::<Option<_>>()?;
+        Some(Self { secrets, next: query_of(next_link) })
+    }
+}
+
+/// The contents of a secret that was listed.
+///
+/// # Errors
+///
+/// As [`extract`].
+pub(crate) fn listed(call: &Call, drops_expired: bool, reading: &Reading, now: Timestamp) -> Result<Reading> {
+    let on_expired = if drops_expired { OnExpired::Remove } else { OnExpired::Keep };
+    let part = Part { kind: Kind::Secret, piece: Piece::Pem };
+    let body = file(on_expired, part, call, reading, now)?;
+    Ok(Reading { version: reading.version.clone(), ..Reading::new(body) })
 }
 
 /// The versions from the newest on, or from `pinned` on: by when they were created.
@@ -241,7 +289,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::objects::Piece;
 
     const NOW: i64 = 1_000;
 
@@ -251,7 +298,7 @@ mod tests {
 
     fn call() -> Call {
         let (vault, name) = ("https://kv".to_owned(), "a".to_owned());
-        Call { vault, kind: Kind::Secret, name, version: None, age: None }
+        Call { vault, kind: Kind::Secret, name, version: None, age: None, sought: None }
     }
 
     fn read(body: &Value) -> Result<Reading> {
@@ -263,7 +310,7 @@ mod tests {
     }
 
     fn shown(attributes: &Value, on_expired: OnExpired) -> Result<SecretBytes> {
-        let part = Part { kind: Kind::Secret, piece: Piece::Pem, encoding: manifest::Encoding::None };
+        let part = Part { kind: Kind::Secret, piece: Piece::Pem };
         file(on_expired, part, &call(), &read(&secret(attributes))?, now())
     }
 

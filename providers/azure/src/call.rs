@@ -1,5 +1,6 @@
 use std::fmt;
 
+use manifest::Tags;
 use provider::Request;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,21 @@ pub struct Call {
     /// Which of several versions, where there is a history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) age: Option<usize>,
+    /// Where all secrets are asked for that a listing names; then there is no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sought: Option<Sought>,
+}
+
+/// Which secrets of a vault are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Sought {
+    /// The tags that they must have.
+    pub(crate) tags: Tags,
+    /// Most files.
+    pub(crate) most: usize,
+    /// Whether those that have expired count as revoked.
+    #[serde(default)]
+    pub(crate) drops_expired: bool,
 }
 
 /// What an object is.
@@ -73,6 +89,9 @@ impl Call {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { vault, kind, name, version, .. } = self;
+        if let Some(sought) = &self.sought {
+            return write!(f, "secrets with tags {} of {vault}", sought.tags);
+        }
         write!(f, "{} {name}", kind.name())?;
         if let Some(version) = version {
             write!(f, " version {version}")?;
@@ -107,6 +126,7 @@ mod tests {
             name: "a".to_owned(),
             version: None,
             age,
+            sought: None,
         };
 
         assert_eq!(Call::of_request(&call(Some(2)).request()), Some(call(Some(2))));

@@ -2,13 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use manifest::Encoding;
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs1::{RsaPublicKey, UintRef};
 use pkcs8::der::asn1::{AnyRef, BitStringRef};
 use pkcs8::der::{Encode as _, asn1::Null};
 use pkcs8::{AlgorithmIdentifierRef, ObjectIdentifier, SubjectPublicKeyInfoRef};
-use provider::{ErrorKind, SecretBytes};
+use provider::{Encoding, ErrorKind, SecretBytes};
 use tls_pair::Unusable;
 use zeroize::Zeroizing;
 
@@ -61,8 +60,8 @@ fn secret(part: Part, value: &SecretBytes, bundle: &Bundle) -> Result<SecretByte
                 tls_pair::key_of_bundle(bundled(value, bundle)?.expose()).map_err(|why| unusable(&why))?;
             Ok(SecretBytes::from(std::mem::take(&mut *key)))
         }
-        Piece::Pem if is_certificate => decoded(part.encoding, &bundled(value, bundle)?),
-        Piece::Pem | Piece::AsStored => decoded(part.encoding, value),
+        Piece::Pem if is_certificate => bundled(value, bundle),
+        Piece::Pem | Piece::AsStored => Ok(value.clone()),
     }
 }
 
@@ -79,14 +78,6 @@ fn bundled(value: &SecretBytes, bundle: &Bundle) -> Result<SecretBytes, Unfit> {
 
 fn certificates(pem: &SecretBytes) -> Result<SecretBytes, Unfit> {
     tls_pair::certificates(pem.expose(), "").map(SecretBytes::from).map_err(|why| unusable(&why))
-}
-
-fn decoded(encoding: Encoding, value: &SecretBytes) -> Result<SecretBytes, Unfit> {
-    encoding.decode(value).ok_or_else(|| Unfit {
-        kind: ErrorKind::Invalid,
-        reason: format!("the value is no {}", encoding.name()),
-        remedy: "correct objectEncoding, or the value",
-    })
 }
 
 fn public_key(key: &PublicKey) -> Result<SecretBytes, Unfit> {
@@ -170,9 +161,9 @@ mod tests {
 
     use super::*;
 
-    fn shown(kind: Kind, piece: Piece, encoding: Encoding, body: &Value) -> Result<Vec<u8>, Unfit> {
+    fn shown(kind: Kind, piece: Piece, body: &Value) -> Result<Vec<u8>, Unfit> {
         let bundle: Bundle = serde_json::from_value(body.clone()).unwrap();
-        of(Part { kind, piece, encoding }, &bundle).map(|contents| contents.expose().to_vec())
+        of(Part { kind, piece }, &bundle).map(|contents| contents.expose().to_vec())
     }
 
     fn secret_of(value: &str) -> Value {
@@ -183,23 +174,14 @@ mod tests {
     fn a_secret_is_its_value_whatever_its_content_type_says_unless_it_backs_a_certificate() {
         let body = json!({"value": "AQI=", "contentType": PKCS12});
 
-        assert_eq!(shown(Kind::Secret, Piece::Pem, Encoding::None, &body).unwrap(), b"AQI=");
-        assert_eq!(shown(Kind::Secret, Piece::Pem, Encoding::Base64, &body).unwrap(), [1, 2]);
-        assert_eq!(shown(Kind::Secret, Piece::Pem, Encoding::Hex, &secret_of("00ff")).unwrap(), [0, 255]);
-        assert_eq!(shown(Kind::Secret, Piece::Pem, Encoding::None, &secret_of("")).unwrap(), b"");
-    }
-
-    #[test]
-    fn a_value_that_is_not_in_its_encoding_is_told() {
-        let unfit = shown(Kind::Secret, Piece::Pem, Encoding::Base64, &secret_of("hunter2!")).unwrap_err();
-
-        assert_eq!((unfit.kind, unfit.reason.as_str()), (ErrorKind::Invalid, "the value is no base64"));
+        assert_eq!(shown(Kind::Secret, Piece::Pem, &body).unwrap(), b"AQI=");
+        assert_eq!(shown(Kind::Secret, Piece::Pem, &secret_of("")).unwrap(), b"");
     }
 
     #[test]
     fn a_secret_that_backs_no_certificate_has_no_parts_of_one() {
         for piece in [Piece::Certificates, Piece::Key] {
-            let unfit = shown(Kind::Secret, piece, Encoding::None, &secret_of("v")).unwrap_err();
+            let unfit = shown(Kind::Secret, piece, &secret_of("v")).unwrap_err();
             assert_eq!(unfit.kind, ErrorKind::NotFound);
         }
     }
@@ -208,11 +190,8 @@ mod tests {
     fn a_damaged_pfx_is_told_and_shown_as_it_is_where_a_class_wants_that() {
         let body = json!({"value": "AQI=", "contentType": PKCS12, "kid": "k"});
 
-        assert_eq!(
-            shown(Kind::Secret, Piece::Pem, Encoding::None, &body).unwrap_err().kind,
-            ErrorKind::Invalid
-        );
-        assert_eq!(shown(Kind::Secret, Piece::AsStored, Encoding::Base64, &body).unwrap(), [1, 2]);
+        assert_eq!(shown(Kind::Secret, Piece::Pem, &body).unwrap_err().kind, ErrorKind::Invalid);
+        assert_eq!(shown(Kind::Secret, Piece::AsStored, &body).unwrap(), b"AQI=");
     }
 
     /// RFC 7515, A.3.1, and the same key as OpenSSL writes it.
@@ -221,7 +200,7 @@ mod tests {
         let jwk = json!({"kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
                          "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"});
 
-        let pem = shown(Kind::Key, Piece::Pem, Encoding::None, &json!({"key": jwk})).unwrap();
+        let pem = shown(Kind::Key, Piece::Pem, &json!({"key": jwk})).unwrap();
 
         assert_eq!(
             String::from_utf8(pem).unwrap(),
@@ -251,8 +230,7 @@ mod tests {
             json!({"kty": "EC", "crv": "P-256", "x": "AQ"}),
             json!({"kty": "RSA", "n": "!", "e": "AQAB"}),
         ] {
-            let unfit =
-                shown(Kind::Key, Piece::Pem, Encoding::None, &json!({"key": jwk.clone()})).unwrap_err();
+            let unfit = shown(Kind::Key, Piece::Pem, &json!({"key": jwk.clone()})).unwrap_err();
             assert_eq!(unfit.kind, ErrorKind::Invalid, "{jwk}");
         }
     }

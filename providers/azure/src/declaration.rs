@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use manifest::GO_BOOLEAN;
-use manifest::declaration::objects;
+use manifest::declaration::{DIRECTORY, MAX_FILES, objects};
 use provider::{Declaration, Holds, Key};
 
 use crate::parameters::{ON_EXPIRED, SHARE};
@@ -150,8 +150,12 @@ const PARAMETERS: &[Key] = &[
 ];
 
 const OBJECT: &[Key] = &[
-    Key::new("objectName", Holds::Text, "The name of the secret, key or certificate in the vault.", "db-password")
-        .required(),
+    Key::new(
+        "objectName",
+        Holds::Text,
+        "The name of the secret, key or certificate in the vault. A listing has none.",
+        "db-password",
+    ),
     Key::new(
         "objectType",
         Holds::Choice(&["secret", "key", "cert"]),
@@ -159,7 +163,7 @@ const OBJECT: &[Key] = &[
          cert is the certificate alone as PEM.",
         "secret",
     )
-    .required(),
+    .or("secret for a listing; else there has to be one"),
     Key::new("objectAlias", Holds::Text, "The path of the file in the volume.", "db/password").or("objectName"),
     Key::new("keyvaultName", Holds::Text, "The name of the vault that this object is in.", "billing-kv")
         .or("keyvaultName of the class"),
@@ -185,7 +189,7 @@ const OBJECT: &[Key] = &[
     Key::new(
         "objectEncoding",
         Holds::Choice(&["utf-8", "base64", "hex"]),
-        "How the value of a secret is written in the store. The file holds what it stands for.",
+        "The name of upstream's provider for encoding.",
         "base64",
     )
     .or("utf-8"),
@@ -196,4 +200,13 @@ const OBJECT: &[Key] = &[
         "\"0400\"",
     )
     .or("0644 in a pod, 0440 in a pod with an fsGroup, 0400 on a host"),
+    Key::new(
+        "byTags",
+        Holds::Text,
+        "A listing instead of one object: every enabled secret of the vault that has all of these tags. A key alone stands \
+         for any value. Each is a file, named as the secret is.",
+        "team=shop,stage=prod",
+    ),
+    DIRECTORY,
+    MAX_FILES,
 ];

@@ -45,6 +45,7 @@ mod cloud;
 mod config;
 mod contents;
 mod declaration;
+mod listed;
 mod meaning;
 mod objects;
 mod parameters;

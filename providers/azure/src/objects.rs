@@ -1,13 +1,15 @@
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
-use manifest::{Encoding, JmesPath, Listing, Shape, fields};
-use provider::{FileMode, Invalid, ObjectRef};
+use manifest::{JmesPath, Listing, Shape, fields, in_the_way};
+use provider::{Encoding, FileMode, Invalid, ObjectRef, Tree};
 use serde::Deserialize;
 
 use crate::call::{Call, Kind, is_name, is_version};
 use crate::declaration::DECLARATION;
+use crate::parameters::OnExpired;
 
 /// A YAML map whose key `array` lists texts, each the YAML of one object.
 pub(crate) const LISTING: Listing = Listing { shape: Shape::Texts, ..Listing::OBJECTS };
@@ -18,22 +20,26 @@ const MOST_OLDER: usize = 25;
 /// One entry of `array`, as written. An empty value is the same as none.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
-    object_name: Option<String>,
-    object_type: Option<String>,
-    object_alias: Option<String>,
+pub(crate) struct Item {
+    pub(crate) object_name: Option<String>,
+    pub(crate) object_type: Option<String>,
+    pub(crate) object_alias: Option<String>,
     keyvault_name: Option<String>,
     #[serde(rename = "keyvaultURL")]
     keyvault_url: Option<String>,
-    object_version: Option<String>,
-    object_version_history: Option<usize>,
-    object_format: Option<String>,
+    pub(crate) object_version: Option<String>,
+    pub(crate) object_version_history: Option<usize>,
+    pub(crate) object_format: Option<String>,
     object_encoding: Option<String>,
+    encoding: Option<String>,
     file_permission: Option<String>,
     optional: Option<bool>,
     default: Option<String>,
     jmes_path: Option<JmesPath>,
     file: Option<bool>,
+    pub(crate) by_tags: Option<String>,
+    pub(crate) directory: Option<String>,
+    pub(crate) max_files: Option<usize>,
 }
 
 /// What to make of an answer.
@@ -41,7 +47,6 @@ struct Item {
 pub(crate) struct Part {
     pub(crate) kind: Kind,
     pub(crate) piece: Piece,
-    pub(crate) encoding: Encoding,
 }
 
 /// What a file shows of an object.
@@ -70,6 +75,7 @@ pub(crate) struct Around<F> {
     /// The URL of the vault that an object names; the reason, the key and the remedy if there is none.
     pub(crate) vault: F,
     pub(crate) separate_files: bool,
+    pub(crate) on_expired: OnExpired,
 }
 
 /// Why a vault cannot be: the key, the reason, the remedy.
@@ -81,17 +87,33 @@ pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
 }
 
 /// Understands `objects`.
-pub(crate) fn read<F>(text: &str, around: &Around<F>) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>>
+pub(crate) fn read<F>(text: &str, around: &Around<F>) -> Result<Read, Vec<Invalid>>
 where
     F: Fn(Named<'_>) -> Result<String, NoVault>,
 {
+    let trees = RefCell::new(Vec::new());
     let understand = |at: Position<'_>, item: Item| {
         let entry = Entry { at, item: &item };
+        if item.is_listing() {
+            trees.borrow_mut().push(entry.tree(around)?);
+            return Ok((Vec::new(), Arc::from([])));
+        }
         let files = entry.files(around).map_err(|fault| vec![fault])?;
         entry.objects(files)
     };
     let (objects, parts) = objects::read_listed(&LISTING, text, DECLARATION.object, understand)?;
-    Ok((objects, each(&parts)))
+    let trees = trees.into_inner();
+    let faults = in_the_way(LISTING.parameter, &objects, &trees);
+    if faults.is_empty() { Ok(Read { parts: each(&parts), objects, trees }) } else { Err(faults) }
+}
+
+/// What a class asks for.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) objects: Vec<ObjectRef>,
+    /// What is made of each.
+    pub(crate) parts: Vec<Part>,
+    pub(crate) trees: Vec<Tree>,
 }
 
 /// One part for each object: those of one entry stand together, and each brought the parts of all.
@@ -132,9 +154,9 @@ impl File {
     }
 }
 
-struct Entry<'a> {
-    at: Position<'a>,
-    item: &'a Item,
+pub(crate) struct Entry<'a> {
+    pub(crate) at: Position<'a>,
+    pub(crate) item: &'a Item,
 }
 
 impl Entry<'_> {
@@ -150,13 +172,15 @@ impl Entry<'_> {
             name: name.to_owned(),
             version: self.version()?,
             age: None,
+            sought: None,
         };
-        let part = Part { kind, piece: self.piece(kind)?, encoding: self.encoding(kind)? };
+        let part = Part { kind, piece: self.piece(kind)? };
         let path = filled(&self.item.object_alias).unwrap_or(name);
+        let encoding = self.encoding(kind)?;
         let with_pieces = around.separate_files
             && kind == Kind::Secret
             && part.piece == Piece::Pem
-            && part.encoding == Encoding::None;
+            && encoding == Encoding::None;
         let versions = self.versions(path, call)?;
         let files = versions.into_iter().flat_map(|(path, call)| {
             let pieces = if with_pieces { pieces(&path, &call, part) } else { Vec::new() };
@@ -195,11 +219,22 @@ impl Entry<'_> {
     }
 
     fn extras(&self, of: &File) -> ObjectExtras {
+        let extras = self.written_extras();
+        ObjectExtras {
+            optional: extras.optional || of.is_extra(),
+            default: extras.default.filter(|_| !of.is_extra()),
+            jmes_path: extras.jmes_path.filter(|_| !of.is_piece()),
+            ..extras
+        }
+    }
+
+    pub(crate) fn written_extras(&self) -> ObjectExtras {
         let Item { optional, default, jmes_path, file, .. } = self.item;
         ObjectExtras {
-            optional: optional.unwrap_or(false) || of.is_extra(),
-            default: default.clone().filter(|_| !of.is_extra()),
-            jmes_path: jmes_path.clone().filter(|_| !of.is_piece()),
+            optional: optional.unwrap_or(false),
+            default: default.clone(),
+            encoding: self.written_encoding().1.map(str::to_owned),
+            jmes_path: jmes_path.clone(),
             file: file.unwrap_or(true),
         }
     }
@@ -222,7 +257,7 @@ impl Entry<'_> {
             .ok_or_else(|| self.at.refuse("objectType", reason, "write secret, key or cert, in lower case"))
     }
 
-    fn vault(&self) -> Named<'_> {
+    pub(crate) fn vault(&self) -> Named<'_> {
         match (filled(&self.item.keyvault_url), filled(&self.item.keyvault_name)) {
             (Some(url), _) => Named::Url(url),
             (None, Some(name)) => Named::Name(name),
@@ -254,31 +289,25 @@ impl Entry<'_> {
         }
     }
 
+    /// The key that names the encoding, and the name: upstream's key goes before ours.
+    fn written_encoding(&self) -> (&'static str, Option<&str>) {
+        match filled(&self.item.object_encoding) {
+            None => ("encoding", filled(&self.item.encoding)),
+            upstreams => ("objectEncoding", upstreams),
+        }
+    }
+
     fn encoding(&self, kind: Kind) -> Result<Encoding, Invalid> {
-        let encoding = match filled(&self.item.object_encoding).map(str::to_ascii_lowercase).as_deref() {
-            None | Some("utf-8") => return Ok(Encoding::None),
-            Some("base64") => Encoding::Base64,
-            Some("hex") => Encoding::Hex,
-            Some(_) => {
-                return Err(self.at.refuse(
-                    "objectEncoding",
-                    "it is none we know",
-                    "write utf-8, base64 or hex",
-                ));
-            }
-        };
-        if kind == Kind::Secret {
+        let (key, name) = self.written_encoding();
+        let encoding = objects::encoding(self.at, key, name)?;
+        if kind == Kind::Secret || encoding == Encoding::None {
             return Ok(encoding);
         }
-        Err(self.at.refuse(
-            "objectEncoding",
-            "only a secret has an encoding: a key and a cert are PEM",
-            "remove it",
-        ))
+        Err(self.at.refuse(key, "only a secret has an encoding: a key and a cert are PEM", "remove it"))
     }
 
     /// Octal text of any number of digits, with or without quotes.
-    fn mode(&self) -> Result<Option<NumericMode>, Invalid> {
+    pub(crate) fn mode(&self) -> Result<Option<NumericMode>, Invalid> {
         let Some(raw) = filled(&self.item.file_permission) else { return Ok(None) };
         let bits = raw.bytes().all(|byte| byte.is_ascii_digit()).then(|| u64::from_str_radix(raw, 8).ok());
         let mode = bits.flatten().and_then(|bits| FileMode::try_from(bits).ok());
@@ -304,175 +333,4 @@ fn filled(text: &Option<String>) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read_with(text: &str, separate_files: bool) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-        let vault = |named: Named<'_>| match named {
-            Named::Nothing => Ok("https://own".to_owned()),
-            Named::Name(name) => Ok(format!("https://{name}")),
-            Named::Url(url) => Ok(url.to_owned()),
-        };
-        read(text, &Around { vault, separate_files })
-    }
-
-    /// `keys` of one object.
-    fn one(keys: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-        read_with(&format!("array:\n- |\n  {}\n", keys.replace("; ", "\n  ")), false)
-    }
-
-    fn paths(objects: &[ObjectRef]) -> Vec<&str> {
-        objects.iter().map(|object| object.path.as_str()).collect()
-    }
-
-    fn refusal(keys: &str) -> String {
-        one(keys).unwrap_err()[0].to_string()
-    }
-
-    #[test]
-    fn trap_parameter_holding_the_list_objects_is_a_map_whose_array_lists_texts_of_yaml() {
-        let text = "array:\n  - |\n    objectName: a\n    objectType: secret\n  - \"objectName: b\\nobjectType: key\"\n";
-
-        assert_eq!(paths(&read_with(text, false).unwrap().0), ["a", "b"]);
-        assert!(
-            read_with("- {objectName: a, objectType: secret}", false).is_err(),
-            "a bare list is vault's form"
-        );
-    }
-
-    #[test]
-    fn trap_yaml_dialect_keys_are_case_sensitive() {
-        assert!(refusal("ObjectName: a; objectType: secret").contains("objects[0].objectName"));
-        assert!(refusal("objectName: a; objectType: SECRET").contains("write secret, key or cert"));
-    }
-
-    #[test]
-    fn trap_unknown_keys_are_ignored() {
-        let (objects, _) = one("objectName: a; objectType: secret; objectColour: red").unwrap();
-
-        assert_eq!(paths(&objects), ["a"]);
-        let remarks = unknown("array:\n- |\n  objectName: a\n  objectColour: red\n");
-        assert!(remarks[0].to_string().contains("objectColour"), "{remarks:?}");
-    }
-
-    #[test]
-    fn trap_file_mode_key_is_octal_text_with_or_without_quotes_and_a_bad_one_is_an_error() {
-        for (written, bits) in
-            [("0400", 0o400), ("\"0400\"", 0o400), ("400", 0o400), ("00440", 0o440), ("0", 0)]
-        {
-            let (objects, _) =
-                one(&format!("objectName: a; objectType: secret; filePermission: {written}")).unwrap();
-            assert_eq!(objects[0].mode.unwrap().bits(), bits, "{written}");
-        }
-        for written in ["0o400", "rw", "0999", "01000", "-1", "\"7777777777777777777777777\""] {
-            let told = refusal(&format!("objectName: a; objectType: secret; filePermission: {written}"));
-            assert!(told.contains("objects[0].filePermission"), "{told}");
-        }
-    }
-
-    #[test]
-    fn trap_scalars_as_names_stay_the_text_that_is_written() {
-        for name in ["y", "on", "0123", "1e3", "true"] {
-            let (objects, _) = one(&format!("objectName: {name}; objectType: secret")).unwrap();
-            assert_eq!(paths(&objects), [name]);
-        }
-    }
-
-    #[test]
-    fn trap_default_mode_is_the_volumes_own() {
-        let (objects, _) = one("objectName: a; objectType: secret").unwrap();
-
-        assert_eq!(objects[0].mode, None);
-    }
-
-    #[test]
-    fn trap_slash_in_file_name_is_allowed_by_an_alias() {
-        let (objects, _) = one("objectName: a; objectType: secret; objectAlias: db/password").unwrap();
-
-        assert_eq!(paths(&objects), ["db/password"]);
-        assert!(refusal("objectName: a/b; objectType: secret").contains("objects[0].objectName"));
-        for alias in ["/etc/passwd", "../a", "a/../../b"] {
-            let told = refusal(&format!("objectName: a; objectType: secret; objectAlias: {alias}"));
-            assert!(told.contains("objects[0].objectAlias"), "{told}");
-        }
-    }
-
-    #[test]
-    fn a_history_is_a_directory_of_one_more_file_than_it_says() {
-        let (objects, _) =
-            one("objectName: a; objectType: secret; objectAlias: x; objectVersionHistory: 2").unwrap();
-
-        assert_eq!(paths(&objects), ["x/0", "x/1", "x/2"]);
-        let optional: Vec<_> = objects.iter().map(|object| object.optional).collect();
-        assert_eq!(optional, [false, true, true], "older versions are shown as far as there are any");
-        for few in ["0", "1"] {
-            let (objects, _) =
-                one(&format!("objectName: a; objectType: secret; objectVersionHistory: {few}")).unwrap();
-            assert_eq!(paths(&objects), ["a"]);
-        }
-        assert!(
-            refusal("objectName: a; objectType: secret; objectVersionHistory: 26").contains("more than 25")
-        );
-    }
-
-    #[test]
-    fn what_is_taken_of_a_secret_is_taken_of_each_of_its_versions() {
-        let (objects, _) =
-            one("objectName: a; objectType: secret; objectVersionHistory: 2; jmesPath: key; default: x")
-                .unwrap();
-
-        assert!(objects.iter().all(|object| object.jmes_path.as_deref() == Some("key")));
-        let defaults: Vec<_> = objects.iter().map(|object| object.default.is_some()).collect();
-        assert_eq!(defaults, [true, false, false]);
-    }
-
-    #[test]
-    fn only_secrets_have_a_format_and_an_encoding() {
-        let (_, parts) =
-            one("objectName: a; objectType: secret; objectFormat: PFX; objectEncoding: Base64").unwrap();
-        assert_eq!((parts[0].piece, parts[0].encoding), (Piece::AsStored, Encoding::Base64));
-        for keys in ["objectFormat: PFX", "objectEncoding: hex"] {
-            assert!(
-                refusal(&format!("objectName: a; objectType: cert; {keys}")).contains("only a secret has"),
-                "{keys}"
-            );
-        }
-        assert!(
-            refusal("objectName: a; objectType: secret; objectEncoding: rot13")
-                .contains("utf-8, base64 or hex")
-        );
-    }
-
-    #[test]
-    fn certificates_have_files_of_their_own_for_certificate_and_key_where_asked() {
-        let text =
-            "array:\n- |\n  objectName: web\n  objectType: secret\n- |\n  objectName: k\n  objectType: key\n";
-
-        let (objects, parts) = read_with(text, true).unwrap();
-
-        assert_eq!(paths(&objects), ["web", "web.crt", "web.key", "k"]);
-        let pieces: Vec<_> = parts.iter().map(|part| part.piece).collect();
-        assert_eq!(pieces, [Piece::Pem, Piece::Certificates, Piece::Key, Piece::Pem]);
-        let requests: std::collections::BTreeSet<_> = objects.iter().map(|object| &object.request).collect();
-        assert_eq!(requests.len(), 2, "all of one certificate are one call");
-    }
-
-    #[test]
-    fn an_object_may_be_in_another_vault() {
-        let (objects, _) = one("objectName: a; objectType: secret; keyvaultName: billing").unwrap();
-
-        assert_eq!(Call::of_request(&objects[0].request).unwrap().vault, "https://billing");
-    }
-
-    #[test]
-    fn every_wrong_object_is_told_with_its_line() {
-        let text =
-            "array:\n- |\n  objectName: a\n- |\n  objectType: key\n- |\n  objectName: b\n  objectType: key\n";
-
-        let told: Vec<_> = read_with(text, false).unwrap_err().iter().map(ToString::to_string).collect();
-
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].contains("objects[0].objectType (line "), "{told:?}");
-        assert!(told[1].contains("objects[1].objectName (line "), "{told:?}");
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use manifest::{go_boolean, parameters};
-use provider::{Exposure, Invalid, ObjectRef, Parameters};
+use provider::{Exposure, Invalid, ObjectRef, Parameters, Tree};
 use provider_client::{CertificatePath, Tls, is_near, plain_address};
 use url::Url;
 
@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::cloud::Cloud;
 use crate::config::AzureConfig;
 use crate::declaration::DECLARATION;
-use crate::objects::{self, Around, Named, NoVault, Part};
+use crate::objects::{self, Around, Named, NoVault, Part, Read};
 
 /// Key under which the class's `share` setting arrives.
 pub(crate) const SHARE: &str = "secretfs.dev/share";
@@ -38,6 +38,8 @@ pub struct Plan {
     pub(crate) vaults: Vec<String>,
     pub(crate) objects: Vec<ObjectRef>,
     pub(crate) parts: Vec<Part>,
+    /// What the class lists.
+    pub(crate) trees: Vec<Tree>,
 }
 
 /// What a login is for, and how to be sure of the servers.
@@ -87,7 +89,7 @@ impl Plan {
         let cloud = kept(&mut errors, class.cloud());
         let read =
             cloud.as_ref().and_then(|cloud| class.objects(cloud).map_err(|found| errors.extend(found)).ok());
-        let (Some(auth), Some(tls), Some(shares), Some(on_expired), Some(cloud), Some((objects, parts))) =
+        let (Some(auth), Some(tls), Some(shares), Some(on_expired), Some(cloud), Some(read)) =
             (auth, tls, shares, on_expired, cloud, read)
         else {
             return Err(errors);
@@ -98,18 +100,20 @@ impl Plan {
         let (scope, Cloud { authority, resource, .. }) = (cloud.scope(), cloud);
         let account = Account { authority, resource, scope, auth, tls };
         let audience = class.text("audience").unwrap_or(AUDIENCE).to_owned();
-        let vaults = vaults(&objects);
+        let Read { objects, parts, trees } = read;
+        let vaults = vaults(&objects, &trees);
         if vaults.len() > MOST_VAULTS {
             let reason = format!("its objects are in {} vaults, more than {MOST_VAULTS}", vaults.len());
             return Err(vec![Invalid::new(OBJECTS, reason, "spread them over several classes")]);
         }
         let exposure = class.exposure(&vaults);
-        Ok(Self { account, audience, shares, on_expired, exposure, vaults, objects, parts })
+        Ok(Self { account, audience, shares, on_expired, exposure, vaults, objects, parts, trees })
     }
 }
 
-fn vaults(objects: &[ObjectRef]) -> Vec<String> {
-    let calls = objects.iter().filter_map(|object| Call::of_request(&object.request));
+fn vaults(objects: &[ObjectRef], trees: &[Tree]) -> Vec<String> {
+    let requests = objects.iter().map(|object| &object.request).chain(trees.iter().map(|tree| &tree.request));
+    let calls = requests.filter_map(Call::of_request);
     calls.map(|call| call.vault).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
@@ -240,12 +244,14 @@ impl<'a> Class<'a> {
         }
     }
 
-    fn objects(&self, cloud: &Cloud) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
+    fn objects(&self, cloud: &Cloud) -> Result<Read, Vec<Invalid>> {
         let separate_files = match self.text("certAndKeyInSeparateFiles") {
             None => self.config.separate_files,
             Some(_) => self.is("certAndKeyInSeparateFiles").map_err(|fault| vec![fault])?,
         };
         let own = self.own_vault(cloud).map_err(|fault| vec![fault])?;
+        // What is wrong with it is told elsewhere.
+        let on_expired = self.on_expired().unwrap_or(OnExpired::Keep);
         let vault = |named: Named<'_>| match (named, &own) {
             (Named::Name(name), _) => self.vault(cloud, name),
             (Named::Url(url), _) => self.url(url),
@@ -256,7 +262,7 @@ impl<'a> Class<'a> {
             }
         };
         match self.text(OBJECTS) {
-            Some(text) => objects::read(text, &Around { vault, separate_files }),
+            Some(text) => objects::read(text, &Around { vault, separate_files, on_expired }),
             None => Err(vec![Invalid::new(OBJECTS, "it is missing", "list at least one object")]),
         }
     }

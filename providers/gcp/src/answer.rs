@@ -1,6 +1,7 @@
 //! What an answer with a status of success says.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -8,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use crc::{CRC_32_ISCSI, Crc};
 use provider::{Error, ErrorKind, Reading, Result, SecretBytes};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
@@ -54,6 +56,45 @@ struct Rendered<'a> {
     payload: Option<Payload<'a>>,
     #[serde(borrow)]
     rendered_payload: Option<Text<'a>>,
+}
+
+/// One page of a list of secrets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SecretPage {
+    pub(crate) ids: Vec<String>,
+    /// Empty if this is the last one.
+    pub(crate) next: String,
+}
+
+/// <https://docs.cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets/list>
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedSecrets {
+    #[serde(default)]
+    secrets: Vec<ListedSecret>,
+    #[serde(default)]
+    next_page_token: String,
+    total_size: Option<IgnoredAny>,
+    #[serde(flatten)]
+    other: BTreeMap<String, IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct ListedSecret {
+    name: String,
+}
+
+/// What a list of secrets says. `None` if it is none. A list of nothing is an empty map, and Google leaves out what is
+/// empty: so what has other fields, and none of a list, is none.
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client lists"))]
+pub(crate) fn secrets(body: &SecretBytes) -> Option<SecretPage> {
+    let listed: ListedSecrets = serde_json::from_slice(body.expose()).ok()?;
+    let ListedSecrets { secrets, next_page_token, total_size, other } = listed;
+    if secrets.is_empty() && next_page_token.is_empty() && total_size.is_none() && !other.is_empty() {
+        return None;
+    }
+    let id = |secret: ListedSecret| secret.name.rsplit_once("/secrets/").map(|(_, id)| id.to_owned());
+    Some(SecretPage { ids: secrets.into_iter().map(id).collect::<Option<_>>()?, next: next_page_token })
 }
 
 /// The value that `body` brings of `asked`. Its version is the name that Google resolved it to.
@@ -206,6 +247,18 @@ mod tests {
             secret(&json!({"data": 7})),
         ] {
             assert_eq!(read(SECRET, &answer).unwrap_err().kind(), ErrorKind::Unavailable, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_nothing_is_one_and_what_says_something_else_is_none() {
+        let list = |body: &str| secrets(&body.to_owned().into()).map(|page| (page.ids, page.next));
+        assert_eq!(list("{}"), Some((Vec::new(), String::new())));
+        assert_eq!(list(r#"{"totalSize": 0}"#), Some((Vec::new(), String::new())));
+        let one = r#"{"secrets": [{"name": "projects/1/secrets/db", "labels": {}}], "nextPageToken": "t", "new": 1}"#;
+        assert_eq!(list(one), Some((vec!["db".to_owned()], "t".to_owned())));
+        for body in ["", "[]", "<html>", r#"{"ok": true}"#, r#"{"secrets": [{"name": "db"}]}"#] {
+            assert_eq!(list(body), None, "{body}");
         }
     }
 }

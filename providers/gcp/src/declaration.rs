@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use manifest::declaration::{DIRECTORY, MAX_FILES};
 use provider::{Declaration, Holds, Key};
 
 use crate::parameters::SHARE;
@@ -108,11 +109,15 @@ const OBJECT: &[Key] = &[
         "resourceName",
         Holds::Text,
         "The version of a secret, of a regional secret, or of a parameter, which is rendered. A secret's version is a \
-         number, an alias or latest.",
+         number, an alias or latest. A listing has none.",
         "projects/shop-prod/secrets/api/versions/latest",
-    )
-    .required(),
-    Key::new("path", Holds::Text, "The path of the file in the volume.", "api/key").required(),
+    ),
+    Key::new(
+        "path",
+        Holds::Text,
+        "The path of the file in the volume. A listing has a directory instead.",
+        "api/key",
+    ),
     Key::new("fileName", Holds::Text, "The path of the file in the volume.", "api/key").older_than("path"),
     Key::new("mode", Holds::Mode, "The permission bits of the file. A number without quotes.", "0400")
         .or("0644 in a pod, 0440 in a pod with an fsGroup, 0400 on a host"),
@@ -131,10 +136,19 @@ const OBJECT: &[Key] = &[
     )
     .or("the whole value"),
     Key::new(
-        "encoding",
-        Holds::Choice(&["none", "utf-8", "base64", "hex"]),
-        "How the value is written in the store. The file holds what it stands for.",
-        "base64",
-    )
-    .or("none"),
+        "parent",
+        Holds::Text,
+        "A listing instead of one object: the project that its secrets are in, or the project and the location of regional \
+         ones.",
+        "projects/shop-prod",
+    ),
+    Key::new(
+        "byFilter",
+        Holds::Text,
+        "A listing instead of one object: every secret that this filter of Secret Manager finds. Each is a file, named as \
+         the secret is, with the newest version.",
+        "labels.team=shop",
+    ),
+    DIRECTORY,
+    MAX_FILES,
 ];

@@ -31,19 +31,15 @@ pub fn extract(plan: &Plan, index: usize, reading: &Reading) -> Result<Object> {
 ///
 /// # Errors
 ///
-/// `NotFound` if there is no such key; `Invalid` if the value is no map, what the key has is no text, or it is not in
-/// the encoding. No message repeats anything of the value.
+/// `NotFound` if there is no such key; `Invalid` if the value is no map, or what the key has is no text. No message
+/// repeats anything of the value.
 fn part(part: &Part, name: &str, value: &SecretBytes) -> Result<SecretBytes> {
     let found = match &part.extract {
         Extract::Whole => Ok(value.clone()),
         Extract::Json(key) => of_json(key, value),
         Extract::Yaml(key) => of_yaml(key, value),
     };
-    let found = found.map_err(|missing| missing.error(&part.extract, name))?;
-    part.encoding.decode(&found).ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, format!("{name}: the value is not {}", part.encoding.name()))
-            .remedy("put it in that encoding, or correct `encoding`")
-    })
+    found.map_err(|missing| missing.error(&part.extract, name))
 }
 
 /// What a value lacks.
@@ -157,16 +153,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
 #[cfg(test)]
 mod tests {
-    use manifest::Encoding;
-
     use super::*;
 
     fn take(extract: Extract, value: &str) -> Result<String> {
-        let part = super::part(
-            &Part { extract, encoding: Encoding::None },
-            "projects/p/secrets/s/versions/1",
-            &value.to_owned().into(),
-        )?;
+        let part =
+            super::part(&Part { extract }, "projects/p/secrets/s/versions/1", &value.to_owned().into())?;
         Ok(part.expose_str().unwrap().to_owned())
     }
 
@@ -216,14 +207,5 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
-    }
-
-    #[test]
-    fn an_encoding_is_of_what_was_extracted() {
-        let part = Part { extract: Extract::Json("k".to_owned()), encoding: Encoding::Base64 };
-        let take = |value: &str| super::part(&part, "n", &value.to_owned().into());
-        assert_eq!(take(r#"{"k":"AP8="}"#).unwrap().expose(), [0, 255]);
-        let error = take(r#"{"k":"hunter2!"}"#).unwrap_err();
-        assert!(error.to_string().contains("not base64") && !error.to_string().contains("hunter2"));
     }
 }

@@ -50,6 +50,7 @@ mod extract;
 mod federation;
 mod grants;
 mod key_file;
+mod listed;
 mod meaning;
 mod objects;
 mod parameters;

@@ -1,9 +1,11 @@
 //! The `secrets` of a class.
 
+use std::cell::RefCell;
+
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
-use manifest::{Encoding, JmesPath, Listing, Shape, fields};
-use provider::{Invalid, ObjectRef, Request};
+use manifest::{JmesPath, Listing, Shape, fields, in_the_way};
+use provider::{Invalid, ObjectRef, Request, Tree};
 use serde::Deserialize;
 
 use crate::declaration::DECLARATION;
@@ -15,27 +17,30 @@ pub(crate) const SECRETS: Listing = Listing { parameter: "secrets", shape: Shape
 /// One entry of `secrets`, as written. An empty value is the same as none.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
-    resource_name: Option<String>,
-    path: Option<String>,
-    file_name: Option<String>,
-    mode: Option<NumericMode>,
+pub(crate) struct Item {
+    pub(crate) resource_name: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) file_name: Option<String>,
+    pub(crate) mode: Option<NumericMode>,
     #[serde(rename = "extractJSONKey")]
-    json_key: Option<String>,
+    pub(crate) json_key: Option<String>,
     #[serde(rename = "extractYAMLKey")]
-    yaml_key: Option<String>,
-    encoding: Option<Encoding>,
+    pub(crate) yaml_key: Option<String>,
+    encoding: Option<String>,
     optional: Option<bool>,
     default: Option<String>,
     jmes_path: Option<JmesPath>,
     file: Option<bool>,
+    pub(crate) parent: Option<String>,
+    pub(crate) by_filter: Option<String>,
+    pub(crate) directory: Option<String>,
+    pub(crate) max_files: Option<usize>,
 }
 
 /// What to take out of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) extract: Extract,
-    pub(crate) encoding: Encoding,
 }
 
 /// Which part of a value.
@@ -63,24 +68,51 @@ pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
 }
 
 /// Understands `secrets`. A request's text is the name of its resource.
-pub(crate) fn read(text: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
-    objects::read_listed(&SECRETS, text, DECLARATION.object, understand)
+pub(crate) fn read(text: &str) -> Result<Read, Vec<Invalid>> {
+    let trees = RefCell::new(Vec::new());
+    let understand = |at: Position<'_>, item: Item| {
+        if item.is_listing() {
+            trees.borrow_mut().push(item.tree(at)?);
+            return Ok((Vec::new(), Part { extract: Extract::Whole }));
+        }
+        understand(at, &item)
+    };
+    let (objects, parts) = objects::read_listed(&SECRETS, text, DECLARATION.object, understand)?;
+    let trees = trees.into_inner();
+    let faults = in_the_way(SECRETS.parameter, &objects, &trees);
+    if faults.is_empty() { Ok(Read { objects, parts, trees }) } else { Err(faults) }
 }
 
-fn understand(at: Position<'_>, item: Item) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
-    let (resource, extract, name) = (resource(at, &item), extract(at, &item), name(at, &item));
+/// What a class asks for.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) objects: Vec<ObjectRef>,
+    /// What is taken out of each value.
+    pub(crate) parts: Vec<Part>,
+    pub(crate) trees: Vec<Tree>,
+}
+
+impl Item {
+    pub(crate) fn extras(&self) -> ObjectExtras {
+        let Self { optional, default, encoding, jmes_path, file, .. } = self;
+        ObjectExtras {
+            optional: optional.unwrap_or(false),
+            default: default.clone(),
+            encoding: encoding.clone(),
+            jmes_path: jmes_path.clone(),
+            file: file.unwrap_or(true),
+        }
+    }
+}
+
+fn understand(at: Position<'_>, item: &Item) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
+    let (resource, extract, name) = (resource(at, item), extract(at, item), name(at, item));
     let path = name.and_then(|(key, name)| Ok((name.to_owned(), at.path(key, name)?)));
     match (resource, extract, path) {
         (Ok(resource), Ok(extract), Ok((name, path))) => {
-            let extras = ObjectExtras {
-                optional: item.optional.unwrap_or(false),
-                default: item.default,
-                jmes_path: item.jmes_path,
-                file: item.file.unwrap_or(true),
-            };
             let request = Request::shared(resource.to_string());
-            let objects = extras.objects(at, name, path, item.mode, request)?;
-            Ok((objects, Part { extract, encoding: item.encoding.unwrap_or_default() }))
+            let objects = item.extras().objects(at, name, path, item.mode, request)?;
+            Ok((objects, Part { extract }))
         }
         (resource, extract, path) => {
             Err([resource.err(), extract.err(), path.err()].into_iter().flatten().collect())
@@ -137,7 +169,7 @@ mod tests {
     fn trap_parameter_the_list_is_yaml_or_json_under_secrets() {
         let yaml = read(&format!("- {API}\n  path: a\n")).unwrap();
         let json = read(r#"[{"resourceName": "projects/p1/secrets/api/versions/latest", "path": "a"}]"#);
-        assert_eq!(json.unwrap().0[0].request, yaml.0[0].request);
+        assert_eq!(json.unwrap().objects[0].request, yaml.objects[0].request);
         assert!(refusals("[]")[0].starts_with("parameter secrets: it lists no objects"));
         assert!(refusals(&format!("- {{{API}}}"))[0].starts_with("parameter secrets[0].path (line 1)"));
     }
@@ -151,7 +183,7 @@ mod tests {
     #[test]
     fn trap_unknown_keys_are_ignored_and_told() {
         let text = format!("- {{{API}, path: a, extractJsonKey: k}}");
-        assert_eq!(read(&text).unwrap().1[0].extract, Extract::Whole);
+        assert_eq!(read(&text).unwrap().parts[0].extract, Extract::Whole);
         let told = unknown(&text)[0].to_string();
         assert!(told.contains("did you mean extractJSONKey?"), "{told}");
     }
@@ -159,7 +191,7 @@ mod tests {
     #[test]
     fn trap_file_mode_a_mode_is_a_number_however_it_is_written_and_no_text() {
         for written in ["0400", "0o400", "256"] {
-            let (objects, _) = read(&format!("- {{{API}, path: a, mode: {written}}}")).unwrap();
+            let Read { objects, .. } = read(&format!("- {{{API}, path: a, mode: {written}}}")).unwrap();
             assert_eq!(objects[0].mode.unwrap().bits(), 0o400, "{written}");
         }
         for written in ["\"0400\"", "4.5", "-1", "04755"] {
@@ -169,13 +201,13 @@ mod tests {
 
     #[test]
     fn trap_default_mode_without_a_mode_it_is_the_volumes_own() {
-        assert_eq!(read(&format!("- {{{API}, path: a}}")).unwrap().0[0].mode, None);
+        assert_eq!(read(&format!("- {{{API}, path: a}}")).unwrap().objects[0].mode, None);
     }
 
     #[test]
     fn trap_scalars_stay_text_in_names_and_keys() {
         let text = format!("- {{{API}, path: 0123, extractJSONKey: on}}\n- {{{API}, path: y}}\n");
-        let (objects, parts) = read(&text).unwrap();
+        let Read { objects, parts, .. } = read(&text).unwrap();
         let names: Vec<_> = objects.iter().map(|object| object.path.as_str()).collect();
         assert_eq!(names, ["0123", "y"]);
         assert_eq!(parts[0].extract, Extract::Json("on".to_owned()));
@@ -183,21 +215,21 @@ mod tests {
 
     #[test]
     fn trap_slash_in_a_file_name_makes_a_directory() {
-        let (objects, _) = read(&format!("- {{{API}, fileName: api/key}}")).unwrap();
+        let Read { objects, .. } = read(&format!("- {{{API}, fileName: api/key}}")).unwrap();
         assert_eq!((objects[0].path.as_str(), objects[0].name.as_str()), ("api/key", "api/key"));
         assert!(refusals(&format!("- {{{API}, path: ../key}}"))[0].contains("secrets[0].path"));
     }
 
     #[test]
     fn path_wins_over_its_older_name() {
-        let (objects, _) = read(&format!("- {{{API}, fileName: old, path: new}}")).unwrap();
+        let Read { objects, .. } = read(&format!("- {{{API}, fileName: old, path: new}}")).unwrap();
         assert_eq!(objects[0].path.as_str(), "new");
     }
 
     #[test]
     fn one_resource_makes_several_files_by_one_request() {
         let text = format!("- {{{API}, path: a}}\n- {{{API}, path: b, extractYAMLKey: b}}\n");
-        let (objects, _) = read(&text).unwrap();
+        let objects = read(&text).unwrap().objects;
         assert_eq!(objects[0].request, objects[1].request);
     }
 
@@ -221,8 +253,8 @@ mod tests {
     fn keys_of_ours_stand_beside_upstreams() {
         let text =
             format!("- {{{API}, path: a, encoding: base64, optional: true, default: x, jmesPath: b.c}}");
-        let (objects, parts) = read(&text).unwrap();
-        assert_eq!(parts[0].encoding, Encoding::Base64);
+        let objects = read(&text).unwrap().objects;
+        assert_eq!(objects[0].encoding, provider::Encoding::Base64);
         assert!(objects[0].optional && objects[0].default.as_deref() == Some("x"));
         assert_eq!(objects[0].jmes_path.as_deref(), Some("b.c"));
     }

@@ -1,15 +1,16 @@
 use std::collections::BTreeSet;
 
 use manifest::parameters;
-use provider::{Exposure, Invalid, ObjectRef, Parameters};
+use provider::{Exposure, Invalid, ObjectRef, Parameters, Request, Tree};
 use provider_client::{CertificatePath, Tls};
 
 use crate::config::GcpConfig;
 use crate::declaration::DECLARATION;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Api, Endpoints};
 use crate::exposure;
 use crate::federation::{Federation, is_pool};
-use crate::objects::{self, Part, SECRETS};
+use crate::listed::Sought;
+use crate::objects::{self, Part, Read, SECRETS};
 use crate::resource::Resource;
 
 /// Key under which the class's `share` setting arrives.
@@ -29,6 +30,8 @@ pub struct Plan {
     pub(crate) share: Option<Share>,
     pub(crate) objects: Vec<ObjectRef>,
     pub(crate) parts: Vec<Part>,
+    /// What the class lists.
+    pub(crate) trees: Vec<Tree>,
 }
 
 /// Whose identity reads.
@@ -65,11 +68,19 @@ impl Plan {
         let objects = class.objects().map_err(|found| errors.extend(found)).ok();
         errors.extend(parameters::odd(parameters, SECRETS.parameter, |text| text));
         match (endpoints, auth, account, share, objects) {
-            (Some(endpoints), Some(auth), Some(account), Some(share), Some((objects, parts)))
-                if errors.is_empty() =>
-            {
+            (
+                Some(endpoints),
+                Some(auth),
+                Some(account),
+                Some(share),
+                Some(Read { objects, parts, mut trees }),
+            ) if errors.is_empty() => {
                 let exposure = exposure::of(&endpoints, config);
-                Ok(Self { endpoints, exposure, auth, account, share, objects, parts })
+                for tree in &mut trees {
+                    let api = api(&tree.request);
+                    tree.address = api.map(|api| endpoints.address(&api)).unwrap_or_default();
+                }
+                Ok(Self { endpoints, exposure, auth, account, share, objects, parts, trees })
             }
             _ => Err(errors),
         }
@@ -79,12 +90,22 @@ impl Plan {
     /// away counts for those only who read there.
     #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client connects"))]
     pub(crate) fn store(&self) -> String {
-        let resource = |object: &ObjectRef| Resource::parse(&object.request.text).ok();
-        let apis = self.objects.iter().filter_map(resource).map(|resource| resource.api());
+        let objects = self.objects.iter().map(|object| &object.request);
+        let requests = objects.chain(self.trees.iter().map(|tree| &tree.request));
+        let apis = requests.filter_map(api);
         let addresses: BTreeSet<String> = apis.map(|api| self.endpoints.address(&api)).collect();
         let addresses: Vec<_> = addresses.into_iter().collect();
         format!("{}{}", addresses.join(" "), self.endpoints.tls)
     }
+}
+
+/// Who is asked for it.
+fn api(request: &Request) -> Option<Api> {
+    let resource = match Sought::of_request(&request.text) {
+        Some(sought) => sought.secret("a"),
+        None => Resource::parse(&request.text).ok(),
+    };
+    resource.map(|resource| resource.api())
 }
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
@@ -190,7 +211,7 @@ impl<'a> Class<'a> {
         }
     }
 
-    fn objects(&self) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
+    fn objects(&self) -> Result<Read, Vec<Invalid>> {
         match self.text(SECRETS.parameter) {
             Some(text) => objects::read(text),
             None => {

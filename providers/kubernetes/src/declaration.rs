@@ -24,12 +24,5 @@ const OBJECT: &[Key] = &[
     Key::new("secret", Holds::Text, "The name of the Secret, in the pod's own namespace.", "web").required(),
     Key::new("key", Holds::Text, "The key of the Secret whose value the file holds.", "tls.crt")
         .or("the objectName"),
-    Key::new(
-        "encoding",
-        Holds::Choice(&["none", "utf-8", "base64", "hex"]),
-        "How the value is written in the Secret, beside the base64 of every Secret. The file holds what it stands for.",
-        "base64",
-    )
-    .or("none"),
     FILE_PERMISSION,
 ];

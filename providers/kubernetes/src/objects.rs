@@ -1,6 +1,5 @@
 //! Parses the `objects` of a class.
 
-use manifest::Encoding;
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
 use provider::{Invalid, ObjectRef, Ownership, Parameters, Request};
@@ -15,7 +14,6 @@ const MAX_NAME: usize = 253;
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) key: String,
-    pub(crate) encoding: Encoding,
 }
 
 #[derive(Debug, Deserialize)]
@@ -24,8 +22,6 @@ struct Written {
     object_name: String,
     secret: String,
     key: Option<String>,
-    #[serde(default)]
-    encoding: Encoding,
     file_permission: Option<NumericMode>,
     #[serde(flatten)]
     extras: ObjectExtras,
@@ -55,9 +51,9 @@ fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, Par
     match at.path("objectName", &written.object_name) {
         Ok(path) if faults.is_empty() => {
             let request = Request { text: written.secret.into(), ownership: Ownership::Shared };
-            let Written { object_name, encoding, file_permission, extras, .. } = written;
+            let Written { object_name, file_permission, extras, .. } = written;
             let objects = extras.objects(at, object_name, path, file_permission, request)?;
-            Ok((objects, Part { key, encoding }))
+            Ok((objects, Part { key }))
         }
         path => {
             faults.extend(path.err());

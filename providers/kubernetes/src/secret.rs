@@ -45,8 +45,7 @@ pub(crate) fn reading(json: &SecretBytes) -> Option<Reading> {
 ///
 /// # Errors
 ///
-/// `NotFound` if the Secret lacks the key, `Invalid` if `encoding` is wrong, `Unavailable` if the reading is not the
-/// data of a Secret.
+/// `NotFound` if the Secret lacks the key, `Unavailable` if it is no data of a Secret.
 pub(crate) fn take(secret: &str, part: &Part, reading: &Reading) -> Result<Object> {
     let key = part.key.as_str();
     let odd = || Error::new(ErrorKind::Unavailable, format!("the data of Secret {secret} make no sense"));
@@ -57,10 +56,7 @@ pub(crate) fn take(secret: &str, part: &Part, reading: &Reading) -> Result<Objec
         let text = format!("Secret {secret} has no key {key}");
         Error::new(ErrorKind::NotFound, text).remedy("add it to the Secret, or correct `key`")
     })?;
-    let contents = part.encoding.decode(&decode(coded).ok_or_else(odd)?).ok_or_else(|| {
-        let text = format!("key {key} of Secret {secret} is not {}", part.encoding.name());
-        Error::new(ErrorKind::Invalid, text).remedy("correct `encoding`, or the value in the Secret")
-    })?;
+    let contents = decode(coded).ok_or_else(odd)?;
     Ok(Object { contents, significant: None, version: reading.version.clone() })
 }
 
@@ -83,8 +79,9 @@ mod tests {
 
     fn take_key(object: &str, answer: &str) -> Result<Object> {
         let objects = format!("- {{objectName: f, secret: web, {object}}}");
-        let (_, parts) = crate::objects::read(&Parameters::from([("objects".to_owned(), objects)])).unwrap();
-        take("web", &parts[0], &reading(&answer.to_owned().into()).unwrap())
+        let (objects, parts) =
+            crate::objects::read(&Parameters::from([("objects".to_owned(), objects)])).unwrap();
+        objects[0].decoded(take("web", &parts[0], &reading(&answer.to_owned().into()).unwrap())?)
     }
 
     #[test]

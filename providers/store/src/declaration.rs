@@ -24,12 +24,5 @@ const OBJECT: &[Key] = &[
         .required(),
     Key::new("key", Holds::Text, "The key of the item whose value the file holds.", "token").or("value"),
     Key::new("version", Holds::Number, "The version of the item.", "3").or("the newest"),
-    Key::new(
-        "encoding",
-        Holds::Choice(&["none", "utf-8", "base64", "hex"]),
-        "How the value was written when it was put. The file holds what it stands for.",
-        "base64",
-    )
-    .or("none"),
     FILE_PERMISSION,
 ];

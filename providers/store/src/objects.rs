@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use manifest::Encoding;
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
-use provider::{Error, ErrorKind, Invalid, ObjectRef, Ownership, Parameters, Request, SecretBytes};
+use provider::{Error, ErrorKind, Invalid, ObjectRef, Ownership, Parameters, Request};
 use serde::Deserialize;
 
 use crate::declaration::DECLARATION;
@@ -30,8 +29,6 @@ struct Written {
     #[serde(default = "value")]
     key: String,
     version: Option<u64>,
-    #[serde(default)]
-    encoding: Encoding,
     file_permission: Option<NumericMode>,
     #[serde(flatten)]
     extras: ObjectExtras,
@@ -41,16 +38,16 @@ fn value() -> String {
     "value".to_owned()
 }
 
-/// The objects that `parameters` ask for, each with the encoding of its value.
+/// The objects that `parameters` ask for.
 ///
 /// # Errors
 ///
-/// Every fault of the parameters.
-pub(crate) fn read(parameters: &Parameters) -> Result<(Vec<ObjectRef>, Vec<Encoding>), Vec<Invalid>> {
-    objects::read_sole(parameters, &DECLARATION, understand)
+/// Everything that is wrong with them.
+pub(crate) fn read(parameters: &Parameters) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
+    objects::read_sole(parameters, &DECLARATION, understand).map(|(objects, _)| objects)
 }
 
-fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, Encoding), Vec<Invalid>> {
+fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, ()), Vec<Invalid>> {
     let mut faults: Vec<_> = at.undeclared().collect();
     let path = at.path("objectName", &written.object_name);
     let named = |key: &str, error: Error| at.refuse(key, &error.to_string(), "");
@@ -64,31 +61,15 @@ fn understand(at: Position<'_>, written: Written) -> Result<(Vec<ObjectRef>, Enc
         (Ok(path), Ok(item), Ok(key)) if faults.is_empty() => {
             let text = Asked { item, key, version: written.version }.text();
             let request = Request { text, ownership: Ownership::Shared };
-            let Written { object_name, encoding, file_permission, extras, .. } = written;
+            let Written { object_name, file_permission, extras, .. } = written;
             let objects = extras.objects(at, object_name, path, file_permission, request)?;
-            Ok((objects, encoding))
+            Ok((objects, ()))
         }
         (path, item, key) => {
             faults.extend([path.err(), item.err(), key.err()].into_iter().flatten());
             Err(faults)
         }
     }
-}
-
-/// Decodes the stored value into the bytes of the object's file.
-///
-/// # Errors
-///
-/// `Invalid`: the value is not in that encoding.
-pub(crate) fn decode(
-    object: &ObjectRef,
-    encoding: Encoding,
-    stored: &SecretBytes,
-) -> Result<SecretBytes, Error> {
-    encoding.decode(stored).ok_or_else(|| {
-        let text = format!("the value of {} is not {}", object.request.text, encoding.name());
-        Error::new(ErrorKind::Invalid, text).remedy("put it in that encoding, or correct `encoding`")
-    })
 }
 
 impl Asked {
@@ -116,7 +97,7 @@ impl Asked {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<(Vec<ObjectRef>, Vec<Encoding>), Vec<Invalid>> {
+    fn parse(text: &str) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
         read(&Parameters::from([(objects::PARAMETER.to_owned(), text.to_owned())]))
     }
 
@@ -126,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_object_names_item_key_and_version() {
-        let (objects, _) = parse(
+        let objects = parse(
             "- {objectName: api-key, item: shop/api, key: token, version: 3, filePermission: 0400}\n\
              - {objectName: plain, item: api, encoding: base64, optional: true, file: false}\n",
         )

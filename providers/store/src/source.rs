@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
-use manifest::Encoding;
 use provider::{
-    Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
-    Restarts, Result, Scope, Session, Source, Tenure, Workload,
+    Changes, Error, ErrorKind, Invalid, ObjectRef, Origin, Parameters, Provider, Reading, Request, Restarts,
+    Result, Scope, Session, Source, Tenure, Workload,
 };
 
 use crate::declaration::DECLARATION;
@@ -70,8 +69,8 @@ impl Provider for EmbeddedStore {
         _namespace: &str,
         parameters: &Parameters,
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
-        let (objects, encodings) = objects::read(parameters)?;
-        Ok(Arc::new(ItemSource { shared: Arc::clone(&self.0), objects, encodings }))
+        let objects = objects::read(parameters)?;
+        Ok(Arc::new(ItemSource { shared: Arc::clone(&self.0), objects }))
     }
 
     fn watch_restarts(&self) -> u64 {
@@ -83,7 +82,6 @@ impl Provider for EmbeddedStore {
 struct ItemSource {
     shared: Arc<Shared>,
     objects: Vec<ObjectRef>,
-    encodings: Vec<Encoding>,
 }
 
 #[async_trait]
@@ -107,14 +105,6 @@ impl Source for ItemSource {
             account,
             shared: Arc::clone(&self.shared),
         }))
-    }
-
-    fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
-        let unasked = || Error::new(ErrorKind::Invalid, format!("there is no object {index}"));
-        let (object, encoding) =
-            self.objects.get(index).zip(self.encodings.get(index)).ok_or_else(unasked)?;
-        let contents = objects::decode(object, *encoding, &reading.body)?;
-        Ok(Object { contents, significant: None, version: reading.version.clone() })
     }
 
     fn requests_per_call(&self, _index: usize) -> Option<NonZeroUsize> {

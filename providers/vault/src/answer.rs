@@ -2,17 +2,14 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, LeaseId, Object, Ownership, Reading, Result, SecretBytes, Span, Validity};
 use serde_json::value::RawValue;
-use zeroize::Zeroizing;
 
 use crate::call::Call;
 use crate::certificate;
 use crate::golang::{self, Fields, Output};
-use crate::objects::{Encoding, Part};
+use crate::objects::Part;
 use crate::parameters::Plan;
 
 /// The fields of a whole answer in the order in which Go's client writes them, each with the text that it writes for a
@@ -133,7 +130,7 @@ fn number(raw: Option<&&RawValue>) -> Option<u64> {
 ///
 /// # Errors
 ///
-/// `NotFound` if the answer lacks the key, `Invalid` if the value cannot be decoded.
+/// `NotFound` if the answer lacks the key.
 pub fn extract(plan: &Plan, index: usize, reading: &Reading) -> Result<Object> {
     let (Some(object), Some(part)) = (plan.objects.get(index), plan.parts.get(index)) else {
         return Err(Error::new(ErrorKind::Invalid, format!("the class has no object {index}")));
@@ -150,8 +147,8 @@ fn take(part: &Part, path: &str, reading: &Reading) -> Result<Object> {
     let (contents, significant) = match &part.key {
         None => (whole(&fields).ok_or_else(deep)?, Some(significant(fields).ok_or_else(deep)?)),
         Some(key) => {
-            let value = find(&fields, key).ok_or_else(|| missing(key, path))?;
-            (decode(part.encoding, value, key, path)?, None)
+            let mut value = find(&fields, key).ok_or_else(|| missing(key, path))?;
+            (SecretBytes::new(mem::take(&mut *value)), None)
         }
     };
     Ok(Object { contents, significant, version: reading.version.clone() })
@@ -175,31 +172,6 @@ fn find(fields: &Fields<'_>, key: &str) -> Option<Output> {
         None => golang::render(raw, &mut out)?,
     }
     Some(out)
-}
-
-fn decode(encoding: Encoding, mut value: Output, key: &str, path: &str) -> Result<SecretBytes> {
-    let decoded = match encoding {
-        Encoding::Plain => Some(mem::take(&mut *value)),
-        // Go accepts line breaks inside base64, so they are accepted here.
-        Encoding::Base64 => {
-            let lines = value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n'));
-            STANDARD.decode(Zeroizing::new(lines.collect::<Vec<_>>())).ok()
-        }
-        Encoding::Hex => hex(&value),
-    };
-    decoded.map(SecretBytes::new).ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, format!("key {key:?} at {path:?} is not what `encoding` says"))
-            .remedy("correct encoding, or the value in the store")
-    })
-}
-
-fn hex(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, rest) = text.as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 /// The whole answer as Go's client writes it.
@@ -273,12 +245,12 @@ mod tests {
         reading(call, SecretBytes::from(body.to_string()), NOW).unwrap()
     }
 
-    fn part(key: &str, encoding: Encoding) -> Part {
-        Part { key: (!key.is_empty()).then(|| key.to_owned()), encoding }
+    fn part(key: &str) -> Part {
+        Part { key: (!key.is_empty()).then(|| key.to_owned()) }
     }
 
-    fn file(key: &str, encoding: Encoding, body: &Value) -> Result<String> {
-        let object = take(&part(key, encoding), "secret/data/app", &read(&get(), body))?;
+    fn file(key: &str, body: &Value) -> Result<String> {
+        let object = take(&part(key), "secret/data/app", &read(&get(), body))?;
         Ok(String::from_utf8(object.contents.expose().to_vec()).unwrap())
     }
 
@@ -288,39 +260,27 @@ mod tests {
         for (key, contents) in
             [("t", "a\"b\n"), ("n", "12"), ("b", "true"), ("z", "null"), ("o", r#"{"x":[1],"y":"\u003c"}"#)]
         {
-            assert_eq!(file(key, Encoding::Plain, &body).unwrap(), contents, "{key}");
+            assert_eq!(file(key, &body).unwrap(), contents, "{key}");
         }
     }
 
     #[test]
     fn a_map_called_data_is_looked_into_even_where_it_is_a_value() {
         let first = json!({"data": {"data": {"inner": "1"}, "outer": "2"}});
-        assert_eq!(file("inner", Encoding::Plain, &first).unwrap(), "1");
-        assert_eq!(file("outer", Encoding::Plain, &first).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(file("inner", &first).unwrap(), "1");
+        assert_eq!(file("outer", &first).unwrap_err().kind(), ErrorKind::NotFound);
 
         let text = json!({"data": {"data": "plain", "outer": "2"}});
-        assert_eq!(file("outer", Encoding::Plain, &text).unwrap(), "2");
-        assert_eq!(file("data", Encoding::Plain, &text).unwrap(), "plain");
+        assert_eq!(file("outer", &text).unwrap(), "2");
+        assert_eq!(file("data", &text).unwrap(), "plain");
     }
 
     #[test]
     fn a_missing_key_is_named_with_its_path_and_without_a_value() {
-        let error = file("pasword", Encoding::Plain, &json!({"data": {"password": "hunter2"}})).unwrap_err();
+        let error = file("pasword", &json!({"data": {"password": "hunter2"}})).unwrap_err();
         let told = error.to_string();
         assert!(told.contains("\"pasword\"") && told.contains("secret/data/app"), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
-    }
-
-    #[test]
-    fn encodings_are_undone_and_a_wrong_one_is_invalid() {
-        let body = json!({"data": {"b": "aGVs\nbG8=", "h": "68656C6c6f", "x": "?!", "odd": "abc"}});
-        assert_eq!(file("b", Encoding::Base64, &body).unwrap(), "hello");
-        assert_eq!(file("h", Encoding::Hex, &body).unwrap(), "hello");
-        for (key, encoding) in [("x", Encoding::Base64), ("x", Encoding::Hex), ("odd", Encoding::Hex)] {
-            let error = file(key, encoding, &body).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Invalid);
-            assert!(!error.to_string().contains("?!"), "{error}");
-        }
     }
 
     #[test]
@@ -330,7 +290,7 @@ mod tests {
             "lease_duration": 2_764_800, "wrap_info": null, "warnings": null, "mount_type": "kv",
         });
         assert_eq!(
-            file("", Encoding::Base64, &body).unwrap(),
+            file("", &body).unwrap(),
             "{\"request_id\":\"r-1\",\"lease_id\":\"\",\"lease_duration\":2764800,\"renewable\":false,\
              \"data\":{\"a\":\"\\u0026\",\"b\":1},\"warnings\":null}"
         );
@@ -339,16 +299,16 @@ mod tests {
     #[test]
     fn a_wrapped_answer_shows_its_wrapping() {
         let body = json!({"data": null, "wrap_info": {"token": "w", "ttl": 60, "creation_time": "t", "accessor": ""}});
-        assert!(file("", Encoding::Plain, &body).unwrap().ends_with(
+        assert!(file("", &body).unwrap().ends_with(
             r#""data":null,"warnings":null,"wrap_info":{"token":"w","accessor":"","ttl":60,"creation_time":"t","creation_path":"","wrapped_accessor":""}}"#
         ));
-        assert_eq!(file("token", Encoding::Plain, &body).unwrap(), "w");
+        assert_eq!(file("token", &body).unwrap(), "w");
     }
 
     #[test]
     fn a_version_does_not_change_with_the_id_of_the_request() {
         let significant = |body: &Value| {
-            let object = take(&part("", Encoding::Plain), "p", &read(&get(), body)).unwrap();
+            let object = take(&part(""), "p", &read(&get(), body)).unwrap();
             object.significant.unwrap().expose().to_vec()
         };
         let body = |id: &str, value: &str| json!({"request_id": id, "data": {"k": value}});

@@ -140,13 +140,6 @@ const OBJECT: &[Key] = &[
     ),
     FILE_PERMISSION,
     Key::new(
-        "encoding",
-        Holds::Choice(&["utf-8", "base64", "hex"]),
-        "How the value is written in the store. The file holds what it stands for.",
-        "base64",
-    )
-    .or("utf-8"),
-    Key::new(
         "wrapTTL",
         Holds::Text,
         "How long the wrapped answer lives. The store wraps it then, and the secretKey token is the wrapping token.",

@@ -35,15 +35,6 @@ struct Item {
 pub(crate) struct Part {
     /// The key of the value; `None` for the whole answer.
     pub(crate) key: Option<String>,
-    pub(crate) encoding: Encoding,
-}
-
-/// How the store holds the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Plain,
-    Base64,
-    Hex,
 }
 
 /// Keys of objects that nobody reads. The upstream provider ignores them, so they are no error here.
@@ -58,9 +49,13 @@ pub(crate) fn read(text: &str) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invali
 
 fn understand(at: Position<'_>, item: Item) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
     let Asked { name, path, call, part } = asked(at, &item).map_err(|fault| vec![fault])?;
+    let encoding =
+        objects::encoding(at, "encoding", item.encoding.as_deref()).map_err(|fault| vec![fault])?;
     let extras = ObjectExtras {
         optional: item.optional.unwrap_or(false),
         default: item.default,
+        // A whole answer has none, whatever the class says, as upstream has it.
+        encoding: part.key.is_some().then(|| encoding.name().to_owned()),
         jmes_path: item.jmes_path,
         file: item.file.unwrap_or(true),
     };
@@ -89,30 +84,21 @@ fn asked(at: Position<'_>, item: &Item) -> Result<Asked, Invalid> {
     })?;
     call.args = item.secret_args.clone();
     call.wrap = filled(&item.wrap_ttl).map(str::to_owned);
-    let encoding = encoding(item.encoding.as_deref().unwrap_or_default())
-        .ok_or_else(|| at.refuse("encoding", "it is none we know", "write utf-8, base64 or hex"))?;
     let key = filled(&item.secret_key);
     if key.is_some_and(|key| key.contains(char::is_control)) {
         return Err(at.refuse("secretKey", "it has a control character", "write a key of the secret"));
     }
-    Ok(Asked { name: name.to_owned(), path, call, part: Part { key: key.map(str::to_owned), encoding } })
+    Ok(Asked { name: name.to_owned(), path, call, part: Part { key: key.map(str::to_owned) } })
 }
 
 fn filled(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
 }
 
-fn encoding(raw: &str) -> Option<Encoding> {
-    match raw.to_ascii_lowercase().as_str() {
-        "" | "utf-8" => Some(Encoding::Plain),
-        "base64" => Some(Encoding::Base64),
-        "hex" => Some(Encoding::Hex),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use provider::Encoding;
+
     use super::*;
 
     fn refusals(text: &str) -> Vec<String> {
@@ -150,8 +136,9 @@ mod tests {
 
     #[test]
     fn encodings_are_known_in_any_case_and_others_refused() {
-        let (_, parts) = read("- {objectName: a, secretPath: s/x, secretKey: k, encoding: BASE64}").unwrap();
-        assert_eq!(parts[0].encoding, Encoding::Base64);
+        let (objects, _) =
+            read("- {objectName: a, secretPath: s/x, secretKey: k, encoding: BASE64}").unwrap();
+        assert_eq!(objects[0].encoding, Encoding::Base64);
         assert!(
             refusals("- {objectName: a, secretPath: s/x, encoding: rot13}")[0]
                 .contains("utf-8, base64 or hex")

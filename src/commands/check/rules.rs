@@ -120,12 +120,12 @@ impl<'a> Checking<'a> {
             self.warn(file, located.fault(asked));
         }
         let objects = source.objects();
-        for invalid in manifest::compose::verify(&located.class.settings, objects) {
+        for invalid in manifest::compose::verify(&located.class.settings, objects, source.trees()) {
             self.error(file, located.fault(invalid));
         }
         // In other stores a path that looks the same is an ordinary secret.
         let torn = if has_leases { torn_pairs(located, objects) } else { Vec::new() };
-        for invalid in torn.into_iter().chain(unknown_files(located, objects)) {
+        for invalid in torn.into_iter().chain(unknown_files(located, source)) {
             self.warn(file, located.fault(invalid));
         }
     }
@@ -223,16 +223,16 @@ fn torn_pair(index: usize, names: &[&str]) -> Invalid {
     }
 }
 
-/// Keys of Kubernetes Secrets whose file does not exist in the volume.
-fn unknown_files(located: &LocatedClass, objects: &[ObjectRef]) -> Vec<Invalid> {
+/// Keys of Secrets that no file of the volume fills.
+fn unknown_files(located: &LocatedClass, source: &dyn Source) -> Vec<Invalid> {
     let composed = located.class.settings.files.iter().map(|file| file.path.as_str());
-    let shown = objects.iter().filter(|object| object.file).map(|object| object.path.as_str());
+    let shown = source.objects().iter().filter(|object| object.file).map(|object| object.path.as_str());
     let shown: Vec<_> = shown.chain(composed).collect();
+    let may_be_found = |name: &str| source.trees().iter().any(|tree| tree.file && tree.may_have(name));
+    let is_shown = |name: &str| shown.contains(&name) || may_be_found(name);
     let mut faults = Vec::new();
     for (index, secret) in located.class.secret_objects.iter().enumerate() {
-        for (at, data) in
-            secret.data.iter().enumerate().filter(|(_, data)| !shown.contains(&data.object_name.as_str()))
-        {
+        for (at, data) in secret.data.iter().enumerate().filter(|(_, data)| !is_shown(&data.object_name)) {
             faults.push(Invalid {
                 key: format!("spec.secretObjects[{index}].data[{at}].objectName"),
                 line: None,

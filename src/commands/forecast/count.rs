@@ -82,8 +82,7 @@ pub(super) struct ObjectForecast {
     pub(super) object: String,
     /// Objects of the same request share its calls, and requests of the same call share that call.
     pub(super) calls_per_hour: f64,
-    /// Why it makes no calls: its store announces changes, or it is read for each volume when the volume starts and
-    /// before its end.
+    /// Why it adds none, or that it may add more: its store tells what changes, or it is read for each volume at its start and near its end.
     pub(super) note: Option<&'static str>,
 }
 
@@ -160,7 +159,12 @@ fn of_class(class: &Class, source: &dyn Source, refresh: Duration, deployment: D
         let (share, note) = calls.of_object(source, index);
         ObjectForecast { object: object.name.clone(), calls_per_hour: share * per_hour, note }
     });
-    let objects = objects.collect();
+    let listed = source.trees().iter().map(|tree| ObjectForecast {
+        object: tree.name.clone(),
+        calls_per_hour: tree.least_calls as f64 * per_hour,
+        note: Some("at least"),
+    });
+    let objects = objects.chain(listed).collect();
     let calls_per_hour = calls.per_refresh() as f64 * per_hour;
     ClassForecast {
         class: format!("{}/{}", class.namespace, class.name),
@@ -178,7 +182,11 @@ fn of_class(class: &Class, source: &dyn Source, refresh: Duration, deployment: D
 }
 
 /// The different requests of a class that are read again, grouped by how many of them fit into one call.
-struct Calls<'a>(BTreeMap<NonZeroUsize, BTreeMap<&'a Request, usize>>);
+struct Calls<'a> {
+    requests: BTreeMap<NonZeroUsize, BTreeMap<&'a Request, usize>>,
+    /// Those of listings, at least.
+    listed: usize,
+}
 
 impl<'a> Calls<'a> {
     fn of(source: &'a dyn Source) -> Self {
@@ -190,11 +198,13 @@ impl<'a> Calls<'a> {
                 *calls.entry(most).or_default().entry(&object.request).or_insert(0) += 1;
             }
         }
-        Self(calls)
+        let listed = source.trees().iter().map(|tree| tree.least_calls).sum();
+        Self { requests: calls, listed }
     }
 
     fn per_refresh(&self) -> usize {
-        self.0.iter().map(|(most, requests)| requests.len().div_ceil(most.get())).sum()
+        let requests = self.requests.iter();
+        requests.map(|(most, requests)| requests.len().div_ceil(most.get())).sum::<usize>() + self.listed
     }
 
     /// The share of object `index` in the calls of a refresh, or why it makes none.
@@ -206,7 +216,7 @@ impl<'a> Calls<'a> {
         if request.is_some_and(|request| request.ownership == Ownership::Volume) {
             return (0.0, Some("for each volume"));
         }
-        let requests = self.0.get(&most);
+        let requests = self.requests.get(&most);
         let sharers = requests.zip(request).and_then(|(requests, request)| requests.get(request));
         let (Some(requests), Some(sharers)) = (requests, sharers) else { return (0.0, None) };
         let calls = requests.len().div_ceil(most.get()) as f64;
@@ -322,6 +332,22 @@ spec:
         let calls = |probe| forecast_of(&secrets(probe), 1, 1).unwrap().classes[0].calls_per_refresh;
 
         assert_eq!((calls("batch"), calls("describe")), (2, 25));
+    }
+
+    #[test]
+    fn a_listing_is_counted_with_the_values_that_it_brings_at_least() {
+        let of = |object: &str| {
+            let text = format!(
+                "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {{name: a}}\nspec:\n  \
+                 provider: aws\n  parameters:\n    region: eu-west-1\n    objects: |\n      - {{{object}, directory: a}}\n"
+            );
+            let mut classes = forecast_of(&text, 1, 1).unwrap().classes;
+            (classes[0].calls_per_refresh, classes[0].objects.remove(0))
+        };
+
+        let (calls, listing) = of("byPath: /shop");
+        assert_eq!((calls, listing.object.as_str(), listing.note), (1, "/shop/*", Some("at least")));
+        assert_eq!(of("byTags: team=shop").0, 2);
     }
 
     #[test]

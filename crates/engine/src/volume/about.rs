@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use manifest::{Class, Composed};
-use provider::{ObjectRef, Origin, Source};
+use provider::{ObjectRef, Origin, Scope, Source, Tree};
 
 use crate::snapshot::Asked;
 
@@ -30,17 +30,28 @@ impl About {
     /// About all that `class` asks of `source`.
     pub(super) fn all(class: &Class, source: &dyn Source) -> Self {
         let asked = |(index, object)| asked(class, object, source.origin(index));
-        Self::objects(class, source, source.objects().iter().enumerate().map(asked))
+        let objects = source.objects().iter().enumerate().map(asked);
+        Self::objects(class, source, objects.chain(source.trees().iter().map(listed)))
     }
 
     /// About `objects` of `source`.
     pub(super) fn objects(class: &Class, source: &dyn Source, objects: impl Iterator<Item = Asked>) -> Self {
         Self {
             provider: class.provider.clone(),
-            store: Some(source.origin(0).address),
+            store: Some(match (source.objects(), source.trees()) {
+                ([], [tree, ..]) => tree.address.clone(),
+                _ => source.origin(0).address,
+            }),
             objects: objects.take(MOST).collect(),
         }
     }
+}
+
+/// All that a listing finds: what that is, nobody has told.
+fn listed(tree: &Tree) -> Asked {
+    let origin =
+        Origin { address: tree.address.clone(), scope: Scope::Whole, path: tree.name.clone(), key: None };
+    Asked { name: tree.name.clone(), origin, file: None, composed: Vec::new() }
 }
 
 /// `object` of `class`, which its store keeps at `origin`.

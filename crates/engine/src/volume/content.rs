@@ -31,8 +31,8 @@ pub struct Content {
     extent: Extent,
     objects: Vec<Freshness>,
     expiries: Expiries,
-    /// Why the store's last answer told nothing, where only an answer tells which objects there are.
-    untold: Option<Error>,
+    /// Why the store's last answer told nothing, where only an answer tells which objects there are: by its request.
+    untold: BTreeMap<Request, Error>,
     /// Older versions, newest first, of the files that keep some.
     previous: BTreeMap<ObjectPath, VecDeque<File>>,
     /// Versions of files that were taken over and not read again yet.
@@ -62,7 +62,7 @@ impl Content {
         key: Arc<FingerprintKey>,
         most_composed: u64,
     ) -> Self {
-        let extent = Extent::Known(Arc::clone(reader.source()));
+        let extent = Extent::of(reader.source());
         let objects = extent.objects().iter().map(|_| Freshness::default()).collect();
         Self {
             class,
@@ -71,7 +71,7 @@ impl Content {
             extent,
             objects,
             expiries: Expiries::default(),
-            untold: None,
+            untold: BTreeMap::new(),
             previous: BTreeMap::new(),
             carried: BTreeMap::new(),
             key,
@@ -84,8 +84,10 @@ impl Content {
     pub fn carry(&mut self, shown: &Snapshot, confirmed: Instant) {
         if let Some(whole) = self.reader.source().whole() {
             self.extent = Extent::shown(shown, whole.request(), |path| is_made(&self.class, path));
-            self.objects = self.extent.objects().iter().map(|_| Freshness::default()).collect();
+        } else if let Some(grown) = self.extent.grown() {
+            self.extent = Extent::Grown(grown.carried(shown, |path| is_made(&self.class, path)));
         }
+        self.objects = self.extent.objects().iter().map(|_| Freshness::default()).collect();
         for (ObjectRef { path, file, .. }, state) in self.extent.objects().iter().zip(&mut self.objects) {
             if let Some(file) = shown.get(path).filter(|_| *file) {
                 let (contents, version) = (file.contents.clone(), file.version.clone());
@@ -100,7 +102,7 @@ impl Content {
     pub fn edit(&mut self, class: Arc<Class>, source: Arc<dyn Source>, pace: Pace, policy: Policy) {
         // Where only an answer tells which objects there are, they are the same until there is one.
         if source.whole().is_none() {
-            self.extend_to(Arc::clone(&source));
+            self.extend_to(self.extent.edited(&source));
         }
         self.reader.set_source(source);
         self.policy = policy;
@@ -108,14 +110,14 @@ impl Content {
         self.pace = pace;
     }
 
-    /// Has the objects of `source` from now on. Those that were there already are doing as they were.
-    fn extend_to(&mut self, source: Arc<dyn Source>) {
+    /// Has the objects of `extent` from now on. Those that were there already are doing as they were.
+    fn extend_to(&mut self, extent: Extent) {
         let states = std::mem::take(&mut self.objects);
         let mut kept: BTreeMap<String, Freshness> =
             self.extent.objects().iter().map(identity_of).zip(states).collect();
         let kept_or_new = |object: &ObjectRef| kept.remove(&identity_of(object)).unwrap_or_default();
-        self.objects = source.objects().iter().map(kept_or_new).collect();
-        self.extent = Extent::Known(source);
+        self.objects = extent.objects().iter().map(kept_or_new).collect();
+        self.extent = extent;
     }
 
     /// The way to the store, with the readings and the login that it holds: all else that was read is let go.
@@ -187,11 +189,11 @@ impl Content {
     /// files stayed. What was not asked in this round is not in `readout`, and is not judged.
     fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
         self.learn(readout);
-        let mut first = self.untold.clone();
+        let mut first = self.untold.values().next().cloned();
         let (extent, now) = (self.extent.clone(), Timestamp::now().as_second());
         for (index, object) in extent.objects().iter().enumerate() {
             let Some(outcome) = readout.get(&object.request) else { continue };
-            let outcome = self.untold.as_ref().map_or(outcome.as_ref(), Err);
+            let outcome = self.untold.get(&object.request).map_or(outcome.as_ref(), Err);
             let read = outcome.map_err(Clone::clone).and_then(|held| {
                 let extracted = extent.extract(index, held)?;
                 Ok((extracted, held.at))
@@ -203,6 +205,7 @@ impl Content {
                     self.confirmed(index, extracted, at);
                     continue;
                 }
+                Err(error) if self.untold.contains_key(&object.request) => error,
                 Err(error) => error.of(&object.name),
             };
             first = first.or_else(|| (!may_lack(object, &error)).then(|| error.clone()));
@@ -213,21 +216,42 @@ impl Content {
 
     /// Takes from an answer which objects there are, where only that tells.
     fn learn(&mut self, readout: &Readout) {
-        let Some(whole) = self.reader.source().whole() else { return };
+        let Some(whole) = self.reader.source().whole() else { return self.learn_trees(readout) };
         let Some(outcome) = readout.get(whole.request()) else { return };
         let told = outcome.as_ref().map_err(Clone::clone).and_then(|held| {
             let told = whole.unpack(&held.reading)?;
-            let faults = manifest::compose::verify(&self.class.settings, told.objects());
+            let faults = manifest::compose::verify(&self.class.settings, told.objects(), &[]);
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
             if faults.is_empty() { Ok(told) } else { Err(Error::new(ErrorKind::Invalid, faults.join("; "))) }
         });
+        let request = whole.request().clone();
         match told {
             Ok(told) => {
-                self.untold = None;
-                self.extend_to(told);
+                self.untold.clear();
+                self.extend_to(Extent::Known(told));
             }
-            Err(error) => self.untold = Some(error),
+            Err(error) => drop(self.untold.insert(request, error)),
         }
+    }
+
+    fn learn_trees(&mut self, readout: &Readout) {
+        self.untold.clear();
+        let Some(grown) = self.extent.grown() else { return };
+        let stays = |index| self.stays_unlisted(index);
+        let (grown, untold) = grown.learn(&self.class.settings, readout, stays);
+        self.untold = untold;
+        self.extend_to(Extent::Grown(grown));
+    }
+
+    /// Whether what a tree lists no more goes on being an object: its file is shown, or its absence is from composed ones.
+    fn stays_unlisted(&self, index: usize) -> bool {
+        let (Some(object), Some(state)) = (self.extent.objects().get(index), self.objects.get(index)) else {
+            return false;
+        };
+        let is_composed = || {
+            self.class.settings.files.iter().flat_map(|file| &file.from).any(|(_, name)| *name == object.name)
+        };
+        state.good().is_some() || state.is_withdrawn() && is_composed()
     }
 
     fn confirmed(&mut self, index: usize, object: Object, at: Instant) {
@@ -267,7 +291,8 @@ impl Content {
     fn turned_name(&self, index: usize) -> String {
         let identity = self.reader.identity().map_or("", |identity| identity);
         let Some(object) = self.extent.objects().get(index) else { return String::new() };
-        let is_one_of_many = self.reader.source().whole().is_some();
+        let is_one_of_many = self.reader.source().whole().is_some()
+            || self.extent.grown().is_some_and(|grown| grown.is_leaf(index));
         let name = if is_one_of_many { "" } else { &object.name };
         format!("{identity}\0{}\0{name}", object.request.text)
     }
@@ -279,7 +304,10 @@ impl Content {
     /// What the store said of it.
     pub fn complete(&self) -> Result<()> {
         if self.objects.is_empty() && self.reader.source().whole().is_some() {
-            return Err(self.untold.clone().unwrap_or_else(|| self.unanswered()));
+            return Err(self.untold.values().next().cloned().unwrap_or_else(|| self.unanswered()));
+        }
+        if let Some(grown) = self.extent.grown() {
+            grown.complete(&self.class.settings.files, &self.untold, |name| self.unread(name))?;
         }
         for (object, state) in self.objects() {
             let lacking = state.good().is_none() && !state.is_withdrawn();

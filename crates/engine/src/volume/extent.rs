@@ -6,21 +6,49 @@ use provider::{Error, ErrorKind, Object, ObjectRef, Origin, Request, Result, Sou
 
 use crate::readings::Held;
 use crate::snapshot::Snapshot;
+use crate::volume::trees::Grown;
 
 /// Which objects a volume has.
 #[derive(Debug, Clone)]
 pub(super) enum Extent {
     /// Those of a class, or of a store's last answer.
     Known(Arc<dyn Source>),
+    /// Those of a class, and what its trees have.
+    Grown(Grown),
     /// What an earlier process showed, until the store answers.
     Shown(Arc<[ObjectRef]>),
 }
 
 impl Extent {
+    /// What `source` lists; of its trees nothing is known yet.
+    pub(super) fn of(source: &Arc<dyn Source>) -> Self {
+        match source.trees().is_empty() {
+            true => Self::Known(Arc::clone(source)),
+            false => Self::Grown(Grown::new(Arc::clone(source))),
+        }
+    }
+
+    /// The same after an edit of the class: trees have what they had.
+    pub(super) fn edited(&self, source: &Arc<dyn Source>) -> Self {
+        match self {
+            Self::Grown(grown) if !source.trees().is_empty() => Self::Grown(grown.edited(Arc::clone(source))),
+            Self::Known(_) | Self::Grown(_) | Self::Shown(_) => Self::of(source),
+        }
+    }
+
+    /// The objects with their trees, where it has any.
+    pub(super) fn grown(&self) -> Option<&Grown> {
+        match self {
+            Self::Grown(grown) => Some(grown),
+            Self::Known(_) | Self::Shown(_) => None,
+        }
+    }
+
     /// The objects.
     pub(super) fn objects(&self) -> &[ObjectRef] {
         match self {
             Self::Known(source) => source.objects(),
+            Self::Grown(grown) => grown.objects(),
             Self::Shown(objects) => objects,
         }
     }
@@ -29,19 +57,23 @@ impl Extent {
     pub(super) fn origin(&self, index: usize) -> Option<Origin> {
         match self {
             Self::Known(source) => Some(source.origin(index)),
+            Self::Grown(grown) => Some(grown.origin(index)),
             Self::Shown(_) => None,
         }
     }
 
-    /// Object `index` as `held` has it: text as it is, or what its JMESPath expression finds.
+    /// Object `index` as `held` has it.
     pub(super) fn extract(&self, index: usize, held: &Held) -> Result<Object> {
-        let Self::Known(source) = self else {
-            return Err(Error::new(ErrorKind::Unavailable, "the store has not told yet what there is"));
+        let found = match self {
+            Self::Known(source) => source.extract(index, &held.reading)?,
+            Self::Grown(grown) => grown.extract(index, &held.reading)?,
+            Self::Shown(_) => {
+                return Err(Error::new(ErrorKind::Unavailable, "the store has not told yet what there is"));
+            }
         };
-        let object = source.extract(index, &held.reading)?;
-        match source.objects().get(index).and_then(|object| object.jmes_path.as_deref()) {
-            Some(expression) => search(expression, object),
-            None => Ok(object),
+        match self.objects().get(index) {
+            Some(object) => shown(object, found),
+            None => Ok(found),
         }
     }
 
@@ -61,6 +93,15 @@ impl Extent {
             ..ObjectRef::new(path.clone(), whole.clone())
         };
         Self::Shown(files.map(object).collect())
+    }
+}
+
+/// What the file of `object` shows of what was found: without its encoding, and of that what its JMESPath finds.
+fn shown(object: &ObjectRef, found: Object) -> Result<Object> {
+    let decoded = object.decoded(found)?;
+    match object.jmes_path.as_deref() {
+        Some(expression) => search(expression, decoded),
+        None => Ok(decoded),
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use provider::{
     Changes, Endings, Error, ErrorKind, Found, Invalid, LeaseId, Leases, Object, ObjectRef, Ownership,
-    Parameters, Provider, Query, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Validity,
-    Workload,
+    Parameters, Provider, Query, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Tree,
+    Validity, Workload,
 };
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -69,7 +69,8 @@ pub(super) struct State {
 }
 
 /// A store whose objects are named in the class parameter `objects`, comma separated: `path[=request]`,
-/// with `!` after it for one of the volume's own and `?` for one that may be missing.
+/// with `!` after it for one of the volume's own and `?` for one that may be missing. `directory/=request` is a tree of
+/// at most four files, with `?` one that may be empty.
 #[derive(Clone, Default)]
 pub(super) struct FakeStore(pub(super) Arc<Mutex<State>>);
 
@@ -121,10 +122,12 @@ impl Provider for FakeStore {
         _namespace: &str,
         parameters: &Parameters,
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
-        let objects =
-            parameters.get("objects").map(|text| text.split(',').map(object).collect()).unwrap_or_default();
+        let all = parameters.get("objects").map(|text| text.split(',')).into_iter().flatten();
+        let (trees, objects): (Vec<_>, Vec<_>) = all.partition(|text| text.contains("/="));
+        let (trees, objects) =
+            (trees.into_iter().map(tree).collect(), objects.into_iter().map(object).collect());
         let name = parameters.get("store").map_or("fake", String::as_str).to_owned();
-        Ok(Arc::new(FakeSource { store: self.clone(), name, objects }))
+        Ok(Arc::new(FakeSource { store: self.clone(), name, objects, trees }))
     }
 
     fn endings(&self) -> Option<&dyn Endings> {
@@ -157,11 +160,29 @@ fn object(text: &str) -> ObjectRef {
     ObjectRef { optional: text.contains('?'), ..ObjectRef::new(path.try_into().unwrap(), request) }
 }
 
+fn tree(text: &str) -> Tree {
+    let (directory, request) = text.trim_matches('?').split_once("/=").unwrap();
+    Tree {
+        name: request.to_owned(),
+        address: "fake:".to_owned(),
+        directory: directory.try_into().unwrap(),
+        mode: None,
+        request: Request::shared(request),
+        optional: text.contains('?'),
+        encoding: provider::Encoding::None,
+        jmes_path: None,
+        file: true,
+        most: 4,
+        least_calls: 1,
+    }
+}
+
 #[derive(Debug)]
 struct FakeSource {
     store: FakeStore,
     name: String,
     objects: Vec<ObjectRef>,
+    trees: Vec<Tree>,
 }
 
 #[async_trait]
@@ -176,6 +197,10 @@ impl Source for FakeSource {
 
     fn objects(&self) -> &[ObjectRef] {
         &self.objects
+    }
+
+    fn trees(&self) -> &[Tree] {
+        &self.trees
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {

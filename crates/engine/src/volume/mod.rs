@@ -33,6 +33,7 @@ pub mod stores;
 mod subpath;
 mod table;
 pub mod tenancy;
+mod trees;
 mod upkeep;
 
 #[cfg(test)]

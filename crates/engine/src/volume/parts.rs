@@ -276,7 +276,7 @@ pub(super) fn source_of(providers: &Providers, class: &Class) -> Result<Arc<dyn 
         // Which objects there are is not known before the answer.
         return Ok(source);
     }
-    match manifest::compose::verify(&class.settings, source.objects()) {
+    match manifest::compose::verify(&class.settings, source.objects(), source.trees()) {
         faults if faults.is_empty() => Ok(source),
         faults => Err(invalid(faults)),
     }

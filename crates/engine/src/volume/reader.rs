@@ -55,7 +55,9 @@ impl Reader {
     /// A reader of what `source` asks for, for the volume at `site`.
     pub fn new(stores: Arc<Stores>, source: Arc<dyn Source>, tenancy: Tenancy, site: Arc<dyn Site>) -> Self {
         let objects = source.objects().iter().map(|object| &object.request);
-        let mut requests: Vec<_> = objects.chain(source.whole().map(Whole::request)).cloned().collect();
+        let trees = source.trees().iter().map(|tree| &tree.request);
+        let listed = trees.chain(source.whole().map(Whole::request));
+        let mut requests: Vec<_> = objects.chain(listed).cloned().collect();
         requests.sort();
         requests.dedup();
         let announcements = Announcements(source.changes());

@@ -37,6 +37,7 @@ mod refreshing;
 mod showing;
 mod starting;
 mod taking_over;
+mod trees;
 mod upkeep;
 mod withdrawing;
 

@@ -15,7 +15,7 @@ mod yaml;
 
 pub(crate) use read::{FORMATS, read};
 pub use template::Template;
-pub use verify::verify;
+pub use verify::{clashes, verify};
 
 use provider::{Error, ErrorKind, Result, SecretBytes};
 

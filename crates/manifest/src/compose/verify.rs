@@ -2,28 +2,28 @@
 
 use std::collections::BTreeSet;
 
-use provider::{Invalid, ObjectPath, ObjectRef};
+use provider::{Invalid, ObjectPath, ObjectRef, Tree};
 
 use crate::paths::{self, Place};
 use crate::settings::PREFIX;
 use crate::text::{nearest, shorten};
 use crate::{ComposedFormat, Settings};
 
-/// Everything in `settings` that does not fit the class's `objects`: composed files that use missing objects, and files
-/// whose paths collide. The older versions that `keep-previous` shows count as files too.
-pub fn verify(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
-    let mut faults = unknown_objects(settings, objects);
-    faults.extend(unguarded_places(settings, objects));
-    faults.extend(clashes(settings, objects));
+/// Everything in `settings` that does not fit the class's `objects` and `trees`: composed files of objects that
+/// cannot be there, files in each other's way (older versions that `keep-previous` shows included).
+pub fn verify(settings: &Settings, objects: &[ObjectRef], trees: &[Tree]) -> Vec<Invalid> {
+    let mut faults = unknown_objects(settings, objects, trees);
+    faults.extend(unguarded_places(settings, objects, trees));
+    faults.extend(clashes(settings, objects, objects.len()));
     faults
 }
 
-fn unknown_objects(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
+fn unknown_objects(settings: &Settings, objects: &[ObjectRef], trees: &[Tree]) -> Vec<Invalid> {
     let names = || objects.iter().map(|object| object.name.as_str());
     let mut faults = Vec::new();
     for (index, file) in settings.files.iter().enumerate() {
         for (key, object) in &file.from {
-            if !names().any(|name| name == object) {
+            if !names().any(|name| name == object) && !trees.iter().any(|tree| tree.may_have(object)) {
                 faults.push(Invalid {
                     key: format!("{PREFIX}files[{index}].from.{key}"),
                     line: None,
@@ -40,9 +40,10 @@ fn unknown_objects(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
 }
 
 /// Places in templates for optional objects that no condition guards.
-fn unguarded_places(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
+fn unguarded_places(settings: &Settings, objects: &[ObjectRef], trees: &[Tree]) -> Vec<Invalid> {
     let may_be_missing = |name: &str| {
         objects.iter().any(|object| object.name == name && object.optional && object.default.is_none())
+            || trees.iter().any(|tree| tree.optional && tree.may_have(name))
     };
     let mut faults = Vec::new();
     for (index, file) in settings.files.iter().enumerate() {
@@ -60,8 +61,10 @@ fn unguarded_places(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> 
     faults
 }
 
-fn clashes(settings: &Settings, objects: &[ObjectRef]) -> Vec<Invalid> {
-    let files = shown(settings, objects);
+/// Files in each other's way, older versions that `keep-previous` shows included. The first `listed` of `objects` are
+/// those that the class lists; the others were found.
+pub fn clashes(settings: &Settings, objects: &[ObjectRef], listed: usize) -> Vec<Invalid> {
+    let files = shown(settings, objects, listed);
     let places = files.iter().enumerate().map(|(index, (_, path))| Place { index, path, line: None });
     let mut faults = paths::conflicts("", places);
     for fault in &mut faults {
@@ -86,10 +89,14 @@ fn rename(fault: &mut Invalid, files: &[(String, ObjectPath)]) {
     }
 }
 
-/// Every file that the volume shows, with the key under which the author wrote it.
-fn shown(settings: &Settings, objects: &[ObjectRef]) -> Vec<(String, ObjectPath)> {
+/// Every file that the volume shows, with what the author wrote it under.
+fn shown(settings: &Settings, objects: &[ObjectRef], listed: usize) -> Vec<(String, ObjectPath)> {
     let objects = objects.iter().enumerate().filter(|(_, object)| object.file);
-    let objects = objects.map(|(index, object)| (format!("objects[{index}]"), object.path.clone()));
+    let objects = objects.map(|(index, object)| {
+        let key =
+            if index < listed { format!("objects[{index}]") } else { format!("the file {}", object.path) };
+        (key, object.path.clone())
+    });
     let composed = settings.files.iter().enumerate();
     let composed = composed.map(|(index, file)| (format!("{PREFIX}files[{index}]"), file.path.clone()));
     let mut shown: Vec<_> = objects.chain(composed).collect();
@@ -124,7 +131,7 @@ mod tests {
     }
 
     fn faults(settings: &Settings, objects: &[ObjectRef]) -> Vec<String> {
-        verify(settings, objects).iter().map(ToString::to_string).collect()
+        verify(settings, objects, &[]).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -153,5 +160,46 @@ mod tests {
         let older = settings("- {path: env, format: json, from: {a: key}}", 2);
         let older = faults(&older, &[object("key", true), object("key.previous.2", true)]);
         assert!(older[0].contains("keep-previous") && older[0].contains("objects[1]"), "{older:?}");
+    }
+
+    fn tree(optional: bool) -> Tree {
+        Tree {
+            name: "/shop".to_owned(),
+            address: String::new(),
+            directory: "conf".try_into().unwrap(),
+            mode: None,
+            request: Request::shared("/shop"),
+            optional,
+            encoding: provider::Encoding::None,
+            jmes_path: None,
+            file: true,
+            most: 100,
+            least_calls: 1,
+        }
+    }
+
+    #[test]
+    fn a_composed_file_may_name_what_a_listing_may_find() {
+        let settings = settings("- {path: env, format: json, from: {a: conf/db/user, b: config}}", 0);
+
+        let faults = verify(&settings, &[], &[tree(false)]);
+
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].key.ends_with("from.b"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_template_asks_for_what_a_listing_may_lack_whether_it_is_there() {
+        let plain = settings("- {path: f, format: template, template: \"{{ a }}\", from: {a: conf/user}}", 0);
+
+        assert_eq!(verify(&plain, &[], &[tree(false)]), []);
+        assert!(verify(&plain, &[], &[tree(true)])[0].reason.contains("may be missing"));
+    }
+
+    #[test]
+    fn a_file_that_was_found_is_told_by_its_path() {
+        let objects = [object("a", true), object("conf/a", true), object("conf/a/b", true)];
+        let told = clashes(&Settings::default(), &objects, 1);
+        assert!(told[0].to_string().contains("the file conf/a"), "{told:?}");
     }
 }

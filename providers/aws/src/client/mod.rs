@@ -1,5 +1,6 @@
 //! Talking to AWS.
 
+mod listed;
 mod login;
 mod one_by_one;
 mod parameters;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use provider::{
     Error, ErrorKind, Exposure, Invalid, ObjectRef, Origin, Parameters, Provider, Result, Scope, Session,
-    Source, Tenure, Workload, unfit_annotation,
+    Source, Tenure, Tree, Workload, unfit_annotation,
 };
 use provider_client::{Fingerprints, Key, Logins, Term, Whom, refuse_exposure};
 
@@ -139,6 +140,10 @@ impl Source for AwsSource {
 
     fn objects(&self) -> &[ObjectRef] {
         &self.plan.objects
+    }
+
+    fn trees(&self) -> &[Tree] {
+        &self.plan.trees
     }
 
     fn exposure(&self) -> Option<&Exposure> {

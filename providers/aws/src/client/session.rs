@@ -13,7 +13,7 @@ use crate::answer::Keys;
 use crate::call::{Call, PARAMETERS_OF_A_CALL, SECRETS_OF_A_CALL, Wanted};
 use crate::client::one_by_one::OneByOne;
 use crate::client::wire::Way;
-use crate::client::{parameters, secrets};
+use crate::client::{listed, parameters, secrets};
 use crate::parameters::{Method, SecondRole};
 use crate::region::Service;
 
@@ -111,6 +111,7 @@ impl AwsSession {
     fn kind(&self, call: &Call) -> Kind {
         let Parts { identity, namespace, one_by_one, .. } = &self.parts;
         match call.service {
+            _ if call.sought.is_some() => Kind::Alone,
             Service::Ssm => Kind::Parameters,
             _ if !call.first.is_current() || one_by_one.has(namespace, identity) => Kind::Alone,
             _ if call.probe => Kind::Probed,
@@ -118,7 +119,7 @@ impl AwsSession {
         }
     }
 
-    /// What all of `calls`, which are of one service, bring in the first region or in the other one. Those that are not
+    /// What all of `calls`, which are one listing or of one service, bring in the first region or in the other one. Those that are not
     /// there have no answer.
     async fn ask(&self, other: bool, calls: &[Asked<'_>]) -> Vec<(usize, Result<Found>)> {
         let Parts { identity, namespace, keys, ways, one_by_one } = &self.parts;
@@ -134,10 +135,12 @@ impl AwsSession {
         let is_parameters = calls.first().is_some_and(|asked| asked.call.service == Service::Ssm);
         let way = if is_parameters { &ways.parameters } else { &ways.secrets };
         let asker = Asker { way, keys, identity, namespace, one_by_one };
-        let found = match questions.is_empty() {
-            true => Vec::new(),
-            false if is_parameters => parameters::read(asker, &questions).await,
-            false => secrets::read(asker, &questions).await,
+        let listing = calls.first().map(|asked| asked.call).filter(|call| call.sought.is_some());
+        let found = match (questions.first(), listing) {
+            (None, _) => Vec::new(),
+            (Some(question), Some(call)) => vec![listed::read(asker, call, question).await],
+            (Some(_), None) if is_parameters => parameters::read(asker, &questions).await,
+            (Some(_), None) => secrets::read(asker, &questions).await,
         };
         places.into_iter().zip(found).collect()
     }
@@ -279,10 +282,13 @@ impl Session for AwsSession {
             let call = call.as_ref()?;
             Some(Asked { at, call, held: self.held(call, query) })
         });
+        let (listings, single): (Vec<_>, Vec<_>) = asked.partition(|asked| asked.call.sought.is_some());
         let (parameters, secrets): (Vec<_>, Vec<_>) =
-            asked.partition(|asked| asked.call.service == Service::Ssm);
+            single.into_iter().partition(|asked| asked.call.service == Service::Ssm);
         let mut found: Vec<_> = queries.iter().map(|_| Err(foreign())).collect();
-        for alike in [secrets, parameters].into_iter().filter(|alike| !alike.is_empty()) {
+        let listings = listings.into_iter().map(|listing| vec![listing]);
+        let alike = [secrets, parameters].into_iter().chain(listings);
+        for alike in alike.filter(|alike| !alike.is_empty()) {
             for (at, brought) in self.of_service(&alike).await {
                 if let Some(place) = found.get_mut(at) {
                     *place = brought;

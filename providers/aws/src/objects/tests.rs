@@ -8,7 +8,11 @@ fn regions(failover: Option<&str>) -> Regions {
 
 fn read_in(failover: Option<&str>, text: &str) -> Result<Vec<ObjectRef>, Vec<String>> {
     let around = Around { regions: &regions(failover), translation: Translation::To('_'), probe: false };
-    read(text, &around).map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    read(text, &around).map(|(objects, _)| objects).map_err(|faults| texts(&faults))
+}
+
+fn texts(faults: &[Invalid]) -> Vec<String> {
+    faults.iter().map(ToString::to_string).collect()
 }
 
 fn read_text(text: &str) -> Result<Vec<ObjectRef>, Vec<String>> {
@@ -127,7 +131,7 @@ fn trap_slashes_in_file_names_are_translated() {
                 - {objectName: x, objectType: ssmparameter, objectAlias: c/d}";
     let in_way = |translation| {
         let around = Around { regions: &regions(None), translation, probe: false };
-        read(text, &around).unwrap().iter().map(|object| object.path.to_string()).collect::<Vec<_>>()
+        read(text, &around).unwrap().0.iter().map(|object| object.path.to_string()).collect::<Vec<_>>()
     };
 
     assert_eq!(in_way(Translation::To('_')), ["_shop_db", "a_b", "c_d"]);
@@ -250,4 +254,56 @@ fn every_provider_s_own_keys_are_there_too() {
     assert!(
         refusal("- {objectName: a, objectType: secretsmanager, default: 7}").contains("objects[0].default")
     );
+}
+
+fn trees(failover: Option<&str>, text: &str) -> Result<Vec<Tree>, Vec<String>> {
+    let around = Around { regions: &regions(failover), translation: Translation::To('_'), probe: true };
+    read(text, &around).map(|(_, trees)| trees).map_err(|faults| texts(&faults))
+}
+
+#[test]
+fn a_listing_is_of_parameters_below_a_path_or_of_secrets_by_tags_and_name() {
+    let text = "- {byPath: /shop/prod/, directory: conf, maxFiles: 500, filePermission: \"0400\"}\n\
+                - {byTags: \"team=shop,public\", byPrefix: shop/, objectType: secretsmanager, directory: keys, encoding: hex}";
+
+    let trees = trees(Some("eu-central-1"), text).unwrap();
+
+    assert_eq!(
+        &*trees[0].request.text,
+        r#"{"service":"ssm","first":{"id":"/shop/prod"},"failover":{"id":"/shop/prod"},"sought":{"most":500}}"#
+    );
+    assert_eq!(
+        (trees[0].mode.map(|mode| mode.bits()), trees[0].name.as_str()),
+        (Some(0o400), "/shop/prod/*")
+    );
+    assert_eq!(
+        &*trees[1].request.text,
+        r#"{"service":"secretsmanager","first":{"id":"shop/"},"failover":{"id":"shop/"},"probe":true,"sought":{"tags":{"public":null,"team":"shop"},"most":100}}"#
+    );
+    assert_eq!((trees[1].encoding, trees[1].directory.as_str()), (provider::Encoding::Hex, "keys"));
+    assert_eq!((trees[0].least_calls, trees[1].least_calls), (1, 2));
+}
+
+#[test]
+fn what_is_wrong_with_a_listing_is_told_by_its_key() {
+    for (keys, told) in [
+        ("byPath: shop, directory: a", "objects[0].byPath (line 1)"),
+        ("byPath: /, directory: a", "is all parameters"),
+        ("byPath: /shop", "objects[0].directory"),
+        ("byPath: /shop, directory: ../a", "objects[0].directory"),
+        ("byPath: /shop, byTags: a, directory: a", "make two objects"),
+        ("byPath: /shop, objectName: a, directory: a", "objects[0].objectName"),
+        ("byPath: /shop, objectAlias: a, directory: a", "objects[0].objectAlias"),
+        ("byPath: /shop, objectType: secretsmanager, directory: a", "is of ssmparameter"),
+        ("byTags: \"a=1,a=2\", directory: a", "objects[0].byTags"),
+        ("byPath: /shop, directory: a, maxFiles: many", "objects[0].maxFiles"),
+        ("objectName: a, objectType: ssmparameter, directory: a", "it is for a listing"),
+        ("objectName: a, objectType: ssmparameter, maxFiles: 7", "objects[0].maxFiles"),
+    ] {
+        let faults = trees(None, &format!("- {{{keys}}}")).unwrap_err();
+        assert!(faults[0].contains(told), "{keys}: {faults:?}");
+    }
+    let blocked =
+        "- {byPath: /shop, directory: a/b}\n- {objectName: x, objectType: ssmparameter, objectAlias: a}";
+    assert!(trees(None, blocked).unwrap_err()[0].contains("needs a directory"));
 }

@@ -8,6 +8,7 @@ mod contract;
 mod example;
 mod failover;
 mod judged;
+mod listing;
 mod logins;
 mod many;
 mod support;

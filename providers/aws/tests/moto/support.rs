@@ -79,7 +79,7 @@ pub(crate) async fn files(source: &dyn Source, workload: &Workload) -> Result<BT
     let session = session(source, workload).await?;
     let readings = read(source, &*session, &BTreeMap::new()).await?;
     let extract = |(index, object): (usize, &provider::ObjectRef)| {
-        Ok((object.path.to_string(), source.extract(index, &readings[&object.request])?))
+        Ok((object.path.to_string(), object.decoded(source.extract(index, &readings[&object.request])?)?))
     };
     source.objects().iter().enumerate().map(extract).collect()
 }

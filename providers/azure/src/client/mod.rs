@@ -1,5 +1,6 @@
 //! Talking to vaults, and to who gives out tokens for them.
 
+mod listed;
 mod login;
 mod servers;
 mod session;
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use provider::{
     Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result,
-    Scope, Session, Source, Tenure, Workload,
+    Scope, Session, Source, Tenure, Tree, Workload,
 };
 use provider_client::{Fingerprints, Logins, Term, Whom, plain_address, refuse_exposure};
 
@@ -122,6 +123,10 @@ impl Source for AzureSource {
 
     fn objects(&self) -> &[ObjectRef] {
         &self.plan.objects
+    }
+
+    fn trees(&self) -> &[Tree] {
+        &self.plan.trees
     }
 
     fn exposure(&self) -> Option<&Exposure> {

@@ -18,8 +18,8 @@ use crate::parameters::Account;
 
 /// Most versions that are listed to find the newest of: the list has no order, and each page of 25 is a call.
 const MOST_PAGES: usize = 40;
-/// Longest that reading one history may take, which is many calls.
-const LONGEST_HISTORY: Duration = Duration::from_secs(120);
+/// Longest that reading one history or listing may take, which is many calls.
+pub(super) const LONGEST_HISTORY: Duration = Duration::from_secs(120);
 /// Most vaults to which one login keeps its way.
 const MOST_WAYS: usize = 64;
 
@@ -76,21 +76,21 @@ impl AzureSession {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, call: &Call, path: &[&str], query: &str) -> Result<Answer> {
+    pub(super) async fn ask(&self, call: &Call, path: &[&str], query: &str) -> Result<Answer> {
         let way = self.way(&call.vault).await?;
         way.call(&self.what(call), get(&way, path, query, &self.token)?).await
     }
 
-    fn what(&self, call: &Call) -> String {
+    pub(super) fn what(&self, call: &Call) -> String {
         format!("{call} for {}", self.identity)
     }
 
-    fn refused(&self, answer: &Answer, call: &Call) -> Error {
+    pub(super) fn refused(&self, answer: &Answer, call: &Call) -> Error {
         refusal(answer, Asked::Vault, &self.what(call), &[&self.token])
     }
 
     /// One version; the newest where the call names none.
-    async fn fetch(&self, call: &Call) -> Result<Reading> {
+    pub(super) async fn fetch(&self, call: &Call) -> Result<Reading> {
         let path = [call.kind.collection(), &call.name, call.version.as_deref().unwrap_or_default()];
         let path = if call.version.is_some() { &path[..] } else { &path[..2] };
         let answer = self.ask(call, path, "").await?;
@@ -173,10 +173,14 @@ impl AzureSession {
         found
     }
 
-    async fn until<T>(&self, end: Instant, call: &Call, read: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn until<T>(
+        &self,
+        end: Instant,
+        call: &Call,
+        read: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let late = || {
-            let text =
-                format!("{}: its history took longer than {} s", self.what(call), LONGEST_HISTORY.as_secs());
+            let text = format!("{}: it took longer than {} s", self.what(call), LONGEST_HISTORY.as_secs());
             Error::new(ErrorKind::Unavailable, text)
         };
         timeout_at(end, read).await.unwrap_or_else(|_| Err(late()))
@@ -210,6 +214,9 @@ impl Session for AzureSession {
 
     async fn read(&self, request: &Request) -> Result<Reading> {
         let call = called(request)?;
+        if let Some(sought) = &call.sought {
+            return self.listing(&call, sought).await;
+        }
         if call.age.is_none() {
             return self.fetch(&call).await;
         }

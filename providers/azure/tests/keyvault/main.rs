@@ -1,5 +1,5 @@
-//! Against a **stub** of Key Vault and Entra ID (`hack/servers/keyvault.py`), which says what it cannot show, and against
-//! answers that are written here.
+//! Against a **stub** of Key Vault and Entra ID (`hack/servers/keyvault.py`), which says what it cannot show, against
+//! Microsoft's own fake of the API (`hack/servers/azsecrets`), and against answers that are written here.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -12,6 +12,8 @@
 mod contract;
 mod example;
 mod identities;
+mod listing;
 mod revocation;
+mod second_opinion;
 mod support;
 mod validity;

@@ -121,7 +121,7 @@ pub(crate) async fn files(source: &dyn Source, workload: &Workload) -> Result<BT
     let mut files = BTreeMap::new();
     for (index, object) in source.objects().iter().enumerate() {
         let read = readings.get(&object.request).unwrap().clone();
-        let extracted = read.and_then(|found| source.extract(index, &found.reading(None)?));
+        let extracted = read.and_then(|found| object.decoded(source.extract(index, &found.reading(None)?)?));
         match extracted {
             Err(error) if object.optional && error.kind() == ErrorKind::NotFound => {}
             extracted => {

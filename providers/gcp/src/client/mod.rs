@@ -1,5 +1,6 @@
 //! Talking to Google.
 
+mod listed;
 mod login;
 mod servers;
 mod session;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use provider::{
     Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Result, Scope, Session,
-    Source, Tenure, Workload, unfit_annotation,
+    Source, Tenure, Tree, Workload, unfit_annotation,
 };
 use provider_client::{Fingerprints, Key, Logins, Term, Whom, refuse_exposure};
 
@@ -96,6 +97,10 @@ impl Source for GcpSource {
 
     fn objects(&self) -> &[ObjectRef] {
         &self.plan.objects
+    }
+
+    fn trees(&self) -> &[Tree] {
+        &self.plan.trees
     }
 
     fn exposure(&self) -> Option<&Exposure> {

@@ -41,6 +41,8 @@ pub(crate) struct Message<'a> {
     pub(crate) method: Method,
     /// Not percent-encoded.
     pub(crate) path: &'a str,
+    /// The same of the query; what is empty is left out.
+    pub(crate) query: &'a [(&'a str, &'a str)],
     /// An access token.
     pub(crate) token: Option<&'a SecretBytes>,
     pub(crate) body: Option<Body>,
@@ -55,11 +57,15 @@ pub(crate) enum Body {
 
 impl<'a> Message<'a> {
     pub(crate) fn get(what: &'a str, asked: Asked, path: &'a str) -> Self {
-        Self { what, asked, method: Method::GET, path, token: None, body: None }
+        Self { what, asked, method: Method::GET, path, query: &[], token: None, body: None }
     }
 
     pub(crate) fn post(what: &'a str, asked: Asked, path: &'a str, body: Body) -> Self {
         Self { method: Method::POST, body: Some(body), ..Self::get(what, asked, path) }
+    }
+
+    pub(crate) fn query(self, query: &'a [(&'a str, &'a str)]) -> Self {
+        Self { query, ..self }
     }
 
     pub(crate) fn token(self, token: &'a SecretBytes) -> Self {
@@ -124,8 +130,12 @@ impl Servers {
 }
 
 fn request(connection: &Connection, message: Message<'_>) -> Result<RequestBuilder> {
-    let Message { what, method, path, token, body, .. } = message;
-    let mut request = connection.request(method, connection.url(path.split('/'))?);
+    let Message { what, method, path, query, token, body, .. } = message;
+    let mut url = connection.url(path.split('/'))?;
+    for (key, value) in query.iter().filter(|(_, value)| !value.is_empty()) {
+        url.query_pairs_mut().append_pair(key, value);
+    }
+    let mut request = connection.request(method, url);
     if let Some(token) = token {
         let unfit = || Error::new(ErrorKind::Unavailable, format!("{what}: the token is no header value"));
         let token = confidential(&[b"Bearer ", token.expose()]).ok_or_else(unfit)?;

@@ -9,6 +9,7 @@ use crate::answer;
 use crate::client::login::Method;
 use crate::client::servers::{Message, Servers};
 use crate::endpoints::Endpoints;
+use crate::listed::Sought;
 use crate::meaning::Asked;
 use crate::resource::Resource;
 
@@ -56,17 +57,27 @@ impl Session for GcpSession {
     }
 
     async fn read(&self, request: &Request) -> Result<Reading> {
+        if let Some(sought) = Sought::of_request(&request.text) {
+            return self.listing(&sought).await;
+        }
         let resource = Resource::parse(&request.text)
             .map_err(|_| Error::new(ErrorKind::Invalid, "the request is none of this provider's"))?;
+        self.value(&resource).await
+    }
+
+    fn discard(&self) {
+        self.place.discard();
+    }
+}
+
+impl GcpSession {
+    /// What `resource` has.
+    pub(super) async fn value(&self, resource: &Resource) -> Result<Reading> {
         let what = format!("{resource} as {}", self.identity);
         let path = format!("v1/{}", resource.call());
         let message = Message::get(&what, Asked::Read, &path).token(&self.token);
         let (api, secrets) = (resource.api(), [&self.token]);
         let body = self.servers.ask(&self.tenant, &self.endpoints, &api, message, &secrets).await?;
-        answer::reading(&resource, &body)
-    }
-
-    fn discard(&self) {
-        self.place.discard();
+        answer::reading(resource, &body)
     }
 }

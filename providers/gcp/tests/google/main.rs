@@ -8,5 +8,6 @@ mod contract;
 mod example;
 mod faults;
 mod identities;
+mod listing;
 mod support;
 mod values;

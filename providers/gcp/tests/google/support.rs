@@ -79,7 +79,7 @@ pub(crate) async fn files(source: &dyn Source, session: &dyn Session) -> Result<
     let readings: BTreeMap<_, _> = requests.iter().zip(readings).collect();
     let extract = |(index, object): (usize, &provider::ObjectRef)| {
         let reading = readings.get(&object.request).unwrap().clone()?;
-        Ok((object.path.to_string(), source.extract(index, &reading)?))
+        Ok((object.path.to_string(), object.decoded(source.extract(index, &reading)?)?))
     };
     source.objects().iter().enumerate().map(extract).collect()
 }

@@ -119,7 +119,7 @@ pub(crate) fn changes(source: &dyn Source, session: &dyn Session) -> Box<dyn Cha
 /// What the class's only object shows to `session` now.
 pub(crate) async fn read(source: &dyn Source, session: &dyn Session) -> Result<Object, Error> {
     let reading = session.read(&source.objects()[0].request).await?;
-    source.extract(0, &reading)
+    source.objects()[0].decoded(source.extract(0, &reading)?)
 }
 
 /// The text that it shows to `workload`, read once.

@@ -127,7 +127,7 @@ pub(crate) fn workload(namespace: &str, account: &str) -> Workload {
 pub(crate) async fn fetch(source: &dyn Source, workload: &Workload) -> Result<Object, Error> {
     let session = source.session(workload, Tenure::Shared).await?;
     let reading = session.read(&source.objects()[0].request).await?;
-    source.extract(0, &reading)
+    source.objects()[0].decoded(source.extract(0, &reading)?)
 }
 
 pub(crate) fn read(

@@ -54,7 +54,7 @@ impl<'a> Judging<'a> {
     }
 
     fn source(&mut self, object: &str, located: &LocatedClass, source: &dyn Source) {
-        for fault in manifest::compose::verify(&located.class.settings, source.objects()) {
+        for fault in manifest::compose::verify(&located.class.settings, source.objects(), source.trees()) {
             self.tell(
                 Effect::Breaks,
                 object.to_owned(),

@@ -29,7 +29,7 @@ impl Wanted {
         class: Arc<Class>,
         source: Arc<dyn Source>,
     ) -> std::result::Result<Self, Error> {
-        if source.whole().is_some() {
+        if source.whole().is_some() || !source.trees().is_empty() {
             let told = format!("only an answer of provider {} tells which files there are", class.provider);
             return Err(unsuited(&class, &told));
         }
