@@ -74,7 +74,7 @@ struct NetworkArgs {
     #[arg(skip)]
     acts_as_host: bool,
 
-    /// What the cluster says of service accounts.
+    /// The annotations of service accounts in the cluster.
     #[arg(skip)]
     accounts: Option<Arc<dyn Accounts>>,
 }

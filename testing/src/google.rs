@@ -83,13 +83,13 @@ impl Google {
         version.expect("the number of a version")
     }
 
-    /// Makes the secret `name` with `labels`, and without a version.
+    /// Creates the secret `name` with `labels`, and without a version.
     pub fn label(&self, name: &str, labels: &Value) {
         let (parent, id) = name.rsplit_once('/').expect("the name of a secret");
         self.admin(&Method::POST, &format!("/v1/{parent}?secretId={id}"), Some(&json!({"labels": labels})));
     }
 
-    /// Has a version (`…/versions/N`) do `verb`: `disable`, `enable` or `destroy`.
+    /// Calls `verb` on a version (`…/versions/N`): `disable`, `enable` or `destroy`.
     pub fn change(&self, version: &str, verb: &str) {
         self.admin(&Method::POST, &format!("/v1/{version}:{verb}"), Some(&json!({})));
     }

@@ -103,7 +103,7 @@ impl KeyVault {
         self.admin(&Method::PUT, &path, Some(&json!({"value": value, "tags": tags})));
     }
 
-    /// Makes a key of `kty` (RSA, EC) and, of EC, on the curve `crv`.
+    /// Creates a key of type `kty` (RSA, EC). An EC key is on the curve `crv`.
     pub fn key_in(&self, vault: &str, name: &str, kty: &str, crv: &str) -> Value {
         let path = format!("/vault/{vault}/keys/{name}/create");
         self.admin(&Method::POST, &path, Some(&json!({"kty": kty, "crv": crv})))

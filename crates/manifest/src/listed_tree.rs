@@ -1,5 +1,5 @@
-//! Objects of a class that are listings: what all stores that can list read in the same way. Which keys say what is
-//! listed is each provider's own.
+//! Objects of a class that are listings: the part that all stores with listings read in the same way. Each provider has
+//! its own keys for what is listed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,14 +12,14 @@ use crate::parts::JmesPath;
 use crate::text::shorten;
 use crate::yaml::{MAX_OBJECTS, NumericMode};
 
-/// Most files of a listing, where its class does not say.
+/// The most files of a listing, unless its class says otherwise.
 const USUAL_FILES: usize = 100;
-/// Most tags of one listing.
+/// The most tags of one listing.
 const MOST_TAGS: usize = 10;
-/// Longest of them, with its value, in bytes: as AWS and Azure have them.
+/// The longest tag with its value, in bytes, as AWS and Azure allow it.
 const LONGEST_TAG: usize = 512 + 1 + 256;
 
-/// One listing, as its keys are written.
+/// One listing, with its keys as they are written.
 #[derive(Debug)]
 pub struct WrittenTree<'a> {
     /// What is listed, in the words of the class.
@@ -32,7 +32,7 @@ pub struct WrittenTree<'a> {
     pub most: Option<usize>,
     /// Permission bits of each file.
     pub mode: Option<NumericMode>,
-    /// The keys of every object.
+    /// The keys that every object may have.
     pub extras: ObjectExtras,
 }
 
@@ -110,7 +110,7 @@ impl WrittenTree<'_> {
     }
 }
 
-/// Tags that what is listed must have: `key=value`, or a key alone for any value, separated by commas.
+/// Tags that a listed secret must have: `key=value`, or only a key for any value, separated by commas.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tags(BTreeMap<String, Option<String>>);
@@ -138,12 +138,12 @@ impl Tags {
         if tags.len() > MOST_TAGS { Err("it has more than 10 tags") } else { Ok(Self(tags)) }
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each key, with its value where that counts.
+    /// Each key, with its value if the value counts.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_deref()))
     }

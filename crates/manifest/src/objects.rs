@@ -69,10 +69,10 @@ pub struct ObjectExtras {
     /// What to show if the store does not have the object.
     #[serde(default)]
     pub default: Option<String>,
-    /// How the contents are written in the store: the name of an [`Encoding`].
+    /// How the store holds the contents: the name of an [`Encoding`].
     #[serde(default)]
     pub encoding: Option<String>,
-    /// What is taken of the contents by JMESPath.
+    /// A JMESPath expression, or several, that select parts of the contents.
     #[serde(default)]
     pub jmes_path: Option<JmesPath>,
     /// Whether the object is a file of its own, and not only part of composed files.
@@ -133,7 +133,7 @@ pub fn encoding(at: Position<'_>, key: &str, name: Option<&str>) -> Result<Encod
     known.ok_or_else(|| at.refuse(key, "it is none we know", "write utf-8, base64 or hex"))
 }
 
-/// A part is read as `whole` is, and shows what its expression finds.
+/// The object for one part: it is read as `whole` is, and shows what the part's expression selects.
 fn of_part(
     at: Position<'_>,
     whole: &ObjectRef,

@@ -1,13 +1,13 @@
-//! Whether a process is ready: conditions that are met, or not, by whoever makes each of them true.
+//! Whether a process is ready: conditions, each of which some part of the process meets.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What must be true before the process is ready. Clones share the conditions.
+/// The conditions that must be true before the process is ready. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
 
-/// One thing that must be true. Whoever makes it true holds it.
+/// One condition. The code that makes it true holds the latch.
 #[derive(Debug)]
 pub struct Latch {
     name: &'static str,
@@ -15,7 +15,7 @@ pub struct Latch {
 }
 
 impl Readiness {
-    /// Adds a condition, unmet. `name` says what is met: `registered`, `recovered`, `mounter`.
+    /// Adds a condition that is not met yet. `name` says what it is: `registered`, `recovered`, `mounter`.
     pub fn latch(&self, name: &'static str) -> Latch {
         let latch = Latch { name, readiness: self.clone() };
         latch.set(false);
@@ -30,7 +30,7 @@ impl Readiness {
 }
 
 impl Latch {
-    /// Whether the condition is met from now on.
+    /// Sets whether the condition is met from now on.
     pub fn set(&self, met: bool) {
         let mut conditions = self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner);
         conditions.insert(self.name, met);

@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
-/// A file that is mapped to be read and written, so that what is in it outlives the process.
+/// A file that is mapped for reading and writing, so that its contents outlive the process.
 #[derive(Debug)]
 pub struct SharedPages {
     start: NonNull<u8>,
@@ -28,11 +28,11 @@ impl SharedPages {
         Ok(Self { start, len })
     }
 
-    /// Copies what begins at `offset`.
+    /// Copies bytes from `offset` on.
     ///
     /// # Errors
     ///
-    /// It is not within the mapping.
+    /// The bytes are not within the mapping.
     pub fn load(&self, offset: usize, into: &mut [u8]) -> io::Result<()> {
         let range = self.range(offset, into.len())?;
         // SAFETY: `range` is within the mapping.
@@ -50,7 +50,7 @@ impl SharedPages {
     ///
     /// # Errors
     ///
-    /// That is not within the mapping.
+    /// The bytes would not be within the mapping.
     pub fn store(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let range = self.range(offset, bytes.len())?;
         // SAFETY: `range` is within the mapping.
@@ -64,11 +64,12 @@ impl SharedPages {
         Ok(())
     }
 
-    /// Has the kernel read from `file` to `offset`: at no moment is what was read in this process alone.
+    /// Makes the kernel read from `file` directly to `offset`, so that the bytes are never only in this process's
+    /// memory.
     ///
     /// # Errors
     ///
-    /// Those of read(2), or the place is not within the mapping.
+    /// As read(2); also if the place is not within the mapping.
     pub fn read_from(&self, file: BorrowedFd<'_>, offset: usize, len: usize) -> io::Result<usize> {
         let range = self.range(offset, len)?;
         // SAFETY: `range` is within the mapping.

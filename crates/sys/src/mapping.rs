@@ -2,7 +2,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
-/// The smallest page that Linux has: larger ones leave bytes unused.
+/// The smallest page of Linux. With larger pages some bytes stay unused.
 const PAGE: usize = 4096;
 
 /// A file mapped for reading.

@@ -3,18 +3,18 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
-/// How far pages are kept from others.
+/// How well pages are protected from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protection {
-    /// Not swapped, and neither the kernel nor another process reads them (`memfd_secret`).
+    /// Not swapped, and neither the kernel nor another process can read them (`memfd_secret`).
     Secret,
     /// Not swapped.
     Locked,
-    /// Like any memory, but not in dumps and not in forked processes.
+    /// Like other memory, but not in core dumps and not in forked processes.
     Ordinary,
 }
 
-/// Pages of this process alone, zero at first, wiped when they are dropped.
+/// Pages of this process only. They are zero at first, and wiped on drop.
 pub struct PrivatePages {
     start: NonNull<u8>,
     len: usize,
@@ -22,7 +22,7 @@ pub struct PrivatePages {
 }
 
 impl PrivatePages {
-    /// At least one page, and room for `len` bytes, with the best protection that there is.
+    /// At least one page, with room for `len` bytes and the best protection that this system has.
     ///
     /// # Errors
     ///
@@ -33,8 +33,8 @@ impl PrivatePages {
             .or_else(|_| Self::protected(Protection::Ordinary, len))
     }
 
-    /// The same with this protection. What a system call is to copy from must not be [`Protection::Secret`] where that
-    /// call takes pages instead of bytes, as a write to `/dev/fuse` does.
+    /// The same with this protection. A system call that takes pages instead of bytes, such as a write to `/dev/fuse`,
+    /// cannot copy from [`Protection::Secret`].
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl PrivatePages {
         }
     }
 
-    /// What these pages have.
+    /// The protection of these pages.
     pub fn protection(&self) -> Protection {
         self.protection
     }
@@ -59,7 +59,7 @@ impl PrivatePages {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
-    /// The bytes, to be written.
+    /// The bytes, for writing.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and writable; `self` is borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }

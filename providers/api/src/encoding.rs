@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::SecretBytes;
 
-/// How a value was written down when it was put: an object's `encoding`.
+/// The encoding in which somebody put the value into the store: an object's `encoding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Encoding {
     /// The store holds the value itself.
@@ -29,7 +29,7 @@ impl Encoding {
         }
     }
 
-    /// What people call it.
+    /// The name that messages use.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",

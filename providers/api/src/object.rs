@@ -17,9 +17,9 @@ pub struct ObjectRef {
     pub optional: bool,
     /// What to show if the store does not have the object.
     pub default: Option<String>,
-    /// How the contents are written in the store; the file holds what they stand for.
+    /// How the store holds the contents. The file shows the decoded value.
     pub encoding: Encoding,
-    /// A JMESPath expression applied to that, for stores that have none of their own.
+    /// A JMESPath expression for the decoded value, for stores without an expression of their own.
     pub jmes_path: Option<String>,
     /// Whether it is a file of its own. `false` if only composed files show it.
     pub file: bool,
@@ -41,7 +41,7 @@ impl ObjectRef {
         }
     }
 
-    /// `found` without its encoding.
+    /// Decodes `found`.
     ///
     /// # Errors
     ///

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::Provider;
 
-/// Finds a provider that is not built in by its name.
+/// Finds a provider that is not built in, by its name.
 type Lookup = dyn Fn(&str) -> Option<Arc<dyn Provider>> + Send + Sync;
 
-/// The providers by the names a class may give.
+/// The providers, by the names that a class may use.
 #[derive(Clone, Default)]
 pub struct Providers {
     built_in: BTreeMap<&'static str, Arc<dyn Provider>>,
-    /// Those that are not built in, if there may be any.
+    /// Finds providers that are not built in, if they are allowed.
     others: Option<Arc<Lookup>>,
 }
 
@@ -27,7 +27,7 @@ impl Providers {
         self
     }
 
-    /// The same. A name that is not built in is looked up by `others`, each time that a class gives it.
+    /// Uses `others` for names that are not built in, at each lookup.
     #[must_use]
     pub fn with_others(
         self,
@@ -36,18 +36,19 @@ impl Providers {
         Self { others: Some(Arc::new(others)), ..self }
     }
 
-    /// The provider of that name: one that is built in, else one of the others, whether or not it is there.
+    /// The provider with this name: a built-in one, or one of the others. That one need not exist.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Provider>> {
         self.built_in.get(name).cloned().or_else(|| self.others.as_ref()?(name))
     }
 
-    /// How often watches of those that are built in ended by themselves and were begun anew, by one of its names each.
+    /// How often watches of built-in providers ended unexpectedly and were restarted, each with the provider's first
+    /// name.
     pub fn watch_restarts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let firsts = self.built_in.iter().filter(|(name, provider)| provider.names().first() == Some(*name));
         firsts.map(|(name, provider)| (*name, provider.watch_restarts()))
     }
 
-    /// The names of those that are built in, in order.
+    /// The names of the built-in providers, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.built_in.keys().copied()
     }

@@ -1,34 +1,34 @@
-//! Files of which only an answer of the store tells which there are: what a listing names, below one directory.
+//! Files below one directory whose names only an answer of the store knows: a listing.
 
 use crate::{
     Encoding, Error, ErrorKind, FileMode, InvalidPath, ObjectPath, ObjectRef, Reading, Request, Result,
 };
 
-/// Most bytes of all values of one listing: so much is held for each.
+/// The most bytes of all values of one listing. That much memory may be held for each.
 pub const MOST_TREE_BYTES: usize = 16 << 20;
 
 /// Every file that a listing of the store names. A session answers its request with [`Leaf::pack`].
 #[derive(Debug, Clone)]
 pub struct Tree {
-    /// What is listed, in the words of the class: for messages.
+    /// What is listed, in the words of the class, for messages.
     pub name: String,
-    /// The store's address, for who asks later where a file came from.
+    /// The store's address. Used later to say where a file came from.
     pub address: String,
-    /// The directory that the files are below.
+    /// The directory that contains the files.
     pub directory: ObjectPath,
-    /// Permission bits of each file, where the class gives them.
+    /// Permission bits of each file, if the class sets them.
     pub mode: Option<FileMode>,
-    /// What brings the names and the values.
+    /// The request that brings names and values.
     pub request: Request,
-    /// Whether the listing may name nothing.
+    /// Whether the listing may be empty.
     pub optional: bool,
-    /// How each value is written in the store.
+    /// How the store holds each value.
     pub encoding: Encoding,
-    /// A JMESPath expression that is applied to each.
+    /// A JMESPath expression for each value.
     pub jmes_path: Option<String>,
-    /// Whether they are files, and not only parts of composed files.
+    /// Whether they are files of their own, and not only parts of composed files.
     pub file: bool,
-    /// Most files. With more, the listing is an error.
+    /// The most files. If there are more, the listing is an error.
     pub most: usize,
     /// How many calls one refresh takes at least.
     pub least_calls: usize,
@@ -55,7 +55,7 @@ impl Tree {
         })
     }
 
-    /// Whether an object called `name` may be one of its files.
+    /// Whether an object called `name` may be one of the tree's files.
     pub fn may_have(&self, name: &str) -> bool {
         let below = name.strip_prefix(self.directory.as_str()).and_then(|rest| rest.strip_prefix('/'));
         below.is_some_and(|below| !below.is_empty())
@@ -68,14 +68,14 @@ impl Tree {
     }
 }
 
-/// One file of a tree, as its store answered.
+/// One file of a tree, from the store's answer.
 #[derive(Debug, Clone)]
 pub struct Leaf {
-    /// Its path below the tree's directory, as the store's name makes it. Nobody has checked it yet.
+    /// Its path below the tree's directory, made from the store's name. It is not checked yet.
     pub path: String,
-    /// What the store calls it.
+    /// The store's name for it.
     pub name: String,
-    /// Its value, or why that cannot be read though it is listed. `NotFound` and `Revoked` mean that there is none.
+    /// Its value, or why it cannot be read although it is listed. `NotFound` and `Revoked` mean that it has no value.
     pub found: Result<Reading>,
 }
 
@@ -84,7 +84,7 @@ pub struct Leaf {
 pub struct Packed<'a> {
     /// Its path below the tree's directory, unchecked.
     pub path: &'a str,
-    /// What the store calls it.
+    /// The store's name for it.
     pub name: &'a str,
     kind: Option<ErrorKind>,
     /// The version, or the message of the error.
@@ -118,7 +118,7 @@ impl Leaf {
             let message = format!("the listing has more than {MOST_TREE_BYTES} bytes, and none is shown");
             return Err(Error::new(ErrorKind::Invalid, message).remedy("list less"));
         }
-        // Of the right size from the beginning: what grows leaves copies behind.
+        // Allocated at its full size: a buffer that grows leaves copies of secrets behind.
         let mut packed = Vec::with_capacity(length);
         leaves.iter().for_each(|leaf| leaf.put(&mut packed));
         Ok(Reading::new(packed.into()))
@@ -180,7 +180,7 @@ impl<'a> Packed<'a> {
         Some((Self { path: path?, name: name?, kind, text: text?, body }, rest))
     }
 
-    /// Whether it is listed and has no value.
+    /// Whether it is listed but has no value.
     pub fn is_bare(&self) -> bool {
         matches!(self.kind, Some(ErrorKind::NotFound | ErrorKind::Revoked))
     }

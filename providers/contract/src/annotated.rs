@@ -20,7 +20,7 @@ impl Annotated {
         annotated
     }
 
-    /// Changes an annotation; the empty text takes it away.
+    /// Changes an annotation. An empty text removes it.
     pub fn write(&self, name: &str, text: &str) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         accounts.insert(name.to_owned(), text.to_owned());

@@ -42,7 +42,7 @@ fn value() -> String {
 ///
 /// # Errors
 ///
-/// Everything that is wrong with them.
+/// Every fault of the parameters.
 pub(crate) fn read(parameters: &Parameters) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
     objects::read_sole(parameters, &DECLARATION, understand).map(|(objects, _)| objects)
 }

@@ -1,7 +1,8 @@
-//! AWS, Azure and Google, read for real pods with the pods' own tokens, by classes as their users write them.
+//! AWS, Azure and Google, read for real pods with the pods' own tokens, by classes as users write them.
 //!
-//! moto, drongo and the stubs of `hack/servers` stand for the clouds: their token endpoints get what kubelet handed
-//! over. Entra ID's and Google's verify it with the cluster's keys. moto takes any token, so what it got is looked at.
+//! moto, drongo and the stubs of `hack/servers` stand for the clouds. Their token endpoints get the tokens from
+//! kubelet. Those of Entra ID and Google verify them with the cluster's keys. moto accepts any token, so the tests look
+//! at what it got.
 
 use std::thread;
 
@@ -17,13 +18,13 @@ const CLIENT: &str = "00000000-0000-0000-0000-000000000002";
 /// The GKE cluster that Google takes this one for, and its identity namespace.
 const CLUSTER: &str = "https://container.googleapis.com/v1/projects/p1/locations/europe-west3/clusters/c1";
 const POOL: &str = "p1.svc.id.goog";
-/// Whom pods read as at Google.
+/// The identity with which pods read at Google.
 const ACCOUNT: &str = "shop@p1.iam.gserviceaccount.com";
 
-/// What stands for the clouds.
+/// The servers that stand for the clouds.
 pub(crate) struct Clouds {
     moto: Moto,
-    /// Before moto, which tells nobody what it was asked.
+    /// A server before moto, because moto does not report its requests.
     aws: FaultServer,
     azure: KeyVault,
     google: Google,
@@ -45,7 +46,7 @@ impl Clouds {
         Self { aws: FaultServer::before(&moto.url()), moto, azure, google, _keys: keys }
     }
 
-    /// What an administrator sets in the chart for them.
+    /// The chart's values for these servers.
     pub(crate) fn values(&self) -> Map<String, Value> {
         let (azure, google) = (self.azure.url(), self.google.url());
         let values = json!({
@@ -94,7 +95,7 @@ fn fields(form: &str) -> Vec<(String, String)> {
     reqwest::Url::parse(&form).unwrap().query_pairs().into_owned().collect()
 }
 
-/// What a token says.
+/// The claims of a token.
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).expect("a token of three parts");
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
@@ -153,7 +154,7 @@ fn google_class(shop: &Namespace<'_>) {
     shop.apply(&class("google", "gcp", &json!({"auth": "pod-adc", "secrets": secrets})));
 }
 
-/// Asserts that a token is of the service account `app` of `shop`, of that pod, and for `audience` alone.
+/// Checks that a token belongs to service account `app` of `shop` and to that pod, and is only for `audience`.
 fn assert_own(shop: &Namespace<'_>, pod: &str, token: &Value, audience: &str) {
     assert_eq!(token["sub"], format!("system:serviceaccount:{}:app", shop.name), "{token}");
     assert_eq!(token["aud"], json!([audience]), "{token}");
@@ -204,7 +205,7 @@ fn a_volume_from_each_cloud_is_served_with_the_pods_own_token_and_rotated() {
     shop.until_reads("azure", "db", "rotated at Azure");
     shop.until_reads("google", "db", "rotated at Google");
 
-    // Another service account is somebody else everywhere: another role at AWS, nobody at the others.
+    // Another service account has another identity everywhere: another role at AWS, none at the others.
     shop.until_ready("stranger-aws");
     let sub = format!("system:serviceaccount:{}:stranger", shop.name);
     let (_, strangers) =

@@ -1,6 +1,6 @@
-//! Containers of pods as the node's kernel shows them.
+//! Containers of pods, as the node's kernel shows them.
 
-/// What a container of the pod with this uid sees in a file, asked without any server.
+/// A file as a container of the pod with this uid sees it. Asks no server.
 pub(crate) fn seen(uid: &str, file: &str) -> Option<String> {
     let container = containers(uid).into_iter().next()?;
     std::fs::read_to_string(format!("/proc/{container}/root/secrets/{file}")).ok()
