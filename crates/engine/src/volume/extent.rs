@@ -81,6 +81,7 @@ impl Extent {
     pub(super) fn expires(&self, index: usize, held: &Held) -> Option<i64> {
         match self {
             Self::Known(source) => source.expires(index, &held.reading),
+            Self::Grown(grown) => grown.expires(index, &held.reading),
             Self::Shown(_) => None,
         }
     }

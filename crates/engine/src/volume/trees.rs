@@ -189,6 +189,14 @@ impl Grown {
         }
     }
 
+    /// When object `index` expires, in seconds since 1970. Of a file of a tree that is not known: a listing does not keep it.
+    pub(super) fn expires(&self, index: usize, reading: &Reading) -> Option<i64> {
+        match self.leaf(index) {
+            Some(_) => None,
+            None => self.source.expires(index, reading),
+        }
+    }
+
     /// Whether it is known what every tree has, and `files` can be composed of that.
     ///
     /// # Errors
