@@ -10,7 +10,11 @@ mod packet;
 #[path = "../tests/kernel/shown.rs"]
 mod shown;
 
+use std::sync::{Arc, Mutex};
+
 use fuse_session::{Device, Journal, Resume, Sessions, Settings};
+use fuse_tree::{AllowAll, Answer, Ask, Plain, Question, Source, Volume};
+use shown::{edition_of, showing};
 
 fn main() {
     let socket = std::io::stdin();
@@ -23,11 +27,41 @@ fn main() {
     while let (text, Some(device)) = packet::receive(&socket).unwrap() {
         let (key, agreed) = text.split_once(' ').unwrap();
         let (key, device) = (key.parse().unwrap(), Device::from_fd(device).unwrap());
-        sessions
-            .resume(key, device, agreed.parse().unwrap(), shown::restarted(key, answers), resume)
-            .unwrap();
+        sessions.resume(key, device, agreed.parse().unwrap(), volume(key, answers), resume).unwrap();
     }
     packet::send(&socket, "ready", None).unwrap();
     // Until it is killed, or the keeper goes.
     let _ = packet::receive(&socket);
+}
+
+/// What the volumes show. What `asked` holds is told by processes that answer, and by others
+/// never.
+fn volume(key: u64, answers: bool) -> Arc<Volume> {
+    let text = format!("of volume {key}\n");
+    let large = vec![b'x'; 100_000];
+    let known = |bytes: &[u8]| Source::Known(Plain::of(bytes));
+    let asked = Source::Asked(Arc::new(Asked { answers, unanswered: Mutex::default() }));
+    let files = [
+        ("a", known(text.as_bytes())),
+        ("d/mapped", known(text.as_bytes())),
+        ("large", known(&large)),
+        ("asked", asked),
+    ];
+    showing(&format!("volume-{key}"), Arc::new(AllowAll), edition_of(1, files))
+}
+
+#[derive(Debug)]
+struct Asked {
+    answers: bool,
+    unanswered: Mutex<Vec<Answer>>,
+}
+
+impl Ask for Asked {
+    fn ask(&self, _: Question, answer: Answer) {
+        if self.answers {
+            answer.holds(1, Plain::of("told"));
+        } else {
+            self.unanswered.lock().unwrap().push(answer);
+        }
+    }
 }

@@ -150,9 +150,9 @@ impl Notifier {
             }
             let told = batch.notices.into_iter().map(Notification::Changed);
             let done = told.map(|notice| batch.served.device.notify(&notice)).find(Result::is_err);
-            let _ = batch.done.send(done.unwrap_or(Ok(())));
             self.state().busy.remove(&number);
             self.changed.notify_all();
+            let _ = batch.done.send(done.unwrap_or(Ok(())));
         }
         self.leave();
     }

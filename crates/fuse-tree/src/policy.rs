@@ -6,7 +6,8 @@ pub struct Caller {
     /// The thread, as counted in the process namespace of who mounted the volume; 0 if it is not to be seen there. It
     /// lives until its request is answered.
     pub tid: u32,
-    /// User, as the mount's owner counts; `u32::MAX` through an idmapped mount that does not map it.
+    /// User. `u32::MAX` where the kernel does not tell: of opens and reads it never does if the mount may be idmapped. Then
+    /// only the thread tells.
     pub uid: u32,
     /// Group, likewise.
     pub gid: u32,

@@ -59,7 +59,9 @@ impl Keeper {
     pub(crate) fn restart(&mut self) {
         let killed = self.kill();
         self.start();
-        killed.into_iter().for_each(|mut child| drop(child.wait().unwrap()));
+        if let Some(mut child) = killed {
+            child.wait().unwrap();
+        }
     }
 
     /// Kills the process that serves. Nobody does from now on.

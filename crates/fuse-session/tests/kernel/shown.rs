@@ -1,10 +1,8 @@
 //! What the volumes of tests show: the same in each process.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use fuse_tree::{
-    AllowAll, Answer, Ask, Edition, File, Look, Moment, Plain, Policy, Question, Source, Volume,
-};
+use fuse_tree::{Edition, File, Look, Moment, Plain, Policy, Source, Volume};
 
 pub(crate) const LOOK: Look = Look { uid: 0, gid: 0, directory_mode: 0o755 };
 
@@ -32,36 +30,4 @@ pub(crate) fn showing(name: &str, policy: Arc<dyn Policy>, edition: Edition) -> 
     volume.add(edition).unwrap();
     volume.show(number).unwrap();
     Arc::new(volume)
-}
-
-/// What the volumes of the tests of restarts show. What `asked` holds is told by processes that answer, and by others
-/// never.
-pub(crate) fn restarted(key: u64, answers: bool) -> Arc<Volume> {
-    let text = format!("of volume {key}\n");
-    let large = vec![b'x'; 100_000];
-    let known = |bytes: &[u8]| Source::Known(Plain::of(bytes));
-    let asked = Source::Asked(Arc::new(Asked { answers, unanswered: Mutex::default() }));
-    let files = [
-        ("a", known(text.as_bytes())),
-        ("d/mapped", known(text.as_bytes())),
-        ("large", known(&large)),
-        ("asked", asked),
-    ];
-    showing(&format!("volume-{key}"), Arc::new(AllowAll), edition_of(1, files))
-}
-
-#[derive(Debug)]
-struct Asked {
-    answers: bool,
-    unanswered: Mutex<Vec<Answer>>,
-}
-
-impl Ask for Asked {
-    fn ask(&self, _: Question, answer: Answer) {
-        if self.answers {
-            answer.holds(1, Plain::of("told"));
-        } else {
-            self.unanswered.lock().unwrap().push(answer);
-        }
-    }
 }
