@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn a_login_that_could_not_ask_counts_for_no_breaker() {
         let stores = Stores::new(Metrics::default());
-        let store = stores.store("s", "shop", metrics::Provider::of("aws"));
+        let store = stores.store("s", "shop", "aws");
         let fails = async |error: Error| {
             for _ in 0..20 {
                 let login = async { Err::<(), _>(error.clone()) };
