@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use provider::{Accounts, Error, ErrorKind, Identity, LONGEST_ANNOTATION, Result, Span, TenantShares};
 use tokio::time::{Instant, timeout};
 
-use super::told;
+use crate::refusal::told;
 use known::{Answer, Known, Slot};
 
 /// How long the API server may take: kubelet waits two minutes for a publish, and other stores' pods do not wait.
