@@ -43,7 +43,17 @@ fn refused(class: &str) -> BTreeSet<String> {
 }
 
 /// Keys that exclude another key of the same object.
-const EXCLUSIVE: [&str; 1] = ["extractYAMLKey"];
+const EXCLUSIVE: [&str; 8] = [
+    "extractYAMLKey",
+    // Of listings.
+    "byPath",
+    "byTags",
+    "byPrefix",
+    "byFilter",
+    "parent",
+    "directory",
+    "maxFiles",
+];
 
 /// The parameter that lists the objects of a provider.
 fn listing(page: &Value) -> String {

@@ -251,7 +251,7 @@ impl Content {
         let is_composed = || {
             self.class.settings.files.iter().flat_map(|file| &file.from).any(|(_, name)| *name == object.name)
         };
-        state.good().is_some() || state.is_withdrawn() && is_composed()
+        state.good().is_some() || is_composed()
     }
 
     fn confirmed(&mut self, index: usize, object: Object, at: Instant) {
@@ -427,13 +427,16 @@ impl Content {
     fn compose(&self, composed: &Composed, own: &[Option<File>]) -> Result<Option<File>> {
         let mut values = Vec::new();
         for (key, name) in &composed.from {
-            let mut objects = self.objects().zip(own);
-            let Some(((_, state), file)) = objects.find(|((object, _), _)| object.name == *name) else {
-                continue;
-            };
+            let mut objects = self.objects().zip(own).enumerate();
+            let found = objects.find(|(_, ((object, _), _))| object.name == *name);
+            let Some((index, ((_, state), file))) = found else { continue };
             match file {
                 Some(file) => values.push((key.as_str(), file.contents.clone())),
-                None if state.is_withdrawn() => return Ok(None),
+                None if state.is_withdrawn()
+                    || self.extent.grown().is_some_and(|grown| grown.needs(index)) =>
+                {
+                    return Ok(None);
+                }
                 None => {}
             }
         }

@@ -167,6 +167,12 @@ impl Grown {
         self.leaf(index).is_some()
     }
 
+    /// Whether object `index` was found by a tree that may not lack it.
+    pub(super) fn needs(&self, index: usize) -> bool {
+        let tree = self.leaf(index).and_then(|leaf| self.source.trees().get(leaf.tree));
+        tree.is_some_and(|tree| !tree.optional)
+    }
+
     /// What `reading` has for object `index`.
     pub(super) fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
         let Some(leaf) = self.leaf(index) else { return self.source.extract(index, reading) };
