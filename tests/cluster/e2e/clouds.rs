@@ -92,7 +92,7 @@ impl Clouds {
 
 fn fields(form: &str) -> Vec<(String, String)> {
     let form = format!("http://localhost/?{form}");
-    reqwest::Url::parse(&form).unwrap().query_pairs().into_owned().collect()
+    url::Url::parse(&form).unwrap().query_pairs().into_owned().collect()
 }
 
 /// The claims of a token.
