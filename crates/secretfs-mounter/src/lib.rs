@@ -21,7 +21,7 @@
 //! | the log, as text and as JSON | `bin/secretfs-mounter/log` | 105 |
 //!
 //! The crates `mounter-protocol` (360 lines), `program`, `sys` and `mountinfo` are linked too; other programs use them as
-//! well. `tests/lines.rs` holds the numbers to the truth, and does not let them grow.
+//! well. `tests/lines.rs` compares the table with the files, and does not let this crate and the protocol grow.
 
 mod blobs;
 mod confinement;

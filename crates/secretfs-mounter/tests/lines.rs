@@ -1,7 +1,9 @@
 //! How much code the privileged program is: somebody has to read all of it.
 //!
 //! The rule: every `.rs` file below `src` of each crate of this workspace that is linked into the program counts, line
-//! by line, without blank lines, lines of comments, and items under `#[cfg(test)]`.
+//! by line, without blank lines, lines of comments, and items under `#[cfg(test)]`. The program's own crate and its
+//! protocol have a limit. The other crates are counted and told: they also have parts that only other programs use, and
+//! the linker leaves those out.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a test arranges has to fail it loudly")]
 
@@ -10,10 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The most lines of the program's own crate, of the protocol, and of all that is linked.
+/// The most lines of the program's own crate, and of the protocol.
 const OWN: usize = 1290;
 const PROTOCOL: usize = 360;
-const ALL: usize = 2340;
 
 /// Before the item that follows, which only tests have.
 const OF_TESTS: &str = "#[cfg(test)]";
@@ -23,14 +24,10 @@ fn the_program_has_no_more_lines_than_it_says() {
     let crates = linked();
     let lines: BTreeMap<&str, usize> =
         crates.iter().map(|(name, at)| (name.as_str(), lines_of(&at.join("src")))).collect();
-    let all: usize = lines.values().sum();
 
-    println!("{lines:?}, {all} in all");
+    println!("{lines:?}, {} in all", lines.values().sum::<usize>());
     assert!(lines.len() == 5, "{lines:?}");
-    assert!(
-        lines["secretfs-mounter"] <= OWN && lines["mounter-protocol"] <= PROTOCOL && all <= ALL,
-        "{lines:?}: {all}"
-    );
+    assert!(lines["secretfs-mounter"] <= OWN && lines["mounter-protocol"] <= PROTOCOL, "{lines:?}");
     assert!(lines["secretfs-mounter"] + 100 > OWN, "the limit can be lowered: {lines:?}");
 }
 

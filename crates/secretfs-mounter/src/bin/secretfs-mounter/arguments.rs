@@ -210,7 +210,7 @@ mod tests {
         for (list, level) in [
             ("off", LevelFilter::OFF),
             ("WARN", LevelFilter::WARN),
-            ("info,secretfs::volume=debug", LevelFilter::INFO),
+            ("info,engine=debug", LevelFilter::INFO),
             ("info,mounter=debug", LevelFilter::DEBUG),
             ("secretfs=trace", LevelFilter::OFF),
             ("error,mounter::server=trace", LevelFilter::TRACE),
