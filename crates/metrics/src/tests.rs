@@ -11,6 +11,7 @@ const fn declaration(names: &'static [&'static str]) -> Declaration {
         about: "",
         default_refresh: Duration::ZERO,
         credentials: &[],
+        annotations: &[],
         parameters: &[],
         object: &[],
     }
