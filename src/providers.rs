@@ -69,6 +69,8 @@ pub fn offline() -> Providers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use provider::{Encoding, Parameters, Reading, Source};
 
     use super::*;
@@ -121,7 +123,7 @@ mod tests {
     fn source(provider: &str, parameters: &[(&str, String)], keys: &str) -> Arc<dyn Source> {
         let filled = parameters.iter().map(|(key, text)| ((*key).to_owned(), text.replace("KEYS", keys)));
         let parameters: Parameters = filled.collect();
-        let source = Providers::offline().get(provider).unwrap().source("shop", &parameters);
+        let source = offline().get(provider).unwrap().source("shop", &parameters);
         source.unwrap_or_else(|faults| panic!("{provider}: {faults:?}"))
     }
 
@@ -150,8 +152,7 @@ mod tests {
             let filled = parameters
                 .iter()
                 .map(|(key, text)| ((*key).to_owned(), text.replace("KEYS", "encoding: rot13")));
-            let faults =
-                Providers::offline().get(provider).unwrap().source("shop", &filled.collect()).unwrap_err();
+            let faults = offline().get(provider).unwrap().source("shop", &filled.collect()).unwrap_err();
             let told = faults[0].to_string();
             assert!(told.contains("[0].encoding") && told.contains("base64"), "{provider}: {told}");
         }
