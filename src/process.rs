@@ -143,7 +143,8 @@ impl Process {
         let state = &args.state_dir;
         make_private(state).with_context(|| format!("the state directory {}", state.display()))?;
         let keys = Keys::of_this_boot(&state.join("lease.key"))?;
-        let revocations = Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), &keys.seal)?);
+        let revocations =
+            Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), metrics.clone(), &keys.seal)?);
         let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?.on(args.node.clone());
         let limits = Limits {
             min_refresh: Duration::from_secs(args.min_refresh),

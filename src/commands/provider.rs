@@ -132,7 +132,8 @@ fn once(
     metrics: &Metrics,
 ) -> anyhow::Result<(Once, Arc<Revocations>)> {
     let mounter: Arc<dyn Mounter> = Arc::new(HostMounter::default());
-    let revocations = Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), &random()?)?);
+    let revocations =
+        Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), metrics.clone(), &random()?)?);
     let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
     let once = Once {
         providers,

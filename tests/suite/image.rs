@@ -234,3 +234,42 @@ fn a_release_is_built_from_what_is_tagged_and_never_packed_from_a_test_binary() 
     assert!(told.err.contains("a release is built, not packed from --binary"), "{told:?}");
     assert_eq!((told.code, release.exists()), (Some(1), false));
 }
+
+/// A cargo that writes down how it was asked to build, and builds nothing.
+const CARGO: &str = r#"#!/bin/sh
+case $1 in
+    pkgid) echo "path+file:///secretfs#secretfs@0.0.1" ;;
+    build) echo "$@" >"$ASKED"; exit 3 ;;
+esac
+"#;
+
+#[test]
+fn an_image_is_built_in_the_profile_of_tests_and_a_release_in_that_of_releases() {
+    let directory = tempfile::tempdir().unwrap();
+    let (checkout, asked) = (directory.path().join("checkout"), directory.path().join("asked"));
+    fs::create_dir_all(checkout.join("hack")).unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/image"), checkout.join("hack/image")).unwrap();
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
+        run(Command::new("git").arg("-C").arg(&checkout).args(identity).args(arguments));
+    };
+    git(&["init", "-q"]);
+    git(&["add", "hack"]);
+    git(&["commit", "-q", "-m", "test"]);
+    git(&["tag", "v0.0.1"]);
+    let cargo = directory.path().join("cargo");
+    fs::write(&cargo, CARGO).unwrap();
+    run(Command::new("chmod").arg("755").arg(&cargo));
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let profile = |arguments: &[&str]| {
+        let mut image = Command::new(checkout.join("hack/image"));
+        image.args(arguments).env("PATH", &path).env("ASKED", &asked);
+        let told = Told::from(image.output().unwrap());
+        assert_eq!(told.code, Some(3), "{told:?}");
+        let asked = fs::read_to_string(&asked).unwrap();
+        asked.split(" --profile ").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    };
+
+    assert_eq!(profile(&[]), "ci");
+    assert_eq!(profile(&["--release", directory.path().join("release").to_str().unwrap()]), "release");
+}

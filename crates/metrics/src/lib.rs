@@ -374,7 +374,7 @@ impl Metrics {
         self.withdrawals.get_or_create(&ByReason { reason: reason.label() }).inc_by(files);
     }
 
-    /// The login of an unpublished volume was ended, or could not be.
+    /// One try to end a login that nobody needs any more, with the error if it failed.
     pub fn lease_end(&self, provider: Provider, failure: Option<ErrorKind>) {
         self.lease_ends.get_or_create(&outcome_of(provider, failure)).inc();
     }

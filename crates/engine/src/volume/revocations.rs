@@ -14,8 +14,9 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
+use metrics::Metrics;
 use mounter::Mounter;
-use provider::{Doubling, Moment as _, Provider, Providers, SecretBytes};
+use provider::{Doubling, ErrorKind, Moment as _, Provider, Providers, SecretBytes};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,7 @@ pub struct Revocations {
     pending: Mutex<BTreeMap<LoginName, Pending>>,
     wake: Notify,
     turns: Arc<Admission>,
+    metrics: Metrics,
 }
 
 /// What this process has the mounter keep: a mounter that was restarted is given it again.
@@ -126,12 +128,17 @@ impl Kept {
 }
 
 impl Revocations {
-    /// Keeps logins with `mounter`, sealed with the 32 bytes of `key`.
+    /// Keeps logins with `mounter`, sealed with the 32 bytes of `key`. Counts each try to end one.
     ///
     /// # Errors
     ///
     /// `key` has another length.
-    pub fn new(mounter: Arc<dyn Mounter>, providers: Providers, key: &[u8]) -> anyhow::Result<Self> {
+    pub fn new(
+        mounter: Arc<dyn Mounter>,
+        providers: Providers,
+        metrics: Metrics,
+        key: &[u8],
+    ) -> anyhow::Result<Self> {
         let key = RandomizedNonceKey::new(&AES_256_GCM, key)
             .map_err(|_| anyhow::anyhow!("the key that seals logins must be 32 bytes"))?;
         Ok(Self {
@@ -143,6 +150,7 @@ impl Revocations {
             pending: Mutex::default(),
             wake: Notify::new(),
             turns: Admission::new(TRIES),
+            metrics,
         })
     }
 
@@ -341,6 +349,11 @@ impl Revocations {
             Some(provider) => timeout(TRY, end(&*provider, &login.remains)).await,
             None => Ok(Ok(())),
         };
+        let failure = match &ended {
+            Ok(ended) => ended.as_ref().err().map(provider::Error::kind),
+            Err(_) => Some(ErrorKind::Unavailable),
+        };
+        self.metrics.lease_end(self.metrics.provider(&login.provider), failure);
         match ended {
             Ok(Ok(())) => self.ended(&name),
             Ok(Err(error)) => self.again(&name, &error.to_string()),

@@ -55,6 +55,7 @@ struct Node {
     stop: CancellationToken,
     limits: Limits,
     audit: Vec<Destination>,
+    metrics: Metrics,
 }
 
 impl Node {
@@ -123,7 +124,10 @@ impl Node {
     ) -> Self {
         let provider: Arc<dyn provider::Provider> = Arc::new(store.clone());
         let providers = Providers::default().with(&provider);
-        let revocations = Arc::new(Revocations::new(mounter.clone(), providers.clone(), &[1; 32]).unwrap());
+        let metrics = Metrics::default();
+        let revocations =
+            Revocations::new(mounter.clone(), providers.clone(), metrics.clone(), &[1; 32]).unwrap();
+        let revocations = Arc::new(revocations);
         let volumes = Volumes::new(Parts {
             providers,
             classes: classes.clone(),
@@ -131,8 +135,8 @@ impl Node {
             mounter: mounter.clone(),
             records: Records::open(state.path()).unwrap(),
             revocations: Arc::clone(&revocations),
-            reporter: Reporter::new(Audit::to(audit.clone()).unwrap(), Metrics::default()),
-            stores: Arc::new(Stores::new(Metrics::default())),
+            reporter: Reporter::new(Audit::to(audit.clone()).unwrap(), metrics.clone()),
+            stores: Arc::new(Stores::new(metrics.clone())),
             access: Arc::new(NoStranger),
             rooms: Rooms::default(),
             key: Arc::new(FingerprintKey::new(&[2; 32])),
@@ -141,7 +145,18 @@ impl Node {
         let stop = CancellationToken::new();
         let shutdown = stop.clone();
         drop(tokio::spawn(async move { revocations.run(shutdown).await }));
-        Self { store, mode: mounter.mode.clone(), mounter, classes, volumes, state, stop, limits, audit }
+        Self {
+            store,
+            mode: mounter.mode.clone(),
+            mounter,
+            classes,
+            volumes,
+            state,
+            stop,
+            limits,
+            audit,
+            metrics,
+        }
     }
 
     fn class(&self, objects: &str, edit: impl FnOnce(&mut Settings)) {

@@ -79,6 +79,15 @@ async fn a_login_that_cannot_be_ended_at_unpublish_is_ended_when_the_store_is_ba
     node.store.0.lock().unwrap().revoke_fails = false;
     sleep(Duration::from_secs(120)).await;
     assert_eq!(node.store.0.lock().unwrap().revoked, ["login-1"]);
+    let told = node.metrics.exposition().unwrap();
+    let tries = |outcome: &str| {
+        let ended = |line: &&str| {
+            line.starts_with("secretfs_lease_ends_total") && line.contains(&format!("outcome=\"{outcome}\""))
+        };
+        told.lines().find(ended).map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
+    };
+    assert_eq!(tries("ok"), Some(1), "{told}");
+    assert!(tries("unavailable").is_some_and(|tries| tries > 5), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
