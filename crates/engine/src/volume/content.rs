@@ -1,5 +1,7 @@
 //! What a volume is to show: its class's objects, how each is doing, and the files they make.
 
+mod learning;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -212,46 +214,6 @@ impl Content {
             self.failed(index, object, error, notice);
         }
         first
-    }
-
-    /// Takes from an answer which objects there are, where only that tells.
-    fn learn(&mut self, readout: &Readout) {
-        let Some(whole) = self.reader.source().whole() else { return self.learn_trees(readout) };
-        let Some(outcome) = readout.get(whole.request()) else { return };
-        let told = outcome.as_ref().map_err(Clone::clone).and_then(|held| {
-            let told = whole.unpack(&held.reading)?;
-            let faults = manifest::compose::verify(&self.class.settings, told.objects(), &[]);
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            if faults.is_empty() { Ok(told) } else { Err(Error::new(ErrorKind::Invalid, faults.join("; "))) }
-        });
-        let request = whole.request().clone();
-        match told {
-            Ok(told) => {
-                self.untold.clear();
-                self.extend_to(Extent::Known(told));
-            }
-            Err(error) => drop(self.untold.insert(request, error)),
-        }
-    }
-
-    fn learn_trees(&mut self, readout: &Readout) {
-        self.untold.clear();
-        let Some(grown) = self.extent.grown() else { return };
-        let stays = |index| self.stays_unlisted(index);
-        let (grown, untold) = grown.learn(&self.class.settings, readout, stays);
-        self.untold = untold;
-        self.extend_to(Extent::Grown(grown));
-    }
-
-    /// Whether what a tree lists no more goes on being an object: its file is shown, or its absence is from composed ones.
-    fn stays_unlisted(&self, index: usize) -> bool {
-        let (Some(object), Some(state)) = (self.extent.objects().get(index), self.objects.get(index)) else {
-            return false;
-        };
-        let is_composed = || {
-            self.class.settings.files.iter().flat_map(|file| &file.from).any(|(_, name)| *name == object.name)
-        };
-        state.good().is_some() || is_composed()
     }
 
     fn confirmed(&mut self, index: usize, object: Object, at: Instant) {
