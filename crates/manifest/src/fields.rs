@@ -14,6 +14,11 @@ pub fn declared(own: &'static [Key]) -> impl Iterator<Item = &'static Key> + Clo
     own.iter().chain(OBJECT)
 }
 
+/// The text of a key, if there is one. An empty text is the same as none.
+pub fn filled(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
 /// Whether the value in `node` is of the type that the key holds.
 fn fits(holds: Holds, node: &Node) -> bool {
     match (holds, &node.value) {

@@ -33,7 +33,7 @@ pub use class::{Class, SecretObject, SecretObjectData};
 pub use duration::{go as go_duration, parse as duration};
 pub use fault::Fault;
 pub use file::{LocatedClass, Manifests};
-pub use listed_tree::{Tags, WrittenTree, in_the_way};
+pub use listed_tree::{Tags, WrittenTree, without};
 pub use listing::{Listing, Shape};
 pub use parts::{JmesPath, JsonPart, PartMode};
 pub use pod::{Attribute, PodVolume};

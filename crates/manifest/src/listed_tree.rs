@@ -164,8 +164,23 @@ impl fmt::Display for Tags {
     }
 }
 
+/// Refuses the first of `keys` that an entry has, if any: they are about one object, and the entry is a listing.
+///
+/// # Errors
+///
+/// There is one.
+pub fn without(at: Position<'_>, keys: &[(&'static str, bool)]) -> Result<(), Invalid> {
+    match keys.iter().find(|(_, is_there)| *is_there) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let reason = "it is about one object, and this is a listing";
+            Err(at.refuse(key, reason, "remove it, or list the object for itself"))
+        }
+    }
+}
+
 /// Objects of the class where one of `trees` needs a directory.
-pub fn in_the_way(parameter: &str, objects: &[ObjectRef], trees: &[Tree]) -> Vec<Invalid> {
+pub(crate) fn in_the_way(parameter: &str, objects: &[ObjectRef], trees: &[Tree]) -> Vec<Invalid> {
     let blocks = |tree: &Tree, object: &ObjectRef| {
         object.file && (object.path == tree.directory || object.path.is_ancestor_of(&tree.directory))
     };
@@ -180,13 +195,12 @@ pub fn in_the_way(parameter: &str, objects: &[ObjectRef], trees: &[Tree]) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use provider::{Holds, Key};
     use serde::Deserialize;
 
     use super::*;
-    use crate::objects;
+    use crate::Listing;
+    use crate::objects::{Asked, read_with_trees};
 
     const OWN: &[Key] = &[
         Key::new("list", Holds::Text, "", ""),
@@ -205,7 +219,6 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Vec<Tree>, Vec<String>> {
-        let trees = RefCell::new(Vec::new());
         let understand = |at: Position<'_>, item: Written| {
             let tree = WrittenTree {
                 name: item.list,
@@ -215,12 +228,10 @@ mod tests {
                 mode: None,
                 extras: item.extras,
             };
-            trees.borrow_mut().push(tree.tree(at, Request::shared("r"), 1)?);
-            Ok((Vec::new(), ()))
+            tree.tree(at, Request::shared("r"), 1).map(Asked::<()>::Tree)
         };
-        let read = objects::read(text, OWN, understand);
-        read.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        Ok(trees.into_inner())
+        let read = read_with_trees(&Listing::OBJECTS, text, OWN, understand);
+        read.map(|read| read.trees).map_err(|faults| faults.iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The `objects` of a class: the part that all providers read in the same way. Each provider decides which keys an
 //! object has and what they mean.
 
-use provider::{Declaration, Encoding, Invalid, Key, ObjectPath, ObjectRef, Parameters, Request};
+use provider::{Declaration, Encoding, Invalid, Key, ObjectPath, ObjectRef, Parameters, Request, Tree};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::fields;
+use crate::listed_tree::in_the_way;
 use crate::listing::{Entry, Listing};
 use crate::parts::{JmesPath, JsonPart};
 use crate::paths::{self, Place};
@@ -180,13 +181,50 @@ pub fn read_listed<T: DeserializeOwned, P: Clone>(
     own: &'static [Key],
     understand: impl Fn(Position<'_>, T) -> Result<(Vec<ObjectRef>, P), Vec<Invalid>>,
 ) -> Result<(Vec<ObjectRef>, Vec<P>), Vec<Invalid>> {
+    let understand =
+        |at: Position<'_>, item: T| understand(at, item).map(|(made, beside)| Asked::Objects(made, beside));
+    read_with_trees(listing, text, own, understand).map(|read| (read.objects, read.kept))
+}
+
+/// What one entry of a list asks for.
+#[derive(Debug)]
+pub enum Asked<P> {
+    /// These files, with what the provider keeps for each.
+    Objects(Vec<ObjectRef>, P),
+    /// Every file that a listing of the store names.
+    Tree(Tree),
+}
+
+/// What a list asks for.
+#[derive(Debug)]
+pub struct Read<P> {
+    /// The files that its objects make.
+    pub objects: Vec<ObjectRef>,
+    /// What the provider keeps for each of them, at the same index.
+    pub kept: Vec<P>,
+    /// Its listings.
+    pub trees: Vec<Tree>,
+}
+
+/// As [`read_listed`], for a provider whose entries may be listings.
+///
+/// # Errors
+///
+/// As [`read_listed`]; also a file where a listing needs a directory.
+pub fn read_with_trees<T: DeserializeOwned, P: Clone>(
+    listing: &Listing,
+    text: &str,
+    own: &'static [Key],
+    understand: impl Fn(Position<'_>, T) -> Result<Asked<P>, Vec<Invalid>>,
+) -> Result<Read<P>, Vec<Invalid>> {
     let written =
         listing.entries::<WithKeys<T>>(text, own).map_err(|faults| nearer(listing, faults, text, own))?;
-    let (mut objects, mut kept, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    let mut places = Vec::new();
+    let (mut objects, mut kept, mut trees) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut places, mut faults) = (Vec::new(), Vec::new());
     for (index, Entry { value: WithKeys { keys, value }, line }) in written.into_iter().enumerate() {
         match understand(Position { listing: *listing, index, line, keys: &keys, own }, value) {
-            Ok((made, beside)) => {
+            Ok(Asked::Tree(tree)) => trees.push(tree),
+            Ok(Asked::Objects(made, beside)) => {
                 places.extend(made.iter().map(|_| (index, line)));
                 kept.extend(made.iter().map(|_| beside.clone()));
                 objects.extend(made);
@@ -197,7 +235,10 @@ pub fn read_listed<T: DeserializeOwned, P: Clone>(
     let files = objects.iter().zip(places).filter(|(object, _)| object.file);
     let places = files.map(|(object, (index, line))| Place { index, path: &object.path, line });
     faults.extend(paths::conflicts(listing.parameter, places));
-    if faults.is_empty() { Ok((objects, kept)) } else { Err(faults) }
+    if faults.is_empty() {
+        faults = in_the_way(listing.parameter, &objects, &trees);
+    }
+    if faults.is_empty() { Ok(Read { objects, kept, trees }) } else { Err(faults) }
 }
 
 /// Replaces faults of the whole text by faults of single keys, if the responsible keys can be found.

@@ -104,6 +104,20 @@ const KINDS: [ErrorKind; 7] = [
 ];
 
 impl Leaf {
+    /// The file at `path` that the store calls `name`, with what reading it brought. A fault of one file takes no other
+    /// along.
+    ///
+    /// # Errors
+    ///
+    /// The fault is of all files: the store is away, or it does not take the login.
+    pub fn of(path: String, name: String, found: Result<Reading>) -> Result<Self> {
+        use ErrorKind::{NoCredential, Unauthenticated, Unavailable};
+        match found {
+            Err(error) if matches!(error.kind(), Unavailable | Unauthenticated | NoCredential) => Err(error),
+            found => Ok(Self { path, name, found }),
+        }
+    }
+
     /// One reading that holds `leaves`.
     ///
     /// # Errors
@@ -156,14 +170,30 @@ impl<'a> Packed<'a> {
     ///
     /// `Invalid` if it is not what [`Leaf::pack`] makes.
     pub fn all(reading: &'a Reading) -> Result<Vec<Self>> {
-        let (mut rest, mut all) = (reading.body.expose(), Vec::new());
-        while !rest.is_empty() {
-            let odd = || Error::new(ErrorKind::Invalid, "the answer is no listing");
-            let (leaf, behind) = Self::first(rest).ok_or_else(odd)?;
-            all.push(leaf);
+        Self::each(reading).collect()
+    }
+
+    /// The leaf at `path`, if `reading` holds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`all`](Self::all), if what is wrong comes before it.
+    pub fn at(reading: &'a Reading, path: &str) -> Result<Option<Self>> {
+        Self::each(reading).find(|leaf| leaf.as_ref().map_or(true, |leaf| leaf.path == path)).transpose()
+    }
+
+    /// Each leaf in turn, and at last an error if what is left is none.
+    fn each(reading: &'a Reading) -> impl Iterator<Item = Result<Self>> {
+        let mut rest = reading.body.expose();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (leaf, behind) =
+                Self::first(rest).map_or((None, &rest[..0]), |(leaf, behind)| (Some(leaf), behind));
             rest = behind;
-        }
-        Ok(all)
+            Some(leaf.ok_or_else(|| Error::new(ErrorKind::Invalid, "the answer is no listing")))
+        })
     }
 
     fn first(packed: &'a [u8]) -> Option<(Self, &'a [u8])> {

@@ -1,6 +1,7 @@
 //! Objects of a class that are listings: parameters by path, secrets by tags or by the beginning of their names.
 
 use manifest::Tags;
+use manifest::fields::filled;
 use manifest::objects::Position;
 use provider::Invalid;
 use serde::Deserialize;
@@ -121,10 +122,6 @@ pub(crate) fn below(service: Service, listed: &str, name: &str) -> Option<String
         }
     };
     Some(rest.to_owned())
-}
-
-fn filled(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

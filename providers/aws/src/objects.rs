@@ -1,8 +1,7 @@
-use std::cell::RefCell;
-
-use manifest::objects::{ObjectExtras, Position, read_listed};
+use manifest::fields::{self, filled};
+use manifest::objects::{Asked, ObjectExtras, Position, read_with_trees};
 use manifest::yaml::NumericMode;
-use manifest::{JmesPath, JsonPart, Listing, Shape, WrittenTree, fields, in_the_way};
+use manifest::{JmesPath, JsonPart, Listing, Shape, WrittenTree, without};
 use provider::{FileMode, Invalid, ObjectRef, Tree};
 use serde::Deserialize;
 
@@ -57,18 +56,13 @@ pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
 
 /// Understands `objects`.
 pub(crate) fn read(text: &str, around: &Around<'_>) -> Result<(Vec<ObjectRef>, Vec<Tree>), Vec<Invalid>> {
-    let trees = RefCell::new(Vec::new());
     let understand = |at: Position<'_>, item: Item| {
-        if item.listing.is_any() {
-            trees.borrow_mut().push(Entry { at, item, around }.tree()?);
-            return Ok((Vec::new(), ()));
-        }
-        Ok((Entry { at, item, around }.objects()?, ()))
+        let is_listing = item.listing.is_any();
+        let entry = Entry { at, item, around };
+        if is_listing { entry.tree().map(Asked::Tree) } else { Ok(Asked::Objects(entry.objects()?, ())) }
     };
-    let (objects, _) = read_listed(&LISTING, text, DECLARATION.object, understand)?;
-    let trees = trees.into_inner();
-    let faults = in_the_way(LISTING.parameter, &objects, &trees);
-    if faults.is_empty() { Ok((objects, trees)) } else { Err(faults) }
+    let read = read_with_trees(&LISTING, text, DECLARATION.object, understand)?;
+    Ok((read.objects, read.trees))
 }
 
 /// One entry on its way to be understood.
@@ -132,10 +126,7 @@ impl Entry<'_> {
             ("objectVersionLabel", filled(object_version_label).is_some()),
             ("failoverObject", failover_object.is_some()),
         ];
-        if let Some((key, _)) = keys.into_iter().find(|(_, is_there)| *is_there) {
-            let reason = "it is about one object, and this is a listing";
-            return Err(self.at.refuse(key, reason, "remove it, or list the object for itself"));
-        }
+        without(self.at, &keys)?;
         match filled(object_type) {
             Some(given) if given != type_of(listing.service) => {
                 let reason = format!("such a listing is of {}", type_of(listing.service));
@@ -284,10 +275,6 @@ fn type_of(service: Service) -> &'static str {
 }
 
 const TYPES: &str = "write secretsmanager or ssmparameter";
-
-fn filled(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
-}
 
 /// The files of parts are named as those of objects are.
 fn translated(jmes_path: JmesPath, translation: Translation) -> JmesPath {

@@ -1,6 +1,8 @@
 //! Objects of a class that are listings: the secrets of a vault that have certain tags.
 
-use manifest::{Tags, WrittenTree};
+use manifest::fields::filled;
+use manifest::objects::Position;
+use manifest::{Tags, WrittenTree, without};
 use provider::{Invalid, Tree};
 
 use crate::call::{Call, Kind, Sought};
@@ -10,13 +12,12 @@ use crate::parameters::OnExpired;
 impl Item {
     /// Whether it has a key of listings.
     pub(crate) fn is_listing(&self) -> bool {
-        let is_there = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        is_there(&self.by_tags) || is_there(&self.directory) || self.max_files.is_some()
+        filled(&self.by_tags).or(filled(&self.directory)).is_some() || self.max_files.is_some()
     }
 
-    /// The first key that is about one object.
-    fn of_one_object(&self) -> Option<&'static str> {
-        let is_there = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    /// Refuses keys that are about one object.
+    fn is_only_a_listing(&self, at: Position<'_>) -> Result<(), Invalid> {
+        let is_there = |text| filled(text).is_some();
         let is_other = self.object_type.as_deref().is_some_and(|kind| !matches!(kind, "" | "secret"));
         let keys = [
             ("objectName", is_there(&self.object_name)),
@@ -26,7 +27,7 @@ impl Item {
             ("objectVersionHistory", self.object_version_history.is_some_and(|older| older > 0)),
             ("objectFormat", is_there(&self.object_format)),
         ];
-        keys.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key)
+        without(at, &keys)
     }
 }
 
@@ -48,7 +49,7 @@ impl Entry<'_> {
         let written = WrittenTree {
             name: format!("secrets with tags {tags}"),
             address: vault.clone(),
-            directory: self.item.directory.as_deref().filter(|text| !text.is_empty()),
+            directory: filled(&self.item.directory),
             most: self.item.max_files,
             mode,
             extras: self.written_extras(),
@@ -61,11 +62,8 @@ impl Entry<'_> {
     }
 
     fn tags(&self) -> Result<Tags, Invalid> {
+        self.item.is_only_a_listing(self.at)?;
         let refuse = |key, reason, remedy| Err(self.at.refuse(key, reason, remedy));
-        if let Some(key) = self.item.of_one_object() {
-            let reason = "it is about one object, and this is a listing";
-            return refuse(key, reason, "remove it, or list the object for itself");
-        }
         match Tags::parse(self.item.by_tags.as_deref().unwrap_or_default()) {
             Ok(tags) if !tags.is_empty() => Ok(tags),
             Ok(_) => refuse("byTags", "it is missing", "write the tags of the secrets, such as team=shop"),

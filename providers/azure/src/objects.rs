@@ -1,9 +1,8 @@
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use manifest::objects::{self, ObjectExtras, Position};
+use manifest::objects::{self, Asked, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
-use manifest::{JmesPath, Listing, Shape, fields, in_the_way};
+use manifest::{JmesPath, Listing, Shape, fields};
 use provider::{Encoding, FileMode, Invalid, ObjectRef, Tree};
 use serde::Deserialize;
 
@@ -91,20 +90,16 @@ pub(crate) fn read<F>(text: &str, around: &Around<F>) -> Result<Read, Vec<Invali
 where
     F: Fn(Named<'_>) -> Result<String, NoVault>,
 {
-    let trees = RefCell::new(Vec::new());
     let understand = |at: Position<'_>, item: Item| {
         let entry = Entry { at, item: &item };
         if item.is_listing() {
-            trees.borrow_mut().push(entry.tree(around)?);
-            return Ok((Vec::new(), Arc::from([])));
+            return entry.tree(around).map(Asked::Tree);
         }
         let files = entry.files(around).map_err(|fault| vec![fault])?;
-        entry.objects(files)
+        entry.objects(files).map(|(objects, parts)| Asked::Objects(objects, parts))
     };
-    let (objects, parts) = objects::read_listed(&LISTING, text, DECLARATION.object, understand)?;
-    let trees = trees.into_inner();
-    let faults = in_the_way(LISTING.parameter, &objects, &trees);
-    if faults.is_empty() { Ok(Read { parts: each(&parts), objects, trees }) } else { Err(faults) }
+    let read = objects::read_with_trees(&LISTING, text, DECLARATION.object, understand)?;
+    Ok(Read { objects: read.objects, parts: each(&read.kept), trees: read.trees })
 }
 
 /// What a class asks for.

@@ -1,7 +1,8 @@
 //! Objects of a class that are listings: the secrets of a project that a filter finds.
 
-use manifest::WrittenTree;
+use manifest::fields::filled;
 use manifest::objects::Position;
+use manifest::{WrittenTree, without};
 use provider::{Invalid, Request, Tree};
 use serde::{Deserialize, Serialize};
 
@@ -46,10 +47,8 @@ fn newest_in(parent: &str, id: &str) -> Option<Resource> {
 impl Item {
     /// Whether it has a key of listings.
     pub(crate) fn is_listing(&self) -> bool {
-        is_there(&self.parent)
-            || is_there(&self.by_filter)
-            || is_there(&self.directory)
-            || self.max_files.is_some()
+        let texts = [&self.parent, &self.by_filter, &self.directory];
+        texts.into_iter().any(|text| filled(text).is_some()) || self.max_files.is_some()
     }
 
     /// What it lists.
@@ -65,7 +64,7 @@ impl Item {
         let written = WrittenTree {
             name: format!("{parent}/secrets with {filter}"),
             address: String::new(),
-            directory: self.directory.as_deref().filter(|text| !text.is_empty()),
+            directory: filled(&self.directory),
             most: self.max_files,
             mode: self.mode,
             extras: self.extras(),
@@ -82,13 +81,7 @@ impl Item {
             ("extractJSONKey", &self.json_key),
             ("extractYAMLKey", &self.yaml_key),
         ];
-        match keys.into_iter().find(|(_, text)| is_there(text)) {
-            None => Ok(()),
-            Some((key, _)) => {
-                let reason = "it is about one object, and this is a listing";
-                Err(at.refuse(key, reason, "remove it, or list the object for itself"))
-            }
-        }
+        without(at, &keys.map(|(key, text)| (key, filled(text).is_some())))
     }
 
     fn parent_of(&self, at: Position<'_>) -> Result<String, Invalid> {
@@ -111,10 +104,6 @@ impl Item {
             filter => Ok(filter.to_owned()),
         }
     }
-}
-
-fn is_there(text: &Option<String>) -> bool {
-    text.as_ref().is_some_and(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! The `secrets` of a class.
 
-use std::cell::RefCell;
-
-use manifest::objects::{self, ObjectExtras, Position};
+use manifest::fields::{self, filled};
+use manifest::objects::{Asked, ObjectExtras, Position, Read, read_with_trees};
 use manifest::yaml::NumericMode;
-use manifest::{JmesPath, Listing, Shape, fields, in_the_way};
-use provider::{Invalid, ObjectRef, Request, Tree};
+use manifest::{JmesPath, Listing, Shape};
+use provider::{Invalid, ObjectRef, Request};
 use serde::Deserialize;
 
 use crate::declaration::DECLARATION;
@@ -68,28 +67,14 @@ pub(crate) fn unknown(text: &str) -> Vec<Invalid> {
 }
 
 /// Understands `secrets`. A request's text is the name of its resource.
-pub(crate) fn read(text: &str) -> Result<Read, Vec<Invalid>> {
-    let trees = RefCell::new(Vec::new());
+pub(crate) fn read(text: &str) -> Result<Read<Part>, Vec<Invalid>> {
     let understand = |at: Position<'_>, item: Item| {
         if item.is_listing() {
-            trees.borrow_mut().push(item.tree(at)?);
-            return Ok((Vec::new(), Part { extract: Extract::Whole }));
+            return item.tree(at).map(Asked::Tree);
         }
-        understand(at, &item)
+        understand(at, &item).map(|(objects, part)| Asked::Objects(objects, part))
     };
-    let (objects, parts) = objects::read_listed(&SECRETS, text, DECLARATION.object, understand)?;
-    let trees = trees.into_inner();
-    let faults = in_the_way(SECRETS.parameter, &objects, &trees);
-    if faults.is_empty() { Ok(Read { objects, parts, trees }) } else { Err(faults) }
-}
-
-/// What a class asks for.
-#[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) objects: Vec<ObjectRef>,
-    /// What is taken out of each value.
-    pub(crate) parts: Vec<Part>,
-    pub(crate) trees: Vec<Tree>,
+    read_with_trees(&SECRETS, text, DECLARATION.object, understand)
 }
 
 impl Item {
@@ -151,10 +136,6 @@ fn extract(at: Position<'_>, item: &Item) -> Result<Extract, Invalid> {
     Ok(extract)
 }
 
-fn filled(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,7 +164,7 @@ mod tests {
     #[test]
     fn trap_unknown_keys_are_ignored_and_told() {
         let text = format!("- {{{API}, path: a, extractJsonKey: k}}");
-        assert_eq!(read(&text).unwrap().parts[0].extract, Extract::Whole);
+        assert_eq!(read(&text).unwrap().kept[0].extract, Extract::Whole);
         let told = unknown(&text)[0].to_string();
         assert!(told.contains("did you mean extractJSONKey?"), "{told}");
     }
@@ -207,7 +188,7 @@ mod tests {
     #[test]
     fn trap_scalars_stay_text_in_names_and_keys() {
         let text = format!("- {{{API}, path: 0123, extractJSONKey: on}}\n- {{{API}, path: y}}\n");
-        let Read { objects, parts, .. } = read(&text).unwrap();
+        let Read { objects, kept: parts, .. } = read(&text).unwrap();
         let names: Vec<_> = objects.iter().map(|object| object.path.as_str()).collect();
         assert_eq!(names, ["0123", "y"]);
         assert_eq!(parts[0].extract, Extract::Json("on".to_owned()));

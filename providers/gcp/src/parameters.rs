@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use manifest::objects::Read;
 use manifest::parameters;
 use provider::{Exposure, Invalid, ObjectRef, Parameters, Request, Tree};
 use provider_client::{CertificatePath, Tls};
@@ -10,7 +11,7 @@ use crate::endpoints::{Api, Endpoints};
 use crate::exposure;
 use crate::federation::{Federation, is_pool};
 use crate::listed::Sought;
-use crate::objects::{self, Part, Read, SECRETS};
+use crate::objects::{self, Part, SECRETS};
 use crate::resource::Resource;
 
 /// Key under which the class's `share` setting arrives.
@@ -73,7 +74,7 @@ impl Plan {
                 Some(auth),
                 Some(account),
                 Some(share),
-                Some(Read { objects, parts, mut trees }),
+                Some(Read { objects, kept: parts, mut trees }),
             ) if errors.is_empty() => {
                 let exposure = exposure::of(&endpoints, config);
                 for tree in &mut trees {
@@ -211,7 +212,7 @@ impl<'a> Class<'a> {
         }
     }
 
-    fn objects(&self) -> Result<Read, Vec<Invalid>> {
+    fn objects(&self) -> Result<Read<Part>, Vec<Invalid>> {
         match self.text(SECRETS.parameter) {
             Some(text) => objects::read(text),
             None => {

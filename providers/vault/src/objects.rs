@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use manifest::JmesPath;
-use manifest::fields;
+use manifest::fields::{self, filled};
 use manifest::objects::{self, ObjectExtras, Position};
 use manifest::yaml::NumericMode;
 use provider::{Invalid, ObjectPath, ObjectRef};
@@ -89,10 +89,6 @@ fn asked(at: Position<'_>, item: &Item) -> Result<Asked, Invalid> {
         return Err(at.refuse("secretKey", "it has a control character", "write a key of the secret"));
     }
     Ok(Asked { name: name.to_owned(), path, call, part: Part { key: key.map(str::to_owned) } })
-}
-
-fn filled(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

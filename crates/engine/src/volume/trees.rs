@@ -134,11 +134,12 @@ impl Grown {
         listed: &[Leaf],
         stays: impl Fn(usize) -> bool,
     ) -> Vec<Leaf> {
-        let paths: Vec<_> = listed.iter().filter_map(|leaf| tree.object(&leaf.path, false).ok()).collect();
+        let paths = listed.iter().filter_map(|leaf| Some(tree.object(&leaf.path, false).ok()?.path));
+        let paths: BTreeSet<_> = paths.collect();
+        // Most are listed still, so that is asked first.
         let is_in_the_way = |path: &ObjectPath| {
-            paths.iter().any(|object| {
-                object.path == *path || object.path.is_ancestor_of(path) || path.is_ancestor_of(&object.path)
-            })
+            paths.contains(path)
+                || paths.iter().any(|other| other.is_ancestor_of(path) || path.is_ancestor_of(other))
         };
         let left = self.of_tree(index).filter(|(at, _)| {
             self.objects.get(*at).is_some_and(|object| !is_in_the_way(&object.path)) && stays(*at)
@@ -177,9 +178,7 @@ impl Grown {
     pub(super) fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
         let Some(leaf) = self.leaf(index) else { return self.source.extract(index, reading) };
         let gone = || Error::new(ErrorKind::NotFound, "the store does not list it any more");
-        let all = Packed::all(reading)?;
-        let Reading { body, version, .. } =
-            all.iter().find(|packed| packed.path == &*leaf.path).ok_or_else(gone)?.found()?;
+        let Reading { body, version, .. } = Packed::at(reading, &leaf.path)?.ok_or_else(gone)?.found()?;
         Ok(Object { contents: body, significant: None, version })
     }
 

@@ -72,11 +72,8 @@ impl Asking<'_> {
         }
         let mut leaves = Vec::new();
         for (secret, found) in listed.iter().zip(self.values(&listed).await) {
-            leaves.push(Leaf {
-                path: self.below(&secret.name)?,
-                name: secret.name.clone(),
-                found: told(found)?,
-            });
+            let found = found.and_then(|found| found.reading(None));
+            leaves.push(Leaf::of(self.below(&secret.name)?, secret.name.clone(), found)?);
         }
         Ok(Found::New(Reading { version, ..Leaf::pack(&leaves, self.most)? }))
     }
@@ -179,18 +176,6 @@ impl Asking<'_> {
         let kind = if self.call.service == Service::Ssm { "parameters below" } else { "a listing of" };
         format!("{kind} {:?} in {} as {}", self.wanted.id, self.asker.way.region(), self.asker.identity)
     }
-}
-
-/// What one secret of a listing brought. What is wrong with one takes no other along; an outage is one of all.
-fn told(found: Result<Found>) -> Result<Result<Reading>> {
-    match found.and_then(|found| found.reading(None)) {
-        Err(error) if is_about_all(error.kind()) => Err(error),
-        found => Ok(found),
-    }
-}
-
-fn is_about_all(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unauthenticated | ErrorKind::NoCredential)
 }
 
 /// Which version each secret has: the same as long as nothing changes.

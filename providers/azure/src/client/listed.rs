@@ -28,14 +28,11 @@ impl AzureSession {
         Leaf::pack(&leaves, sought.most)
     }
 
-    /// One secret. What is wrong with it takes no other along; an outage is one of all.
     async fn leaf(&self, call: &Call, sought: &Sought, name: String) -> Result<Leaf> {
         let one = Call { name: name.clone(), sought: None, ..call.clone() };
         let read = self.fetch(&one).await;
-        match read.and_then(|read| answer::listed(&one, sought.drops_expired, &read, Timestamp::now())) {
-            Err(error) if is_about_all(error.kind()) => Err(error),
-            found => Ok(Leaf { path: name, name: format!("secrets/{}", one.name), found }),
-        }
+        let found = read.and_then(|read| answer::listed(&one, sought.drops_expired, &read, Timestamp::now()));
+        Leaf::of(name, format!("secrets/{}", one.name), found)
     }
 
     async fn names(&self, call: &Call, sought: &Sought) -> Result<Vec<String>> {
@@ -85,8 +82,4 @@ fn has_tags(secret: &ListedSecret, sought: &Sought) -> bool {
         let found = secret.tags.get(key);
         found.is_some_and(|found| value.is_none_or(|value| found == value))
     })
-}
-
-fn is_about_all(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unauthenticated | ErrorKind::NoCredential)
 }

@@ -25,13 +25,9 @@ impl GcpSession {
         Leaf::pack(&leaves, sought.most)
     }
 
-    /// One secret. What is wrong with it takes no other along; an outage is one of all.
     async fn leaf(&self, sought: &Sought, id: String) -> Result<Leaf> {
         let resource = sought.secret(&id).ok_or_else(|| self.no_list(sought))?;
-        match self.value(&resource).await {
-            Err(error) if is_about_all(error.kind()) => Err(error),
-            found => Ok(Leaf { path: id, name: resource.to_string(), found }),
-        }
+        Leaf::of(id, resource.to_string(), self.value(&resource).await)
     }
 
     async fn ids(&self, sought: &Sought) -> Result<Vec<String>> {
@@ -76,8 +72,4 @@ impl GcpSession {
         let text = format!("{}: the answer is no list of secrets", self.what(sought));
         Error::new(ErrorKind::Unavailable, text).remedy("is endpoint right, and what is on the way there?")
     }
-}
-
-fn is_about_all(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unauthenticated | ErrorKind::NoCredential)
 }
