@@ -41,8 +41,10 @@ use crate::exit::Outcome;
 use crate::providers::{self, ProviderArgs};
 use crate::telemetry;
 
-/// How often gauges are updated, the pulse beats, and the heap is trimmed.
+/// How often gauges are updated and the pulse beats.
 const TICK: Duration = Duration::from_secs(5);
+/// How often the heap is trimmed. Allocations wait meanwhile, so it is not done at each tick.
+const TRIM: Duration = Duration::from_secs(30);
 /// How long to try to end logins before the process ends without that.
 const LAST_REVOCATIONS: Duration = Duration::from_secs(10);
 /// How long running calls may take at the end of the process. It is less than a pod's grace period.
@@ -286,13 +288,15 @@ impl Gauges {
     }
 }
 
-/// Trims the heap every [`TICK`]. After a refresh of many volumes, or the end of some, the heap has free memory. Without
+/// Trims the heap every [`TRIM`]. After a refresh of many volumes, or the end of some, the heap has free memory. Without
 /// this the process would keep it for good.
 async fn trim_heap(stop: CancellationToken) {
-    let mut ticks = interval(TICK);
+    let mut ticks = interval(TRIM);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = tokio::task::spawn_blocking(hygiene::trim_heap).await {
+        let trimmed = tokio::task::spawn_blocking(hygiene::trim_heap);
+        // Threads for such work may all wait for a disk that is away.
+        if let Some(Err(error)) = stop.run_until_cancelled(trimmed).await {
             tracing::warn!(error = %Unfinished::from(error), "free memory stays with this process");
         }
     }

@@ -10,8 +10,8 @@ use crate::report::{Line, Unit};
 use crate::rotation::refresh_all;
 use crate::world::{Bench, FILES, IN_FLIGHT, VOLUMES, World, value, watched_class};
 
-/// By then connections that carried values are closed, and the node has given free memory back (it does every 5 s).
-const SETTLED: Duration = Duration::from_secs(7);
+/// By then connections that carried values are closed, and the node has given free memory back (it does every 30 s).
+const SETTLED: Duration = Duration::from_secs(35);
 /// How many versions follow the first one.
 const ROTATIONS: usize = 10;
 /// Volumes of a node that is full beyond what kubelet admits by default (110 pods).

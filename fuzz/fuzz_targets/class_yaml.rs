@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
         assert!(fault.reason.chars().count() < 400, "{fault}");
     }
     for located in &manifests.classes {
-        let _ = manifest::compose::verify(&located.class.settings, &[]);
+        let _ = manifest::compose::verify(&located.class.settings, &[], &[]);
         let invalid = Invalid {
             key: "objects[0].secretPath".to_owned(),
             line: Some(1),

@@ -13,11 +13,12 @@ pub const LONGEST_ANNOTATION: usize = 2048;
 /// there is a stranger's text all the same, and the store judges what it names.
 #[async_trait]
 pub trait Accounts: fmt::Debug + Send + Sync {
-    /// The annotation `name` of the service account `of`, of which more than [`LONGEST_ANNOTATION`] need not be told; `None` if it has none, and where nobody
-    /// looks. `name` is one that a store [declares](crate::Declaration::annotations).
+    /// The annotation `name` of the service account `of`. `None` if it has none, and where nobody looks. Of a text longer
+    /// than [`LONGEST_ANNOTATION`] the rest may be missing. `name` is one that a store
+    /// [declares](crate::Declaration::annotations).
     ///
-    /// Who asks at once is told by one question, which has a deadline, and what was told is good for a while. So this
-    /// is no place to ask for what the class says itself.
+    /// All who ask at the same time share one question, which has a deadline. The answer is good for a while. Do not ask
+    /// for what the class says itself.
     ///
     /// # Errors
     ///

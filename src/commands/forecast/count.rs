@@ -82,7 +82,8 @@ pub(super) struct ObjectForecast {
     pub(super) object: String,
     /// Objects of the same request share its calls, and requests of the same call share that call.
     pub(super) calls_per_hour: f64,
-    /// Why it adds none, or that it may add more: its store tells what changes, or it is read for each volume at its start and near its end.
+    /// Why it makes no calls: its store announces changes, or it is read for each volume when the volume starts and
+    /// before its end. Or that it may make more.
     pub(super) note: Option<&'static str>,
 }
 

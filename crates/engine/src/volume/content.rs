@@ -119,6 +119,7 @@ impl Content {
             self.extent.objects().iter().map(identity_of).zip(states).collect();
         let kept_or_new = |object: &ObjectRef| kept.remove(&identity_of(object)).unwrap_or_default();
         self.objects = extent.objects().iter().map(kept_or_new).collect();
+        self.expiries.keep(extent.objects());
         self.extent = extent;
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use provider::ObjectPath;
+use provider::{ObjectPath, ObjectRef};
 
 /// How long before its end an object is told of, in seconds: a week.
 const EARLY: i64 = 7 * 24 * 3600;
@@ -42,6 +42,12 @@ impl Expiries {
             let verb = if phase == Phase::Over { "expired" } else { "expires" };
             self.news.push(format!("{path} {verb} at {}", date(at)));
         }
+    }
+
+    /// Forgets what was told of objects other than these: an author who edits a class again and again must not fill memory.
+    pub(super) fn keep(&mut self, objects: &[ObjectRef]) {
+        let is_there = |path: &ObjectPath| objects.iter().any(|object| object.path == *path);
+        self.told.retain(|path, _| is_there(path));
     }
 
     /// What is to be told, if there is anything. It is told then.
@@ -89,6 +95,16 @@ mod tests {
         assert!(told("b", 60, 1).is_some() && told("a", 61, 1).is_some());
         assert_eq!(told("a", 61, 61).unwrap(), "a expired at 1970-01-01T00:01:01Z");
         assert_eq!(told("a", i64::MAX, 61), None);
+    }
+
+    #[test]
+    fn what_the_class_has_no_more_is_forgotten() {
+        let mut expiries = Expiries::default();
+        ["a", "b"].iter().for_each(|name| expiries.note(&path(name), Some(0), 1));
+
+        expiries.keep(&[ObjectRef::new(path("b"), provider::Request::shared("r"))]);
+
+        assert_eq!(expiries.told.keys().map(ObjectPath::as_str).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]
