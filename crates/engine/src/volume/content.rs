@@ -22,6 +22,7 @@ use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
 use crate::volume::pace::Pace;
 use crate::volume::reader::{Reader, Readout};
 use crate::volume::report::Outlook;
+use crate::volume::trees::Grown;
 
 /// A class as one volume reads it.
 #[derive(Debug)]
@@ -271,6 +272,7 @@ impl Content {
         }
         if let Some(grown) = self.extent.grown() {
             grown.complete(&self.class.settings.files, &self.untold, |name| self.unread(name))?;
+            self.valueless(grown).map_or(Ok(()), Err)?;
         }
         for (object, state) in self.objects() {
             let lacking = state.good().is_none() && !state.is_withdrawn();
@@ -279,6 +281,19 @@ impl Content {
             }
         }
         Ok(())
+    }
+
+    /// Why a file cannot be composed of what a listing found: it never had a value. One that had a value and lost it is
+    /// withdrawn with its composed files.
+    fn valueless(&self, grown: &Grown) -> Option<Error> {
+        let from = || self.class.settings.files.iter().flat_map(|composed| &composed.from);
+        let is_wanted = |name: &str| from().any(|(_, wanted)| wanted == name);
+        let mut objects = self.objects().enumerate();
+        let (index, _) = objects.find(|(index, (object, state))| {
+            let has_none = state.good().is_none() && !state.is_withdrawn();
+            has_none && grown.needs(*index) && is_wanted(&object.name)
+        })?;
+        grown.valueless(index)
     }
 
     fn unread(&self, name: &str) -> Error {

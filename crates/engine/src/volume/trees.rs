@@ -217,14 +217,13 @@ impl Grown {
         if let Some((_, tree)) = trees.find(|(index, _)| !self.told.contains(index)) {
             return Err(untold.get(&tree.request).cloned().unwrap_or_else(|| unread(&tree.name)));
         }
-        match self.lacking(files) {
-            None => Ok(()),
-            Some((tree, name)) => {
-                let message = format!("a composed file is made of {name}, which {} does not have", tree.name);
-                Err(Error::new(ErrorKind::NotFound, message)
-                    .remedy("correct secretfs.dev/files, or create it in the store"))
-            }
-        }
+        self.lacking(files).map_or(Ok(()), |(tree, name)| Err(without(tree, name)))
+    }
+
+    /// Why no file can be composed of object `index`, which was found without a value.
+    pub(super) fn valueless(&self, index: usize) -> Option<Error> {
+        let tree = self.source.trees().get(self.leaf(index)?.tree)?;
+        Some(without(tree, &self.objects.get(index)?.name))
     }
 
     /// The tree that lacks what one of `files` is composed of, and the name of that.
@@ -269,6 +268,12 @@ fn listed(tree: &Tree, index: usize, outcome: std::result::Result<&Reading, &Err
         Err(error) if tree.optional && error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(|error| error.of(&tree.name)),
     }
+}
+
+/// A composed file is made of `name`, of which `tree` has no value.
+fn without(tree: &Tree, name: &str) -> Error {
+    let message = format!("a composed file is made of {name}, which {} does not have", tree.name);
+    Error::new(ErrorKind::NotFound, message).remedy("correct secretfs.dev/files, or create it in the store")
 }
 
 fn nothing() -> Error {

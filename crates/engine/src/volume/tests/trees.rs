@@ -147,14 +147,34 @@ async fn what_is_listed_without_a_value_is_not_there() {
     assert_eq!((node.file("conf/key").as_deref(), node.file("conf/bare")), (Some("k"), None));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_composed_file_names_what_a_listing_finds_and_goes_with_it() {
-    let composed = |name: &str| Composed {
+/// A file that is made of the object `a` and of `name`.
+fn composed(name: &str) -> Composed {
+    Composed {
         path: "app.json".try_into().unwrap(),
         format: ComposedFormat::Json,
         from: vec![("A".to_owned(), "a".to_owned()), ("B".to_owned(), name.to_owned())],
         mode: None,
-    };
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_pod_starts_without_a_composed_file_of_what_is_listed_without_a_value() {
+    let node = Node::start();
+    node.class("a,conf/=list", |settings| settings.files = vec![composed("conf/bare")]);
+    node.store.say("a", Say::Value("1"));
+    node.store.say("list", listing(&[("key", Ok("k")), ("bare", Err(ErrorKind::NotFound))]));
+    let refused = node.publish("v").await.unwrap_err().to_string();
+    assert!(refused.contains("made of conf/bare"), "{refused}");
+
+    node.store.say("list", values(&[("key", "k"), ("bare", "b")]));
+    node.publish("v").await.unwrap();
+    node.store.say("list", listing(&[("key", Ok("k2")), ("bare", Err(ErrorKind::Revoked))]));
+    node.file_becomes("app.json", None).await;
+    node.file_becomes("conf/key", Some("k2")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_composed_file_names_what_a_listing_finds_and_goes_with_it() {
     let node = Node::start();
     node.class("a,conf/=list", |settings| settings.files = vec![composed("conf/other")]);
     node.store.say("a", Say::Value("1"));
