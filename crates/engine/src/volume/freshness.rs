@@ -1,14 +1,14 @@
 //! What happens to a file that its store does not confirm: it stays, or it is withdrawn.
 //!
-//! Plain state for one object of one volume; the caller passes the time to every method. The rules are promises 2, 5
-//! and 6 of SEMANTICS.md.
+//! Plain state for one object of one volume; the caller passes the time to every method. SEMANTICS.md promises these
+//! rules under "Outage, denial, revocation".
 //!
 //! Three rules decide. A store that does not answer never takes a file away, unless the class says `on-stale: remove`
 //! and `max-stale` is over. A refusal takes it away only if the class says `on-denied: remove`, because a refusal may
-//! come from a moved path, a lost grant or a restore. A revocation takes it away by default. One polled answer is not
-//! enough for either, since one broken replica can give it: the store must say the same again [`CONFIRM_AFTER`] later.
-//! An example: a poll at 12:00:00 finds that `db/pass` was deleted. The file stays. A poll at 12:00:30 finds the same,
-//! and the file goes. If the store announced the deletion, the file goes at 12:00:00.
+//! come from a moved path, a lost grant or a restore. A revocation takes it away by default. For both, one polled
+//! answer is not enough, because one wrong answer must not take a file away: the store must say the same again
+//! [`CONFIRM_AFTER`] later. An example: a poll at 12:00:00 finds that `db/pass` was deleted. The file stays. A poll at
+//! 12:00:30 finds the same, and the file goes. If the store announced the deletion, the file goes at 12:00:00.
 
 use std::time::Duration;
 
