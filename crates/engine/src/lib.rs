@@ -6,10 +6,10 @@
 //! | module | is |
 //! |---|---|
 //! | [`mode`] | how a snapshot becomes files |
-//! | [`readings`] | what stores said, shared between volumes that may know it |
+//! | [`readings`] | the answers of stores, shared between volumes that may know them |
 //! | [`snapshot`] | one consistent set of files |
-//! | [`subject`] | who a volume is read for |
-//! | [`audit`] | what is written down of all this |
+//! | [`subject`] | the workload that a volume is read for |
+//! | [`audit`] | the audit trail |
 //! | [`unfinished`] | why a task returned nothing |
 //!
 //! The engine knows no protocol and no database: not kubelet's gRPC, not the HTTP of the API server, and no store by

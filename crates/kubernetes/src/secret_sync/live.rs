@@ -21,13 +21,13 @@ pub(super) struct Live {
     pub(super) managed: bool,
     /// `type` of the Secret, which is never changed.
     pub(super) kind: String,
-    /// All labels, whoever wrote them.
+    /// All labels, no matter who wrote them.
     pub(super) labels: BTreeMap<String, String>,
-    /// All annotations, whoever wrote them.
+    /// All annotations, no matter who wrote them.
     pub(super) annotations: BTreeMap<String, String>,
     /// Its keys and their values.
     pub(super) data: BTreeMap<String, SecretBytes>,
-    /// All owners, whoever wrote them.
+    /// All owners, no matter who wrote them.
     pub(super) owners: Vec<OwnerReference>,
     /// The field managers that wrote it.
     pub(super) writers: Vec<Writer>,
