@@ -20,7 +20,7 @@ pub use error::{Cause, Error};
 pub use modes::{Bounds, Modes, Unknown};
 pub use tmpfs::Tmpfs;
 
-/// What a volume may take where nobody says otherwise, in bytes.
+/// Largest size of a volume in bytes, unless the administrator sets another.
 pub const DEFAULT_MAX_BYTES: u64 = Tmpfs::DEFAULT_MAX_BYTES;
 
 /// How the files of a volume look, in addition to the modes that its class sets.

@@ -48,7 +48,7 @@ struct Filled {
 }
 
 impl Tmpfs {
-    /// What a volume may take where nobody says otherwise, in bytes.
+    /// Largest size of a volume in bytes, unless the administrator sets another.
     pub const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 
     /// Makes volumes of at most `max_bytes` each, including the room for a rotation.

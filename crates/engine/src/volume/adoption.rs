@@ -87,7 +87,7 @@ impl Volumes {
         let saved = self.parts().records.save(&record);
         saved.map_err(|source| unrecorded(publish, source))?;
         let provider = self.provider_of(&publish.class).await.unwrap_or_default();
-        tracing::info!(volume = %publish.id, "taking over what another driver mounted");
+        tracing::info!(volume = %publish.id, "taking over a volume that another driver mounted");
         self.parts().reporter.published(publish, &provider, &shown);
         let (parts, wish) = (Arc::clone(self.parts()), publish.clone());
         self.serve(Served::taken_over(parts, wish, workload.clone(), mounted, shown));

@@ -93,5 +93,5 @@ fn own(found: Result<Found>) -> Result<Arc<Held>> {
 }
 
 fn unheard_of() -> Error {
-    Error::new(ErrorKind::Unavailable, "the store did not tell what it was asked")
+    Error::new(ErrorKind::Unavailable, "the store did not answer what it was asked")
 }

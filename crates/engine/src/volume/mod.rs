@@ -179,7 +179,7 @@ pub enum Error {
     Stopping,
 
     /// The call stopped in the middle. The next call finds what it left.
-    #[error("the call did not come to its end; it will be repeated")]
+    #[error("the call stopped before its end; it will be repeated")]
     Unfinished,
 
     /// The files cannot be shown: the kernel refused, or something unexpected is mounted at the target.

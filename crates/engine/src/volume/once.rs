@@ -101,8 +101,8 @@ fn files(content: &mut Content) -> Result<Snapshot, Error> {
         let leased = content.objects().find(|(object, _)| object.request == *request);
         let name = leased.map_or("?", |(object, _)| object.name.as_str());
         return Err(Error::Invalid(format!(
-            "object {name:?} hangs on a lease, which nobody would renew or end: the provider protocol does not tell \
-             when a volume goes; mount it with secretfs's own driver"
+            "object {name:?} has a lease, which nobody would renew or end: the provider protocol does not tell \
+             when a volume ends; mount it with secretfs's own driver"
         )));
     }
     let provider = content.class().provider.clone();

@@ -133,7 +133,7 @@ impl Reporter {
     /// The volume that was just mounted shows older readings.
     pub fn started_cached(&self, publish: &Publish, cached: Cached) {
         let seconds = cached.age.as_secs();
-        tracing::warn!(volume = %publish.id, seconds, reason = cached.reason, "started on what was read before");
+        tracing::warn!(volume = %publish.id, seconds, reason = cached.reason, "started with values that were read before");
         self.tell(publish, What::StartedCached(cached));
     }
 

@@ -99,7 +99,7 @@ pub enum NotKept {
     #[error("{0}")]
     Mounter(#[from] mounter::Error),
     /// The namespace, or its store, already has as many bytes of logins as it may.
-    #[error("namespace {namespace} has as many logins at its stores as are kept for it; some must end first")]
+    #[error("the kept logins of namespace {namespace} take all the room that they may; some must end first")]
     Crowded {
         /// The namespace.
         namespace: String,
@@ -278,7 +278,7 @@ impl Revocations {
             match self.open(&name, sealed) {
                 Some(login) => self.push(name, login),
                 None => {
-                    tracing::warn!(login = name.0, "a kept login cannot be opened; it ends by its own time");
+                    tracing::warn!(login = name.0, "a kept login cannot be decrypted; it ends by its own time");
                     self.mounter.forget(&name.0)?;
                 }
             }
@@ -366,7 +366,7 @@ impl Revocations {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         self.kept().remove(name);
         if let Err(error) = self.mounter.forget(&name.0) {
-            tracing::warn!(login = name.0, %error, "an ended login stays kept");
+            tracing::warn!(login = name.0, %error, "the mounter still keeps a login that has ended");
         }
     }
 

@@ -46,7 +46,7 @@ impl VolumeSite {
         let mut lending = Arc::clone(&self.lending).lock_owned().await;
         lending.ended = true;
         if let Err(error) = self.take_back_held(lending).await {
-            tracing::warn!(mounted_at = %self.target.display(), %error, "what was lent beside the volume stays for now");
+            tracing::warn!(mounted_at = %self.target.display(), %error, "the tmpfs beside the volume stays for now");
         }
     }
 

@@ -151,7 +151,7 @@ impl Volumes {
         let call = async move { volumes.publish_held(publish, workload).await };
         let call = self.calls.spawn(call.in_current_span());
         call.await.unwrap_or_else(|error| {
-            tracing::error!(error = %Unfinished::from(error), "a publish did not come to its end");
+            tracing::error!(error = %Unfinished::from(error), "a publish stopped before its end");
             Err(Error::Unfinished)
         })
     }

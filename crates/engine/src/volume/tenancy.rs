@@ -361,7 +361,7 @@ async fn renew_lease(session: &dyn Session, lease: &LeaseId) -> provider::Result
 
 /// The session's operations on leases. A session without them has read no leases.
 fn leases(session: &dyn Session) -> provider::Result<&dyn Leases> {
-    let none = || provider::Error::new(ErrorKind::Denied, "this store prolongs nothing");
+    let none = || provider::Error::new(ErrorKind::Denied, "this store renews nothing");
     session.leases().ok_or_else(none)
 }
 
@@ -396,7 +396,7 @@ impl Owned {
                 term.tend_at = now.later(RENEW_AGAIN);
             }
             Err(error) => {
-                tracing::info!(%error, "a lease is not prolonged any more; reading anew");
+                tracing::info!(%error, "a lease cannot be renewed any more; reading the secret again");
                 self.due = true;
             }
         }

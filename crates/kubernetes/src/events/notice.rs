@@ -133,7 +133,7 @@ fn words(what: &What) -> Option<(Reason, String)> {
         What::StartedCached(cached) => (
             Reason::StartedCached,
             format!(
-                "started on values that the store last confirmed {} s ago, as the class allows: {}",
+                "started with values that the store last confirmed {} s ago, as the class allows: {}",
                 cached.age.as_secs(),
                 cached.reason
             ),

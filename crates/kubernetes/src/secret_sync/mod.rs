@@ -233,7 +233,7 @@ impl SecretSync {
         };
         let Some(class) = self.working.remove(&id) else { return };
         let Some((secrets, mut backoff, outcome)) = round else {
-            tracing::error!(%class, "a round did not come to its end; the class is looked at again");
+            tracing::error!(%class, "a round stopped before its end; the class is checked again later");
             return self.is_due(class, Instant::now().later(LOOK));
         };
         match outcome {

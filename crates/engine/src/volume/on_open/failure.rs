@@ -34,7 +34,7 @@ pub(super) enum Failure {
     },
 
     /// The answer did not come in time.
-    #[error("not within {:.0} s: {waiting_for}", waited.as_secs_f32())]
+    #[error("it did not come within {:.0} s: {waiting_for}", waited.as_secs_f32())]
     Late {
         /// What was still missing.
         waiting_for: String,
@@ -70,7 +70,7 @@ pub(super) enum Failure {
 
     /// The reading stopped because of a fault in secretfs.
     #[error(
-        "the reading did not come to its end, which is a fault of secretfs; please report it with the log"
+        "the reading stopped before its end, which is a fault of secretfs; please report it with the log"
     )]
     Unfinished,
 }

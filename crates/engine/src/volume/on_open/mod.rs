@@ -134,7 +134,7 @@ impl OnOpen {
             state.holding.take_back_all(Instant::now());
         }
         if timeout(LET_GO, self.after.wait()).await.is_err() {
-            tracing::warn!(volume = %self.place.publish.id, "what was read for opened files is let go late");
+            tracing::warn!(volume = %self.place.publish.id, "the readings of opened files end late");
         }
     }
 
