@@ -58,8 +58,8 @@ pub enum Notice {
 
 impl Notice {
     /// Whether `error` is final without a second answer. It is if it is a revocation and the store announced a change
-    /// or a person asked. A refusal is never final: no announcement tells of refusals, and we only meet it because we
-    /// read all objects of the volume again.
+    /// or a person asked. A refusal always needs a second answer: no announcement tells of refusals, and we only meet
+    /// it because we read all objects of the volume again.
     pub fn settles(self, error: &Error) -> bool {
         self == Self::Pushed && error.kind() == ErrorKind::Revoked
     }

@@ -278,7 +278,7 @@ impl Revocations {
             match self.open(&name, sealed) {
                 Some(login) => self.push(name, login),
                 None => {
-                    tracing::warn!(login = name.0, "a kept login cannot be decrypted; it ends by its own time");
+                    tracing::warn!(login = name.0, "a kept login cannot be decrypted; it ends by itself");
                     self.mounter.forget(&name.0)?;
                 }
             }
