@@ -1,19 +1,20 @@
 //! The engine: volumes from their publish to their unpublish.
 //!
-//! [`volume`] holds the table of who is served what, and the loop of each volume: when its store is asked, what the answer
-//! changes, what is kept or withdrawn. The modules beside it are what it works with, each with no knowledge of it:
+//! [`volume`] has the table of served volumes, and the loop of each volume: when it asks its store, what the answer
+//! changes, and which files stay or are withdrawn. The other modules are its parts, and none of them knows it:
 //!
 //! | module | is |
 //! |---|---|
 //! | [`mode`] | how a snapshot becomes files |
-//! | [`readings`] | what stores said, shared between volumes that may know it |
+//! | [`readings`] | the answers of stores, shared between volumes that may know them |
 //! | [`snapshot`] | one consistent set of files |
-//! | [`subject`] | who a volume is read for |
-//! | [`audit`] | what is written down of all this |
+//! | [`subject`] | the workload that a volume is read for |
+//! | [`audit`] | the audit trail |
 //! | [`unfinished`] | why a task returned nothing |
 //!
-//! It knows no protocol: not kubelet's gRPC, not the API server's HTTP, no store by name and no database. Whoever serves
-//! one of these builds [`volume::parts::Parts`], calls [`volume::Volumes`], and says what an outcome means there.
+//! The engine knows no protocol and no database: not kubelet's gRPC, not the HTTP of the API server, and no store by
+//! name. A program that serves one of these builds [`volume::parts::Parts`], calls [`volume::Volumes`], and translates
+//! the outcome into its protocol.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 

@@ -1,8 +1,7 @@
-//! What stores said, shared by every volume that may know it.
+//! The answers of stores, shared by the volumes that may know them.
 //!
-//! An entry is one (store, identity, request). It lives as long as a volume
-//! holds it, so a value is wiped with the last volume that uses it. The caller
-//! decides how old a reading may be: nothing here expires.
+//! An entry is one combination of store, identity and request. It lives while a volume holds it, so a value is wiped
+//! with the last volume that uses it. The caller decides how old a reading may be: nothing expires here.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,21 +19,21 @@ mod turns;
 pub struct Key {
     /// The store, as [`provider::Source::store`] names it.
     pub store: Arc<str>,
-    /// Who reads, as [`provider::Session::identity`] names them.
+    /// The identity that reads, as [`provider::Session::identity`] names it.
     pub identity: Arc<str>,
-    /// What is asked of the store.
+    /// The request to the store.
     pub request: Request,
 }
 
-/// A reading and when it was made.
+/// A reading, and when it was made.
 #[derive(Debug)]
 pub struct Held {
-    /// What the store said.
+    /// The store's answer.
     pub reading: Reading,
-    /// When it had answered.
+    /// When the answer had arrived.
     pub at: Instant,
-    /// Where in the refresh interval it is due again: 0.7 to 1 of it, for a class says how old a reading may grow.
-    /// One number for all volumes that share the reading, so that they refresh together.
+    /// The share of the refresh interval after which it is due again, from 0.7 to 1: never more than 1, because a class
+    /// says how old a reading may become. All volumes that share the reading use this number, so they refresh together.
     pub spread: f64,
 }
 
@@ -45,35 +44,35 @@ impl Held {
     }
 }
 
-/// Which share of its interval something waits, so that not everybody comes back at once: never more than all of it.
+/// A random share of an interval, from 0.7 to 1, so that not everybody comes back at the same time.
 pub fn spread() -> f64 {
     0.7 + 0.3 * fastrand::f64()
 }
 
-/// What asking an entry gave.
+/// What an entry returned to a caller.
 #[derive(Debug)]
 pub enum Answer {
-    /// A reading that others may hold as well.
+    /// A reading that other volumes may hold as well.
     Shared(Arc<Held>),
-    /// The caller's own: it was the one who asked, and the answer hangs on a lease.
+    /// A reading for this caller alone: the caller made the call, and the answer has a lease.
     Own(Arc<Held>),
-    /// Answers to this request hang on leases: ask for yourself.
+    /// Answers to this request have leases, so the caller must make a call of its own.
     Leased,
 }
 
-/// One (store, identity, request).
+/// The shared reading of one store, identity and request.
 #[derive(Debug)]
 pub struct Entry {
     _counted: Counted,
     good: Mutex<Good>,
-    /// Held by the one caller that asks the store; what it learnt for those who wait.
+    /// The one caller that asks the store holds this lock. It leaves here what waiting callers must know.
     turn: tokio::sync::Mutex<Turn>,
 }
 
 #[derive(Debug, Default)]
 struct Good {
     held: Option<Arc<Held>>,
-    /// Whether the store refused it since.
+    /// Whether the store refused the request after this reading.
     refused: bool,
 }
 
@@ -88,14 +87,14 @@ impl Entry {
         Self { _counted: counted, good: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    /// The reading that is held, if `enough` accepts it and the store has not refused it since; otherwise what
-    /// `fetch` gives.
+    /// Returns the reading that is held, if `enough` accepts it and the store did not refuse it later. Otherwise
+    /// returns what `fetch` returns.
     ///
-    /// Callers that come while a fetch is under way share its outcome, good or bad.
+    /// Callers that come while a fetch is running share its outcome, good or bad.
     ///
     /// # Errors
     ///
-    /// What `fetch` says. The reading that was held stays held.
+    /// The error of `fetch`. The old reading stays held.
     pub async fn read(
         &self,
         enough: impl Fn(&Held) -> bool,
@@ -118,7 +117,8 @@ impl Entry {
         self.settle(&mut turn, None, fetch.await)
     }
 
-    /// Takes in what the store said to the caller whose turn it is; `held` is what that caller told the store it holds.
+    /// Keeps the store's answer to the caller whose turn it is. `held` is the reading whose version that caller told
+    /// the store.
     fn settle(&self, turn: &mut Turn, held: Option<&Held>, found: Result<Found>) -> Result<Answer> {
         match found.and_then(|found| found.reading(held.map(|held| &held.reading))) {
             Ok(reading) => Ok(self.accept(Held::now(reading), turn)),
@@ -140,18 +140,18 @@ impl Entry {
         Answer::Shared(held)
     }
 
-    /// The last good reading, however old.
+    /// The last good reading, of any age.
     pub fn last_good(&self) -> Option<Arc<Held>> {
         self.lock().held.clone()
     }
 
-    /// The last good reading, unless the store refused it since.
+    /// The last good reading, of any age, if the store did not refuse it later.
     pub fn granted(&self) -> Option<Arc<Held>> {
         let good = self.lock();
         good.held.clone().filter(|_| !good.refused)
     }
 
-    /// Lets go of the reading, because the store revoked it.
+    /// Drops the reading, because the store revoked it.
     pub fn forget(&self) {
         self.lock().held = None;
     }
@@ -161,7 +161,7 @@ impl Entry {
     }
 }
 
-/// Whether a store's answer says that what it gave before is not to be had any more.
+/// Whether an answer of this kind means that the store no longer gives what it gave before.
 fn is_refusal(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Denied | ErrorKind::Unauthenticated | ErrorKind::Revoked | ErrorKind::NotFound)
 }
@@ -181,9 +181,9 @@ struct Known {
 struct OfStore {
     entries: HashMap<Key, Weak<Entry>>,
     sweep_at: usize,
-    /// How many of the entries volumes hold.
+    /// How many entries volumes hold. `entries` may also have some that nobody holds.
     held: Arc<AtomicUsize>,
-    /// Requests whose answers hang on leases.
+    /// Requests whose answers have leases.
     leased: HashSet<Request>,
 }
 
@@ -191,10 +191,10 @@ struct OfStore {
 #[derive(Debug)]
 struct Counted(Arc<AtomicUsize>);
 
-/// Requests of one store remembered as leased: beyond it a volume finds out by asking once more.
+/// Most requests of one store that are remembered as leased. For others, a volume learns it from one more call.
 const MOST_LEASED: usize = 1000;
-/// What is held by nobody goes when there is this much, and each time that what was left has doubled: then the
-/// search for it costs no more than what was added since, however many entries somebody makes.
+/// Entries that nobody holds are removed when there are this many, and then each time the number has doubled. So the
+/// search for them costs no more than adding the entries did.
 const LEAST_SWEPT: usize = 256;
 
 fn next_sweep(left: usize) -> usize {
@@ -202,7 +202,7 @@ fn next_sweep(left: usize) -> usize {
 }
 
 impl Readings {
-    /// The entry of `key`, made if no volume holds one.
+    /// The entry of `key`. Makes one if no volume holds it.
     pub fn entry(&self, key: &Key) -> Arc<Entry> {
         self.lock().store(&key.store).entry(key)
     }
@@ -212,7 +212,7 @@ impl Readings {
         self.lock().stores.get(store).map_or(0, OfStore::held)
     }
 
-    /// Remembers that answers to `request` hang on leases, so that the next volume logs in for itself at once.
+    /// Remembers that answers to `request` have leases, so that the next volume makes a login of its own at once.
     pub fn remember_leased(&self, store: &Arc<str>, request: &Request) {
         let mut known = self.lock();
         let leased = &mut known.store(store).leased;
@@ -221,7 +221,7 @@ impl Readings {
         }
     }
 
-    /// Whether answers to `request` are known to hang on leases.
+    /// Whether answers to `request` are known to have leases.
     pub fn is_leased(&self, store: &Arc<str>, request: &Request) -> bool {
         self.lock().stores.get(store).is_some_and(|store| store.leased.contains(request))
     }

@@ -1,4 +1,4 @@
-//! One consistent reading of everything a volume serves.
+//! One consistent set of the files of a volume.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,15 +11,15 @@ use provider::{FileMode, ObjectPath, Origin, SecretBytes};
 pub struct File {
     /// The bytes of the file.
     pub contents: SecretBytes,
-    /// Permission bits, where the class gives them; otherwise the volume's default.
+    /// Permission bits, if the class sets them. `None` means the volume's default.
     pub mode: Option<FileMode>,
-    /// Tells versions apart without telling the value.
+    /// Identifies the version without telling the value.
     pub fingerprint: Fingerprint,
-    /// The store's own name for this version, where it has one.
+    /// The store's own name for this version, if it has one.
     pub version: Option<String>,
 }
 
-/// One object of a class: where its store keeps it, and which files are to show it.
+/// One object of a class: where the store keeps it, and which files show it.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// The object's `objectName` in its class.
@@ -32,19 +32,19 @@ pub struct Asked {
     pub composed: Vec<ObjectPath>,
 }
 
-/// What the files of a volume were made of: one object of its class. Names and versions, never a value.
+/// One object that files of a volume were made of: names and versions, and never a value.
 #[derive(Debug, Clone)]
 pub struct Made {
     /// The object that was read.
     pub asked: Asked,
-    /// The store's own name for the version, where it has one.
+    /// The store's own name for the version, if it has one.
     pub version: Option<String>,
-    /// Tells versions apart without telling the value.
+    /// Identifies the version without telling the value.
     pub fingerprint: Fingerprint,
 }
 
 impl Asked {
-    /// The files that show it.
+    /// The files that show the object.
     pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.file.iter().chain(&self.composed)
     }
@@ -54,7 +54,7 @@ impl Asked {
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     files: BTreeMap<ObjectPath, File>,
-    /// Empty where it is not known: files that were found mounted.
+    /// The objects that the files were made of. Empty if this is not known, because the files were found mounted.
     made_of: Vec<Made>,
 }
 
@@ -69,14 +69,14 @@ impl Snapshot {
         self.files.iter()
     }
 
-    /// The same, made of `objects`.
+    /// The same snapshot, which says that its files were made of `objects`.
     #[must_use]
     pub fn made_of(mut self, objects: Vec<Made>) -> Self {
         self.made_of = objects;
         self
     }
 
-    /// What the files were made of, as far as it is known.
+    /// The objects that the files were made of; empty if this is not known.
     pub fn objects(&self) -> &[Made] {
         &self.made_of
     }
@@ -96,7 +96,7 @@ impl Snapshot {
         self.files.values().map(|file| file.contents.len() as u64).sum()
     }
 
-    /// Whether a volume that shows `self` need not change to show `other`.
+    /// Whether both have the same paths, versions and modes, so that a volume that shows `self` need not change.
     pub fn same_versions(&self, other: &Self) -> bool {
         self.len() == other.len()
             && self.iter().zip(other.iter()).all(|((path, file), (other_path, other_file))| {
@@ -113,7 +113,7 @@ impl FromIterator<(ObjectPath, File)> for Snapshot {
     }
 }
 
-/// Tells versions of one file apart and says nothing of the value to who lacks the [`FingerprintKey`].
+/// Identifies the contents of a file. Without the [`FingerprintKey`] it tells nothing about the value.
 #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Fingerprint(String);
 
@@ -129,10 +129,11 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Random for each boot, so that fingerprints of equal values cannot be compared across nodes or kept tables.
+/// The key of fingerprints. Each boot of a node has a random one, so nobody can compare fingerprints of two nodes, or
+/// make a table of fingerprints of known values.
 pub struct FingerprintKey(hmac::Key);
 
-/// Bytes of the HMAC that a fingerprint shows: enough to tell versions apart.
+/// How many bytes of the HMAC a fingerprint has: enough to tell versions apart.
 const SHOWN: usize = 12;
 
 impl FingerprintKey {
@@ -141,7 +142,7 @@ impl FingerprintKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, random))
     }
 
-    /// The fingerprint of a file at `path` that holds `contents`.
+    /// The fingerprint of a file at `path` with these `contents`.
     pub fn fingerprint(&self, path: &ObjectPath, contents: &[u8]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(path.as_str().as_bytes());
@@ -150,7 +151,7 @@ impl FingerprintKey {
         shown(&context.sign())
     }
 
-    /// The fingerprint of something that has several parts, in this order.
+    /// The fingerprint of something that consists of several parts, in this order.
     pub fn fingerprint_of<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {

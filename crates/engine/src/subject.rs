@@ -1,13 +1,14 @@
-//! Who a volume is read for: the names that may be used in decisions and messages. It holds no secret.
+//! The workload that a volume is read for: names that may appear in decisions and messages. No secrets.
 
 use provider::{Identity, Pod, Workload};
 
-/// Whom a volume is for, as kubelet vouches for it, or as the command of a plain host says.
+/// The service account and the pod that a volume is for. kubelet vouches for them; on a plain host, the command says
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
-    /// The service account. Its uid is known where a token tells it, and so may come to be known later.
+    /// The service account. Its uid is known only if a token tells it, so it may become known later.
     pub identity: Identity,
-    /// The pod, where there is one.
+    /// The pod, if there is one.
     pub pod: Option<Pod>,
 }
 
@@ -22,7 +23,8 @@ impl Subject {
         &self.identity.name
     }
 
-    /// Whether both are one pod under one service account, whatever is known of that account's uid.
+    /// Whether both are the same pod under the same service account. The uid of the account is not compared, because
+    /// one of them may not know it yet.
     pub fn is_same_pod(&self, other: &Self) -> bool {
         self.pod == other.pod
             && self.namespace() == other.namespace()

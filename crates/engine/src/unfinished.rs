@@ -2,13 +2,13 @@
 
 use tokio::task::JoinError;
 
-/// Why a task gave nothing back. What a panic said is left out: it may hold what a function was called with.
+/// Why a task returned nothing. The message of a panic is left out, because it may contain a secret argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfinished {
     /// The task panicked.
     #[error("a part of secretfs panicked, which is a fault of secretfs; its log tells at which line")]
     Panicked,
-    /// It was stopped before its end.
+    /// The task was stopped before its end.
     #[error("a part of secretfs was stopped before its end")]
     Stopped,
 }

@@ -1,8 +1,9 @@
-//! What the API server says of service accounts, for stores whose manifests put there whom a pod reads as.
+//! Annotations of service accounts, for stores whose classes leave it to the service account which role a pod uses.
 //!
-//! This is the one question that a publish waits for, and only where a class leaves it to the service account. Its
-//! deadline is short, who asks at once is told by one call, and an API server that is away is left alone for a moment:
-//! then the last answer holds, as the last class does, or the publish fails.
+//! This is the only call to the API server that a publish waits for, and only if the class names no role. So its
+//! deadline is short, callers that ask at the same time share one call, and an API server that does not answer is not
+//! asked again for a moment. Meanwhile the last answer holds, as the last known class does; without one the publish
+//! fails.
 
 mod known;
 
@@ -21,19 +22,20 @@ use tokio::time::{Instant, timeout};
 use crate::refusal::told;
 use known::{Answer, Known, Slot};
 
-/// How long the API server may take: kubelet waits two minutes for a publish, and other stores' pods do not wait.
+/// How long the API server may take. kubelet waits two minutes for a publish, and pods of other stores do not wait for
+/// this.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Most questions under way at one time.
+/// Most calls at the same time. Namespaces share them.
 const AT_ONCE: usize = 32;
-/// What is wished, for messages.
+/// The name of the call, for error texts.
 const WISH: &str = "get serviceaccounts";
 
 /// The service accounts of a cluster.
 pub struct ServiceAccounts {
     client: Client,
-    /// The annotations that stores declare. Nothing else is kept.
+    /// The annotations that stores declare. No others are kept.
     names: BTreeSet<&'static str>,
-    /// Where it is looked; `*` is everywhere.
+    /// The namespaces whose service accounts are read; `*` means all.
     namespaces: Vec<String>,
     known: Known,
     turns: Arc<TenantShares>,
@@ -46,7 +48,7 @@ impl fmt::Debug for ServiceAccounts {
 }
 
 impl ServiceAccounts {
-    /// Those of `namespaces` (`*` is each), for annotations of these `names`. Nothing is asked yet.
+    /// The service accounts of `namespaces` (`*` means all), for annotations with these `names`. Makes no call yet.
     pub fn new(client: Client, names: BTreeSet<&'static str>, namespaces: Vec<String>) -> Self {
         Self { client, names, namespaces, known: Known::default(), turns: TenantShares::new(AT_ONCE) }
     }
@@ -55,7 +57,7 @@ impl ServiceAccounts {
         self.namespaces.iter().any(|name| name == "*" || name == namespace)
     }
 
-    /// What is known of the service account `of`, asked anew if that is too old.
+    /// The service account `of`, from memory if the last answer is young enough.
     async fn account(&self, of: &Identity) -> Answer {
         let slot = self.known.slot(of);
         let mut slot = slot.lock().await;
@@ -90,7 +92,7 @@ impl ServiceAccounts {
         slot.last(of).unwrap_or_else(|| Err(unasked(of, &why)))
     }
 
-    /// The uid, and the annotations that somebody may ask for.
+    /// Keeps the uid and the declared annotations.
     fn read(&self, found: PartialObjectMeta<ServiceAccount>) -> Result<known::Account> {
         let annotations = found.metadata.annotations.unwrap_or_default().into_iter();
         let kept =
@@ -99,7 +101,7 @@ impl ServiceAccounts {
     }
 }
 
-/// Who gets one that is too long still sees that it is.
+/// Cuts a text so that it is still longer than an annotation may be: its reader must see that it is too long.
 fn bounded(mut text: String) -> String {
     text.truncate(text.ceil_char_boundary(LONGEST_ANNOTATION.saturating_add(1)));
     text
@@ -116,7 +118,8 @@ impl Accounts for ServiceAccounts {
     }
 }
 
-/// The API server's silence is no word of the store's, and counts for none.
+/// The error if the API server was not asked or did not answer. It says that the store was not asked, so it does not
+/// count for the store's breaker.
 fn unasked(of: &Identity, why: &str) -> Error {
     let Identity { namespace, name, .. } = of;
     let message = format!("the API server does not tell of service account {namespace}/{name}: {why}");

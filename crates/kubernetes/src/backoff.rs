@@ -1,4 +1,4 @@
-//! How long to wait before asking an API server again that did not answer.
+//! How long to wait before the next request to an API server that did not answer.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use provider::Doubling;
 
 /// Pause after the first failure.
 const FIRST: Duration = Duration::from_millis(500);
-/// Longest pause: a server that is back is noticed within it.
+/// Longest pause, so that a server that works again is noticed within this time.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Spread out so that not every node comes back at once.
+/// The pauses have a random share, so that not all nodes come back at once.
 const PAUSES: Doubling = Doubling { first: FIRST, longest: LONGEST, spread: [0.5, 1.0] };
 
-/// Failures in a row.
+/// Counts failures in a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Backoff(u32);
 
 impl Backoff {
-    /// One more failure: the pause before the next try.
+    /// Counts one more failure, and returns the pause before the next try.
     pub(super) fn failed(&mut self) -> Duration {
         let pause = PAUSES.pause(self.0, fastrand::f64());
         self.0 = self.0.saturating_add(1);
         pause.get()
     }
 
-    /// The API server answered: the next failure pauses briefly again.
+    /// Records that the API server answered, so the next pause is short again.
     pub(super) fn succeeded(&mut self) {
         self.0 = 0;
     }

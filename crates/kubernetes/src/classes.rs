@@ -1,6 +1,6 @@
-//! The classes of the whole cluster, kept in memory by one watch for the life of the process.
+//! The classes of the whole cluster, which one watch keeps in memory.
 //!
-//! Needs `list` and `watch` on `secretproviderclasses`. While the API server is away, what was known stays known.
+//! Needs `list` and `watch` on `secretproviderclasses`. While the API server is away, the known classes stay known.
 
 pub(super) mod object;
 mod watching;
@@ -19,7 +19,7 @@ pub use watching::Watch;
 type Known = Result<Arc<Class>, String>;
 type ByName = HashMap<ClassName, Known>;
 
-/// The cluster's classes as they are now.
+/// The current classes of the cluster.
 #[derive(Debug)]
 pub struct ApiClasses {
     state: RwLock<State>,
@@ -29,11 +29,11 @@ pub struct ApiClasses {
 #[derive(Debug)]
 struct State {
     by_name: ByName,
-    /// Why a name that is not there may be there all the same.
+    /// Why an unknown class may exist nevertheless, if that is possible.
     doubt: Option<String>,
 }
 
-/// No classes yet: a [`Watch`] learns of them.
+/// No classes yet. A [`Watch`] fills them in.
 impl Default for ApiClasses {
     fn default() -> Self {
         let doubt = Some("the API server has not listed them yet".to_owned());
@@ -43,7 +43,7 @@ impl Default for ApiClasses {
 }
 
 impl ApiClasses {
-    /// Replaces everything that was known.
+    /// Replaces all classes.
     fn fill(&self, by_name: ByName) {
         self.change(|state| {
             let changed = state.doubt.is_some() || state.by_name != by_name;
@@ -64,7 +64,7 @@ impl ApiClasses {
         self.change(|state| state.by_name.remove(name).is_some());
     }
 
-    /// The API server cannot be asked, for `reason`.
+    /// Records that the API server cannot be asked, for `reason`. Known classes stay.
     fn doubt(&self, reason: String) {
         self.change(|state| {
             state.doubt = Some(reason);
@@ -72,7 +72,7 @@ impl ApiClasses {
         });
     }
 
-    /// It can be asked again, and was listening to all the time.
+    /// Records that the API server can be asked again. The watch went on where it ended, so no change was missed.
     fn trust(&self) {
         self.change(|state| state.doubt.take().is_some());
     }
@@ -86,7 +86,7 @@ impl ApiClasses {
         }
     }
 
-    /// How many can be used, and how many cannot.
+    /// The number of classes that can be used, and of those that are broken.
     fn count(&self) -> (usize, usize) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let broken = state.by_name.values().filter(|known| known.is_err()).count();

@@ -7,24 +7,24 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-/// How long a connection may take to stand.
+/// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a request may take to be sent.
+/// How long it may take to send a request.
 const WRITE: Duration = Duration::from_secs(10);
-/// Longest silence of a connection. A watch is ended by the API server before (290 s), and has told of itself each
-/// minute till then. Whoever asks for one answer has a deadline of its own: see [`ANSWER`].
+/// Longest silence of a connection. The API server ends a watch before that (after 290 s) and sends something each
+/// minute until then. A call for one answer has a shorter deadline: see [`ANSWER`].
 const SILENCE: Duration = Duration::from_secs(320);
-/// How long the API server may take to answer one request that is no watch.
+/// How long the API server may take to answer a request that is not a watch.
 pub const ANSWER: Duration = Duration::from_secs(10);
 
-/// A client of the API server that `kubeconfig` names, or of the cluster in which this process is a pod.
-/// Nothing is asked yet.
+/// A client of the API server that `kubeconfig` names. Without it, of the cluster in which this process is a pod. Makes
+/// no call yet.
 ///
-/// It repeats nothing by itself: who asks knows whether and when to ask again.
+/// The client repeats no request by itself: its caller knows whether and when to ask again.
 ///
 /// # Errors
 ///
-/// The file cannot be read or is no kubeconfig, or there is none and this process runs in no cluster.
+/// The file cannot be read or is not a kubeconfig. Without a file: this process does not run in a cluster.
 pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(file) => of_file(file).await.with_context(|| format!("the kubeconfig {}", file.display()))?,
@@ -45,14 +45,14 @@ fn patient(mut config: Config) -> anyhow::Result<Config> {
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(WRITE);
     config.read_timeout = Some(SILENCE);
-    // A pooled connection was silent before it was asked.
+    // A connection from the pool was silent before the request, and that silence must not count.
     config.reset_reader_on_write = true;
     config.default_retry = false;
     config.headers.push(("user-agent".parse()?, user_agent().parse()?));
     Ok(config)
 }
 
-/// As Kubernetes' audit log shows us.
+/// The name under which the audit log of Kubernetes shows this process.
 fn user_agent() -> String {
     format!("secretfs/{} (node)", env!("CARGO_PKG_VERSION"))
 }

@@ -1,7 +1,7 @@
-//! What happens to volumes, told as Events on their pods.
+//! Reports what happens to volumes as Events on their pods.
 //!
-//! Needs `create` and `patch` on `events` of `events.k8s.io`. No pod waits for an Event: one that cannot be sent in time
-//! is dropped and counted. For a refused publish, kubelet writes the Event itself, with our words.
+//! Needs `create` and `patch` on `events` of `events.k8s.io`. No pod waits for an Event: an Event that cannot be sent
+//! in time is dropped and counted. If a publish fails, kubelet writes the Event, with the text of our error.
 
 mod allowance;
 mod folding;
@@ -29,25 +29,25 @@ pub use notice::{Notice, Reason};
 use crate::backoff::Backoff;
 use crate::connection::ANSWER;
 
-/// Who tells, as `kubectl describe` shows it.
+/// The sender's name in `kubectl describe`.
 const COMPONENT: &str = "secretfs";
-/// Events that wait to be sent. Namespaces share them out.
+/// Most Events that wait to be sent. Namespaces share these places.
 const WAITING: usize = 512;
-/// Events of other parts that wait to be looked at.
+/// Most Events of other modules that wait until they are accepted.
 const INBOX: usize = 64;
-/// Shortest time between two.
+/// Shortest time between two Events.
 const PACE: Duration = Duration::from_millis(50);
-/// How long one is worth telling.
+/// An Event that waited longer than this is dropped.
 const WORTH: Duration = Duration::from_secs(300);
-/// When there is nothing to wait for.
+/// How long the task sleeps if nothing waits.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Hands over Events that are about pods; clones hand over to the same.
+/// Passes Events about pods to [`Events`]. Clones pass to the same one.
 #[derive(Debug, Clone)]
 pub struct Teller(mpsc::Sender<Notice>, Metrics);
 
 impl Teller {
-    /// Tells of something, if there is room. Waits for nothing.
+    /// Passes on a notice, or drops and counts it if there is no room. Never waits.
     pub fn tell(&self, notice: Notice) {
         if self.0.try_send(notice).is_err() {
             self.1.event(Telling::Dropped);
@@ -55,7 +55,7 @@ impl Teller {
     }
 }
 
-/// Sends Events for as long as it runs.
+/// Sends Events while it runs.
 pub struct Events {
     folding: Folding,
     happenings: broadcast::Receiver<Happening>,
@@ -64,12 +64,13 @@ pub struct Events {
     room: Arc<TenantShares>,
     allowance: Allowance,
     backoff: Backoff,
-    /// When the next may be sent.
+    /// When the next Event may be sent.
     next: Instant,
     metrics: Metrics,
 }
 
-/// An Event that waits to be sent, since when, and the room that it takes of its namespace's.
+/// An Event that waits to be sent: since when it waits, the Event, and the place that it takes of its namespace's
+/// share.
 type Waiting = (Instant, Notice, Share);
 
 impl std::fmt::Debug for Events {
@@ -79,7 +80,8 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    /// Events of what happens to volumes from now on, sent by `node`; the other half is for what else is worth telling.
+    /// The task that sends Events from `node` about what happens to volumes, and a [`Teller`] for Events of other
+    /// modules.
     pub fn new(
         client: Client,
         node: &str,
@@ -102,7 +104,7 @@ impl Events {
         (events, Teller(sender, metrics))
     }
 
-    /// Sends them until `stop`. What waits then is lost.
+    /// Sends Events until `stop`. Events that wait then are lost.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let due = if self.waiting.is_empty() { Instant::now().later(IDLE) } else { self.next };
@@ -146,7 +148,8 @@ impl Events {
         }
     }
 
-    /// Sends the oldest that is still worth telling. One that fails stays the oldest.
+    /// Sends the oldest Event, or drops it if it waited too long. If sending fails, it stays the oldest one, unless the
+    /// refusal is final.
     async fn send_next(&mut self) {
         let Some((since, notice, _)) = self.waiting.front() else { return };
         if since.elapsed() > WORTH {
@@ -161,7 +164,7 @@ impl Events {
             Ok(Err(error)) => {
                 self.failed(&crate::refusal::told(&error, "create and patch events"));
                 if is_final(&error) {
-                    // What was to be counted as a repetition may be gone.
+                    // The Event that this one should be merged with may be deleted.
                     if let Some((_, notice, _)) = self.waiting.pop_front() {
                         self.folding.forget(&notice);
                     }
@@ -178,7 +181,7 @@ impl Events {
         self.next = Instant::now().later(PACE);
     }
 
-    /// Told once, until one is taken again; counted each time.
+    /// Counts each failure. Logs the first one after a success.
     fn failed(&mut self, reason: &str) {
         self.metrics.event(Telling::Failed);
         if !self.backoff.is_failing() {
@@ -188,7 +191,7 @@ impl Events {
     }
 }
 
-/// Whether the same Event would be refused again: its namespace is going, or it is not to the server's liking.
+/// Whether the API server would refuse the same Event again: its namespace is being deleted, or the Event is not valid.
 fn is_final(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429)
 }

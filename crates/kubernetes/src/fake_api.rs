@@ -1,5 +1,5 @@
-//! An API server that a test scripts. It shows what we do with answers that a real one gives on bad days only;
-//! what real ones answer is shown against a real one, in `tests/cluster`.
+//! An API server that a test scripts. It gives answers that a real one gives only on bad days. Tests in `tests/cluster`
+//! show what real ones answer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -12,20 +12,20 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tower::service_fn;
 
-/// What it says to one request.
+/// The answer to one request.
 #[derive(Debug, Clone)]
 pub(super) enum Say {
-    /// This, with a status.
+    /// This body, with this HTTP status.
     Json(u16, Value),
     /// These events of a watch, and then its end.
     Events(Vec<Value>),
-    /// Nothing, ever.
+    /// No answer, ever.
     Hang,
     /// The connection breaks.
     Break,
 }
 
-/// What it was asked.
+/// A request.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) method: String,
@@ -42,18 +42,18 @@ pub(super) struct FakeApi {
 }
 
 impl FakeApi {
-    /// One that answers by `script`.
+    /// An API server that answers by `script`.
     pub(super) fn new(script: impl FnMut(&Asked) -> Say + Send + 'static) -> Self {
         Self { asked: Arc::default(), script: Arc::new(Mutex::new(Box::new(script))) }
     }
 
-    /// One that gives these answers in turn, and then hangs.
+    /// An API server that gives these answers one after the other, and then hangs.
     pub(super) fn saying(answers: impl IntoIterator<Item = Say>) -> Self {
         let mut answers: VecDeque<_> = answers.into_iter().collect();
         Self::new(move |_| answers.pop_front().unwrap_or(Say::Hang))
     }
 
-    /// Everything it was asked so far.
+    /// All requests so far.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
@@ -94,7 +94,7 @@ fn respond(status: u16, body: String) -> Response<Body> {
     Response::builder().status(status).body(Body::from(body.into_bytes())).unwrap()
 }
 
-/// A refusal as API servers word it.
+/// A refusal in the form that API servers use.
 pub(super) fn refusal(code: u16, reason: &str, message: &str) -> Say {
     Say::Json(code, status(code, reason, message))
 }
@@ -104,7 +104,7 @@ pub(super) fn status(code: u16, reason: &str, message: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code})
 }
 
-/// Waits, in the test's time, until `met`.
+/// Waits until `met` is true, in the test's time.
 pub(super) async fn until(what: &str, mut met: impl FnMut() -> bool) {
     for _ in 0..100_000 {
         if met() {

@@ -1,4 +1,4 @@
-//! What a cluster holds that `secretfs migrate plan` judges. Read once; nothing is changed.
+//! Reads the objects of a cluster that `secretfs migrate plan` judges. Reads them once and changes nothing.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use tokio::time::timeout;
 use super::classes::object::resource;
 use super::pages;
 
-/// How long all answers of one kind may take.
+/// How long all answers about one kind of object may take together.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The objects of a cluster that `migrate plan` judges.
 #[derive(Debug, Default)]
 pub struct Objects {
-    /// A manifest for each object; of Secrets there is nothing but the metadata.
+    /// A manifest for each object. Secrets have only metadata.
     pub manifests: Vec<String>,
     /// What could not be read, and why.
     pub unseen: Vec<String>,
 }
 
-/// Reads classes, the pods with volumes of `driver`, its CSIDriver object and the names of Secrets, in `namespaces`,
-/// or in all if there are none.
+/// Reads the classes, the pods with volumes of `driver`, the names of Secrets, and the CSIDriver object. Reads
+/// `namespaces` only, or all if the list is empty.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ where
     }
 }
 
-/// Names and labels: the API server sends no value.
+/// The metadata of Secrets. The API server sends no values.
 async fn secret_names(client: &Client, namespace: Option<&str>) -> anyhow::Result<Vec<String>> {
     let api: &Api<Secret> = &typed(client, namespace);
     let secrets = in_time(|params| async move { api.list_metadata(&params).await }).await?;
@@ -96,7 +96,7 @@ async fn all<K: Clone + DeserializeOwned + std::fmt::Debug>(api: &Api<K>) -> any
     in_time(|params| async move { api.list(&params).await }).await
 }
 
-/// Every page of a list.
+/// Reads every page of a list, until the deadline.
 async fn in_time<K: Clone, F>(list: impl Fn(ListParams) -> F) -> anyhow::Result<Vec<K>>
 where
     F: Future<Output = kube::Result<ObjectList<K>>>,
@@ -110,7 +110,7 @@ fn mounts(pod: &Pod, driver: &str) -> bool {
     volumes.filter_map(|volume| volume.csi.as_ref()).any(|csi| csi.driver == driver)
 }
 
-/// The object as its author might have written it.
+/// The object as its author might have written it: without status, managed fields and annotations.
 fn manifest(version: &str, kind: &str, object: &impl Serialize) -> String {
     let mut value = serde_json::to_value(object).unwrap_or_default();
     if let Value::Object(fields) = &mut value {

@@ -1,10 +1,12 @@
-//! Everything that is said to a Kubernetes API server.
+//! All calls to a Kubernetes API server.
 //!
-//! Nothing here delays a mount, with one exception: [`accounts`], for classes that leave it to the service account as whom a
-//! pod reads. Everything else that the mount path needs is in memory, and reports about it are sent afterwards.
+//! Nothing here delays a mount, with one exception: [`accounts`], for classes that take the role of a pod from its
+//! service account. Everything else that the mount path needs is in memory, and reports about mounts are sent
+//! afterwards.
 //!
-//! It uses the engine, and the engine does not know of it. What it tells is the state of volumes, so it takes [`Volumes`]
-//! and the engine's own types: a trait between the two would have one implementation and would repeat each of them.
+//! This crate uses the engine, and the engine does not know it. It reports the state of volumes, so it takes
+//! [`Volumes`] and other types of the engine: a trait between the two would have one implementation and would repeat
+//! all these types.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
@@ -47,11 +49,11 @@ use startup_taint::StartupTaint;
 
 use crate::survey::{Survey, Wish};
 
-/// What a node has of its cluster.
+/// A node's connection to its cluster, and what it keeps of it.
 pub struct Cluster {
     client: Client,
     classes: Arc<ApiClasses>,
-    /// Where Secrets are made of mounted files, if anywhere.
+    /// The namespaces where Secrets are made of mounted files. `None` makes no Secrets.
     secrets: Option<SecretNamespaces>,
 }
 
@@ -62,30 +64,30 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// The cluster of the API server that `kubeconfig` names, or the one in which this process is a pod.
-    /// Nothing is asked yet.
+    /// The cluster of the API server that `kubeconfig` names. Without it, the cluster in which this process is a pod.
+    /// Makes no call yet.
     ///
     /// # Errors
     ///
-    /// There is no telling which API server is meant.
+    /// It cannot be found out which API server is meant.
     pub async fn open(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let client = connection::connect(kubeconfig).await?;
         Ok(Self { client, classes: Arc::default(), secrets: None })
     }
 
-    /// The classes of the cluster, once [`tasks`](Self::tasks) have begun to learn of them.
+    /// The classes of the cluster. [`tasks`](Self::tasks) fill them.
     pub fn classes(&self) -> Arc<dyn Classes> {
         Arc::clone(&self.classes) as Arc<dyn Classes>
     }
 
-    /// Makes Secrets of mounted files too, there.
+    /// Also makes Secrets of mounted files, in these namespaces.
     #[must_use]
     pub fn making_secrets(mut self, namespaces: SecretNamespaces) -> Self {
         self.secrets = Some(namespaces);
         self
     }
 
-    /// What service accounts of `namespaces` (`*` is each) have in their annotations of these `names`.
+    /// The annotations with these `names` on service accounts in `namespaces` (`*` means all).
     pub fn accounts(&self, names: BTreeSet<&'static str>, namespaces: &[String]) -> Arc<dyn Accounts> {
         Arc::new(ServiceAccounts::new(self.client.clone(), names, namespaces.to_vec()))
     }
@@ -95,13 +97,13 @@ impl Cluster {
         StartupTaint::new(self.client.clone(), node, key)
     }
 
-    /// What the API server tells of the objects that the driver depends on.
+    /// Asks for the objects that the driver depends on.
     pub async fn survey(&self, wish: &Wish) -> Survey {
         Survey::of(&self.client, wish).await
     }
 
-    /// What keeps the classes current, what tells of `volumes`, which `node` serves, and what makes Secrets of them: tasks
-    /// that run until `stop`, by name. `filled` is met once the classes are complete.
+    /// The tasks that keep the classes current, report the state of `volumes` on `node`, and make Secrets of their
+    /// files. Each has a name and runs until `stop`. `filled` is set once all classes are known.
     pub fn tasks(
         self,
         volumes: &Arc<Volumes>,

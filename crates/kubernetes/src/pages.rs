@@ -1,13 +1,13 @@
 use kube::api::{ListParams, ObjectList};
 
-/// Objects of one answer.
+/// Most objects in one answer.
 const PAGE: u32 = 500;
 
-/// The objects of a list that comes in pages, which `list` asks for one after the other; of the first `most` pages.
+/// The objects of a list that comes in pages. Calls `list` for one page after the other, for at most `most` pages.
 ///
 /// # Errors
 ///
-/// What `list` says of any of them.
+/// The first error of `list`.
 pub(super) async fn all<K: Clone, E, F>(most: usize, list: impl Fn(ListParams) -> F) -> Result<Vec<K>, E>
 where
     F: Future<Output = Result<ObjectList<K>, E>>,

@@ -1,6 +1,6 @@
 //! SecretProviderClassPodStatus: what each pod has mounted, for people and for tools of the upstream driver.
 //!
-//! Needs `create` and `patch` on `secretproviderclasspodstatuses`. Nothing is read back. The content follows from the
+//! Needs `create` and `patch` on `secretproviderclasspodstatuses`. Reads nothing back. The content follows from the
 //! state of volumes. A write that failed is repeated from that state, so there is no queue of writes.
 
 pub(super) mod object;
@@ -25,24 +25,24 @@ use object::{Name, PodStatus};
 use crate::backoff::Backoff;
 use crate::connection::ANSWER;
 
-/// Whose the fields are that we write.
+/// The field manager of the fields that we write.
 const FIELD_MANAGER: &str = "secretfs";
-/// How long happenings are gathered: the pods of one rollout start together.
+/// How long happenings are gathered before a write, because the pods of one rollout start together.
 const GATHER: Duration = Duration::from_millis(100);
-/// How often it is looked at without one: a volume that was taken over learns of its class in silence.
+/// How often statuses are checked without a happening: a volume that was taken over learns its class without one.
 const LOOK: Duration = Duration::from_secs(30);
-/// When there is nothing to wait for.
+/// How long the task sleeps if nothing waits.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Writes the statuses for as long as it runs.
+/// Writes the statuses while it runs.
 pub struct PodStatuses {
     volumes: Arc<Volumes>,
     client: Client,
     resource: ApiResource,
     node: String,
-    /// What the API server took, or refused for good.
+    /// The statuses that the API server accepted, or refused finally.
     written: BTreeMap<Name, PodStatus>,
-    /// Volumes that are gone and whose status is not yet told so.
+    /// Volumes that were unmounted and whose status does not say so yet.
     gone: Vec<VolumeId>,
     backoff: Backoff,
     metrics: Metrics,
@@ -54,16 +54,16 @@ impl std::fmt::Debug for PodStatuses {
     }
 }
 
-/// How a write ended that did not succeed.
+/// Why a write failed.
 enum Failure {
-    /// The API server would say the same of any other.
+    /// The API server would refuse any other status too, or does not answer.
     Away(String),
-    /// It does not want this one.
+    /// The API server refuses this status.
     Refused(String),
 }
 
 impl PodStatuses {
-    /// The statuses of what `volumes` show on `node`.
+    /// The task for the statuses of `volumes` on `node`.
     pub fn new(volumes: Arc<Volumes>, client: Client, node: String, metrics: Metrics) -> Self {
         Self {
             volumes,
@@ -77,7 +77,7 @@ impl PodStatuses {
         }
     }
 
-    /// Writes until `stop`. What is not written then, the next process writes.
+    /// Writes statuses until `stop`. The next process writes what is missing then.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut happenings = self.volumes.listen();
         let mut looks = interval(LOOK);
@@ -99,7 +99,7 @@ impl PodStatuses {
         }
     }
 
-    /// Takes note of what happened, and of what happens just after. Tells whether anything may still happen.
+    /// Notes a happening, and those that follow within a moment. `false` if there will be no more happenings.
     async fn gather(
         &mut self,
         first: Result<Happening, RecvError>,
@@ -122,7 +122,7 @@ impl PodStatuses {
         }
     }
 
-    /// Writes what differs from what was written. Tells when to try again, if not all was taken.
+    /// Writes the statuses that changed. Returns the pause before the next try if the API server did not accept all.
     async fn write(&mut self) -> Option<Duration> {
         let wanted = object::wanted(&self.volumes.states());
         for (name, status) in wanted {
@@ -139,7 +139,7 @@ impl PodStatuses {
         self.write_gone().await
     }
 
-    /// Says of volumes that are gone that they are not mounted. With the pod the whole status goes.
+    /// Writes that unmounted volumes are not mounted any more. The status itself is deleted together with its pod.
     async fn write_gone(&mut self) -> Option<Duration> {
         while let Some(volume) = self.gone.last().cloned() {
             let name = self.written.iter().find(|(_, status)| status.volume == volume);
@@ -166,7 +166,7 @@ impl PodStatuses {
             Api::namespaced_with(self.client.clone(), &name.namespace, &self.resource);
         match timeout(ANSWER, api.patch(&name.name, parameters, patch)).await {
             Ok(Ok(_)) => Ok(()),
-            // It went with its pod.
+            // The status was deleted together with its pod.
             Ok(Err(kube::Error::Api(status))) if status.code == 404 && matches!(patch, Patch::Merge(_)) => {
                 Ok(())
             }
@@ -181,7 +181,7 @@ impl PodStatuses {
         }
     }
 
-    /// Counts a write, tells of the first that failed, and says whether to go on.
+    /// Counts a write, logs a failure, and returns whether to go on with the next status.
     fn took(&mut self, name: &Name, outcome: Result<(), Failure>) -> bool {
         match outcome {
             Ok(()) => {
@@ -205,7 +205,7 @@ impl PodStatuses {
     }
 }
 
-/// Whether a refusal is about one object, so that others may be taken.
+/// Whether a refusal is about this object only, so that the API server may accept others.
 fn is_about_this_one(code: u16, message: &str) -> bool {
     match code {
         404 => message.contains("namespaces"),

@@ -1,8 +1,8 @@
-//! What it means that an API server refuses or does not answer, in words with a remedy.
+//! Error texts for an API server that refuses or does not answer, with a remedy.
 
 use kube::core::Status;
 
-/// What an API server's refusal or silence means, and what to do. `wish` says what was asked of it.
+/// Says what an error of the API server means and what to do. `wish` names what was asked, such as `create events`.
 pub(super) fn told(error: &kube::Error, wish: &str) -> String {
     match error {
         kube::Error::Api(status) if is_ending_namespace(status) => {
@@ -22,20 +22,21 @@ pub(super) fn told(error: &kube::Error, wish: &str) -> String {
     }
 }
 
-/// Whether the namespace is on its way out: nothing is wrong then, and nothing can be done.
+/// Whether the namespace is being deleted. Then nothing is wrong, and nothing can be done.
 pub(super) fn is_ending_namespace(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
         || status.code == 403 && status.message.ends_with("because it is being terminated")
 }
 
-/// Whether authorization said no. Admission, quotas and ends of namespaces answer 403 as well, in other words.
+/// Whether authorization refused. Admission, quotas and namespaces that are being deleted also answer 403, with other
+/// words.
 pub(super) fn lacks_a_right(status: &Status) -> bool {
     let words = [" cannot ", " resource "];
     words.iter().all(|word| status.message.contains(word))
 }
 
-/// The cause that says most: outer errors repeat that a request failed.
+/// The innermost cause, which says most: outer errors only repeat that a request failed.
 fn innermost(error: &kube::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

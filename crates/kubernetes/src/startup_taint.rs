@@ -1,7 +1,7 @@
 //! The taint that keeps pods off a node until the driver is registered there.
 //!
-//! Nodes start with it (kubelet's `--register-with-taints`, or the settings of a node pool). When the driver is
-//! registered, it removes the taint from its own node, and nothing else.
+//! Nodes start with the taint (kubelet's `--register-with-taints`, or the settings of a node pool). When the driver is
+//! registered, it removes the taint from its own node, and changes nothing else.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::connection::ANSWER;
 use super::refusal::told;
 
-/// The taint, and the node that it is taken from.
+/// The taint, and the node from which it is removed.
 pub struct StartupTaint {
     nodes: Api<DynamicObject>,
     node: String,
@@ -29,14 +29,14 @@ impl fmt::Debug for StartupTaint {
 }
 
 impl StartupTaint {
-    /// Taints with `key` of `node`, with whatever value and effect. Nothing is asked yet.
+    /// All taints of `node` with this `key`, with any value and effect. Makes no call yet.
     pub fn new(client: Client, node: &str, key: &str) -> Self {
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Node"), "nodes");
         Self { nodes: Api::all_with(client, &resource), node: node.to_owned(), key: key.to_owned() }
     }
 
-    /// Takes it away, and tries until that is done or it is not there. An API server that is away, and a right that is
-    /// missing, are told once.
+    /// Removes the taint. Tries until it is gone. Logs the first failure, such as an API server that does not answer or
+    /// a missing right.
     pub async fn remove(&self) {
         let mut backoff = Backoff::default();
         while let Err(why) = self.try_remove().await {
@@ -49,8 +49,8 @@ impl StartupTaint {
     }
 
     async fn try_remove(&self) -> Result<(), String> {
-        // An empty patch changes nothing and answers with the node: so no right to read nodes is needed, which could not
-        // be confined to this one.
+        // An empty patch changes nothing and returns the node. So we need no right to read nodes, which could not be
+        // limited to this node.
         let node = self.patch(&json!({})).await?;
         let Some(patch) = without(&node.data, node.metadata.resource_version.as_deref(), &self.key) else {
             return Ok(());
@@ -70,8 +70,8 @@ impl StartupTaint {
     }
 }
 
-/// The merge patch that takes taints with `key` from a node, if it has any. It fails where somebody else changed the
-/// node since.
+/// The merge patch that removes the taints with `key` from a node. `None` if it has none. The API server refuses the
+/// patch if somebody changed the node meanwhile.
 fn without(node: &Value, version: Option<&str>, key: &str) -> Option<Value> {
     let taints = node.pointer("/spec/taints")?.as_array()?;
     let others: Vec<_> = taints.iter().filter(|taint| taint["key"] != key).collect();

@@ -1,4 +1,4 @@
-//! What an API server tells of the objects that the driver depends on, for `secretfs doctor`.
+//! Reads the objects that the driver depends on from an API server, for `secretfs doctor`.
 
 mod rights;
 
@@ -18,13 +18,13 @@ use super::refusal::told;
 
 pub use rights::{Account, Judged, Right};
 
-/// Most pages of classes.
+/// Most pages of classes that are read.
 const MAX_PAGES: usize = 100;
 
-/// What was found, or why it could not be looked at.
+/// What was found, or why it could not be read.
 pub type Looked<T> = Result<T, String>;
 
-/// Everything that was found.
+/// Everything that a survey found.
 #[derive(Debug, Clone)]
 pub struct Survey {
     /// The API server's version.
@@ -48,40 +48,40 @@ pub struct Version {
     pub text: String,
 }
 
-/// What counts of a CSIDriver object.
+/// The fields of a CSIDriver object that matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Driver {
-    /// Whether kubelet tells which pod it is for.
+    /// Whether kubelet tells which pod a volume is for.
     pub pod_info: bool,
-    /// Whether pods may have volumes of it without a claim.
+    /// Whether pods may have its volumes inline, without a claim.
     pub ephemeral: bool,
-    /// Whether kubelet publishes again and again.
+    /// Whether kubelet publishes mounted volumes again and again.
     pub republish: bool,
-    /// Whether volumes are attached first.
+    /// Whether volumes must be attached before they are mounted.
     pub attach: bool,
-    /// What kubelet does to make files a group's.
+    /// How kubelet gives files to the group of a pod.
     pub fs_group_policy: String,
-    /// Whose tokens kubelet hands over.
+    /// The audiences of the tokens that kubelet sends.
     pub audiences: BTreeSet<String>,
-    /// Whether it hands them over apart from the volume's attributes.
+    /// Whether kubelet sends tokens separately from the volume attributes.
     pub tokens_in_secrets: bool,
 }
 
-/// What to ask for.
+/// What a survey asks for.
 #[derive(Debug, Clone)]
 pub struct Wish {
     /// The CSIDriver object's name.
     pub driver: String,
-    /// Whose rights; the asker's own if it is a service account and this is `None`.
+    /// The account whose rights are checked. `None` means the caller's own, which must be a service account.
     pub account: Option<Account>,
     /// Rights that the account needs.
     pub needed: Vec<Right>,
-    /// What it should not have.
+    /// Rights that the account should not have.
     pub needless: Vec<Right>,
 }
 
 impl Survey {
-    /// Asks the API server behind `client`. What it does not answer is told of where it is missing.
+    /// Asks the API server behind `client`. A part that it does not answer holds the reason.
     pub(super) async fn of(client: &Client, wish: &Wish) -> Self {
         Self {
             version: version(client).await,
@@ -92,7 +92,7 @@ impl Survey {
         }
     }
 
-    /// Nothing could be looked at.
+    /// A survey in which nothing could be read, for `reason`.
     pub fn none(reason: &str) -> Self {
         let reason = || reason.to_owned();
         Self {
@@ -105,7 +105,7 @@ impl Survey {
     }
 }
 
-/// One answer, in time.
+/// Waits for one answer, until the deadline.
 async fn answer<T>(wish: &str, call: impl Future<Output = Result<T, Error>>) -> Looked<T> {
     match timeout(ANSWER, call).await {
         Ok(answer) => answer.map_err(|error| format!("the API server: {}", told(&error, wish))),
@@ -127,7 +127,7 @@ async fn driver(client: &Client, name: &str) -> Looked<Option<Driver>> {
     Ok(found.map(|object| Driver::from(object.data.get("spec").unwrap_or(&Value::Null))))
 }
 
-/// Read as it stands there: the field for tokens is younger than the types of the client.
+/// Reads the fields by name, because the types of the client do not have the field for tokens yet.
 impl From<&Value> for Driver {
     fn from(spec: &Value) -> Self {
         let is = |field: &str| spec.get(field).and_then(Value::as_bool);

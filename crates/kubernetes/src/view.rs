@@ -1,4 +1,5 @@
-//! What a cluster tells of classes and the pods that mount them, for `kubectl secretfs`. Read once; nothing is changed.
+//! Reads the pods that mount classes, and the pods of the driver, for `kubectl secretfs`. Reads once and changes
+//! nothing.
 
 use std::time::Duration;
 
@@ -12,27 +13,27 @@ use tokio::time::timeout;
 use super::pages;
 use super::pod_status::object::{NODE_LABEL, resource};
 
-/// How long all answers of one kind may take.
+/// How long all answers about one kind of object may take together.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Most pages of one kind: with 500 objects each, more than any cluster has pods.
+/// Most pages of one kind of object. With 500 objects each, this is more than any cluster has pods.
 const MOST_PAGES: usize = 400;
-/// What the chart calls the pods of the driver.
+/// The labels that the chart gives the pods of the driver.
 const DRIVER_PODS: &str = "app.kubernetes.io/name=secretfs,app.kubernetes.io/component=node";
 
 /// What a SecretProviderClassPodStatus says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodStatus {
-    /// Namespace of pod and class.
+    /// Namespace of the pod and of the class.
     pub namespace: String,
     /// Name of the pod.
     pub pod: String,
     /// Name of the class.
     pub class: String,
-    /// The node, where the status says so.
+    /// Name of the node, if the status says it.
     pub node: Option<String>,
-    /// Whether it is mounted.
+    /// Whether the volume is mounted.
     pub mounted: bool,
-    /// Objects and their versions.
+    /// The names of the objects and their versions.
     pub objects: Vec<(String, String)>,
 }
 
@@ -47,11 +48,11 @@ pub struct DriverPod {
     pub node: String,
 }
 
-/// The statuses of `namespace`, or of all.
+/// The statuses of `namespace`, or of all namespaces.
 ///
 /// # Errors
 ///
-/// They cannot be listed.
+/// The statuses cannot be listed in time.
 pub async fn statuses(client: &Client, namespace: Option<&str>) -> anyhow::Result<Vec<PodStatus>> {
     let resource = resource();
     let api: &Api<DynamicObject> = &match namespace {
@@ -64,11 +65,12 @@ pub async fn statuses(client: &Client, namespace: Option<&str>) -> anyhow::Resul
     Ok(objects.iter().filter_map(status).collect())
 }
 
-/// The running pods of the driver, on all nodes: those of `namespace` alone, for anybody may label a pod of theirs so.
+/// The running pods of the driver on all nodes. Only those of `namespace`, because anybody may give the labels to a pod
+/// in another namespace.
 ///
 /// # Errors
 ///
-/// Pods cannot be listed.
+/// Pods cannot be listed in time.
 pub async fn driver_pods(client: &Client, namespace: &str) -> anyhow::Result<Vec<DriverPod>> {
     let api: &Api<Pod> = &Api::namespaced(client.clone(), namespace);
     let list = |params: ListParams| async move { api.list(&params.labels(DRIVER_PODS)).await };

@@ -1,6 +1,7 @@
-//! Who touched which secret, when, with what outcome: one JSON line each, never a value.
+//! The audit trail: who touched which secret, when, and with what outcome. Each record is one JSON line and never has a
+//! value.
 //!
-//! Field names are those of OCSF's API Activity class (6003) where it has one for the thing.
+//! Field names are those of OCSF's class API Activity (6003), if it has one for the thing.
 
 mod sink;
 
@@ -16,7 +17,7 @@ use serde::Serialize;
 use crate::snapshot::Fingerprint;
 use crate::subject::Subject;
 
-/// What was done, or tried.
+/// What was done or tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
@@ -26,13 +27,13 @@ pub enum Operation {
     Rotate,
     /// Files were withdrawn from a mounted volume.
     Withdraw,
-    /// A store refused a workload, its pod may not have the volume, or a process may not open a file of it.
+    /// A store refused a workload, a pod may not have the volume, or a process may not open a file of it.
     Deny,
-    /// A volume was taken away.
+    /// A volume was unmounted.
     Unpublish,
     /// A process opened a file.
     Open,
-    /// Records could not be written, and are missing here.
+    /// Records are missing here, because they could not be written.
     Lose,
     /// An embedded store was made.
     Init,
@@ -116,7 +117,7 @@ pub struct Process {
 }
 
 impl Actor {
-    /// Whoever runs this process: the actor of a command.
+    /// The user who runs this process: the actor of a command.
     pub fn person() -> Self {
         let process = Process { uid: rustix::process::getuid().as_raw(), pid: std::process::id() };
         Self { process: Some(process), ..Self::bare(ActorKind::Person) }
@@ -142,7 +143,7 @@ impl Actor {
 }
 
 impl From<&Subject> for Actor {
-    /// The pod; on a plain host, where there is none, whoever runs this process.
+    /// The pod. On a plain host there is none, so the user who runs this process.
     fn from(subject: &Subject) -> Self {
         let named = match &subject.pod {
             Some(pod) => Self { pod: Some(PodName::from(pod)), ..Self::bare(ActorKind::Pod) },
@@ -169,7 +170,7 @@ pub struct Resource {
     /// Address of the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<String>,
-    /// Namespace in the store, where the store has namespaces.
+    /// Namespace in the store, if the store has namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
     /// Path or name of the secret in the store.
@@ -180,7 +181,7 @@ pub struct Resource {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
-    /// Composed files that hold it.
+    /// Composed files that contain it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     composed: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,7 +191,7 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// The object that `provider` knows by `name`.
+    /// The object that `provider` knows as `name`.
     pub fn new(provider: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             provider: provider.into(),
@@ -206,14 +207,14 @@ impl Resource {
         }
     }
 
-    /// The same, kept by the store at `address`.
+    /// The same resource, in the store at `address`.
     #[must_use]
     pub fn store(mut self, address: &str) -> Self {
         self.store = Some(address.to_owned());
         self
     }
 
-    /// The same, kept there under that path or name, as the one of its keys if it has several.
+    /// The same resource, with its path or name in the store. `key` names one of its keys, if it has several.
     #[must_use]
     pub fn secret(mut self, path: &str, key: Option<&str>) -> Self {
         self.secret = Some(path.to_owned());
@@ -221,35 +222,35 @@ impl Resource {
         self
     }
 
-    /// The same, in that namespace of the store.
+    /// The same resource, in this namespace of the store.
     #[must_use]
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.namespace = Some(namespace.to_owned());
         self
     }
 
-    /// The same, held by these composed files.
+    /// The same resource, with the composed files that contain it.
     #[must_use]
     pub fn composed(mut self, files: &[impl fmt::Display]) -> Self {
         self.composed = files.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// The same, with the file of the volume that shows it.
+    /// The same resource, with the file of the volume that shows it.
     #[must_use]
     pub fn path(mut self, path: impl fmt::Display) -> Self {
         self.path = Some(path.to_string());
         self
     }
 
-    /// The same, with the store's name for the version.
+    /// The same resource, with the store's name for the version.
     #[must_use]
     pub fn version(mut self, version: impl fmt::Display) -> Self {
         self.version = Some(version.to_string());
         self
     }
 
-    /// The same, with what tells the file's versions apart.
+    /// The same resource, with the fingerprint of its contents.
     #[must_use]
     pub fn fingerprint(mut self, fingerprint: Fingerprint) -> Self {
         self.fingerprint = Some(fingerprint);
@@ -269,47 +270,47 @@ pub struct Record {
 }
 
 impl Record {
-    /// `operation`, done by or for `actor`.
+    /// A record of `operation`, done by or for `actor`.
     pub fn new(operation: Operation, actor: Actor) -> Self {
         Self { operation, actor, resources: Vec::new(), class: None, volume: None, failure: None }
     }
 
-    /// The same, touching `resource` too.
+    /// The same record, with one more resource.
     #[must_use]
     pub fn resource(mut self, resource: Resource) -> Self {
         self.resources.push(resource);
         self
     }
 
-    /// The same, touching all of `resources` too.
+    /// The same record, with more resources.
     #[must_use]
     pub fn resources(mut self, resources: impl IntoIterator<Item = Resource>) -> Self {
         self.resources.extend(resources);
         self
     }
 
-    /// The same, through the class of that name.
+    /// The same record, with the name of the class.
     #[must_use]
     pub fn class(mut self, class: impl fmt::Display) -> Self {
         self.class = Some(class.to_string());
         self
     }
 
-    /// The same, in the volume of that id.
+    /// The same record, with the id of the volume.
     #[must_use]
     pub fn volume(mut self, id: impl fmt::Display) -> Self {
         self.volume = Some(id.to_string());
         self
     }
 
-    /// The same, having failed for `reason`, which like every error text holds no value and no token.
+    /// The same record, as a failure for `reason`. Like every error text, the reason has no value and no token.
     #[must_use]
     pub fn failed(mut self, reason: impl fmt::Display) -> Self {
         self.failure = Some(reason.to_string());
         self
     }
 
-    /// The record as one line with its line end.
+    /// The record as one line, with its line end.
     fn line(&self, time: Timestamp, uid: &str, node: &str) -> serde_json::Result<Vec<u8>> {
         let mut line = serde_json::to_string(&Line {
             time,
@@ -369,7 +370,7 @@ enum Status {
     Failure,
 }
 
-/// A UUID of version 7: unique, and in the order of time.
+/// A UUID of version 7: unique, and sorted by time.
 fn uid(time: Timestamp, random: [u8; 10]) -> String {
     let millis = u128::from(time.as_millisecond().unsigned_abs()) & 0xffff_ffff_ffff;
     let random = random.iter().fold(0u128, |number, byte| (number << 8) | u128::from(*byte));

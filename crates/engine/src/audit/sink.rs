@@ -16,9 +16,9 @@ use super::{Actor, Operation, Record, uid};
 /// Where audit lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// Appended to a file, which is made with mode 0600 and made again when it was renamed or removed.
+    /// A file, to which lines are appended. It is made with mode 0600, and made again if it was renamed or removed.
     File(PathBuf),
-    /// Standard output, through a queue: nothing waits for its reader.
+    /// Standard output, through a queue, so that no work waits for its reader.
     Stdout,
 }
 
@@ -42,10 +42,10 @@ pub struct Audit {
     complaint: Mutex<Option<Instant>>,
 }
 
-/// What all records of this process call its node: they are of one node, also the one in the place of lost ones.
+/// The name of the node in all records of this process, also in the record that replaces lost ones.
 static NODE: OnceLock<String> = OnceLock::new();
 
-/// Failures are told this often at most; each is counted.
+/// The log reports failures at most this often. Each failure is counted.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Audit {
@@ -59,7 +59,7 @@ impl Audit {
         Ok(Self { sinks: sinks?.into_iter().map(Mutex::new).collect(), ..Self::default() })
     }
 
-    /// The same, counting in `dropped` what could not be written.
+    /// The same, which counts in `dropped` the records that could not be written.
     #[must_use]
     pub fn counting(mut self, dropped: Counter) -> Self {
         for sink in &self.sinks {
@@ -74,20 +74,20 @@ impl Audit {
         self
     }
 
-    /// The same, telling of what happens on the node of that name; the machine's name is told where nobody says one.
-    /// Of use before the first record alone.
+    /// The same, which writes `node` as the name of the node. Without a name, records have the name of the machine.
+    /// Works only before the first record of the process.
     #[must_use]
     pub fn on(self, node: Option<String>) -> Self {
         node.into_iter().for_each(|node| drop(NODE.set(node)));
         self
     }
 
-    /// Records that may have been lost: one for each destination that failed.
+    /// How many records may be lost. A record counts once for each destination that failed.
     pub fn dropped(&self) -> u64 {
         self.dropped.get()
     }
 
-    /// Writes `record` down: now into files, and on standard output as soon as somebody takes it.
+    /// Writes `record`: into files at once, and to standard output when its reader takes it.
     pub fn record(&self, record: &Record) {
         if self.sinks.is_empty() {
             return;
@@ -101,7 +101,7 @@ impl Audit {
     fn append(&self, sink: &Mutex<Sink>, line: &[u8]) {
         match sink.lock().unwrap_or_else(PoisonError::into_inner).append(line) {
             Ok(Written::Taken) => {}
-            // The outlet counts by itself, because it learns later whether a line was written.
+            // The outlet counts lost lines itself, because it learns later whether a line was written.
             Ok(Written::Unread) => {
                 self.complain(&io::Error::other("standard output cannot be written, or nobody reads it"));
             }
@@ -130,7 +130,7 @@ fn line(record: &Record) -> io::Result<Vec<u8>> {
     Ok(record.line(time, &uid(time, random), NODE.get_or_init(machine))?)
 }
 
-/// What the kernel calls this machine, or this pod.
+/// The kernel's host name of this machine, or of this pod.
 fn machine() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim_end().to_owned()
@@ -144,7 +144,7 @@ enum Sink {
 
 /// What happened to a line.
 enum Written {
-    /// It is in the file, or in the queue of a stream that flows.
+    /// It is in the file, or in the queue of a stream whose reader reads.
     Taken,
     /// It was dropped, or is in the queue of a stream that took nothing the last time.
     Unread,
@@ -172,7 +172,7 @@ impl Sink {
     }
 }
 
-/// The record in the place of records that are missing.
+/// The record that replaces missing records.
 fn gap(lines: u64) -> Vec<u8> {
     let reason =
         format!("{lines} audit records are missing here: standard output took none, or nobody read it");

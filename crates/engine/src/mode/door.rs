@@ -1,4 +1,4 @@
-//! How a mode asks what a file holds when somebody opens it.
+//! How a mode asks for the contents of a file when a process opens it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,11 +11,11 @@ use provider::{FileMode, ObjectPath, SecretBytes};
 use super::Error;
 use crate::snapshot::Fingerprint;
 
-/// Files by path, with their permission bits where the class gives them: all that is known of a file before it is
-/// opened. One that its class says may be missing is listed too.
+/// Files by path, with their permission bits if the class sets them. No more is known of a file before it is opened.
+/// Files that may be missing, as their class says, are listed too.
 pub type Listing = BTreeMap<ObjectPath, Option<FileMode>>;
 
-/// Who opens a file, as far as the kernel tells. What is not known is no rule's to guess.
+/// The process that opens a file, as far as the kernel tells. Access rules must not guess what is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     /// `metadata.uid` of the pod that it runs in.
@@ -28,24 +28,25 @@ pub struct Caller {
     pub pid: Option<u32>,
 }
 
-/// Where a mode asks what an opened file holds.
+/// Where a mode asks for the contents of an opened file.
 #[async_trait]
 pub trait Door: fmt::Debug + Send + Sync {
-    /// What the file at `path` holds, for `caller`, who waits no longer than `patience`, nor than a minute. Who stops
-    /// waiting leaves nothing.
+    /// The contents of the file at `path`, for `caller`. Waits at most `patience`, and at most a minute. The caller may
+    /// drop the future at any time; it leaves nothing behind.
     ///
-    /// Callers are many at once, and a store may be asked: this is no call for a thread that others wait for.
+    /// Many callers may ask at the same time, and each may wait for a store. So do not call this on a thread for which
+    /// other callers wait.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`], [`Error::Missing`], [`Error::TooLate`] or [`Error::Unread`]; [`Error::TooLarge`] where there
-    /// is no room for what the file holds. The text holds no value.
+    /// [`Error::Refused`], [`Error::Missing`], [`Error::TooLate`] or [`Error::Unread`]; [`Error::TooLarge`] if there is
+    /// no room for the contents. The text holds no value.
     async fn open(&self, path: &ObjectPath, caller: &Caller, patience: Duration) -> Result<Loan, Error>;
 }
 
-/// What an opened file holds, until it is taken back: when its time is over, or at once when it is revoked.
+/// The contents of an opened file, until they are taken back: when their time is over, or at once if they are revoked.
 ///
-/// Copies are the same loan. No copy of the bytes is the mode's to keep: who reads again asks again.
+/// Clones are the same loan. A mode must not keep a copy of the bytes: to read again, it asks again.
 #[derive(Debug, Clone)]
 pub struct Loan {
     contents: Arc<Mutex<Option<SecretBytes>>>,
@@ -53,25 +54,25 @@ pub struct Loan {
 }
 
 impl Loan {
-    /// Lends `contents`, which are of that version.
+    /// Lends `contents`, which are of this version.
     pub fn new(contents: SecretBytes, version: Fingerprint) -> Self {
         Self { contents: Arc::new(Mutex::new(Some(contents))), version }
     }
 
-    /// Tells the version from others of the same file: a handle that finds its loan taken back, and asks again, shows
-    /// one version only.
+    /// Identifies the version of the contents. A handle whose loan was taken back asks again, and must show the same
+    /// version as before.
     pub fn version(&self) -> &Fingerprint {
         &self.version
     }
 
-    /// What `look` makes of the contents; `None` once they were taken back. Who takes them back waits for `look`,
-    /// which is to copy what it needs and return.
+    /// Returns what `look` makes of the contents; `None` if they were taken back. `look` must only copy what it needs:
+    /// [`take_back`](Self::take_back) waits for it.
     pub fn read<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         contents.as_ref().map(|contents| look(contents.expose()))
     }
 
-    /// Takes the contents back from everybody who has this loan.
+    /// Takes the contents back from every holder of this loan.
     pub fn take_back(&self) {
         drop(self.contents.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

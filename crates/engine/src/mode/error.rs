@@ -1,43 +1,43 @@
-//! Why a volume is not shown as it should be, in whatever mode.
+//! Errors of all modes.
 
-/// What happened, in the mode's own words.
+/// The cause of an error, in the words of the mode.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a volume is not shown as it should be: what that means is the same in every mode, what happened is the mode's
-/// own to say.
+/// Why a mode could not show a volume as it should. The variants are the same for every mode, because callers handle
+/// them in the same way. The cause is the mode's own.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The set is larger than the volume may be.
+    /// The files are larger than the volume may be.
     #[error("{0}")]
     TooLarge(Cause),
 
-    /// Who makes mounts could not be asked, or did not answer: what became of the volume is not known.
+    /// The mounter could not be reached or did not answer, so the state of the mount is unknown.
     #[error("{0}")]
     MounterAway(Cause),
 
-    /// The system refuses, or what is there is not what should be.
+    /// The system refuses, or something unexpected is at the target.
     #[error("{0}")]
     Failed(Cause),
 
-    /// Who opens a file may not have it, by the class or by the word of its store: `EACCES`.
+    /// The caller may not have the file that it opens, by the access rules or because the store refused: `EACCES`.
     #[error("{0}")]
     Refused(Cause),
 
-    /// There is no such file, now that it is opened: `ENOENT`.
+    /// The opened file does not exist any more: `ENOENT`.
     #[error("{0}")]
     Missing(Cause),
 
-    /// What an opened file holds did not come in time: `ETIMEDOUT`.
+    /// The contents of an opened file did not come in time: `ETIMEDOUT`.
     #[error("{0}")]
     TooLate(Cause),
 
-    /// What an opened file holds could not be had: `EIO`.
+    /// The contents of an opened file could not be read for another reason: `EIO`.
     #[error("{0}")]
     Unread(Cause),
 }
 
 impl Error {
-    /// Whether a set of files is larger than its volume may be.
+    /// Whether the files are larger than their volume may be.
     pub fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge(_))
     }

@@ -20,23 +20,23 @@ pub use error::{Cause, Error};
 pub use modes::{Bounds, Modes, Unknown};
 pub use tmpfs::Tmpfs;
 
-/// What a volume may take where nobody says otherwise, in bytes.
+/// Largest size of a volume in bytes, unless the administrator sets another.
 pub const DEFAULT_MAX_BYTES: u64 = Tmpfs::DEFAULT_MAX_BYTES;
 
-/// How a volume's files look, beside what its class says of each.
+/// How the files of a volume look, in addition to the modes that its class sets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Appearance {
     /// The pod's `fsGroup`, or a host's `--group`: owner group of every file and directory.
     pub fs_group: Option<u32>,
-    /// On a host: owner of every file and directory, which nobody else but the group may read. In a pod whoever runs
-    /// in it may.
+    /// On a host: owner of every file and directory. Only the owner and the group may read them. In a pod there is no
+    /// owner: every user in it may read.
     pub owner: Option<u32>,
     /// SELinux label of the whole mount (`context=`), as kubelet passes it.
     pub selinux_context: Option<String>,
 }
 
 impl Appearance {
-    /// Permission bits of a file whose class says none.
+    /// Permission bits of a file if the class sets none.
     pub fn file_mode(&self) -> u32 {
         match (self.fs_group, self.owner) {
             (Some(_), _) => 0o440,
@@ -55,29 +55,29 @@ impl Appearance {
     }
 }
 
-/// What is different between modes for who serves their volumes.
+/// The differences between modes that matter to the code which serves their volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
-    /// A container that mounts a single file of a volume (`subPath`) sees its rotations.
+    /// Whether a container that mounts a single file of a volume (`subPath`) sees rotations.
     pub rotates_through_sub_path: bool,
-    /// What a file holds may not be known before it is opened: nobody can make anything else of the files. A class may
-    /// have them fetched only then.
+    /// Whether the contents of a file may be unknown before it is opened. Then nothing else can be made of the files,
+    /// and a class may have them read only when they are opened.
     pub knows_contents_when_opened: bool,
 }
 
 /// A way of showing a [`Snapshot`] at a path.
 pub trait Mode: fmt::Debug + Send + Sync {
-    /// The name that a class chooses it by, and that is written down with its volumes.
+    /// The name that classes use, and that the records of volumes keep.
     fn name(&self) -> &'static str;
 
-    /// What it can.
+    /// What the mode can do.
     fn abilities(&self) -> Abilities;
 
-    /// Makes what is to be shown at `target`, where nobody sees it yet.
+    /// Makes the mount for `target`. Nobody sees it yet.
     ///
     /// # Errors
     ///
-    /// The set is too large, or the kernel refuses.
+    /// The files are too large, or the kernel refuses.
     fn prepare(
         &self,
         target: &Path,
@@ -85,12 +85,12 @@ pub trait Mode: fmt::Debug + Send + Sync {
         appearance: &Appearance,
     ) -> Result<Box<dyn Prepared>, Error>;
 
-    /// Makes the files of `listing` for `target`, where nobody sees them yet. What one of them holds is asked for at
-    /// `door` each time that somebody opens it, and before that by nobody.
+    /// Makes a mount for `target` with the files of `listing`. Nobody sees it yet. The mode asks `door` for the
+    /// contents of a file each time that a process opens it, and never before.
     ///
     /// # Errors
     ///
-    /// The kernel refuses, or the mode [knows contents](Abilities::knows_contents_when_opened) before.
+    /// The kernel refuses, or the mode cannot [ask when files are opened](Abilities::knows_contents_when_opened).
     fn prepare_on_open(
         &self,
         _target: &Path,
@@ -101,7 +101,7 @@ pub trait Mode: fmt::Debug + Send + Sync {
         Err(knows_contents(self.name()))
     }
 
-    /// Mounts `snapshot` at `target`, complete from the first moment that it can be seen.
+    /// Mounts `snapshot` at `target`. It is complete from the first moment that anybody sees it.
     ///
     /// # Errors
     ///
@@ -115,35 +115,34 @@ pub trait Mode: fmt::Debug + Send + Sync {
         self.prepare(target, snapshot, appearance)?.show()
     }
 
-    /// Takes over what an earlier process mounted at `target`, and finishes or undoes what it died in the middle
-    /// of; `None` if nothing of ours is mounted there.
+    /// Takes over the mount that an earlier process made at `target`. Completes or undoes work that the process left
+    /// unfinished. `None` if nothing of ours is mounted there.
     ///
     /// # Errors
     ///
-    /// The mount cannot be entered or tidied; calling again is safe.
+    /// The mount cannot be entered or cleaned up. Calling again is safe.
     fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error>;
 
     /// Whether anything is mounted at `target`. Costs one system call.
     ///
     /// # Errors
     ///
-    /// The path cannot be asked for another reason than that it is missing.
+    /// The path cannot be looked at. A missing path is no error.
     fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
         Ok(mounter::is_mount_root(target)?)
     }
 }
 
-/// A volume that nobody sees yet. Dropping it leaves nothing.
+/// A volume that nobody sees yet. Dropping it leaves nothing behind.
 pub trait Prepared: fmt::Debug + Send {
-    /// The mount that it will be seen through, from before anybody sees it; `None` where the kernel does not tell.
+    /// The identity of the mount, already before anybody sees it. `None` if the kernel does not tell.
     fn mount_id(&self) -> Option<MountId>;
 
-    /// Shows it at its target, which is made if it is missing (its parent is not).
+    /// Shows the volume at its target. Makes the target if it is missing, but not its parent.
     ///
     /// # Errors
     ///
-    /// What is at the target stays as it is: nothing new is mounted there, and there is no directory that was
-    /// not there before.
+    /// The target stays as it was: nothing new is mounted there, and no new directory is left.
     fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, Error>;
 }
 
@@ -153,40 +152,40 @@ pub trait Mounted: fmt::Debug + Send + Sync {
     /// The [name](Mode::name) of the mode that shows it.
     fn mode(&self) -> &'static str;
 
-    /// The mount that it is seen through, as this process sees the mount table; `None` where that is not known.
+    /// The identity of the mount, in the mount table of this process. `None` if it is not known.
     fn mount_id(&self) -> Option<MountId>;
 
-    /// Shows `snapshot` from now on. Readers see all of the old one or all of the new.
-    /// Files in `withdrawn` are taken back: handles that are held on them read end of file.
+    /// Shows `snapshot` from now on. Readers see either all of the old snapshot or all of the new one. Files in
+    /// `withdrawn` are taken back: open handles on them read end of file.
     ///
     /// # Errors
     ///
-    /// The old snapshot is still shown, whole. [`Error::is_too_large`] where it is the size that keeps the new one out.
+    /// The old snapshot is still shown, complete. [`Error::is_too_large`] tells whether the new one is too large.
     fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), Error>;
 
-    /// Shows the files of `listing` from now on, of a volume that was [made to ask](Mode::prepare_on_open), and asks at
-    /// `door` what they hold: the class was edited, or this process took the volume over.
+    /// Shows the files of `listing` from now on, and asks `door` for their contents. Called if the class was edited, or
+    /// if this process took the volume over. For volumes that [ask when files are opened](Mode::prepare_on_open).
     ///
     /// # Errors
     ///
-    /// The old files are still shown, or the mode does not ask.
+    /// The old files are still shown, or the mode cannot ask.
     fn list(&self, _listing: &Listing, _door: &Arc<dyn Door>) -> Result<(), Error> {
         Err(knows_contents(self.mode()))
     }
 
-    /// Reads back the files that are shown, with their modes: what a new process knows of a volume it adopts. None of
-    /// a volume that was [made to ask](Mode::prepare_on_open).
+    /// Reads the shown files back, with their modes. A new process learns so what a volume shows. Empty for a volume
+    /// that [asks when files are opened](Mode::prepare_on_open).
     ///
     /// # Errors
     ///
-    /// The mount cannot be read or holds something that no snapshot does.
+    /// The mount cannot be read, or holds something that no snapshot has.
     fn contents(&self) -> Result<Vec<ShownFile>, Error>;
 
-    /// What the volume takes and may take.
+    /// The space that the volume uses, and its limits.
     ///
     /// # Errors
     ///
-    /// The mount cannot be asked.
+    /// The file system cannot be asked.
     fn usage(&self) -> Result<Usage, Error>;
 }
 
@@ -194,12 +193,12 @@ fn knows_contents(mode: &str) -> Error {
     Error::Failed(format!("mode {mode} knows what files hold before they are opened").into())
 }
 
-/// A file as it is shown by a mount.
+/// A file as a mount shows it.
 #[derive(Debug, Clone)]
 pub struct ShownFile {
-    /// Where.
+    /// Its path in the volume.
     pub path: ObjectPath,
-    /// What it holds.
+    /// Its contents.
     pub contents: provider::SecretBytes,
     /// Its permission bits.
     pub mode: u32,

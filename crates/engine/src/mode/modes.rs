@@ -1,4 +1,4 @@
-//! The ways of showing files that a process has, by name.
+//! The modes of a process, by name.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ pub struct Modes(Vec<Arc<dyn Mode>>);
 /// What the administrator allows every mode.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Most bytes of a volume, the room for a rotation included.
+    /// Most bytes of a volume, including the room for a rotation.
     pub max_bytes: u64,
-    /// Whether what another driver mounted at a volume's target is taken over.
+    /// Whether to take over a mount that another driver made at a volume's target.
     pub takes_over: bool,
 }
 
-/// There is no such mode.
+/// The error for a mode that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("mode {wanted:?} is not known; known are {}", known.join(", "))]
 pub struct Unknown {
-    /// What was asked for.
+    /// The name that was asked for.
     pub wanted: String,
-    /// What there is.
+    /// The names of the modes that exist.
     pub known: Vec<&'static str>,
 }
 
@@ -38,29 +38,29 @@ impl Modes {
         Self::of([Arc::new(tmpfs) as Arc<dyn Mode>])
     }
 
-    /// These.
+    /// A process with these modes.
     pub fn of(modes: impl IntoIterator<Item = Arc<dyn Mode>>) -> Self {
         Self(modes.into_iter().collect())
     }
 
-    /// The mode of that name.
+    /// The mode of this name.
     ///
     /// # Errors
     ///
-    /// There is none; the error lists those that there are.
+    /// There is no such mode. The error lists the existing ones.
     pub fn get(&self, name: &str) -> Result<&Arc<dyn Mode>, Unknown> {
         let unknown =
             || Unknown { wanted: name.to_owned(), known: self.0.iter().map(|mode| mode.name()).collect() };
         self.0.iter().find(|mode| mode.name() == name).ok_or_else(unknown)
     }
 
-    /// The names of those that may ask what a file holds when it is opened.
+    /// The names of the modes that can ask for contents when a file is opened.
     pub fn asking(&self) -> Vec<&'static str> {
         let asking = self.0.iter().filter(|mode| mode.abilities().knows_contents_when_opened);
         asking.map(|mode| mode.name()).collect()
     }
 
-    /// Whether anything is mounted at `target`, in whatever mode.
+    /// Whether anything is mounted at `target`, by any mode.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Modes {
         Ok(false)
     }
 
-    /// Takes over what is mounted at `target`, by the first mode that knows it for its own.
+    /// Takes over the mount at `target`, by the first mode that recognizes it as its own.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ pub struct Tmpfs {
     sweeper: Arc<Sweeper>,
 }
 
-/// A filled tmpfs that is mounted nowhere, and what becomes of it.
+/// A filled tmpfs that is not mounted anywhere yet, and the volume that it becomes.
 #[derive(Debug)]
 struct Filled {
     root: OwnedFd,
@@ -48,16 +48,16 @@ struct Filled {
 }
 
 impl Tmpfs {
-    /// What a volume may take where nobody says otherwise, in bytes.
+    /// Largest size of a volume in bytes, unless the administrator sets another.
     pub const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 
-    /// Volumes that take at most `max_bytes` each, the room for a rotation included.
+    /// Makes volumes of at most `max_bytes` each, including the room for a rotation.
     pub fn new(mounter: Arc<dyn Mounter>, max_bytes: u64) -> Self {
         Self { mounter, max_bytes, takes_over: false, sweeper: Arc::default() }
     }
 
-    /// Adopts what another driver mounted where kubelet wants a volume of ours: any tmpfs, with kubelet's layout or
-    /// with files that a provider wrote by itself. On a plain host such a mount is somebody's, and stays his.
+    /// Also adopts a tmpfs that another driver mounted at the target, with kubelet's layout or with files that a
+    /// provider wrote itself. Not for plain hosts: there, such a mount belongs to somebody else.
     #[must_use]
     pub fn taking_over(self) -> Self {
         Self { takes_over: true, ..self }
@@ -75,7 +75,7 @@ impl Tmpfs {
         })
     }
 
-    /// Sets limits where another driver set none.
+    /// Sets limits if another driver set none.
     fn bound(&self, root: &OwnedFd) -> Result<(), Error> {
         let bounds = Room::to_bound(root.as_fd(), self.max_bytes)
             .map_err(Error::of("look at", Path::new("a tmpfs")))?;
@@ -108,7 +108,7 @@ impl Mode for Tmpfs {
         NAME
     }
 
-    /// A file is an inode of its version, which a bind mount keeps.
+    /// Each version has inodes of its own, and a bind mount of a file keeps the old inode.
     fn abilities(&self) -> Abilities {
         Abilities { rotates_through_sub_path: false, knows_contents_when_opened: false }
     }
@@ -152,7 +152,7 @@ impl Mode for Tmpfs {
     }
 }
 
-/// The writable root of what is mounted at `target`, by another driver where that is taken over.
+/// The writable root of the mount at `target`. With `takes_over`, also of a mount that another driver made.
 fn enter(mounter: &Arc<dyn Mounter>, target: &Path, takes_over: bool) -> Result<Option<OwnedFd>, Error> {
     match mounter.enter(target)? {
         None if takes_over && mounter::is_mount_root(target)? => mounter.take_over(target),
@@ -160,7 +160,7 @@ fn enter(mounter: &Arc<dyn Mounter>, target: &Path, takes_over: bool) -> Result<
     }
 }
 
-/// Mends what an earlier process left. A version that it may have shown a moment ago stays for now.
+/// Cleans up after an earlier process. A version that it may have shown a moment ago stays for now.
 fn tidy(tree: &Tree<'_>) -> io::Result<()> {
     let is_fresh = tree.was_swapped_within(GRACE)?;
     if is_fresh {

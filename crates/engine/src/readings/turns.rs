@@ -1,4 +1,4 @@
-//! Several entries asked for in one call.
+//! Asking for several entries in one call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use tokio::sync::MutexGuard;
 
 use super::{Answer, Entry, Held, Turn};
 
-/// What is to be done about several entries.
+/// What a caller must do to get the readings of several entries.
 #[derive(Debug, Default)]
 pub struct Begun<'a> {
-    /// Those that need no call.
+    /// Entries that need no call.
     pub settled: Vec<(Request, Answer)>,
-    /// Those that are the caller's to ask for.
+    /// Entries that the caller must ask for.
     pub turns: Turns<'a>,
-    /// Those that somebody else asks for at this time: [`Entry::read`] waits for what that brings.
+    /// Entries that another caller is asking for at this moment: [`Entry::read`] waits for that caller's answer.
     pub busy: Vec<(Request, Arc<Entry>)>,
 }
 
-/// The turns of several entries. Others wait until they are settled or dropped.
+/// The turns of several entries. Other callers wait until these are settled or dropped.
 #[derive(Default)]
 pub struct Turns<'a>(Vec<(&'a Request, Mine<'a>)>);
 
@@ -27,7 +27,7 @@ pub struct Turns<'a>(Vec<(&'a Request, Mine<'a>)>);
 struct Mine<'a> {
     entry: &'a Entry,
     turn: MutexGuard<'a, Turn>,
-    /// What the store may vouch for.
+    /// The reading that the store may call unchanged.
     held: Option<Arc<Held>>,
 }
 
@@ -37,8 +37,8 @@ enum Asking<'a> {
     Busy,
 }
 
-/// Takes the turns of those of `entries` that `enough` does not accept as they are held. It waits for none: who holds
-/// a turn never waits for another.
+/// Takes the turns of the `entries` whose reading `enough` does not accept. Never waits: a caller that holds a turn
+/// must not wait for another one, or two callers could wait for each other.
 pub fn begin<'a>(entries: &'a [(Request, Arc<Entry>)], enough: impl Fn(&Held) -> bool) -> Begun<'a> {
     let mut begun = Begun::default();
     for (request, entry) in entries {
@@ -61,7 +61,7 @@ impl Entry {
         if turn.leased {
             return Asking::Settled(Answer::Leased);
         }
-        // Whoever had the turn may have settled it after the first look.
+        // Another caller may have settled the turn after the first look.
         match good_enough() {
             Some(held) => Asking::Settled(Answer::Shared(held)),
             None => Asking::Mine(Mine { entry: self, turn, held: self.granted() }),
@@ -70,7 +70,7 @@ impl Entry {
 }
 
 impl Turns<'_> {
-    /// What the call is to ask.
+    /// The queries that the call must make.
     pub fn queries(&self) -> Vec<Query> {
         let version = |mine: &Mine<'_>| mine.held.as_ref()?.reading.version.clone();
         self.0
@@ -79,7 +79,7 @@ impl Turns<'_> {
             .collect()
     }
 
-    /// Takes in what the call said to each of [`queries`](Self::queries), in their order.
+    /// Keeps the answers to [`queries`](Self::queries), which come in the same order.
     pub fn settle(self, found: impl IntoIterator<Item = Result<Found>>) -> Vec<(Request, Result<Answer>)> {
         let settle = |((request, mut mine), found): ((&Request, Mine<'_>), Result<Found>)| {
             let held = mine.held.filter(|held| held.reading.version.is_some());

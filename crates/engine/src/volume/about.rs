@@ -1,4 +1,4 @@
-//! What a failure is about, for the audit trail: the store, and the objects that it did not give.
+//! What a failure is about, for the audit trail: the store, and the objects that the store did not return.
 
 use std::collections::BTreeSet;
 
@@ -7,34 +7,35 @@ use provider::{ObjectRef, Origin, Scope, Source, Tree};
 
 use crate::snapshot::Asked;
 
-/// Most objects that are named of one failure: kubelet repeats a publish that fails, and a class may have thousands.
+/// Most objects that the audit trail names for one failure. kubelet repeats a publish that fails, and a class may have
+/// thousands of objects.
 const MOST: usize = 64;
 
 /// What a failure is about, as far as it is known.
 #[derive(Debug, Clone, Default)]
 pub struct About {
-    /// The provider that the class names; empty where the class is not known.
+    /// The provider that the class names; empty if the class is not known.
     pub provider: String,
     /// The store's address.
     pub store: Option<String>,
-    /// The objects that stand in the way; none where no answer told which there are.
+    /// The objects that failed. Empty if no answer of the store told which objects there are.
     pub objects: Vec<Asked>,
 }
 
 impl About {
-    /// About the class, of which no more is known than its provider.
+    /// A failure of a class of which only the provider is known.
     pub(super) fn provider(name: &str) -> Self {
         Self { provider: name.to_owned(), ..Self::default() }
     }
 
-    /// About all that `class` asks of `source`.
+    /// A failure of everything that `class` asks of `source`.
     pub(super) fn all(class: &Class, source: &dyn Source) -> Self {
         let asked = |(index, object)| asked(class, object, source.origin(index));
         let objects = source.objects().iter().enumerate().map(asked);
         Self::objects(class, source, objects.chain(source.trees().iter().map(listed)))
     }
 
-    /// About `objects` of `source`.
+    /// A failure of these `objects` of `source`.
     pub(super) fn objects(class: &Class, source: &dyn Source, objects: impl Iterator<Item = Asked>) -> Self {
         Self {
             provider: class.provider.clone(),
@@ -47,14 +48,14 @@ impl About {
     }
 }
 
-/// All that a listing finds: what that is, nobody has told.
+/// Stands for all objects of a tree whose content no answer has told yet.
 fn listed(tree: &Tree) -> Asked {
     let origin =
         Origin { address: tree.address.clone(), scope: Scope::Whole, path: tree.name.clone(), key: None };
     Asked { name: tree.name.clone(), origin, file: None, composed: Vec::new() }
 }
 
-/// `object` of `class`, which its store keeps at `origin`.
+/// Describes `object` of `class`, which the store keeps at `origin`.
 pub(super) fn asked(class: &Class, object: &ObjectRef, origin: Origin) -> Asked {
     let holds = |composed: &&Composed| composed.from.iter().any(|(_, name)| *name == object.name);
     Asked {
@@ -65,12 +66,12 @@ pub(super) fn asked(class: &Class, object: &ObjectRef, origin: Origin) -> Asked 
     }
 }
 
-/// The objects whose denial is in the audit trail already, by name; an empty one is the class itself.
+/// The names of the objects whose denial is already in the audit trail. The empty name stands for the class itself.
 #[derive(Debug, Default)]
 pub(super) struct Audited(BTreeSet<String>);
 
 impl Audited {
-    /// What is new in a denial, if anything is.
+    /// Removes from `about` the objects that are already in the audit trail. `None` if nothing new is left.
     pub(super) fn news(&mut self, mut about: About) -> Option<About> {
         if about.objects.is_empty() {
             return self.0.insert(String::new()).then_some(about);

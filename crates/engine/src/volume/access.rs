@@ -1,4 +1,4 @@
-//! Who may open which file.
+//! Which process may open which file.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use provider::ObjectPath;
 use crate::mode::Caller;
 use crate::volume::Publish;
 
-/// Decides who may open which file, before a store is asked.
+/// Decides whether a process may open a file, before a store is asked.
 pub trait Access: fmt::Debug + Send + Sync {
-    /// Whether `caller` may open the file at `path` of the volume that `publish` made.
+    /// Checks that `caller` may open the file at `path` of the volume that `publish` made.
     ///
     /// # Errors
     ///
-    /// It may not; the text says why, for people and for the audit trail.
+    /// The caller may not open it. The text says why, for people and for the audit trail.
     fn judge(&self, publish: &Publish, path: &ObjectPath, caller: &Caller) -> Result<(), String>;
 }
 
-/// Everyone who can reach a volume may open its files: no class has rules in this version.
+/// Every process that can reach a volume may open its files: in this version, classes have no rules about this.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Everyone;
 

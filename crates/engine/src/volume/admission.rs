@@ -1,10 +1,12 @@
-//! Whose turn it is: fair between namespaces, and between the places that each of them goes to.
+//! Hands out turns: fairly between namespaces, and fairly between the places where each namespace needs them.
 //!
-//! A turn is held while a store is waited for, or while a volume is mounted. Nobody can take all turns: who has
-//! some gets one more only while more than that are free. So it is for a namespace among all namespaces, for a
-//! namespace among those at one place, and for a place among those of one namespace. Whoever hangs at a store that
-//! never answers leaves room for every other namespace, and for his own other stores. What is kept for namespaces is
-//! shared out the same way.
+//! A caller holds a turn while it waits for a store, or while it mounts a volume. No namespace can take all turns: one
+//! that holds some gets another only while more than that number are free. An example with 64 turns: a namespace whose
+//! calls all hang gets 32 of them, the next namespace that hangs gets 16, and a third one still finds free turns.
+//!
+//! The same rule applies three times: to each namespace in the process, to each namespace at one place, and to each
+//! place within one namespace. So calls that hang at a store leave room for every other namespace, and for the other
+//! stores of their own namespace. Memory that namespaces share ([`Shares`]) is divided in the same way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,37 +14,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use provider::{Counts, leaves_room};
 use tokio::sync::oneshot;
 
-/// How many turns there are, or how much of what is shared.
+/// How many turns there are, or how many units (such as bytes) of a shared resource.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// In the whole process.
+    /// For the whole process.
     pub process: usize,
-    /// Of one namespace.
+    /// For all places of one namespace.
     pub namespace: usize,
-    /// At one place: a store, or the kernel that mounts.
+    /// For one place: a store, a volume, or the kernel that mounts.
     pub place: usize,
-    /// Callers of one namespace that may wait for a turn.
+    /// How many callers of one namespace may wait for a turn.
     pub waiting: usize,
 }
 
-/// Gives turns. Shared by all who take them.
+/// Hands out turns to the callers that share it.
 #[derive(Debug)]
 pub struct Admission {
     bounds: Bounds,
     state: Mutex<State>,
 }
 
-/// Leave to go on; given back when it is dropped.
+/// Permission to go on. Dropping it gives the turn back.
 #[derive(Debug)]
 pub struct Turn {
     admission: Arc<Admission>,
     lane: Lane,
 }
 
-/// A namespace has as many callers waiting as may wait.
+/// The error of a caller whose namespace already has the most waiting callers that it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crowded {
-    /// How many may wait.
+    /// How many callers of one namespace may wait.
     pub waiting: usize,
 }
 
@@ -59,32 +61,32 @@ impl Lane {
         Self { namespace: namespace.into(), place: place.into() }
     }
 
-    /// Whose it is.
+    /// The namespace of this lane.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 }
 
-/// Who waits in one lane, in the order in which they came.
+/// The callers that wait in one lane, in the order of their arrival.
 type Queue = BTreeMap<Ticket, oneshot::Sender<Turn>>;
 
-/// Tells one who waits from others: who came later has a higher one.
+/// Identifies one waiting caller. Later callers have higher numbers.
 type Ticket = u64;
 
-/// Nobody who has left is in it: who leaves takes himself out, so that nobody has to look for him.
+/// Contains only callers that still wait. A caller that stops waiting removes itself, so nobody has to search for it.
 #[derive(Debug, Default)]
 struct State {
     held: Shares,
     waiting: BTreeMap<Lane, Queue>,
-    /// How many of each namespace wait.
+    /// How many callers of each namespace wait.
     waiters: Counts<Arc<str>>,
     tickets: Ticket,
-    /// When each namespace had its last turn, by the count of turns.
+    /// The number of each namespace's last turn, as counted by `turns`.
     last: HashMap<Arc<str>, u64>,
     turns: u64,
 }
 
-/// How much of something each namespace and place has.
+/// How many turns, or units of a resource, each namespace and each place has.
 #[derive(Debug, Default)]
 pub struct Shares {
     all: usize,
@@ -93,25 +95,26 @@ pub struct Shares {
     lanes: Counts<Lane>,
 }
 
-/// Who waited, and what it gets.
+/// The waiting callers, each with the turn that it gets.
 type Granted = Vec<(oneshot::Sender<Turn>, Turn)>;
 
 impl Admission {
-    /// All turns are free.
+    /// An admission whose turns are all free.
     pub fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self { bounds, state: Mutex::default() })
     }
 
-    /// A turn of `namespace` at `place`, as soon as it has one. Who stops waiting loses nothing but the wait.
+    /// Waits for a turn of `namespace` at `place`. A caller may drop the future at any time and loses only its place in
+    /// the queue.
     ///
     /// # Errors
     ///
-    /// Too many of the namespace wait already.
+    /// Too many callers of the namespace wait already.
     pub async fn enter(self: &Arc<Self>, namespace: &str, place: &str) -> Result<Turn, Crowded> {
         self.enter_lane(Lane::new(namespace, place)).await
     }
 
-    /// The same in a lane that is known.
+    /// Does the same as [`enter`](Self::enter), for a lane.
     ///
     /// # Errors
     ///
@@ -144,7 +147,7 @@ impl Admission {
         Turn { admission: Arc::clone(self), lane }
     }
 
-    /// Gives a turn back, and what is free now to those who wait.
+    /// Takes a turn back, and gives the turns that are free now to waiting callers.
     fn release(self: &Arc<Self>, lane: &Lane) {
         let mut granted = Granted::new();
         let mut state = self.lock();
@@ -156,7 +159,7 @@ impl Admission {
         }
         state.forget_if_done(&lane.namespace);
         drop(state);
-        // The turn of one who left just now comes back here by being dropped.
+        // If a caller left just now, its turn is dropped here and so comes back.
         granted.into_iter().for_each(|(waiter, turn)| drop(waiter.send(turn)));
     }
 
@@ -170,12 +173,12 @@ enum Asked {
     Waits(Waiter),
 }
 
-/// One who waits, until this is dropped.
+/// A waiting caller. Dropping it ends the wait.
 struct Waiter {
     admission: Arc<Admission>,
     lane: Lane,
     ticket: Ticket,
-    /// What it waits for. A turn that came and was not taken goes back by being dropped.
+    /// Receives the turn. A turn that arrived and was never taken is dropped with it, and so comes back.
     turn: oneshot::Receiver<Turn>,
 }
 
@@ -192,8 +195,8 @@ impl Drop for Turn {
 }
 
 impl State {
-    /// Whose turn it is: of those that fit, of the namespace that holds the fewest, and among equals of the one
-    /// whose last turn is longest ago.
+    /// The lane that gets the next turn. Among the lanes that have room, it is one of the namespace that holds the
+    /// fewest turns; among equal namespaces, of the one whose last turn was longest ago.
     fn next(&self, bounds: &Bounds) -> Option<Lane> {
         let fitting = self.waiting.keys().filter(|lane| self.held.fits(lane, 1, bounds));
         let order = |lane: &&Lane| {
@@ -210,13 +213,13 @@ impl State {
         self.tickets
     }
 
-    /// Who came first of those who wait in `lane`.
+    /// Removes the caller that has waited longest in `lane`.
     fn take_first(&mut self, lane: &Lane) -> Option<oneshot::Sender<Turn>> {
         let ticket = *self.waiting.get(lane)?.first_key_value()?.0;
         self.take(lane, ticket)
     }
 
-    /// Takes out who waits in `lane` with `ticket`, if he still does.
+    /// Removes the caller with `ticket` from `lane`, if it still waits.
     fn take(&mut self, lane: &Lane, ticket: Ticket) -> Option<oneshot::Sender<Turn>> {
         let queue = self.waiting.get_mut(lane)?;
         let waiter = queue.remove(&ticket)?;
@@ -227,14 +230,14 @@ impl State {
         Some(waiter)
     }
 
-    /// Who waited in `lane` waits no more. Nobody gets a turn by that: he had none.
+    /// The caller with `ticket` stops waiting. It held no turn, so no other caller gets one because of this.
     fn leave(&mut self, lane: &Lane, ticket: Ticket) {
         if self.take(lane, ticket).is_some() {
             self.forget_if_done(&lane.namespace);
         }
     }
 
-    /// When a namespace had its last turn is of use while it has one or waits.
+    /// Forgets when `namespace` had its last turn, once it neither holds a turn nor waits for one.
     fn forget_if_done(&mut self, namespace: &Arc<str>) {
         if self.held.namespaces.of(namespace) == 0 && self.waiters.of(namespace) == 0 {
             self.last.remove(namespace);
@@ -243,7 +246,7 @@ impl State {
 }
 
 impl Shares {
-    /// Whether `lane` may have `more` within `bounds`: while as much as it has already stays free for others.
+    /// Whether `lane` may have `more` within `bounds`: as much as it would have then must still be free.
     pub fn fits(&self, lane: &Lane, more: usize, bounds: &Bounds) -> bool {
         let of_namespace = self.namespaces.of(&lane.namespace);
         let (at_place, of_lane) = (self.places.of(&lane.place), self.lanes.of(lane));
@@ -252,7 +255,7 @@ impl Shares {
             && leaves_room(of_lane, at_place, more, bounds.place)
     }
 
-    /// Notes that `lane` has `more`.
+    /// Records that `lane` has `more` now.
     pub fn take(&mut self, lane: &Lane, more: usize) {
         self.all += more;
         self.namespaces.add(Arc::clone(&lane.namespace), more);
@@ -260,7 +263,7 @@ impl Shares {
         self.lanes.add(lane.clone(), more);
     }
 
-    /// Notes that `lane` has so much less.
+    /// Records that `lane` has `less` fewer.
     pub fn give_back(&mut self, lane: &Lane, less: usize) {
         self.all = self.all.saturating_sub(less);
         self.namespaces.give_back(&lane.namespace, less);

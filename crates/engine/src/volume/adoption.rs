@@ -1,4 +1,4 @@
-//! Volumes that somebody else mounted: an earlier process of ours, or another driver.
+//! Taking over volumes that are already mounted: by an earlier process of ours, or by another driver.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::volume::table::unrecorded;
 use crate::volume::{Error, Publish, Volumes, blocking};
 
 impl Volumes {
-    /// Takes over the volumes that an earlier process mounted; ends the logins of those that are gone.
-    /// Tells how many were taken over.
+    /// Takes over the volumes that an earlier process mounted, and ends the logins of volumes that no longer exist.
+    /// Returns the number of volumes in the table afterwards.
     ///
     /// # Errors
     ///
-    /// The records cannot be read, or the mounter not be asked.
+    /// The records cannot be read, or the mounter cannot be asked.
     pub async fn restore(&self) -> anyhow::Result<usize> {
         let records = self.parts().records.load()?;
         for record in records {
@@ -54,7 +54,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// The mount of a volume, in `mode` or in whatever mode, and the files that it shows.
+    /// Finds the mount of a volume and the files that it shows. Without `mode`, tries every mode.
     async fn find(
         &self,
         mode: Option<&Arc<dyn Mode>>,
@@ -73,8 +73,8 @@ impl Volumes {
         .await
     }
 
-    /// Serves what is mounted already, as it is until its store was read. `false` if that holds no files: nothing
-    /// that a container might start on.
+    /// Serves a volume that another driver mounted. Its files stay as they are until its store is read. Returns `false`
+    /// if the mount holds no files: no container can have started with it then, so it is filled like a new volume.
     pub(super) async fn take_over(&self, publish: &Publish, workload: &Workload) -> Result<bool, Error> {
         let Some((mounted, files)) =
             self.find(None, publish, None).await?.filter(|(_, files)| !files.is_empty())
@@ -87,7 +87,7 @@ impl Volumes {
         let saved = self.parts().records.save(&record);
         saved.map_err(|source| unrecorded(publish, source))?;
         let provider = self.provider_of(&publish.class).await.unwrap_or_default();
-        tracing::info!(volume = %publish.id, "taking over what another driver mounted");
+        tracing::info!(volume = %publish.id, "taking over a volume that another driver mounted");
         self.parts().reporter.published(publish, &provider, &shown);
         let (parts, wish) = (Arc::clone(self.parts()), publish.clone());
         self.serve(Served::taken_over(parts, wish, workload.clone(), mounted, shown));
@@ -96,7 +96,8 @@ impl Volumes {
 }
 
 impl Parts {
-    /// The snapshot that is shown, as its record tells it, or as it looks.
+    /// The snapshot that a mount shows. Versions and modes come from the record if it has them, otherwise from the
+    /// files.
     pub(super) fn shown(
         &self,
         publish: &Publish,

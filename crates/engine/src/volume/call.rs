@@ -1,4 +1,4 @@
-//! One call of a volume to its store, which may bring several readings.
+//! One call of a volume to its store, which may return several readings.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::readings::{self, Answer, Entry, Held, Turns};
 use crate::volume::demand::Demand;
 use crate::volume::stores::{Store, Stores};
 
-/// What a request brought.
+/// The answer to one request.
 pub(super) enum Got {
     Shared(Arc<Held>),
     Own(Arc<Held>),
     Leased,
 }
 
-/// What a call is made with.
+/// What a call needs: the store, the login, and how fresh the answers must be.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) stores: Arc<Stores>,
@@ -26,7 +26,8 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// One call for `shared` and `own`. What others ask for at the same time is theirs to ask.
+    /// Makes one call for `shared` and `own`. Requests that another volume is asking at this moment are left out of the
+    /// call: this volume waits for the other's answer.
     pub(super) async fn read(
         self,
         shared: Vec<(Request, Arc<Entry>)>,
@@ -40,7 +41,7 @@ impl Caller {
         got
     }
 
-    /// One call for what is the volume's own.
+    /// Makes one call for requests whose answers belong to this volume alone.
     pub(super) async fn read_own(&self, requests: Vec<Request>) -> Vec<(Request, Result<Arc<Held>>)> {
         let queries: Vec<Query> = requests.iter().cloned().map(Query::from).collect();
         let found = self.call(&queries).await.into_iter().map(own);
@@ -61,7 +62,7 @@ impl Caller {
         shared.chain(own.into_iter().zip(of_own.map(|held| held.map(Got::Own)))).collect()
     }
 
-    /// What somebody else's call brings; if that is not enough, what one of our own does.
+    /// Waits for the answer of another volume's call. If that answer is not good enough, makes a call of its own.
     async fn wait(&self, request: Request, entry: Arc<Entry>) -> (Request, Result<Got>) {
         let fetch = async {
             let mut found = self.call(&[Query::from(request.clone())]).await;
@@ -86,11 +87,11 @@ impl From<Answer> for Got {
     }
 }
 
-/// A reading where nothing was held that a store could vouch for.
+/// The reading in an answer to a query that named no held version, so the store cannot have answered "unchanged".
 fn own(found: Result<Found>) -> Result<Arc<Held>> {
     found?.reading(None).map(Held::now)
 }
 
 fn unheard_of() -> Error {
-    Error::new(ErrorKind::Unavailable, "the store did not tell what it was asked")
+    Error::new(ErrorKind::Unavailable, "the store did not answer what it was asked")
 }

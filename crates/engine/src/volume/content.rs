@@ -1,4 +1,4 @@
-//! What a volume is to show: its class's objects, how each is doing, and the files they make.
+//! What a volume is to show: the objects of its class, the state of each, and the files that they make.
 
 mod learning;
 
@@ -24,39 +24,40 @@ use crate::volume::reader::{Reader, Readout};
 use crate::volume::report::Outlook;
 use crate::volume::trees::Grown;
 
-/// A class as one volume reads it.
+/// One class as one volume reads it.
 #[derive(Debug)]
 pub struct Content {
     class: Arc<Class>,
     policy: Policy,
-    /// Its way to the store.
+    /// Reads the objects from the store.
     pub reader: Reader,
     extent: Extent,
     objects: Vec<Freshness>,
     expiries: Expiries,
-    /// Why the store's last answer told nothing, where only an answer tells which objects there are: by its request.
+    /// Errors of listings, by request: why the store's last answer did not tell which objects there are.
     untold: BTreeMap<Request, Error>,
-    /// Older versions, newest first, of the files that keep some.
+    /// Older versions of each file, newest first, if the class keeps some.
     previous: BTreeMap<ObjectPath, VecDeque<File>>,
-    /// Versions of files that were taken over and not read again yet.
+    /// Fingerprints of files that were taken over and whose objects were not read again yet.
     carried: BTreeMap<ObjectPath, Fingerprint>,
     key: Arc<FingerprintKey>,
     pace: Pace,
-    /// Most bytes of all composed files together.
+    /// Most bytes that all composed files may have together.
     most_composed: u64,
 }
 
-/// What became of a set of files.
+/// The files to show next.
 #[derive(Debug)]
 pub struct Assembled {
     /// The files.
     pub snapshot: Snapshot,
-    /// Files that were taken back.
+    /// Files that disappear because their store took them back.
     pub withdrawn: BTreeSet<ObjectPath>,
 }
 
 impl Content {
-    /// The content of `class`, of which nothing is read yet. Its composed files may have `most_composed` bytes together.
+    /// The content of `class`, of which nothing is read yet. Its composed files may have at most `most_composed` bytes
+    /// together.
     pub fn new(
         class: Arc<Class>,
         reader: Reader,
@@ -83,7 +84,8 @@ impl Content {
         }
     }
 
-    /// Takes over files that an earlier process or an earlier form of the class showed.
+    /// Takes over files that an earlier process or an earlier version of the class showed. `confirmed` is when the
+    /// store last confirmed them.
     pub fn carry(&mut self, shown: &Snapshot, confirmed: Instant) {
         if let Some(whole) = self.reader.source().whole() {
             self.extent = Extent::shown(shown, whole.request(), |path| is_made(&self.class, path));
@@ -101,9 +103,10 @@ impl Content {
         }
     }
 
-    /// Follows an edit of the class. Objects that are asked for as before keep their contents until they are read again.
+    /// Follows an edit of the class. Objects whose request is the same as before keep their contents until they are
+    /// read again.
     pub fn edit(&mut self, class: Arc<Class>, source: Arc<dyn Source>, pace: Pace, policy: Policy) {
-        // Where only an answer tells which objects there are, they are the same until there is one.
+        // If only an answer tells which objects there are, the objects stay the same until the next answer.
         if source.whole().is_none() {
             self.extend_to(self.extent.edited(&source));
         }
@@ -113,7 +116,7 @@ impl Content {
         self.pace = pace;
     }
 
-    /// Has the objects of `extent` from now on. Those that were there already are doing as they were.
+    /// Replaces the objects by those of `extent`. Objects that were there before keep their state.
     fn extend_to(&mut self, extent: Extent) {
         let states = std::mem::take(&mut self.objects);
         let mut kept: BTreeMap<String, Freshness> =
@@ -124,7 +127,7 @@ impl Content {
         self.extent = extent;
     }
 
-    /// The way to the store, with the readings and the login that it holds: all else that was read is let go.
+    /// The reader, with the readings and the login that it holds. Everything else that was read is dropped.
     pub fn into_reader(self) -> Reader {
         self.reader
     }
@@ -134,40 +137,40 @@ impl Content {
         &self.class
     }
 
-    /// How old a reading may grow.
+    /// How old a shared reading may become before it is made again.
     pub fn refresh(&self) -> Duration {
         self.pace.refresh
     }
 
-    /// Whether what its store and its class say is followed: not where rotation is off.
+    /// Whether the volume follows changes of its store and of its class. It does not if rotation is off.
     pub fn rotates(&self) -> bool {
         self.pace.rotates
     }
 
-    /// Whether the store is asked again without anybody's order: not where rotation is off, save for what hangs on
-    /// a lease or ends by itself.
+    /// Whether the volume reads its store again by itself. If rotation is off, it does so only for readings that have a
+    /// lease or a limited life.
     pub fn is_kept_fresh(&self) -> bool {
         self.pace.rotates || self.reader.has_own()
     }
 
-    /// Each object and how it is doing.
+    /// Each object with its state.
     pub fn objects(&self) -> impl Iterator<Item = (&ObjectRef, &Freshness)> {
         self.extent.objects().iter().zip(&self.objects)
     }
 
-    /// Reads what is due and judges it. Tells the first thing that went wrong.
+    /// Reads what is due and judges the answers. Returns the first error of an object that the class needs.
     pub async fn read(&mut self, workload: &Workload, demand: Demand, notice: Notice) -> Option<Error> {
         let readout = self.reader.round(workload, demand).await;
         self.judge(&readout, notice)
     }
 
-    /// What there is to tell of objects that expire.
+    /// A text about objects that expire soon or have expired, if there is something new to say.
     pub fn expiring(&mut self) -> Option<String> {
         self.expiries.news()
     }
 
-    /// Takes what the node serves to the same identity, however old, where the store does not answer; not what it
-    /// answered with a refusal.
+    /// Uses readings that this node already has for the same identity, for a store that does not answer. They may be as
+    /// old as `max-stale` allows. Requests that the store refused are left out.
     pub fn read_cached(&mut self) {
         let most = self.policy.max_stale;
         let young = |held: &Held| most.is_none_or(|most| held.at.elapsed() <= most);
@@ -183,14 +186,15 @@ impl Content {
         self.judge(&readout, Notice::Polled);
     }
 
-    /// Decides for each object what the store's answer means for its file. Tells the first error of an object that the
-    /// class cannot do without.
+    /// Decides for each object what the store's answer means for its file. Returns the first error of an object that
+    /// the class needs.
     ///
-    /// One answer can be good for one object and bad for another, so each object is judged alone, and a file stays as
-    /// it is until its own object says otherwise. An example: `db/user` and `db/pass` are two keys of one secret, and
-    /// somebody deletes the key `pass`. The answer is a success. `db/user` takes its value from it; `db/pass` finds no
-    /// such key, which is a word of the store as a 404 is, and follows `on-revoked`. Had the store been away, both
-    /// files stayed. What was not asked in this round is not in `readout`, and is not judged.
+    /// One answer can be good for one object and bad for another. So each object is judged alone, and a file stays as
+    /// it is until the answer about its own object says otherwise. An example: `db/user` and `db/pass` are two keys of
+    /// one secret, and somebody deletes the key `pass`. The call succeeds. `db/user` gets its value from the answer.
+    /// `db/pass` does not find its key: this is an answer of the store, as a 404 would be, and the class decides what
+    /// happens to the file. If the store had not answered at all, both files would stay. A request that was not made in
+    /// this round has no entry in `readout`, and its objects are not judged.
     fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
         self.learn(readout);
         let mut first = self.untold.values().next().cloned();
@@ -251,7 +255,8 @@ impl Content {
         }
     }
 
-    /// Under which name the brake counts an object: one reading of one identity is one, however many volumes show it.
+    /// The name under which the brake counts an object. Volumes that share a reading give it the same name, so it
+    /// counts once.
     fn turned_name(&self, index: usize) -> String {
         let identity = self.reader.identity().map_or("", |identity| identity);
         let Some(object) = self.extent.objects().get(index) else { return String::new() };
@@ -261,11 +266,11 @@ impl Content {
         format!("{identity}\0{}\0{name}", object.request.text)
     }
 
-    /// Whether every object has what the class wants of it; otherwise the first that has not.
+    /// Checks that every object that the class needs was read, or was shown before and withdrawn.
     ///
     /// # Errors
     ///
-    /// What the store said of it.
+    /// The error of the first object that is missing.
     pub fn complete(&self) -> Result<()> {
         if self.objects.is_empty() && self.reader.source().whole().is_some() {
             return Err(self.untold.values().next().cloned().unwrap_or_else(|| self.unanswered()));
@@ -305,20 +310,21 @@ impl Content {
         Error::new(ErrorKind::Unavailable, waiting).remedy("is it up, and does the network let us there?")
     }
 
-    /// When the last of what is shown was confirmed.
+    /// When the store last confirmed the file that it has not confirmed for the longest time.
     pub fn confirmed_at(&self) -> Option<Instant> {
         self.objects.iter().filter_map(Freshness::good).map(|good| good.confirmed).min()
     }
 
-    /// What becomes of the files of the objects that are in trouble of this kind.
+    /// What will happen to the files of the objects that fail with this kind of error. If it differs between objects,
+    /// the outcome that matters most.
     pub fn outlook(&self, kind: ErrorKind) -> Outlook {
         let troubled = |state: &&Freshness| state.error().is_some_and(|error| error.kind() == kind);
         let outlooks = self.objects.iter().filter(troubled).map(|state| state.outlook(&self.policy));
         outlooks.max().unwrap_or(Outlook::Stay)
     }
 
-    /// What a failure of this kind is about: the objects that it has befallen; where the store did not say what is
-    /// wrong, those that are not there; and all of them where it is no single one's.
+    /// The objects that a failure of this kind is about. Without a kind, these are the objects that have no contents.
+    /// If no single object is affected, these are all objects of the class.
     pub fn about(&self, kind: Option<ErrorKind>) -> About {
         let befallen = |object: &ObjectRef, state: &Freshness| match kind {
             None => state.good().is_none(),
@@ -336,20 +342,21 @@ impl Content {
         About::objects(&self.class, &**source, troubled.into_iter())
     }
 
-    /// When a verdict on some object may change by itself.
+    /// When the decision about some object may change because of time alone.
     pub fn reconsider_at(&self) -> Option<Instant> {
         self.objects.iter().filter_map(|state| state.reconsider_at(&self.policy)).min()
     }
 
-    /// The files to show after `shown`.
+    /// The files to show next; `shown` are the files that the volume shows now.
     ///
     /// # Errors
     ///
-    /// `Invalid` where a composed file cannot be written, or where all of them are larger than a volume: a class of a few
-    /// lines can ask for a thousand copies of a value, and the process holds them until they are shown.
+    /// `Invalid` if a composed file cannot be made, or if the composed files together are larger than a volume may be:
+    /// a class of a few lines can ask for a thousand copies of a value, and the process holds them until they are
+    /// shown.
     pub fn assemble(&mut self, shown: &Snapshot) -> Result<Assembled> {
         let mut files: BTreeMap<ObjectPath, File> = BTreeMap::new();
-        // Once for each object: a fingerprint reads the whole value.
+        // Done once for each object, because a fingerprint reads the whole value.
         let own: Vec<_> = self.objects().map(|(object, state)| self.file(object, state)).collect();
         for ((object, _), file) in self.objects().zip(&own) {
             if let Some(file) = file.as_ref().filter(|_| object.file) {
@@ -370,7 +377,7 @@ impl Content {
         Ok(Assembled { snapshot: snapshot.made_of(self.made_of(own)), withdrawn })
     }
 
-    /// The objects that the files are made of now; `own` is each one's own file.
+    /// The objects that the files are made of now. `own` has the file of each object.
     fn made_of(&self, own: Vec<Option<File>>) -> Vec<Made> {
         let made = |(index, ((object, _), file)): (usize, ((&ObjectRef, &Freshness), Option<File>))| {
             let File { fingerprint, version, .. } = file?;
@@ -400,8 +407,8 @@ impl Content {
             .remedy("compose fewer files, or ask the administrator for a higher --max-volume-bytes")
     }
 
-    /// The composed file, unless one of its objects was taken back. Objects that may be missing are left out. `own` is
-    /// each object's own file.
+    /// Makes one composed file. `None` if one of its objects was withdrawn, or is missing from a tree that needs it.
+    /// Other missing objects are left out. `own` has the file of each object.
     fn compose(&self, composed: &Composed, own: &[Option<File>]) -> Result<Option<File>> {
         let mut values = Vec::new();
         for (key, name) in &composed.from {
@@ -448,7 +455,7 @@ impl Content {
         }
     }
 
-    /// Why files were taken back, if some were.
+    /// The reason of the withdrawals, if there were any.
     pub fn withdrawal(&self) -> Withdrawal {
         let withdrawn = self.objects.iter().find(|state| state.is_withdrawn());
         match withdrawn.map(Freshness::condition) {
@@ -458,7 +465,7 @@ impl Content {
         }
     }
 
-    /// What goes now because a store took it back, not because the class asks for it no more.
+    /// The files that disappear now because a store took them back, and not because the class no longer asks for them.
     fn withdrawn(&self, shown: &Snapshot, files: &BTreeMap<ObjectPath, File>) -> BTreeSet<ObjectPath> {
         if !self.objects.iter().any(Freshness::is_withdrawn) {
             return BTreeSet::new();
@@ -467,13 +474,13 @@ impl Content {
     }
 }
 
-/// What an object is to the class: the same after an edit if it still asks for the same.
+/// Identifies an object across edits of the class: it is the same object if the class still asks for the same.
 fn identity_of(object: &ObjectRef) -> String {
     let Request { text, ownership } = &object.request;
     format!("{}\0{text}\0{ownership:?}\0{:?}", object.name, object.jmes_path)
 }
 
-/// Whether a file is made of others, rather than an object's own.
+/// Whether the file at `path` is composed of objects or is an older version, and so not the file of one object.
 fn is_made(class: &Class, path: &str) -> bool {
     let suffix = path.rsplit_once(".previous").map(|(_, suffix)| suffix);
     let is_older =

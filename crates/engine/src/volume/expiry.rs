@@ -1,16 +1,16 @@
-//! Objects that expire by their owner's word, and what was told of that already; plain state.
+//! Objects whose owner gave them an expiry date, and which of these dates were already reported. Plain state.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use provider::{ObjectPath, ObjectRef};
 
-/// How long before its end an object is told of, in seconds: a week.
+/// How long before its expiry an object is reported, in seconds: a week.
 const EARLY: i64 = 7 * 24 * 3600;
-/// Most objects that are named.
+/// Most objects that one report names.
 const NAMED: usize = 10;
 
-/// What was told of each object, and what is to be told.
+/// What was reported of each object, and what is still to be reported.
 #[derive(Debug, Default)]
 pub(super) struct Expiries {
     told: BTreeMap<ObjectPath, (i64, Phase)>,
@@ -32,7 +32,8 @@ fn phase(expires: i64, now: i64) -> Option<Phase> {
 }
 
 impl Expiries {
-    /// The object of `path` expires then, if ever; both in seconds since 1970. It is told once for each date and phase.
+    /// Notes when the object of `path` expires, if it does. Both times are in seconds since 1970. Each date is reported
+    /// once for each phase: when the week before it begins, and when it is over.
     pub(super) fn note(&mut self, path: &ObjectPath, expires: Option<i64>, now: i64) {
         let Some((at, phase)) = expires.and_then(|at| Some((at, phase(at, now)?))) else {
             self.told.remove(path);
@@ -44,13 +45,13 @@ impl Expiries {
         }
     }
 
-    /// Forgets what was told of objects other than these: an author who edits a class again and again must not fill memory.
+    /// Forgets what was reported of objects other than these, so that repeated edits of a class do not fill memory.
     pub(super) fn keep(&mut self, objects: &[ObjectRef]) {
         let is_there = |path: &ObjectPath| objects.iter().any(|object| object.path == *path);
         self.told.retain(|path, _| is_there(path));
     }
 
-    /// What is to be told, if there is anything. It is told then.
+    /// The next report, if there is something to report. It counts as reported from then on.
     pub(super) fn news(&mut self) -> Option<String> {
         let news = std::mem::take(&mut self.news);
         let more = news.len().saturating_sub(NAMED);
@@ -60,7 +61,7 @@ impl Expiries {
     }
 }
 
-/// A time for people; one that no calendar has as its number.
+/// The time in the form of a calendar, or as a number if it is outside of the calendar.
 fn date(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
 }

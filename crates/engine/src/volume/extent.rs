@@ -1,4 +1,4 @@
-//! Which objects a volume has: as its class lists them, or as its store told.
+//! Which objects a volume has: those that its class lists, or those that its store told.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::volume::trees::Grown;
 /// Which objects a volume has.
 #[derive(Debug, Clone)]
 pub(super) enum Extent {
-    /// Those of a class, or of a store's last answer.
+    /// The objects that the class lists, or that the store's last answer told.
     Known(Arc<dyn Source>),
-    /// Those of a class, and what its trees have.
+    /// The objects that the class lists, and those that its trees have.
     Grown(Grown),
-    /// What an earlier process showed, until the store answers.
+    /// The objects that an earlier process showed, until the store answers.
     Shown(Arc<[ObjectRef]>),
 }
 
 impl Extent {
-    /// What `source` lists; of its trees nothing is known yet.
+    /// The objects that `source` lists. Nothing is known of its trees yet.
     pub(super) fn of(source: &Arc<dyn Source>) -> Self {
         match source.trees().is_empty() {
             true => Self::Known(Arc::clone(source)),
@@ -28,7 +28,7 @@ impl Extent {
         }
     }
 
-    /// The same after an edit of the class: trees have what they had.
+    /// The objects after an edit of the class. Trees keep the objects that they had.
     pub(super) fn edited(&self, source: &Arc<dyn Source>) -> Self {
         match self {
             Self::Grown(grown) if !source.trees().is_empty() => Self::Grown(grown.edited(Arc::clone(source))),
@@ -36,7 +36,7 @@ impl Extent {
         }
     }
 
-    /// The objects with their trees, where it has any.
+    /// The objects with their trees, if the class has trees.
     pub(super) fn grown(&self) -> Option<&Grown> {
         match self {
             Self::Grown(grown) => Some(grown),
@@ -53,7 +53,7 @@ impl Extent {
         }
     }
 
-    /// Where the store keeps object `index`, as far as that is known.
+    /// Where the store keeps object `index`, if that is known.
     pub(super) fn origin(&self, index: usize) -> Option<Origin> {
         match self {
             Self::Known(source) => Some(source.origin(index)),
@@ -62,7 +62,7 @@ impl Extent {
         }
     }
 
-    /// Object `index` as `held` has it.
+    /// Takes object `index` out of `held`.
     pub(super) fn extract(&self, index: usize, held: &Held) -> Result<Object> {
         let found = match self {
             Self::Known(source) => source.extract(index, &held.reading)?,
@@ -77,7 +77,7 @@ impl Extent {
         }
     }
 
-    /// When object `index` of `held` expires by its owner's word, in seconds since 1970.
+    /// The expiry date that its owner gave to object `index`, in seconds since 1970.
     pub(super) fn expires(&self, index: usize, held: &Held) -> Option<i64> {
         match self {
             Self::Known(source) => source.expires(index, &held.reading),
@@ -86,7 +86,8 @@ impl Extent {
         }
     }
 
-    /// The files of `shown`, but for those that `made` says are made of others, as objects that `whole` brings.
+    /// The files of `shown` as objects of the request `whole`. Leaves out files for which `made` is true: they are
+    /// composed of objects, or are older versions.
     pub(super) fn shown(shown: &Snapshot, whole: &Request, made: impl Fn(&str) -> bool) -> Self {
         let files = shown.iter().filter(|(path, _)| !made(path.as_str()));
         let object = |(path, file): (&provider::ObjectPath, &crate::snapshot::File)| ObjectRef {
@@ -97,7 +98,7 @@ impl Extent {
     }
 }
 
-/// What the file of `object` shows of what was found: without its encoding, and of that what its JMESPath finds.
+/// What the file of `object` shows: the value that was found, decoded, and then the part that its JMESPath selects.
 fn shown(object: &ObjectRef, found: Object) -> Result<Object> {
     let decoded = object.decoded(found)?;
     match object.jmes_path.as_deref() {
@@ -106,7 +107,7 @@ fn shown(object: &ObjectRef, found: Object) -> Result<Object> {
     }
 }
 
-/// The part of `object` that a JMESPath expression finds: text as it is, anything else as JSON.
+/// The part of `object` that a JMESPath expression selects: a text as it is, anything else as JSON.
 fn search(expression: &str, object: Object) -> Result<Object> {
     let invalid = |what: String| Error::new(ErrorKind::Invalid, format!("jmesPath {expression:?}: {what}"));
     let compiled =

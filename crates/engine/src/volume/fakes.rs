@@ -1,5 +1,5 @@
-//! A store and a mount that tests script. They show what the engine does with answers;
-//! what real stores and kernels answer is shown against real ones.
+//! A store and a mount that tests script. They show what the engine does with answers. Other tests use real stores and
+//! kernels to show which answers there are.
 
 mod access;
 mod classes;
@@ -24,11 +24,11 @@ pub(super) use self::classes::FakeClasses;
 pub(super) use self::mode::FakeMode;
 pub(super) use self::mounter::FakeMounter;
 
-/// What the fake store says to one request.
+/// The fake store's answer to one request.
 #[derive(Clone)]
 pub(super) enum Say {
     Value(&'static str),
-    /// These very bytes, after that time.
+    /// These very bytes, after this time.
     Secret(SecretBytes, Duration),
     Leased(&'static str, Validity),
     Error(ErrorKind),
@@ -41,28 +41,28 @@ pub(super) enum Say {
 pub(super) struct State {
     /// Counts announcements.
     pub(super) announced: watch::Sender<u64>,
-    /// Whether each login hears them, and not whoever asks the source.
+    /// Whether each login gets its own announcements, instead of the source.
     pub(super) logins_hear: bool,
-    /// Whether logins take a token.
+    /// Whether logins need a token.
     pub(super) wants_tokens: bool,
-    /// The newest tokens that logins were handed.
+    /// The newest tokens that logins got.
     pub(super) handed: Vec<String>,
     pub(super) answers: HashMap<String, Say>,
     pub(super) reads: Vec<String>,
-    /// How many requests go into one call; 0 is as good as 1.
+    /// How many requests go into one call; 0 means 1.
     pub(super) together: usize,
     /// How many requests each call had.
     pub(super) calls: Vec<usize>,
-    /// Whether a value is its own version, and the store vouches for what the caller holds already.
+    /// Whether each value is also its version, so that the store can answer "unchanged".
     pub(super) vouches: bool,
     pub(super) logins: usize,
     pub(super) renewed: usize,
     pub(super) revoked: Vec<String>,
     pub(super) login_fails: Option<ErrorKind>,
     pub(super) revoke_fails: bool,
-    /// Stores that accept a login or its end and never answer.
+    /// Stores that never answer a login or its end.
     pub(super) hanging: BTreeSet<String>,
-    /// What a lease renewal grants; the lease's own duration where absent.
+    /// How long a renewed lease lives; `None` means its own duration.
     pub(super) grants: Option<Duration>,
     own: HashMap<String, Weak<FakeSession>>,
     shared: HashMap<String, Weak<FakeSession>>,
@@ -84,7 +84,7 @@ impl FakeStore {
         self.0.lock().unwrap().announced.send_modify(|count| *count += 1);
     }
 
-    /// Waits for ever if that store hangs.
+    /// Waits for ever if this store hangs.
     async fn hang_at(&self, store: Option<&str>) {
         let hangs = store.is_some_and(|store| self.0.lock().unwrap().hanging.contains(store));
         if hangs {
@@ -92,7 +92,7 @@ impl FakeStore {
         }
     }
 
-    /// Whether `value` is what `request` brings now.
+    /// Whether the answer to `request` is `value` now.
     fn has(&self, request: &str, value: &str) -> bool {
         matches!(self.0.lock().unwrap().answers.get(request), Some(Say::Value(now)) if *now == value)
     }
@@ -268,7 +268,7 @@ pub(super) struct FakeSession {
     store: FakeStore,
     identity: String,
     name: String,
-    /// The volumes that were given it.
+    /// The volumes that got this session.
     holders: Mutex<BTreeSet<String>>,
 }
 

@@ -13,31 +13,33 @@ use crate::volume::freshness::Notice;
 use crate::volume::report::Cached;
 use crate::volume::store_health::Attempt;
 
-/// Tries of a first publish while the store is away.
+/// How often a first publish asks a store that does not answer.
 const TRIES: u32 = 3;
-/// Pauses between them.
+/// Pauses between these tries.
 const PAUSES: Doubling =
     Doubling { first: Duration::from_millis(200), longest: Duration::from_millis(400), spread: [0.5, 1.5] };
 
-/// What is worth waiting for.
+/// What a caller is willing to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// That a store that is left alone for a while may be asked again: a pod that starts has nothing better to do.
+    /// Waits until the breaker or a `Retry-After` allows the next call: a pod that starts cannot go on without its
+    /// files.
     ForTheStore,
-    /// Its answer alone: who opens a file is told at once that the store is left alone.
+    /// Waits only for an answer. A process that opens a file learns at once that the store may not be asked now.
     ForAnAnswer,
 }
 
-/// A pod's token comes from kubelet, which sends those that the CSIDriver object asks for.
+/// Checks that the pod's token for `audience` is there. kubelet sends the tokens that the CSIDriver object asks for.
 pub(super) fn require_token(workload: &Workload, audience: Option<&str>) -> Result<(), Error> {
-    // Who brings a credential may need no token.
+    // A pod that brings a credential may need no token.
     let brings_none = workload.pod.is_some() && workload.credentials.is_empty();
     let missing = |audience: &&str| brings_none && !workload.tokens.contains_key(*audience);
     audience.filter(missing).map_or(Ok(()), |audience| Err(Error::NoToken(audience.to_owned())))
 }
 
-/// Reads until everything is there, the store refuses, or the time is over. What was read for others of the same
-/// identity is good enough if it is not older than `shared_age`. Tells whether it took what is older than that.
+/// Reads until everything is there, the store refuses, or the time is over. Readings that other volumes of the same
+/// identity made are good enough if they are not older than `shared_age`. If the store does not answer and the class
+/// says `start: cached`, older readings are used, and the result tells so.
 pub(super) async fn read_first(
     content: &mut Content,
     workload: &Workload,
@@ -77,7 +79,8 @@ async fn read_with_retries(content: &mut Content, workload: &Workload, shared_ag
         }
         let pause = PAUSES.pause(tried - 1, fastrand::f64()).get();
         sleep(error.wait().map_or(pause, |wait| pause.max(wait))).await;
-        // What the store said to this pod is worth more than that it is not asked again.
+        // The store's own error helps people more than "the store is not asked again so soon". So the last try is not
+        // made if the store may not be asked.
         if tried + 1 == TRIES && !content.reader.may_ask() {
             return;
         }

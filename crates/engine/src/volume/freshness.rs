@@ -1,7 +1,14 @@
-//! What becomes of a file when its store does not confirm it: kept, or taken back.
+//! What happens to a file that its store does not confirm: it stays, or it is withdrawn.
 //!
-//! Plain state for one object of one volume; every method takes the time.
-//! The rules are promises 2, 5 and 6 of SEMANTICS.md.
+//! Plain state for one object of one volume; the caller passes the time to every method. SEMANTICS.md promises these
+//! rules under "Outage, denial, revocation".
+//!
+//! Three rules decide. A store that does not answer never takes a file away, unless the class says `on-stale: remove`
+//! and `max-stale` is over. A refusal takes it away only if the class says `on-denied: remove`, because a refusal may
+//! come from a moved path, a lost grant or a restore. A revocation takes it away by default. For both, one polled
+//! answer is not enough, because one wrong answer must not take a file away: the store must say the same again
+//! [`CONFIRM_AFTER`] later. An example: a poll at 12:00:00 finds that `db/pass` was deleted. The file stays. A poll at
+//! 12:00:30 finds the same, and the file goes. If the store announced the deletion, the file goes at 12:00:00.
 
 use std::time::Duration;
 
@@ -11,24 +18,24 @@ use tokio::time::Instant;
 
 use crate::volume::report::Outlook;
 
-/// Time between the two polled answers that make a withdrawal.
+/// Shortest time between the two polled answers that together withdraw a file.
 pub const CONFIRM_AFTER: Duration = Duration::from_secs(30);
 
-/// What a class wants done.
+/// What a class wants to happen to files that are not confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// How long an unconfirmed file may stay; `None` is without end.
+    /// How long an unconfirmed file may stay; `None` means for ever.
     pub max_stale: Option<Duration>,
-    /// What becomes of it then.
+    /// What happens to the file after that time.
     pub on_stale: OnStale,
-    /// What becomes of a file that the store refuses.
+    /// What happens to a file whose object the store refuses.
     pub on_denied: OnDenied,
-    /// What becomes of a file that the store took back.
+    /// What happens to a file whose object the store revoked.
     pub on_revoked: OnRevoked,
 }
 
 impl Policy {
-    /// What a class with these settings wants, and `on_revoked` where it does not say.
+    /// The policy of a class with these settings. `on_revoked` applies if the class does not set it.
     pub fn of(settings: &Settings, on_revoked: OnRevoked) -> Self {
         let max_stale = (!settings.max_stale.is_zero()).then_some(settings.max_stale);
         Self {
@@ -40,40 +47,41 @@ impl Policy {
     }
 }
 
-/// How the store's word reached us.
+/// Why we have an answer of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// We asked because it was time to.
+    /// We asked because a refresh was due.
     Polled,
-    /// The store announced a change, or a person ordered a refresh.
+    /// We asked because the store announced a change, or because a person ordered a refresh.
     Pushed,
 }
 
 impl Notice {
-    /// Whether `error` needs no second answer: it tells the revocation that was announced or asked about. A
-    /// refusal is told by no announcement: it is met on the way, while all objects of a volume are read again.
+    /// Whether `error` is final without a second answer. It is if it is a revocation and the store announced a change
+    /// or a person asked. A refusal always needs a second answer: no announcement tells of refusals, and we only meet
+    /// it because we read all objects of the volume again.
     pub fn settles(self, error: &Error) -> bool {
         self == Self::Pushed && error.kind() == ErrorKind::Revoked
     }
 }
 
-/// How an object is doing.
+/// The state of an object, for people and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
-    /// The store confirmed it at the last try.
+    /// The store confirmed the object at the last try.
     Fresh,
-    /// The store did not answer, or was not asked for want of a token; the last good contents are shown.
+    /// The store did not answer, or could not be asked without a token. The last good contents are shown.
     Stale,
-    /// The store refuses it, or has it no more without saying so.
+    /// The store refuses the object, or does not find it and does not say that it was revoked.
     Denied,
-    /// The store took it back.
+    /// The store revoked the object.
     Revoked,
-    /// The store has none, and the class allows that.
+    /// The store does not have the object, and the class allows that.
     Missing,
 }
 
-/// Contents that the store gave, and when.
+/// Contents that the store returned.
 #[derive(Debug, Clone)]
 pub struct Good {
     /// The contents.
@@ -82,50 +90,51 @@ pub struct Good {
     pub confirmed: Instant,
 }
 
-/// One object of one volume.
+/// What is known of one object of one volume.
 #[derive(Debug, Default)]
 pub struct Freshness {
     good: Option<Good>,
     trouble: Option<Trouble>,
     withdrawn: bool,
     missing: bool,
-    /// When the store last confirmed what was taken back since.
+    /// When the store last confirmed contents that were withdrawn later.
     last_confirmed: Option<Instant>,
 }
 
-/// Why an object is not confirmed.
+/// Why the store does not confirm an object.
 #[derive(Debug)]
 struct Trouble {
     kind: Turn,
     error: Error,
-    /// When polling first said so without a break.
+    /// When this kind of error began. Another kind in between starts it anew.
     since: Instant,
-    /// Asked again at least [`CONFIRM_AFTER`] later, and told the same.
+    /// Whether the error is final: the store said the same at least [`CONFIRM_AFTER`] later, or the first answer
+    /// settled it.
     confirmed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Away,
-    /// For want of what it would judge.
+    /// The store was not asked: there was no token or credential to send.
     Unasked,
     Refused,
     Revoked,
 }
 
 impl Freshness {
-    /// An object that an earlier process showed.
+    /// An object that an earlier process showed, and that the store last confirmed at `confirmed`.
     pub fn carried(object: Object, confirmed: Instant) -> Self {
         Self { good: Some(Good { object, confirmed }), ..Self::default() }
     }
 
-    /// The store gave the object.
+    /// The store returned the object.
     pub fn confirm(&mut self, object: Object, at: Instant) {
         *self = Self { good: Some(Good { object, confirmed: at }), ..Self::default() };
     }
 
-    /// The store has none, and the class allows that. What it showed before is a bare
-    /// *not found* like any other: it goes only if refusals take files away.
+    /// The store does not have the object, and the class allows that. If the object was shown before, this is an error
+    /// like any other, and the policy decides what happens to the file.
     pub fn absent(&mut self, error: Error, notice: Notice, policy: &Policy, braked: bool, now: Instant) {
         if self.good.is_none() {
             *self = Self { missing: true, ..Self::default() };
@@ -134,7 +143,8 @@ impl Freshness {
         }
     }
 
-    /// The store did not give the object.
+    /// The store did not return the object. `braked` tells whether the brake holds withdrawals back; it does not hold
+    /// back a file that is too old, or an error that the notice settles.
     pub fn fail(&mut self, error: Error, notice: Notice, policy: &Policy, braked: bool, now: Instant) {
         let kind = turn_of(error.kind());
         let since =
@@ -153,7 +163,7 @@ impl Freshness {
         self.trouble.as_ref().is_some_and(|trouble| wants_it_gone(trouble, policy) && trouble.confirmed)
     }
 
-    /// What becomes of the file while the store goes on saying what it said last.
+    /// What will happen to the file if the store keeps giving the same answer.
     pub fn outlook(&self, policy: &Policy) -> Outlook {
         let Some(trouble) = self.trouble.as_ref().filter(|_| !self.withdrawn) else {
             return if self.withdrawn { Outlook::Gone } else { Outlook::Stay };
@@ -174,7 +184,8 @@ impl Freshness {
         policy.on_stale == OnStale::Remove && age.zip(policy.max_stale).is_some_and(|(age, most)| age > most)
     }
 
-    /// When the next word from the store changes something by itself, beside the ordinary refresh.
+    /// When to ask again before the ordinary refresh, because the next answer may withdraw the file: a second answer is
+    /// due, or the file becomes too old.
     pub fn reconsider_at(&self, policy: &Policy) -> Option<Instant> {
         let trouble = self.trouble.as_ref()?;
         let good = self.good.as_ref()?;
@@ -182,43 +193,43 @@ impl Freshness {
             (trouble.kind.is_told() && !trouble.confirmed).then(|| trouble.since.later(CONFIRM_AFTER));
         let ages = policy.on_stale == OnStale::Remove && trouble.kind != Turn::Unasked;
         let stale = policy.max_stale.filter(|_| ages).map(|most| {
-            // Just past it: at the very instant it is not yet too old.
+            // A moment later, because exactly at that time the file is not yet too old.
             good.confirmed.later(most).later(Duration::from_millis(1))
         });
         [confirm, stale].into_iter().flatten().min()
     }
 
-    /// What is to be shown.
+    /// The contents to show, if there are any.
     pub fn good(&self) -> Option<&Good> {
         self.good.as_ref()
     }
 
-    /// When the store last confirmed it, also if it is taken back by now.
+    /// When the store last confirmed the object, even if it was withdrawn later.
     pub fn last_confirmed(&self) -> Option<Instant> {
         self.good.as_ref().map(|good| good.confirmed).or(self.last_confirmed)
     }
 
-    /// Whether it was shown and is taken back.
+    /// Whether the object was shown once and is withdrawn now.
     pub fn is_withdrawn(&self) -> bool {
         self.withdrawn
     }
 
-    /// Whether polling found it refused or taken back.
+    /// Whether the store refuses or revoked the object.
     pub fn has_turned(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| trouble.kind.is_told())
     }
 
-    /// Whether the store was there at the last try.
+    /// Whether the store did not answer at the last try.
     pub fn is_away(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| trouble.kind == Turn::Away)
     }
 
-    /// The last error, while it lasts.
+    /// The error of the last try, if it failed.
     pub fn error(&self) -> Option<&Error> {
         self.trouble.as_ref().map(|trouble| &trouble.error)
     }
 
-    /// How it is doing.
+    /// The state of the object.
     pub fn condition(&self) -> Condition {
         match &self.trouble {
             None if self.missing => Condition::Missing,
@@ -232,7 +243,7 @@ impl Freshness {
     }
 }
 
-/// Whether the class has a file taken away over this trouble, once it is confirmed.
+/// Whether the class wants a file withdrawn for this error, once the error is confirmed.
 fn wants_it_gone(trouble: &Trouble, policy: &Policy) -> bool {
     match trouble.kind {
         Turn::Away | Turn::Unasked => false,
@@ -242,19 +253,20 @@ fn wants_it_gone(trouble: &Trouble, policy: &Policy) -> bool {
 }
 
 impl Turn {
-    /// Whether the store said so.
+    /// Whether the store itself gave this answer.
     fn is_told(self) -> bool {
         matches!(self, Self::Refused | Self::Revoked)
     }
 }
 
-/// Whether an error of that kind is the store's own word on the object, and neither its silence nor ours.
+/// Whether an error of this kind is an answer of the store about the object. It is not if the store did not answer, or
+/// was not asked.
 pub fn is_a_word_of_the_store(kind: ErrorKind) -> bool {
     turn_of(kind).is_told()
 }
 
-/// An answer that does not make sense is an outage; a bare *not found* is a refusal:
-/// it may be a moved path, a lost grant or a restore.
+/// An answer that makes no sense counts as no answer. A plain *not found* counts as a refusal, because the path may
+/// have moved, a grant may be lost, or the store may be an incomplete restore.
 fn turn_of(kind: ErrorKind) -> Turn {
     match kind {
         ErrorKind::Unavailable | ErrorKind::Invalid => Turn::Away,

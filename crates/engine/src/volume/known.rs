@@ -1,17 +1,17 @@
-//! What is known of each store: for as long as a volume reads from it, and of the latest others.
+//! What is known of each store. It is kept while a volume reads from the store, and for the stores that were used last.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::volume::store_health::StoreHealth;
 
-/// Stores that are remembered though no volume reads from them.
+/// Most stores that are remembered although no volume reads from them.
 const MOST_UNUSED: usize = 256;
 
-/// What is known of one store, shared by all who read from it.
+/// What is known of one store. All readers of the store share it.
 pub type Health = Arc<Mutex<StoreHealth>>;
 
-/// Every store that is known.
+/// Every store that this process remembers.
 #[derive(Debug, Default)]
 pub struct KnownStores {
     stores: HashMap<Arc<str>, Known>,
@@ -21,15 +21,15 @@ pub struct KnownStores {
 #[derive(Debug)]
 struct Known {
     health: Health,
-    /// Whose volumes read from it; `None` once there were several.
+    /// The namespace whose volumes read from the store; `None` once there were several.
     namespace: Option<Arc<str>>,
-    /// When it was looked for last, by the count of looks.
+    /// The number of its last look-up, as counted by `looks`.
     used: u64,
 }
 
 impl KnownStores {
-    /// What is known of `store`, which a volume of `namespace` reads from. A namespace that names many stores has
-    /// its own forgotten first.
+    /// What is known of `store`, for a volume of `namespace` that reads from it. If there are too many unused stores,
+    /// those of the namespace that named the most are forgotten first: one namespace cannot push out what others need.
     pub fn of(&mut self, store: &Arc<str>, namespace: &Arc<str>) -> Health {
         self.looks += 1;
         if !self.stores.contains_key(store) {
@@ -44,7 +44,7 @@ impl KnownStores {
         Arc::clone(&known.health)
     }
 
-    /// Each store with the namespace that alone reads from it, if one does.
+    /// Each store, with the namespace that reads from it if there is only one.
     pub fn all(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<str>>, &Health)> {
         self.stores.iter().map(|(store, known)| (store, known.namespace.as_ref(), &known.health))
     }
@@ -66,7 +66,7 @@ impl KnownStores {
     }
 }
 
-/// Looks at, or changes, what is known of a store.
+/// Runs `look` on what is known of a store. It may change it.
 pub fn look<T>(health: &Health, look: impl FnOnce(&mut StoreHealth) -> T) -> T {
     look(&mut health.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,4 +1,4 @@
-//! Published volumes: the node's table of who is served what.
+//! Published volumes: which pod is served which class, and how each volume stays up to date.
 
 mod about;
 pub mod access;
@@ -57,7 +57,7 @@ use crate::mode::{self, Appearance, Cause};
 use crate::subject::Subject;
 use crate::unfinished::Unfinished;
 
-/// Identifies one published volume on this node; kubelet makes it.
+/// Identifies one published volume on this node. kubelet chooses the id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct VolumeId(pub String);
@@ -68,28 +68,28 @@ impl fmt::Display for VolumeId {
     }
 }
 
-/// A valid wish for a volume. It is kept as long as the volume and told of, so it is without the [`Credentials`] that
-/// come with it.
+/// A valid request for a volume. It lives as long as the volume and is shown to people, so it does not contain the
+/// [`Credentials`] that came with it.
 #[derive(Debug, Clone)]
 pub struct Publish {
-    /// Which volume.
+    /// The volume that is requested.
     pub id: VolumeId,
-    /// Where to mount it.
+    /// The path where it is to be mounted.
     pub target: PathBuf,
-    /// What it shows.
+    /// The class whose objects it shows.
     pub class: ClassName,
-    /// For whom.
+    /// The service account and the pod that it is for.
     pub subject: Subject,
     /// The pod author's own volume attributes, without `secretProviderClass` and kubelet's.
     pub attributes: BTreeMap<String, String>,
-    /// Owner and label of its files.
+    /// Owner, group and SELinux label of its files.
     pub appearance: Appearance,
-    /// How long the caller waits.
+    /// How long the caller waits for the answer.
     pub timeout: Duration,
 }
 
 impl Publish {
-    /// Whom the store is to judge, with what came to prove it.
+    /// The workload that the store judges, with the credentials that prove its identity.
     fn workload(&self, credentials: Credentials) -> Workload {
         let Subject { identity, pod } = self.subject.clone();
         let Credentials { tokens, named } = credentials;
@@ -97,55 +97,56 @@ impl Publish {
     }
 }
 
-/// What a publish came to.
+/// The result of a successful publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
-    /// The volume was mounted by this call.
+    /// This call mounted the volume.
     Mounted,
-    /// It was mounted before, and has the new tokens.
+    /// The volume was mounted before. It has the new tokens now.
     Already,
 }
 
 /// Why a volume was not published or unpublished.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The volume attributes or the class could never work as written.
+    /// The volume attributes or the class are wrong, and no retry will help.
     #[error("{0}")]
     Invalid(String),
 
-    /// The class does not exist. People and their tools know the first words from the upstream driver.
+    /// The class does not exist. The upstream driver's message begins with the same words, and people's tools look for
+    /// them.
     #[error(
         "failed to get secretproviderclass {0}: not found; create it in the pod's namespace, \
          or correct secretProviderClass in the pod's volume"
     )]
     ClassNotFound(ClassName),
 
-    /// Whether there is such a class is not known yet.
+    /// It is not known yet whether the class exists.
     #[error("{0}; the call will be repeated")]
     ClassNotYet(String),
 
-    /// Kubelet hands over no token for the audience that the class needs.
+    /// kubelet passed no token for the audience that the class needs.
     #[error(
         "no service account token of the pod for audience {0:?} came with the call; add it to tokenRequests of the CSIDriver object"
     )]
     NoToken(String),
 
-    /// Another call holds this volume.
+    /// Another call is working on this volume.
     #[error("volume {0} is busy with another call")]
     Busy(VolumeId),
 
-    /// The volume is published, but not like this.
+    /// The volume is published, but in another way than this call asks for.
     #[error("volume {id} is already published {how}")]
     Published {
-        /// Which.
+        /// The volume.
         id: VolumeId,
-        /// What differs.
+        /// What differs, for people.
         how: String,
-        /// Whether it is the target path that differs.
+        /// Whether the target path differs.
         elsewhere: bool,
     },
 
-    /// No such volume is published.
+    /// No such volume is published at this path. The second text says where it is, if it is published elsewhere.
     #[error("volume {0} is not published{1}")]
     NotPublished(VolumeId, String),
 
@@ -154,7 +155,7 @@ pub enum Error {
     Provider {
         /// The provider's name.
         provider: String,
-        /// What the provider said.
+        /// The provider's error.
         source: provider::Error,
     },
 
@@ -163,13 +164,13 @@ pub enum Error {
     Deadline {
         /// The provider's name.
         provider: String,
-        /// How long we waited.
+        /// How long the call waited.
         waited: Duration,
-        /// What had not come yet.
+        /// What was missing when the time was over.
         waiting_for: String,
     },
 
-    /// The set is larger than the volume may be.
+    /// The files are larger than the volume may be.
     #[error("{0}")]
     TooLarge(Cause),
 
@@ -177,25 +178,25 @@ pub enum Error {
     #[error("secretfs is stopping; the call will be repeated")]
     Stopping,
 
-    /// The call broke off: what it left is found by the next.
-    #[error("the call did not come to its end; it will be repeated")]
+    /// The call stopped in the middle. The next call finds what it left.
+    #[error("the call stopped before its end; it will be repeated")]
     Unfinished,
 
-    /// It cannot be shown: the kernel refused, or what is there is not what should be.
+    /// The files cannot be shown: the kernel refused, or something unexpected is mounted at the target.
     #[error("{0}")]
     Mount(Cause),
 
-    /// The mounter could not be asked, or did not answer: what became of the mount is not known.
+    /// The mounter could not be reached or did not answer, so the state of the mount is unknown.
     #[error("{0}")]
     MounterAway(Cause),
 
-    /// The same of a volume that another driver mounted, which stays mounted.
+    /// The inner error happened to a volume that another driver had mounted. It stays mounted.
     #[error("{0}; what is mounted there stays as it is")]
     NotTakenOver(Box<Self>),
 }
 
 impl Error {
-    /// What the store's answer means, where a store is the cause.
+    /// The kind of the store's error, if a store is the cause.
     pub fn provider_kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Provider { source, .. } => Some(source.kind()),
@@ -235,7 +236,7 @@ impl From<class::Error> for Error {
     }
 }
 
-/// Runs system calls where they hold up nobody.
+/// Runs system calls on a thread where they do not block other tasks.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

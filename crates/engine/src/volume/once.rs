@@ -1,4 +1,4 @@
-//! Classes read once, for somebody else to show.
+//! Reading a class once, for another program that shows the files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,29 +25,30 @@ use crate::volume::stores::Stores;
 use crate::volume::tenancy::Tenancy;
 use crate::volume::{ClassName, Error, Publish, VolumeId};
 
-/// Reads classes. Nothing is mounted, kept or polled.
+/// Reads classes. Mounts nothing, keeps nothing and polls nothing.
 #[derive(Debug)]
 pub struct Once {
-    /// Stores by name.
+    /// The providers, by the names that classes use.
     pub providers: Providers,
-    /// What is known of stores.
+    /// The stores, and what is known of each.
     pub stores: Arc<Stores>,
-    /// Logins that must be ended.
+    /// Ends logins.
     pub revocations: Arc<Revocations>,
-    /// Where sealed logins are kept.
+    /// Keeps encrypted logins.
     pub mounter: Arc<dyn Mounter>,
-    /// Who is told.
+    /// Writes the audit trail, the log and the metrics.
     pub reporter: Reporter,
     /// Makes fingerprints.
     pub key: Arc<FingerprintKey>,
 }
 
 impl Once {
-    /// The files of `class` for `workload`, read within `patience`. Logins that are the volume's own are ended.
+    /// Reads the files of `class` for `workload` within `patience`. Afterwards ends the logins that belong to this
+    /// volume alone.
     ///
     /// # Errors
     ///
-    /// As for a publish. Objects that hang on a lease are `Invalid`: nobody would end it.
+    /// The errors of a publish. `Invalid` also if an object has a lease, because nobody would end it.
     pub async fn read(
         &self,
         class: Class,
@@ -66,7 +67,7 @@ impl Once {
         read
     }
 
-    /// Tells in `about` what a failure is about.
+    /// Does the reading. Sets `about` to what a failure is about.
     async fn try_read(
         &self,
         class: Class,
@@ -79,7 +80,7 @@ impl Once {
         let tenancy = Tenancy::new(publish, class.provider.clone(), Arc::clone(&self.revocations));
         let site = Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, 0));
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
-        // Only calls under way at the same time share a reading.
+        // Only calls that run at the same time share a reading.
         let pace = Pace { refresh: Duration::ZERO, rotates: false };
         let policy = Policy::of(&class.settings, OnRevoked::default());
         let mut content =
@@ -100,8 +101,8 @@ fn files(content: &mut Content) -> Result<Snapshot, Error> {
         let leased = content.objects().find(|(object, _)| object.request == *request);
         let name = leased.map_or("?", |(object, _)| object.name.as_str());
         return Err(Error::Invalid(format!(
-            "object {name:?} hangs on a lease, which nobody would renew or end: the provider protocol does not tell \
-             when a volume goes; mount it with secretfs's own driver"
+            "object {name:?} has a lease, which nobody would renew or end: the provider protocol does not tell \
+             when a volume ends; mount it with secretfs's own driver"
         )));
     }
     let provider = content.class().provider.clone();
@@ -112,7 +113,7 @@ fn files(content: &mut Content) -> Result<Snapshot, Error> {
     })
 }
 
-/// What a driver that mounted the class itself would want.
+/// The request that a driver would make to mount this class.
 fn wish(class: &Class, workload: &Workload, timeout: Duration) -> Publish {
     Publish {
         id: VolumeId(workload.volume.clone()),

@@ -1,4 +1,4 @@
-//! What every volume of the process works with.
+//! The parts that every volume of the process works with.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,31 +27,31 @@ use crate::volume::stores::Stores;
 use crate::volume::tenancy::Tenancy;
 use crate::volume::{ClassName, Error, Publish};
 
-/// How long a class that a starting pod names may be on its way.
+/// How long a starting pod waits for a class that does not exist yet.
 const CLASS_ARRIVES: Duration = Duration::from_secs(2);
 
-/// What every volume of the process works with.
+/// The parts that every volume of the process works with.
 #[derive(Debug)]
 pub struct Parts {
-    /// Stores by name.
+    /// The providers, by the names that classes use.
     pub providers: Providers,
-    /// Classes by name.
+    /// The classes, by name.
     pub classes: Arc<dyn Classes>,
-    /// The ways of showing files.
+    /// The modes: the ways to show files.
     pub modes: Modes,
-    /// The privileged verbs.
+    /// Does the privileged operations, such as mounting.
     pub mounter: Arc<dyn Mounter>,
-    /// What survives a restart.
+    /// The records of volumes, which survive a restart.
     pub records: Records,
-    /// Logins that must be ended.
+    /// Ends logins.
     pub revocations: Arc<Revocations>,
-    /// Who is told.
+    /// Writes the audit trail, the log and the metrics, and notifies listeners.
     pub reporter: Reporter,
-    /// What is known of stores.
+    /// The stores, and what is known of each.
     pub stores: Arc<Stores>,
-    /// Who may open a file that is read then.
+    /// Decides which process may open a file that is read when it is opened.
     pub access: Arc<dyn Access>,
-    /// Room for who opens such files, and for what they hold.
+    /// The bounds for callers that open such files, and for the bytes that these hold.
     pub rooms: Rooms,
     /// Makes fingerprints.
     pub key: Arc<FingerprintKey>,
@@ -62,38 +62,39 @@ pub struct Parts {
 /// What the administrator allows.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Shortest refresh interval, whatever a class says.
+    /// Shortest refresh interval, even if a class asks for a shorter one.
     pub min_refresh: Duration,
-    /// How old what was read for others of the same identity may be when a volume starts on it, whatever its class
-    /// says of `refresh`.
+    /// How old a reading of another volume with the same identity may be when a new volume starts with it. The class's
+    /// `refresh` does not change this.
     pub max_shared_age: Duration,
-    /// Whether a pod's volume attributes may override its class, as the upstream driver lets them.
+    /// Whether a pod's volume attributes may override every provider parameter of its class, as with the upstream
+    /// driver.
     pub legacy_overrides: bool,
-    /// How long the bytes of a file that was read when it was opened may stay in this process, from the answer of its
-    /// store on; at most [`MOST_HELD`](Self::MOST_HELD).
+    /// How long the contents of a file that was read when it was opened may stay in this process, counted from the
+    /// store's answer; at most [`MOST_HELD`](Self::MOST_HELD).
     pub hold: Duration,
-    /// Volumes that are mounted at one time; more wait, with what they read.
+    /// How many volumes may be mounted at the same moment. Others wait, and hold what they read.
     pub mounts: usize,
-    /// Largest size of a volume in bytes, and so of what its files are composed of in memory, and of what a store on
-    /// this node may put into what it is lent.
+    /// Largest size of a volume in bytes. The bound also holds for its composed files in memory, and for the tmpfs that
+    /// a store on this node gets for it.
     pub volume_bytes: u64,
-    /// What holds where a class does not say.
+    /// Settings for classes that do not say.
     pub defaults: Defaults,
-    /// Whose the target paths are.
+    /// Who owns the target paths.
     pub targets: Targets,
 }
 
-/// Whose the target paths are.
+/// Who owns the target paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Targets {
-    /// People's: what is mounted there is taken over or away only if it is the very mount that this program made.
+    /// People own them. A mount there is taken over or unmounted only if it is the very mount that this program made.
     #[default]
     People,
-    /// The driver's: kubelet made them for it, and whatever is mounted there is its to take over and away.
+    /// The driver owns them: kubelet made them for it. So it may take over or unmount whatever is mounted there.
     Driver,
 }
 
-/// What holds where a class does not say.
+/// Settings for classes that do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Defaults {
     /// `secretfs.dev/on-revoked`.
@@ -105,12 +106,12 @@ pub struct Defaults {
 /// Whether and how often values are read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rotation {
-    /// As often as suits the provider.
+    /// At the interval that the provider declares.
     #[default]
     ByProvider,
     /// At this interval.
     Every(Duration),
-    /// Not after the mount, as with the upstream driver where rotation is off.
+    /// Never after the mount, as with the upstream driver if its rotation is off.
     Off,
 }
 
@@ -130,17 +131,18 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Longest [`hold`](Self::hold): what is meant to be read when it is used is not kept like what is read before.
+    /// Longest [`hold`](Self::hold): a file that is meant to be read when it is used must not stay in memory like one
+    /// that is read in advance.
     pub const MOST_HELD: Duration = Duration::from_secs(300);
 
-    /// How long the bytes of an opened file may stay.
+    /// How long the contents of an opened file may stay: [`hold`](Self::hold), within its bound.
     pub fn held_opened(&self) -> Duration {
         self.hold.min(Self::MOST_HELD)
     }
 }
 
 impl Parts {
-    /// The class of that name, as a pod with these volume attributes sees it.
+    /// The class of this name, as a pod with these volume attributes sees it.
     pub(super) async fn effective_class(
         &self,
         name: &ClassName,
@@ -154,8 +156,8 @@ impl Parts {
         Ok(Arc::new(overridden.map_err(|error| Error::Invalid(format!("volume attributes: {error}")))?))
     }
 
-    /// The same, for a pod that starts. A class that is not there may be on its way: people apply
-    /// it together with the pod.
+    /// The same for a pod that starts. Waits for a class that does not exist yet: people often apply it together with
+    /// the pod.
     pub(super) async fn awaited_class(
         &self,
         name: &ClassName,
@@ -181,8 +183,8 @@ impl Parts {
         Ok(source)
     }
 
-    /// How values of a class are kept fresh. The class's word goes before the administrator's, and his before
-    /// the provider's.
+    /// How the values of a class are kept fresh. The class decides; if it does not say, the administrator, and then the
+    /// provider.
     pub(super) fn pace(&self, class: &Class) -> Pace {
         let provider = self.providers.get(&class.provider).map(|provider| provider.default_refresh());
         let (default, rotates) = match self.limits.defaults.rotation {
@@ -195,19 +197,19 @@ impl Parts {
         Pace { refresh: Span::capped(wanted.max(self.limits.min_refresh)).get(), rotates }
     }
 
-    /// What becomes of the files of a class when its store does not confirm them.
+    /// What happens to the files of a class if its store does not confirm them.
     pub(super) fn policy(&self, class: &Class) -> Policy {
         Policy::of(&class.settings, self.limits.defaults.on_revoked)
     }
 
-    /// How the files of a class are shown.
+    /// The mode that shows the files of a class.
     pub(super) fn mode(&self, class: &Class) -> Result<Arc<dyn Mode>, Error> {
         let invalid = |error| Error::Invalid(format!("class {}/{}: {error}", class.namespace, class.name));
         self.modes.get(class.settings.mode.name()).cloned().map_err(invalid)
     }
 
-    /// What is mounted already where `publish` wants its volume, in `mode`, or in whatever mode there is. On people's
-    /// paths that is `made` or nothing.
+    /// The mount that is already at the target of `publish`. Looks for `mode` only, or for any mode if it is `None`. If
+    /// people own the target paths, only the mount `made` is found.
     pub(super) fn adopt(
         &self,
         mode: Option<&dyn Mode>,
@@ -226,7 +228,7 @@ impl Parts {
         }
     }
 
-    /// Takes away what is mounted at `target`: on people's paths `made` alone.
+    /// Unmounts what is mounted at `target`. If people own the target paths, only the mount `made`.
     pub(super) fn take_away(&self, target: &Path, made: Option<&MountId>) -> Result<(), mounter::Error> {
         match (self.limits.targets, made) {
             (Targets::Driver, _) => self.mounter.detach(target),
@@ -235,12 +237,12 @@ impl Parts {
         }
     }
 
-    /// What a store on this node is told of a volume, and lent for it.
+    /// What a store on this node learns of a volume, and gets to write its files into.
     pub(super) fn site(&self, publish: &Publish) -> Arc<VolumeSite> {
         Arc::new(VolumeSite::new(Arc::clone(&self.mounter), publish, self.limits.volume_bytes))
     }
 
-    /// The content of a class for the volume at `site`, of which nothing is read yet.
+    /// The content of a class for the volume at `site`. Nothing is read yet.
     pub(super) fn content(
         &self,
         publish: &Publish,
@@ -273,7 +275,7 @@ pub(super) fn source_of(providers: &Providers, class: &Class) -> Result<Arc<dyn 
     };
     let source = provider.source(&class.namespace, &class.parameters).map_err(invalid)?;
     if source.whole().is_some() {
-        // Which objects there are is not known before the answer.
+        // The objects are not known before the answer, so nothing can be checked yet.
         return Ok(source);
     }
     match manifest::compose::verify(&class.settings, source.objects(), source.trees()) {

@@ -1,4 +1,4 @@
-//! One volume's way to its store: logins, shared readings, its own readings.
+//! How one volume reads from its store: its logins, the readings that it shares, and those that it owns alone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,31 +18,31 @@ use crate::volume::store_health::StoreHealth;
 use crate::volume::stores::{Store, Stores};
 use crate::volume::tenancy::Tenancy;
 
-/// Store calls of one volume at one time.
+/// Most calls to its store that one volume makes at the same time.
 const MOST_CALLS_OF_A_VOLUME: usize = 16;
 
-/// The outcome of a round, by request.
+/// The result of a round, by request.
 pub type Readout = BTreeMap<Request, Result<Arc<Held>>>;
 
-/// One volume's way to its store.
+/// Reads from the store for one volume.
 #[derive(Debug)]
 pub struct Reader {
     stores: Arc<Stores>,
     source: Arc<dyn Source>,
     store: Store,
     requests: Vec<Request>,
-    /// The entries this volume reads, which keeps them alive.
+    /// The shared entries that this volume reads. Holding them keeps them alive.
     entries: BTreeMap<Request, Arc<Entry>>,
     identity: Option<Arc<str>>,
     announcements: Announcements,
-    /// The login it shares with others: providers keep none that nobody holds.
+    /// The login that it shares with other volumes. It is held here because providers drop logins that nobody holds.
     login: Option<Arc<dyn Session>>,
-    /// What the volume owns at the store.
+    /// The login, leases and readings that the volume owns alone.
     pub tenancy: Tenancy,
     site: Arc<dyn Site>,
 }
 
-/// A store's announcements, if it makes any.
+/// The store's announcements, if it makes any.
 struct Announcements(Option<Box<dyn Changes>>);
 
 impl fmt::Debug for Announcements {
@@ -52,7 +52,7 @@ impl fmt::Debug for Announcements {
 }
 
 impl Reader {
-    /// A reader of what `source` asks for, for the volume at `site`.
+    /// A reader of the requests of `source`, for the volume at `site`.
     pub fn new(stores: Arc<Stores>, source: Arc<dyn Source>, tenancy: Tenancy, site: Arc<dyn Site>) -> Self {
         let objects = source.objects().iter().map(|object| &object.request);
         let trees = source.trees().iter().map(|tree| &tree.request);
@@ -76,7 +76,7 @@ impl Reader {
         }
     }
 
-    /// Reads something else from now on. What the volume owns is read again.
+    /// Reads the requests of another source from now on. Readings that the volume owns are made again.
     pub fn set_source(&mut self, source: Arc<dyn Source>) {
         let tenancy = Tenancy::clone_empty(&self.tenancy);
         let mut next = Self::new(Arc::clone(&self.stores), source, tenancy, Arc::clone(&self.site));
@@ -86,8 +86,8 @@ impl Reader {
         *self = next;
     }
 
-    /// Waits until the store announces a change, and tells when that was noticed. It has been listened
-    /// to since before the first read, so that no change falls between.
+    /// Waits until the store announces a change, and returns when that was noticed. The reader listens from before its
+    /// first read, so it misses no change.
     pub async fn announced(&mut self) -> std::time::Instant {
         match &mut self.announcements.0 {
             Some(changes) => changes.changed().await,
@@ -95,27 +95,28 @@ impl Reader {
         }
     }
 
-    /// What is read.
+    /// The source whose requests are read.
     pub fn source(&self) -> &Arc<dyn Source> {
         &self.source
     }
 
-    /// Whether its store is to be asked now, and not left alone for a while.
+    /// Whether the store may be asked now: its breaker is closed or lets a probe through, and no `Retry-After` is
+    /// running.
     pub fn may_ask(&self) -> bool {
         self.store.health(|health| health.look(Instant::now()).is_ok())
     }
 
-    /// Which store.
+    /// The name of the store.
     pub fn store(&self) -> &Arc<str> {
         &self.store.name
     }
 
-    /// Whom the store judged last.
+    /// The identity of the last login, as the store knows it.
     pub fn identity(&self) -> Option<&Arc<str>> {
         self.identity.as_ref()
     }
 
-    /// Reads everything that `demand` does not find good enough as it is held.
+    /// Reads every request whose reading is not good enough for `demand`. The result has an entry for each request.
     pub async fn round(&mut self, workload: &Workload, demand: Demand) -> Readout {
         let mut readout = Readout::new();
         let mut asked = Vec::new();
@@ -135,7 +136,8 @@ impl Reader {
         readout
     }
 
-    /// A volume that owns some of its readings logs in for itself, for all of them.
+    /// Whether the volume needs a login of its own. A volume that owns one of its readings uses its own login for all
+    /// of them.
     fn tenure(&self) -> Tenure {
         let own = |request: &Request| {
             request.ownership == Ownership::Volume
@@ -145,7 +147,7 @@ impl Reader {
         if self.requests.iter().any(own) { Tenure::Volume } else { Tenure::Shared }
     }
 
-    /// Whether something that it reads, or read, is the volume's own.
+    /// Whether the volume reads, or recently read, something that belongs to it alone.
     pub fn has_own(&self) -> bool {
         self.tenancy.has_own() || self.requests.iter().any(|request| request.ownership == Ownership::Volume)
     }
@@ -167,7 +169,8 @@ impl Reader {
         }
     }
 
-    /// Nothing is read before who announces changes of it to this reader has been asked to.
+    /// Notes the identity of a login. For a new identity, subscribes to announcements before anything is read, so that
+    /// no change is missed.
     fn identify(&mut self, session: &dyn Session) {
         if self.identity.as_deref() == Some(session.identity()) {
             return;
@@ -179,28 +182,29 @@ impl Reader {
         }
     }
 
-    /// Prolongs what is due of what the volume owns, in a turn like any call.
+    /// Renews leases and logins of the volume that are due. It takes a turn for this, like any call.
     pub async fn tend(&mut self, now: Instant) {
         let is_due = self.tenancy.next_due().is_some_and(|at| at <= now);
         let turn = if is_due { self.stores.turn(&self.store).await.map(Some) } else { Ok(None) };
-        // Who gets no turn tries again: nothing ends by that.
+        // Without a turn, the next round tries again: nothing ends because of that.
         let Ok(_turn) = turn else { return };
         self.tenancy.tend(now).await;
     }
 
-    /// Passes on newer tokens to logins that go on using them by themselves.
+    /// Passes newer tokens to logins that keep using them in the background.
     pub fn hand_over(&self, workload: &Workload) {
         self.login.iter().chain(self.tenancy.session()).for_each(|login| login.hand_over(workload));
     }
 
-    /// Reads `asked` in up to three rounds, each for what the one before could not bring.
+    /// Reads `asked` in up to three rounds, each for the requests that the one before could not answer.
     ///
-    /// The first round asks through the login that the volume has, which others may share. If the store refuses that
-    /// login for some requests, the second round logs in anew and asks for those again: a token that ended between two
-    /// reads is no reason to call a secret denied. The third round is for answers with a lease. Who reads through a
-    /// shared login cannot own a lease, for the login's end would end the lease of everybody. An example: three pods
-    /// share a login, and a class of theirs names `database/creds/shop`. The first pod reads it, sees the lease, gives
-    /// that login up, and reads the path again through a login of its own, which ends with the pod.
+    /// The first round uses the login that the volume has, which other volumes may share. If the store refuses some of
+    /// its requests, the second round makes a new login and asks for those again: a token that ended between two reads
+    /// is no reason to call a secret denied. The third round is for answers with a lease. A volume cannot own a lease
+    /// that it read through a shared login, because the end of that login would end the leases of all volumes that
+    /// share it. An example: three pods share a login, and their class names `database/creds/shop`. The first pod reads
+    /// it and sees the lease. It gives that login up, and reads the path again through a login of its own, which ends
+    /// with the pod.
     async fn read(
         &mut self,
         workload: &Workload,
@@ -229,8 +233,8 @@ impl Reader {
         readout
     }
 
-    /// Asks for what was not asked because the store was left alone, where another call of the same round, the one
-    /// that tried, found it answering again.
+    /// Repeats requests that were not sent because the breaker was open, if another call of the same round was the
+    /// probe that found the store working again.
     async fn ask_what_was_held_back(
         &mut self,
         session: &Arc<dyn Session>,
@@ -247,7 +251,8 @@ impl Reader {
         rest
     }
 
-    /// A login that the store refuses may have ended before its time: one more is worth a try.
+    /// Makes a new login if the store refused some requests, because the old login may have ended before its time.
+    /// `None` if there is no new login.
     async fn log_in_again(
         &mut self,
         workload: &Workload,
@@ -268,8 +273,8 @@ impl Reader {
         (!Arc::ptr_eq(&again, session)).then_some(again)
     }
 
-    /// Sorts out what the volume owns. Readings that hang on a login that others have too
-    /// are given back, to be read again.
+    /// Keeps the readings that the volume owns. Returns the requests whose lease belongs to a shared login: they must
+    /// be read again.
     fn accept(
         &mut self,
         session: &Arc<dyn Session>,
@@ -341,7 +346,8 @@ impl Reader {
         demand: Demand,
     ) -> Vec<(Request, Result<Got>)> {
         let (mut got, mut due, mut entries) = (Vec::new(), Vec::new(), BTreeMap::new());
-        // Before they are put together: a call is not to be made of what few need.
+        // Fresh readings are left out before requests are grouped into calls, so that a call asks for nothing that
+        // nobody needs.
         for request in asked {
             let entry = self.shared_entry(&request);
             let held = entry.as_ref().and_then(|entry| entry.granted());
@@ -364,7 +370,7 @@ impl Reader {
         got
     }
 
-    /// The entry for `request`, unless its answer is the volume's own.
+    /// The shared entry for `request`. `None` if the answer belongs to this volume alone.
     fn shared_entry(&mut self, request: &Request) -> Option<Arc<Entry>> {
         let own = request.ownership == Ownership::Volume
             || self.stores.readings.is_leased(&self.store.name, request);
@@ -378,8 +384,8 @@ impl Reader {
         Some(Arc::clone(self.entries.entry(request.clone()).or_insert_with(|| readings.entry(&key))))
     }
 
-    /// What this node serves to the same identity already, however old, and the store has not refused since: for
-    /// `start: cached`.
+    /// The readings that this node already has for the same identity, of any age, except those that the store refused
+    /// later. For `start: cached`.
     pub fn granted(&self) -> Readout {
         let held = |request: &Request| {
             self.tenancy
@@ -389,7 +395,7 @@ impl Reader {
         self.requests.iter().filter_map(|request| Some((request.clone(), Ok(held(request)?)))).collect()
     }
 
-    /// Lets go of a shared reading: it was taken back.
+    /// Drops a shared reading, because its object was withdrawn.
     pub fn forget(&mut self, request: &Request) {
         if let Some(entry) = self.entries.get(request) {
             entry.forget();
@@ -402,18 +408,18 @@ impl Reader {
         held.map(|held| due(&held, refresh)).min()
     }
 
-    /// How many readings of the store this process holds.
+    /// How many readings of the store this process holds. The brake needs this number.
     pub fn total(&self) -> usize {
         self.stores.readings.count(&self.store.name).max(self.requests.len())
     }
 
-    /// Looks at, or changes, what is known of the store.
+    /// Runs `change` on what is known of the store. It may change it.
     pub fn health<T>(&self, change: impl FnOnce(&mut StoreHealth) -> T) -> T {
         self.store.health(change)
     }
 }
 
-/// Those of `requests` that have an entry, which is taken out of `entries`, and the others.
+/// Splits `requests` into those with an entry in `entries`, which is taken out, and the others.
 fn apart(
     requests: Vec<Request>,
     entries: &mut BTreeMap<Request, Arc<Entry>>,

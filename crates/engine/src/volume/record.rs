@@ -1,7 +1,6 @@
-//! What survives a restart of this process: who is served what, never a value or a token.
+//! The records of volumes, which survive a restart of this process. They never hold a value or a token.
 //!
-//! One JSON file for each volume in the state directory, which lies on a tmpfs and
-//! goes with the boot.
+//! Each volume has one JSON file in the state directory. That directory is on a tmpfs, so a reboot removes it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,67 +17,68 @@ use crate::snapshot::{File, Fingerprint, Snapshot};
 use crate::subject::Subject;
 use crate::volume::{ClassName, Publish, VolumeId};
 
-/// A published volume as the next process needs to know it.
+/// What the next process must know of a published volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeRecord {
-    /// Which volume.
+    /// The volume's id.
     pub id: VolumeId,
-    /// Where it is mounted.
+    /// The path where it is mounted.
     pub target: PathBuf,
-    /// The mount that it is seen through, as the process saw it that made it. Records of earlier versions have none.
+    /// The identity of the mount, as the process saw it that made it. Records of earlier versions have none.
     #[serde(default)]
     pub mount: Option<MountId>,
-    /// The name of the mode that shows it. Records of earlier versions have none: theirs was tmpfs.
+    /// The name of the mode that shows the files. Records of earlier versions have none: their mode was tmpfs.
     #[serde(default = "earlier_mode")]
     pub mode: String,
-    /// What it shows.
+    /// The class whose objects it shows.
     pub class: ClassName,
     /// Namespace of the workload.
     pub namespace: String,
     /// Service account of the workload.
     pub service_account: String,
-    /// Uid of the service account, where it was known. Records of earlier versions have none.
+    /// Uid of the service account, if it was known. Records of earlier versions have none.
     #[serde(default)]
     pub account_uid: Option<String>,
     /// Name and uid of the pod.
     pub pod: Option<(String, String)>,
-    /// Whether its files are read when they are opened. Records of earlier versions do not say: theirs were read before.
+    /// Whether the files are read when they are opened. Records of earlier versions do not say: their files were read
+    /// before.
     #[serde(default)]
     pub on_open: bool,
-    /// Whether the workload came with tokens or credentials, which are not recorded.
+    /// Whether the workload came with tokens or credentials. These themselves are not recorded.
     pub had_credentials: bool,
     /// The pod author's volume attributes.
     pub attributes: BTreeMap<String, String>,
-    /// The manifest of the class as this volume saw it last: what it is refreshed by if the next process cannot
-    /// learn of the class, or learns of none. Records of earlier versions have none.
+    /// The manifest of the class that this volume followed last. The next process uses it if it cannot learn of the
+    /// class, or if the class is gone. Records of earlier versions have none.
     #[serde(default)]
     pub manifest: Option<String>,
     /// Group of the files.
     pub fs_group: Option<u32>,
-    /// Owner of the files, where they are private.
+    /// Owner of the files, if only the owner may read them.
     #[serde(default)]
     pub owner: Option<u32>,
     /// SELinux label of the mount.
     pub selinux_context: Option<String>,
-    /// What is shown, by path.
+    /// The files that are shown, by path.
     pub files: BTreeMap<String, RecordedFile>,
 }
 
-/// A file that is shown: which version, never what it holds.
+/// The version of a file that is shown, never its contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedFile {
-    /// Tells its version from others.
+    /// Identifies the contents without telling them.
     pub fingerprint: Fingerprint,
-    /// Permission bits, where the class gives them.
+    /// Permission bits, if the class sets them.
     pub mode: Option<u32>,
-    /// The store's name for it, where it has one.
+    /// The store's name for the version, if it has one.
     #[serde(default)]
     pub version: Option<String>,
 }
 
 impl VolumeRecord {
-    /// The record of `publish`, which came without tokens and credentials, showing `snapshot` of `class`, if the class
-    /// is known, in `mode` through `mount`.
+    /// The record of `publish`, whose mode `mode` shows `snapshot` through `mount`. `class` is `None` if it is not
+    /// known. Says that no credentials came; see [`with_credentials`](Self::with_credentials).
     pub fn new(
         publish: &Publish,
         class: Option<&Class>,
@@ -108,24 +108,24 @@ impl VolumeRecord {
         }
     }
 
-    /// The same of a volume that came with tokens or credentials, or did once, if `came`.
+    /// The same record, which says whether the volume came with tokens or credentials, now or earlier.
     #[must_use]
     pub fn with_credentials(self, came: bool) -> Self {
         Self { had_credentials: came, ..self }
     }
 
-    /// The same of a volume whose files are read when they are opened, if `they_are`.
+    /// The same record, which says whether the volume's files are read when they are opened.
     #[must_use]
     pub fn read_on_open(self, they_are: bool) -> Self {
         Self { on_open: they_are, ..self }
     }
 
-    /// The class as the volume saw it last.
+    /// The class that the volume followed last.
     pub fn last_class(&self) -> Option<Class> {
         Class::read(self.manifest.as_ref()?).ok()?.pop()
     }
 
-    /// How its files look.
+    /// Owner, group and SELinux label of the files.
     pub fn appearance(&self) -> Appearance {
         Appearance {
             fs_group: self.fs_group,
@@ -134,7 +134,7 @@ impl VolumeRecord {
         }
     }
 
-    /// The wish that made the volume.
+    /// The request that made the volume. Its timeout is zero.
     pub fn publish(&self) -> Publish {
         let pod = self.pod.as_ref().map(|(name, uid)| Pod { name: name.clone(), uid: uid.clone() });
         Publish {
@@ -156,7 +156,7 @@ impl VolumeRecord {
     }
 }
 
-/// What showed the volumes of versions that wrote no mode down.
+/// The mode of records of earlier versions, which did not name it.
 fn earlier_mode() -> String {
     manifest::Mode::Tmpfs.name().to_owned()
 }
@@ -175,7 +175,7 @@ fn files(snapshot: &Snapshot) -> BTreeMap<String, RecordedFile> {
 pub struct Records(PathBuf);
 
 impl Records {
-    /// Records below `state`, open to this user alone.
+    /// Opens the records below `state`. Only this user may read them.
     ///
     /// # Errors
     ///
@@ -186,11 +186,11 @@ impl Records {
         Ok(Self(directory))
     }
 
-    /// Writes a record, whole or not at all.
+    /// Writes a record atomically.
     ///
     /// # Errors
     ///
-    /// The old record stays.
+    /// The file system refuses. The old record stays.
     pub fn save(&self, record: &VolumeRecord) -> io::Result<()> {
         let path = self.path(&record.id);
         let partial = path.with_extension("partial");
@@ -213,17 +213,17 @@ impl Records {
         }
     }
 
-    /// The record of one volume, if there is one that can be read.
+    /// The record of one volume. `None` if there is none or it cannot be read.
     pub fn of(&self, id: &VolumeId) -> Option<VolumeRecord> {
         read(&self.path(id)).ok()
     }
 
-    /// Every record that can be read. One that cannot is logged and removed: its volume is
-    /// found again by kubelet's next call.
+    /// Every record that can be read. Other records are logged and removed: kubelet's next call finds those volumes
+    /// again.
     ///
     /// # Errors
     ///
-    /// The directory cannot be read.
+    /// The directory cannot be read, or a broken record cannot be removed.
     pub fn load(&self) -> io::Result<Vec<VolumeRecord>> {
         let mut records = Vec::new();
         for entry in std::fs::read_dir(&self.0)? {
@@ -239,7 +239,8 @@ impl Records {
         Ok(records)
     }
 
-    /// A volume id is kubelet's text: as a file name it is written in a form that cannot leave the directory.
+    /// The file of a record. Its name is a digest, because a volume id is a text from outside and might name another
+    /// directory.
     fn path(&self, id: &VolumeId) -> PathBuf {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, id.0.as_bytes());
         let name: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -247,7 +248,7 @@ impl Records {
     }
 }
 
-/// Every record below `state` that can be read, for whoever only looks.
+/// Every record below `state` that can be read. Changes nothing, for commands that only look.
 pub fn all_of(state: &Path) -> Vec<VolumeRecord> {
     let Ok(entries) = std::fs::read_dir(state.join("volumes")) else { return Vec::new() };
     entries.flatten().filter_map(|entry| read(&entry.path()).ok()).collect()

@@ -1,4 +1,4 @@
-//! Why volumes that are asked for are not mounted: the last refusal of each, for whoever asks about a pod that waits.
+//! Why requested volumes are not mounted: the last failure of each, for people who ask why a pod does not start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,42 +9,42 @@ use crate::volume::{ClassName, Publish, VolumeId};
 
 /// Most refusals that are kept.
 const MOST: usize = 1024;
-/// Most of one namespace: who makes many pods that cannot start hides no other's.
+/// Most refusals of one namespace: many broken pods of one namespace must not hide those of others.
 const MOST_OF_NAMESPACE: usize = 64;
-/// How long one is kept. Kubelet tries again within two minutes or three; it does not say when it gives up.
+/// How long a refusal is kept. kubelet tries again within two or three minutes; it does not tell when it gives up.
 const KEPT: Duration = Duration::from_secs(600);
-/// Most bytes of a reason.
+/// Longest reason, in bytes. The rest is cut off.
 const LONGEST: usize = 2048;
 
-/// A volume that is asked for and not mounted.
+/// A volume that was requested and is not mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which volume.
+    /// The volume's id.
     pub id: VolumeId,
-    /// What it is to show.
+    /// The class whose objects it would show.
     pub class: ClassName,
     /// Namespace of the workload.
     pub namespace: String,
     /// Service account of the workload.
     pub service_account: String,
-    /// Name of the pod, where there is one.
+    /// Name of the pod, if there is one.
     pub pod: Option<String>,
-    /// How often it was refused.
+    /// How often the request failed.
     pub times: u64,
-    /// When it was first.
+    /// When it failed first.
     pub first: Instant,
-    /// When it was last.
+    /// When it failed last.
     pub last: Instant,
-    /// Why, the last time; no value and no token.
+    /// Why it failed last; never a value or a token.
     pub reason: String,
 }
 
-/// The refusals of this process, bounded for each namespace and in all.
+/// The refusals of this process. Their number is bounded for each namespace and in total.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(BTreeMap<VolumeId, Refusal>);
 
 impl Refusals {
-    /// The volume of `publish` was refused.
+    /// The volume of `publish` could not be mounted.
     pub(super) fn note(&mut self, publish: &Publish, reason: &str, now: Instant) {
         self.forget_old(now);
         let before = self.0.remove(&publish.id);
@@ -63,12 +63,12 @@ impl Refusals {
         self.0.insert(publish.id.clone(), refusal);
     }
 
-    /// The volume is mounted, or nobody wants it any more.
+    /// Forgets a volume, because it is mounted or nobody wants it any more.
     pub(super) fn forget(&mut self, id: &VolumeId) {
         self.0.remove(id);
     }
 
-    /// Those that are not too old, by id.
+    /// The refusals that are not too old, ordered by volume id.
     pub(super) fn list(&mut self, now: Instant) -> Vec<Refusal> {
         self.forget_old(now);
         self.0.values().cloned().collect()
@@ -78,7 +78,8 @@ impl Refusals {
         self.0.retain(|_, refusal| now.saturating_duration_since(refusal.last) < KEPT);
     }
 
-    /// Lets go of the oldest of `namespace` if that has its share, else of the namespace that has most.
+    /// Makes room for one refusal of `namespace`. If the namespace has its share, drops its oldest one. Otherwise, if
+    /// all places are taken, drops the oldest one of the namespace that has most.
     fn make_room(&mut self, namespace: &str) {
         let counts = self.counts();
         if counts.get(namespace).is_some_and(|count| *count >= MOST_OF_NAMESPACE) {

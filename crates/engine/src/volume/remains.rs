@@ -1,4 +1,4 @@
-//! What stays of a volume where its task ends: with it another goes on.
+//! What stays of a volume if its task ends by itself. Another task goes on with it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::volume::showing::Showing;
 use crate::volume::site::VolumeSite;
 use crate::volume::status::VolumeState;
 
-/// Held by what writes files and records, which goes on where whoever waits for it is stopped.
+/// The lock of the work that writes files and records. This work runs to its end even if the task that waits for it is
+/// stopped.
 pub(super) type Writing = Arc<Mutex<()>>;
 
 /// What stays of a volume whose task ended.
@@ -25,7 +26,7 @@ pub(super) struct Remains {
     pub(super) newest: Newest,
     pub(super) mounted: Arc<dyn Mounted>,
     pub(super) showing: Showing,
-    /// What its files are asked for by, where they are read when they are opened.
+    /// Reads the files when they are opened, for volumes of that kind.
     pub(super) on_open: Option<Arc<OnOpen>>,
     pub(super) site: Arc<VolumeSite>,
     pub(super) state: watch::Sender<VolumeState>,
@@ -33,7 +34,7 @@ pub(super) struct Remains {
 }
 
 impl Remains {
-    /// The wish that made the volume, for the account that the newest tokens tell.
+    /// The request that made the volume, with the identity that the newest tokens name.
     pub(super) fn publish(&self) -> Publish {
         let subject = Subject { identity: self.newest.identity(), ..self.publish.subject.clone() };
         Publish { subject, ..self.publish.clone() }

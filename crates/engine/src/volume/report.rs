@@ -1,4 +1,4 @@
-//! Who is told of what happens to a volume: the audit trail, the log, the metrics, and who listens.
+//! Reports what happens to a volume: to the audit trail, the log, the metrics, and listeners.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,83 +16,84 @@ use crate::snapshot::{Asked, Made, Snapshot};
 use crate::volume::about::About;
 use crate::volume::{ClassName, Publish, VolumeId};
 
-/// Happenings that a slow listener may lag behind before it misses some.
+/// How many happenings a slow listener may be behind before it misses some.
 const LAG: usize = 1024;
 
 /// Something happened to a volume.
 #[derive(Debug, Clone)]
 pub struct Happening {
-    /// Which volume.
+    /// The volume's id.
     pub volume: VolumeId,
-    /// Where it is mounted.
+    /// The path where it is mounted.
     pub target: PathBuf,
-    /// What it shows.
+    /// The class whose objects it shows.
     pub class: ClassName,
     /// Namespace of the workload.
     pub namespace: String,
-    /// The pod that mounts it, where one does.
+    /// The pod that mounts it, if a pod does.
     pub pod: Option<Pod>,
-    /// What.
+    /// What happened.
     pub what: What,
 }
 
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum What {
-    /// It is mounted.
+    /// The volume was mounted.
     Published,
-    /// It was mounted with what this node had read before, for the store did not give it.
+    /// The volume was mounted with readings that this node had before, because the store did not answer.
     StartedCached(Cached),
-    /// It shows other versions of these files.
+    /// The volume shows new versions of these files.
     Rotated(Vec<ObjectPath>),
     /// Files were taken back.
     Withdrawn(Withdrawn),
-    /// It could not be refreshed.
+    /// A refresh failed, for this reason. The outlook tells what will happen to the files.
     Failed(ErrorKind, String, Outlook),
-    /// Its task ended by itself, and another goes on. What it shows stays.
+    /// The volume's task ended by itself, and another one goes on. The files stay. The text is for people.
     BegunAnew(&'static str),
-    /// Objects of it expire by their owner's word, in these words.
+    /// Objects expire soon or have expired, because their owner gave them a date. The text is for people.
     Expiring(String),
-    /// It is fresh again.
+    /// A refresh succeeded after one that failed.
     Recovered,
-    /// These containers mount single files of it by `subPath`, which no rotation reaches.
+    /// These containers mount single files of the volume by `subPath`. They never see a rotation.
     SubPath(Vec<String>),
-    /// It is gone.
+    /// The volume was unmounted.
     Unpublished,
 }
 
-/// What becomes of files that a store did not confirm. The last of several is what matters most to people.
+/// What will happen to files that a store did not confirm. Later variants matter more to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outlook {
-    /// They are gone.
+    /// They were withdrawn.
     Gone,
     /// They stay.
     Stay,
     /// They stay until the store has not confirmed them for longer than the class allows.
     StayUntilTooOld,
-    /// They go when the store says the same again, [`CONFIRM_AFTER`](super::freshness::CONFIRM_AFTER) later or more.
+    /// They will be withdrawn if the store gives the same answer again,
+    /// [`CONFIRM_AFTER`](super::freshness::CONFIRM_AFTER) later or more.
     GoWhenConfirmed,
 }
 
-/// What a volume started on whose store did not answer.
+/// The older readings with which a volume started, because its store did not answer.
 #[derive(Debug, Clone)]
 pub struct Cached {
-    /// How long ago the store last confirmed the oldest of it.
+    /// How long ago the store confirmed the oldest of these readings.
     pub age: Duration,
-    /// Why it could not be read anew.
+    /// Why the store could not be read.
     pub reason: String,
 }
 
-/// Files that were taken back.
+/// Files that were withdrawn.
 #[derive(Debug, Clone)]
 pub struct Withdrawn {
-    /// Which.
+    /// Their paths.
     pub files: Vec<ObjectPath>,
-    /// Why.
+    /// Why they were withdrawn.
     pub reason: Withdrawal,
 }
 
-/// Tells the audit trail, the log, the metrics and whoever listens.
+/// Reports to the audit trail, the log, the metrics and listeners.
 #[derive(Debug)]
 pub struct Reporter {
     audit: Audit,
@@ -106,7 +107,7 @@ impl Reporter {
         Self { audit, metrics, listeners: broadcast::Sender::new(LAG) }
     }
 
-    /// Everything that happens from now on.
+    /// A receiver of everything that happens from now on.
     pub fn listen(&self) -> broadcast::Receiver<Happening> {
         self.listeners.subscribe()
     }
@@ -121,7 +122,7 @@ impl Reporter {
         self.tell(publish, What::Published);
     }
 
-    /// A volume took up `class`, which asks for a way to its store that is open to others.
+    /// A volume follows `class`, which asks for a connection to its store that others can read or change.
     pub fn exposed(&self, class: &Class, exposure: &Exposure) {
         let Exposure { asked, is_allowed } = exposure;
         self.metrics.insecure_store(*is_allowed);
@@ -129,24 +130,24 @@ impl Reporter {
         tracing::info!(namespace, class = name, allowed = is_allowed, reason = %asked, "insecure store");
     }
 
-    /// The volume that was just mounted shows what was read before.
+    /// The volume that was just mounted shows older readings.
     pub fn started_cached(&self, publish: &Publish, cached: Cached) {
         let seconds = cached.age.as_secs();
-        tracing::warn!(volume = %publish.id, seconds, reason = cached.reason, "started on what was read before");
+        tracing::warn!(volume = %publish.id, seconds, reason = cached.reason, "started with values that were read before");
         self.tell(publish, What::StartedCached(cached));
     }
 
-    /// A publish did not come about.
+    /// A publish failed.
     pub fn refused(&self, publish: &Publish, about: &About, kind: Option<ErrorKind>, reason: &str) {
         let operation = if kind.is_some_and(is_denial) { Operation::Deny } else { Operation::Publish };
         self.audit.record(&record(operation, publish).resources(concerned(publish, about)).failed(reason));
-        // On a plain host whoever asked for the mount is told by its command, with the same words.
+        // On a plain host, the command that asked for the mount prints the same text.
         if publish.subject.pod.is_some() {
             tracing::warn!(volume = %publish.id, class = %publish.class, reason, "not published");
         }
     }
 
-    /// A volume shows `snapshot` where it showed `old`. Tells which files are new or differ.
+    /// A volume showed `old` and shows `snapshot` now. Returns the files that are new or differ.
     pub fn rotated(
         &self,
         publish: &Publish,
@@ -166,7 +167,7 @@ impl Reporter {
         changed
     }
 
-    /// How long a refresh took, whatever came of it.
+    /// Counts how long a refresh took, whether it succeeded or not.
     pub fn refresh_took(&self, took: Duration) {
         self.metrics.refresh_took(took);
     }
@@ -176,7 +177,7 @@ impl Reporter {
         self.metrics.refresh(self.metrics.provider(provider), Refresh::Unchanged);
     }
 
-    /// Files of a volume were taken back.
+    /// Files of a volume were withdrawn. `old` is the snapshot that still had them.
     pub fn withdrawn(
         &self,
         publish: &Publish,
@@ -197,7 +198,8 @@ impl Reporter {
         self.tell(publish, What::Withdrawn(Withdrawn { files, reason }));
     }
 
-    /// A refresh failed. Told once, until it fails in another way; counted each time.
+    /// A refresh failed. Counts each failure. Logs and tells listeners only if `again` is false: a failure of the same
+    /// kind is told once.
     pub fn failed(
         &self,
         publish: &Publish,
@@ -214,19 +216,19 @@ impl Reporter {
         self.tell(publish, What::Failed(error.kind(), error.to_string(), outlook));
     }
 
-    /// The store refused a workload what its mounted volume shows.
+    /// The store refused a workload an object that its mounted volume shows.
     pub fn denied(&self, publish: &Publish, about: &About, error: &provider::Error) {
         let resources = concerned(publish, about);
         self.audit.record(&record(Operation::Deny, publish).resources(resources).failed(error));
     }
 
-    /// What a file holds was given to who opened it.
+    /// A process opened a file and got its contents.
     pub fn opened(&self, publish: &Publish, caller: &Caller, provider: &str, made: &[Made]) {
         let resources = made.iter().map(|made| made_resource(publish, provider, made));
         self.audit.record(&open_record(Operation::Open, publish, caller).resources(resources));
     }
 
-    /// It was not given. `is_denial` where somebody decided so.
+    /// A process opened a file and did not get its contents. `is_denial` if the access rules or the store refused it.
     pub fn not_opened(
         &self,
         publish: &Publish,
@@ -240,26 +242,26 @@ impl Reporter {
         self.audit.record(&open_record(operation, publish, caller).resource(resource).failed(reason));
     }
 
-    /// The task of a volume ended by itself, and another goes on; `words` are for people.
+    /// The task of a volume ended by itself, and another one goes on. `words` are for people.
     pub fn begun_anew(&self, publish: &Publish, words: &'static str) {
         self.metrics.task_restarted();
         tracing::error!(volume = %publish.id, class = %publish.class, words);
         self.tell(publish, What::BegunAnew(words));
     }
 
-    /// Objects of a volume expire soon or have expired, as `words` say.
+    /// Objects of a volume expire soon or have expired. `words` are for people.
     pub fn expiring(&self, publish: &Publish, words: String) {
         tracing::warn!(volume = %publish.id, class = %publish.class, words, "objects expire");
         self.tell(publish, What::Expiring(words));
     }
 
-    /// A refresh that failed before succeeded.
+    /// A refresh succeeded after one that failed.
     pub fn recovered(&self, publish: &Publish) {
         tracing::info!(volume = %publish.id, "refreshed again");
         self.tell(publish, What::Recovered);
     }
 
-    /// Containers mount single files of a volume by `subPath`.
+    /// These containers mount single files of a volume by `subPath`.
     pub fn sub_paths(&self, publish: &Publish, containers: Vec<String>) {
         tracing::warn!(
             volume = %publish.id, ?containers,
@@ -268,7 +270,7 @@ impl Reporter {
         self.tell(publish, What::SubPath(containers));
     }
 
-    /// A volume was taken away.
+    /// A volume was unmounted.
     pub fn unpublished(&self, publish: &Publish) {
         self.audit.record(&record(Operation::Unpublish, publish));
         tracing::info!(volume = %publish.id, "unpublished");
@@ -276,7 +278,7 @@ impl Reporter {
     }
 
     fn tell(&self, publish: &Publish, what: What) {
-        // Nobody listening is fine.
+        // It is fine if nobody listens.
         let _ = self.listeners.send(Happening {
             volume: publish.id.clone(),
             target: publish.target.clone(),
@@ -305,7 +307,8 @@ fn open_record(operation: Operation, publish: &Publish, caller: &Caller) -> Reco
     Record::new(operation, actor).class(&publish.class).volume(&publish.id)
 }
 
-/// What `paths` show: the objects of which they are made, as far as that is known, and what else there is by its path.
+/// The audit resources of the files at `paths`: the objects that they are made of, if these are known, otherwise the
+/// files themselves.
 fn resources(publish: &Publish, provider: &str, snapshot: &Snapshot, paths: &[ObjectPath]) -> Vec<Resource> {
     let asked: BTreeSet<&ObjectPath> = paths.iter().collect();
     let is_asked = |made: &&Made| made.asked.paths().any(|path| asked.contains(path));
@@ -325,7 +328,7 @@ fn made_resource(publish: &Publish, provider: &str, made: &Made) -> Resource {
     versioned(resource, made.version.as_ref())
 }
 
-/// What a failure is about: its objects, or the class where they are not known.
+/// The audit resources of a failure: its objects, or the class if the objects are not known.
 fn concerned(publish: &Publish, about: &About) -> Vec<Resource> {
     if about.objects.is_empty() {
         let resource = Resource::new(&about.provider, publish.class.to_string());
@@ -352,7 +355,7 @@ fn asked_resource(publish: &Publish, provider: &str, asked: &Asked) -> Resource 
     }
 }
 
-/// Whether a store said that the workload may not have what it asked for.
+/// Whether the store said that the workload may not have what it asked for.
 pub(super) fn is_denial(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Denied | ErrorKind::Unauthenticated)
 }

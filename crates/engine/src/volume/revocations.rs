@@ -1,8 +1,8 @@
 //! Ends logins whose leases nobody needs any more: now, later, or in the next process.
 //!
-//! What is needed to end a login is sealed with a key of this boot and kept by the
-//! mounter from before the first lease is read: the mounter has blobs without the
-//! key, the state directory a key without blobs.
+//! Before a volume reads its first lease through a login, what is needed to end this login is encrypted with a key of
+//! this boot and given to the mounter. So a login can be ended even if this process dies. The mounter has the blobs and
+//! not the key. The state directory has the key and no blobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,22 +24,23 @@ use tokio_util::sync::CancellationToken;
 use crate::volume::VolumeId;
 use crate::volume::admission::{Admission, Bounds, Lane, Shares};
 
-/// How long one try may take.
+/// How long one try to end a login may take.
 const TRY: Duration = Duration::from_secs(15);
-/// Pauses between tries while the store is away.
+/// Pauses between these tries.
 const PAUSES: Doubling =
     Doubling { first: Duration::from_secs(1), longest: Duration::from_secs(60), spread: [0.5, 1.0] };
 
-/// Logins that are ended at one time; those of one store wait for each other only.
+/// How many logins may be ended at the same time. The logins of one store wait only for each other.
 const TRIES: Bounds = Bounds { process: 64, namespace: 64, place: 16, waiting: 100_000 };
-/// Bytes of logins that are kept: what the mounter has room for, less what an earlier process left there.
+/// How many bytes of logins may be kept. The mounter has room for more, so that logins of an earlier process fit as
+/// well.
 const KEPT: Bounds = Bounds { process: 12 << 20, namespace: 4 << 20, place: 8 << 20, waiting: 0 };
-/// What a login costs beside its own bytes, here and in the mounter.
+/// What a login costs in addition to its own bytes, here and in the mounter.
 const KEPT_BESIDE: usize = 1024;
-/// Largest login that is kept, in bytes.
+/// Largest encrypted login that is kept, in bytes.
 const MOST_BYTES: usize = 16 << 10;
 
-/// Names one login that is to be ended some day: `volume id/number`.
+/// The name of a kept login: `volume id/number`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LoginName(String);
 
@@ -50,7 +51,7 @@ impl LoginName {
     }
 }
 
-/// The logins that must be ended.
+/// The logins that are kept, and those that wait to be ended.
 pub struct Revocations {
     mounter: Arc<dyn Mounter>,
     providers: Providers,
@@ -63,7 +64,7 @@ pub struct Revocations {
     metrics: Metrics,
 }
 
-/// What this process has the mounter keep: a mounter that was restarted is given it again.
+/// What this process gave the mounter to keep. A mounter that restarts loses it and gets it again.
 #[derive(Debug, Default)]
 struct Kept {
     logins: BTreeMap<LoginName, Sealed>,
@@ -84,7 +85,7 @@ struct Pending {
     under_way: bool,
 }
 
-/// A login as it is kept.
+/// What is needed to end a login.
 #[derive(Debug, Clone)]
 struct Login {
     provider: String,
@@ -94,16 +95,16 @@ struct Login {
 /// Why a login is not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum NotKept {
-    /// The mounter does not keep it.
+    /// The mounter refused or could not be reached.
     #[error("{0}")]
     Mounter(#[from] mounter::Error),
-    /// What is kept already is all that the namespace may have kept at that store.
-    #[error("namespace {namespace} has as many logins at its stores as are kept for it; some must end first")]
+    /// The namespace, or its store, already has as many bytes of logins as it may.
+    #[error("the kept logins of namespace {namespace} take all the room that they may; some must end first")]
     Crowded {
-        /// Whose.
+        /// The namespace.
         namespace: String,
     },
-    /// The login is longer than one may be.
+    /// The login is longer than a login may be; its length in bytes.
     #[error("it takes {0} bytes, and at most {MOST_BYTES} are kept")]
     TooLong(usize),
 }
@@ -128,7 +129,7 @@ impl Kept {
 }
 
 impl Revocations {
-    /// Keeps logins with `mounter`, sealed with the 32 bytes of `key`. Counts each try to end one.
+    /// Keeps logins with `mounter`, encrypted with the 32 bytes of `key`. `metrics` counts each try to end one.
     ///
     /// # Errors
     ///
@@ -154,11 +155,11 @@ impl Revocations {
         })
     }
 
-    /// Keeps a login of `volume`, of a workload of `namespace`, until it is [ended](Self::end).
+    /// Keeps a login of `volume`, whose workload is in `namespace`, until it is [ended](Self::end).
     ///
     /// # Errors
     ///
-    /// It is not kept. It must not be used to read leases then.
+    /// The login is not kept. The caller must not read leases through it then.
     pub fn keep(
         &self,
         volume: &VolumeId,
@@ -195,7 +196,7 @@ impl Revocations {
         Ok(())
     }
 
-    /// Which store ends a login, as far as that is known.
+    /// The store that can end a login, or the provider's name if the store is not known.
     fn store_of(&self, login: &Login) -> String {
         let provider = self.providers.get(&login.provider);
         provider
@@ -207,7 +208,7 @@ impl Revocations {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that the mounter still keeps every login of this process.
+    /// Gives the mounter every login of this process that it no longer has.
     ///
     /// # Errors
     ///
@@ -226,12 +227,12 @@ impl Revocations {
         Ok(())
     }
 
-    /// Ends a login as soon as its store lets us. Does not wait.
+    /// Ends a login as soon as its store answers. Returns at once.
     pub fn end(&self, name: LoginName, provider: &str, remains: SecretBytes) {
         self.push(name, Login { provider: provider.to_owned(), remains });
     }
 
-    /// Ends every kept login of `volume`, whoever kept it.
+    /// Ends every kept login of `volume`, also those that an earlier process kept.
     ///
     /// # Errors
     ///
@@ -240,7 +241,7 @@ impl Revocations {
         self.end_where(|name| name.is_of(volume))
     }
 
-    /// Ends every kept login whose volume is not in `live`: the work of a process that died.
+    /// Ends every kept login whose volume is not in `live`. A process that died left them.
     ///
     /// # Errors
     ///
@@ -249,7 +250,7 @@ impl Revocations {
         self.end_where(|name| !live.iter().any(|volume| name.is_of(volume)))
     }
 
-    /// The kept logins of `volume`, for the process that takes it over.
+    /// The kept logins of `volume`, for the process that takes the volume over.
     ///
     /// # Errors
     ///
@@ -277,7 +278,7 @@ impl Revocations {
             match self.open(&name, sealed) {
                 Some(login) => self.push(name, login),
                 None => {
-                    tracing::warn!(login = name.0, "a kept login cannot be opened; it ends by its own time");
+                    tracing::warn!(login = name.0, "a kept login cannot be decrypted; it ends by itself");
                     self.mounter.forget(&name.0)?;
                 }
             }
@@ -296,8 +297,8 @@ impl Revocations {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Ends logins until `shutdown`; what is left then is kept by the mounter for the next process. Those of a store
-    /// that hangs hold up no others.
+    /// Ends logins until `shutdown`. The mounter keeps the remaining ones for the next process. A store that hangs
+    /// delays only its own logins.
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut attempts = FuturesUnordered::new();
         loop {
@@ -314,7 +315,7 @@ impl Revocations {
         }
     }
 
-    /// Tries every waiting login once more, for a process that is about to end.
+    /// Tries once more to end every waiting login, before the process ends.
     pub async fn flush(&self) {
         let all: Vec<_> = {
             let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -340,7 +341,7 @@ impl Revocations {
 
     async fn attempt(&self, name: LoginName, login: Login) {
         let lane = self.kept().logins.get(&name).map(|sealed| sealed.lane.clone());
-        // Of a login that an earlier process kept, the namespace is not known.
+        // If an earlier process kept the login, its namespace is not known.
         let lane = lane.unwrap_or_else(|| Lane::new("", &self.store_of(&login)));
         let Ok(_turn) = self.turns.enter_lane(lane).await else {
             return self.again(&name, "too many logins wait to be ended");
@@ -365,7 +366,7 @@ impl Revocations {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         self.kept().remove(name);
         if let Err(error) = self.mounter.forget(&name.0) {
-            tracing::warn!(login = name.0, %error, "an ended login stays kept");
+            tracing::warn!(login = name.0, %error, "the mounter still keeps a login that has ended");
         }
     }
 
@@ -401,7 +402,7 @@ impl Revocations {
     }
 }
 
-/// Ends a login; a provider that ends none has nothing to end.
+/// Ends a login. Succeeds if the provider has no logins that can be ended.
 async fn end(provider: &dyn Provider, remains: &SecretBytes) -> provider::Result<()> {
     match provider.endings() {
         Some(endings) => endings.revoke(remains).await,

@@ -1,13 +1,13 @@
-//! How many may wait for a file that they opened, and how much of it is held: bounded for each volume, each namespace and
-//! the process, shared out as turns are.
+//! Bounds for files that are read when they are opened: how many callers may wait, and how many bytes are held.
+//! Volumes, namespaces and the process have their bounds, and the room is divided by the rules of [`Shares`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::volume::admission::{Bounds, Lane, Shares};
 
-/// Callers that wait. A volume has a half of what is its place's at most.
+/// Callers that wait. One volume is one place, and gets at most half of a place's bound: 256 callers.
 const CALLERS: Bounds = Bounds { process: 4096, namespace: 1024, place: 512, waiting: 0 };
-/// Bytes that are held. A volume has 4 MiB of them at most, or one file of 8 MiB.
+/// Bytes that are held. One volume gets at most 4 MiB, or one file of up to 8 MiB.
 const BYTES: Bounds = Bounds { process: 32 << 20, namespace: 16 << 20, place: 8 << 20, waiting: 0 };
 
 /// The rooms of this process.
@@ -17,7 +17,7 @@ pub struct Rooms {
     bytes: Arc<Mutex<Shares>>,
 }
 
-/// Room that somebody has, until this is dropped.
+/// Room that a caller has. Dropping it gives the room back.
 #[derive(Debug)]
 pub struct Room {
     of: Arc<Mutex<Shares>>,
@@ -26,12 +26,12 @@ pub struct Room {
 }
 
 impl Rooms {
-    /// Room for one caller that waits; `None` where too many wait.
+    /// Room for one caller that waits; `None` if too many wait already.
     pub fn for_caller(&self, lane: &Lane) -> Option<Room> {
         Room::of(&self.callers, lane, 1, &CALLERS)
     }
 
-    /// Room for so many bytes; `None` where there is not enough.
+    /// Room for this many bytes; `None` if there is not enough.
     pub fn for_bytes(&self, lane: &Lane, bytes: usize) -> Option<Room> {
         Room::of(&self.bytes, lane, bytes, &BYTES)
     }

@@ -1,4 +1,4 @@
-//! One served volume: reads when it is time, shows what it read, until it is stopped.
+//! The task of one served volume: it reads when a refresh is due and shows what it read, until it is stopped.
 
 mod class;
 mod on_open;
@@ -28,49 +28,49 @@ use crate::volume::site::VolumeSite;
 use crate::volume::status::{self, VolumeState};
 use crate::volume::{self, Credentials, Publish};
 
-/// Longest pause after a failed refresh: a store that heals is noticed within it.
+/// Longest pause after a failed refresh, so that a store that works again is noticed within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A person wants a volume read.
+/// A person's order to refresh a volume.
 #[derive(Debug)]
 pub struct Order {
-    /// What was read before is not good enough.
+    /// When the order was given. Readings that were made before are not good enough.
     pub at: Instant,
-    /// Tells which files changed, or what went wrong.
+    /// Receives the files that changed, or what went wrong.
     pub reply: oneshot::Sender<Result<Vec<ObjectPath>, String>>,
 }
 
 /// One served volume.
 #[derive(Debug)]
 pub struct Served {
-    /// The wish that made it, for the account that the newest tokens tell.
+    /// The request that made it, with the identity that the newest tokens name.
     pub publish: Publish,
-    /// What it is to show; absent while its class is.
+    /// What the volume is to show; `None` until its class is known.
     pub content: Option<Content>,
     /// Its mount.
     pub mounted: Arc<dyn Mounted>,
-    /// What a store on this node is told of it, and lent for it.
+    /// What a store on this node learns of the volume, and gets to write its files into.
     pub(super) site: Arc<VolumeSite>,
-    /// What its files are asked for by, where they are read when they are opened: it has no content then.
+    /// Reads the files when they are opened, for volumes of that kind. Such a volume has no content.
     on_open: Option<Arc<OnOpen>>,
     parts: Arc<Parts>,
     showing: Showing,
     failures: u32,
     retry_at: Option<Instant>,
     failed: Option<Error>,
-    /// Why the class cannot be followed, if it cannot. What was served goes on being served.
+    /// Why the class cannot be followed, if it cannot. The volume then goes on with what it served before.
     class_error: Option<String>,
-    /// The class that an earlier process followed, until there is a newer one.
+    /// The class that an earlier process followed, until a newer one is found.
     last_class: Option<Class>,
-    /// Whether tokens and credentials were lost with an earlier process.
+    /// Whether an earlier process had tokens or credentials that are lost.
     lost_credentials: bool,
-    /// When the store last confirmed what an earlier task showed, where this one goes on with it.
+    /// When the store last confirmed the files, as the task before this one knew it.
     confirmed: Option<Instant>,
-    /// Whether the task before ended by itself, and nothing was read since.
+    /// Whether the task before this one ended by itself and nothing was read since.
     begun_anew: bool,
-    /// The denials that the audit trail has.
+    /// The denials that are already in the audit trail.
     audited: Audited,
-    /// Its tokens and credentials, and the word that newer ones came.
+    /// The tokens and credentials; `brought` notifies of newer ones.
     newest: Newest,
     brought: watch::Receiver<Workload>,
     state: watch::Sender<VolumeState>,
@@ -104,8 +104,8 @@ impl Served {
         served
     }
 
-    /// A volume that an earlier process mounted. It is read as soon as its class, if only as it was then, and
-    /// credentials if it had some, are there.
+    /// A volume that an earlier process mounted. It is read as soon as its class is known (or the class that the
+    /// earlier process followed is used), and, if it had credentials, as soon as kubelet sends new ones.
     pub fn adopted(
         parts: Arc<Parts>,
         record: &VolumeRecord,
@@ -122,7 +122,7 @@ impl Served {
         served
     }
 
-    /// A volume that another driver mounted: kubelet just brought the tokens.
+    /// A volume that another driver mounted. kubelet just sent its tokens.
     pub fn taken_over(
         parts: Arc<Parts>,
         publish: Publish,
@@ -137,7 +137,7 @@ impl Served {
         served
     }
 
-    /// A volume whose task ended by itself. What it shows is as old as it was then.
+    /// A volume whose task ended by itself. Its files are as old as they were for that task.
     pub(super) fn begun_anew(remains: Remains, record: Option<&VolumeRecord>, shown: &Arc<Snapshot>) -> Self {
         let publish = remains.publish();
         let confirmed = remains.state.borrow().confirmed;
@@ -151,7 +151,7 @@ impl Served {
         Self { confirmed, state, writing, on_open, ..served }
     }
 
-    /// What is to stay of the volume where its task ends by itself.
+    /// What stays of the volume if its task ends by itself.
     pub(super) fn remains(&self) -> Remains {
         Remains {
             parts: Arc::clone(&self.parts),
@@ -200,10 +200,10 @@ impl Served {
         }
     }
 
-    /// Keeps the volume fresh until `stop`, then gives it back as it is.
+    /// Keeps the volume fresh until `stop`, then returns it as it is.
     pub(super) async fn run(mut self, orders: &mut mpsc::Receiver<Order>, stop: &CancellationToken) -> Self {
         let mut classes = self.parts.classes.changes();
-        // The class may have been edited since it was read for this volume, while its store was asked.
+        // While the store was asked for the first time, the class may have been edited.
         classes.mark_changed();
         self.tell_of_expiries();
         loop {
@@ -227,7 +227,7 @@ impl Served {
             }
             self.describe();
         }
-        // A record that was written later would outlive its volume.
+        // Waits for writes that are under way: a record that is written later would outlive its volume.
         drop(self.writing.lock().await);
         self
     }
@@ -250,7 +250,7 @@ impl Served {
                     content.reader.tenancy.reissue();
                 }
                 let outcome = self.refresh(Some(at), Notice::Pushed).await;
-                // Whoever asked may have gone.
+                // The caller may have stopped waiting.
                 let _ = reply.send(outcome.map_err(|error| error.to_string()));
             }
             Wake::Order(None) | Wake::Stop => {}
@@ -266,17 +266,17 @@ impl Served {
         }
     }
 
-    /// Whether what stores and classes say is followed. Until the class is known, it is.
+    /// Whether the volume follows its store and its class. It does until the class is known.
     fn rotates(&self) -> bool {
         self.content.as_ref().is_none_or(Content::rotates)
     }
 
-    /// Whether what is shown stays as it is until somebody orders otherwise.
+    /// Whether the files stay as they are until somebody orders a refresh.
     fn is_static(&self) -> bool {
         self.content.as_ref().is_some_and(|content| !content.is_kept_fresh())
     }
 
-    /// New tokens are used at once where the old ones, or their absence, stood in the way.
+    /// Takes new tokens. Reads at once if the volume waited for tokens, or if the store refused the old ones.
     async fn on_credentials(&mut self) {
         self.publish.subject.identity = self.newest.identity();
         if let Some(content) = &self.content {
@@ -292,13 +292,13 @@ impl Served {
         }
     }
 
-    /// Whether nothing can be read until kubelet brings tokens and credentials again.
+    /// Whether nothing can be read until kubelet sends tokens or credentials again.
     fn awaits_credentials(&self) -> bool {
         let needed = |content: &Content| content.reader.source().needs_credentials();
         self.lost_credentials && self.content.as_ref().is_some_and(needed)
     }
 
-    /// Writes down how the volume is served now.
+    /// Writes the record of the volume as it is served now.
     async fn save(&self) {
         let class = self.content.as_ref().map(|content| &**content.class());
         let record = self.record(class, &self.showing.get());
@@ -313,14 +313,15 @@ impl Served {
         }
     }
 
-    /// The record of the volume showing `snapshot`: it keeps that there were credentials, though they are lost.
+    /// The record of the volume with the files of `snapshot`. If the credentials are lost, it still says that there
+    /// were some.
     fn record(&self, class: Option<&Class>, snapshot: &Snapshot) -> VolumeRecord {
         VolumeRecord::new(&self.publish, class, snapshot, self.mounted.mode(), self.mounted.mount_id())
             .with_credentials(self.newest.has_credentials() || self.lost_credentials)
             .read_on_open(self.on_open.is_some())
     }
 
-    /// Goes on to use what it was lent: it could not be taken away.
+    /// Serves the volume again, because it could not be unmounted.
     pub(super) async fn resume(&self) {
         self.site.resume().await;
         if let Some(on_open) = &self.on_open {

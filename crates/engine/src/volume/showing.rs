@@ -1,4 +1,4 @@
-//! What a volume shows, for whoever asks without waiting for its task.
+//! What a volume shows, for callers that do not wait for its task.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use tokio::sync::watch;
 
 use crate::snapshot::Snapshot;
 
-/// The snapshot that a volume shows, for its task, for the one after it and for who makes something else of its files.
+/// The snapshot that a volume shows. The volume's task sets it, and the task that replaces it; the code that makes
+/// Secrets of the files reads it.
 #[derive(Debug, Clone)]
 pub(super) struct Showing(watch::Sender<Arc<Snapshot>>);
 
@@ -15,12 +16,12 @@ impl Showing {
         Self(watch::Sender::new(Arc::new(snapshot)))
     }
 
-    /// It is shown from now on.
+    /// Records that the volume shows `snapshot` from now on.
     pub(super) fn set(&self, snapshot: &Arc<Snapshot>) {
         drop(self.0.send_replace(Arc::clone(snapshot)));
     }
 
-    /// What is shown.
+    /// The snapshot that the volume shows.
     pub(super) fn get(&self) -> Arc<Snapshot> {
         Arc::clone(&self.0.borrow())
     }

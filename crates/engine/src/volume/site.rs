@@ -1,4 +1,4 @@
-//! What is told of a volume to a store that is served on this node, and lent to it.
+//! What a store on this node learns of a volume, and the tmpfs that it gets to write the volume's files into.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::volume::Publish;
 
-/// Files and directories that fit into what is lent.
+/// How many files and directories fit into the tmpfs.
 const LENT_INODES: u64 = 16_384;
 
 /// One volume, as a store on this node sees it.
@@ -22,8 +22,8 @@ pub(super) struct VolumeSite {
     target: std::path::PathBuf,
     attributes: BTreeMap<String, String>,
     tmpfs: Tmpfs,
-    /// Held from the look at it to the end of the system calls, also if who asked has gone away meanwhile:
-    /// what is lent after the end would stay.
+    /// Locked from the check to the end of the system calls, even if the caller went away meanwhile. Otherwise a tmpfs
+    /// might be made after the end of the volume, and stay.
     lending: Arc<Mutex<Lending>>,
 }
 
@@ -34,23 +34,23 @@ struct Lending {
 }
 
 impl VolumeSite {
-    /// The site of the volume that `publish` wants. What is lent holds `bytes` at most.
+    /// The site of the volume that `publish` asks for. Its tmpfs holds at most `bytes`.
     pub(super) fn new(mounter: Arc<dyn Mounter>, publish: &Publish, bytes: u64) -> Self {
         let tmpfs = Tmpfs { size: bytes, inodes: LENT_INODES, mode: 0o700, gid: 0, selinux_context: None };
         let (target, attributes) = (publish.target.clone(), attributes(publish));
         Self { mounter, target, attributes, tmpfs, lending: Arc::default() }
     }
 
-    /// Takes back what is lent, and lends no more.
+    /// Unmounts the tmpfs, and makes no new one.
     pub(super) async fn end(&self) {
         let mut lending = Arc::clone(&self.lending).lock_owned().await;
         lending.ended = true;
         if let Err(error) = self.take_back_held(lending).await {
-            tracing::warn!(mounted_at = %self.target.display(), %error, "what was lent beside the volume stays for now");
+            tracing::warn!(mounted_at = %self.target.display(), %error, "the tmpfs beside the volume stays for now");
         }
     }
 
-    /// Lends again: the volume could not be taken away.
+    /// Allows a tmpfs again, because the volume could not be unmounted.
     pub(super) async fn resume(&self) {
         self.lending.lock().await.ended = false;
     }
@@ -104,7 +104,7 @@ async fn blocking<T: Send + 'static>(
     crate::volume::blocking(move || Ok(work()?)).await.map_err(unavailable)
 }
 
-/// The attributes as kubelet sends them, the pod author's among them; keys of ours are nobody else's business.
+/// The volume attributes as kubelet sends them, with those of the pod's author. Keys of secretfs are left out.
 fn attributes(publish: &Publish) -> BTreeMap<String, String> {
     let own = publish.attributes.iter().filter(|(key, _)| !key.starts_with(PREFIX));
     let mut all: BTreeMap<_, _> = own.map(|(key, value)| (key.clone(), value.clone())).collect();

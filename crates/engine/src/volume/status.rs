@@ -1,4 +1,4 @@
-//! How a volume is doing, for people and for metrics. Names, versions and ages; never a value.
+//! The state of a volume, for people and for metrics: names, versions and ages, and never a value.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,18 +11,18 @@ use crate::volume::content::Content;
 use crate::volume::freshness::Condition;
 use crate::volume::{ClassName, Publish, VolumeId};
 
-/// What people read of a volume whose task ended, until its store was read again.
+/// The failure that people see for a volume whose task ended by itself, until its store was read again.
 pub(super) const ENDED: &str = "the task that refreshes this volume ended by itself, which is a fault of secretfs; \
     it is begun anew, and the files stay as they are meanwhile; please report it with the log";
 
-/// How a volume is doing.
+/// The state of one volume.
 #[derive(Debug, Clone)]
 pub struct VolumeState {
-    /// Which volume.
+    /// The volume's id.
     pub id: VolumeId,
-    /// Where it is mounted.
+    /// The path where it is mounted.
     pub target: PathBuf,
-    /// What it shows.
+    /// The class whose objects it shows.
     pub class: ClassName,
     /// Namespace of the workload.
     pub namespace: String,
@@ -36,31 +36,31 @@ pub struct VolumeState {
     pub provider: Option<String>,
     /// The store, once the class is known.
     pub store: Option<String>,
-    /// Whom the store judges, once it did.
+    /// The identity under which the store knows the reader, after the first login.
     pub identity: Option<String>,
-    /// Its objects.
+    /// The objects of the volume.
     pub objects: Vec<ObjectState>,
-    /// Files shown.
+    /// How many files it shows.
     pub files: usize,
-    /// Bytes shown.
+    /// How many bytes its files have.
     pub bytes: u64,
-    /// Objects that hang on a lease, and when it ends without us.
+    /// Names of the objects that have a lease, and when each lease ends if nobody renews it.
     pub leases: Vec<(String, Instant)>,
     /// Why the last refresh failed, if it did.
     pub failure: Option<(ErrorKind, String)>,
     /// When the store last confirmed all that is shown.
     pub confirmed: Option<Instant>,
-    /// When something is done next.
+    /// When the volume's task does something next, if that is known.
     pub next_try: Option<Instant>,
-    /// Whether it waits for kubelet to bring tokens.
+    /// Whether it waits for kubelet to send tokens.
     pub awaits_credentials: bool,
-    /// Whether its store is asked again by itself: not where rotation is off.
+    /// Whether the volume reads its store again by itself. It does not if rotation is off.
     pub is_kept_fresh: bool,
-    /// Containers that mount single files of it by `subPath`, which no rotation reaches.
+    /// Containers that mount single files of the volume by `subPath`. They never see a rotation.
     pub sub_paths: Vec<String>,
 }
 
-/// How an object is doing.
+/// The state of one object.
 #[derive(Debug, Clone)]
 pub struct ObjectState {
     /// Its `objectName`.
@@ -69,26 +69,26 @@ pub struct ObjectState {
     pub path: String,
     /// What the store is asked for.
     pub request: String,
-    /// Where its store keeps it, as far as it is known.
+    /// Where the store keeps it, if that is known.
     pub origin: Option<Origin>,
     /// The composed files that hold it.
     pub composed: Vec<String>,
     /// The store's name for the version shown.
     pub version: Option<String>,
-    /// Tells the version shown from others.
+    /// Identifies the contents that are shown without telling them.
     pub fingerprint: Option<Fingerprint>,
-    /// How it is doing.
+    /// Whether the store confirms it.
     pub condition: Condition,
-    /// Whether it was taken back.
+    /// Whether it was withdrawn.
     pub withdrawn: bool,
     /// When the store last confirmed it.
     pub confirmed: Option<Instant>,
-    /// What the store said last, if that was no value.
+    /// The store's last error, if its last answer was one.
     pub error: Option<String>,
 }
 
 impl VolumeState {
-    /// A volume of which nothing is known but the wish.
+    /// The state of a volume of which only the request is known.
     pub fn new(publish: &Publish) -> Self {
         Self {
             id: publish.id.clone(),
@@ -116,8 +116,8 @@ impl VolumeState {
 }
 
 impl VolumeState {
-    /// The same of a volume whose task ended by itself: what it shows was confirmed at `confirmed`, and nothing of
-    /// it is fresh before its store was read again.
+    /// The state of a volume whose task ended by itself. The store last confirmed its files at `confirmed`. Until the
+    /// store is read again, no object counts as fresh.
     pub(super) fn unattended(mut self, confirmed: Option<Instant>) -> Self {
         for object in self.objects.iter_mut().filter(|object| object.condition == Condition::Fresh) {
             object.condition = Condition::Stale;
@@ -128,7 +128,7 @@ impl VolumeState {
     }
 }
 
-/// How the volume of `publish` is doing.
+/// The state of the volume of `publish`.
 pub(super) fn describe(
     publish: &Publish,
     content: Option<&Content>,
@@ -154,12 +154,12 @@ pub(super) fn describe(
 }
 
 fn objects(content: &Content, shown: &Snapshot) -> Vec<ObjectState> {
-    // The first of a name counts, so it is put in last.
+    // If a name occurs twice, the first one counts, so it is inserted last.
     let made_of: HashMap<_, _> =
         shown.objects().iter().rev().map(|made| (made.asked.name.as_str(), made)).collect();
     let describe = |(object, state): (&provider::ObjectRef, &super::freshness::Freshness)| {
         let made = made_of.get(object.name.as_str()).copied();
-        // What was found mounted is known by its files alone.
+        // If the volume was found mounted, only its files are known.
         let file = shown.get(&object.path).filter(|_| object.file && made.is_none());
         let version =
             made.map_or_else(|| file.and_then(|file| file.version.clone()), |made| made.version.clone());

@@ -1,7 +1,8 @@
-//! Whether a store may be asked now: its breaker, its `Retry-After`, its retry budget, and the brake.
+//! Whether a store may be asked now, and whether its answers are believed: the breaker, `Retry-After`, the retry
+//! budget, and the brake on withdrawals.
 //!
-//! One [`StoreHealth`] for each store of the process, whoever reads from it. Plain
-//! state: every method takes the time, none waits.
+//! The process has one [`StoreHealth`] for each store; all volumes that read from the store share it. Plain state: the
+//! caller passes the time to every method, and no method waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,33 +10,33 @@ use std::time::Duration;
 use provider::{Error, ErrorKind, Moment as _};
 use tokio::time::Instant;
 
-/// Failures in a row that open the breaker.
+/// The breaker opens after this many failures in a row.
 const CONSECUTIVE: u32 = 5;
-/// Calls over which the share of failures is judged; half of them failing opens the breaker.
+/// The breaker also opens if half of this many last calls failed.
 const WINDOW: usize = 20;
 /// How often an open breaker lets one call try.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
-/// Retries saved up at most.
+/// Most retries that the budget saves up.
 const MOST_RETRIES: f64 = 10.0;
-/// What one ordinary call adds to the retry budget: a tenth of a retry.
+/// What one ordinary call adds to the retry budget: a tenth of a retry. A second adds a whole one.
 const EARNED: f64 = 0.1;
-/// Turned objects within this time count for the brake.
+/// The brake counts readings that turned within this time.
 const BRAKE_WINDOW: Duration = Duration::from_secs(600);
-/// Fewest turned objects for the brake.
+/// The brake stays off while fewer readings have turned.
 const BRAKE_OBJECTS: usize = 10;
-/// The brake closes when more than one in this many objects has turned.
+/// The brake goes on when more than one in this many readings has turned.
 const BRAKE_SHARE: usize = 5;
-/// Readings, and identities, that are remembered of one store.
+/// Most readings, and most identities, that are remembered of one store.
 const MOST_REMEMBERED: usize = 10_000;
-/// Shortest time between two fresh logins of one identity after refusals.
+/// Shortest time between two new logins of one identity after refusals.
 const RELOGIN_EVERY: Duration = Duration::from_secs(30);
 
-/// Why a call was made.
+/// Why a call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// It was due.
+    /// It is due.
     First,
-    /// The one before it failed.
+    /// The call before it failed.
     Retry,
 }
 
@@ -44,7 +45,7 @@ pub enum Attempt {
 pub enum Breaker {
     /// Calls go through.
     Closed,
-    /// Calls fail at once, but for a probe now and then.
+    /// Calls fail at once, except one probe every ten seconds.
     Open,
 }
 
@@ -57,7 +58,7 @@ pub struct StoreHealth {
     wait_until: Option<Instant>,
     retries: f64,
     earned_at: Option<Instant>,
-    /// Readings that polling found refused or revoked, and when each turned.
+    /// Readings that turned, and when: the store gave them before, and then refused or revoked them.
     turned: HashMap<String, Instant>,
     braked: bool,
     logins: HashMap<String, Instant>,
@@ -85,7 +86,7 @@ impl Default for StoreHealth {
 }
 
 impl StoreHealth {
-    /// Whether a call would be let through now, retries aside.
+    /// Checks whether a call may be made now. It does not look at the retry budget and changes nothing.
     ///
     /// # Errors
     ///
@@ -106,7 +107,8 @@ impl StoreHealth {
         }
     }
 
-    /// Lets a call through, or says why not and for how long: never what other callers were told.
+    /// Lets a call through, or says why not and for how long. The error never repeats what the store said to other
+    /// callers.
     ///
     /// # Errors
     ///
@@ -124,7 +126,8 @@ impl StoreHealth {
         let since =
             self.earned_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.retries = (self.retries + since.as_secs_f64()).min(MOST_RETRIES);
-        // A store that answers again may be asked by all who failed; the budget is for one that does not.
+        // Once a store works again, every volume that failed may ask it at once. The budget only protects a store that
+        // fails.
         let attempt = if self.consecutive == 0 { Attempt::First } else { attempt };
         match attempt {
             Attempt::First => self.retries = (self.retries + EARNED).min(MOST_RETRIES),
@@ -139,7 +142,7 @@ impl StoreHealth {
         Ok(())
     }
 
-    /// Takes note of how a call ended. Refusals are answers: the store is there.
+    /// Records how a call ended. A refusal counts as success here, because the store answered.
     pub fn record(&mut self, error: Option<&Error>, now: Instant) {
         let outage = error.filter(|error| error.kind() == ErrorKind::Unavailable);
         if self.recent.len() == WINDOW {
@@ -177,7 +180,7 @@ impl StoreHealth {
         if self.open.is_some() { Breaker::Open } else { Breaker::Closed }
     }
 
-    /// Whether `identity`, which was just refused, may log in once more to see if that helps.
+    /// Whether `identity`, which the store just refused, may log in once more.
     pub fn may_log_in_again(&mut self, identity: &str, now: Instant) -> bool {
         self.logins.retain(|_, at| now.saturating_duration_since(*at) < RELOGIN_EVERY);
         if self.logins.contains_key(identity) || self.logins.len() >= MOST_REMEMBERED {
@@ -187,15 +190,15 @@ impl StoreHealth {
         true
     }
 
-    /// Polling found `reading` refused or taken back. Tells whether the brake is on: so many
-    /// of the store's `total` readings turned together that the store, not the secrets, is suspect.
+    /// Records that polling found `reading` refused or revoked. Returns whether the brake is on. It goes on when so
+    /// many of the store's `total` readings turn together that the store is suspect, and not the secrets.
     ///
-    /// A store that is restored from an empty backup, or whose policies were lost, answers 404 or 403 for everything, and
-    /// its answers look like revocations. Who believed them would take the secrets of a whole cluster away. An example:
-    /// a node shows 100 readings of a store. Nine of them turn within ten minutes: these are revocations, and files
-    /// go. From the twenty-first on more than one in five has turned: the brake is on, files stay, and the metric
-    /// and `secretfs status` tell why. Who really revokes that much orders a refresh, which the brake does not hold. The
-    /// brake goes off when enough of the readings are served again.
+    /// A store that was restored from an empty backup, or that lost its policies, answers 404 or 403 for everything.
+    /// Such answers look like revocations; a driver that believed them would remove the secrets of a whole cluster. An
+    /// example: a node holds 100 readings of a store. If twenty of them turn within ten minutes, secretfs believes the
+    /// store and withdraws their files. With the twenty-first, more than one in five has turned: the brake goes on,
+    /// files stay, and the metric and `secretfs status` tell why. A person who really revokes that many secrets orders
+    /// a refresh, which the brake does not hold back. The brake goes off when enough of the readings are served again.
     pub fn turned(&mut self, reading: &str, total: usize, now: Instant) -> bool {
         if self.turned.len() >= MOST_REMEMBERED {
             self.turned.retain(|_, at| now.saturating_duration_since(*at) < BRAKE_WINDOW);
@@ -211,20 +214,20 @@ impl StoreHealth {
         self.braked
     }
 
-    /// `reading` is served again, or nobody asks for it any more. The brake goes off with the last reason for it.
+    /// Records that the store serves `reading` again. The brake goes off when no longer enough readings are turned.
     pub fn returned(&mut self, reading: &str, total: usize) {
         if self.turned.remove(reading).is_some() && !many(self.turned.len(), total) {
             self.braked = false;
         }
     }
 
-    /// Whether withdrawals found by polling are held back.
+    /// Whether the brake is on: it holds back withdrawals that polling found.
     pub fn braked(&self) -> bool {
         self.braked
     }
 }
 
-/// Said to whoever asks, so it tells nothing of those who asked before.
+/// The error for a call that is not made. Any volume may get it, so it tells nothing of other volumes' calls.
 fn refusal(why: &str, wait: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, why).retry_after(Some(wait.into())).unasked()
 }

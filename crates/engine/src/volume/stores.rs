@@ -1,4 +1,4 @@
-//! Every store this process speaks to: what each said, how each is doing, how many calls there may be.
+//! The stores that this process calls: their readings, the health of each, and the turns for calls.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::volume::admission::{Admission, Bounds, Turn};
 use crate::volume::known::{Health, KnownStores, look};
 use crate::volume::store_health::{Attempt, Breaker, StoreHealth};
 
-/// Calls and logins under way at one time. What a turn of the process costs is a connection; who shares them out
-/// sees to it that those who hang leave some.
+/// Bounds of calls and logins that run at the same time. A turn costs one connection. [`Admission`] makes sure that
+/// calls that hang do not take all turns.
 const CALLS: Bounds = Bounds { process: 1024, namespace: 64, place: 64, waiting: 4096 };
 /// Longest wait for a turn.
 const TURN: Duration = Duration::from_secs(35);
-/// Longest a store call may take, whatever its provider thinks.
+/// Longest time that a call or a login may take, even if the provider would wait longer.
 const CALL: Duration = Duration::from_secs(35);
 
 /// The stores of this process and what is known of them.
 #[derive(Debug)]
 pub struct Stores {
-    /// What stores said.
+    /// The readings that volumes share.
     pub readings: Readings,
     known: Mutex<KnownStores>,
     calls: Arc<Admission>,
@@ -31,13 +31,13 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// No stores yet; calls are counted in `metrics`.
+    /// Knows no stores yet. Calls are counted in `metrics`.
     pub fn new(metrics: Metrics) -> Self {
         let calls = Admission::new(CALLS);
         Self { readings: Readings::default(), known: Mutex::default(), calls, metrics }
     }
 
-    /// The store that a volume of `namespace` calls `name`, and reaches by `provider`.
+    /// The store `name`, for a volume of `namespace` that reads it through `provider`.
     pub(super) fn store(&self, name: &str, namespace: &str, provider: &str) -> Store {
         let label = self.metrics.provider(provider);
         let (name, namespace) = (Arc::from(name), Arc::from(namespace));
@@ -45,7 +45,7 @@ impl Stores {
         Store { name, namespace, label, health }
     }
 
-    /// The stores that are left alone now, and how many others are known.
+    /// The stores whose breaker is open, and the number of the others.
     pub fn breakers(&self) -> Breakers {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut breakers = Breakers::default();
@@ -55,7 +55,8 @@ impl Stores {
                 Breaker::Open => breakers.open.push((store.to_string(), namespace.map(ToString::to_string))),
             }
         }
-        // Few are named: those that several namespaces read first, for nobody makes many of them alone.
+        // Callers show only the first few. So stores that several namespaces read come first: one namespace alone
+        // cannot make many of these.
         breakers.open.sort_by(|(a, of_a), (b, of_b)| (of_a.is_some(), a).cmp(&(of_b.is_some(), b)));
         breakers
     }
@@ -70,25 +71,25 @@ impl Stores {
         self.metrics.store_call(store.label, error.map(Error::kind), started.elapsed());
     }
 
-    /// A login at `store`. Most are made already and cost no call, so that the breaker does not stand before
-    /// them; one that fails counts, if the store was asked.
+    /// Runs a login at `store`. The breaker does not stop logins, because most of them are shared already and cost no
+    /// call. A login that fails counts for the breaker if the store was asked.
     ///
     /// # Errors
     ///
-    /// What the login says; `Unavailable` where it does not come in time.
+    /// The error of the login; `Unavailable` if it takes too long.
     pub(super) async fn log_in<T>(&self, store: &Store, login: impl Future<Output = Result<T>>) -> Result<T> {
         let _turn = self.turn(store).await?;
         let started = Instant::now();
         let outcome = answer_in_time(login).await;
-        // Who could not even ask says nothing of the store.
+        // A login that never asked the store tells nothing about the store.
         if let Some(error) = outcome.as_ref().err().filter(|error| !error.is_unasked()) {
             self.record(store, Some(error), started);
         }
         outcome
     }
 
-    /// One call to `store`, if it may be asked now, and what it says to each of `queries`: `Unavailable` to all where
-    /// no call may be made now or no answer comes in time.
+    /// Makes one call to `store`. Returns an answer for each of `queries`. All are `Unavailable` if the store may not
+    /// be asked now or does not answer in time.
     pub(super) async fn call(
         &self,
         store: &Store,
@@ -107,7 +108,7 @@ impl Stores {
         session: &dyn Session,
         queries: &[Query],
     ) -> Result<Vec<Result<Found>>> {
-        // Who would be refused does not wait in line for it.
+        // Checked first, so that a call that would be refused does not wait for a turn.
         store.health(|health| health.look(Instant::now()))?;
         let _turn = self.turn(store).await?;
         self.admit(store, attempt)?;
@@ -128,7 +129,7 @@ impl Stores {
         admitted
     }
 
-    /// A turn for a call that waits for the store.
+    /// Waits for the turn that a call to the store needs.
     pub(super) async fn turn(&self, store: &Store) -> Result<Turn> {
         let Store { namespace, name, .. } = store;
         let unavailable = |message: String| Error::new(ErrorKind::Unavailable, message);
@@ -147,27 +148,27 @@ impl Stores {
     }
 }
 
-/// How the breakers of all stores are.
+/// The breakers of all stores.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Breakers {
-    /// Stores that are called.
+    /// How many stores have a closed breaker: calls to them go through.
     pub closed: usize,
-    /// Stores that are left alone for a while, by name, with the namespace that alone reads from each, if one does.
+    /// The names of the stores whose breaker is open, each with the namespace that reads from it if there is only one.
     pub open: Vec<(String, Option<String>)>,
 }
 
-/// Which store a volume reads, for whom, and what is known of it.
+/// The store that a volume reads, the volume's namespace, and what is known of the store.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     pub(super) name: Arc<str>,
-    /// Of the workload.
+    /// The namespace of the workload.
     namespace: Arc<str>,
     label: metrics::Provider,
     health: Health,
 }
 
 impl Store {
-    /// Looks at, or changes, what is known of it.
+    /// Runs `change` on what is known of the store. It may change it.
     pub(super) fn health<T>(&self, change: impl FnOnce(&mut StoreHealth) -> T) -> T {
         look(&self.health, change)
     }
@@ -190,7 +191,7 @@ fn tell(store: &Store, before: Breaker, after: Breaker) {
     }
 }
 
-/// `found`, if it has an answer to each of `queries`.
+/// Checks that `found` has an answer to each of `queries`.
 fn whole(found: Vec<Result<Found>>, queries: &[Query]) -> Result<Vec<Result<Found>>> {
     if found.len() == queries.len() {
         return Ok(found);
@@ -199,8 +200,8 @@ fn whole(found: Vec<Result<Found>>, queries: &[Query]) -> Result<Vec<Result<Foun
     Err(Error::new(ErrorKind::Unavailable, told))
 }
 
-/// What went wrong with a call: nothing, if it brought anything. Some of its objects may be missing or refused while
-/// its store is as well as can be.
+/// The error that counts for the breaker. `None` if at least one query was answered well: objects may be missing or
+/// refused although the store is healthy.
 fn failure(found: &[Result<Found>]) -> Option<&Error> {
     if found.iter().any(Result::is_ok) { None } else { found.iter().find_map(|found| found.as_ref().err()) }
 }

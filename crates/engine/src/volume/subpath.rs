@@ -1,8 +1,8 @@
-//! Containers that mount single files of a volume by `subPath`, which no rotation reaches.
+//! Finds containers that mount single files of a volume by `subPath`. They never see a rotation.
 //!
-//! Kubelet binds the file that the path names when a container is made to
-//! `<pods>/<uid>/volume-subpaths/<volume>/<container>/<n>`, and the container keeps that very file. Nothing but
-//! the mount table tells of it to who may not read pods.
+//! When kubelet makes a container, it binds the file that `subPath` names to
+//! `<pods>/<uid>/volume-subpaths/<volume>/<container>/<n>`, and the container keeps that very file. A program that may
+//! not read pods can learn of this only from the mount table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::volume::table::Entry;
 use crate::volume::{Volumes, blocking};
 
-/// What kubelet calls the directory of such mounts, below a pod's.
+/// kubelet's name for the directory of such mounts, below the directory of a pod.
 const DIRECTORY: &str = "volume-subpaths";
-/// How often the kernel is asked whether its mount table changed.
+/// How often the kernel is asked whether the mount table changed.
 const TICK: Duration = Duration::from_secs(3);
 
 impl Volumes {
-    /// Tells of each container that mounts a served volume by `subPath`, once, until `stop`.
+    /// Reports each container that mounts a served volume by `subPath`, once. Runs until `stop`.
     pub async fn watch_sub_paths(self: Arc<Self>, stop: CancellationToken) {
         let table = match MountTable::open() {
             Ok(table) => table,
@@ -51,7 +51,7 @@ impl Volumes {
         mode.is_ok_and(|mode| mode.abilities().rotates_through_sub_path)
     }
 
-    /// Whether it could be looked for them, and there was something to look at.
+    /// Looks for such containers. `false` if there are no volumes or the mount table could not be read.
     async fn note_sub_paths(&self) -> bool {
         if self.lock().is_empty() {
             return false;
@@ -60,7 +60,7 @@ impl Volumes {
         table.map(|table| self.note(&users(&table))).is_ok()
     }
 
-    /// Containers of volumes whose mode reaches them all the same need not be told of.
+    /// Reports new containers among `users`. Leaves out volumes whose mode shows rotations through `subPath`.
     pub(super) fn note(&self, users: &BTreeMap<PathBuf, BTreeSet<String>>) {
         for entry in self.lock().values().filter(|entry| !self.rotates_through_sub_path(entry)) {
             let found = directory(&entry.remains.publish.target).and_then(|directory| users.get(&directory));
@@ -75,7 +75,7 @@ impl Volumes {
     }
 }
 
-/// Where kubelet mounts single files of the volume at `target`, if kubelet made the target.
+/// Where kubelet mounts single files of the volume at `target`. `None` if kubelet did not make the target.
 fn directory(target: &Path) -> Option<PathBuf> {
     let volume = target.parent()?;
     let volumes = volume.parent()?.parent()?;

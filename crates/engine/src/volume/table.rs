@@ -31,9 +31,9 @@ use crate::volume::status::VolumeState;
 use crate::volume::upkeep;
 use crate::volume::{ClassName, Credentials, Error, Publish, Published, VolumeId, blocking};
 
-/// Orders that may wait for a volume that is reading.
+/// How many refresh orders may wait while a volume is reading.
 const ORDERS: usize = 16;
-/// Volumes of one namespace that may wait for their turn to be mounted.
+/// How many volumes of one namespace may wait for their turn to be mounted.
 const MOST_WAITING: usize = 4096;
 
 /// Every volume of this process.
@@ -41,10 +41,11 @@ const MOST_WAITING: usize = 4096;
 pub struct Volumes {
     parts: Arc<Parts>,
     table: Mutex<HashMap<VolumeId, Arc<Entry>>>,
-    /// Volumes that a call works on.
+    /// The volumes that calls are working on.
     held: Mutex<BTreeSet<VolumeId>>,
     refusals: Mutex<Refusals>,
-    /// Taken when there is something to mount, never while a store is waited for.
+    /// Turns for mounting. A call takes one when it has something to mount, and never holds one while it waits for a
+    /// store.
     mounting: Arc<Admission>,
     calls: TaskTracker,
     stopping: CancellationToken,
@@ -54,14 +55,14 @@ pub struct Volumes {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// What it is, and with what its task is begun anew.
+    /// What the volume is. A new task starts with this if the task ends by itself.
     pub(super) remains: Remains,
     orders: mpsc::Sender<Order>,
-    /// What other parts found not to be as the class wants it.
+    /// Texts of other modules about what differs from what the class asks for.
     remarks: Mutex<Vec<String>>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<Served>>>,
-    /// Containers that mount single files of it, as far as that was told.
+    /// The containers that mount single files of it and were reported.
     pub(super) sub_paths: Mutex<BTreeSet<String>>,
 }
 
@@ -77,21 +78,21 @@ impl Entry {
         VolumeState { sub_paths: sub_paths.iter().cloned().collect(), ..state }
     }
 
-    /// Ends its task as nobody should.
+    /// Aborts the task, as a fault would.
     #[cfg(test)]
     pub(super) fn abandon(&self) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         task.iter().for_each(JoinHandle::abort);
     }
 
-    /// Whether its task has ended though nobody stopped it.
+    /// Whether the task has ended although nobody stopped it.
     fn is_unattended(&self) -> bool {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         task.as_ref().is_some_and(JoinHandle::is_finished) && !self.stop.is_cancelled()
     }
 }
 
-/// Holds a volume for one call; others are told that it is busy.
+/// Reserves a volume for one call. Other calls get the error that it is busy.
 pub(super) struct Hold<'a> {
     held: &'a Mutex<BTreeSet<VolumeId>>,
     id: VolumeId,
@@ -104,7 +105,7 @@ impl Drop for Hold<'_> {
 }
 
 impl Volumes {
-    /// No volumes yet.
+    /// A table without volumes.
     pub fn new(parts: Parts) -> Arc<Self> {
         let mounts = parts.limits.mounts;
         let bounds = Bounds { process: mounts, namespace: mounts, place: mounts, waiting: MOST_WAITING };
@@ -120,24 +121,24 @@ impl Volumes {
         })
     }
 
-    /// What the volumes work with.
+    /// The parts that the volumes work with.
     pub fn parts(&self) -> &Arc<Parts> {
         &self.parts
     }
 
-    /// Everything that happens to volumes from now on.
+    /// A receiver of everything that happens to volumes from now on.
     pub fn listen(&self) -> broadcast::Receiver<Happening> {
         self.parts.reporter.listen()
     }
 
-    /// Mounts a volume, or takes the new credentials of one that is mounted in place of those before.
+    /// Mounts a volume. If it is mounted already, replaces its credentials by the new ones.
     ///
-    /// The work goes on if the caller goes away, within the caller's own deadline: a call
-    /// that was given up leaves either a whole volume or nothing.
+    /// If the caller goes away, the work goes on within the caller's deadline. So an abandoned call leaves either a
+    /// complete volume or nothing.
     ///
     /// # Errors
     ///
-    /// Nothing is mounted that was not before.
+    /// See [`Error`]. After an error, nothing is mounted that was not mounted before.
     pub async fn publish(
         self: &Arc<Self>,
         publish: Publish,
@@ -150,17 +151,17 @@ impl Volumes {
         let call = async move { volumes.publish_held(publish, workload).await };
         let call = self.calls.spawn(call.in_current_span());
         call.await.unwrap_or_else(|error| {
-            tracing::error!(error = %Unfinished::from(error), "a publish did not come to its end");
+            tracing::error!(error = %Unfinished::from(error), "a publish stopped before its end");
             Err(Error::Unfinished)
         })
     }
 
-    /// Gives up every first reading, those under way and those to come: nobody waits for them any more.
+    /// Ends every first reading that is under way or begins later, because nobody waits for them any more.
     pub fn give_up(&self) {
         self.given_up.cancel();
     }
 
-    /// The provider that a class names, as far as the class is known.
+    /// The provider that a class names, if the class is known.
     pub async fn provider_of(&self, class: &ClassName) -> Option<String> {
         self.parts.classes.get(class).await.ok().map(|class| class.provider.clone())
     }
@@ -176,7 +177,8 @@ impl Volumes {
         outcome
     }
 
-    /// Whatever is known of the volume, a failure is told in one way.
+    /// Publishes a volume that is in the table, is only mounted, or is new. The caller reports failures of all three in
+    /// one way.
     async fn publish_known_or_new(
         &self,
         publish: &Publish,
@@ -189,8 +191,8 @@ impl Volumes {
                 return Ok(published);
             }
         }
-        // What is mounted for a pod that this process does not know, another driver mounted, or a process of
-        // ours whose record is lost. To kubelet the volume is published, so no error may be final.
+        // If a volume of a pod is mounted but not in the table, another driver mounted it, or a process of ours whose
+        // record is lost. For kubelet the volume is published, so no error may be final.
         let stands = publish.subject.pod.is_some() && self.is_mounted(publish).await;
         let stays = |error| if stands { Error::NotTakenOver(Box::new(error)) } else { error };
         if stands && self.take_over(publish, workload).await.map_err(stays)? {
@@ -200,8 +202,8 @@ impl Volumes {
         Ok(Published::Mounted)
     }
 
-    /// Keeps for people who ask why a volume is not mounted; forgets it once it is. One that is served is mounted,
-    /// whatever else was asked for under its name.
+    /// Keeps the failure for people who ask why a volume is not mounted, and forgets it once the volume is mounted. A
+    /// served volume is mounted, even if another request with its id fails.
     fn note_refusal(&self, publish: &Publish, error: Option<&Error>) {
         let is_served = self.entry(&publish.id).is_some();
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,8 +218,8 @@ impl Volumes {
         blocking(move || Ok(modes.is_mounted(&target)?)).await.unwrap_or(true)
     }
 
-    /// Takes the new tokens of a volume that is served, also while it reads: they are there for its next reading. Asks
-    /// no store. `None` if it is served no more, for its mount is gone.
+    /// Gives a served volume its new tokens, for its next reading. Asks no store, and does not wait for a reading that
+    /// is under way. `None` if the mount is gone: the volume is then no longer served.
     async fn republish(
         &self,
         entry: &Entry,
@@ -270,7 +272,7 @@ impl Volumes {
     }
 }
 
-/// Whether a repeated publish asks for the same volume. Tokens and credentials may differ.
+/// Checks that a repeated publish asks for the same volume. Tokens and credentials may differ.
 fn differences(old: &Publish, new: &Publish) -> Result<(), Error> {
     let published = |how: String, elsewhere| Error::Published { id: new.id.clone(), how, elsewhere };
     if old.target != new.target {

@@ -1,5 +1,5 @@
-//! What one volume owns at its store: its login, the leases read through it, and
-//! readings that nobody else may share.
+//! What one volume owns at its store: its login, the leases that it read through this login, and readings that no other
+//! volume may share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use crate::readings::Held;
 use crate::volume::revocations::{LoginName, NotKept, Revocations};
 use crate::volume::{Publish, VolumeId};
 
-/// Share of its life after which what ends is prolonged or read again.
+/// A lease, a login or a reading is renewed or read again after this share of its life.
 const TENDED: f64 = 2.0 / 3.0;
-/// Pause before a renewal that failed is tried again.
+/// Pause after a renewal that failed because the store did not answer.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
-/// Longest time that a replaced login lives on beside its successor. Long enough for a pool of connections to be
-/// made anew, and short enough that who took a class's access away need not wait for an hour's lease.
+/// Longest time that a replaced login lives on beside its successor. It is long enough to open a pool of connections
+/// anew. It is short enough that access which a class lost does not last as long as the lease.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(300);
 
-/// Soonest time at which something that was just issued or prolonged is due again, however short its life: a store
-/// that grants nothing is not asked without end.
+/// Shortest time until something that was just issued or renewed is due again, even if its life is shorter: otherwise a
+/// store that grants very short lives would be asked without end.
 const SOONEST: Span = Span::from_secs(5);
 
-/// How long others may go on reading through a shared login that is to end.
+/// How long other volumes may finish their reads through a shared login that is about to end.
 const OTHERS_FINISH: Duration = Duration::from_secs(10);
 
-/// The login and the readings of one volume alone.
+/// The login and the readings that belong to one volume alone.
 #[derive(Debug)]
 pub struct Tenancy {
     volume: VolumeId,
@@ -47,26 +47,26 @@ struct Login {
     term: Option<Term>,
 }
 
-/// A reading of the volume's own.
+/// A reading that belongs to the volume alone.
 #[derive(Debug)]
 struct Owned {
     held: Arc<Held>,
     term: Option<Term>,
-    /// To be read again: it was replaced, it ends soon, or somebody ordered it.
+    /// Whether it must be read again: its login was replaced, it ends soon, or somebody ordered it.
     due: bool,
 }
 
-/// A login that was replaced, with leases that may still be in use.
+/// A login that was replaced. Programs may still use its leases.
 #[derive(Debug)]
 struct Retired {
     kept: (LoginName, Option<SecretBytes>),
     /// When its leases end by themselves.
     ends: Instant,
-    /// When it is to be ended; not before its successor's values are shown.
+    /// When to end it; `None` until the values of its successor are shown.
     end_at: Option<Instant>,
 }
 
-/// The life of something that ends.
+/// The life of a lease, a login or a reading.
 #[derive(Debug, Clone)]
 struct Term {
     validity: Validity,
@@ -80,7 +80,8 @@ impl Term {
         Self { tend_at, ends: now.later(validity.duration), validity }
     }
 
-    /// The term after a renewal; `None` if so little was granted that the end is near.
+    /// The term after a renewal. `None` if the store granted less than two thirds of the life: then the end is near,
+    /// and it is time to read again.
     fn renewed(&self, granted: &Validity, now: Instant) -> Option<Self> {
         let enough = granted.duration >= self.validity.duration.times(TENDED);
         let full =
@@ -94,7 +95,7 @@ impl Term {
 }
 
 impl Tenancy {
-    /// Owns nothing yet.
+    /// A tenancy that owns nothing yet.
     pub fn new(publish: &Publish, provider: String, revocations: Arc<Revocations>) -> Self {
         let (volume, namespace) = (publish.id.clone(), publish.subject.namespace().to_owned());
         let (owned, retired) = (BTreeMap::new(), Vec::new());
@@ -115,7 +116,7 @@ impl Tenancy {
         }
     }
 
-    /// Whose it is.
+    /// The id of the volume that it belongs to.
     pub fn volume(&self) -> &str {
         &self.volume.0
     }
@@ -125,13 +126,13 @@ impl Tenancy {
         &self.namespace
     }
 
-    /// The provider, as the class names it.
+    /// The provider that the class names.
     pub fn provider(&self) -> &str {
         &self.provider
     }
 
-    /// Takes over the logins that an earlier process kept for this volume: they are ended once
-    /// the volume shows what a login of this process read.
+    /// Takes over the logins that an earlier process kept for this volume. They end some time after the volume shows
+    /// values that a login of this process read.
     pub fn inherit(&mut self, names: Vec<LoginName>) {
         let ends = Instant::now().later(LONGEST_OVERLAP);
         self.retired.extend(names.into_iter().map(|name| Retired { kept: (name, None), ends, end_at: None }));
@@ -147,11 +148,12 @@ impl Tenancy {
         self.session().is_some_and(|own| Arc::ptr_eq(own, session))
     }
 
-    /// Makes `session` this volume's own and sees to it that it will be ended, whatever happens to us.
+    /// Makes `session` this volume's own, and keeps what is needed to end it, so that it ends even if this process
+    /// dies.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if it cannot be kept: no lease may be read through it then.
+    /// `Unavailable` if that cannot be kept. The caller must not read leases through `session` then.
     pub fn take(&mut self, session: &Arc<dyn Session>) -> provider::Result<()> {
         if self.holds(session) {
             return Ok(());
@@ -174,14 +176,14 @@ impl Tenancy {
         self.revocations.keep(&self.volume, &self.namespace, &self.provider, remains)
     }
 
-    /// Stops using the volume's login; it ends some time after [`settled`](Self::settled).
+    /// Stops using the volume's login. The login ends some time after [`settled`](Self::settled).
     ///
-    /// To end it at once would pull the password from under the program that uses it. So the old login lives on beside
-    /// its successor until the new values are shown and the program had time to read them. An example: the class of a
-    /// running pod is edited, and `db/pass` comes from another role. The old login is retired, `db/pass` is read through
-    /// a new one, and the files change. Connections with the old password live on, for at most half of what the
-    /// lease had left and at most five minutes; then the old login is revoked, and its leases with it. A pod that goes
-    /// away ends its login at once: nobody uses it any more.
+    /// Ending it at once would make the password invalid while a program still uses it. So the old login lives on
+    /// beside its successor until the new values are shown and programs had time to read them. An example: somebody
+    /// edits the class of a running pod, and `db/pass` comes from another role now. The old login is retired, `db/pass`
+    /// is read through a new login, and the files change. From then on the old login lives for half of what its lease
+    /// had left, and for at most five minutes; then it is revoked, and its leases with it. Connections with the old
+    /// password work until then. When a pod goes away, its login ends at once: nobody uses it any more.
     pub fn retire(&mut self) {
         let Some(login) = self.login.take() else { return };
         login.session.discard();
@@ -195,8 +197,8 @@ impl Tenancy {
         }
     }
 
-    /// Ends a login that others have too, through which this volume read a lease that so is
-    /// nobody's: not at once, for others may be in the middle of reading. They log in anew.
+    /// Ends a shared login through which this volume read a lease that no volume owns. Other volumes may be reading
+    /// through it, so it ends a little later; they log in anew.
     pub fn abandon(&mut self, session: &Arc<dyn Session>) {
         session.discard();
         let Some(remains) = session.leases().and_then(Leases::remains) else { return };
@@ -209,23 +211,23 @@ impl Tenancy {
         }
     }
 
-    /// The volume's own reading of `request`, unless it is to be read again.
+    /// The volume's own reading of `request`. `None` if it must be read again.
     pub fn current(&self, request: &Request) -> Option<Arc<Held>> {
         self.owned.get(request).filter(|owned| !owned.due).map(|owned| Arc::clone(&owned.held))
     }
 
-    /// Whether the volume ever read `request` for itself.
+    /// Whether the volume read `request` for itself.
     pub fn owns(&self, request: &Request) -> bool {
         self.owned.contains_key(request)
     }
 
-    /// Holds a reading of the volume's own.
+    /// Keeps a reading that belongs to the volume alone.
     pub fn hold(&mut self, request: &Request, held: &Arc<Held>) {
         let term = held.reading.validity.clone().map(|validity| Term::from(validity, held.at));
         self.owned.insert(request.clone(), Owned { held: Arc::clone(held), term, due: false });
     }
 
-    /// Has everything read again: a class edit or an order.
+    /// Makes every own reading due and retires a login with leases, after an edit of the class or an order.
     pub fn reissue(&mut self) {
         self.owned.values_mut().for_each(|owned| owned.due = true);
         if self.has_leases() {
@@ -233,12 +235,13 @@ impl Tenancy {
         }
     }
 
-    /// Lets go of readings that the class does not ask for any more.
+    /// Drops readings that the class no longer asks for.
     pub fn retain(&mut self, requests: &[Request]) {
         self.owned.retain(|request, _| requests.contains(request));
     }
 
-    /// The volume shows what it holds now: logins that were replaced may end, with some time for who just read.
+    /// The volume now shows all the readings that it holds. So logins that were replaced get the time of their end,
+    /// which leaves programs some time to read the new files.
     pub fn settled(&mut self, now: Instant) {
         if self.owned.values().any(|owned| owned.due) {
             return;
@@ -249,7 +252,7 @@ impl Tenancy {
         }
     }
 
-    /// Prolongs what is due, ends what was replaced.
+    /// Renews what is due, and ends replaced logins whose time is over.
     pub async fn tend(&mut self, now: Instant) {
         self.end_retired(now);
         if self.has_leases() && !self.tend_login(now).await {
@@ -274,7 +277,7 @@ impl Tenancy {
         }
     }
 
-    /// `false` if the login ends soon and cannot be prolonged.
+    /// Renews the login if it is due. `false` if it ends soon and cannot be renewed.
     async fn tend_login(&mut self, now: Instant) -> bool {
         let Some(login) = &mut self.login else { return true };
         let Some(term) = login.term.as_mut().filter(|term| term.tend_at <= now) else { return true };
@@ -315,7 +318,7 @@ impl Tenancy {
         }
     }
 
-    /// When [`tend`](Self::tend) has something to do.
+    /// When [`tend`](Self::tend) has something to do next.
     pub fn next_due(&self) -> Option<Instant> {
         let readings = self.owned.values().filter(|owned| !owned.due).filter_map(|owned| owned.term.as_ref());
         let login = self.login.iter().filter(|_| self.has_leases()).filter_map(|login| login.term.as_ref());
@@ -323,7 +326,7 @@ impl Tenancy {
         terms.chain(self.retired.iter().filter_map(|retired| retired.end_at)).min()
     }
 
-    /// Whether it owns something, or did not long ago.
+    /// Whether the volume owns a reading, or has a replaced login that did not end yet.
     pub fn has_own(&self) -> bool {
         !(self.owned.is_empty() && self.retired.is_empty())
     }
@@ -333,13 +336,13 @@ impl Tenancy {
         self.owned.values().any(Owned::is_leased)
     }
 
-    /// The leases' ends, for who must live without us.
+    /// The requests with a lease, and when each lease ends if nobody renews it.
     pub fn lease_ends(&self) -> Vec<(Request, Instant)> {
         let leased = self.owned.iter().filter(|(_, owned)| owned.is_leased());
         leased.filter_map(|(request, owned)| Some((request.clone(), owned.term.as_ref()?.ends))).collect()
     }
 
-    /// Ends every login of the volume, as soon as the store lets us.
+    /// Ends every login of the volume as soon as the store answers.
     pub fn end_all(&mut self) {
         self.retire();
         self.owned.clear();
@@ -356,9 +359,9 @@ async fn renew_lease(session: &dyn Session, lease: &LeaseId) -> provider::Result
     leases(session)?.renew_lease(lease).await
 }
 
-/// What a session can do about leases. One that can do nothing has read none.
+/// The session's operations on leases. A session without them has read no leases.
 fn leases(session: &dyn Session) -> provider::Result<&dyn Leases> {
-    let none = || provider::Error::new(ErrorKind::Denied, "this store prolongs nothing");
+    let none = || provider::Error::new(ErrorKind::Denied, "this store renews nothing");
     session.leases().ok_or_else(none)
 }
 
@@ -377,7 +380,7 @@ impl Owned {
         self.held.reading.validity.as_ref().is_some_and(|validity| validity.lease.is_some())
     }
 
-    /// Prolongs the lease if it is time; if that cannot be, the reading is due.
+    /// Renews the lease if it is due. If it cannot be renewed, the reading becomes due.
     async fn tend(&mut self, session: &dyn Session, now: Instant) {
         let Some(term) = self.term.as_mut().filter(|term| !self.due && term.tend_at <= now) else { return };
         let Some(lease) = term.validity.lease.clone().filter(|_| term.validity.renewable) else {
@@ -393,7 +396,7 @@ impl Owned {
                 term.tend_at = now.later(RENEW_AGAIN);
             }
             Err(error) => {
-                tracing::info!(%error, "a lease is not prolonged any more; reading anew");
+                tracing::info!(%error, "a lease cannot be renewed any more; reading the secret again");
                 self.due = true;
             }
         }

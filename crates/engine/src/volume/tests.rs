@@ -1,4 +1,4 @@
-//! The engine against a scripted store, with the clock in the test's hands.
+//! The engine with a scripted store and a clock that the test moves.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +42,7 @@ mod upkeep;
 mod withdrawing;
 
 const REFRESH: Duration = Duration::from_secs(60);
-/// One refresh interval, and time for what follows.
+/// One refresh interval, and time for the work after it.
 const ROUND: Duration = Duration::from_secs(70);
 
 struct Node {
@@ -90,7 +90,7 @@ impl Node {
         text.lines().map(outcome).collect()
     }
 
-    /// A node that serves volume `v` with these objects, each `1`.
+    /// A node that serves volume `v` with these objects. The value of each is `1`.
     async fn serving(objects: &str) -> Self {
         let node = Self::start();
         node.class(objects, |_| {});
@@ -99,7 +99,7 @@ impl Node {
         node
     }
 
-    /// A node that serves volume `v` with the object `creds`, which hangs on a lease.
+    /// A node that serves volume `v` with the object `creds`, which has a lease.
     async fn leasing() -> Self {
         let node = Self::start();
         node.class("creds", |_| {});

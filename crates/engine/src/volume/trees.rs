@@ -1,4 +1,4 @@
-//! Files of which only answers of the store tell which there are, beside those that the class lists.
+//! Trees: directories of a class whose files only the store's answers tell, beside the objects that the class lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,35 +12,35 @@ use provider::{
 use crate::snapshot::Snapshot;
 use crate::volume::reader::Readout;
 
-/// The objects of a class and the files that its trees have.
+/// The objects that a class lists, and the files that its trees have.
 #[derive(Debug, Clone)]
 pub(super) struct Grown {
     source: Arc<dyn Source>,
-    /// Those of the class, then one for each leaf.
+    /// The objects that the class lists, then one for each leaf.
     objects: Arc<[ObjectRef]>,
     leaves: Arc<[Leaf]>,
-    /// The trees of which it is known what they have.
+    /// The trees whose files are known, by index.
     told: BTreeSet<usize>,
 }
 
 /// A file of a tree.
 #[derive(Debug, Clone)]
 struct Leaf {
-    /// Which of the source's trees it is of.
+    /// The index of its tree among those of the source.
     tree: usize,
     /// Its path below the tree's directory.
     path: Arc<str>,
-    /// What the store calls it; empty where no answer told.
+    /// The store's name for it; empty if no answer told it.
     name: Arc<str>,
     /// Whether the store has a value for it.
     is_there: bool,
 }
 
-/// What an answer tells of a tree, or why it tells nothing.
+/// The files that an answer tells of a tree, or why it tells nothing.
 type Told = Result<Vec<Leaf>>;
 
 impl Grown {
-    /// The objects of `source`, whose trees are not known yet.
+    /// The objects of `source`. Nothing is known of its trees yet.
     pub(super) fn new(source: Arc<dyn Source>) -> Self {
         Self::with(source, Vec::new(), BTreeSet::new())
     }
@@ -58,7 +58,8 @@ impl Grown {
         Self { objects: objects.into(), leaves: kept.into(), told, source }
     }
 
-    /// The same objects, and of the files of `shown` those that are in a tree's directory and not `made` of others.
+    /// The same objects, plus the files of `shown` that are in the directory of a tree. Leaves out files for which
+    /// `made` is true: they are composed of objects, or are older versions.
     pub(super) fn carried(&self, shown: &Snapshot, made: impl Fn(&str) -> bool) -> Self {
         let is_listed = |path: &ObjectPath| self.objects.iter().any(|object| object.path == *path);
         let leaf = |path: &ObjectPath| {
@@ -74,7 +75,7 @@ impl Grown {
         Self::with(Arc::clone(&self.source), leaves, told)
     }
 
-    /// The same files after an edit of the class, as far as it lists the same in the same directory.
+    /// The files after an edit of the class. A tree keeps its files if its request and its directory stay the same.
     pub(super) fn edited(&self, source: Arc<dyn Source>) -> Self {
         let before = self.source.trees();
         let now: BTreeMap<usize, usize> =
@@ -85,8 +86,9 @@ impl Grown {
         Self::with(source, leaves, told)
     }
 
-    /// With what `readout` tells, and why it tells nothing of some trees, by their requests. What is listed no more stays
-    /// an object where `stays` says so of its index: what becomes of its file is for the class to say.
+    /// The files after the answers in `readout`, and the errors of trees that it tells nothing of, by request. A file
+    /// that its tree no longer lists stays an object if `stays` says so for its index: the policy of the class decides
+    /// about it.
     pub(super) fn learn(
         &self,
         settings: &Settings,
@@ -126,7 +128,7 @@ impl Grown {
         leaves.filter(move |(_, leaf)| leaf.tree == tree)
     }
 
-    /// The leaves that `listed` has no more, but for those that are in its way.
+    /// The leaves that are no longer in `listed`, except those whose path conflicts with a listed one.
     fn left_over(
         &self,
         index: usize,
@@ -136,7 +138,7 @@ impl Grown {
     ) -> Vec<Leaf> {
         let paths = listed.iter().filter_map(|leaf| Some(tree.object(&leaf.path, false).ok()?.path));
         let paths: BTreeSet<_> = paths.collect();
-        // Most are listed still, so that is asked first.
+        // Checked first, because most leaves are still listed.
         let is_in_the_way = |path: &ObjectPath| {
             paths.contains(path)
                 || paths.iter().any(|other| other.is_ancestor_of(path) || path.is_ancestor_of(other))
@@ -163,18 +165,18 @@ impl Grown {
         index.checked_sub(self.source.objects().len()).and_then(|at| self.leaves.get(at))
     }
 
-    /// Whether object `index` was found.
+    /// Whether object `index` is a file of a tree.
     pub(super) fn is_leaf(&self, index: usize) -> bool {
         self.leaf(index).is_some()
     }
 
-    /// Whether object `index` was found by a tree that may not lack it.
+    /// Whether object `index` is a file of a tree that must not miss files.
     pub(super) fn needs(&self, index: usize) -> bool {
         let tree = self.leaf(index).and_then(|leaf| self.source.trees().get(leaf.tree));
         tree.is_some_and(|tree| !tree.optional)
     }
 
-    /// What `reading` has for object `index`.
+    /// Takes object `index` out of `reading`.
     pub(super) fn extract(&self, index: usize, reading: &Reading) -> Result<Object> {
         let Some(leaf) = self.leaf(index) else { return self.source.extract(index, reading) };
         let gone = || Error::new(ErrorKind::NotFound, "the store does not list it any more");
@@ -194,7 +196,7 @@ impl Grown {
         }
     }
 
-    /// When object `index` expires, in seconds since 1970. Of a file of a tree that is not known: a listing does not keep it.
+    /// When object `index` expires, in seconds since 1970. `None` for files of trees: listings do not keep it.
     pub(super) fn expires(&self, index: usize, reading: &Reading) -> Option<i64> {
         match self.leaf(index) {
             Some(_) => None,
@@ -202,11 +204,12 @@ impl Grown {
         }
     }
 
-    /// Whether it is known what every tree has, and `files` can be composed of that.
+    /// Checks that the files of every tree are known, and that `files` can be composed of them.
     ///
     /// # Errors
     ///
-    /// Why a tree told nothing, as in `untold`; `unread` of its name if nobody asked.
+    /// The error of a tree from `untold`, or `unread` of its name if it was never asked. `NotFound` if an object for a
+    /// composed file is missing.
     pub(super) fn complete(
         &self,
         files: &[Composed],
@@ -226,7 +229,7 @@ impl Grown {
         Some(without(tree, &self.objects.get(index)?.name))
     }
 
-    /// The tree that lacks what one of `files` is composed of, and the name of that.
+    /// The first object that one of `files` is composed of and that its tree misses, and that tree.
     fn lacking<'a>(&'a self, files: &'a [Composed]) -> Option<(&'a Tree, &'a str)> {
         let names = files.iter().flat_map(|composed| &composed.from).map(|(_, name)| name.as_str());
         let mut missing = names.filter(|name| self.objects.iter().all(|object| object.name != *name));
@@ -237,7 +240,7 @@ impl Grown {
     }
 }
 
-/// Which of `now` is the same tree as one of before.
+/// Maps a tree of before to the index of the same tree in `now`.
 fn same_in(now: &[Tree]) -> impl FnMut((usize, &Tree)) -> Option<(usize, usize)> {
     move |(index, tree)| {
         let is_same = |other: &Tree| other.request == tree.request && other.directory == tree.directory;
@@ -245,7 +248,7 @@ fn same_in(now: &[Tree]) -> impl FnMut((usize, &Tree)) -> Option<(usize, usize)>
     }
 }
 
-/// The leaves that an answer tells of.
+/// The leaves in an answer.
 fn listed(tree: &Tree, index: usize, outcome: std::result::Result<&Reading, &Error>) -> Told {
     let listed: Told = outcome.map_err(Clone::clone).and_then(|reading| {
         let packed = Packed::all(reading)?;

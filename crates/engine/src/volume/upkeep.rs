@@ -1,4 +1,4 @@
-//! The task of one served volume, watched: where it ends by itself it is begun anew, with what is known of the volume.
+//! Watches the task of one served volume. If the task panics, a new one goes on with what is known of the volume.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::volume::served::{Order, Served};
 use crate::volume::status::ENDED;
 
 impl Remains {
-    /// The volume as its record and its mount tell it, for another task; whoever listens is told.
+    /// Rebuilds the volume from its record and its mount for a new task, and reports that.
     pub(super) async fn begin_anew(&self) -> Served {
         let (parts, mounted, id) =
             (Arc::clone(&self.parts), Arc::clone(&self.mounted), self.publish.id.clone());
-        // What the ended task was writing is written to its end.
+        // Waits until writes of the ended task are complete.
         drop(self.writing.lock().await);
         let found = blocking(move || {
             let record = parts.records.of(&id);
@@ -33,7 +33,8 @@ impl Remains {
             }
             Err(error) => {
                 tracing::error!(volume = %self.publish.id, %error, "the files of the volume cannot be read back");
-                // Whoever makes something else of them is not told that they are gone.
+                // Keeps the last known snapshot, so that modules which make Secrets of the files do not think that they
+                // are gone.
                 (None, self.showing.get())
             }
         };
@@ -44,7 +45,7 @@ impl Remains {
     }
 }
 
-/// Keeps a volume fresh until `stop`, then gives it back as it is.
+/// Keeps a volume fresh until `stop`, then returns it as it is.
 pub(super) async fn keep(
     served: Served,
     mut orders: mpsc::Receiver<Order>,
@@ -53,7 +54,7 @@ pub(super) async fn keep(
     let remains = served.remains();
     let (mut next, mut pauses, mut begun) = (served, Pauses::default(), Instant::now());
     loop {
-        // A panic's message may hold anything, and is not told.
+        // The message of a panic is not logged: it may contain a secret.
         if let Ok(stopped) = AssertUnwindSafe(next.run(&mut orders, &stop)).catch_unwind().await {
             return stopped;
         }

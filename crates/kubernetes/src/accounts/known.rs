@@ -1,4 +1,4 @@
-//! What is known of service accounts, and for how long that is good; plain state.
+//! What is known of service accounts, and for how long it is good. Plain state.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,29 +8,29 @@ use provider::{Error, ErrorKind, Identity, Result};
 use tokio::sync;
 use tokio::time::Instant;
 
-/// How long an answer is good: an annotation that is changed is noticed with the first reading after that.
+/// How long an answer is good. The first reading after that notices a changed annotation.
 const GOOD: Duration = Duration::from_secs(60);
-/// How long a refusal is: who grants a right does not wait long.
+/// How long a refusal is good. It is short, so that a right that somebody grants works soon.
 const REFUSED: Duration = Duration::from_secs(5);
-/// How long an API server is left alone that did not answer.
+/// How long an API server that did not answer is not asked again.
 pub(super) const LEFT_ALONE: Duration = Duration::from_secs(5);
-/// Most accounts of one namespace that are known; a node runs pods of few.
+/// Most accounts of one namespace that are remembered. A node runs pods of few accounts.
 const MOST_ACCOUNTS: usize = 64;
-/// Most namespaces of which any are.
+/// Most namespaces whose accounts are remembered.
 const MOST_NAMESPACES: usize = 1024;
 
-/// What counts of a service account.
+/// What is kept of a service account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) uid: Option<String>,
-    /// Only those that stores declare.
+    /// Only the annotations that stores declare.
     pub(super) annotations: BTreeMap<&'static str, String>,
 }
 
-/// What the API server said of one.
+/// The API server's answer about one account.
 pub(super) type Answer = Result<Arc<Account>>;
 
-/// What is known, the latest used last, and whether the API server answers at all.
+/// The known accounts, the most recently used last, and whether the API server answers at all.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     namespaces: Mutex<VecDeque<(String, Accounts)>>,
@@ -39,14 +39,14 @@ pub(super) struct Known {
 
 type Accounts = VecDeque<(String, Arc<sync::Mutex<Slot>>)>;
 
-/// What is known of one. Whoever asks holds it meanwhile, so that nobody else does.
+/// What is known of one account. The caller that asks keeps it locked, so that others wait for its answer.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     told: Option<(Instant, Answer)>,
 }
 
 impl Known {
-    /// Where what is known of `of` is.
+    /// The slot of the account `of`. Makes one if there is none.
     pub(super) fn slot(&self, of: &Identity) -> Arc<sync::Mutex<Slot>> {
         let mut namespaces = locked(&self.namespaces);
         let mut accounts = used(&mut namespaces, &of.namespace, MOST_NAMESPACES);
@@ -56,12 +56,12 @@ impl Known {
         slot
     }
 
-    /// The API server did not answer, and why.
+    /// Records that the API server did not answer, and why.
     pub(super) fn is_silent(&self, why: &str, now: Instant) {
         *locked(&self.silent) = Some((now, why.to_owned()));
     }
 
-    /// Whether the API server is to be asked.
+    /// Whether the API server may be asked.
     ///
     /// # Errors
     ///
@@ -74,7 +74,8 @@ impl Known {
     }
 }
 
-/// Takes `name` out of `all`, or makes it where the longest unused one has to go for it.
+/// Takes `name` out of `all`, or makes a new value. If there are too many, removes the one that was not used for
+/// longest.
 fn used<T: Default>(all: &mut VecDeque<(String, T)>, name: &str, most: usize) -> T {
     if let Some((_, known)) = all.iter().position(|(known, _)| known == name).and_then(|at| all.remove(at)) {
         return known;
@@ -86,7 +87,7 @@ fn used<T: Default>(all: &mut VecDeque<(String, T)>, name: &str, most: usize) ->
 }
 
 impl Slot {
-    /// What was said of `of`, if that is still good.
+    /// The last answer about `of`, if it is still good.
     pub(super) fn current(&self, of: &Identity, now: Instant) -> Option<Answer> {
         let (at, answer) = self.told.as_ref()?;
         let good = if answer.is_ok() { GOOD } else { REFUSED };
@@ -94,7 +95,7 @@ impl Slot {
         (is_good && is_of(answer, of)).then(|| answer.clone())
     }
 
-    /// What was said of `of` last, however long ago that was.
+    /// The last successful answer about `of`, of any age.
     pub(super) fn last(&self, of: &Identity) -> Option<Answer> {
         self.told
             .as_ref()
@@ -103,7 +104,7 @@ impl Slot {
             .cloned()
     }
 
-    /// Notes what the API server said, and what that means for `of`.
+    /// Keeps the API server's answer, and returns what it means for `of`.
     pub(super) fn note(&mut self, of: &Identity, said: Result<Account>, now: Instant) -> Answer {
         let answer = said.map(Arc::new);
         self.told = Some((now, answer.clone()));
@@ -111,7 +112,7 @@ impl Slot {
     }
 }
 
-/// Whether what was said is about that very account, and not about one of its name.
+/// Whether the answer is about this very account, and not about another one with the same name.
 fn is_of(answer: &Answer, of: &Identity) -> bool {
     let Ok(account) = answer else { return true };
     of.uid.is_none() || account.uid == of.uid

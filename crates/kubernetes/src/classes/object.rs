@@ -1,4 +1,4 @@
-//! From an API object to a class.
+//! Turns an API object into a class.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Known;
 
-/// SecretProviderClass. API servers keep v1alpha1 as v1, unchanged.
+/// The API resource of SecretProviderClasses. API servers store v1alpha1 objects as v1, unchanged.
 pub(crate) fn resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("secrets-store.csi.x-k8s.io", "v1", "SecretProviderClass");
     ApiResource::from_gvk_with_plural(&kind, "secretproviderclasses")
@@ -41,7 +41,7 @@ fn class(name: &ClassName, object: &DynamicObject) -> Result<Class, String> {
     class.map_err(|fault| format!("SecretProviderClass {name}: {fault}"))
 }
 
-/// The first fault, without the line: the author's file is not what the API server keeps.
+/// The first fault. Without its line number, because the API server does not store the author's file.
 fn told(faults: &[Fault]) -> String {
     let more = match faults.len() {
         0 | 1 => String::new(),

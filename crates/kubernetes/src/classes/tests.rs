@@ -35,7 +35,7 @@ impl Watched {
         until("the first list", || self.readiness.missing().is_empty()).await;
     }
 
-    /// The `refresh` of class `a` is this.
+    /// Waits until the `refresh` of class `a` is `wanted`.
     async fn refresh_becomes(&self, wanted: Option<u64>) {
         let refresh = || {
             let state = self.classes.state.read().unwrap();
@@ -134,7 +134,7 @@ async fn while_the_api_server_is_away_what_was_known_is_known_and_the_rest_is_in
 
     assert!(watched.get("a").await.is_ok());
     assert!(matches!(watched.get("b").await, Err(Error::NotYet(_))));
-    // The watch that was begun last holds.
+    // Until the watch that started last counts as working.
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(watched.get("b").await, Err(Error::NotFound(named("b"))));
     watched.stop().await;
@@ -165,8 +165,8 @@ async fn a_version_that_the_api_server_forgot_leads_to_a_new_list() {
     }
 }
 
-/// An API server whose classes change after they were listed and before anybody watches: `a` is edited, `b` is
-/// deleted. It remembers that for a watch from version 1 on if it `remembers`.
+/// An API server whose classes change after the list and before the watch: `a` is edited and `b` is deleted. If it
+/// `remembers`, it tells these changes to a watch from version 1 on.
 fn changed_before_the_watch(remembers: bool) -> FakeApi {
     let mut lists = 0;
     FakeApi::new(move |asked| match asked.path.contains("watch=true") {

@@ -16,41 +16,41 @@ use tokio_util::sync::CancellationToken;
 use super::{ApiClasses, ByName, object};
 use crate::backoff::Backoff;
 
-/// How long the API server may be silent while it lists.
+/// How long the API server may be silent during a list.
 const LISTING: Duration = Duration::from_secs(20);
-/// How long a watch that was begun again must hold to be taken for whole.
+/// How long a watch that was started again must run without an error until it counts as working.
 const HOLDS: Duration = Duration::from_secs(10);
-/// How long one watch lasts, in seconds. The next goes on where it ended; a network that swallows
-/// everything without a word is noticed by then.
+/// How long one watch lasts, in seconds. The next one goes on where it ended. So a network that silently drops
+/// everything is noticed by then.
 const WATCH_SECONDS: u32 = 120;
-/// Longer than a watch may be silent.
+/// Longer than any watch lasts.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
-/// What an API server says of a version that it has forgotten.
+/// The API server's status for a resource version that it no longer knows.
 const GONE: u16 = 410;
 
-/// What keeps [`ApiClasses`] current for as long as it runs.
+/// Keeps [`ApiClasses`] current while it runs.
 #[derive(Debug)]
 pub struct Watch {
     classes: Arc<ApiClasses>,
     api: Api<DynamicObject>,
     backoff: Backoff,
-    /// What is being listed, until the list is complete.
+    /// The classes of an incomplete list.
     listing: Option<ByName>,
     filled: Latch,
     metrics: Metrics,
 }
 
-/// What comes next from a watch.
+/// The next thing from a watch.
 enum Next {
     Event(Box<Event<DynamicObject>>),
     Failed(watcher::Error),
-    /// Nothing, for as long as we had patience.
+    /// Nothing came within the time that we wait.
     Silence,
     End,
 }
 
 impl Watch {
-    /// What fills `classes` by asking `client`; it tells `filled` once they are complete, and `metrics` how it is doing.
+    /// Fills `classes` through `client`. Sets `filled` once the first list is complete, and reports to `metrics`.
     pub fn new(classes: Arc<ApiClasses>, client: Client, filled: Latch, metrics: Metrics) -> Self {
         let api = Api::all_with(client, &object::resource());
         Self { classes, api, backoff: Backoff::default(), listing: None, filled, metrics }
@@ -66,7 +66,7 @@ impl Watch {
         }
     }
 
-    /// Lists and then watches, until only a new list can help.
+    /// Lists and then watches, until a new list is necessary.
     async fn list_and_watch(&mut self) {
         self.listing = Some(ByName::new());
         let config = watcher::Config::default().any_semantic().timeout(WATCH_SECONDS);
@@ -125,7 +125,7 @@ impl Watch {
         self.recovered();
     }
 
-    /// Told once, until it works again; counted each time.
+    /// Counts each failure. Logs the first one after a success.
     async fn failed(&mut self, reason: &str) {
         self.metrics.class_watch_failed();
         self.metrics.set_class_watch(false);
@@ -139,7 +139,8 @@ impl Watch {
         sleep(self.backoff.failed()).await;
     }
 
-    /// Something came, or nothing went wrong for a while. A list that is not complete shows nothing yet.
+    /// Records that the watch works: an event came, or there was no error for a while. Does nothing while a list is
+    /// incomplete.
     fn recovered(&mut self) {
         if self.listing.is_some() {
             return;
@@ -153,7 +154,7 @@ impl Watch {
     }
 }
 
-/// Whether only a new list can help.
+/// Whether a new list is necessary, because the API server no longer knows the version where the watch ended.
 fn is_gone(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(ApiError::Api(status))

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Events that a pod may have at once.
+/// How many Events a pod may have at once. The same number as kubelet's.
 const BURST: f64 = 25.0;
-/// Until it may have one more. Both as kubelet's.
+/// How long it takes until a pod may have one more Event. The same time as kubelet's.
 const REFILL: Duration = Duration::from_secs(300);
-/// Pods that are remembered.
+/// Most pods that are remembered.
 const PODS: usize = 4096;
 
-/// What is left to each pod.
+/// How many Events each pod, by uid, may still have, and when that was counted.
 #[derive(Debug, Default)]
 pub(super) struct Allowance(HashMap<String, (f64, Instant)>);
 
 impl Allowance {
-    /// Takes one Event of the pod `uid`, if it has one left.
+    /// Takes one Event of the pod `uid`. `false` if it has none left.
     pub(super) fn take(&mut self, uid: &str, now: Instant) -> bool {
         if self.0.len() >= PODS {
             self.make_room(now);
@@ -30,8 +30,8 @@ impl Allowance {
         true
     }
 
-    /// Forgets whoever has all his Events again, and else who had none for the longest time: a pod that is new has its
-    /// own, whoever made thousands of pods before it.
+    /// Forgets pods that have all their Events again. If that frees no place, forgets the pod whose last Event is
+    /// longest ago. So a new pod has its Events even after thousands of other pods.
     fn make_room(&mut self, now: Instant) {
         self.0.retain(|_, left| grown(*left, now) < BURST);
         if self.0.len() >= PODS {
@@ -40,7 +40,7 @@ impl Allowance {
         }
     }
 
-    /// The pod is gone.
+    /// Forgets a pod that no longer exists.
     pub(super) fn forget(&mut self, uid: &str) {
         self.0.remove(uid);
     }

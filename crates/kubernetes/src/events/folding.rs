@@ -5,19 +5,19 @@ use kube::runtime::events::{Recorder, Reporter};
 
 use super::notice::Notice;
 
-/// Notices that are remembered as what others may repeat.
+/// How many notices are remembered, so that repetitions can be merged with them.
 const REMEMBERED: usize = 256;
 
-/// Merges Events that have exactly the same words. The recorder of the library looks only at the reason, and would count
-/// an Event with other words as a repetition.
+/// Merges Events that have exactly the same text. The recorder of the library compares only the reason, and would count
+/// an Event with another text as a repetition.
 pub(super) struct Folding {
     client: Client,
     reporter: Reporter,
-    /// The one that was used last at the end.
+    /// The recorder that was used last is at the end.
     recorders: VecDeque<(Key, Recorder)>,
 }
 
-/// The pod's uid, the reason and the words.
+/// The pod's uid, the reason and the text.
 type Key = (String, &'static str, String);
 
 impl Folding {
@@ -25,7 +25,7 @@ impl Folding {
         Self { client, reporter, recorders: VecDeque::new() }
     }
 
-    /// What sends `notice`, as another of its kind if the same was sent before.
+    /// The recorder that sends `notice`. If the same notice was sent before, it counts this one as a repetition.
     pub(super) fn recorder(&mut self, notice: &Notice) -> Recorder {
         let key = key(notice);
         let known = self.recorders.iter().position(|(known, _)| *known == key);
@@ -40,7 +40,7 @@ impl Folding {
         recorder
     }
 
-    /// What `notice` was counted with may be gone: the next of its kind is an Event of its own.
+    /// Forgets the Event that `notice` was merged with, because it may be deleted. The next one is a new Event.
     pub(super) fn forget(&mut self, notice: &Notice) {
         let key = key(notice);
         self.recorders.retain(|(known, _)| *known != key);

@@ -1,4 +1,4 @@
-//! The reasons of Events, which people and their tools may rely on, and the words beside them.
+//! The reasons and the texts of Events. People and their tools may rely on the reasons.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use metrics::Withdrawal;
 use program::visible::visible;
 use provider::{ErrorKind, ObjectPath, Pod};
 
-/// Most bytes of the words: Kubernetes refuses more.
+/// Longest text in bytes: Kubernetes refuses longer ones.
 const MAX_NOTE: usize = 1024;
-/// Most files that are named.
+/// Most files that a text names.
 const NAMED: usize = 10;
 
 /// Why there is an Event. The names are stable.
@@ -23,23 +23,23 @@ pub enum Reason {
     StartedCached,
     /// Files show new versions.
     Rotated,
-    /// A refresh failed for a reason that is not the store's absence or refusal. Files stay.
+    /// A refresh failed, and not because the store was away or refused. Files stay.
     RefreshFailed,
     /// Files were removed, because the store did not confirm them for too long.
     Stale,
-    /// The store revoked something.
+    /// The store revoked an object.
     Revoked,
-    /// The store refuses what it gave before.
+    /// The store refuses an object that it gave before.
     Denied,
     /// The store does not answer. Files stay.
     StoreUnavailable,
-    /// What the store holds expires soon, or has expired, by its owner's word.
+    /// An object expires soon or has expired, because its owner gave it a date.
     Expiring,
-    /// A refresh succeeded where one failed before.
+    /// A refresh succeeded after one that failed.
     Recovered,
     /// Containers mount single files of the volume. No rotation reaches these.
     SubPath,
-    /// A Kubernetes Secret could not be made of mounted files. Upstream's name.
+    /// A Kubernetes Secret could not be made of mounted files. The upstream driver uses the same name.
     FailedToCreateSecret,
 }
 
@@ -68,7 +68,7 @@ impl Reason {
         }
     }
 
-    /// What was being done to the volume.
+    /// The action on the volume that the Event reports.
     fn action(self) -> &'static str {
         match self {
             Self::Mounted | Self::StartedCached | Self::SubPath => "Publish",
@@ -78,7 +78,7 @@ impl Reason {
     }
 }
 
-/// Something to tell about a pod. Never a value.
+/// Something to report about a pod. Never contains a value.
 #[derive(Debug, Clone)]
 pub struct Notice {
     /// Namespace of the pod.
@@ -87,14 +87,14 @@ pub struct Notice {
     pub pod: Pod,
     /// The stable reason of the Event.
     pub reason: Reason,
-    /// Name of the Secret that it is also about. So Events about different Secrets are not merged.
+    /// Name of the Secret that it is also about, so that Events about different Secrets are not merged.
     pub secret: Option<String>,
-    /// The words for people.
+    /// The text for people.
     pub note: String,
 }
 
 impl Notice {
-    /// What there is to tell of a happening, if there is anything and somebody to tell it about.
+    /// The notice for a happening. `None` if there is nothing to report, or if no pod mounts the volume.
     pub(super) fn of(happening: &Happening) -> Option<Self> {
         let pod = happening.pod.clone()?;
         let (reason, what) = words(&happening.what)?;
@@ -133,7 +133,7 @@ fn words(what: &What) -> Option<(Reason, String)> {
         What::StartedCached(cached) => (
             Reason::StartedCached,
             format!(
-                "started on values that the store last confirmed {} s ago, as the class allows: {}",
+                "started with values that the store last confirmed {} s ago, as the class allows: {}",
                 cached.age.as_secs(),
                 cached.reason
             ),
@@ -183,7 +183,7 @@ fn withdrawal(reason: Withdrawal) -> Reason {
 fn failure(kind: ErrorKind) -> Reason {
     match kind {
         ErrorKind::Unavailable => Reason::StoreUnavailable,
-        // Of what was served, a bare *not found* is a denial.
+        // For an object that was served before, a plain *not found* counts as a denial.
         ErrorKind::Denied | ErrorKind::Unauthenticated | ErrorKind::NotFound => Reason::Denied,
         ErrorKind::Revoked => Reason::Revoked,
         ErrorKind::Invalid | ErrorKind::NoCredential => Reason::RefreshFailed,
@@ -193,7 +193,7 @@ fn failure(kind: ErrorKind) -> Reason {
 fn names(files: &[ObjectPath]) -> String {
     let mut names = files.iter().take(NAMED).map(ObjectPath::as_str).collect::<Vec<_>>().join(", ");
     if files.len() > NAMED {
-        // Writing to memory does not fail.
+        // Writing to a `String` does not fail.
         let _ = write!(names, " and {} more", files.len() - NAMED);
     }
     names

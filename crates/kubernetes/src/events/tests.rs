@@ -56,7 +56,7 @@ fn happening(what: What) -> Happening {
     }
 }
 
-/// An API server that takes everything.
+/// An API server that accepts everything.
 fn willing() -> FakeApi {
     FakeApi::new(|asked| Say::Json(200, asked.body.clone()))
 }

@@ -1,4 +1,4 @@
-//! From how volumes are doing to what the API server is to hold.
+//! Turns the state of volumes into SecretProviderClassPodStatus objects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,13 +9,13 @@ use engine::volume::status::{ObjectState, VolumeState};
 use kube::api::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-/// Says of which node a status tells.
+/// The label with the name of the node.
 pub(crate) const NODE_LABEL: &str = "internal.secrets-store.csi.k8s.io/node-name";
 /// Longest name of an object.
 const MAX_NAME: usize = 253;
 /// Longest value of a label.
 const MAX_LABEL: usize = 63;
-/// Hexadecimal digits that tell long names, and volumes of one pod and class, apart.
+/// Number of hexadecimal digits of the hash that makes long names, and names of volumes of one pod and class, unique.
 const TOLD_APART_BY: usize = 10;
 
 /// The API resource of SecretProviderClassPodStatuses.
@@ -24,7 +24,7 @@ pub(crate) fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, "secretproviderclasspodstatuses")
 }
 
-/// Where a status is.
+/// Namespace and name of a status.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) namespace: String,
@@ -45,12 +45,12 @@ pub(super) struct PodStatus {
     uid: String,
     class: String,
     target: String,
-    /// Ids and versions, in order.
+    /// Versions by object id.
     objects: BTreeMap<String, String>,
 }
 
 impl PodStatus {
-    /// `None` for a volume of no pod, and while it is not known what a volume that was taken over shows.
+    /// The status of a volume. `None` if no pod has the volume, or if it was taken over and its class is not known yet.
     fn of(state: &VolumeState) -> Option<Self> {
         state.provider.as_ref()?;
         Some(Self {
@@ -87,19 +87,21 @@ impl PodStatus {
     }
 }
 
-/// What is left to say of a volume that is gone.
+/// The patch for a volume that was unmounted.
 pub(super) fn unmounted() -> Value {
     json!({"status": {"mounted": false}})
 }
 
-/// The store's name for the version that is shown, else what tells it from others. Nothing for what is not shown.
+/// The object's name and version: the store's name for the version, otherwise the fingerprint. `None` if it is not
+/// shown.
 fn version(object: &ObjectState) -> Option<(String, String)> {
     let fingerprint = object.fingerprint.as_ref()?;
     let version = object.version.clone().filter(|version| !version.is_empty());
     Some((object.name.clone(), version.unwrap_or_else(|| fingerprint.to_string())))
 }
 
-/// What is to be there. Of several volumes of one pod that show one class, the first by id has upstream's name.
+/// The statuses that should exist. If a pod has several volumes of one class, the first by id gets the upstream
+/// driver's name.
 pub(super) fn wanted(states: &BTreeMap<VolumeId, VolumeState>) -> BTreeMap<Name, PodStatus> {
     let mut wanted = BTreeMap::new();
     for state in states.values() {
@@ -117,7 +119,7 @@ pub(super) fn wanted(states: &BTreeMap<VolumeId, VolumeState>) -> BTreeMap<Name,
     wanted
 }
 
-/// `name`, or its beginning and a hash where it is longer than names may be.
+/// `name`, or its beginning and a hash if it is too long for a name.
 fn fitting(name: String) -> String {
     if name.len() <= MAX_NAME {
         return name;

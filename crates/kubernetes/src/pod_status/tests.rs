@@ -11,7 +11,7 @@ use serde_json::json;
 use super::object::{resource, wanted};
 use super::*;
 
-/// A volume of pod `web` in namespace `shop`, as it is doing.
+/// The state of a volume in namespace `shop`.
 fn state(id: &str, pod: &str, class: &str) -> VolumeState {
     let publish = Publish {
         id: VolumeId(id.to_owned()),

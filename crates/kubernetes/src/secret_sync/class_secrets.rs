@@ -1,4 +1,4 @@
-//! The Secrets of one class, as far as this node serves it.
+//! The Secrets of one class, on a node that serves the class.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,13 +19,13 @@ use super::plan::{self, Files, Wanted};
 use super::verdict::{self, Judge, MANAGER, Manifest, Step};
 use super::{Changes, Shared, pod_of};
 
-/// Looks at a Secret that others change at the same time, before it is left for later.
+/// How often a Secret is tried that others change at the same time.
 const TRIES: u32 = 5;
-/// Longest pause between two of them.
+/// Longest pause between two of these tries.
 const PAUSE: Duration = Duration::from_millis(200);
-/// When a Secret that differs is looked at again.
+/// When a Secret that differs is checked again.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How long ago a pod may have been seen alive when a Secret is made for it.
+/// How old the answer may be that a pod exists, when a Secret is made for it.
 const ALIVE: Duration = Duration::from_secs(5);
 
 /// The Secrets of one class.
@@ -35,20 +35,20 @@ pub(super) struct ClassSecrets {
     pub(super) name: ClassName,
     manager: String,
     memories: BTreeMap<String, Memory>,
-    /// Whether it was told that its namespace is not among those where Secrets are made.
+    /// Whether it was reported that no Secrets are made in the namespace of the class.
     told_of_namespace: bool,
 }
 
 /// How a round ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// No volume of the class is served any more, or nobody knows what those show.
+    /// No volume of the class is served any more, or it is not known what its volumes show.
     Unserved,
-    /// Everything is as wanted, or somebody must do something.
+    /// Everything is as the class wants it, or a person must change something.
     Settled,
-    /// Worth another look then.
+    /// The class should be checked again after this time.
     Again(Duration),
-    /// The API server did not do as told.
+    /// The API server did not answer, or did not do what was asked.
     Failed,
 }
 
@@ -57,16 +57,16 @@ struct Round<'a> {
     shared: &'a Shared,
     class: &'a Class,
     volumes: &'a [VolumeState],
-    /// The volume whose files count: the one that changed last.
+    /// The volume whose files are used: the one that changed last.
     newest: &'a VolumeState,
-    /// Whether they were read in this process.
+    /// Whether this process read them, and did not only find them mounted.
     news: bool,
     pods: Vec<Pod>,
     owners: Vec<OwnerReference>,
 }
 
 impl ClassSecrets {
-    /// Of which nothing is known yet.
+    /// The Secrets of class `name`. Nothing is known of them yet.
     pub(super) fn new(name: ClassName) -> Self {
         Self {
             manager: verdict::manager(&name.name),
@@ -76,14 +76,14 @@ impl ClassSecrets {
         }
     }
 
-    /// Brings the class's Secrets up to date.
+    /// Brings the Secrets of the class up to date.
     pub(super) async fn round(&mut self, shared: &Shared, changes: &Changes) -> Outcome {
         let is_known = |state: &VolumeState| shared.volumes.shown(&state.id).is_some();
         let of_class = |state: &VolumeState| state.class == self.name && state.pod.is_some();
         let states = shared.volumes.states().into_values();
         let volumes: Vec<_> = states.filter(|state| of_class(state) && is_known(state)).collect();
         let Some(newest) = newest(&volumes, changes) else { return Outcome::Unserved };
-        // A class that is gone leaves its Secrets as they are, as it does its volumes.
+        // If the class is gone, its Secrets stay as they are, as its volumes do.
         let Ok(class) = shared.volumes.parts().classes.get(&self.name).await else { return Outcome::Settled };
         if class.secret_objects.is_empty() && self.memories.is_empty() {
             return Outcome::Settled;
@@ -139,7 +139,7 @@ impl ClassSecrets {
         }
     }
 
-    /// Brings one Secret up to date. `false` if that is to be tried again soon.
+    /// Brings one Secret up to date. `false` if it should be tried again soon.
     async fn bring_up(&mut self, round: &Round<'_>, wanted: &Wanted) -> bool {
         let memory = self.memories.entry(wanted.name.clone()).or_default();
         let contents = fingerprint(wanted, &round.shared.volumes.parts().key);
@@ -166,7 +166,7 @@ impl ClassSecrets {
         !again
     }
 
-    /// Lets go of a Secret that the class no longer names. `false` if that is to be tried again soon.
+    /// Gives up a Secret that the class no longer names. `false` if it should be tried again soon.
     async fn let_go(&mut self, round: &Round<'_>, name: &str) -> bool {
         let (cluster, namespace) = (&round.shared.cluster, &self.name.namespace);
         let released = async {
@@ -185,7 +185,7 @@ impl ClassSecrets {
     }
 }
 
-/// One Secret being brought up to date.
+/// One Secret that is brought up to date.
 struct Sync<'a> {
     round: &'a Round<'a>,
     wanted: &'a Wanted,
@@ -194,7 +194,8 @@ struct Sync<'a> {
 }
 
 impl Sync<'_> {
-    /// Looks, judges and writes until nobody interferes. Tells what is not well, and whether something differs.
+    /// Reads, decides and writes until nobody changes the Secret in between. Returns the faults, and whether something
+    /// differs.
     async fn until_it_holds(&self) -> Result<(Vec<String>, bool), Trouble> {
         let mut tried = 0;
         loop {
@@ -213,7 +214,8 @@ impl Sync<'_> {
         let live = shared.cluster.secret(namespace, &self.wanted.name).await?;
         let owners = match live {
             Some(_) => self.round.owners.clone(),
-            // The last pod may be on its way, and its owner gone: a Secret that is deleted with them is not made again.
+            // The last pod may be ending, and its owner deleted. A Secret that was deleted together with them must not
+            // be made again.
             None => shared.owners.of(&shared.cluster, namespace, &self.round.pods, Some(ALIVE)).await?,
         };
         let rivals = self.rivals(live.as_ref()).await;
@@ -241,7 +243,7 @@ impl Sync<'_> {
         Ok((verdict.faults, verdict.waits))
     }
 
-    /// Managers of classes that are there and want this Secret too.
+    /// The field managers of other existing classes that want this Secret too.
     async fn rivals(&self, live: Option<&Live>) -> BTreeSet<String> {
         let mut rivals = BTreeSet::new();
         for writer in live.into_iter().flat_map(|live| &live.writers) {
@@ -257,7 +259,7 @@ impl Sync<'_> {
         let name = ClassName { namespace: self.round.class.namespace.clone(), name: class.to_owned() };
         let names_it =
             |class: &Class| class.secret_objects.iter().any(|object| object.secret_name == self.wanted.name);
-        // One that cannot be asked after is taken to be there.
+        // If it is not known whether the class exists, it counts as existing.
         match self.round.shared.volumes.parts().classes.get(&name).await {
             Ok(class) => names_it(&class),
             Err(error) => !matches!(error, class::Error::NotFound(_)),
@@ -288,7 +290,7 @@ async fn carry_out(
     }
 }
 
-/// Somebody may have made a Secret of that name between our look and our word: then it is left to them.
+/// Gives up a Secret that somebody else made between our read and our write.
 async fn undo_if_foreign(
     shared: &Shared,
     namespace: &str,
@@ -305,24 +307,25 @@ async fn undo_if_foreign(
     Err(Trouble::Changed)
 }
 
-/// The volume that changed last; of those that did not in this process, any, but always the same.
+/// The volume that changed last. If none changed in this process, always the same one.
 fn newest<'a>(volumes: &'a [VolumeState], changes: &Changes) -> Option<&'a VolumeState> {
     volumes.iter().max_by_key(|state| (changes.get(&state.id), &state.id))
 }
 
-/// The files that the volume shows, without a look at its mount; `None` if it was taken away meanwhile.
+/// The files that the volume shows, from the engine and not from the mount. `None` if it was unmounted meanwhile.
 fn files_of(shared: &Shared, volume: &VolumeId) -> Option<Files> {
     let shown = shared.volumes.shown(volume)?;
     Some(shown.iter().map(|(path, file)| (path.to_string(), file.contents.clone())).collect())
 }
 
-/// Paths that the volume could show.
+/// The paths that the volume could show.
 fn known(round: &Round<'_>) -> BTreeSet<String> {
     let objects = round.newest.objects.iter().map(|object| object.path.clone());
     let composed = round.class.settings.files.iter().map(|file| file.path.to_string());
     let known: BTreeSet<_> = objects.chain(composed).collect();
     if round.newest.objects.is_empty() {
-        // An adopted volume whose class is not read yet: nothing is told of it.
+        // The volume was taken over and its objects are not known yet. Every file that the class names counts as known,
+        // so nothing is reported as missing.
         return round
             .class
             .secret_objects

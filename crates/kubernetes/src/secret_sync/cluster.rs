@@ -1,6 +1,6 @@
 //! The four calls to the API server about Secrets, and the one about pods.
 //!
-//! Answers are parsed here and not by the client library, because it would log an answer that it cannot parse.
+//! Answers are parsed here and not by the client library: it would log an answer that it cannot parse, values included.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,21 +22,21 @@ use super::verdict::Manifest;
 use crate::connection::ANSWER;
 use crate::refusal::{is_ending_namespace, lacks_a_right};
 
-/// What is said instead of the library's words where those might repeat what was answered.
+/// Replaces the library's error text, which might repeat parts of the answer.
 const UNREADABLE: &str = "the API server's answer makes no sense";
 
-/// Why the API server did not do as told.
+/// Why a call did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// It does not answer, or has no time.
+    /// The API server does not answer, or is overloaded.
     Away(String),
-    /// The Secret was changed or made since it was looked at.
+    /// Somebody changed or made the Secret after it was read.
     Changed,
-    /// This process may not.
+    /// This process does not have the right.
     Forbidden(String),
-    /// It refuses what is asked for.
+    /// The API server refuses the request.
     Refused(String),
-    /// It refuses it for now: by a quota, or a rule of admission that somebody may change.
+    /// The API server refuses the request for now: because of a quota, or a rule of admission that somebody may change.
     Held(String),
 }
 
@@ -64,31 +64,31 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// A request that is well-formed.
+/// A request, if it could be built.
 type Asked = Result<http::Request<Vec<u8>>, request::Error>;
 
 impl Cluster {
-    /// What is reached by `client`.
+    /// The cluster that `client` reaches.
     pub(super) fn new(client: Client) -> Self {
         Self(client)
     }
 
-    /// A Secret as it is; `None` where there is none.
+    /// Reads a Secret; `None` if there is none.
     ///
     /// # Errors
     ///
-    /// It cannot be told.
+    /// The API server does not answer or refuses.
     pub(super) async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Live>, Trouble> {
         let request = secrets(namespace).get(name, &GetParams::default());
         Ok(self.get::<Secret>(request).await?.map(Live::from))
     }
 
-    /// Whose a Secret is that `pod` uses: what owns the pod, or the pod where nothing does.
-    /// `None` where the pod is gone, or on its way.
+    /// The owners of a Secret that `pod` uses: the owners of the pod, or the pod itself if it has none. `None` if the
+    /// pod is gone or is being deleted.
     ///
     /// # Errors
     ///
-    /// It cannot be told.
+    /// The API server does not answer or refuses.
     pub(super) async fn owners(
         &self,
         namespace: &str,
@@ -99,12 +99,12 @@ impl Cluster {
         Ok(found.and_then(|found| owners_of(found.metadata, &pod.uid)))
     }
 
-    /// Applies what `manager` claims, and tells what became of the Secret. One that is changed must be of the
-    /// version that was looked at; one that is made must not clash with another that was made meanwhile.
+    /// Applies what `manager` claims, and returns the Secret as it is then. An existing Secret must still have the
+    /// version that was read. A new one must not conflict with one that was made meanwhile.
     ///
     /// # Errors
     ///
-    /// Nothing was written, or nobody knows.
+    /// Nothing was written, or it is not known whether it was.
     pub(super) async fn apply(
         &self,
         namespace: &str,
@@ -121,11 +121,11 @@ impl Cluster {
         Ok(Live::from(self.ask::<Secret>(request).await?))
     }
 
-    /// Takes keys away, whoever wrote them, if the Secret is still of that version.
+    /// Removes keys, no matter who wrote them, if the Secret still has this version.
     ///
     /// # Errors
     ///
-    /// Nothing was taken, or nobody knows.
+    /// Nothing was removed, or it is not known whether it was.
     pub(super) async fn remove(
         &self,
         namespace: &str,
@@ -140,11 +140,11 @@ impl Cluster {
         self.ask::<Secret>(request).await.map(drop)
     }
 
-    /// Deletes the Secret if it is still this one.
+    /// Deletes the Secret, if it is still this very one in this version.
     ///
     /// # Errors
     ///
-    /// It was not deleted, or nobody knows.
+    /// It was not deleted, or it is not known whether it was.
     pub(super) async fn delete(
         &self,
         namespace: &str,
@@ -216,7 +216,7 @@ fn owners_of(pod: ObjectMeta, uid: &str) -> Option<Vec<OwnerReference>> {
         uid: uid.to_owned(),
         ..OwnerReference::default()
     };
-    // Several may own a Secret, and none of them waits for it to be deleted.
+    // A Secret may have several owners. None is its controller, and none waits until it is deleted.
     let plain = |owner| OwnerReference { controller: None, block_owner_deletion: None, ..owner };
     match pod.owner_references.unwrap_or_default() {
         owners if owners.is_empty() => Some(vec![own]),

@@ -1,4 +1,4 @@
-//! A Secret as the API server has it, and who wrote what of it. Pure.
+//! A Secret as the API server has it, and who wrote which part of it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerRe
 use provider::SecretBytes;
 use serde_json::Value;
 
-/// Label of Secrets that may be written: upstream's.
+/// Label of Secrets that may be written. The upstream driver uses the same.
 pub(super) const MANAGED: &str = "secrets-store.csi.k8s.io/managed";
 
-/// A Secret as it is.
+/// A Secret as the API server has it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Live {
     /// `metadata.uid`.
@@ -21,38 +21,38 @@ pub(super) struct Live {
     pub(super) managed: bool,
     /// `type` of the Secret, which is never changed.
     pub(super) kind: String,
-    /// All labels, whoever wrote them.
+    /// All labels, no matter who wrote them.
     pub(super) labels: BTreeMap<String, String>,
-    /// All annotations, whoever wrote them.
+    /// All annotations, no matter who wrote them.
     pub(super) annotations: BTreeMap<String, String>,
-    /// What its keys hold.
+    /// Its keys and their values.
     pub(super) data: BTreeMap<String, SecretBytes>,
-    /// All owners, whoever wrote them.
+    /// All owners, no matter who wrote them.
     pub(super) owners: Vec<OwnerReference>,
     /// The field managers that wrote it.
     pub(super) writers: Vec<Writer>,
 }
 
-/// Somebody who wrote fields of a Secret.
+/// A field manager that wrote fields of a Secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Writer {
     /// The field manager's name.
     pub(super) name: String,
-    /// Whether it applies its fields: what it leaves out then goes.
+    /// Whether it writes by server-side apply, which removes the fields that it leaves out.
     pub(super) applies: bool,
-    /// The data keys that are its own, perhaps among others.
+    /// The data keys that it owns, perhaps together with others.
     pub(super) keys: BTreeSet<String>,
-    /// The owners that are its own, by uid.
+    /// The owner references that it owns, by uid.
     pub(super) owners: BTreeSet<String>,
 }
 
 impl Live {
-    /// What `manager` applied to it, if anything.
+    /// What `manager` applied to the Secret, if anything.
     pub(super) fn applied_by(&self, manager: &str) -> Option<&Writer> {
         self.writers.iter().find(|writer| writer.applies && writer.name == manager)
     }
 
-    /// Whether anybody but `manager` claims that key.
+    /// Whether another field manager than `manager` owns this key too.
     pub(super) fn shares(&self, key: &str, manager: &str) -> bool {
         let other = |writer: &&Writer| !(writer.applies && writer.name == manager);
         self.writers.iter().filter(other).any(|writer| writer.keys.contains(key))
@@ -100,7 +100,7 @@ fn children<'a>(fields: &'a Value, prefix: &'static str) -> impl Iterator<Item =
         .filter_map(move |key| key.strip_prefix(prefix))
 }
 
-/// The uid in `{"uid":"…"}`, by which owners are told apart.
+/// The uid in `{"uid":"…"}`, which identifies an owner.
 fn uid_of(key: &str) -> Option<String> {
     let key: Value = serde_json::from_str(key).ok()?;
     Some(key.get("uid")?.as_str()?.to_owned())

@@ -1,4 +1,4 @@
-//! What this node remembers of a Secret that a class wants: whether it may overwrite, what it told. Pure.
+//! What this node remembers of a Secret that a class wants: whether it may overwrite it, and what it reported. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::plan::Wanted;
 
-/// Tells contents of Secrets apart without holding them.
+/// Identifies the contents of a wanted Secret without holding them.
 pub(super) fn fingerprint(wanted: &Wanted, key: &FingerprintKey) -> Fingerprint {
     let marks = wanted.labels.iter().chain(&wanted.annotations);
     let marks = marks.flat_map(|(mark, value)| [mark.as_bytes(), value.as_bytes()]);
@@ -19,19 +19,21 @@ pub(super) fn fingerprint(wanted: &Wanted, key: &FingerprintKey) -> Fingerprint 
 /// What is remembered of one Secret.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// What this node wanted when it last had its way, or first looked.
+    /// What this node wanted at the last round that was carried out.
     settled: Option<Fingerprint>,
-    /// Since when it shows what this node does not want and may not overwrite yet.
+    /// Since when the Secret differs from what this node wants, while the node may not overwrite it yet.
     differs_since: Option<Instant>,
-    /// Whether it was overwritten once since then. A second time would be a quarrel with another node.
+    /// Whether this node overwrote such a difference once. If it comes back, another node wants it, and the two would
+    /// take turns.
     repaired: bool,
-    /// What was told and is still so.
+    /// The faults that were reported and still exist.
     told: BTreeSet<String>,
 }
 
 impl Memory {
-    /// Whether this node may overwrite what its class has written: its own contents changed (`news` tells of the
-    /// first ones whether they are read or were found), or the store `confirmed` them after the difference was seen.
+    /// Whether this node may overwrite what its class wrote: its own contents changed, or the store `confirmed` them
+    /// after the node saw the difference. For the first contents, `news` tells whether this process read them, or only
+    /// found them mounted.
     pub(super) fn entitles(&self, wanted: &Fingerprint, news: bool, confirmed: Option<Instant>) -> bool {
         self.changed(wanted, news)
             || (!self.repaired && self.differs_since.is_some_and(|since| confirmed > Some(since)))
@@ -41,7 +43,7 @@ impl Memory {
         self.settled.as_ref().map_or(news, |settled| settled != wanted)
     }
 
-    /// A judgement was carried out. `waits` tells whether something differs still.
+    /// Records that a verdict was carried out. `waits` tells whether something still differs.
     pub(super) fn settle(&mut self, wanted: Fingerprint, news: bool, entitled: bool, waits: bool) {
         if self.changed(&wanted, news) {
             (self.repaired, self.differs_since) = (false, None);
@@ -56,17 +58,17 @@ impl Memory {
         self.settled = Some(wanted);
     }
 
-    /// Whether it is worth another look soon.
+    /// Whether the Secret should be checked again soon.
     pub(super) fn is_waiting(&self) -> bool {
         self.differs_since.is_some() && !self.repaired
     }
 
-    /// What is not well with it.
+    /// The faults of the Secret.
     pub(super) fn faults(&self) -> impl Iterator<Item = &String> {
         self.told.iter()
     }
 
-    /// Which of `faults` are new.
+    /// Keeps `faults`, and returns those that are new.
     pub(super) fn news(&mut self, faults: Vec<String>) -> Vec<String> {
         let faults: BTreeSet<_> = faults.into_iter().collect();
         let new = faults.difference(&self.told).cloned().collect();

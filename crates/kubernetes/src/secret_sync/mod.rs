@@ -1,12 +1,13 @@
-//! Kubernetes Secrets made from mounted files: `secretObjects` of classes, switched on by `--sync-secrets`.
+//! Makes Kubernetes Secrets of mounted files, as `secretObjects` of classes say. `--sync-secrets` switches it on.
 //!
 //! It never delays a mount: it listens to what happens to volumes, and checks every Secret from time to time. Work is
-//! kept by class. However much happened, one round does what a class needs, one round at a time.
+//! done class by class: one round does everything that a class needs, however many happenings led to it. A class has at
+//! most one round at a time.
 //!
 //! ```text
-//! plan     class + files → Secrets as wanted          live     a Secret as it is, and who wrote what of it
-//! verdict  both → what is to be done                  memory   what this node may overwrite, and has told
-//! class_secrets  a round for one class                cluster  the calls; owners: whose the pods are
+//! plan     class + files → Secrets as wanted          live     a Secret as it is, and who wrote which part of it
+//! verdict  both → what to do                          memory   what this node may overwrite, and has reported
+//! class_secrets  a round for one class                cluster  the calls; owners: the owners of pods
 //! ```
 
 mod class_secrets;
@@ -41,24 +42,24 @@ use owners::Owners;
 use crate::backoff::Backoff;
 use crate::events::{Notice, Reason, Teller};
 
-/// How often every Secret is looked at, as upstream's driver does.
+/// How often every Secret is checked. The upstream driver uses the same time.
 const LOOK: Duration = Duration::from_secs(300);
-/// The first look, after the volumes of an earlier process were taken over.
+/// When the first check is made, after the volumes of an earlier process were taken over.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
-/// How long happenings are gathered before a round begins: pods of one rollout start together.
+/// How long happenings are gathered before a round begins, because pods of one rollout start together.
 const GATHER: Duration = Duration::from_millis(50);
-/// Rounds under way at one time.
+/// Most rounds at the same time.
 const ROUNDS: usize = 4;
-/// When there is nothing to wait for.
+/// How long the task sleeps if nothing waits.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Namespaces where Secrets are made; none are all.
+/// Namespaces where Secrets are made. An empty set means all.
 pub type SecretNamespaces = BTreeSet<String>;
 
-/// When each volume last changed in this process, as a count.
+/// The order in which volumes changed in this process: the higher the number, the later.
 type Changes = HashMap<VolumeId, u64>;
 
-/// What every round works with.
+/// What every round needs.
 #[derive(Debug)]
 struct Shared {
     volumes: Arc<Volumes>,
@@ -74,8 +75,8 @@ impl Shared {
         self.namespaces.is_empty() || self.namespaces.contains(namespace)
     }
 
-    /// Tells people that something is not well, with a Secret if it is about one: the log, and an Event on the pod
-    /// whose volume it is.
+    /// Reports a fault, in the log and as an Event on the pod that mounts the volume. `secret` names the Secret that it
+    /// is about, if there is one.
     fn tell(&self, volume: &VolumeState, secret: Option<&str>, fault: &str) {
         tracing::warn!(volume = %volume.id, class = %volume.class, secret, reason = fault, "a Secret is not as its class wants it");
         let Some(pod) = pod_of(volume) else { return };
@@ -93,12 +94,12 @@ fn pod_of(volume: &VolumeState) -> Option<Pod> {
     Some(Pod { name: volume.pod.clone()?, uid: volume.pod_uid.clone()? })
 }
 
-/// Makes Secrets of mounted files for as long as it runs.
+/// Makes Secrets of mounted files while it runs.
 #[derive(Debug)]
 pub struct SecretSync {
     shared: Arc<Shared>,
     changes: Changes,
-    /// Each class as it was when some class was last edited.
+    /// Each class as it was at the last edit of any class.
     seen: HashMap<ClassName, Arc<Class>>,
     /// When each class is due next.
     due: BTreeMap<ClassName, Instant>,
@@ -107,11 +108,11 @@ pub struct SecretSync {
     rounds: JoinSet<Round>,
 }
 
-/// A class's Secrets after a round, and how the round ended.
+/// The Secrets of a class after a round, and how the round ended.
 type Round = (ClassSecrets, Backoff, Outcome);
 
 impl SecretSync {
-    /// Of what `volumes` show, in these namespaces.
+    /// Makes Secrets of the files that `volumes` show, in these namespaces.
     pub fn new(
         volumes: Arc<Volumes>,
         client: Client,
@@ -132,7 +133,7 @@ impl SecretSync {
         }
     }
 
-    /// Runs until `stop`. A round that is under way then is given up; the next process looks again.
+    /// Runs until `stop`. Then ends rounds that are under way; the next process checks again.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut happenings = self.shared.volumes.listen();
         let mut classes = self.shared.volumes.parts().classes.changes();
@@ -163,7 +164,7 @@ impl SecretSync {
                 let count = self.changes.values().max().map_or(1, |count| count + 1);
                 self.changes.insert(happening.volume.clone(), count);
             }
-            // What was read before is no news: another node may have written newer values.
+            // Values that were read earlier are not new: another node may have written newer ones.
             What::StartedCached(_) => drop(self.changes.remove(&happening.volume)),
             What::SubPath(_)
             | What::Failed(..)
@@ -175,7 +176,7 @@ impl SecretSync {
         self.is_due(happening.class.clone(), Instant::now().later(GATHER));
     }
 
-    /// Every class of which a volume is served is due; what is gone is forgotten.
+    /// Makes every class due that has a served volume, and forgets volumes and pods that no longer exist.
     fn look_at_all(&mut self) {
         let states = self.shared.volumes.states();
         self.changes.retain(|volume, _| states.contains_key(volume));
@@ -185,7 +186,7 @@ impl SecretSync {
         }
     }
 
-    /// Classes that were edited are due.
+    /// Makes classes due that were edited.
     async fn look_at_edited(&mut self) {
         let volumes = Arc::clone(&self.shared.volumes);
         let served: BTreeSet<_> = volumes.states().into_values().map(|state| state.class).collect();
@@ -232,7 +233,7 @@ impl SecretSync {
         };
         let Some(class) = self.working.remove(&id) else { return };
         let Some((secrets, mut backoff, outcome)) = round else {
-            tracing::error!(%class, "a round did not come to its end; the class is looked at again");
+            tracing::error!(%class, "a round stopped before its end; the class is checked again later");
             return self.is_due(class, Instant::now().later(LOOK));
         };
         match outcome {

@@ -1,4 +1,4 @@
-//! The owners of the pods' Secrets, asked once for each pod.
+//! The owners of Secrets: whatever owns the pods. The API server is asked once for each pod.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -10,25 +10,25 @@ use tokio::time::Instant;
 
 use super::cluster::{Cluster, Trouble};
 
-/// What was told of a pod.
+/// The API server's answer about a pod.
 #[derive(Debug, Clone)]
 struct Told {
     at: Instant,
-    /// Absent for a pod that is gone.
+    /// `None` if the pod is gone.
     owners: Option<Vec<OwnerReference>>,
 }
 
-/// What is known of the pods of this node.
+/// What is known of the pods of this node, by uid.
 #[derive(Debug, Default)]
 pub(super) struct Owners(Mutex<HashMap<String, Told>>);
 
 impl Owners {
-    /// Whose a Secret is that all these pods of one namespace use. What was told longer than `age` ago is asked
-    /// again; nothing that was told changes while a pod lives, but it may have gone.
+    /// The owners of a Secret that these pods of one namespace use. Answers older than `age` are asked again, because a
+    /// pod may be gone; while a pod lives, its owners do not change.
     ///
     /// # Errors
     ///
-    /// A pod could not be asked after.
+    /// The API server could not be asked about a pod.
     pub(super) async fn of(
         &self,
         cluster: &Cluster,

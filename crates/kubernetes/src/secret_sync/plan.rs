@@ -1,15 +1,15 @@
-//! What Secrets a class wants of the files that its volume shows. Pure.
+//! The Secrets that a class wants to be made of the files of its volume. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{Class, SecretObject, SecretObjectData};
 use provider::SecretBytes;
 
-/// Type whose files are taken apart into certificates and key.
+/// Type whose files are split into certificates and key.
 const TLS: &str = "kubernetes.io/tls";
-/// Type that demands no key.
+/// Type that requires no certain keys.
 pub(super) const OPAQUE: &str = "Opaque";
-/// Annotation of a secretObject: the file that holds the password of its PFX. Not copied to the Secret.
+/// Annotation of a secretObject: the file with the password of its PFX. It is not copied to the Secret.
 pub(super) const PFX_PASSWORD: &str = "secretfs.dev/pfx-password-object";
 
 /// A Secret as a class wants it.
@@ -17,26 +17,26 @@ pub(super) const PFX_PASSWORD: &str = "secretfs.dev/pfx-password-object";
 pub(super) struct Wanted {
     /// Name of the Secret.
     pub(super) name: String,
-    /// `type` of the Secret; `Opaque` where the class says none.
+    /// `type` of the Secret; `Opaque` if the class says none.
     pub(super) kind: String,
-    /// Its labels, without the one that says it is managed.
+    /// Labels that the class wants on it, without the label that says that it is managed.
     pub(super) labels: BTreeMap<String, String>,
     /// Annotations that the class wants on it.
     pub(super) annotations: BTreeMap<String, String>,
-    /// What its keys are to hold.
+    /// Its keys and their values.
     pub(super) data: BTreeMap<String, SecretBytes>,
-    /// Keys whose file the volume does not show: withdrawn, or an optional object that is missing.
+    /// Keys whose file the volume does not show, because it was withdrawn or is optional and missing.
     pub(super) absent: BTreeSet<String>,
-    /// Keys whose file cannot be used: they stay as they are.
+    /// Keys whose file cannot be used. These keys stay as they are.
     pub(super) unusable: BTreeSet<String>,
-    /// What is wrong, in sentences without a value.
+    /// What is wrong, in texts without a value.
     pub(super) faults: Vec<String>,
 }
 
 /// The files of a volume, by path.
 pub(super) type Files = BTreeMap<String, SecretBytes>;
 
-/// The Secrets that `class` wants of `files`. `known` are paths that the volume could show.
+/// The Secrets that `class` wants to be made of `files`. `known` are the paths that the volume could show.
 pub(super) fn wanted(class: &Class, files: &Files, known: &BTreeSet<String>) -> Vec<Wanted> {
     let mut secrets: Vec<Wanted> = Vec::new();
     for object in &class.secret_objects {
@@ -50,12 +50,12 @@ pub(super) fn wanted(class: &Class, files: &Files, known: &BTreeSet<String>) -> 
 }
 
 impl Wanted {
-    /// Every key that the class names, whether or not its file can be used.
+    /// Whether the class names `key`, even if its file cannot be used.
     pub(super) fn names(&self, key: &str) -> bool {
         self.data.contains_key(key) || self.absent.contains(key) || self.unusable.contains(key)
     }
 
-    /// Takes over the keys of another secretObject with the same name; what was said first stands.
+    /// Adds the keys of another secretObject with the same name. If both set something, the first one counts.
     fn join(&mut self, other: Self) {
         if other.kind != self.kind {
             let fault = format!(
@@ -79,14 +79,14 @@ impl Wanted {
     }
 }
 
-/// Adds what is not there yet.
+/// Adds labels or annotations that are not there yet.
 fn join(marks: &mut BTreeMap<String, String>, others: BTreeMap<String, String>) {
     for (key, value) in others {
         marks.entry(key).or_insert(value);
     }
 }
 
-/// What a file gives for a key.
+/// The value of a key, from a file.
 enum Value {
     Bytes(SecretBytes),
     Absent,
@@ -156,7 +156,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether the volume could show that file, or older versions of one beside it.
+    /// Whether the volume could show this file, or shows a file of which this is an older version.
     fn is_known(&self, file: &str) -> bool {
         let older = file.rsplit_once(".previous").is_some_and(|(file, _)| self.known.contains(file));
         older || self.known.contains(file)
@@ -170,7 +170,8 @@ impl Reading<'_> {
         }
     }
 
-    /// The password of a PFX; empty where the class names none. Files often end in a newline, passwords do not.
+    /// The password of a PFX; empty if the class names none. A line end at the end of the file is not part of it: files
+    /// often end in one, and passwords do not.
     fn password(&self) -> Result<&str, String> {
         let Some(file) = self.object.annotations.get(PFX_PASSWORD) else { return Ok("") };
         let bytes = self

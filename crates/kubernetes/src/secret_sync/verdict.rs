@@ -1,10 +1,14 @@
-//! What is to be done about a Secret: from what a class wants, what there is, and who wrote it. Pure.
+//! Decides what to do about a Secret, from what a class wants, what exists, and who wrote it. Pure.
 //!
-//! Every node that serves a class applies its Secrets under one field manager, so that the API server
-//! keeps what others wrote and forgets what the class lets go. Two rules keep nodes from quarrelling:
-//! a node overwrites what its class has written only if it is *entitled* to, because its own files
-//! changed or its store confirmed them after the difference was seen; and of two classes that
-//! want one key with different values, the one that has it keeps it.
+//! Every node that serves a class applies its Secrets under the same field manager. So the API server keeps what others
+//! wrote, and removes what the class no longer claims. Two rules prevent nodes and classes from overwriting each other
+//! again and again. First, a node overwrites what its class wrote only if it is *entitled* to: because its own files
+//! changed, or because its store confirmed them after the node saw the difference. Second, if two classes want one key
+//! with different values, the class that has the key keeps it.
+//!
+//! An example of the first rule: a password rotates, and node A reads the new value a minute before node B. A writes
+//! the Secret. B sees that the Secret differs from its own old file, but its file did not change and the store did not
+//! confirm it since. So B leaves the Secret alone, and soon reads the new value itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,20 +19,20 @@ use provider::SecretBytes;
 use super::live::{Live, MANAGED};
 use super::plan::{OPAQUE, Wanted};
 
-/// How the field managers of all classes begin.
+/// The beginning of the field managers of all classes.
 pub(super) const MANAGER: &str = "secretfs/";
 /// Longest name of a field manager, in bytes.
 const LONGEST: usize = 128;
 
-/// Types that the API server fills with credentials: a class is no way to come by them.
+/// Types that the API server fills with credentials. A class must not be a way to get them.
 const CREDENTIALS: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
 
-/// What one field manager says a Secret is.
+/// What one field manager claims of a Secret.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Manifest {
     /// Name of the Secret.
     pub(super) name: String,
-    /// Its `type`; absent where nothing is claimed any more.
+    /// Its `type`; `None` if the manager no longer claims anything.
     pub(super) kind: Option<String>,
     /// Labels that the manager claims.
     pub(super) labels: BTreeMap<String, String>,
@@ -36,20 +40,20 @@ pub(super) struct Manifest {
     pub(super) annotations: BTreeMap<String, String>,
     /// Keys that the manager claims, with their bytes.
     pub(super) data: BTreeMap<String, SecretBytes>,
-    /// Owners of the Secret: it is deleted with the last of them.
+    /// Owners of the Secret. It is deleted together with the last of them.
     pub(super) owners: Vec<OwnerReference>,
-    /// The version that this was judged by; absent for one that is not there.
+    /// The version on which this was decided; `None` if the Secret does not exist yet.
     pub(super) version: Option<String>,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    /// The Secret is as it should be, or is not ours to change.
+    /// Nothing: the Secret is as it should be, or we may not change it.
     Leave,
-    /// Apply this, then take these keys away whoever else wrote them.
+    /// Apply this manifest. Then remove these keys, even if others wrote them too.
     Write(Box<Manifest>, BTreeSet<String>),
-    /// Take the Secret away if it is still this one.
+    /// Delete the Secret, if it is still this very one.
     Delete {
         /// `metadata.uid` of that Secret.
         uid: String,
@@ -58,14 +62,14 @@ pub(super) enum Step {
     },
 }
 
-/// What is to be done, and what is not well.
+/// What to do, and what is wrong.
 #[derive(Debug, Clone)]
 pub(super) struct Verdict {
-    /// What is to be done.
+    /// What to do.
     pub(super) step: Step,
-    /// What could not be had as wanted, in sentences for people.
+    /// What differs from what the class wants, in texts for people.
     pub(super) faults: Vec<String>,
-    /// Whether something differs that this node is not entitled to overwrite yet.
+    /// Whether something differs that this node may not overwrite yet.
     pub(super) waits: bool,
 }
 
@@ -75,7 +79,7 @@ impl Verdict {
     }
 }
 
-/// The field manager of a class: its name, shortened if need be.
+/// The field manager of a class: its name, shortened if it is too long.
 pub(super) fn manager(class: &str) -> String {
     let whole = format!("{MANAGER}{class}");
     if whole.len() <= LONGEST {
@@ -87,23 +91,23 @@ pub(super) fn manager(class: &str) -> String {
     format!("{kept}-{hash}")
 }
 
-/// Judges the Secret of one class.
+/// Decides about one Secret of one class.
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
     /// The class's field manager.
     pub(super) manager: &'a str,
     /// What the class wants.
     pub(super) wanted: &'a Wanted,
-    /// Whose the Secret is, as far as this node knows.
+    /// The owners of the Secret that this node knows.
     pub(super) owners: &'a [OwnerReference],
-    /// Managers of other classes that want this Secret too.
+    /// Field managers of other classes that want this Secret too.
     pub(super) rivals: &'a BTreeSet<String>,
-    /// Whether this node may overwrite what its class has written.
+    /// Whether this node may overwrite what its class wrote.
     pub(super) entitled: bool,
 }
 
 impl Judge<'_> {
-    /// What is to be done.
+    /// Decides about the Secret `live`; `None` if it does not exist.
     pub(super) fn judge(&self, live: Option<&Live>) -> Verdict {
         let (name, kind) = (&self.wanted.name, &self.wanted.kind);
         if CREDENTIALS.contains(&kind.as_str()) {
@@ -128,7 +132,7 @@ impl Judge<'_> {
         Comparison::new(self, live).verdict()
     }
 
-    /// There is no such Secret.
+    /// The verdict if the Secret does not exist.
     fn absent(&self) -> Verdict {
         let wanted = self.wanted;
         if wanted.kind != OPAQUE && !wanted.absent.is_empty() {
@@ -180,7 +184,7 @@ impl Judge<'_> {
     }
 }
 
-/// A wanted Secret beside the one that is there.
+/// Compares the Secret that is wanted with the one that exists.
 struct Comparison<'a> {
     judge: &'a Judge<'a>,
     live: &'a Live,
@@ -237,14 +241,14 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// A key whose file cannot be used holds what it held.
+    /// Keeps the value of a key whose file cannot be used.
     fn keep(&mut self, key: &str) {
         if let Some(current) = self.live.data.get(key).filter(|_| self.rival(key).is_none()) {
             self.data.insert(key.to_owned(), current.clone());
         }
     }
 
-    /// A key whose file is gone goes, whoever wrote it beside this class.
+    /// Removes a key whose file is gone, even if others wrote it too. Leaves a key that another class claims.
     fn withdraw(&mut self, key: &str) {
         if self.live.data.contains_key(key) && self.rival(key).is_none() {
             if self.judge.entitled {
@@ -255,7 +259,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// A key that is this class's no more goes with the next thing that this node is entitled to write.
+    /// Gives up a key that the class no longer names. The key stays until this node is entitled to write.
     fn let_go(&mut self, key: &str) {
         if !self.judge.entitled {
             self.keep(key);
@@ -271,7 +275,7 @@ impl<'a> Comparison<'a> {
         self.waits |= lacks(&self.live.labels, &labels) || lacks(&self.live.annotations, annotations);
     }
 
-    /// The class's owners that are still there, and this node's.
+    /// The owners that the class wrote and that are still there, and the owners that this node knows.
     fn owners(&mut self) -> Vec<OwnerReference> {
         let own = self.live.applied_by(self.judge.manager).map(|writer| &writer.owners);
         let kept = self.live.owners.iter().filter(|owner| own.is_some_and(|own| own.contains(&owner.uid)));
@@ -322,7 +326,7 @@ impl<'a> Comparison<'a> {
         self.live.applied_by(self.judge.manager).is_some_and(|writer| writer.keys.contains(key))
     }
 
-    /// The other class that has a key.
+    /// The field manager of the other class that has `key`.
     fn rival(&self, key: &str) -> Option<&'a str> {
         let rival = |name: &str| name != self.judge.manager && self.judge.rivals.contains(name);
         let mut writers = self.live.writers.iter().filter(|writer| writer.applies && rival(&writer.name));
@@ -330,7 +334,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// What is to be done about a Secret that a class no longer names.
+/// Decides what to do about a Secret that a class no longer names.
 pub(super) fn release(name: &str, manager: &str, live: &Live) -> Step {
     if !live.managed || live.applied_by(manager).is_none() {
         return Step::Leave;
@@ -343,7 +347,7 @@ pub(super) fn release(name: &str, manager: &str, live: &Live) -> Step {
     Step::Write(Box::new(nothing), BTreeSet::new())
 }
 
-/// The keys that stay if `manager` claims nothing and `removed` are taken away.
+/// The keys that stay if `manager` claims nothing and the keys `removed` are removed.
 fn others_keys(live: &Live, manager: &str, removed: &BTreeSet<String>) -> BTreeSet<String> {
     let own = |key: &str| live.applied_by(manager).is_some_and(|writer| writer.keys.contains(key));
     let stays = |key: &&String| !removed.contains(*key) && (!own(key) || live.shares(key, manager));

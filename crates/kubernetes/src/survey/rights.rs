@@ -11,21 +11,21 @@ use kube::api::{Api, PostParams};
 
 use super::{Looked, Wish, answer};
 
-/// How service accounts are called as users.
+/// The beginning of the user name of each service account.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
-/// One thing that somebody may do.
+/// One permission.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// The verb, such as `get`.
     pub verb: &'static str,
-    /// API group; empty for Kubernetes' own.
+    /// API group; empty for the core group.
     pub group: &'static str,
-    /// As in `secrets`, or `serviceaccounts/token`.
+    /// The resource, such as `secrets` or `serviceaccounts/token`.
     pub resource: &'static str,
-    /// Of one object only.
+    /// For this object only.
     pub name: Option<String>,
-    /// In one namespace only.
+    /// In this namespace only.
     pub namespace: Option<String>,
 }
 
@@ -68,18 +68,18 @@ impl FromStr for Account {
     }
 }
 
-/// What somebody may do, of what was asked for.
+/// Which of the rights that were asked for a user has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
     /// The user that the API server judged.
     pub user: String,
-    /// What is needed and missing.
+    /// Rights that are needed and missing.
     pub missing: Vec<Right>,
-    /// What is not needed and there.
+    /// Rights that are there and not needed.
     pub needless: Vec<Right>,
 }
 
-/// Judges the rights of the account of `wish`, or of who asks if that is a service account.
+/// Checks the rights of the account of `wish`, or of the caller if that is a service account.
 pub(super) async fn judge(client: &Client, wish: &Wish) -> Looked<Judged> {
     let user = match &wish.account {
         Some(account) => format!("{SERVICE_ACCOUNT}{}:{}", account.namespace, account.name),

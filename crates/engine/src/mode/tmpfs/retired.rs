@@ -1,48 +1,47 @@
-//! Versions that are shown no more, and when they may be removed.
+//! Versions that are no longer shown, and when they may be removed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use provider::Moment as _;
 
-/// How long a version stays after the next one is shown: who opens a file by its path may have read `..data` just
-/// before, and is on the way into the directory that it named.
+/// How long a version stays after the next one is shown. A process that opens a file may have read the link `..data`
+/// just before, and will open the directory that it named.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
-/// The directories of one volume that are kept for that time, and no longer.
+/// The directories of one volume that are kept for this time.
 #[derive(Debug, Default)]
 pub(super) struct Retired {
-    /// By name, from when on nobody can be on the way into it.
+    /// By name: when the directory may be removed, because no process can still be about to open it.
     due: BTreeMap<String, Instant>,
-    /// Whether somebody will come to remove them.
+    /// Whether the sweeper will come to remove them.
     pub(super) is_awaited: bool,
 }
 
 impl Retired {
-    /// Whether `name` has to stay at `now`.
+    /// Whether `name` must stay at `now`.
     pub(super) fn spares(&self, name: &str, now: Instant) -> bool {
         self.due.get(name).is_some_and(|due| *due > now)
     }
 
-    /// What is there beside the current version at `now`, all of it: what was not known of before is shown no more
-    /// since that moment.
+    /// Sets the names of all old versions that exist at `now`. A name that is new here was shown until now.
     pub(super) fn are(&mut self, names: Vec<String>, now: Instant) {
         let known = std::mem::take(&mut self.due);
         let due = |name: String| (name.clone(), known.get(&name).copied().unwrap_or(now.later(GRACE)));
         self.due = names.into_iter().map(due).collect();
     }
 
-    /// Those that may go at `now`, which are not known any more then.
+    /// Removes and returns the names that may go at `now`.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<String> {
         self.due.extract_if(.., |_, due| *due <= now).map(|(name, _)| name).collect()
     }
 
-    /// Has `names` stay known, to be tried again later than `now`.
+    /// Adds `names` again, so that their removal is tried again after `now`.
     pub(super) fn put_back(&mut self, names: Vec<String>, now: Instant) {
         self.due.extend(names.into_iter().map(|name| (name, now.later(GRACE))));
     }
 
-    /// When the next of them may go.
+    /// When the first of them may go.
     pub(super) fn first_due(&self) -> Option<Instant> {
         self.due.values().min().copied()
     }

@@ -9,11 +9,11 @@ use crate::snapshot::Snapshot;
 
 /// Smallest size of a volume, in bytes.
 const MIN_BYTES: u64 = 1 << 20;
-/// Room beside a set of files, in bytes.
+/// Extra room in addition to the files, in bytes.
 const SLACK_BYTES: u64 = 64 << 10;
-/// Inodes beside a set of files: the root, `..data`, its successor, and some to spare.
+/// Extra inodes in addition to the files: the root, `..data`, its successor, and some more.
 const SLACK_INODES: u64 = 16;
-/// A symbolic link whose text is longer takes a page of its own.
+/// A symbolic link with a longer text needs a page of its own.
 const SHORT_LINK: usize = 127 - "..data/".len();
 
 /// Limits of a tmpfs.
@@ -24,7 +24,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// What a new volume gets: twice its set, since a rotation holds the old and the new one.
+    /// The limits of a new volume: twice the size of its files, because during a rotation it holds the old and the new
+    /// ones.
     pub(super) fn for_volume(snapshot: &Snapshot, max_bytes: u64) -> io::Result<Self> {
         let set = Self::of(snapshot);
         let bytes = 2 * (set.bytes + SLACK_BYTES);
@@ -34,8 +35,8 @@ impl Room {
         Ok(Self { bytes: bytes.max(MIN_BYTES.min(max_bytes)), inodes: 2 * (set.inodes + SLACK_INODES) })
     }
 
-    /// The limits that the tmpfs at `root` needs before `snapshot` is written beside what it holds;
-    /// `None` if it has room.
+    /// The limits that the tmpfs at `root` needs before `snapshot` is written in addition to what it holds. `None` if
+    /// it has enough room.
     pub(super) fn to_grow(
         root: BorrowedFd<'_>,
         snapshot: &Snapshot,
@@ -43,7 +44,7 @@ impl Room {
     ) -> io::Result<Option<Self>> {
         let now = usage(root)?;
         let wanted = Self::for_volume(snapshot, max_bytes)?;
-        // Old versions that somebody holds open count as well.
+        // Old versions that a process holds open count as well.
         let set = Self::of(snapshot);
         let needed =
             Self { bytes: now.used_bytes + set.bytes, inodes: now.used_inodes + set.inodes + SLACK_INODES };
@@ -58,7 +59,7 @@ impl Room {
         Ok((!fits).then_some(grown))
     }
 
-    /// The limits for a tmpfs that was made without any; `None` if it has some.
+    /// The limits for a tmpfs that was made without limits. `None` if it has some.
     pub(super) fn to_bound(root: BorrowedFd<'_>, max_bytes: u64) -> io::Result<Option<Self>> {
         let now = usage(root)?;
         if now.used_bytes > max_bytes {
@@ -69,7 +70,7 @@ impl Room {
         Ok((!is_bound).then(|| Self { bytes, inodes: 2 * (now.used_inodes + SLACK_INODES) }))
     }
 
-    /// What the files of `snapshot` take, and the directories and links that show them.
+    /// The space that the files of `snapshot` need, with the directories and links that show them.
     fn of(snapshot: &Snapshot) -> Self {
         let page = rustix::param::page_size() as u64;
         let files: u64 =
@@ -99,7 +100,7 @@ fn too_large(needed: u64, max_bytes: u64) -> io::Error {
     )
 }
 
-/// What the tmpfs at `root` takes and may take.
+/// The space that the tmpfs at `root` uses, and its limits.
 pub(super) fn usage(root: BorrowedFd<'_>) -> io::Result<Usage> {
     let stat = rustix::fs::fstatvfs(root)?;
     Ok(Usage {

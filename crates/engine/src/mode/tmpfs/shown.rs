@@ -28,10 +28,10 @@ pub(super) struct Shown {
     pub(super) sweeper: Arc<Sweeper>,
     pub(super) target: PathBuf,
     pub(super) look: Look,
-    /// Tells our file system from one that somebody mounts over it.
+    /// The device number, which differs from that of a file system that somebody mounts over ours.
     pub(super) device: u64,
     pub(super) mount: Option<MountId>,
-    /// Held while the files change. Which versions are kept though they are shown no more.
+    /// Locked while the files change. The versions that are kept although they are no longer shown.
     pub(super) changing: Mutex<Retired>,
 }
 
@@ -58,8 +58,9 @@ impl Shown {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the tmpfs below `root` take `snapshot` beside what it holds. Where that is more than it may, what is kept
-    /// for who is on the way into it makes room: when its time is over, or at once if the new set takes something back.
+    /// Makes room for `snapshot` in the tmpfs below `root`, in addition to what it holds. If the volume would become
+    /// too large, removes the old versions that are kept for a moment because a process may be about to open one. Waits
+    /// until their time is over, or removes them at once if the new snapshot withdraws files.
     fn make_room(
         &self,
         root: &OwnedFd,
@@ -86,7 +87,7 @@ impl Shown {
         Tree::new(root.as_fd(), self.look).remove_stale(names)
     }
 
-    /// Has what is shown no more removed in time.
+    /// Notes the versions that are no longer shown, and makes the sweeper remove them in time.
     pub(super) fn retire(self: &Arc<Self>, tree: &Tree<'_>, retired: &mut Retired) {
         match tree.stale() {
             Ok(stale) => retired.are(stale, Instant::now()),
@@ -104,7 +105,7 @@ impl Swept for Shown {
     fn sweep(&self) -> Option<Instant> {
         let (mut retired, now) = (self.lock(), Instant::now());
         let due = retired.take_due(now);
-        // A rotation may have made room by what was due.
+        // A rotation may already have removed them to make room.
         let removed = if due.is_empty() {
             Ok(())
         } else {

@@ -1,18 +1,18 @@
-//! Comes back to volumes some time after they changed.
+//! A thread that comes back to volumes some time after they changed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// What is to be come back to.
+/// A volume that the sweeper comes back to.
 pub(super) trait Swept: Send + Sync {
-    /// Does what is due, and tells when more of it will be.
+    /// Does what is due. Returns when the next work will be due, if there is any.
     fn sweep(&self) -> Option<Instant>;
 }
 
-/// A thread that sweeps. It starts with the first that is to be swept and ends with the last who can ask for it;
-/// what has not been swept then is left to the next process.
+/// The thread and its queue. The thread starts with the first entry and ends when the last holder drops the sweeper.
+/// The next process does what is left then.
 #[derive(Default)]
 pub(super) struct Sweeper {
     shared: Arc<Shared>,
@@ -25,17 +25,17 @@ struct Shared {
     changed: Condvar,
 }
 
-/// One entry for each that waits; whoever is gone by then is passed over.
+/// One entry for each waiting volume. Volumes that no longer exist are skipped.
 #[derive(Default)]
 struct Queue {
     waiting: BTreeMap<(Instant, u64), Weak<dyn Swept>>,
-    /// Tells those apart that are due at one moment.
+    /// Makes keys unique if several entries are due at the same moment.
     numbers: u64,
     is_ended: bool,
 }
 
 impl Sweeper {
-    /// Has `swept` swept at `due`, once.
+    /// Calls [`Swept::sweep`] of `swept` at `due`, and again when it says so.
     pub(super) fn come_back(&self, due: Instant, swept: Weak<dyn Swept>) {
         self.shared.lock().add(due, swept);
         self.shared.changed.notify_one();
@@ -57,7 +57,7 @@ impl Drop for Sweeper {
         self.shared.lock().is_ended = true;
         self.shared.changed.notify_one();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The last volume may have been let go by the thread itself.
+        // The thread itself may have dropped the last holder, and cannot join itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id())
             && thread.join().is_err()
         {
@@ -80,7 +80,7 @@ impl Shared {
         }
     }
 
-    /// The next one, when it is due; `None` at the end.
+    /// Waits until the next entry is due and returns it; `None` at the end.
     fn next(&self) -> Option<Weak<dyn Swept>> {
         let mut queue = self.lock();
         loop {
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// Tells when it is swept, as often as it is to be.
+    /// Sends a message each time that it is swept, and wants to be swept this often.
     struct Told(mpsc::Sender<Instant>, Mutex<u32>);
 
     impl Swept for Told {
@@ -161,7 +161,7 @@ mod tests {
         drop(sweeper);
         drop(later);
 
-        // Whether the first was swept before it was gone is the scheduler's choice.
+        // The first one may be swept before it is dropped or not; the scheduler decides.
         assert!(heard.iter().count() <= 1);
     }
 }

@@ -19,12 +19,12 @@ use crate::snapshot::{self, Snapshot};
 const DATA: &str = "..data";
 /// The next `..data`, until it is renamed.
 const NEXT_DATA: &str = "..data_tmp";
-/// What the name of a directory begins with that stood where a link of ours stands now.
+/// The beginning of the name of a directory that stood where our link stands now.
 const REPLACED: &str = "..replaced-";
-/// What every name begins with that is not a file's own.
+/// The beginning of every name that does not show a file.
 const OWN: &str = "..";
 
-/// Which names of ours have to stay though they lead nobody to a file.
+/// Whether a name of ours must stay although it shows no file.
 pub(super) type Spared<'a> = &'a dyn Fn(&str) -> bool;
 
 /// Owner, group and default modes of a volume's files.
@@ -50,7 +50,7 @@ impl Look {
         if self.uid.is_some() || self.gid.is_some() {
             rustix::fs::fchown(file, self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw))?;
         }
-        // Said again, since the umask took its part of what the file was made with.
+        // Set again, because the umask removed some bits when the file was made.
         Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?)
     }
 }
@@ -90,8 +90,8 @@ impl<'a> Tree<'a> {
         tops(snapshot).iter().try_for_each(|top| self.link(&behind_data(top), top))
     }
 
-    /// Shows `snapshot` instead of the current version, and empties the files of old versions that are `withdrawn`.
-    /// The version that was shown stays as a [stale](Self::stale) one, and so do others that are `spared`.
+    /// Shows `snapshot` instead of the current version, and empties `withdrawn` files in old versions. The current
+    /// version becomes a [stale](Self::stale) one and stays, as do other stale ones that are `spared`.
     pub(super) fn rotate(
         &self,
         snapshot: &Snapshot,
@@ -111,14 +111,13 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// Names of ours that lead nobody to a file: versions that were shown, and what a rotation left that ended in
-    /// its middle.
+    /// Names of ours that show no file: versions that were shown, and leftovers of interrupted rotations.
     pub(super) fn stale(&self) -> io::Result<Vec<String>> {
         let current = self.current()?.map(|version| version.name);
         Ok(self.list()?.own.into_iter().filter(|name| Some(name) != current.as_ref()).collect())
     }
 
-    /// Removes stale names that are there, with what they hold.
+    /// Removes these stale names, with everything in them. Missing names are no error.
     pub(super) fn remove_stale(&self, names: &[String]) -> io::Result<()> {
         names.iter().try_for_each(|name| match walk::remove(self.root, name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -126,8 +125,8 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// Whether another version may have been shown within `time`. That goes by the clock on the wall, which
-    /// somebody may have set back.
+    /// Whether another version may have been shown within `time`. This depends on the wall clock, which somebody may
+    /// have set back.
     pub(super) fn was_swapped_within(&self, time: Duration) -> io::Result<bool> {
         let stat = rustix::fs::statat(self.root, DATA, AtFlags::SYMLINK_NOFOLLOW)?;
         let swapped = jiff::Timestamp::new(stat.st_ctime, i32::try_from(stat.st_ctime_nsec).unwrap_or(0));
@@ -135,8 +134,8 @@ impl<'a> Tree<'a> {
         Ok(age.is_ok_and(|age| age.is_negative() || age.unsigned_abs() < time))
     }
 
-    /// Whatever can fail is done before anything that a reader sees changes.
-    /// Names appear after what they lead to and vanish before it, so that none ever dangles.
+    /// Does everything that can fail before it changes anything that a reader sees. Names appear after the files that
+    /// they point to, and vanish before them, so no name ever dangles.
     fn swap(&self, snapshot: &Snapshot, before: &Listing) -> io::Result<()> {
         let wanted = tops(snapshot);
         let added: Vec<&str> = wanted.iter().copied().filter(|top| !before.shown.contains(*top)).collect();
@@ -160,7 +159,8 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// The first version beside, and then instead of, files that somebody wrote without our layout.
+    /// Writes the first version into a root whose files somebody wrote without our layout, and then replaces these
+    /// files.
     fn begin(
         &self,
         snapshot: &Snapshot,
@@ -177,7 +177,7 @@ impl<'a> Tree<'a> {
         self.tidy(spared).map(drop)
     }
 
-    /// Empties a file that stands beside our layout. It may be gone, or somebody's link.
+    /// Empties a file outside of our layout. It may be gone, or be a link.
     fn empty_plain(&self, path: &ObjectPath) {
         let (flags, resolve) =
             (OFlags::WRONLY | OFlags::CLOEXEC, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
@@ -191,7 +191,7 @@ impl<'a> Tree<'a> {
         Ok(self.current()?.is_some())
     }
 
-    /// The version that is shown, if there is one. Where somebody else wrote the link it may lead anywhere.
+    /// The version that is shown, if there is one. If somebody else wrote the link, it may point anywhere.
     fn current(&self) -> io::Result<Option<Version>> {
         let name = match rustix::fs::readlinkat(self.root, DATA, Vec::new()) {
             Ok(name) => name.into_string().unwrap_or_default(),
@@ -208,17 +208,17 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Brings the root back in line with `..data`, whatever a rotation that ended in its middle left.
+    /// Makes the root match `..data` again, after any interrupted rotation.
     ///
-    /// Files that are no longer shown are emptied: whether they were withdrawn is not known any more.
+    /// Empties files that are no longer shown, because it is not known any more whether they were withdrawn.
     /// Directories that are `spared` stay.
     pub(super) fn tidy(&self, spared: Spared<'_>) -> io::Result<Listing> {
         let version = self.current()?.ok_or_else(|| foreign(DATA))?;
         self.tidy_beside(version, spared)
     }
 
-    /// Empties what is not shown any more, in the versions that will be spared as well: for a process that does not
-    /// know what was withdrawn.
+    /// Empties files that are no longer shown, also in versions that will be spared. For a process that does not know
+    /// which files were withdrawn.
     pub(super) fn empty_what_is_hidden(&self) -> io::Result<()> {
         let version = self.current()?.ok_or_else(|| foreign(DATA))?;
         self.empty_all(&self.stale()?, &|path| !walk::exists(version.directory.as_fd(), path))
@@ -250,8 +250,8 @@ impl<'a> Tree<'a> {
         leads_to.is_ok_and(|leads_to| leads_to.to_bytes() == behind_data(name).as_bytes())
     }
 
-    /// Puts our link where something else has its name, so that there is always one of the two. A directory becomes
-    /// a stale one: somebody may be on the way into it.
+    /// Puts our link in the place of something else with its name, so that one of the two always exists. A directory
+    /// becomes a stale one, because a process may be about to open it.
     fn replace(&self, name: &str) -> io::Result<()> {
         let next = format!("{REPLACED}{}", fastrand::u64(..));
         self.link(&behind_data(name), &next)?;
@@ -259,7 +259,7 @@ impl<'a> Tree<'a> {
         if walk::is_directory(self.root, &next) { Ok(()) } else { walk::remove(self.root, &next) }
     }
 
-    /// Every file that is shown.
+    /// Reads every file that is shown.
     pub(super) fn read(&self) -> io::Result<Vec<ShownFile>> {
         match self.current()? {
             Some(version) => walk::read(version.directory.as_fd()),
@@ -267,9 +267,9 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Makes the root look as it is to; somebody else may have made it.
+    /// Sets owner, group and mode of the root, which somebody else may have made.
     pub(super) fn dress(&self) -> io::Result<()> {
-        // The root itself is only a place: it takes no change of mode.
+        // The descriptor of the root was opened as a path only, which does not allow a change of mode.
         let root = open_directory(self.root, ".")?;
         let (stat, mode) = (rustix::fs::fstat(&root)?, self.look.directory_mode);
         let is_dressed = stat.st_mode & 0o7777 == mode
@@ -284,14 +284,14 @@ impl<'a> Tree<'a> {
         Ok(Listing { own, shown: shown.into_iter().collect() })
     }
 
-    /// Writes `snapshot` into a new directory and tells its name.
+    /// Writes `snapshot` into a new directory and returns its name.
     fn write(&self, snapshot: &Snapshot) -> io::Result<String> {
         let name = version_name();
         let version = self.make_directory(self.root, &name)?;
         let mut parent = ("", version.try_clone()?);
         for (path, file) in snapshot.iter() {
             let (directory, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
-            // Files of one directory stand together in path order.
+            // In path order, the files of one directory are next to each other.
             if directory != parent.0 {
                 parent = (directory, self.make_directories(&version, directory)?);
             }
@@ -337,7 +337,7 @@ impl<'a> Tree<'a> {
         Ok(rustix::fs::renameat(self.root, from, self.root, to)?)
     }
 
-    /// Empties what `emptied` says in the versions among `names`.
+    /// Empties the files for which `emptied` is true, in the versions among `names`.
     fn empty_all(&self, names: &[String], emptied: &dyn Fn(&str) -> bool) -> io::Result<()> {
         names.iter().try_for_each(|name| walk::empty(self.root, name, emptied))
     }
@@ -355,7 +355,7 @@ fn behind_data(top: &str) -> String {
     format!("{DATA}/{top}")
 }
 
-/// The name of a link until what it leads to is there.
+/// The temporary name of a link until its target exists.
 fn next_link(index: usize) -> String {
     format!("..link_tmp-{index}")
 }

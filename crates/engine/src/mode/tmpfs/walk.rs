@@ -1,4 +1,4 @@
-//! Going through the directories of a volume, always relative to an open one.
+//! Walking through the directories of a volume, always relative to an open directory.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::super::ShownFile;
 
-/// Deepest directory that is gone into: no object's path is longer.
+/// How deep directories are read: no object's path is longer.
 const MOST_DIRECTORIES: usize = 16;
 
 /// A name in a directory.
@@ -19,7 +19,7 @@ pub(super) struct Entry {
     kind: FileType,
 }
 
-/// What `directory` holds.
+/// The entries of `directory`.
 pub(super) fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<Entry>> {
     let mut found = Vec::new();
     for entry in Dir::new(open_directory(directory, ".")?)? {
@@ -41,7 +41,7 @@ pub(super) fn exists(directory: BorrowedFd<'_>, path: &str) -> bool {
     rustix::fs::statat(directory, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-/// Whether `name` is a directory, and no link to one.
+/// Whether `name` is a directory, and not a link to one.
 pub(super) fn is_directory(parent: BorrowedFd<'_>, name: &str) -> bool {
     kind(parent, name).is_ok_and(|kind| kind == FileType::Directory)
 }
@@ -51,8 +51,8 @@ pub(super) fn read(version: BorrowedFd<'_>) -> io::Result<Vec<ShownFile>> {
     read_below(version, "")
 }
 
-/// Every file below `root` but under names that begin with `own`: what somebody wrote without our layout. What is
-/// neither file nor directory, or has a name that no object can have, is passed over.
+/// Every file below `root` that somebody wrote without our layout: names that begin with `own` are left out. Skips
+/// entries that are neither files nor directories, or whose name no object can have.
 pub(super) fn read_plain(root: BorrowedFd<'_>, own: &str) -> io::Result<Vec<ShownFile>> {
     let mut files = Vec::new();
     for Entry { name, kind } in entries(root)?.into_iter().filter(|entry| !entry.name.starts_with(own)) {
@@ -89,13 +89,13 @@ fn read_file(path: ObjectPath, mut file: File) -> io::Result<ShownFile> {
     if stat.st_size > stat.st_blocks * 512 {
         return Err(foreign("a file with holes"));
     }
-    // With room for all of it and the end: a buffer that grows leaves copies behind.
+    // Large enough from the start, because a buffer that grows leaves copies of the secret behind.
     let mut contents = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0) + 1);
     file.read_to_end(&mut contents)?;
     Ok(ShownFile { path, contents: SecretBytes::new(contents), mode: stat.st_mode & 0o777 })
 }
 
-/// Empties the files below the directory `name` whose path `emptied` says. Something that is no directory has none.
+/// Empties the files below the directory `name` for which `emptied` is true. Does nothing if `name` is not a directory.
 pub(super) fn empty(parent: BorrowedFd<'_>, name: &str, emptied: &dyn Fn(&str) -> bool) -> io::Result<()> {
     if kind(parent, name)? != FileType::Directory {
         return Ok(());
@@ -108,7 +108,7 @@ pub(super) fn empty(parent: BorrowedFd<'_>, name: &str, emptied: &dyn Fn(&str) -
     })
 }
 
-/// Removes `name` and, where it is a directory, what it holds.
+/// Removes `name`, with everything in it if it is a directory.
 pub(super) fn remove(parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     let kind = kind(parent, name)?;
     remove_entry(parent, &Entry { name: name.to_owned(), kind })
@@ -154,7 +154,7 @@ fn open_file(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> Result<Ow
     rustix::fs::openat(directory, name, access | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// What stands in a volume is not as we write it.
+/// The error if a volume holds something that we do not write.
 pub(super) fn foreign(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what} is not as secretfs writes it"))
 }

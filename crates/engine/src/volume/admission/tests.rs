@@ -13,7 +13,7 @@ fn ask(admission: &Arc<Admission>, namespace: &'static str, place: &'static str)
     Box::pin(async move { admission.enter(namespace, place).await })
 }
 
-/// As many turns as are given at once, up to `most`.
+/// Takes turns until one is not given at once, and at most `most`.
 fn take(admission: &Arc<Admission>, namespace: &'static str, place: &'static str, most: usize) -> Vec<Turn> {
     let taken = (0..most).map_while(|_| ask(admission, namespace, place).now_or_never());
     taken.map(Result::unwrap).collect()
@@ -92,14 +92,15 @@ fn who_stops_waiting_is_passed_over_and_its_turn_is_not_lost() {
 
     drop(gone);
     drop(turns);
-    // It was given the turn, and never looked.
+    // This caller was given the turn, and never polled its future again.
     drop(late);
 
     assert!(is_given(&mut stays).is_some());
     assert_eq!(admission.lock().held.all, 0);
 }
 
-/// Who waits, and who has a turn, in the order in which they came; what is said of both is found by looking at all.
+/// A slow model of the same rules: it lists the waiting callers and the held turns in order, and finds every answer by
+/// looking at all of them.
 #[derive(Default)]
 struct Model {
     waiting: Vec<(usize, Lane)>,

@@ -1,4 +1,4 @@
-//! Which objects a volume has, where an answer of the store says so.
+//! Learning which objects a volume has, for stores that tell it only in their answers.
 
 use provider::{Error, ErrorKind};
 
@@ -7,7 +7,7 @@ use crate::volume::extent::Extent;
 use crate::volume::reader::Readout;
 
 impl Content {
-    /// Takes from an answer which objects there are, where only that tells.
+    /// Takes the list of objects from the answers in `readout`, if only an answer tells which objects there are.
     pub(super) fn learn(&mut self, readout: &Readout) {
         let Some(whole) = self.reader.source().whole() else { return self.learn_trees(readout) };
         let Some(outcome) = readout.get(whole.request()) else { return };
@@ -36,7 +36,8 @@ impl Content {
         self.extend_to(Extent::Grown(grown));
     }
 
-    /// Whether what a tree lists no more goes on being an object: its file is shown, or its absence is from composed ones.
+    /// Whether an object stays when its tree no longer lists it. It stays while its file is shown, or while a composed
+    /// file names it: the composed file needs to know that it is missing.
     fn stays_unlisted(&self, index: usize) -> bool {
         let (Some(object), Some(state)) = (self.extent.objects().get(index), self.objects.get(index)) else {
             return false;

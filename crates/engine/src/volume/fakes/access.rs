@@ -1,4 +1,4 @@
-//! A rule that lets all in but one container.
+//! Access rules that refuse one container.
 
 use provider::ObjectPath;
 
@@ -6,7 +6,7 @@ use crate::mode::Caller;
 use crate::volume::Publish;
 use crate::volume::access::{Access, Everyone};
 
-/// Everyone may open everything, but for the container `stranger`.
+/// Every process may open every file, except those of the container `stranger`.
 #[derive(Debug)]
 pub(in crate::volume) struct NoStranger;
 

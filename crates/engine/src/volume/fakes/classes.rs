@@ -13,7 +13,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(in crate::volume) struct FakeClasses {
     classes: Mutex<BTreeMap<ClassName, Arc<Class>>>,
-    /// Whether nobody can tell what classes there are.
+    /// Whether the classes are unknown, as if the API server did not answer.
     away: AtomicBool,
     changes: watch::Sender<u64>,
 }
@@ -45,7 +45,7 @@ impl FakeClasses {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// There are classes no more, and that is known.
+    /// Deletes all classes.
     pub(in crate::volume) fn lose_all(&self) {
         self.classes.lock().unwrap().clear();
         self.return_again();

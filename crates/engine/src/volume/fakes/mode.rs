@@ -1,4 +1,4 @@
-//! Ways of showing files that tests look into.
+//! Modes whose files tests can read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::mode::{
 };
 use crate::snapshot::Snapshot;
 
-/// The files of a mount that asks, and where it does.
+/// The files of a mount that asks for contents, and the door where it asks.
 type Asking = (Listing, Arc<dyn Door>);
 
-/// Mounts that are tables in memory, how often one was read back, what the mode is called, and what is asked for when
-/// it is opened.
+/// Mounts as tables in memory; how often a mount was read back; the name of the mode; and the mounts that ask for
+/// contents when a file is opened.
 #[derive(Debug, Clone)]
 pub(in crate::volume) struct FakeMode(
     pub(in crate::volume) Arc<Mutex<BTreeMap<PathBuf, BTreeMap<String, String>>>>,
@@ -35,7 +35,7 @@ impl Default for FakeMode {
 }
 
 impl FakeMode {
-    /// A mode of another name has mounts of its own, and other abilities than tmpfs.
+    /// A mode of another name. It has mounts of its own, and other abilities than tmpfs.
     pub(in crate::volume) fn named(name: &'static str) -> Self {
         Self(Arc::default(), Arc::default(), name, Arc::default())
     }
@@ -44,12 +44,12 @@ impl FakeMode {
         self.0.lock().unwrap().get(Path::new(target)).cloned()
     }
 
-    /// The files that are asked for when they are opened.
+    /// The files that the mount at `target` asks for when they are opened.
     pub(in crate::volume) fn listed(&self, target: &str) -> Option<Listing> {
         self.3.lock().unwrap().get(Path::new(target)).map(|(listing, _)| listing.clone())
     }
 
-    /// Opens a file as a process does: it asks at the door, whoever that is.
+    /// Opens a file as a process does: asks at the door for its contents.
     pub(in crate::volume) async fn open(
         &self,
         target: &str,

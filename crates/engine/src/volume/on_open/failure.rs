@@ -1,4 +1,4 @@
-//! Why an opened file is not given.
+//! Why a process that opens a file does not get its contents.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use crate::mode;
 use crate::volume::Error;
 use crate::volume::report::is_denial;
 
-/// Why an opened file is not given. Those who waited for one reading are told the same.
+/// Why a process that opens a file does not get its contents. All processes that wait for one reading get the same
+/// failure.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Failure {
-    /// The caller may not open it.
+    /// The caller may not open the file.
     #[error("{0}")]
     NotAllowed(String),
 
@@ -19,63 +20,63 @@ pub(super) enum Failure {
     #[error("the class lists no such file")]
     NotListed,
 
-    /// Its store cannot be asked: the class is not known, or wrong, or kubelet brought no token for it.
+    /// The store cannot be asked: the class is unknown or wrong, or kubelet sent no token for it.
     #[error("{0}")]
     Unasked(String),
 
-    /// The store did not give it, or was not asked for want of a token.
+    /// The store did not return the object, or could not be asked without a token.
     #[error("provider {provider}: {source}")]
     Store {
-        /// The provider, as the class names it.
+        /// The provider that the class names.
         provider: String,
-        /// What it said.
+        /// The provider's error.
         source: provider::Error,
     },
 
-    /// It did not come in time.
-    #[error("not within {:.0} s: {waiting_for}", waited.as_secs_f32())]
+    /// The answer did not come in time.
+    #[error("it did not come within {:.0} s: {waiting_for}", waited.as_secs_f32())]
     Late {
-        /// What had not come yet.
+        /// What was still missing.
         waiting_for: String,
-        /// How long it was waited for.
+        /// How long the caller waited.
         waited: Duration,
     },
 
-    /// The store has nothing for it, and the class allows that.
+    /// The store has no such object, and the class allows that.
     #[error("the store has none, and the class says that it may be missing")]
     NothingThere,
 
-    /// It hangs on a lease, which would end with the reading.
+    /// The object has a lease, which would end together with the reading.
     #[error("it hangs on a lease, which would end before its user does; write secretfs.dev/fetch: eager")]
     Leased,
 
-    /// Too many wait for files of this volume, its namespace or this node.
+    /// Too many callers wait for files of this volume, its namespace or this node.
     #[error("too many callers wait for files of this volume, its namespace or this node; try again")]
     Crowded,
 
-    /// What is held of opened files is as much as may be.
+    /// The opened files already hold as many bytes as they may.
     #[error(
         "there is no room for it: opened files of this volume, its namespace or this node hold as much as they may"
     )]
     NoRoom,
 
-    /// It was taken back while it was read.
+    /// What was read became invalid while it was read.
     #[error("it was taken back while it was read")]
     Overtaken,
 
-    /// The volume is being taken away.
+    /// The volume is being unpublished.
     #[error("the volume is being taken away")]
     Gone,
 
-    /// The reading broke off by a fault of ours.
+    /// The reading stopped because of a fault in secretfs.
     #[error(
-        "the reading did not come to its end, which is a fault of secretfs; please report it with the log"
+        "the reading stopped before its end, which is a fault of secretfs; please report it with the log"
     )]
     Unfinished,
 }
 
 impl Failure {
-    /// Whether somebody decided that the caller, or its volume, may not have it.
+    /// Whether the access rules or the store decided that the caller, or its volume, may not have the file.
     pub(super) fn is_denial(&self) -> bool {
         match self {
             Self::NotAllowed(_) => true,

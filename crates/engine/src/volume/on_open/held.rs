@@ -1,4 +1,5 @@
-//! What is held of opened files, and which readings are under way; plain state, every method takes the time.
+//! The contents of opened files that are in memory, and the readings that are under way. Plain state: the caller passes
+//! the time to every method.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,24 +14,24 @@ use super::failure::Failure;
 use super::reading::Given;
 use crate::volume::room::Room;
 
-/// A reading, shared by all who wait for it: it goes on while one of them waits, and ends with the last that leaves.
+/// A reading, shared by all callers that wait for it. It goes on while at least one of them waits.
 pub(super) type Reading = Shared<BoxFuture<'static, Result<Given, Failure>>>;
 
-/// Tells a reading, and what it brought, from others of the same file.
+/// Identifies one reading of a file, and what it returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
-/// What one file holds, taken back from everybody when this is dropped.
+/// The contents of one file. Dropping this takes them back from every process that has the file open.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) given: Given,
     pub(super) ticket: Ticket,
-    /// For whom it was read.
+    /// The identity that it was read for.
     pub(super) identity: Identity,
-    /// When its time is over.
+    /// When the contents must be taken back.
     pub(super) until: Instant,
     pub(super) _room: Room,
-    /// Has what else the reading left let go.
+    /// Dropping this ends the reading's expiry task, which drops the readings and the login.
     pub(super) _kept: DropGuard,
 }
 
@@ -51,18 +52,18 @@ impl fmt::Debug for UnderWay {
     }
 }
 
-/// What one volume holds of opened files.
+/// The opened files of one volume.
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     held: BTreeMap<ObjectPath, Held>,
     under_way: BTreeMap<ObjectPath, UnderWay>,
     tickets: u64,
-    /// When something was last taken back: what was read before is not to be given again.
+    /// When something was last taken back. Nothing that was read earlier may be given out again.
     taken_back: Option<Instant>,
 }
 
 impl Holding {
-    /// What is held of the file at `path`, if it was read for `identity` and its time is not over.
+    /// The contents of the file at `path`, if they were read for `identity` and their time is not over.
     pub(super) fn get(&mut self, path: &ObjectPath, identity: &Identity, now: Instant) -> Option<Given> {
         let held = self.held.get(path)?;
         if held.identity == *identity && now < held.until {
@@ -72,7 +73,7 @@ impl Holding {
         None
     }
 
-    /// The reading of the file at `path` that is under way, or the one that `begin` makes for a new ticket.
+    /// The reading of the file at `path` that is under way. If there is none, `begin` starts one with a new ticket.
     pub(super) fn reading(
         &mut self,
         path: &ObjectPath,
@@ -90,8 +91,8 @@ impl Holding {
         reading
     }
 
-    /// Notes that the reading of that ticket came to its end. `false` if nobody is to have what it brought: it was
-    /// taken back meanwhile.
+    /// Notes that the reading with this ticket ended. `false` if its result must not be given out, because the file was
+    /// taken back in the meantime.
     pub(super) fn ended(&mut self, path: &ObjectPath, ticket: Ticket) -> bool {
         let is_known = self.under_way.get(path).is_some_and(|under_way| under_way.ticket == ticket);
         if is_known {
@@ -100,40 +101,40 @@ impl Holding {
         is_known
     }
 
-    /// Holds what a reading brought.
+    /// Keeps what a reading returned.
     pub(super) fn hold(&mut self, path: &ObjectPath, held: Held) {
         self.held.insert(path.clone(), held);
     }
 
-    /// Takes back what was to go first. `false` if nothing is held.
+    /// Takes back the contents that would expire first. `false` if nothing is held.
     pub(super) fn evict(&mut self) -> bool {
         let first = self.held.iter().min_by_key(|(_, held)| held.until).map(|(path, _)| path.clone());
         first.is_some_and(|path| self.held.remove(&path).is_some())
     }
 
-    /// Takes back what that reading brought, because its time is over.
+    /// Takes back what the reading with this ticket returned, because its time is over.
     pub(super) fn expire(&mut self, path: &ObjectPath, ticket: Ticket) {
         if self.held.get(path).is_some_and(|held| held.ticket == ticket) {
             self.held.remove(path);
         }
     }
 
-    /// Takes back what the file at `path` holds, because something new is there. A reading of it that is under way
-    /// began before.
+    /// Takes back the contents of the file at `path`, because the store has something new. A reading that is under way
+    /// began before that, so its result is not used either.
     pub(super) fn take_back(&mut self, path: &ObjectPath, now: Instant) {
         self.held.remove(path);
         self.under_way.remove(path);
         self.taken_back = Some(now);
     }
 
-    /// Takes back everything, and tells of which files something was held.
+    /// Takes back everything. Returns the paths of the files that had contents.
     pub(super) fn take_back_all(&mut self, now: Instant) -> Vec<ObjectPath> {
         self.under_way.clear();
         self.taken_back = Some(now);
         std::mem::take(&mut self.held).into_keys().collect()
     }
 
-    /// Takes back what was read for anybody but `identity`.
+    /// Takes back what was read for another identity than `identity`.
     pub(super) fn retain(&mut self, identity: &Identity) {
         self.held.retain(|_, held| held.identity == *identity);
     }

@@ -1,11 +1,11 @@
-//! Files that are read when somebody opens them, and not before: who may open one, one reading for all who ask at
-//! once, and the end of what was read.
+//! Files that are read when a process opens them, and not before. This module checks who may open a file, makes one
+//! reading for all processes that open it at the same time, and takes back what was read.
 //!
-//! What a file holds is lent to who opens it, and taken back when its time is over: the bytes are in this process
-//! alone, in [`SecretBytes`](provider::SecretBytes), which is ordinary memory that is wiped and not yet memory that the
-//! kernel hides (`memfd_secret`). At once it is taken back when the store announces something new,
-//! when its class is edited, when somebody orders a refresh, when the pod's tokens name another account, and when the
-//! volume is taken away. A reading that was under way then is made again: nobody is given what is older.
+//! The contents of a file are lent to the process that opens it. The bytes stay in this process only, in
+//! [`SecretBytes`](provider::SecretBytes): ordinary memory that is wiped, and not yet memory that the kernel hides
+//! (`memfd_secret`). They are taken back when their time is over. They are taken back at once if the store announces
+//! something new, the class is edited, somebody orders a refresh, the pod's tokens name another account, or the volume
+//! is unpublished. A reading that is under way at that time is made again, so that nobody gets an older value.
 
 mod failure;
 mod held;
@@ -35,11 +35,11 @@ use crate::volume::parts::Parts;
 use crate::volume::reader::Reader;
 use crate::volume::site::VolumeSite;
 
-/// Nobody waits longer, whatever patience he has.
+/// Longest wait of a caller, even if it would wait longer.
 const MOST_PATIENCE: Duration = Duration::from_secs(60);
-/// Who waited for a reading has at least so long to read what it brought.
+/// Shortest time that a caller has to read what it waited for.
 const LEAST_HELD: Duration = Duration::from_secs(1);
-/// How long what readings left may take to be let go.
+/// How long the tasks behind readings may take to end when the volume ends.
 const LET_GO: Duration = Duration::from_secs(1);
 
 /// One volume whose files are read when they are opened.
@@ -49,20 +49,20 @@ pub(super) struct OnOpen {
     newest: Newest,
     lane: Lane,
     state: Mutex<State>,
-    /// What goes on after readings: one task for each file that is held.
+    /// The tasks that wait for the end of contents: one for each file that has some.
     after: TaskTracker,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Absent while the class is.
+    /// What the class asks for; `None` until the class is known.
     wanted: Option<Wanted>,
     holding: Holding,
     over: CancellationToken,
 }
 
 impl OnOpen {
-    /// The volume of `publish`, of which nothing is read and, without `wanted`, no file is known yet.
+    /// The volume of `publish`. Nothing is read yet. Without `wanted`, it has no files until its class is known.
     pub(super) fn new(
         parts: Arc<Parts>,
         publish: Publish,
@@ -82,39 +82,39 @@ impl OnOpen {
         })
     }
 
-    /// Where its mode asks. The volume ends though the mode keeps it.
+    /// The door where the mode asks for contents. It does not keep the volume alive.
     pub(super) fn door(self: &Arc<Self>) -> Arc<dyn Door> {
         Arc::new(OfVolume(Arc::downgrade(self)))
     }
 
-    /// The parts, the wish and the site of the volume.
+    /// The parts, the request and the site of the volume.
     pub(super) fn place(&self) -> (&Arc<Parts>, &Publish, &Arc<VolumeSite>) {
         (&self.place.parts, &self.place.publish, &self.place.site)
     }
 
-    /// Its tokens and credentials.
+    /// The volume's tokens and credentials.
     pub(super) fn newest(&self) -> &Newest {
         &self.newest
     }
 
-    /// What is asked for it, once that is known.
+    /// What the class asks for, once the class is known.
     pub(super) fn wanted(&self) -> Option<Wanted> {
         self.lock().wanted.clone()
     }
 
-    /// Whether `wanted` differs from what is asked for it.
+    /// Whether the class of `wanted` differs from the class that the volume follows now.
     pub(super) fn is_new(&self, wanted: &Wanted) -> bool {
         self.lock().wanted.as_ref().is_none_or(|old| old.class() != wanted.class())
     }
 
-    /// Has the files of `wanted` from now on.
+    /// Serves the files of `wanted` from now on. Everything that was read before is taken back.
     pub(super) fn want(&self, wanted: Wanted) {
         let mut state = self.lock();
         state.holding.take_back_all(Instant::now());
         state.wanted = Some(wanted);
     }
 
-    /// Takes back everything, and tells of which files something was held.
+    /// Takes back everything. Returns the paths of the files that had contents.
     pub(super) fn take_back(&self) -> Vec<ObjectPath> {
         self.lock().holding.take_back_all(Instant::now())
     }
@@ -125,7 +125,8 @@ impl OnOpen {
         self.lock().holding.retain(&identity);
     }
 
-    /// Gives nothing any more: the volume is taken away. Nothing is held once this has come back.
+    /// Ends the volume, because it is unpublished. When this returns, no contents are held, except if tasks took too
+    /// long to end, which is logged.
     pub(super) async fn end(&self) {
         {
             let mut state = self.lock();
@@ -133,11 +134,11 @@ impl OnOpen {
             state.holding.take_back_all(Instant::now());
         }
         if timeout(LET_GO, self.after.wait()).await.is_err() {
-            tracing::warn!(volume = %self.place.publish.id, "what was read for opened files is let go late");
+            tracing::warn!(volume = %self.place.publish.id, "the readings of opened files end late");
         }
     }
 
-    /// Gives again: the volume could not be taken away.
+    /// Serves files again, because the volume could not be unmounted.
     pub(super) fn resume(&self) {
         self.lock().over = CancellationToken::new();
     }
@@ -146,7 +147,7 @@ impl OnOpen {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the file at `path` holds, for `caller`.
+    /// The contents of the file at `path`, for `caller`.
     async fn give(
         self: &Arc<Self>,
         path: &ObjectPath,
@@ -181,7 +182,8 @@ impl OnOpen {
         Ok(state.holding.get(path, &identity, Instant::now()))
     }
 
-    /// Waits for one reading with all who wait for it. One that was overtaken is made again, for as long as somebody waits.
+    /// Waits for the reading of the file, together with all other callers. If the result was taken back meanwhile,
+    /// reads again while somebody waits.
     async fn read(self: &Arc<Self>, path: &ObjectPath) -> Result<Given, Failure> {
         loop {
             match self.reading(path)?.await {
@@ -231,12 +233,13 @@ impl OnOpen {
             }
             self.hold(&mut state.holding, path, ticket, brought)?
         };
-        // Not while the state is held: where the process stops, what is spawned is dropped at once.
+        // Not while the state is locked: when the process stops, a spawned future is dropped at once, and its drop
+        // locks the state.
         drop(self.after.spawn(after));
         Ok(given)
     }
 
-    /// Holds what was brought, and tells what is to go on meanwhile.
+    /// Keeps what a reading returned, and returns the task that waits for its end.
     fn hold(
         self: &Arc<Self>,
         holding: &mut Holding,
@@ -263,7 +266,7 @@ impl OnOpen {
     }
 }
 
-/// Sees to it that what a reading brought is taken back, whatever becomes of the task that waits for it.
+/// Takes back what a reading returned when it is dropped, so that this happens even if the waiting task is dropped.
 struct Expiry {
     on_open: Weak<OnOpen>,
     path: ObjectPath,
@@ -271,8 +274,8 @@ struct Expiry {
 }
 
 impl Expiry {
-    /// Waits until the time is over, something new is announced, or what was brought is taken back for another reason;
-    /// then lets go of the readings and the login as well.
+    /// Waits until the time is over, the store announces something new, or the contents were taken back for another
+    /// reason. Then drops the readings and the login as well.
     async fn wait(self, mut reader: Reader, until: Instant, released: CancellationToken) {
         let is_old = tokio::select! {
             biased;
@@ -294,7 +297,7 @@ impl Drop for Expiry {
     }
 }
 
-/// The door of one volume, for as long as that is served.
+/// The door of one volume, while the volume is served.
 #[derive(Debug)]
 struct OfVolume(Weak<OnOpen>);
 

@@ -18,27 +18,28 @@ use crate::volume::parts::Parts;
 use crate::volume::reader::Reader;
 use crate::volume::site::VolumeSite;
 
-/// What is given to who opens a file, and of what it was made.
+/// The contents for a process that opens a file, and the objects that they were made of.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
     pub(super) loan: Loan,
     pub(super) made: Arc<[Made]>,
 }
 
-/// What a reading brought.
+/// The result of a reading.
 #[derive(Debug)]
 pub(super) struct Brought {
     pub(super) given: Given,
-    /// For whom it was read.
+    /// The identity that it was read for.
     pub(super) identity: Identity,
     pub(super) bytes: usize,
-    /// When the store said the oldest of it.
+    /// When the store gave the oldest part of it.
     pub(super) at: Instant,
-    /// Its readings, which others of the same identity may share, its login, and who announces changes.
+    /// Keeps the readings alive, which volumes of the same identity may share, and the login, and listens for
+    /// announcements.
     pub(super) reader: Reader,
 }
 
-/// For whom a file is read, and where.
+/// The volume whose files are read.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) parts: Arc<Parts>,
@@ -47,8 +48,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Reads what the file at `path` takes, as `workload`. What was read for others of the same identity, and after
-    /// `not_before`, is good enough while it is young.
+    /// Reads the objects of the file at `path`, as `workload`. Readings that were made for the same identity after
+    /// `not_before` are good enough while they are young.
     pub(super) async fn read(
         &self,
         path: &ObjectPath,
@@ -74,7 +75,8 @@ impl Place {
         }
     }
 
-    /// Half of the time that it is held at most: who opens the file has the other half.
+    /// How old a shared reading may be: at most half of the time that contents are held. The process that opens the
+    /// file has the other half.
     fn shared_age(&self, not_before: Option<Instant>) -> Duration {
         let limits = &self.parts.limits;
         let half = Span::from(limits.held_opened()).times(0.5).get();
@@ -83,7 +85,8 @@ impl Place {
     }
 }
 
-/// Tokens and credentials come with kubelet's calls, and are lost with a process.
+/// Checks that the workload has tokens or credentials if its store needs them. They come with kubelet's calls, and a
+/// restart loses them.
 fn require_credentials(workload: &Workload, part: &Wanted) -> Result<(), Failure> {
     if part.source.needs_credentials() && !workload.has_credentials() {
         let error = Error::new(ErrorKind::NoCredential, "no token of the volume is here: a restart lost it");
@@ -93,7 +96,7 @@ fn require_credentials(workload: &Workload, part: &Wanted) -> Result<(), Failure
     Ok(require_token(workload, part.source.audience())?)
 }
 
-/// The file at `path` and its size.
+/// The contents of the file at `path`, and their size in bytes.
 fn take(content: &mut Content, path: &ObjectPath) -> Result<(Given, usize), Failure> {
     if content.reader.tenancy.has_leases() {
         return Err(Failure::Leased);

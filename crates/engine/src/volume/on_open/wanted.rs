@@ -24,7 +24,7 @@ impl Wanted {
     ///
     /// # Errors
     ///
-    /// `Invalid` where that cannot be read file by file.
+    /// `Invalid` if the class cannot be read file by file.
     pub(in crate::volume) fn new(
         class: Arc<Class>,
         source: Arc<dyn Source>,
@@ -51,7 +51,7 @@ impl Wanted {
         &self.source
     }
 
-    /// Its files.
+    /// The files of the class, with their modes.
     pub(in crate::volume) fn listing(&self) -> Listing {
         let own = self.source.objects().iter().filter(|object| object.file);
         let own = own.map(|object| (object.path.clone(), object.mode));
@@ -59,8 +59,8 @@ impl Wanted {
         own.chain(composed).collect()
     }
 
-    /// The same for the file at `path` alone: its object, or those that it is composed of. `None` if there is no such
-    /// file.
+    /// The part of the class that makes the file at `path`: its object, or the objects that it is composed of. `None`
+    /// if there is no such file.
     pub(super) fn part(&self, path: &ObjectPath) -> Option<Self> {
         let composed = self.class.settings.files.iter().find(|composed| composed.path == *path);
         let takes = |object: &ObjectRef| match composed {
@@ -77,7 +77,7 @@ impl Wanted {
         }
         let settings = Settings {
             files: composed.cloned().into_iter().collect(),
-            // A file is what its store says when it is opened, and nothing is kept of what it said before.
+            // The file shows what the store says when it is opened. Earlier answers are not kept.
             keep_previous: 0,
             start: Start::Fresh,
             ..self.class.settings.clone()
@@ -90,7 +90,8 @@ impl Wanted {
     }
 }
 
-/// Checks that a mode of such `abilities` asks when files are opened; `able` are the modes that do.
+/// Checks that a mode with these `abilities` can ask for contents when a file is opened. `able` names the modes that
+/// can.
 ///
 /// # Errors
 ///
@@ -126,13 +127,13 @@ fn unsuited(class: &Class, why: &str) -> Error {
 #[derive(Debug)]
 struct Selection {
     whole: Arc<dyn Source>,
-    /// Of `objects`, in the whole.
+    /// The index of each of `objects` in `whole`.
     indices: Vec<usize>,
     objects: Vec<ObjectRef>,
 }
 
 impl Selection {
-    /// An index that is not there is one of no object of the whole.
+    /// The index in `whole`. An unknown index becomes one that no object has.
     fn index(&self, index: usize) -> usize {
         self.indices.get(index).copied().unwrap_or(usize::MAX)
     }

@@ -12,7 +12,8 @@ use crate::volume::freshness::Notice;
 use crate::volume::report::Outlook;
 
 impl Served {
-    /// Follows an edit of the class. One that is gone, broken or not known yet leaves the volume as it is.
+    /// Follows an edit of the class. If the class was deleted, is broken or is not known yet, the volume stays as it
+    /// is.
     pub(super) async fn on_class(&mut self) {
         let found = self.parts.effective_class(&self.publish.class, &self.publish.attributes).await;
         let changed = match found.and_then(|class| self.take_class(class)) {
@@ -47,13 +48,13 @@ impl Served {
         }
     }
 
-    /// Serves what an earlier process served, where nothing newer can be had. Tells whether it does.
+    /// Follows the class that an earlier process followed, if no newer one can be found. Returns whether it does.
     fn take_last_class(&mut self) -> bool {
         let last = self.last_class.take().filter(|_| self.content.is_none());
         last.is_some_and(|class| self.take_class(Arc::new(class)).unwrap_or(false))
     }
 
-    /// Serves `class` from now on. Tells whether it differs from what was served.
+    /// Follows `class` from now on. Returns whether it differs from the class before.
     fn take_class(&mut self, class: Arc<Class>) -> Result<bool, volume::Error> {
         if self.content.as_ref().is_some_and(|content| **content.class() == *class) {
             return Ok(false);

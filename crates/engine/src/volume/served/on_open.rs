@@ -1,5 +1,5 @@
-//! A served volume whose files are read when they are opened: it follows its class and its tokens, and reads nothing
-//! by itself.
+//! A served volume whose files are read when they are opened. Its task follows the class and the tokens, and reads
+//! nothing.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Served {
         Self { on_open: Some(Arc::clone(on_open)), ..served }
     }
 
-    /// Nothing is read here, but what was read before may have to go.
+    /// Reads nothing, but may take back what was read before.
     pub(super) async fn on_asking(&mut self, on_open: &Arc<OnOpen>, wake: Wake) {
         match wake {
             Wake::Timer | Wake::Class => self.on_class_asking(on_open).await,
@@ -54,14 +54,15 @@ impl Served {
                 on_open.follow_identity();
             }
             Wake::Order(Some(order)) => {
-                // Whoever asked may have gone.
+                // The caller may have stopped waiting.
                 let _ = order.reply.send(Ok(on_open.take_back()));
             }
             Wake::Pushed(_) | Wake::Order(None) | Wake::Stop => {}
         }
     }
 
-    /// Follows an edit of the class. A volume goes on to ask, whatever its class says of that now, as it keeps its mode.
+    /// Follows an edit of the class. The volume keeps reading when files are opened, even if the class says `fetch:
+    /// eager` now, because a mounted volume keeps its mode.
     async fn on_class_asking(&mut self, on_open: &Arc<OnOpen>) {
         self.retry_at = None;
         let found = self.parts.effective_class(&self.publish.class, &self.publish.attributes).await;
@@ -88,7 +89,7 @@ impl Served {
         Wanted::new(class, source)
     }
 
-    /// Has the mode show the files of `wanted`, and writes down that it does.
+    /// Makes the mode list the files of `wanted`, and writes the record.
     async fn list(&self, on_open: &Arc<OnOpen>, wanted: &Wanted) -> Result<(), Error> {
         let (mounted, records) = (Arc::clone(&self.mounted), self.parts.records.clone());
         let (listing, door) = (wanted.listing(), on_open.door());
@@ -103,7 +104,7 @@ impl Served {
         Ok(())
     }
 
-    /// What is held is told of by nobody: it says who opened what.
+    /// Describes the volume for people, without the contents that it holds: they would tell which files were opened.
     pub(super) fn describe_asking(&self, on_open: &OnOpen) {
         let wanted = on_open.wanted();
         let listed = wanted.as_ref().map(|wanted| wanted.listing().len());

@@ -1,4 +1,5 @@
-//! One refresh of a served volume: what is due is read, shown, and told; and when the next one is due.
+//! One refresh of a served volume: it reads what is due, shows it and reports it. Also decides when the next one is
+//! due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +20,13 @@ use crate::volume::store_health::Attempt;
 /// Pauses after failed refreshes.
 const PAUSES: Doubling =
     Doubling { first: Duration::from_secs(1), longest: LONGEST_PAUSE, spread: [0.1, 1.0] };
-/// How old a reading may grow where rotation is off.
+/// How old a reading may become if rotation is off.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
-/// A volume with nothing to wait for looks around this often.
+/// How often a volume that waits for nothing wakes up.
 const IDLE: Duration = Duration::from_secs(3600);
 
 impl Served {
-    /// Reads what is due, or was made before `not_before`, and shows it. Tells which files changed.
+    /// Reads what is due, or was read before `not_before`, and shows it. Returns the files that changed.
     pub(super) async fn refresh(
         &mut self,
         not_before: Option<Instant>,
@@ -52,14 +53,14 @@ impl Served {
         outcome
     }
 
-    /// Tells what was not told yet of objects that expire.
+    /// Reports objects that expire, if that is new.
     pub(super) fn tell_of_expiries(&mut self) {
         if let Some(words) = self.content.as_mut().and_then(Content::expiring) {
             self.parts.reporter.expiring(&self.publish, words);
         }
     }
 
-    /// Shows what is there now, if it is complete and differs from what is shown. Tells which files changed.
+    /// Shows the current contents, if they are complete and differ from the files. Returns the files that changed.
     async fn show(&mut self) -> Result<Vec<ObjectPath>, volume::Error> {
         let Some(content) = &mut self.content else { return Ok(Vec::new()) };
         let (provider, shown) = (content.class().provider.clone(), self.showing.get());
@@ -75,7 +76,7 @@ impl Served {
         self.replace(&assembled).await?;
         let Assembled { snapshot, withdrawn } = assembled;
         let snapshot = Arc::new(snapshot);
-        // Before anybody is told, who then looks at it.
+        // Before the reports, because a listener may look at the files at once.
         self.showing.set(&snapshot);
         let reporter = &self.parts.reporter;
         reporter.withdrawn(&self.publish, &provider, &shown, &withdrawn, reason);
@@ -104,14 +105,14 @@ impl Served {
         Ok(())
     }
 
-    /// What is held is what is shown.
+    /// The volume shows everything that it holds, so old logins may end.
     pub(super) fn settled(&mut self) {
         if let Some(content) = &mut self.content {
             content.reader.tenancy.settled(Instant::now());
         }
     }
 
-    /// Takes note of how a refresh ended, and sets the time of the next try.
+    /// Records how a refresh ended, and sets the time of the next try.
     fn note(&mut self, error: Option<&Error>) {
         let now = Instant::now();
         match error {
@@ -138,7 +139,7 @@ impl Served {
         }
     }
 
-    /// Each object once, until the refresh ends in another way.
+    /// Writes a denial to the audit trail: each object once, until a refresh ends in another way.
     fn audit_denial(&mut self, error: &Error) {
         let content = self.content.as_ref().filter(|_| is_denial(error.kind()));
         let Some(content) = content else { return self.audited = Audited::default() };
@@ -147,14 +148,14 @@ impl Served {
         }
     }
 
-    /// How long to leave a failing refresh alone.
+    /// How long to wait after a failed refresh.
     fn pause(&self, error: &Error) -> Span {
         let refresh = Span::from(self.content.as_ref().map_or(LONGEST_PAUSE, Content::refresh));
         let pause = match error.kind() {
             ErrorKind::Unavailable => PAUSES.pause(self.failures, fastrand::f64()),
             _ => refresh.times(spread()),
         };
-        // A second more than asked for, spread out, so that not everybody comes back at once.
+        // Up to a second longer than the store asked, by chance, so that not all volumes come back at once.
         let asked = error.wait().map(|wait| Span::from(wait).plus(Span::from_secs(1).times(fastrand::f64())));
         asked.map_or(pause, |asked| pause.max(asked))
     }
@@ -175,13 +176,13 @@ impl Served {
         let polled = content.rotates().then(|| content.reader.next_due(content.refresh())).flatten();
         let refresh = self.retry_at.or(polled);
         let times = [refresh, content.reader.tenancy.next_due(), content.reconsider_at()];
-        // Something that is due already was tried just now: do not spin.
+        // If something is due already, it was tried just now. The pause prevents a busy loop.
         let floor = now.later(Duration::from_millis(if self.failures > 0 { 500 } else { 1 }));
         times.into_iter().flatten().min().map_or(idle, |at| at.max(floor))
     }
 }
 
-/// A refresh that failed for a reason of our own is noted like one that the store failed.
+/// Turns a failure of our own into one like the store's, so that both are recorded in the same way.
 fn as_provider_error(error: &volume::Error) -> Error {
     match error {
         volume::Error::Provider { source, .. } => source.clone(),

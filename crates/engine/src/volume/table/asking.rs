@@ -1,4 +1,4 @@
-//! What people, and parts that make something else of volumes, ask of them.
+//! What people and other modules ask of volumes: states, sizes, files, and refreshes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,29 +17,30 @@ use crate::volume::served::Order;
 use crate::volume::status::VolumeState;
 use crate::volume::{Error, VolumeId, Volumes, blocking};
 
-/// How long somebody waits for an ordered refresh.
+/// How long an order waits until the volume takes it, and then how long it waits for the result.
 const REFRESH: Duration = Duration::from_secs(60);
 
-/// What came of an ordered refresh.
+/// The result of an ordered refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// The volume shows what the store says now; these files changed.
+    /// The volume shows what the store says now. These files changed.
     Refreshed(Vec<ObjectPath>),
-    /// It does not, and why.
+    /// The refresh failed, for this reason.
     Failed(String),
 }
 
 impl Volumes {
-    /// The volumes that were asked for lately and are not mounted.
+    /// The volumes that were requested lately and are not mounted.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).list(Instant::now())
     }
 
-    /// What the volume published at `path` takes.
+    /// The space and the files that the volume at `path` uses.
     ///
     /// # Errors
     ///
-    /// `NotPublished` if it is not published there.
+    /// `NotPublished` if the volume is not published at `path`; `Mount` or `MounterAway` if its file system cannot be
+    /// asked.
     pub async fn usage(&self, id: &VolumeId, path: &Path) -> Result<Usage, Error> {
         let Some(entry) = self.entry(id) else {
             return Err(Error::NotPublished(id.clone(), String::new()));
@@ -53,35 +54,35 @@ impl Volumes {
         blocking(move || Ok(mounted.usage()?)).await
     }
 
-    /// How every volume is doing, by id.
+    /// The state of every volume, by id.
     pub fn states(&self) -> BTreeMap<VolumeId, VolumeState> {
         self.lock().iter().map(|(id, entry)| (id.clone(), entry.state())).collect()
     }
 
-    /// What a served volume shows; `None` if it is not served, or if its mode does not know before a file is opened.
-    /// Nobody is asked: it is what was shown last.
+    /// The snapshot that a served volume showed last. Asks nobody. `None` if the volume is not served, or if its mode
+    /// reads a file only when it is opened.
     pub fn shown(&self, id: &VolumeId) -> Option<Arc<Snapshot>> {
         let entry = self.entry(id)?;
         let mode = self.parts.modes.get(entry.remains.mounted.mode()).ok()?;
         (!mode.abilities().knows_contents_when_opened).then(|| entry.remains.showing.get())
     }
 
-    /// Notes, for people who ask, what is not as the volume's class wants it; in place of what was noted before.
+    /// Replaces the remarks on a volume: texts for people about what differs from what its class asks for.
     pub fn remark(&self, id: &VolumeId, remarks: Vec<String>) {
         if let Some(entry) = self.entry(id) {
             *entry.remarks.lock().unwrap_or_else(PoisonError::into_inner) = remarks;
         }
     }
 
-    /// What was noted of a volume by [`remark`](Self::remark).
+    /// The remarks that [`remark`](Self::remark) set.
     pub fn remarks(&self, id: &VolumeId) -> Vec<String> {
         let remarks =
             |entry: Arc<Entry>| entry.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.entry(id).map(remarks).unwrap_or_default()
     }
 
-    /// Has a volume show what its store says at `ordered` or later: volumes of one order share what is
-    /// read for it. A revocation found so is an ordered one.
+    /// Makes a volume show what its store says at `ordered` or later, and waits for that. Volumes that get one order
+    /// share readings. A revocation that is found so withdraws files at once. `None` if the volume is not served.
     pub async fn refresh(&self, id: &VolumeId, ordered: Instant) -> Option<RefreshOutcome> {
         let entry = self.entry(id)?;
         let (reply, answer) = oneshot::channel();

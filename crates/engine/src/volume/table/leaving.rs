@@ -1,4 +1,4 @@
-//! Volumes that are taken away, and the end of the process.
+//! Unpublishing volumes, and the end of the process.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -13,15 +13,15 @@ use crate::volume::{Error, VolumeId, Volumes, blocking};
 
 /// How long a volume may take to stop.
 const STOP: Duration = Duration::from_secs(5);
-/// How long calls in flight may take when the process stops.
+/// How long running calls may take when the process stops.
 const DRAIN: Duration = Duration::from_secs(20);
 
 impl Volumes {
-    /// Takes a volume away. One that was never heard of is fine.
+    /// Unmounts a volume and forgets it. Succeeds if the volume does not exist.
     ///
     /// # Errors
     ///
-    /// `Busy`, or the kernel refuses; calling again is safe.
+    /// `Busy`, or the kernel refuses to unmount. Calling again is safe.
     pub async fn unpublish(&self, id: &VolumeId, target: &Path) -> Result<(), Error> {
         let _hold = self.hold(id)?;
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
@@ -44,7 +44,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// Ends what a volume that is unmounted still holds. What cannot be ended now is ended later.
+    /// Ends the logins of an unmounted volume and removes its record. What fails now is done later.
     fn let_go(&self, id: &VolumeId, served: Option<Served>) {
         if let Some(mut served) = served {
             if let Some(content) = &mut served.content {
@@ -65,7 +65,8 @@ impl Volumes {
         blocking(move || Ok(parts.take_away(&target, made.as_ref())?)).await
     }
 
-    /// Stops serving a volume and gives back what it was. The mount stays.
+    /// Stops serving a volume and returns it. The mount stays. `None` if it was not served, or if its task did not stop
+    /// in time.
     pub(super) async fn stop(&self, id: &VolumeId) -> Option<Served> {
         let entry = self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(id)?;
         entry.stop.cancel();
@@ -80,12 +81,12 @@ impl Volumes {
                 None
             }
         };
-        // A refresh that was broken off may have left a directory lent.
+        // An interrupted refresh may have left the tmpfs of a store mounted.
         entry.remains.site.end().await;
         served
     }
 
-    /// Takes no more calls, lets those in flight finish, stops every volume. Mounts stay.
+    /// Takes no more calls, lets running calls finish, and stops every volume. The mounts stay.
     pub async fn drain(&self) {
         self.stopping.cancel();
         self.calls.close();

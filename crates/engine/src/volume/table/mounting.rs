@@ -1,4 +1,4 @@
-//! A volume that is mounted for the first time.
+//! Mounting a volume for the first time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::volume::served::Served;
 use crate::volume::{Error, Publish, Volumes, blocking};
 
 impl Volumes {
-    /// Tells in `about` what a failure is about.
+    /// Reads the class and mounts the volume. Sets `about` to what a failure is about.
     pub(super) async fn first_publish(
         &self,
         publish: &Publish,
@@ -69,7 +69,8 @@ impl Volumes {
         }
     }
 
-    /// Record, then mount: a crash between the two leaves a record without a mount, which the next start drops.
+    /// Writes the record, then shows the mount. A crash between the two leaves a record without a mount, which the next
+    /// start removes.
     async fn mount(
         &self,
         publish: &Publish,
@@ -118,7 +119,7 @@ pub(in crate::volume) fn unrecorded(publish: &Publish, source: std::io::Error) -
     mounter::Error::of("record the volume at", &publish.target)(source)
 }
 
-/// Mounts `snapshot`, or shows it in what is mounted there already; writes `record` down before anybody can see it.
+/// Mounts `snapshot`, or shows it in the mount that is already there. Writes `record` before anybody can see the files.
 fn show(
     parts: &Parts,
     mode: &dyn Mode,

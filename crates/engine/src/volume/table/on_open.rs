@@ -1,4 +1,4 @@
-//! Mounting a volume whose files are read when they are opened, and taking one over.
+//! Mounting and taking over volumes whose files are read when they are opened.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::volume::served::Served;
 use crate::volume::{Credentials, Error, Publish, Volumes, blocking};
 
 impl Volumes {
-    /// Mounts the files of `class`, of which none is read.
+    /// Mounts a volume with the files of `class`. Reads none of them.
     pub(super) async fn publish_on_open(
         &self,
         publish: &Publish,
@@ -45,7 +45,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// Serves a volume that an earlier process mounted. Its files are asked for once its class is known here.
+    /// Serves a volume that an earlier process mounted. Its files can be read once this process knows its class.
     pub(in crate::volume) fn adopt_on_open(&self, record: &VolumeRecord, mounted: Arc<dyn Mounted>) {
         let publish = record.publish();
         let workload = publish.workload(Credentials::default());
@@ -54,7 +54,8 @@ impl Volumes {
     }
 }
 
-/// Mounts the files, or lists them in what is mounted there already; writes `record` down before anybody can see them.
+/// Mounts the files, or lists them in the mount that is already there. Writes `record` before anybody can see the
+/// files.
 fn show(
     parts: &Parts,
     mode: &dyn Mode,

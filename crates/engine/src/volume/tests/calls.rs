@@ -6,7 +6,7 @@ use super::*;
 
 const TEN: &str = "a,b,c,d,e,f,g,h,i,j";
 
-/// A node whose store takes so many requests in a call, with volume `v` of ten objects.
+/// A node whose store takes up to `most` requests in a call, with volume `v` of ten objects.
 async fn together(most: usize) -> Node {
     let node = Node::start();
     node.store.0.lock().unwrap().together = most;

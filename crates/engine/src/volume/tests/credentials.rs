@@ -1,4 +1,4 @@
-//! What becomes of the tokens and credentials that come with a volume.
+//! What happens to the tokens and credentials of a volume.
 
 use provider::SecretBytes;
 
@@ -14,7 +14,7 @@ fn secret_id(value: &SecretBytes) -> Credentials {
     Credentials { tokens: BTreeMap::new(), named: BTreeMap::from([("secret-id".to_owned(), value.clone())]) }
 }
 
-/// A node whose store takes tokens.
+/// A node whose store needs tokens.
 fn taking_tokens() -> Node {
     let node = Node::start();
     node.store.0.lock().unwrap().wants_tokens = true;

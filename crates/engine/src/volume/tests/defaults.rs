@@ -1,4 +1,4 @@
-//! What holds where a class does not say.
+//! The defaults for classes that do not set a value.
 
 use manifest::OnRevoked;
 
@@ -7,7 +7,7 @@ use crate::volume::parts::{Defaults, Rotation};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A node with these defaults, and volume `v` of a class that says nothing of `a`.
+/// A node with these defaults, and volume `v` of a class that sets nothing for its object `a`.
 async fn serving_under(defaults: Defaults) -> Node {
     let node = Node::under(Limits { defaults, ..Limits::default() });
     node.class("a", |settings| settings.refresh = None);

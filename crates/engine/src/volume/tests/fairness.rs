@@ -1,8 +1,8 @@
-//! What one namespace does is no matter to another.
+//! What one namespace does must not disturb another.
 
 use super::*;
 
-/// Volumes that hang.
+/// How many volumes hang.
 const HANGING: usize = 500;
 
 fn of(namespace: &str, volume: &str) -> Publish {
@@ -27,7 +27,7 @@ impl Node {
         });
     }
 
-    /// Has volumes of eight namespaces wait for a store that never answers a login.
+    /// Makes volumes of eight namespaces wait for a store that never answers a login.
     async fn hang(&self) {
         self.store.0.lock().unwrap().hanging.insert("hangs".to_owned());
         for index in 0..HANGING {

@@ -7,7 +7,7 @@ use manifest::Mode as Chosen;
 
 use super::*;
 
-/// A node with another mode beside tmpfs, whose class chooses that.
+/// A node with a second mode beside tmpfs, and a class that chooses it.
 fn with_two() -> Node {
     let mounter = FakeMounter { other: Some(FakeMode::named("fuse")), ..FakeMounter::default() };
     let node = Node::of(mounter, Limits::default(), |_| Vec::new());

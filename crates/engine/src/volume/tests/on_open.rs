@@ -12,10 +12,10 @@ use crate::mode::{self, Caller, Loan};
 
 /// How long a caller of these tests waits.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long what was opened is held.
+/// How long contents of opened files are held.
 const HOLD: Duration = Duration::from_secs(30);
 
-/// A node with a mode that asks, and a class that wants it asked, beside tmpfs.
+/// A node with tmpfs and a mode that asks for contents when a file is opened, and a class that chooses the latter.
 fn asking() -> Node {
     asking_under(Limits { hold: HOLD, ..Limits::default() })
 }
@@ -165,7 +165,7 @@ async fn what_was_opened_is_wiped_after_its_time_and_costs_no_call_within_it() {
     sleep(HOLD - Duration::from_secs(1)).await;
     assert_eq!(text(&node.open("a").await.unwrap()), text(&loan));
     assert_eq!(node.store.reads(), 1);
-    // The one that the scripted store answers with, and what the engine and the mode have.
+    // Replaces the scripted answer, which holds the value too. After that, only the engine and the mode hold it.
     node.store.say("a", Say::Value("1"));
     assert!(value.is_held_elsewhere());
 

@@ -1,4 +1,4 @@
-//! What a publish and an unpublish come to.
+//! The results of publishes and unpublishes.
 
 use super::*;
 
@@ -138,7 +138,7 @@ async fn nobody_is_told_of_a_longer_wait_than_there_was() {
     node.class("a", |settings| settings.timeout = Duration::from_secs(100));
     node.store.say("a", Say::Hang);
 
-    // More than are served at a time, for longer than the last one waits.
+    // More than are served at the same time, and for longer than the last one waits.
     let volumes: Vec<String> = (0..70).map(|number| format!("v{number}")).collect();
     let patient = futures::future::join_all(volumes.iter().map(|volume| node.publish(volume)));
     let last = async {

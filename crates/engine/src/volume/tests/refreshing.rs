@@ -1,4 +1,4 @@
-//! When stores are asked again, and what of their answers is shown.
+//! When stores are asked again, and which of their answers are shown.
 
 use super::*;
 
@@ -26,7 +26,7 @@ async fn thirty_volumes_of_one_identity_cost_one_login_and_one_read_per_object_a
     let intervals = 20;
     sleep(REFRESH * intervals).await;
     let rounds = node.store.reads() / 2;
-    // Between 0.7 and 1 of the interval each.
+    // Each takes between 0.7 and 1 of the interval.
     assert!((20..=29).contains(&rounds), "{rounds} rounds in {intervals} intervals");
     assert_eq!(node.store.0.lock().unwrap().logins, 1);
 }
@@ -143,7 +143,7 @@ async fn volumes_of_one_order_share_what_was_read_for_it() {
     let (before, ordered) = (node.store.reads(), Instant::now());
 
     for volume in ["v", "w"] {
-        // The second volume comes to it when the first has read already.
+        // The second volume gets the order after the first one has read.
         sleep(Duration::from_secs(1)).await;
         let outcome = node.volumes.refresh(&VolumeId(volume.to_owned()), ordered).await;
         assert!(matches!(outcome, Some(RefreshOutcome::Refreshed(changed)) if changed.len() == 1));

@@ -1,11 +1,11 @@
-//! What a volume shows, as those learn it who make something else of its files.
+//! What other modules learn of the files that a volume shows.
 
 use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::snapshot::File;
 
-/// The files of volume `v`, as they are told without a look at its mount.
+/// The files of volume `v`, as the table tells them without reading the mount.
 fn shown(node: &Node) -> BTreeMap<String, String> {
     let shown = node.volumes.shown(&VolumeId("v".to_owned())).unwrap();
     let text = |file: &File| file.contents.expose_str().unwrap().to_owned();

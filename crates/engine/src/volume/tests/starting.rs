@@ -1,10 +1,10 @@
-//! What a volume may start on.
+//! Which readings a volume may start with.
 
 use futures::future::join_all;
 
 use super::*;
 
-/// The class asks once in a hundred years.
+/// A node with a class that refreshes once in a hundred years.
 async fn serving_for_ever(start: Start) -> Node {
     let node = Node::start();
     node.class("a,b", |settings| {

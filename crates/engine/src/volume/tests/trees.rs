@@ -1,10 +1,10 @@
-//! Files of which only the store's answers tell which there are.
+//! Trees: files that only the store's answers tell.
 
 use provider::{Leaf, Reading, SecretBytes};
 
 use super::*;
 
-/// What the store says of a listing: each file by its path, its value or why there is none.
+/// The store's answer to a listing: the path of each file, and its value or why there is none.
 fn listing(files: &[(&str, Result<&str, ErrorKind>)]) -> Say {
     let leaf = |(path, found): &(&str, Result<&str, ErrorKind>)| {
         let value = found.map(|text| Reading::new(SecretBytes::from(text.to_owned())));
@@ -19,7 +19,7 @@ fn values(files: &[(&str, &'static str)]) -> Say {
     listing(&files.iter().map(|(path, text)| (*path, Ok(*text))).collect::<Vec<_>>())
 }
 
-/// A node whose volume `v` shows the object `a` and, below `conf`, what the store lists.
+/// A node whose volume `v` shows the object `a` and, below `conf`, the files that the store lists.
 async fn listing_node(adapt: impl FnOnce(&mut Settings), files: &[(&str, &'static str)]) -> Node {
     let node = Node::start();
     node.class("a,conf/=list", adapt);

@@ -1,4 +1,4 @@
-//! What becomes of a volume whose task ends by itself, or whose process does.
+//! What happens to a volume whose task, or whose process, ends by itself.
 
 use manifest::{OnRevoked, OnStale};
 
@@ -14,7 +14,7 @@ fn is_fresh(state: &VolumeState) -> bool {
     state.failure.is_none() && state.objects.iter().all(|object| object.condition == Condition::Fresh)
 }
 
-/// Fails if volume `v` does not show what its store says next, and is not fresh then.
+/// Fails unless volume `v` shows the store's next answer and is fresh then.
 async fn follows_its_store_again(node: &Node) {
     node.store.say("a", Say::Value("2"));
     node.file_becomes("a", Some("2")).await;
@@ -91,8 +91,8 @@ async fn publish_with_token(node: &Node) {
     node.volumes.publish(publish("v"), credentials::token(&"t".to_owned().into())).await.unwrap();
 }
 
-/// Restarts a node whose store takes tokens 1 to 5 times, at random moments, with and without kubelet's calls
-/// between, under each setting of a class: the files stay.
+/// Restarts a node, whose store needs tokens, one to five times at random moments, with and without kubelet's calls in
+/// between, for each setting of a class. The files must stay.
 #[tokio::test(start_paused = true)]
 async fn restarts_take_no_file_whatever_a_class_says_and_whether_or_not_kubelet_comes_by() {
     let settings: [fn(&mut Settings); 5] = [

@@ -1,4 +1,4 @@
-//! What goes when a store refuses or takes back what it gave.
+//! Which files go when a store refuses or revokes objects that it gave before.
 
 use super::*;
 

@@ -16,7 +16,7 @@ fn files(files: &[(&str, &[u8])]) -> Files {
     files.iter().map(|(path, contents)| ((*path).to_owned(), SecretBytes::new(contents.to_vec()))).collect()
 }
 
-/// What is wanted where the volume could show these files and `optional`.
+/// The Secrets that are wanted if the volume shows these files and could also show `optional`.
 fn plan(secret_objects: &str, shown: &Files) -> Vec<Wanted> {
     let known = shown.keys().cloned().chain(["optional".to_owned()]).collect();
     wanted(&class(secret_objects), shown, &known)

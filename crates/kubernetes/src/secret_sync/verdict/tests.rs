@@ -32,7 +32,7 @@ fn wanted(pairs: &[(&str, &str)]) -> Wanted {
     }
 }
 
-/// A managed Secret whose keys are all ours, of one owner.
+/// A managed Secret with one owner, whose keys are all ours.
 fn live(pairs: &[(&str, &str)]) -> Live {
     let names: Vec<_> = pairs.iter().map(|(key, _)| *key).collect();
     Live {

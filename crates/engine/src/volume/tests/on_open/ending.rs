@@ -1,8 +1,8 @@
-//! When what was opened is taken back at once, and what is left by who stops waiting.
+//! When contents of opened files are taken back at once, and what a caller leaves behind that stops waiting.
 
 use super::*;
 
-/// A volume of which `a` is opened: its value, which only the engine and the loan hold beside this, and the loan.
+/// A volume whose file `a` is open. Returns its value, which otherwise only the engine and the loan hold, and the loan.
 async fn opened() -> (Node, SecretBytes, Loan) {
     let node = serving_on_open().await;
     let value = secret();
@@ -13,7 +13,7 @@ async fn opened() -> (Node, SecretBytes, Loan) {
     (node, value, loan)
 }
 
-/// Lets tasks do what they can do at once.
+/// Lets tasks run until they wait for time to pass.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }

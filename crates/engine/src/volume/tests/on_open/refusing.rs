@@ -1,4 +1,4 @@
-//! Who is given nothing, and why.
+//! Which callers get no contents, and why.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
