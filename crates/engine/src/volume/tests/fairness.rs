@@ -117,7 +117,7 @@ async fn a_namespace_whose_store_ends_no_login_gets_no_more_of_them_and_another_
     }
 
     let refused = refused.expect("a bound");
-    assert!(refused.contains("namespace evil has as many logins"), "{refused}");
+    assert!(refused.contains("the kept logins of namespace evil take all the room"), "{refused}");
     let kept: usize = node.mounter.blobs.lock().unwrap().values().map(Vec::len).sum();
     println!("{kept} bytes are kept");
     assert!(kept < 4 << 20, "{kept}");
