@@ -9,6 +9,8 @@ mod mounted;
 mod peer;
 #[path = "../tests/kernel/shown.rs"]
 mod shown;
+#[path = "../tests/kernel/watchdog.rs"]
+mod watchdog;
 
 use std::fs;
 use std::path::Path;

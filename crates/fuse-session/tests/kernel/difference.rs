@@ -6,14 +6,17 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fuse_tree::{AllowAll, Edition, Volume};
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use tempfile::TempDir;
 
+use super::mapper::Mapper;
 use super::mounted::Mounted;
 use super::peer;
 use super::shown::{edition, showing};
+use super::watchdog;
 
 const OPERATIONS: usize = 6000;
 const HANDLES: usize = 6;
@@ -129,11 +132,12 @@ impl Operation {
 struct Side<'a> {
     root: &'a Path,
     handles: [Option<File>; HANDLES],
+    mapper: Mapper,
 }
 
 impl<'a> Side<'a> {
     fn new(root: &'a Path) -> Self {
-        Self { root, handles: Default::default() }
+        Self { root, handles: Default::default(), mapper: Mapper::start() }
     }
 
     /// What a program gets, as text.
@@ -188,7 +192,7 @@ impl<'a> Side<'a> {
             Operation::Seek(handle, by) => self.by(handle, |mut file| file.seek(SeekFrom::End(by))),
             Operation::Map(handle) => self.by(handle, |file| {
                 let len = usize::try_from(file.metadata()?.len()).unwrap();
-                sys::Mapping::new(file.as_fd(), len).map(|mapping| mapping.read())
+                self.mapper.map(file, len).map(|()| self.mapper.read())
             }),
             Operation::Lock(handle) => self
                 .by(handle, |file| Ok(rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockShared)?)),
@@ -229,6 +233,9 @@ fn programs_get_the_same_answers_as_from_fuser() {
     let ours = Mounted::new(volume(files()));
     let directory = TempDir::new().unwrap();
     let session = peer::serve(volume(files()), directory.path());
+    let mount = rustix::fs::open(directory.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let _watched = watchdog::watch(mount.as_fd(), Duration::ZERO);
+    drop(mount);
     let seed = u64::from(std::process::id()) << 20 | 1;
     println!("seed {seed}");
     let mut random = Random(seed);

@@ -1,14 +1,11 @@
 //! Who keeps the devices while processes that serve come and go.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
-use std::process::{Child, Command};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use fuse_session::{Device, Journal};
 
 use super::mounted::Place;
-use super::packet;
-use fuse_session::{Device, Journal};
+use super::program::Program;
 
 /// How the next process learns what the last one left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +21,8 @@ pub(crate) struct Keeper {
     /// Whether the next process tells what is asked for.
     pub(crate) answers: bool,
     journal: Option<OwnedFd>,
-    serving: Option<(Child, OwnedFd)>,
-    killed: Option<Child>,
+    serving: Option<Program>,
+    killed: Option<Program>,
 }
 
 impl Keeper {
@@ -37,21 +34,19 @@ impl Keeper {
     }
 
     fn start(&mut self) {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        let child = Command::new(program()).stdin(theirs).spawn().unwrap();
+        let serving = Program::start("serve", [""; 0]);
         let journal = self.journal.take().filter(|_| self.by == By::Journal);
         // Before the first process there is an empty one.
         let journal = journal.or_else(|| (self.by == By::Journal).then(empty_journal));
         let word = if self.answers { "answer" } else { "silence" };
-        packet::send(&ours, word, journal.as_ref().map(AsFd::as_fd)).unwrap();
-        self.journal = packet::receive(&ours).unwrap().1;
+        serving.send(word, journal.as_ref().map(AsFd::as_fd));
+        self.journal = serving.receive().1;
         for (key, (place, device)) in self.places.iter().enumerate() {
-            packet::send(&ours, &format!("{key} {}", place.agreed), Some(device.as_fd())).unwrap();
+            serving.send(&format!("{key} {}", place.agreed), Some(device.as_fd()));
         }
-        packet::send(&ours, "go", None).unwrap();
-        assert_eq!(packet::receive(&ours).unwrap().0, "ready");
-        self.serving = Some((child, ours));
+        serving.send("go", None);
+        assert_eq!(serving.receive().0, "ready");
+        self.serving = Some(serving);
     }
 
     /// Kills the process that serves, and starts the next before the kernel has buried the first: a thread of that may
@@ -59,9 +54,7 @@ impl Keeper {
     pub(crate) fn restart(&mut self) {
         let killed = self.kill();
         self.start();
-        if let Some(mut child) = killed {
-            child.wait().unwrap();
-        }
+        assert!(killed.is_none_or(|mut killed| killed.has_ended()), "what was killed does not end");
     }
 
     /// Kills the process that serves. Nobody does from now on.
@@ -74,30 +67,22 @@ impl Keeper {
         self.start();
     }
 
-    fn kill(&mut self) -> Option<Child> {
-        let (mut child, _) = self.serving.take()?;
-        child.kill().unwrap();
-        Some(child)
+    fn kill(&mut self) -> Option<Program> {
+        let mut serving = self.serving.take()?;
+        serving.kill();
+        Some(serving)
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        let killed = self.kill().into_iter().chain(self.killed.take());
+        let killed = self.kill();
         // With the last device whoever still waits gets an error, and so the dead are free.
         self.places.clear();
-        killed.for_each(|mut child| drop(child.wait()));
+        drop(killed);
     }
 }
 
 fn empty_journal() -> OwnedFd {
     Journal::new(1, 1).unwrap().as_fd().try_clone_to_owned().unwrap()
-}
-
-/// The example of this crate, which is built with its tests.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test.ancestors().nth(2).unwrap().join("examples/serve");
-    assert!(program.exists(), "cargo build -p fuse-session --example serve");
-    program
 }

@@ -4,12 +4,15 @@
 
 mod difference;
 mod keeper;
+mod mapper;
 mod mounted;
 mod packet;
 mod pages;
 mod peer;
+mod program;
 mod programs;
 mod restart;
 mod rotation;
 mod shown;
 mod waiting;
+mod watchdog;

@@ -11,6 +11,8 @@ use fuse_tree::{Edition, Volume};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use tempfile::TempDir;
 
+use super::watchdog::{self, Watched};
+
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const KEY: u64 = 7;
 
@@ -26,16 +28,23 @@ pub(crate) struct Place {
     directory: TempDir,
     pub(crate) clone: OwnedFd,
     pub(crate) agreed: Agreed,
+    _watched: Watched,
 }
 
 impl Place {
     pub(crate) fn new() -> (Self, Device) {
+        Self::watched(Duration::ZERO)
+    }
+
+    /// For a test that takes so much longer than others.
+    pub(crate) fn watched(longer: Duration) -> (Self, Device) {
         let (directory, device) = (TempDir::new().unwrap(), Device::open().unwrap());
         let root = mount(&device, "fuse-test").unwrap();
+        let watched = watchdog::watch(root.as_fd(), longer);
         let agreed = device.agree(PATIENCE).unwrap();
         let clone = private_clone(root.as_fd()).unwrap();
         attach(root.as_fd(), directory.path()).unwrap();
-        (Self { directory, clone, agreed }, device)
+        (Self { directory, clone, agreed, _watched: watched }, device)
     }
 
     pub(crate) fn path(&self) -> &Path {

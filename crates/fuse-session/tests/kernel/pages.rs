@@ -1,14 +1,13 @@
 //! What a kernel keeps of files.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use fuse_session::Store;
 use fuse_tree::{AllowAll, Errno, Source};
-use sys::Mapping;
 
+use super::mapper::Mapper;
 use super::mounted::{Mounted, PATIENCE, errno, eventually};
 use super::shown::{edition_of, showing};
 
@@ -23,8 +22,10 @@ fn mounted() -> Mounted {
     Mounted::new(showing("pages", Arc::new(AllowAll), edition_of(1, ["a", "b"].into_iter().zip(sources))))
 }
 
-fn map(file: &File) -> Mapping {
-    Mapping::new(file.as_fd(), SIZE).unwrap()
+fn map(file: &File) -> Mapper {
+    let mapper = Mapper::start();
+    mapper.map(file, SIZE).unwrap();
+    mapper
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn no_page_of_a_file_stays_after_it_was_read() {
     assert_eq!(volume.read("a").unwrap(), [b's'; SIZE]);
     assert_eq!(file.read_at(&mut [0; SIZE], 0).unwrap(), SIZE);
 
-    assert_eq!(mapping.resident_pages().unwrap(), 0);
+    assert_eq!(mapping.resident_pages(), 0);
 }
 
 #[test]
@@ -45,11 +46,11 @@ fn pages_that_a_mapping_filled_go_when_the_file_is_closed() {
     let watching = map(&File::open(volume.at("a")).unwrap());
     let mapping = map(&File::open(volume.at("a")).unwrap());
     assert_eq!(mapping.read(), [b's'; SIZE]);
-    assert!(watching.resident_pages().unwrap() > 0);
+    assert!(watching.resident_pages() > 0);
 
     drop(mapping);
 
-    eventually("the pages go", || watching.resident_pages().unwrap() == 0);
+    eventually("the pages go", || watching.resident_pages() == 0);
     assert_eq!(watching.read(), [b's'; SIZE]);
 }
 
@@ -66,6 +67,6 @@ fn a_withdrawn_file_is_gone_for_handles_names_and_mappings() {
     assert_eq!(errno(volume.read("a")), Errno::NOENT);
     assert_eq!(errno(volume.read("..v1/a")), Errno::NOENT);
     assert_eq!(errno(std::fs::symlink_metadata(volume.at("a"))), Errno::NOENT);
-    assert_eq!(mapping.resident_pages().unwrap(), 0);
+    assert_eq!(mapping.resident_pages(), 0);
     assert_eq!(volume.read("b").unwrap(), [b't'; SIZE]);
 }

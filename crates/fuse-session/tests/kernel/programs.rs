@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::process::Command;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use fuse_tree::{AllowAll, Errno};
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 
+use super::mapper::Mapper;
 use super::mounted::{Mounted, errno};
 use super::shown::{edition, showing};
 
@@ -106,8 +106,11 @@ fn a_file_can_be_mapped_for_reading() {
     let volume = mounted();
     let large = large();
     let file = File::open(volume.at("large")).unwrap();
+    let mapper = Mapper::start();
 
-    assert_eq!(sys::Mapping::new(file.as_fd(), large.len()).unwrap().read(), large);
+    mapper.map(&file, large.len()).unwrap();
+
+    assert_eq!(mapper.read(), large);
     assert!(volume.served.agreed().allows_mapping());
 }
 

@@ -1,103 +1,74 @@
 //! Programs that read while the process that serves them is killed.
 
-use std::fs::{self, File};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fs;
 use std::thread;
-use std::time::{Duration, Instant};
-
-use sys::Mapping;
+use std::time::Duration;
 
 use super::keeper::{By, Keeper};
 use super::mounted::leave_mounts;
+use super::program::Program;
 
 const VOLUMES: usize = 5;
 const KILLS: usize = 12;
 /// How long each process serves.
 const LIFE: Duration = Duration::from_millis(100);
 
-/// What a program did, and the longest time that one look took.
-#[derive(Debug, Default)]
+/// A process that looks at all volumes of a keeper, since this one starts who serves them.
+struct Look(Program);
+
+/// What it saw.
 struct Seen {
     looks: usize,
-    errors: Vec<String>,
+    errors: usize,
+    /// A few of them.
+    told: Vec<String>,
+    /// The longest time that one look took.
     longest: Duration,
 }
 
-/// One volume in use: by path, through a handle and through a mapping from before the first kill.
-struct Reader {
-    path: PathBuf,
-    text: String,
-    held: File,
-    mapping: Mapping,
-}
-
-impl Reader {
-    fn new(key: usize, path: &std::path::Path) -> Self {
-        let text = format!("of volume {key}\n");
-        let held = File::open(path.join("a")).unwrap();
-        let mapping = Mapping::new(File::open(path.join("d/mapped")).unwrap().as_fd(), text.len()).unwrap();
-        Self { path: path.to_owned(), text, held, mapping }
+impl Look {
+    fn at(keeper: &Keeper) -> Self {
+        let look = Self(Program::start("look", keeper.places.iter().map(|(place, _)| place.path())));
+        assert_eq!(look.0.receive().0, "ready");
+        look
     }
 
-    fn until(&self, is_over: &AtomicBool) -> Seen {
-        let mut seen = Seen::default();
-        while !is_over.load(Ordering::Acquire) {
-            let start = Instant::now();
-            seen.errors.extend(self.look().err());
-            seen.longest = seen.longest.max(start.elapsed());
-            seen.looks += 1;
+    fn enough(self) -> Seen {
+        self.0.send("enough", None);
+        let mut told = Vec::new();
+        loop {
+            let text = self.0.receive().0;
+            let Some(numbers) = text.strip_prefix("seen ") else {
+                told.push(text);
+                continue;
+            };
+            let numbers: Vec<u64> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
+            let count = |at: usize| usize::try_from(numbers[at]).unwrap();
+            return Seen {
+                looks: count(0),
+                errors: count(1),
+                told,
+                longest: Duration::from_micros(numbers[2]),
+            };
         }
-        seen
-    }
-
-    fn look(&self) -> Result<(), String> {
-        let text = self.text.as_bytes();
-        let same =
-            |what: &str, is_same: bool| if is_same { Ok(()) } else { Err(format!("{what}: other bytes")) };
-        let read = |name: &str| fs::read(self.path.join(name)).map_err(|error| format!("{name}: {error}"));
-        same("a", read("a")? == text)?;
-        same("large", read("large")? == [b'x'; 100_000])?;
-        let mut into = [0; 50];
-        let count = self.held.read_at(&mut into, 0).map_err(|error| format!("held: {error}"))?;
-        same("held", &into[..count] == text)?;
-        // Opening and closing it lets the kernel's pages go, so that the mapping asks for them again.
-        same("mapped", read("d/mapped")? == text)?;
-        same("mapping", self.mapping.read() == text)?;
-        fs::read_dir(&self.path)
-            .and_then(|mut names| names.try_for_each(|name| name.map(drop)))
-            .map_err(|error| format!("names: {error}"))
     }
 }
 
 fn killed_under_load(by: By) {
     leave_mounts();
     let mut keeper = Keeper::of(VOLUMES, by, true);
-    let is_over = AtomicBool::new(false);
-    let readers: Vec<_> =
-        keeper.places.iter().enumerate().map(|(key, (place, _))| Reader::new(key, place.path())).collect();
-
-    let seen: Vec<Seen> = thread::scope(|scope| {
-        let readers: Vec<_> = readers.iter().map(|reader| scope.spawn(|| reader.until(&is_over))).collect();
-        for _ in 0..KILLS {
-            thread::sleep(LIFE);
-            keeper.restart();
-        }
+    let look = Look::at(&keeper);
+    for _ in 0..KILLS {
         thread::sleep(LIFE);
-        is_over.store(true, Ordering::Release);
-        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
-    });
+        keeper.restart();
+    }
+    thread::sleep(LIFE);
+    let Seen { looks, errors, told, longest } = look.enough();
 
-    let errors: Vec<_> = seen.iter().flat_map(|seen| &seen.errors).collect();
-    let looks: usize = seen.iter().map(|seen| seen.looks).sum();
-    let longest = seen.iter().map(|seen| seen.longest).max().unwrap();
     println!(
-        "{by:?}: {KILLS} kills, {looks} looks at {VOLUMES} volumes, {} errors, worst pause {longest:?}",
-        errors.len()
+        "{by:?}: {KILLS} kills, {looks} looks at {VOLUMES} volumes, {errors} errors, worst pause {longest:?}"
     );
-    assert!(errors.is_empty(), "{errors:?}");
+    assert!(errors == 0, "{errors}: {told:?}");
     assert!(looks > KILLS, "they were not read all the time");
 }
 
