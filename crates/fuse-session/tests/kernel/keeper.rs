@@ -1,11 +1,13 @@
 //! Who keeps the devices while processes that serve come and go.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use fuse_session::{Device, Journal};
 
 use super::mounted::Place;
 use super::program::Program;
+use super::watchdog::LIMIT;
 
 /// How the next process learns what the last one left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,12 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn of(volumes: usize, by: By, answers: bool) -> Self {
-        let places = (0..volumes).map(|_| Place::new()).collect();
+        Self::watched(volumes, by, answers, LIMIT)
+    }
+
+    /// The same for a test that takes no longer than `limit`.
+    pub(crate) fn watched(volumes: usize, by: By, answers: bool, limit: Duration) -> Self {
+        let places = (0..volumes).map(|_| Place::watched(limit)).collect();
         let mut keeper = Self { places, by, answers, journal: None, serving: None, killed: None };
         keeper.start();
         keeper

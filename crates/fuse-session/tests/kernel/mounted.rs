@@ -33,14 +33,14 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> (Self, Device) {
-        Self::watched(Duration::ZERO)
+        Self::watched(watchdog::LIMIT)
     }
 
-    /// For a test that takes so much longer than others.
-    pub(crate) fn watched(longer: Duration) -> (Self, Device) {
+    /// The same for a test that takes no longer than this.
+    pub(crate) fn watched(limit: Duration) -> (Self, Device) {
         let (directory, device) = (TempDir::new().unwrap(), Device::open().unwrap());
         let root = mount(&device, "fuse-test").unwrap();
-        let watched = watchdog::watch(root.as_fd(), longer);
+        let watched = watchdog::watch(root.as_fd(), limit);
         let agreed = device.agree(PATIENCE).unwrap();
         let clone = private_clone(root.as_fd()).unwrap();
         attach(root.as_fd(), directory.path()).unwrap();

@@ -7,9 +7,13 @@ use std::time::Duration;
 use super::keeper::{By, Keeper};
 use super::mounted::leave_mounts;
 use super::program::Program;
+use super::watchdog::LIMIT;
 
-const VOLUMES: usize = 5;
-const KILLS: usize = 12;
+/// How many volumes are used while who serves them is killed so many times. Other numbers come from the environment.
+const VOLUMES: (&str, usize) = ("SECRETFS_FUSE_VOLUMES", 5);
+const KILLS: (&str, usize) = ("SECRETFS_FUSE_KILLS", 12);
+/// How much longer each kill may take.
+const KILL: Duration = Duration::from_secs(3);
 /// How long each process serves.
 const LIFE: Duration = Duration::from_millis(100);
 
@@ -54,11 +58,17 @@ impl Look {
     }
 }
 
+fn number((name, usual): (&str, usize)) -> usize {
+    std::env::var(name).map_or(usual, |number| number.parse().unwrap())
+}
+
 fn killed_under_load(by: By) {
     leave_mounts();
-    let mut keeper = Keeper::of(VOLUMES, by, true);
+    let (volumes, kills) = (number(VOLUMES), number(KILLS));
+    let limit = LIMIT + KILL * u32::try_from(kills).unwrap();
+    let mut keeper = Keeper::watched(volumes, by, true, limit);
     let look = Look::at(&keeper);
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         thread::sleep(LIFE);
         keeper.restart();
     }
@@ -66,10 +76,10 @@ fn killed_under_load(by: By) {
     let Seen { looks, errors, told, longest } = look.enough();
 
     println!(
-        "{by:?}: {KILLS} kills, {looks} looks at {VOLUMES} volumes, {errors} errors, worst pause {longest:?}"
+        "{by:?}: {kills} kills, {looks} looks at {volumes} volumes, {errors} errors, worst pause {longest:?}"
     );
     assert!(errors == 0, "{errors}: {told:?}");
-    assert!(looks > KILLS, "they were not read all the time");
+    assert!(looks > kills, "they were not read all the time");
 }
 
 #[test]

@@ -1,24 +1,24 @@
 //! Ends tests that hang: each wait for a volume of a test has this deadline.
 //!
-//! Who waits for a volume may wait in the kernel where no signal ends it, and may hold locks there that the whole process
-//! needs. So the thread that watches needs no memory to end that, and no path: it holds what it writes to.
+//! A thread of the tests cannot do that. Who waits for a volume may hold a lock of the kernel that all threads need, and
+//! the others hold locks of the allocator meanwhile.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{LazyLock, Mutex, MutexGuard, Once, PoisonError};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-/// How long a test may have a volume.
-const LIMIT: Duration = Duration::from_secs(120);
-/// How long a test has to fail when nothing serves its volumes any more.
-const GRACE: Duration = Duration::from_secs(30);
-const MOUNTS_MAX: usize = 2048;
+use super::program::Program;
 
-static WATCHED: Mutex<[Option<Entry>; MOUNTS_MAX]> = Mutex::new([const { None }; MOUNTS_MAX]);
-static START: Once = Once::new();
+/// How long most tests may have a volume.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+static LAST: AtomicU64 = AtomicU64::new(0);
+static WATCHDOG: LazyLock<Mutex<Program>> = LazyLock::new(|| Mutex::new(Program::start("watchdog", [""; 0])));
 /// The kernel's file system of the connections, mounted nowhere.
 static CONNECTIONS: LazyLock<OwnedFd> = LazyLock::new(|| {
     let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
@@ -28,67 +28,55 @@ static CONNECTIONS: LazyLock<OwnedFd> = LazyLock::new(|| {
 
 /// A mount that is watched as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Watched(usize);
+pub(crate) struct Watched(u64);
 
-struct Entry {
-    /// Who writes to it aborts this connection, and never a later one of the same number.
-    abort: OwnedFd,
-    until: Instant,
-    is_aborted: bool,
-    test: Thread,
+/// Watches a mount for the test of this thread.
+pub(crate) fn watch(mount: BorrowedFd<'_>, limit: Duration) -> Watched {
+    let (key, test) = (LAST.fetch_add(1, Ordering::Relaxed), thread::current());
+    let text = format!("watch {key} {} {}", limit.as_millis(), test.name().unwrap_or("a test"));
+    let abort = abort(mount);
+    WATCHDOG.lock().unwrap_or_else(PoisonError::into_inner).send(&text, Some(abort.as_fd()));
+    Watched(key)
 }
 
-/// Watches a mount for the test of this thread, [`LIMIT`] and `more`.
-pub(crate) fn watch(mount: BorrowedFd<'_>, more: Duration) -> Watched {
-    START
-        .call_once(|| drop(thread::Builder::new().name("watchdog".to_owned()).spawn(look_for_ever).unwrap()));
+/// Who writes to it aborts the connection of this mount, and never a later one of the same number.
+fn abort(mount: BorrowedFd<'_>) -> OwnedFd {
     // Nobody may serve it yet, so nobody must be asked.
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let minor = statx(mount, "", flags, StatxFlags::empty()).unwrap().stx_dev_minor;
     let (flags, path) = (OFlags::WRONLY | OFlags::CLOEXEC, format!("{minor}/abort"));
-    let abort = openat(&*CONNECTIONS, path, flags, Mode::empty()).unwrap();
-    let (until, test) = (Instant::now() + LIMIT + more, thread::current());
-    let mut watched = watched();
-    let free = watched.iter().position(Option::is_none).unwrap();
-    watched[free] = Some(Entry { abort, until, is_aborted: false, test });
-    Watched(free)
-}
-
-fn watched() -> MutexGuard<'static, [Option<Entry>; MOUNTS_MAX]> {
-    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn look_for_ever() {
-    loop {
-        thread::sleep(Duration::from_secs(1));
-        let (mut watched, now) = (watched(), Instant::now());
-        let late = |entry: &&mut Entry| entry.until < now && !entry.is_aborted;
-        watched.iter_mut().flatten().filter(late).for_each(Entry::abort);
-        if let Some(entry) = watched.iter().flatten().find(|entry| entry.until + GRACE < now) {
-            eprintln!("watchdog: {} hangs although its volumes are aborted", entry.name());
-            std::process::abort();
-        }
-    }
-}
-
-impl Entry {
-    fn abort(&mut self) {
-        self.is_aborted = rustix::io::write(&self.abort, b"1").is_ok();
-        eprintln!("watchdog: {} has not ended in time, so its volume is aborted", self.name());
-    }
-
-    fn name(&self) -> &str {
-        self.test.name().unwrap_or("a test")
-    }
+    openat(&*CONNECTIONS, path, flags, Mode::empty()).unwrap()
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let entry = watched()[self.0].take();
-        let is_aborted = entry.is_some_and(|entry| entry.is_aborted);
+        let answer = {
+            let watchdog = WATCHDOG.lock().unwrap_or_else(PoisonError::into_inner);
+            watchdog.send(&format!("end {}", self.0), None);
+            watchdog.receive().0
+        };
         assert!(
-            !is_aborted || thread::panicking(),
+            answer == "in time" || thread::panicking(),
             "the test has not ended in time, so its volume was aborted"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    use crate::mounted::{Place, leave_mounts};
+
+    #[test]
+    fn who_waits_for_a_volume_for_too_long_gets_an_error_and_the_test_fails() {
+        leave_mounts();
+        let (place, _nobody_serves_it) = Place::watched(Duration::from_millis(300));
+
+        assert!(fs::read(place.at("a")).is_err());
+
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(place))).is_err());
     }
 }
