@@ -9,8 +9,20 @@ mod mounted;
 mod peer;
 #[path = "../tests/kernel/shown.rs"]
 mod shown;
-#[path = "../tests/kernel/watchdog.rs"]
-mod watchdog;
+/// Nobody watches a measurement.
+mod watchdog {
+    use std::os::fd::BorrowedFd;
+    use std::time::Duration;
+
+    pub(crate) const LIMIT: Duration = Duration::MAX;
+
+    #[derive(Debug)]
+    pub(crate) struct Watched;
+
+    pub(crate) fn watch(_: BorrowedFd<'_>, _: Duration) -> Watched {
+        Watched
+    }
+}
 
 use std::fs;
 use std::path::Path;

@@ -3,7 +3,7 @@
 //!
 //! Standard input is a socket. `watch KEY MILLISECONDS TEST` comes with what aborts a connection of the kernel if it is
 //! written to; that happens when the time is over. `end KEY` is answered by `in time` or `aborted`.
-#![allow(clippy::unwrap_used, reason = "a test starts it and sees it fail")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test starts it and sees it fail")]
 
 #[path = "../tests/kernel/packet.rs"]
 mod packet;

@@ -30,15 +30,14 @@
 //!
 //! # Who must not map files
 //!
-//! A process that serves a volume, or that starts again who serves it, must not map a file of the volume, and must not
-//! wait for a process that does. A thread that reads a mapping waits in the kernel for the answer, and may hold the lock
-//! of its process's memory meanwhile (the kernel lets it go only the first time that it tries). A thread that changes the
-//! memory (malloc does) queues for that lock, and all others behind it, also who is about to answer: to write to the
-//! device needs the memory. Then nothing in the process goes on, and no signal ends it: only who aborts the connection
-//! does. To read a file is safe, because who reads waits without the lock.
+//! A process that serves a volume, or that starts again who serves it, must not map a file of the volume. A thread that
+//! reads a mapping waits in the kernel for the answer, and may hold the lock of its process's memory meanwhile: the kernel
+//! lets the lock go only the first time that it tries. A thread that changes the memory, as malloc does, queues for that
+//! lock, and all others behind it, also those that answer or start who answers. Then the process waits for itself for
+//! ever, and only who aborts the connection ends that. To read a file is safe: who reads waits without the lock.
 //!
-//! For the same reason who serves, and a policy that it asks, must not look at the memory of a caller, as reading
-//! `/proc/PID/cmdline` or `/proc/PID/maps` does: the caller may hold the lock while it waits for us.
+//! For the same reason who serves, and a policy that it asks, must not look at the memory of a caller, as who reads
+//! `/proc/PID/cmdline` or `/proc/PID/maps` does: the caller may hold that lock while it waits for the answer.
 //!
 //! # Not in the product yet
 //!

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use fuse_tree::{
     Access, AllowAll, Answer, Ask, Caller, Errno, Plain, Policy, Purpose, Question, Refusal, Ruling, Source,
 };
 
-use super::mounted::{KEY, Mounted, errno, eventually};
+use super::mounted::{KEY, Mounted, Place, errno, eventually, leave_mounts};
 use super::shown::{edition, edition_of, showing};
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -217,4 +218,14 @@ fn a_policy_that_panics_fails_its_own_request_only() {
         assert_eq!(errno(volume.read("a")), Errno::IO);
         assert_eq!(volume.read("b").unwrap(), b"y");
     }
+}
+
+#[test]
+fn who_waits_for_too_long_in_a_test_gets_an_error_and_the_test_fails() {
+    leave_mounts();
+    let (place, _nobody_serves_it) = Place::watched(SHORT);
+
+    assert!(std::fs::read(place.at("a")).is_err());
+
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(place))).is_err());
 }

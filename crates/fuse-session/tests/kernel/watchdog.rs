@@ -61,22 +61,3 @@ impl Drop for Watched {
         );
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::time::Duration;
-
-    use crate::mounted::{Place, leave_mounts};
-
-    #[test]
-    fn who_waits_for_a_volume_for_too_long_gets_an_error_and_the_test_fails() {
-        leave_mounts();
-        let (place, _nobody_serves_it) = Place::watched(Duration::from_millis(300));
-
-        assert!(fs::read(place.at("a")).is_err());
-
-        assert!(catch_unwind(AssertUnwindSafe(|| drop(place))).is_err());
-    }
-}
