@@ -21,10 +21,11 @@ impl Mapper {
     pub(crate) fn map(&self, file: &File, len: usize) -> io::Result<()> {
         self.0.send(&format!("map {len}"), Some(file.as_fd()));
         let answer = self.0.receive().0;
-        match answer.strip_prefix("errno ") {
-            Some(errno) => Err(io::Error::from_raw_os_error(errno.parse().unwrap())),
-            None => Ok(assert_eq!(answer, "mapped")),
+        if let Some(errno) = answer.strip_prefix("errno ") {
+            return Err(io::Error::from_raw_os_error(errno.parse().unwrap()));
         }
+        assert_eq!(answer, "mapped");
+        Ok(())
     }
 
     /// What it reads through the mapping.
