@@ -2,16 +2,20 @@
 
 mod code;
 mod heap;
+mod journal;
 #[cfg(feature = "mapping")]
 mod mapping;
+mod memory;
 mod mounts;
 mod peers;
 mod signals;
 
 pub use code::give_back_code;
 pub use heap::{limit_arenas, trim_heap};
+pub use journal::SharedPages;
 #[cfg(feature = "mapping")]
 pub use mapping::Mapping;
+pub use memory::{PrivatePages, Protection};
 pub use mounts::{
     MountedFileSystem, SYS_STATMOUNT, leave_mount_namespace, make_read_only, make_writable, mount_by_number,
 };

@@ -2,6 +2,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
+/// The smallest page of Linux. With larger pages some bytes stay unused.
+const PAGE: usize = 4096;
+
 /// A file mapped for reading.
 #[derive(Debug)]
 pub struct Mapping {
@@ -32,6 +35,21 @@ impl Mapping {
         (0..self.len).map(|at| self.byte(at)).collect()
     }
 
+    /// How many of its pages the kernel has in memory.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub fn resident_pages(&self) -> io::Result<usize> {
+        let mut pages = vec![0_u8; self.len.div_ceil(PAGE)];
+        // SAFETY: the range is mapped as long as `self` lives, and `pages` has a byte for each of its pages.
+        let told = unsafe { libc::mincore(self.start.as_ptr().cast(), self.len, pages.as_mut_ptr()) };
+        if told < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(pages.iter().filter(|page| **page & 1 == 1).count())
+    }
+
     fn byte(&self, at: usize) -> u8 {
         assert!(at < self.len);
         // SAFETY: `at` is within the mapping, which lives as long as `self`.
@@ -47,3 +65,8 @@ impl Drop for Mapping {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
+
+// SAFETY: the mapping belongs to no thread, and is only read, by volatile copies.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
