@@ -102,6 +102,8 @@ pub struct Conduct {
     pub legacy_overrides: bool,
     /// Whether to take over what another driver mounted at a volume's target.
     pub takes_over: bool,
+    /// Whether volumes may be served over FUSE.
+    pub fuse: bool,
     /// Values for what a class does not set.
     pub defaults: Defaults,
     /// Which target paths are allowed.
@@ -157,7 +159,11 @@ impl Process {
             targets: conduct.targets,
             ..Limits::default()
         };
-        let bounds = mode::Bounds { max_bytes: args.max_volume_bytes, takes_over: conduct.takes_over };
+        let bounds = mode::Bounds {
+            max_bytes: args.max_volume_bytes,
+            takes_over: conduct.takes_over,
+            fuse: conduct.fuse,
+        };
         let volumes = Volumes::new(Parts {
             providers,
             classes,

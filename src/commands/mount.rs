@@ -168,6 +168,7 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     }
     let providers = args.process.providers.build()?;
     refuse_needless_credentials(&args, &classes, &class, &providers).await?;
+    refuse_to_leave_unserved(&args, &classes, &class).await?;
     let wish = (publish(&args, class, &target), brought(&args)?);
     refuse_to_hide(&target, [&args.process.state_dir, &args.process.admin_dir])?;
     let state = host::state_of(&args.process.state_dir, &target);
@@ -177,7 +178,14 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     args.process.state_dir = state;
     let admin = format!("{}{}", socket::MOUNT, host::name_of(&target));
     let mounter = Arc::new(HostMounter::default().allow_swap(args.allow_swap));
-    let started = Process::start(&args.process, providers, classes, mounter, &admin, Conduct::default());
+    let started = Process::start(
+        &args.process,
+        providers,
+        classes,
+        mounter,
+        &admin,
+        Conduct { fuse: true, ..Conduct::default() },
+    );
     let mut process = match started {
         Ok(process) => process,
         Err(error) => {
@@ -191,6 +199,16 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
         above.remove();
     }
     outcome
+}
+
+/// Refuses `--once` for a class whose files only a process can show.
+async fn refuse_to_leave_unserved(args: &MountArgs, classes: &WatchedClasses, class: &ClassName) -> Outcome {
+    if args.once && classes.get(class).await.is_ok_and(|class| class.settings.mode == manifest::Mode::Fuse) {
+        return Err(Failure::usage(
+            "--once leaves nobody who serves the files of mode fuse; leave it out, or write secretfs.dev/mode: tmpfs",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses a target above directories that this command needs: a volume there would hide them, from `umount` too.

@@ -196,6 +196,8 @@ fn conduct(args: &NodeArgs) -> Conduct {
     Conduct {
         legacy_overrides: args.legacy_attribute_overrides,
         takes_over: true,
+        // Volumes of mode fuse would end with this process.
+        fuse: false,
         defaults: Defaults { on_revoked, rotation },
         targets: Targets::Driver,
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 
 /// Mode of directories that are made above a target, because other users must find their mounts in them.
 const PARENT_MODE: u32 = 0o755;
@@ -18,7 +18,7 @@ const PARENT_MODE: u32 = 0o755;
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     match path.canonicalize() {
-        Ok(real) if real.is_dir() => Ok(real),
+        Ok(real) if is_directory(&real) => Ok(real),
         Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
@@ -26,6 +26,13 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a directory is at `path`, without asking who serves its file system: that may be a process which hangs or is
+/// gone.
+fn is_directory(path: &Path) -> bool {
+    let kind = rustix::fs::statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE);
+    kind.is_ok_and(|told| FileType::from_raw_mode(told.stx_mode.into()) == FileType::Directory)
 }
 
 /// Directories that were made above a target.

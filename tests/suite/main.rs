@@ -24,6 +24,7 @@ mod dropin;
 mod embedded;
 mod explain;
 mod external;
+mod fuse;
 mod google;
 mod healthz;
 mod hygiene;

@@ -85,7 +85,7 @@ pub const SECRET_DATA: &[Key] = &[
 
 /// The settings of a class: parameters that begin with `secretfs.dev/`.
 pub const SETTINGS: &[Key] = &[
-    Key::new("secretfs.dev/mode", Holds::Choice(&["tmpfs"]), "How files are shown.", "tmpfs").or("tmpfs"),
+    Key::new("secretfs.dev/mode", Holds::Choice(&["tmpfs", "fuse"]), "How files are shown.", "fuse").or("tmpfs"),
     Key::new("secretfs.dev/refresh", PERIOD, "How old a value may grow before it is read again.", "5m")
         .or("--rotation-poll-interval of the node, or what suits the store"),
     Key::new(

@@ -54,7 +54,7 @@ macro_rules! packets {
                     _ => return Err(Malformed),
                 };
                 let said = match byte {
-                    $($byte => Self::$variant $(($(<$kind>::take(&mut left)?),+))?,)+
+                    $($byte => Self::$variant $(($(<$kind as Field>::take(&mut left)?),+))?,)+
                     _ => return Err(Malformed),
                 };
                 if left.is_empty() { Ok(said) } else { Err(Malformed) }
@@ -90,6 +90,12 @@ packets! {
         11 TakeBack(target: PathBuf);
         /// Give the root of another driver's mount. A mounter from before this verb calls it malformed.
         12 TakeOver(target: PathBuf);
+        /// Open `/dev/fuse`.
+        13 OpenFuse;
+        /// Make a FUSE file system that the open device beside this packet serves, with this SELinux label; give its root.
+        14 CreateFuse(label: Option<String>);
+        /// Give the root of a FUSE mount of ours.
+        15 EnterFuse(target: PathBuf);
     }
 }
 
@@ -123,6 +129,9 @@ impl Request {
             Self::Lend(_, target) => ("lend a directory beside", target),
             Self::TakeBack(target) => ("take back the directory beside", target),
             Self::TakeOver(target) => ("take over the mount at", target),
+            Self::OpenFuse => ("open", Path::new("/dev/fuse")),
+            Self::CreateFuse(_) => ("make", Path::new("a FUSE file system")),
+            Self::EnterFuse(target) => ("enter the mount at", target),
         }
     }
 }

@@ -96,6 +96,18 @@ impl Mounter for HostMounter {
             .map_err(Error::of("mount", target))
     }
 
+    fn open_fuse(&self) -> Result<OwnedFd, Error> {
+        self.verbs.open_fuse()
+    }
+
+    fn create_fuse(&self, device: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd, Error> {
+        self.verbs.create_fuse(device, label)
+    }
+
+    fn enter_fuse(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        self.verbs.enter_fuse(target)
+    }
+
     fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
         self.verbs.enter(target)
     }

@@ -75,7 +75,30 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     /// Nothing is mounted and a `target` made by this call is gone again.
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error>;
 
-    /// The root of what secretfs mounted at `target`, writable through the directory returned and nowhere else;
+    /// Opens the kernel's end of FUSE, for one file system.
+    ///
+    /// # Errors
+    ///
+    /// There is no `/dev/fuse`, or this mounter makes no such file systems.
+    fn open_fuse(&self) -> Result<OwnedFd, Error>;
+
+    /// Makes a FUSE file system that is mounted nowhere and that whoever has `device` serves: all users may enter, and
+    /// the kernel judges modes. No set-id, no devices, no execution. `label` is the SELinux label of all files.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or this mounter makes no such file systems.
+    fn create_fuse(&self, device: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd, Error>;
+
+    /// The root of the FUSE file system that secretfs mounted at `target`, writable through the directory returned and
+    /// nowhere else; `None` if none is mounted there. Who serves it is not asked.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or this mounter makes no such file systems.
+    fn enter_fuse(&self, target: &Path) -> Result<Option<OwnedFd>, Error>;
+
+    /// The root of the tmpfs that secretfs mounted at `target`, writable through the directory returned and nowhere else;
     /// `None` if no tmpfs is mounted there that secretfs made.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mountinfo::Mount;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use secretfs_mounter::{SOURCE, TABLE, is_tmpfs_from};
+use secretfs_mounter::{SOURCE, TABLE, is_file_system_of_ours};
 
 use crate::Error;
 
@@ -39,7 +39,7 @@ pub(crate) fn mounted_on(number: u64) -> io::Result<Option<PathBuf>> {
 }
 
 fn is_ours(mount: &Mount) -> bool {
-    is_tmpfs_from(mount.kind.as_ref(), mount.source.as_ref(), SOURCE)
+    is_file_system_of_ours(mount.kind.as_ref(), mount.source.as_ref(), SOURCE)
 }
 
 /// The mount table, and whether it changed.
@@ -81,10 +81,12 @@ mod tests {
     fn only_file_systems_of_ours_are_found() {
         let table = b"36 35 0:30 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,size=1k
 40 35 0:31 / /mnt/app ro,noexec - tmpfs secretfs rw,noswap
-42 35 0:33 / /mnt/x rw - ext4 secretfs rw";
+41 35 0:32 / /mnt/shop ro,noexec - fuse.secretfs secretfs rw
+42 35 0:33 / /mnt/x rw - ext4 secretfs rw
+43 35 0:34 / /mnt/y rw - fuse.other secretfs rw";
 
         let ours: Vec<PathBuf> = mountinfo::mounts(table).filter(is_ours).map(|mount| mount.point).collect();
 
-        assert_eq!(ours, [Path::new("/mnt/app")]);
+        assert_eq!(ours, [Path::new("/mnt/app"), Path::new("/mnt/shop")]);
     }
 }

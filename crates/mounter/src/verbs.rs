@@ -63,6 +63,20 @@ impl<A: Ask> Mounter for A {
         done(self, &Request::Attach(target.to_owned()), Some(root)).map(drop)
     }
 
+    fn open_fuse(&self) -> Result<OwnedFd, Error> {
+        opened(self, &Request::OpenFuse)
+    }
+
+    fn create_fuse(&self, device: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd, Error> {
+        let request = Request::CreateFuse(label.map(str::to_owned));
+        done(self, &request, Some(device))?
+            .ok_or_else(|| failed(&request)(strange("no open file beside its answer")))
+    }
+
+    fn enter_fuse(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        done(self, &Request::EnterFuse(target.to_owned()), None)
+    }
+
     fn enter(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
         done(self, &Request::Enter(target.to_owned()), None)
     }

@@ -1,13 +1,14 @@
 //! File systems: made, shown, entered, resized, unmounted.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mounter_protocol::Tmpfs;
 use program::failpoint;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -46,11 +47,49 @@ pub fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<Owned
     if let Some(label) = &tmpfs.selinux_context {
         set("context", label).map_err(|error| unlabelled(label, error))?;
     }
-    rustix::mount::fsconfig_create(context.as_fd())?;
+    detached(context.as_fd())
+}
+
+/// Opens the kernel's end of FUSE. Reads of it return at once.
+///
+/// # Errors
+///
+/// The kernel has no FUSE, or the device is missing.
+pub(crate) fn open_fuse() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    Ok(rustix::fs::open("/dev/fuse", flags, Mode::empty())?)
+}
+
+/// Makes a FUSE file system that calls itself `source`, is mounted nowhere, and is served by who has `device`. All users
+/// may enter it, and the kernel judges the modes of its files.
+///
+/// # Errors
+///
+/// The kernel refuses: `device` is no FUSE device, or has a file system already.
+pub(crate) fn make_fuse(device: BorrowedFd<'_>, source: &str, label: Option<&str>) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let set = |key, value: &str| fsconfig_set_string(context.as_fd(), key, value);
+    // The kernel takes the device as text only.
+    set("fd", &device.as_raw_fd().to_string())?;
+    let fixed = [("rootmode", "40000"), ("user_id", "0"), ("group_id", "0"), ("subtype", "secretfs")];
+    fixed.iter().try_for_each(|(key, value)| set(key, value))?;
+    set("source", source)?;
+    if let Some(label) = label {
+        set("context", label).map_err(|error| unlabelled(label, error))?;
+    }
+    ["allow_other", "default_permissions"]
+        .iter()
+        .try_for_each(|flag| fsconfig_set_flag(context.as_fd(), *flag))?;
+    detached(context.as_fd())
+}
+
+/// The file system that `context` describes, mounted nowhere.
+fn detached(context: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    rustix::mount::fsconfig_create(context)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    Ok(rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// Makes a tmpfs to lend: root's alone, whatever else `tmpfs` says.
@@ -155,8 +194,17 @@ fn move_onto(directory: &OwnedFd, root: impl AsFd) -> io::Result<()> {
 }
 
 /// The root of the tmpfs that is mounted at the open `directory`, writable through what is returned; `None` if none is.
+pub(crate) fn writable_tmpfs(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    if rustix::fs::fstatfs(directory)?.f_type as i64 == TMPFS_MAGIC {
+        writable_clone(directory)
+    } else {
+        Ok(None)
+    }
+}
+
+/// The root of what is mounted at the open `directory`, writable through what is returned; `None` if nothing is.
 pub(crate) fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
-    if !ours::is_mount_root(directory)? || rustix::fs::fstatfs(directory)?.f_type as i64 != TMPFS_MAGIC {
+    if !ours::is_mount_root(directory)? {
         return Ok(None);
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

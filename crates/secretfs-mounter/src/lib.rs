@@ -37,7 +37,7 @@ mod sockets;
 mod verbs;
 
 pub use driver::{Driver, is_csi_target};
-pub use ours::{LENT, SOURCE, TABLE, is_mount_root, is_tmpfs_from, mount_number, unique_number};
+pub use ours::{LENT, SOURCE, TABLE, is_file_system_of_ours, is_mount_root, mount_number, unique_number};
 pub use place::{Ground, Place, Reach, absent};
 pub use process::{Process, Settings};
 pub use verbs::Verbs;

@@ -13,18 +13,43 @@ use crate::place::refused;
 pub const SOURCE: &str = "secretfs";
 /// The same for a directory that is lent: it is no volume.
 pub const LENT: &str = "secretfs-lent";
+/// The kind of our FUSE file systems, as `/proc/mounts` has it.
+const FUSE: &str = "fuse.secretfs";
 /// The mount table as the calling thread sees it.
 pub const TABLE: &str = "/proc/thread-self/mountinfo";
+/// Asks the kernel alone, not who serves the file system: that may be a process which hangs.
+const KERNEL_ONLY: AtFlags = AtFlags::EMPTY_PATH.union(AtFlags::STATX_DONT_SYNC);
 /// Asks for a number that no other mount of this boot ever gets (since Linux 6.8).
 const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
-/// Whether the file system of the mount at the open `directory` is a tmpfs that says it comes from `source`.
+/// Whether the file system of the mount at the open `directory` is one that we make, and says it comes from `source`.
 pub(crate) fn is_ours(directory: &OwnedFd, source: &str) -> io::Result<bool> {
-    Ok(attached(directory, |kind, shown| is_tmpfs_from(kind, shown, source))?.unwrap_or(false))
+    Ok(attached(directory, |kind, shown| is_file_system_of_ours(kind, shown, source))?.unwrap_or(false))
+}
+
+/// Whether the mount at the open `directory` is a FUSE file system of ours. The kernel tells it: who serves it is not
+/// asked.
+pub(crate) fn is_our_fuse(directory: &OwnedFd) -> io::Result<bool> {
+    Ok(attached(directory, |kind, shown| is_fuse_from(kind, shown, SOURCE))?.unwrap_or(false))
+}
+
+/// Whether the mount at the open `directory` is a tmpfs of ours.
+pub(crate) fn is_our_tmpfs(directory: &OwnedFd) -> io::Result<bool> {
+    Ok(attached(directory, |kind, shown| is_tmpfs_from(kind, shown, SOURCE))?.unwrap_or(false))
+}
+
+/// Whether a file system of this `kind` from `shown` is one that we make, and says it comes from `source`.
+pub fn is_file_system_of_ours(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
+    is_tmpfs_from(kind, shown, source) || is_fuse_from(kind, shown, source)
+}
+
+/// The table of mounts has the whole name. Of a single mount the kernel tells the part before the dot.
+fn is_fuse_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
+    (kind == FUSE || kind == "fuse") && shown == source
 }
 
 /// Whether a file system of this `kind` from `shown` is a tmpfs that says it comes from `source`.
-pub fn is_tmpfs_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
+fn is_tmpfs_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
     kind == "tmpfs" && shown == source
 }
 
@@ -74,7 +99,7 @@ pub fn mount_number(file: impl AsFd) -> io::Result<Option<u64>> {
 }
 
 fn number(file: impl AsFd, which: StatxFlags) -> io::Result<Option<u64>> {
-    let told = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, which)?;
+    let told = rustix::fs::statx(file, "", KERNEL_ONLY, which)?;
     Ok((told.stx_mask & which.bits() != 0).then_some(told.stx_mnt_id))
 }
 
@@ -84,7 +109,7 @@ fn number(file: impl AsFd, which: StatxFlags) -> io::Result<Option<u64>> {
 ///
 /// The kernel refuses, which it has no reason to.
 pub fn is_mount_root(directory: &OwnedFd) -> io::Result<bool> {
-    let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+    let stat = rustix::fs::statx(directory, "", KERNEL_ONLY, StatxFlags::empty())?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 #[cfg(test)]

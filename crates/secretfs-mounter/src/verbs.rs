@@ -9,7 +9,7 @@ use mounter_protocol::{Reply, Request, Tmpfs};
 use program::failpoint;
 
 use crate::blobs::Blobs;
-use crate::ours::{LENT, SOURCE, is_ours};
+use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
 use crate::sockets::Sockets;
 use crate::{file_system, kubelet, ours, removal};
@@ -49,13 +49,21 @@ impl<G: Ground> Verbs<G> {
             Request::Create(tmpfs) => Some(file_system::make(tmpfs, SOURCE, self.swap_allowed)?),
             Request::Attach(target) => none(attach(given(root)?, &self.to_mount_at(target)?))?,
             Request::Enter(target) => match self.open(target)? {
-                Some(directory) if is_ours(&directory, SOURCE)? => file_system::writable_clone(&directory)?,
+                Some(directory) if is_our_tmpfs(&directory)? => file_system::writable_clone(&directory)?,
                 _ => None,
             },
             Request::TakeOver(target) => {
                 let directory = absent(self.to_mount_at(target).and_then(|place| place.open()))?;
-                directory.map_or(Ok(None), |directory| file_system::writable_clone(&directory))?
+                directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?
             }
+            Request::OpenFuse => Some(file_system::open_fuse()?),
+            Request::CreateFuse(label) => {
+                Some(file_system::make_fuse(given(root)?, SOURCE, label.as_deref())?)
+            }
+            Request::EnterFuse(target) => match self.open(target)? {
+                Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory)?,
+                _ => None,
+            },
             Request::Resize(size, inodes) => {
                 ours::is_given(given(root)?)?;
                 none(file_system::resize(given(root)?, *size, *inodes))?

@@ -58,12 +58,16 @@ impl Standing {
             // An earlier version made it, so its files keep their appearance until it is unmounted.
             publish.appearance = record.appearance();
         }
-        let id: VolumeId = record.id.clone();
+        let (id, target): (VolumeId, &Path) = (record.id.clone(), &record.target);
         process.volumes.parts().records.save(&record).context("the volume's record")?;
         process.volumes.restore().await?;
         if process.volumes.states().contains_key(&id) {
             tracing::info!(mounted_at = %record.target.display(), "goes on serving what an earlier process mounted");
             return Ok(true);
+        }
+        if !mounter::is_mount_root(target)? {
+            tracing::info!(mounted_at = %target.display(), "the files of a process that is gone are mounted anew");
+            return Ok(false);
         }
         bail!("{} cannot be taken over; `secretfs umount` takes it away", record.target.display())
     }

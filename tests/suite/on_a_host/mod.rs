@@ -3,6 +3,7 @@
 mod adoption;
 mod files;
 mod foreign;
+mod fuse;
 mod owner;
 mod random;
 mod refreshing;

@@ -2,7 +2,10 @@
 
 mod door;
 mod error;
+mod fuse;
 mod modes;
+mod retired;
+mod sweeper;
 mod tmpfs;
 
 use std::collections::BTreeSet;
@@ -17,6 +20,7 @@ use crate::snapshot::Snapshot;
 
 pub use door::{Caller, Door, Listing, Loan};
 pub use error::{Cause, Error};
+pub use fuse::{Front, Fuse, Live, Ready};
 pub use modes::{Bounds, Modes, Unknown};
 pub use tmpfs::Tmpfs;
 
@@ -187,6 +191,11 @@ pub trait Mounted: fmt::Debug + Send + Sync {
     ///
     /// The file system cannot be asked.
     fn usage(&self) -> Result<Usage, Error>;
+}
+
+/// The name of a version's directory, as kubelet makes its own: the moment, and digits that make it unique.
+fn version_name() -> String {
+    format!("{}.{}", jiff::Timestamp::now().strftime("..%Y_%m_%d_%H_%M_%S"), fastrand::u64(..))
 }
 
 fn knows_contents(mode: &str) -> Error {

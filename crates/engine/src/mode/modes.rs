@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use mounter::Mounter;
 
-use super::{Appearance, Error, Mode, Mounted, Tmpfs};
+use super::{Appearance, Error, Front, Fuse, Mode, Mounted, Tmpfs};
 
 /// The ways of showing files that a process has.
 #[derive(Debug, Clone)]
-pub struct Modes(Vec<Arc<dyn Mode>>);
+pub struct Modes {
+    all: Vec<Arc<dyn Mode>>,
+    /// Whether the first one shows the volumes of every class, whatever mode the class names.
+    is_one_for_all: bool,
+}
 
 /// What the administrator allows every mode.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +22,8 @@ pub struct Bounds {
     pub max_bytes: u64,
     /// Whether to take over a mount that another driver made at a volume's target.
     pub takes_over: bool,
+    /// Whether volumes may be served over FUSE. They end with this process.
+    pub fuse: bool,
 }
 
 /// The error for a mode that does not exist.
@@ -35,12 +41,20 @@ impl Modes {
     pub fn all(mounter: &Arc<dyn Mounter>, bounds: Bounds) -> Self {
         let tmpfs = Tmpfs::new(Arc::clone(mounter), bounds.max_bytes);
         let tmpfs = if bounds.takes_over { tmpfs.taking_over() } else { tmpfs };
-        Self::of([Arc::new(tmpfs) as Arc<dyn Mode>])
+        let fuse = bounds.fuse.then(|| Fuse::new(Arc::clone(mounter), bounds.max_bytes));
+        let fuse = fuse.map(|fuse| Arc::new(fuse) as Arc<dyn Mode>);
+        Self::of([Arc::new(tmpfs) as Arc<dyn Mode>].into_iter().chain(fuse))
+    }
+
+    /// FUSE alone, through `front`, for classes of every mode: a process without privileges cannot mount a tmpfs.
+    pub fn without_privileges(front: Arc<dyn Front>, bounds: Bounds) -> Self {
+        let fuse = Arc::new(Fuse::through(front, bounds.max_bytes));
+        Self { is_one_for_all: true, ..Self::of([fuse as Arc<dyn Mode>]) }
     }
 
     /// A process with these modes.
     pub fn of(modes: impl IntoIterator<Item = Arc<dyn Mode>>) -> Self {
-        Self(modes.into_iter().collect())
+        Self { all: modes.into_iter().collect(), is_one_for_all: false }
     }
 
     /// The mode of this name.
@@ -50,13 +64,14 @@ impl Modes {
     /// There is no such mode. The error lists the existing ones.
     pub fn get(&self, name: &str) -> Result<&Arc<dyn Mode>, Unknown> {
         let unknown =
-            || Unknown { wanted: name.to_owned(), known: self.0.iter().map(|mode| mode.name()).collect() };
-        self.0.iter().find(|mode| mode.name() == name).ok_or_else(unknown)
+            || Unknown { wanted: name.to_owned(), known: self.all.iter().map(|mode| mode.name()).collect() };
+        let fits = |mode: &&Arc<dyn Mode>| self.is_one_for_all || mode.name() == name;
+        self.all.iter().find(fits).ok_or_else(unknown)
     }
 
     /// The names of the modes that can ask for contents when a file is opened.
     pub fn asking(&self) -> Vec<&'static str> {
-        let asking = self.0.iter().filter(|mode| mode.abilities().knows_contents_when_opened);
+        let asking = self.all.iter().filter(|mode| mode.abilities().knows_contents_when_opened);
         asking.map(|mode| mode.name()).collect()
     }
 
@@ -66,7 +81,7 @@ impl Modes {
     ///
     /// As [`Mode::is_mounted`].
     pub fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
-        for mode in &self.0 {
+        for mode in &self.all {
             if mode.is_mounted(target)? {
                 return Ok(true);
             }
@@ -80,7 +95,7 @@ impl Modes {
     ///
     /// As [`Mode::adopt`].
     pub fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error> {
-        for mode in &self.0 {
+        for mode in &self.all {
             if let Some(mounted) = mode.adopt(target, appearance)? {
                 return Ok(Some(mounted));
             }

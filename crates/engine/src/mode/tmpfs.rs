@@ -4,10 +4,8 @@
 //! A rotation writes every file anew, also those that have not changed: a hard link to a published
 //! inode would save a page and change what watchers see of it.
 
-mod retired;
 mod room;
 mod shown;
-mod sweeper;
 mod tree;
 mod walk;
 
@@ -19,11 +17,11 @@ use std::sync::{Arc, Mutex};
 use mounter::{Error, MountId, Mounter};
 use program::failpoint;
 
-use self::retired::GRACE;
 use self::room::Room;
 use self::shown::Shown;
-use self::sweeper::Sweeper;
 use self::tree::{Look, Tree};
+use super::retired::GRACE;
+use super::sweeper::Sweeper;
 use super::{Abilities, Appearance, Mode, Mounted, Prepared};
 use crate::mode;
 use crate::snapshot::Snapshot;

@@ -130,10 +130,7 @@ impl<'a> Entry<'a> {
     }
 
     fn mode(&self) -> Result<Mode, Invalid> {
-        if self.text == Mode::Fuse.name() {
-            return Err(self.later("mode fuse", "write tmpfs, or remove the key"));
-        }
-        self.choice(&[(Mode::Tmpfs.name(), Mode::Tmpfs)])
+        self.choice(&[(Mode::Tmpfs.name(), Mode::Tmpfs), (Mode::Fuse.name(), Mode::Fuse)])
     }
 
     fn fetch(&self) -> Result<FetchWhen, Invalid> {
@@ -209,6 +206,7 @@ mod tests {
         let seconds = Duration::from_secs;
         for (key, text, expected) in [
             ("mode", "tmpfs", default()),
+            ("mode", "fuse", Settings { mode: Mode::Fuse, ..default() }),
             ("refresh", "5m", Settings { refresh: Some(seconds(300)), ..default() }),
             ("max-stale", "0", Settings { max_stale: Duration::ZERO, ..default() }),
             ("on-stale", "remove", Settings { on_stale: OnStale::Remove, ..default() }),
@@ -259,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused_by_name() {
-        for (key, text) in [("mode", "fuse"), ("fetch", "on-open"), ("access", "[]"), ("on-rotate", "x")] {
+        for (key, text) in [("fetch", "on-open"), ("access", "[]"), ("on-rotate", "x")] {
             let refusal = set(&format!("{PREFIX}{key}"), text).unwrap_err();
             assert!(refusal.contains("not in this version") && refusal.contains(key), "{refusal}");
         }

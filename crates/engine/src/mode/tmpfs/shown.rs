@@ -12,11 +12,11 @@ use std::time::Instant;
 use mounter::{Error, MountId, Mounter};
 use provider::ObjectPath;
 
-use super::retired::Retired;
 use super::room::{self, Room};
-use super::sweeper::{Sweeper, Swept};
 use super::tree::{Look, Tree};
 use super::{NAME, device, enter};
+use crate::mode::retired::Retired;
+use crate::mode::sweeper::{Sweeper, Swept};
 use crate::mode::{self, Mounted, ShownFile, Usage};
 use crate::snapshot::Snapshot;
 

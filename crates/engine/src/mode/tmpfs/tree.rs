@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::super::{Appearance, ShownFile};
 use super::walk::{self, foreign, open_directory};
+use crate::mode::version_name;
 use crate::snapshot::{self, Snapshot};
 
 /// The link that every file is read through: it names the directory of the current version.
@@ -358,9 +359,4 @@ fn behind_data(top: &str) -> String {
 /// The temporary name of a link until its target exists.
 fn next_link(index: usize) -> String {
     format!("..link_tmp-{index}")
-}
-
-/// As kubelet names its own: the moment, and digits that make it unique.
-fn version_name() -> String {
-    format!("{}.{}", jiff::Timestamp::now().strftime("..%Y_%m_%d_%H_%M_%S"), fastrand::u64(..))
 }

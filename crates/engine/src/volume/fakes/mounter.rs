@@ -40,6 +40,18 @@ impl Mounter for FakeMounter {
         Err(not_faked())
     }
 
+    fn open_fuse(&self) -> Result<OwnedFd, mounter::Error> {
+        Err(not_faked())
+    }
+
+    fn create_fuse(&self, _: BorrowedFd<'_>, _: Option<&str>) -> Result<OwnedFd, mounter::Error> {
+        Err(not_faked())
+    }
+
+    fn enter_fuse(&self, _: &Path) -> Result<Option<OwnedFd>, mounter::Error> {
+        Err(not_faked())
+    }
+
     fn enter(&self, _: &Path) -> Result<Option<OwnedFd>, mounter::Error> {
         Err(not_faked())
     }
