@@ -39,9 +39,9 @@
 //! For the same reason who serves, and a policy that it asks, must not look at the memory of a caller, as who reads
 //! `/proc/PID/cmdline` or `/proc/PID/maps` does: the caller may hold that lock while it waits for the answer.
 //!
-//! # Not in the product yet
+//! # Who uses it
 //!
-//! Only tests use this crate yet.
+//! The mode `fuse` of the engine. Its functions that [mount] are for tests: in the product the mounter does that.
 
 mod agreed;
 mod answering;

@@ -20,10 +20,6 @@
 //!   edition that is shown now: its contents when opened, its names, and its attributes. Those are also what `fstat` tells
 //!   of a handle that still shows the old one, since Linux does not say for which handle it asks.
 //! * A withdrawn file has no name and no contents. A held handle gets `EACCES`, and who opens it again `ENOENT`.
-//!
-//! # Not in the product yet
-//!
-//! Nothing outside of the crate `fuse-session` and its tests uses this crate yet.
 
 mod answer;
 mod contents;

@@ -60,7 +60,9 @@ fn swap(host: &Host) -> Finding {
 fn fuse(host: &Host) -> Finding {
     match host.fuse {
         true => Finding::ok("fuse", "/dev/fuse is there"),
-        false => Finding::ok("fuse", "there is no /dev/fuse; only classes with secretfs.dev/mode: fuse need it"),
+        false => {
+            Finding::ok("fuse", "there is no /dev/fuse; only classes with secretfs.dev/mode: fuse need it")
+        }
     }
 }
 
