@@ -68,10 +68,7 @@ fn latencies(cpus: &str) {
         let served = Mounted::with(volume(), Settings { threads, ..Settings::default() });
         measure(cpus, &format!("this crate, {threads} threads"), served.place.path());
     }
-    let directory = TempDir::new().unwrap();
-    let session = peer::serve(volume(), directory.path());
-    measure(cpus, "fuser", directory.path());
-    session.umount_and_join().unwrap();
+    measure(cpus, "fuser", peer::Peer::new(volume()).path());
 }
 
 fn measure(cpus: &str, what: &str, root: &Path) {
@@ -128,12 +125,11 @@ fn ours(volumes: usize) -> (Sessions, Vec<Place>) {
     (sessions, places)
 }
 
-fn fusers(volumes: usize) -> Vec<(fuser::BackgroundSession, TempDir)> {
+fn fusers(volumes: usize) -> Vec<peer::Peer> {
     let mount = |_| {
-        let directory = TempDir::new().unwrap();
-        let session = peer::serve(volume(), directory.path());
-        assert_eq!(fs::read(directory.path().join(FILE)).unwrap().len(), 1024);
-        (session, directory)
+        let peer = peer::Peer::new(volume());
+        assert_eq!(fs::read(peer.path().join(FILE)).unwrap().len(), 1024);
+        peer
     };
     (0..volumes).map(mount).collect()
 }

@@ -8,15 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fuse_tree::{AllowAll, Edition, Volume};
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::mount::{UnmountFlags, unmount};
-use tempfile::TempDir;
+use rustix::fs::{FlockOperation, OFlags};
 
 use super::mapper::Mapper;
 use super::mounted::Mounted;
-use super::peer;
+use super::peer::Peer;
 use super::shown::{edition, showing};
-use super::watchdog;
 
 const OPERATIONS: usize = 6000;
 const HANDLES: usize = 6;
@@ -231,16 +228,12 @@ fn files() -> Edition {
 #[test]
 fn programs_get_the_same_answers_as_from_fuser() {
     let ours = Mounted::new(volume(files()));
-    let directory = TempDir::new().unwrap();
-    let session = peer::serve(volume(files()), directory.path());
-    let mount = rustix::fs::open(directory.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
-    let _watched = watchdog::watch(mount.as_fd(), watchdog::LIMIT);
-    drop(mount);
+    let peer = Peer::new(volume(files()));
     let seed = u64::from(std::process::id()) << 20 | 1;
     println!("seed {seed}");
     let mut random = Random(seed);
     {
-        let (mut one, mut other) = (Side::new(ours.place.path()), Side::new(directory.path()));
+        let (mut one, mut other) = (Side::new(ours.place.path()), Side::new(peer.path()));
         for number in 0..OPERATIONS {
             let operation = Operation::any(&mut random);
             let (told, expected) = (one.answer(operation), other.answer(operation));
@@ -250,7 +243,4 @@ fn programs_get_the_same_answers_as_from_fuser() {
             );
         }
     }
-    // A program that another test starts may have all handles of this process, until it runs.
-    unmount(directory.path(), UnmountFlags::DETACH).unwrap();
-    session.join().unwrap();
 }

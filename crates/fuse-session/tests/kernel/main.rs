@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a test arranges has to fail it loudly")]
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 
+mod by_fuser;
 mod difference;
 mod keeper;
 mod mapper;
