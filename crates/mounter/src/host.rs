@@ -12,6 +12,7 @@ use std::time::Duration;
 use mounter_protocol::beside;
 use program::failpoint;
 use rustix::fs::{Dir, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use secretfs_mounter::file_system::{self, is_busy, show_lent, when_free};
 use secretfs_mounter::{Place, absent, is_mount_root, removal};
@@ -22,6 +23,10 @@ use crate::{Error, LocalMounter, Mounter, Tmpfs, table};
 
 /// How long an unmount waits for who still reads, before it takes the mount out of the tree regardless.
 const BUSY: Duration = Duration::from_millis(500);
+
+/// What to do where not even root may mount.
+pub(crate) const MAY_NOT_MOUNT: &str = "nobody may mount here, as in most containers: start the container with \
+    `--cap-add SYS_ADMIN --device /dev/fuse`, or the command in a user namespace (`unshare -U -r -m`)";
 
 /// The privileged verbs on a plain host, done by this process. Its caller chose the paths.
 #[derive(Debug)]
@@ -84,7 +89,7 @@ impl HostMounter {
 
 impl Mounter for HostMounter {
     fn create(&self, tmpfs: &Tmpfs) -> Result<OwnedFd, Error> {
-        let root = self.verbs.create(tmpfs)?;
+        let root = self.verbs.create(tmpfs).map_err(with_remedy)?;
         // A tmpfs may be built without attributes: then the volume's record tells. Of what is lent nothing would.
         let _ = mark(&root);
         Ok(root)
@@ -163,6 +168,15 @@ impl Mounter for HostMounter {
     }
 }
 
+/// Says what to do where the kernel lets nobody mount.
+fn with_remedy(error: Error) -> Error {
+    if Errno::from_io_error(&error.source) != Some(Errno::PERM) {
+        return error;
+    }
+    let told = format!("{}; {MAY_NOT_MOUNT}", error.source);
+    Error { source: io::Error::new(io::ErrorKind::PermissionDenied, told), ..error }
+}
+
 /// Has a file system that was just made say by which mount that was.
 fn mark(root: &OwnedFd) -> io::Result<()> {
     MountId::of(root)?.mark(root)
@@ -183,11 +197,11 @@ fn detach_ours(place: &Place) -> io::Result<()> {
 
 /// Directories that this process made, by their own identity: at their paths may be others meanwhile.
 #[derive(Debug, Default)]
-struct Made(Mutex<BTreeMap<PathBuf, (u64, u64)>>);
+pub(crate) struct Made(Mutex<BTreeMap<PathBuf, (u64, u64)>>);
 
 impl Made {
     /// Remembers the directory at `place`, which was just made.
-    fn note(&self, path: &Path, place: &Place) -> io::Result<()> {
+    pub(crate) fn note(&self, path: &Path, place: &Place) -> io::Result<()> {
         let directory = file_id(place)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), directory);
         Ok(())
@@ -200,7 +214,7 @@ impl Made {
     }
 
     /// Removes the directory at `place`, if it was made by this process and holds nothing.
-    fn remove(&self, path: &Path, place: &Place) -> io::Result<()> {
+    pub(crate) fn remove(&self, path: &Path, place: &Place) -> io::Result<()> {
         if self.has(path, place) && place.remove_directory()? {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         }
@@ -229,7 +243,7 @@ pub(crate) fn not_hidden(target: &Path, mount: &MountId) -> io::Result<()> {
     if stands { Err(covered()) } else { Ok(()) }
 }
 
-fn covered() -> io::Error {
+pub(crate) fn covered() -> io::Error {
     refused("something else was mounted over it; unmount that first".to_owned())
 }
 
@@ -251,12 +265,12 @@ fn ours(place: &Place) -> io::Result<Option<MountId>> {
 }
 
 /// The root of what is mounted at `place`.
-fn mount_root(place: &Place) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn mount_root(place: &Place) -> io::Result<Option<OwnedFd>> {
     let Some(root) = absent(place.open())? else { return Ok(None) };
     Ok(is_mount_root(&root)?.then_some(root))
 }
 
-fn is_seen(place: &Place, mount: &MountId) -> io::Result<bool> {
+pub(crate) fn is_seen(place: &Place, mount: &MountId) -> io::Result<bool> {
     let Some(root) = mount_root(place)? else { return Ok(false) };
     let seen = MountId::of(root)? == *mount;
     // A number that is used again may be another's by now; its source may not.
@@ -289,7 +303,7 @@ fn take_from_readers(place: &Place, mount: &MountId) -> io::Result<()> {
     Ok(rustix::mount::unmount(path, UnmountFlags::DETACH)?)
 }
 
-fn nothing_below(mount: &MountId) -> io::Result<()> {
+pub(crate) fn nothing_below(mount: &MountId) -> io::Result<()> {
     match table::mounted_on(mount.number())? {
         None => Ok(()),
         Some(point) => {

@@ -1,13 +1,14 @@
 //! The privileged verbs: what needs root, and nothing else.
 //!
-//! Three implementations: in this process, for kubelet or for people on a plain host, and over a socket to the program
-//! `secretfs-mounter`, which does nothing else. Calls block; none waits for a store, a pod or the caller.
+//! Four implementations: in this process, for kubelet or for people on a plain host; over a socket to the program
+//! `secretfs-mounter`, which does nothing else; and for a process without privileges, for which `fusermount3` mounts. Calls block; none waits for a store, a pod or the caller.
 
 mod host;
 mod identity;
 mod local;
 mod remote;
 mod table;
+mod unprivileged;
 mod verbs;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use identity::MountId;
 pub use local::{LocalMounter, Roots};
 pub use remote::RemoteMounter;
 pub use table::{MountTable, mounted, mounted_below};
+pub use unprivileged::UnprivilegedMounter;
 
 /// A privileged operation failed.
 #[derive(Debug, thiserror::Error)]
