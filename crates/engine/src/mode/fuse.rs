@@ -110,10 +110,11 @@ fn name_of(target: &Path) -> String {
     target.to_string_lossy().into_owned()
 }
 
+/// Whatever group nobody chose is this process's, as of files that it makes in a tmpfs.
 fn look(appearance: &Appearance) -> Look {
     Look {
         uid: appearance.owner.unwrap_or(0),
-        gid: appearance.fs_group.unwrap_or(0),
+        gid: appearance.fs_group.unwrap_or_else(|| rustix::process::getegid().as_raw()),
         directory_mode: appearance.directory_mode(),
     }
 }

@@ -1,9 +1,9 @@
 //! A snapshot as an edition of a FUSE volume.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
-use fuse_session::Store;
+use fuse_session::{Protection, Store};
 use fuse_tree::{Contents, Edition, File, Invalid, Moment, Source};
 use provider::{ObjectPath, SecretBytes};
 
@@ -66,9 +66,13 @@ pub(super) fn of(
     appearance: &Appearance,
 ) -> Result<(Edition, Shelf), Error> {
     let room = usize::try_from(snapshot.bytes()).unwrap_or(usize::MAX);
-    let mut store = Store::with_room(room).map_err(no_memory)?;
-    snapshot.iter().try_for_each(|(_, file)| store.push(file.contents.expose())).map_err(no_memory)?;
-    let (_, slots) = store.build();
+    let mut store = Store::with_room(room).map_err(|error| no_memory(&error))?;
+    snapshot
+        .iter()
+        .try_for_each(|(_, file)| store.push(file.contents.expose()))
+        .map_err(|error| no_memory(&error))?;
+    let (store, slots) = store.build();
+    tell_of(store.protection());
     let mut shelf = Shelf::default();
     let mut files = BTreeMap::new();
     for ((path, file), slot) in snapshot.iter().zip(slots) {
@@ -80,7 +84,20 @@ pub(super) fn of(
     Ok((Edition { number, name: version_name(), changed: now(), files }, shelf))
 }
 
-fn no_memory(error: std::io::Error) -> Error {
+/// Warns once where values may leave memory for the disk: users may lock little.
+fn tell_of(protection: Protection) {
+    static TOLD: Once = Once::new();
+    if protection == Protection::Ordinary {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                "the values are in memory that the kernel may swap: raise the limit of locked memory (`ulimit -l`, \
+                 LimitMEMLOCK= of a service), or turn swap off"
+            );
+        });
+    }
+}
+
+fn no_memory(error: &std::io::Error) -> Error {
     Error::Failed(format!("no memory for the files: {error}").into())
 }
 

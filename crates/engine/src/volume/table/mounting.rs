@@ -8,7 +8,7 @@ use program::failpoint;
 use provider::{Moment as _, Workload};
 use tokio::time::{Instant, timeout_at};
 
-use crate::mode::{Mode, Mounted};
+use crate::mode::{Mode, Mounted, Prepared};
 use crate::snapshot::Snapshot;
 use crate::volume::about::About;
 use crate::volume::admission::Turn;
@@ -133,8 +133,30 @@ fn show(
         return Ok(Arc::from(mounted));
     }
     let prepared = mode.prepare(&publish.target, snapshot, &publish.appearance)?;
-    save(parts, publish, &VolumeRecord { mount: prepared.mount_id(), ..record })?;
-    Ok(Arc::from(prepared.show()?))
+    let record = VolumeRecord { mount: prepared.mount_id(), ..record };
+    save(parts, publish, &record)?;
+    shown(parts, publish, prepared, record)
+}
+
+/// Shows what was prepared. A mount that was not known before it was seen goes into the record now.
+pub(super) fn shown(
+    parts: &Parts,
+    publish: &Publish,
+    prepared: Box<dyn Prepared>,
+    record: VolumeRecord,
+) -> Result<Arc<dyn Mounted>, Error> {
+    let mounted: Arc<dyn Mounted> = Arc::from(prepared.show()?);
+    let made = mounted.mount_id();
+    if record.mount.is_none() && made.is_some() {
+        let record = VolumeRecord { mount: made.clone(), ..record };
+        if let Err(error) = save(parts, publish, &record) {
+            if let Err(error) = parts.take_away(&publish.target, made.as_ref()) {
+                tracing::warn!(%error, "a volume without a record stays mounted");
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(mounted)
 }
 
 pub(super) fn save(parts: &Parts, publish: &Publish, record: &VolumeRecord) -> Result<(), mounter::Error> {

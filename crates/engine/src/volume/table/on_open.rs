@@ -6,7 +6,7 @@ use manifest::Class;
 use provider::{Moment as _, Source, Workload};
 use tokio::time::Instant;
 
-use super::mounting::save;
+use super::mounting::{save, shown};
 use crate::mode::{Door, Listing, Mode, Mounted};
 use crate::snapshot::Snapshot;
 use crate::volume::on_open::{OnOpen, Wanted, require_asking};
@@ -69,6 +69,7 @@ fn show(
         return Ok(Arc::from(mounted));
     }
     let prepared = mode.prepare_on_open(&publish.target, listing, &publish.appearance, door)?;
-    save(parts, publish, &VolumeRecord { mount: prepared.mount_id(), ..record })?;
-    Ok(Arc::from(prepared.show()?))
+    let record = VolumeRecord { mount: prepared.mount_id(), ..record };
+    save(parts, publish, &record)?;
+    shown(parts, publish, prepared, record)
 }
