@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod commands;
 pub mod csi;
+pub mod directories;
 pub mod exit;
 pub mod host;
 pub mod process;

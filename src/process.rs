@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
 use class::Classes;
 use engine::audit::{Audit, Destination};
-use engine::mode::{self, Modes};
+use engine::mode::{self, Front, Modes};
 use engine::snapshot::FingerprintKey;
 use engine::unfinished::Unfinished;
 use engine::volume::Volumes;
@@ -36,7 +36,8 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::admin::http::Pulse;
-use crate::admin::socket::{self, AdminSocket};
+use crate::admin::socket::AdminSocket;
+use crate::directories;
 use crate::exit::Outcome;
 use crate::providers::{self, ProviderArgs};
 use crate::telemetry;
@@ -57,11 +58,11 @@ const KEY_BYTES: usize = 32;
 pub struct ProcessArgs {
     /// Directory on a tmpfs for data that survives a restart of this process, but no reboot: which
     /// volumes there are, and never a secret
-    #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
+    #[arg(long, env = "SECRETFS_STATE_DIR", default_value_os_t = directories::state(), value_name = "DIR")]
     pub state_dir: PathBuf,
 
     /// Directory of admin sockets, which `secretfs status`, `why` and `refresh` talk to
-    #[arg(long, env = "SECRETFS_ADMIN_SOCKET", default_value = socket::DIRECTORY, value_name = "DIR")]
+    #[arg(long, env = "SECRETFS_ADMIN_SOCKET", default_value_os_t = directories::admin(), value_name = "DIR")]
     pub admin_dir: PathBuf,
 
     /// Append an audit record for each publish, rotation, withdrawal, denial and unpublish to this
@@ -96,7 +97,7 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 /// How volumes of pods differ from those of a plain host. A plain host uses the default.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Conduct {
     /// Whether volume attributes may override the class, as the upstream driver lets them.
     pub legacy_overrides: bool,
@@ -104,6 +105,8 @@ pub struct Conduct {
     pub takes_over: bool,
     /// Whether volumes may be served over FUSE.
     pub fuse: bool,
+    /// How a process without privileges shows every volume, whatever mode its class names.
+    pub unprivileged: Option<Arc<dyn Front>>,
     /// Values for what a class does not set.
     pub defaults: Defaults,
     /// Which target paths are allowed.
@@ -167,7 +170,10 @@ impl Process {
         let volumes = Volumes::new(Parts {
             providers,
             classes,
-            modes: Modes::all(&mounter, bounds),
+            modes: match conduct.unprivileged {
+                Some(front) => Modes::without_privileges(front, bounds),
+                None => Modes::all(&mounter, bounds),
+            },
             mounter,
             records: Records::open(state).with_context(|| format!("records below {}", state.display()))?,
             revocations: Arc::clone(&revocations),

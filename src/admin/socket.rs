@@ -18,9 +18,6 @@ use tokio_util::sync::CancellationToken;
 use super::line::{read_line, write_line};
 use super::{Admin, Reply, Request};
 
-/// The default directory of sockets, with one file for each process.
-pub const DIRECTORY: &str = "/run/secretfs/admin";
-
 /// How the names of sockets of `secretfs mount` begin.
 pub const MOUNT: &str = "mount-";
 

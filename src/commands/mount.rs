@@ -1,39 +1,37 @@
 //! `secretfs mount`: serves a volume without Kubernetes, in the foreground.
 
+mod on_change;
+mod rootless;
 mod signals;
 mod standing;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use class::{ClassName, Classes as _, WatchedClasses};
 use engine::mode::Appearance;
 use engine::subject::Subject;
-use engine::volume::report::{Happening, What};
+use engine::volume::report::Happening;
 use engine::volume::{self, Credentials, Publish, Published, RefreshOutcome, VolumeId};
-use mounter::HostMounter;
 use program::hygiene;
 use program::systemd;
 use provider::{Doubling, ErrorKind, Identity, Providers, SecretBytes};
 use tokio::sync::broadcast;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::signals::Signals;
 use self::standing::Standing;
 use super::credentials;
 use crate::admin::socket;
+use crate::directories;
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, MadeDirectories, Owner};
-use crate::process::{Conduct, Process, ProcessArgs};
+use crate::process::{Process, ProcessArgs};
 
-/// How long the command of `--on-change` may take.
-const ON_CHANGE: Duration = Duration::from_secs(60);
 /// How long the first reading may take, if the class does not set it.
 const FIRST_READING: Duration = Duration::from_secs(120);
 /// Pauses before a store that was away is asked again. They are the same as for a volume that is mounted.
@@ -53,10 +51,15 @@ const MAX_CREDENTIAL: u64 = 1 << 20;
 /// If something else is mounted at TARGET, the command refuses and leaves it as it is. If a
 /// `secretfs mount` was killed, this command serves again what that one mounted.
 ///
+/// If you are not root, it works without: fusermount3 (package fuse3) mounts, and this process answers
+/// each read. Nobody else can read the files then, not even root. It cannot do --once, a provider that
+/// writes files itself, or go on after a crash: reads fail until the same command runs again.
+///
 ///   secretfs mount app.yaml /run/app/secrets
 ///   secretfs mount app.yaml /run/app/secrets --user app --wait 5m
 ///   secretfs mount app.yaml /run/app/secrets --on-change systemctl reload app
 ///   secretfs mount app.yaml /run/app/secrets --once
+///   secretfs mount app.yaml ~/secrets
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct MountArgs {
@@ -114,6 +117,10 @@ pub struct MountArgs {
     #[arg(long, value_name = "DURATION", value_parser = wait_of, overrides_with = "wait")]
     wait: Option<Duration>,
 
+    /// Mount without root, by fusermount3; chosen by itself if you are not root
+    #[arg(long, conflicts_with = "once")]
+    rootless: bool,
+
     /// Mount even if the kernel (before 6.4) cannot keep the files out of swap
     #[arg(long)]
     allow_swap: bool,
@@ -157,6 +164,8 @@ pub async fn run(args: MountArgs) -> Outcome {
 
 async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     hygiene::seal().context("keep this process's memory to itself")?;
+    args.rootless |= !host::is_root();
+    rootless::refuse_what_needs_root(&args)?;
     let (classes, watch) = WatchedClasses::file(&args.file)
         .with_context(|| format!("the class file {}", args.file.display()))?;
     let class = choose(&classes, &args)?;
@@ -171,21 +180,16 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
     refuse_to_leave_unserved(&args, &classes, &class).await?;
     let wish = (publish(&args, class, &target), brought(&args)?);
     refuse_to_hide(&target, [&args.process.state_dir, &args.process.admin_dir])?;
+    directories::make(&args.process.state_dir).context("the state directory")?;
+    directories::make(&args.process.admin_dir).context("the directory of admin sockets")?;
     let state = host::state_of(&args.process.state_dir, &target);
     let _owner = Owner::become_of(&state).with_context(|| target.display().to_string())?;
     let standing = Standing::at(&target, &state)?;
     let above = MadeDirectories::above(&target).context("the directories above the target")?;
     args.process.state_dir = state;
     let admin = format!("{}{}", socket::MOUNT, host::name_of(&target));
-    let mounter = Arc::new(HostMounter::default().allow_swap(args.allow_swap));
-    let started = Process::start(
-        &args.process,
-        providers,
-        classes,
-        mounter,
-        &admin,
-        Conduct { fuse: true, ..Conduct::default() },
-    );
+    let (mounter, conduct) = rootless::by_whom(&args);
+    let started = Process::start(&args.process, providers, classes, mounter, &admin, conduct);
     let mut process = match started {
         Ok(process) => process,
         Err(error) => {
@@ -273,7 +277,7 @@ async fn show(
     tracing::info!(mounted_at = %target.display(), "mounted; SIGINT, SIGTERM or SIGHUP unmounts");
     systemd::ready();
     hygiene::settle();
-    follow(args, happenings, stop).await;
+    on_change::follow(args, happenings, stop).await;
     Ok(())
 }
 
@@ -359,49 +363,6 @@ fn leave(args: &MountArgs, process: &Process, id: &VolumeId) -> Outcome {
     for (name, ends) in leases {
         let left = ends.saturating_duration_since(Instant::now());
         println!("{name}: its lease ends in {} s", left.as_secs());
-    }
-    Ok(())
-}
-
-/// Runs the command of `--on-change` after each change, until the process is told to stop.
-async fn follow(args: &MountArgs, mut happenings: broadcast::Receiver<Happening>, stop: &CancellationToken) {
-    loop {
-        let happening = tokio::select! {
-            () = stop.cancelled() => return,
-            happening = happenings.recv() => happening,
-        };
-        let changed = match happening {
-            Ok(Happening { what: What::Rotated(files), .. }) => files,
-            Ok(Happening { what: What::Withdrawn(withdrawn), .. }) => withdrawn.files,
-            Ok(_) => continue,
-            // Some events were missed, so something has certainly changed.
-            Err(broadcast::error::RecvError::Lagged(_)) => Vec::new(),
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        let names: Vec<_> = changed.iter().map(ToString::to_string).collect();
-        if let Err(error) = run_on_change(args, &names, stop).await {
-            tracing::warn!(error = format!("{error:#}"), "--on-change");
-        }
-    }
-}
-
-async fn run_on_change(args: &MountArgs, files: &[String], stop: &CancellationToken) -> anyhow::Result<()> {
-    let Some((program, words)) = args.on_change.split_first() else { return Ok(()) };
-    let mut child = tokio::process::Command::new(program)
-        .args(words)
-        .env("SECRETFS_TARGET", &args.target)
-        .env("SECRETFS_CHANGED", files.join("\n"))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("run {program}"))?;
-    let status = tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        status = timeout(ON_CHANGE, child.wait()) => status,
-    };
-    let status = status.map_err(|_| anyhow!("{program} did not end within {} s", ON_CHANGE.as_secs()))??;
-    if !status.success() {
-        bail!("{program} ended with {status}");
     }
     Ok(())
 }

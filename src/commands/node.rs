@@ -200,6 +200,7 @@ fn conduct(args: &NodeArgs) -> Conduct {
         fuse: false,
         defaults: Defaults { on_revoked, rotation },
         targets: Targets::Driver,
+        ..Conduct::default()
     }
 }
 

@@ -8,6 +8,7 @@ use program::outlet;
 use serde::Serialize;
 
 use crate::admin::{VolumeStatus, WaitingStatus, client, socket};
+use crate::directories;
 use crate::exit::{Failure, Outcome};
 use crate::host::name_of;
 
@@ -15,7 +16,7 @@ use crate::host::name_of;
 #[derive(Debug, Clone, clap::Args)]
 pub struct SocketArgs {
     /// Admin socket of a running secretfs, or a directory of such sockets
-    #[arg(long, value_name = "PATH", default_value = socket::DIRECTORY, env = "SECRETFS_ADMIN_SOCKET")]
+    #[arg(long, value_name = "PATH", default_value_os_t = directories::admin(), env = "SECRETFS_ADMIN_SOCKET")]
     pub socket: PathBuf,
 }
 
@@ -119,6 +120,7 @@ fn target_of(socket: &Path) -> Option<PathBuf> {
 impl SocketArgs {
     /// The sockets at which processes may listen.
     pub(super) fn sockets(&self) -> Result<Vec<PathBuf>, Failure> {
+        directories::trust(&self.socket).map_err(anyhow::Error::from)?;
         Ok(client::sockets(&self.socket)?)
     }
 

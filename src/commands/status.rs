@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::output::{Form, fitting, plain, print, table, time};
 use super::running::{Silent, SocketArgs};
 use crate::admin::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
+use crate::directories;
 use crate::exit::Outcome;
 
 /// Show the volumes that are mounted and how they are doing
@@ -19,7 +20,7 @@ pub struct StatusArgs {
     #[command(flatten)]
     socket: SocketArgs,
     /// State directory of this host, where `secretfs mount --once` keeps its records
-    #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
+    #[arg(long, env = "SECRETFS_STATE_DIR", default_value_os_t = directories::state(), value_name = "DIR")]
     state_dir: std::path::PathBuf,
     /// How the answer looks
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
@@ -43,6 +44,7 @@ struct Answer {
 ///
 /// No process answers, one does not answer in time, or none has that volume.
 pub async fn run(args: StatusArgs) -> Outcome {
+    directories::trust(&args.state_dir).map_err(anyhow::Error::from)?;
     let heard = left::with_left(args.socket.volumes().await, &args.state_dir)?;
     let in_detail = args.volume.is_some();
     let (silent, verdict) = (heard.silent.clone(), heard.verdict());

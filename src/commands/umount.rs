@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use engine::volume::record::{self, Records};
-use mounter::{HostMounter, MountId, Mounter as _};
+use mounter::MountId;
 use provider::Moment as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep, timeout};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::output::print;
 use super::running::SocketArgs;
 use crate::admin::{client, socket};
+use crate::directories;
 use crate::exit::{Failure, Outcome};
 use crate::host::{self, Left, NotOwned, Owner};
 
@@ -32,7 +33,7 @@ pub struct UmountArgs {
     #[command(flatten)]
     which: WhichArgs,
     /// State directory of the mount, if `secretfs mount` was given one
-    #[arg(long, env = "SECRETFS_STATE_DIR", default_value = "/run/secretfs", value_name = "DIR")]
+    #[arg(long, env = "SECRETFS_STATE_DIR", default_value_os_t = directories::state(), value_name = "DIR")]
     state_dir: PathBuf,
     #[command(flatten)]
     socket: SocketArgs,
@@ -63,6 +64,8 @@ struct Mounted {
 ///
 /// No mount of secretfs is there, it belongs to a pod, something hides it, or the kernel refuses.
 pub async fn run(args: UmountArgs) -> Outcome {
+    directories::trust(&args.state_dir).map_err(anyhow::Error::from)?;
+    directories::trust(&args.socket.socket).map_err(anyhow::Error::from)?;
     let found = match &args.which.target {
         Some(target) => vec![one(target, &args.state_dir)],
         None => all(&args.state_dir)?,
@@ -139,7 +142,7 @@ async fn unmount(mounted: &Mounted, sockets: &SocketArgs) -> Outcome {
             return Err(error).with_context(|| mounted.state.display().to_string())?;
         }
     };
-    HostMounter::default().unmount(&mounted.target, &mounted.mount)?;
+    host::mounter().unmount(&mounted.target, &mounted.mount)?;
     forget(mounted)
 }
 

@@ -5,11 +5,13 @@ mod ids;
 mod left;
 mod owner;
 mod target;
+mod unprivileged;
 
 pub use ids::{group_id, user_id};
 pub use left::{Left, left, none_hidden};
 pub use owner::{NotOwned, Owner};
 pub use target::{MadeDirectories, resolve};
+pub use unprivileged::{Unprivileged, is_root, mounter};
 
 use std::path::{Path, PathBuf};
 

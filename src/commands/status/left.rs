@@ -28,8 +28,19 @@ pub(super) fn with_left(told: Result<Heard, Failure>, state: &Path) -> Result<He
     Ok(heard)
 }
 
+/// What it means that no process serves a volume of mode fuse.
+const NOBODY_ANSWERS: &str =
+    "its process has ended: whoever uses its files gets errors, until the same command runs again";
+/// And of one that needs none.
+const NOT_KEPT_FRESH: &str = "no process keeps it fresh: it is as it was mounted (`secretfs mount --once`)";
+
 fn status(left: Left) -> VolumeStatus {
     let record = left.record;
+    let (last_error, remarks) = if record.mode == manifest::Mode::Fuse.name() {
+        (Some(NOBODY_ANSWERS.to_owned()), Vec::new())
+    } else {
+        (None, vec![NOT_KEPT_FRESH.to_owned()])
+    };
     VolumeStatus {
         volume: record.id.0,
         target: record.target,
@@ -37,9 +48,8 @@ fn status(left: Left) -> VolumeStatus {
         namespace: record.namespace,
         service_account: record.service_account,
         files: record.files.len() as u64,
-        remarks: vec![
-            "no process keeps it fresh: it is as it was mounted (`secretfs mount --once`)".to_owned(),
-        ],
+        last_error,
+        remarks,
         ..VolumeStatus::default()
     }
 }

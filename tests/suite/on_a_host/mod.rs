@@ -7,6 +7,7 @@ mod fuse;
 mod owner;
 mod random;
 mod refreshing;
+mod rootless;
 mod upgrade;
 mod waiting;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -33,6 +35,8 @@ struct Host {
     target: Target,
     /// The program whose commands are used.
     binary: PathBuf,
+    /// Who uses them; whoever runs the tests, if nobody is named.
+    user: Option<u32>,
 }
 
 /// A running `secretfs mount`.
@@ -51,7 +55,7 @@ impl Host {
 
     /// A host without a store.
     fn bare(binary: PathBuf) -> Self {
-        let host = Self { target: Target::new(), binary };
+        let host = Self { target: Target::new(), binary, user: None };
         let objects =
             ["objectName: token, item: api, key: token", "objectName: below/it, item: api, key: token"];
         host.class("app.yaml", &store_class(&objects));
@@ -85,7 +89,14 @@ impl Host {
         command.args(words).stdin(Stdio::null());
         command.env("SECRETFS_STATE_DIR", self.at("state")).env("SECRETFS_ADMIN_SOCKET", self.at("admin"));
         command.env("SECRETFS_STORE", self.at("store")).env("RUST_BACKTRACE", "0");
+        self.by_user(&mut command);
         command
+    }
+
+    fn by_user(&self, command: &mut Command) {
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
     }
 
     fn run(&self, words: &[&str]) -> Told {
