@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
 use class::Classes;
 use engine::audit::{Audit, Destination};
-use engine::mode::{self, Modes};
+use engine::mode::{self, Modes, Serving};
 use engine::snapshot::FingerprintKey;
 use engine::unfinished::Unfinished;
 use engine::volume::Volumes;
@@ -102,8 +102,8 @@ pub struct Conduct {
     pub legacy_overrides: bool,
     /// Whether to take over what another driver mounted at a volume's target.
     pub takes_over: bool,
-    /// Whether volumes may be served over FUSE.
-    pub fuse: bool,
+    /// Whether volumes may be served over FUSE, and by whom.
+    pub fuse: Serving,
     /// Values for what a class does not set.
     pub defaults: Defaults,
     /// Which target paths are allowed.

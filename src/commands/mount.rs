@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use class::{ClassName, Classes as _, WatchedClasses};
-use engine::mode::Appearance;
+use engine::mode::{Appearance, Serving};
 use engine::subject::Subject;
 use engine::volume::report::{Happening, What};
 use engine::volume::{self, Credentials, Publish, Published, RefreshOutcome, VolumeId};
@@ -184,7 +184,7 @@ async fn mount(mut args: MountArgs, signals: &Signals) -> Outcome {
         classes,
         mounter,
         &admin,
-        Conduct { fuse: true, ..Conduct::default() },
+        Conduct { fuse: Serving::Alone, ..Conduct::default() },
     );
     let mut process = match started {
         Ok(process) => process,

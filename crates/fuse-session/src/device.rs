@@ -37,6 +37,13 @@ impl Device {
         Ok(Self(fd))
     }
 
+    /// Whether its mount lives: it is mounted somewhere, or somebody has a file of it open.
+    pub fn is_connected(&self) -> bool {
+        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        let is_known = rustix::event::poll(&mut polled, Some(&Timespec::default())).is_ok();
+        is_known && polled.iter().all(|polled| !polled.revents().contains(PollFlags::ERR))
+    }
+
     /// Answers the kernel's first request, which it makes when the file system is mounted, and waits for it so long.
     ///
     /// # Errors

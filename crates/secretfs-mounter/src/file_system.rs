@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mounter_protocol::Tmpfs;
 use program::failpoint;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -57,7 +57,8 @@ pub fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<Owned
 /// The kernel has no FUSE, or the device is missing.
 pub(crate) fn open_fuse() -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    Ok(rustix::fs::open("/dev/fuse", flags, Mode::empty())?)
+    // The filter of system calls lets nothing else open for writing.
+    Ok(rustix::fs::openat2(CWD, "/dev/fuse", flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?)
 }
 
 /// Makes a FUSE file system that calls itself `source`, is mounted nowhere, and is served by who has `device`. All users

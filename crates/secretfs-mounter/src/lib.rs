@@ -14,6 +14,7 @@
 //! | files of others on the disk below a target | `removal` | 70 |
 //! | sockets that outlive `node` | `sockets` | 70 |
 //! | blobs that outlive `node`, bounded and wiped | `blobs` | 45 |
+//! | open files that outlive `node`, and who waits for them | `files` `waiting` | 120 |
 //! | who may ask, and how many at once | `server` | 105 |
 //! | capabilities and system calls to give up | `confinement` `confinement/calls` | 120 |
 //! | from the settings to a process that serves | `process` `lib` | 90 |
@@ -27,6 +28,7 @@ mod blobs;
 mod confinement;
 mod driver;
 pub mod file_system;
+mod files;
 mod kubelet;
 mod ours;
 mod place;
@@ -35,6 +37,7 @@ pub mod removal;
 mod server;
 mod sockets;
 mod verbs;
+mod waiting;
 
 pub use driver::{Driver, is_csi_target};
 pub use ours::{LENT, SOURCE, TABLE, is_file_system_of_ours, is_mount_root, mount_number, unique_number};

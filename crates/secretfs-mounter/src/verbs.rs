@@ -9,6 +9,7 @@ use mounter_protocol::{Reply, Request, Tmpfs};
 use program::failpoint;
 
 use crate::blobs::Blobs;
+use crate::files::Files;
 use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
 use crate::sockets::Sockets;
@@ -21,12 +22,14 @@ pub struct Verbs<G> {
     swap_allowed: bool,
     sockets: Mutex<Sockets>,
     blobs: Mutex<Blobs>,
+    files: Mutex<Files>,
 }
 
 impl<G: Ground> Verbs<G> {
     /// A mounter on `ground` that keeps file systems out of swap.
     pub fn new(ground: G) -> Self {
-        Self { ground, swap_allowed: false, sockets: Mutex::default(), blobs: Mutex::default() }
+        let (sockets, blobs, files) = Default::default();
+        Self { ground, swap_allowed: false, sockets, blobs, files }
     }
 
     /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
@@ -82,8 +85,20 @@ impl<G: Ground> Verbs<G> {
                 locked(&self.blobs).forget(name);
                 None
             }
+            Request::KeepFile(name, about) => none(locked(&self.files).keep(name, about, given(root)?))?,
+            Request::KeptFiles(after) => return Ok((locked(&self.files).reply_after(after), None)),
+            Request::TakeFile(name) => Some(locked(&self.files).take(name)?),
+            Request::ForgetFile(name) => {
+                locked(&self.files).forget(name);
+                None
+            }
         };
         Ok((Reply::Done, file))
+    }
+
+    /// Ends the requests of FUSE volumes by errors while nobody serves them; to be called every second.
+    pub(crate) fn end_waiting(&self) {
+        locked(&self.files).end_waiting();
     }
 
     /// A place where anything may be done.
@@ -168,7 +183,7 @@ fn take_back(beside: &Place) -> io::Result<()> {
     }
 }
 
-/// A root that came with a request.
+/// The open file that came with a request.
 fn given(root: Option<BorrowedFd<'_>>) -> io::Result<BorrowedFd<'_>> {
-    root.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no root came with the request"))
+    root.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no open file came with the request"))
 }
