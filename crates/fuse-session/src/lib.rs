@@ -48,7 +48,7 @@ mod store;
 pub mod wire;
 
 pub use agreed::{Agreed, Unreadable};
-pub use device::Device;
+pub use device::{Device, Tell};
 pub use journal::Journal;
 pub use mounting::{attach, mount, private_clone};
 pub use notifier::Delivery;

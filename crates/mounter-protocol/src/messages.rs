@@ -104,6 +104,8 @@ packets! {
         18 TakeFile(name: Name);
         /// Let a kept file go.
         19 ForgetFile(name: Name);
+        /// Tell the kernel by a kept FUSE device that something changed. It may wait for who serves the volume.
+        20 NotifyFile(name: Name, told: Blob);
     }
 }
 
@@ -133,6 +135,7 @@ impl Request {
             Self::Listen(path) => ("listen at", path),
             Self::Keep(name, _) => ("keep", Path::new(name.as_str())),
             Self::KeepFile(name, _) => ("keep the file", Path::new(name.as_str())),
+            Self::NotifyFile(name, _) => ("tell the kernel by", Path::new(name.as_str())),
             Self::TakeFile(name) => ("give the file", Path::new(name.as_str())),
             Self::Kept(_) | Self::KeptFiles(_) => ("read", Path::new("what is kept")),
             Self::Forget(name) | Self::ForgetFile(name) => ("forget", Path::new(name.as_str())),
@@ -269,6 +272,7 @@ mod tests {
             (names(), blobs()).prop_map(|(name, about)| Request::KeepFile(name, about)),
             names().prop_map(Request::KeptFiles),
             names().prop_map(Request::TakeFile),
+            (names(), blobs()).prop_map(|(name, told)| Request::NotifyFile(name, told)),
             names().prop_map(Request::ForgetFile),
         ]
     }
@@ -294,7 +298,7 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_or_understood_and_never_more(
-            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..21u8, framed in any::<bool>()
+            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..22u8, framed in any::<bool>()
         ) {
             if let (true, [version, said, ..]) = (framed, packet.as_mut_slice()) {
                 (*version, *said) = (VERSION, verb);
@@ -346,7 +350,7 @@ mod tests {
             &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, b'l'];
         let (text, told_text) = ("/t", &[2, 0, 0, 0, b'/', b't'][..]);
         let name = || Name::of("/t".to_owned()).unwrap();
-        let requests: [(Request, Vec<u8>); 19] = [
+        let requests: [(Request, Vec<u8>); 20] = [
             (Request::Create(tmpfs.clone()), [&[1, 1], told_tmpfs].concat()),
             (Request::Attach(text.into()), [&[1, 2], told_text].concat()),
             (Request::Enter(text.into()), [&[1, 3], told_text].concat()),
@@ -372,6 +376,10 @@ mod tests {
             (Request::KeptFiles(name()), [&[1, 17], told_text].concat()),
             (Request::TakeFile(name()), [&[1, 18], told_text].concat()),
             (Request::ForgetFile(name()), [&[1, 19], told_text].concat()),
+            (
+                Request::NotifyFile(name(), Blob::of(vec![9]).unwrap()),
+                [&[1, 20], told_text, &[1, 0, 0, 0, 9]].concat(),
+            ),
         ];
         let replies: [(Reply, Vec<u8>); 4] = [
             (Reply::Done, vec![1, 0]),

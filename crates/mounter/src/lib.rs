@@ -224,6 +224,16 @@ pub trait Mounter: fmt::Debug + Send + Sync {
         Err(Error::of("give the file", Path::new(name))(io::ErrorKind::Unsupported.into()))
     }
 
+    /// Tells the kernel of a change by the FUSE device that is kept under `name`. That may wait for a request to that volume
+    /// which is not answered yet. Who is killed meanwhile is not gone until then, so who answers requests has it done here.
+    ///
+    /// # Errors
+    ///
+    /// Those of the kernel; it is no such device; the mounter cannot be reached, or waits for longer than a call may take.
+    fn notify_file(&self, name: &str, _told: &[u8]) -> Result<(), Error> {
+        Err(Error::of("tell the kernel by", Path::new(name))(io::ErrorKind::Unsupported.into()))
+    }
+
     /// Lets go of the file that is kept under `name`, if one is.
     ///
     /// # Errors

@@ -159,6 +159,12 @@ impl<A: Ask> Mounter for A {
         opened(self, &Request::TakeFile(self::name(name, "give the file")?))
     }
 
+    fn notify_file(&self, name: &str, told: &[u8]) -> Result<(), Error> {
+        const TELL: &str = "tell the kernel by";
+        let told = Blob::of(told.to_vec()).map_err(Error::of(TELL, Path::new(name)))?;
+        done(self, &Request::NotifyFile(self::name(name, TELL)?, told), None).map(drop)
+    }
+
     fn forget_file(&self, name: &str) -> Result<(), Error> {
         done(self, &Request::ForgetFile(self::name(name, "forget")?), None).map(drop)
     }

@@ -1,7 +1,7 @@
 //! The verbs: each request is done where its caller may have it done.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,7 @@ use crate::files::Files;
 use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
 use crate::sockets::Sockets;
+use crate::waiting::Device;
 use crate::{file_system, kubelet, ours, removal};
 
 /// Does what is asked for, on its ground and nowhere else.
@@ -87,6 +88,11 @@ impl<G: Ground> Verbs<G> {
             }
             Request::KeepFile(name, about) => none(locked(&self.files).keep(name, about, given(root)?))?,
             Request::KeptFiles(after) => return Ok((locked(&self.files).reply_after(after), None)),
+            Request::NotifyFile(name, told) => {
+                // Nobody else waits for files meanwhile.
+                let device = locked(&self.files).take(name)?;
+                none(Device(device.as_fd()).notify(told))?
+            }
             Request::TakeFile(name) => Some(locked(&self.files).take(name)?),
             Request::ForgetFile(name) => {
                 locked(&self.files).forget(name);

@@ -3,6 +3,7 @@
 //! A process whose request was read and not answered cannot even be killed. So requests are ended by errors. Only the head
 //! of each is looked at, which has a fixed size: what is asked for, and of which file, is in what follows.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ const UNANSWERED: [u32; 3] = [2, 36, 42];
 /// `FUSE_NOTIFY_RESEND`: has the kernel give again what was read and not answered (since Linux 6.9).
 const RESEND: i32 = 7;
 
+/// `FUSE_NOTIFY_INVAL_INODE`, `FUSE_NOTIFY_INVAL_ENTRY`, `FUSE_NOTIFY_DELETE`.
+const CHANGES: [i32; 3] = [2, 3, 6];
+
 /// The kernel's end of a volume.
 #[derive(Debug)]
 pub(crate) struct Device<'a>(pub(crate) BorrowedFd<'a>);
@@ -36,6 +40,15 @@ impl Device<'_> {
             let _ = self.write(RESEND, 0);
         }
         (0..TURN).map_while(|_| self.next()).filter(|number| self.end(*number)).count()
+    }
+
+    /// Tells the kernel what changed. That may wait for a request which somebody has to answer: a process that is killed
+    /// meanwhile would not be gone until then. So who serves does not do it itself.
+    pub(crate) fn notify(&self, told: &[u8]) -> io::Result<()> {
+        if !is_notification(told) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no word about a change"));
+        }
+        Ok(rustix::io::write(self.0, told).map(drop)?)
     }
 
     /// The number of the next request, or 0 if it has no answer; `None` where there is no request.
@@ -61,6 +74,16 @@ impl Device<'_> {
         answer[8..].copy_from_slice(&number.to_ne_bytes());
         rustix::io::write(self.0, &answer)
     }
+}
+
+/// Whether it is whole, answers no request, and tells of a change.
+fn is_notification(told: &[u8]) -> bool {
+    let Some((head, _)) = told.split_first_chunk::<{ ANSWER as usize }>() else { return false };
+    let (Some((len, rest)), len_told) = (head.split_first_chunk(), told.len()) else { return false };
+    let Some((code, number)) = rest.split_first_chunk() else { return false };
+    usize::try_from(u32::from_ne_bytes(*len)) == Ok(len_told)
+        && CHANGES.contains(&i32::from_ne_bytes(*code))
+        && number.iter().all(|byte| *byte == 0)
 }
 
 /// The number of a whole request, or 0 if it has no answer.
@@ -92,5 +115,19 @@ mod tests {
         assert_eq!(number_of(&request(48, 2)), Some(0));
         assert_eq!(number_of(&request(47, 15)), None);
         assert_eq!(number_of(&request(48, 15)[..39]), None);
+    }
+
+    #[test]
+    fn only_words_about_changes_are_told_to_a_kernel() {
+        let told = |len: u32, code: i32, number: u64| {
+            let mut told = [len.to_ne_bytes(), code.to_ne_bytes()].concat();
+            told.extend(number.to_ne_bytes());
+            told.extend([0; 24]);
+            is_notification(&told)
+        };
+
+        assert!(told(40, 2, 0) && told(40, 3, 0) && told(40, 6, 0));
+        assert!(!told(40, 7, 0) && !told(40, 0, 0) && !told(40, -5, 0) && !told(40, 2, 1) && !told(39, 2, 0));
+        assert!(!is_notification(&[16, 0, 0, 0, 2, 0, 0, 0]));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -30,6 +31,7 @@ struct Shared {
     ours: Mutex<BTreeMap<String, Kept>>,
     state: Mutex<State>,
     changed: Condvar,
+    is_away: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -47,8 +49,8 @@ struct Kept {
 
 impl Keeping {
     pub(super) fn new(mounter: Arc<dyn Mounter>) -> Self {
-        let (ours, state, changed) = Default::default();
-        Self { shared: Arc::new(Shared { mounter, ours, state, changed }), thread: Mutex::default() }
+        let (ours, state, changed, is_away) = Default::default();
+        Self { shared: Arc::new(Shared { mounter, ours, state, changed, is_away }), thread: Mutex::default() }
     }
 
     /// What is kept, whoever gave it. Nothing where the mounter keeps no files.
@@ -86,6 +88,12 @@ impl Keeping {
                 tracing::debug!(%error, "it is forgotten later");
             }
         }
+    }
+
+    /// Tells a kernel of a change by the device of this name. `None` where the mounter is away.
+    pub(super) fn notify(&self, name: &str, told: &[u8]) -> Option<Result<(), Error>> {
+        let is_away = self.shared.is_away.load(Ordering::Relaxed);
+        (!is_away).then(|| self.shared.mounter.notify_file(name, told))
     }
 
     /// Whether a file of this name is this process's.
@@ -134,20 +142,16 @@ impl Shared {
     }
 
     fn run(&self) {
-        let mut is_known_away = false;
         loop {
             let waited = self.changed.wait_timeout_while(self.state(), LOOK, |state| !state.is_stopped);
             if waited.unwrap_or_else(PoisonError::into_inner).0.is_stopped {
                 return;
             }
             let done = self.compare();
-            match &done {
-                Err(error) if !is_known_away => {
-                    tracing::warn!(%error, "FUSE volumes end with this process until the mounter keeps them");
-                }
-                _ => {}
+            let was_away = self.is_away.swap(done.is_err(), Ordering::Relaxed);
+            if let (Err(error), false) = (&done, was_away) {
+                tracing::warn!(%error, "FUSE volumes end with this process until the mounter keeps them");
             }
-            is_known_away = done.is_err();
         }
     }
 

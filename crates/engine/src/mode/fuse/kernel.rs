@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fuse_session::{Device, Sessions, Settings};
+use fuse_session::{Device, Sessions, Settings, Tell};
 use fuse_tree::{Notice, Volume};
 use mounter::{MountId, Mounter};
 
@@ -70,6 +70,7 @@ impl Kernel {
         let (mount, key) = (MountId::of(&root).ok(), fastrand::u64(..u64::MAX));
         let file_system = device_of(&root).map_err(failed())?;
         let kept = self.keeping.as_ref().map(|keeping| Kept::new(keeping, target));
+        let device = device_of_kept(device, kept.as_ref()).map_err(failed())?;
         if let Some(kept) = &kept {
             let about = About::new(target, key, agreed, file_system);
             kept.keeping.keep(&kept.device(), &about.to_bytes(), device.as_fd())?;
@@ -165,6 +166,31 @@ impl Kept {
 
     fn edition(&self, number: u64) -> String {
         format!("{}{}{number:020}", self.beginning, left::EDITION)
+    }
+}
+
+/// Has the mounter tell the kernel of changes, by the same device: this process may be killed at any time.
+fn device_of_kept(device: Device, kept: Option<&Kept>) -> io::Result<Device> {
+    let Some(kept) = kept else { return Ok(device) };
+    let (keeping, name) = (Arc::clone(&kept.keeping), kept.device());
+    let itself = device.as_fd().try_clone_to_owned()?;
+    Ok(device.told_by(Arc::new(ByMounter { keeping, name, itself })))
+}
+
+#[derive(Debug)]
+struct ByMounter {
+    keeping: Arc<Keeping>,
+    name: String,
+    /// For as long as the mounter is away.
+    itself: OwnedFd,
+}
+
+impl Tell for ByMounter {
+    fn tell(&self, notification: &[u8]) -> io::Result<()> {
+        match self.keeping.notify(&self.name, notification) {
+            Some(told) => told.map_err(|error| error.source),
+            None => Ok(rustix::io::write(&self.itself, notification).map(drop)?),
+        }
     }
 }
 

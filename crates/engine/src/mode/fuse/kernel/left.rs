@@ -10,7 +10,7 @@ use mounter::{MountId, Mounter};
 use program::failpoint;
 use serde::{Deserialize, Serialize};
 
-use super::{Kept, Kernel, Seen, Session};
+use super::{Kept, Kernel, Seen, Session, device_of_kept};
 use crate::mode::Error;
 use crate::mode::fuse::front::{Inheritance, KeptEdition, Left, Live};
 use crate::mode::fuse::keeping::{Keeping, Listing};
@@ -170,6 +170,7 @@ impl Inheritance for Heir {
         let Self { mounter, sessions, found, kept, target, device, about, agreed } = *self;
         let failed = || mounter::Error::of("serve the files of", &target);
         kept.keeping.adopt(&kept.device(), &about.to_bytes(), device.as_fd())?;
+        let device = device_of_kept(device, Some(&kept)).map_err(failed())?;
         let resume = found.resume(agreed);
         sessions.resume(about.key, device, agreed, Arc::clone(volume), resume).map_err(failed())?;
         let mount = MountId::at(&target).ok().flatten();
