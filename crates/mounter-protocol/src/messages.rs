@@ -106,6 +106,12 @@ packets! {
         19 ForgetFile(name: Name);
         /// Tell the kernel by a kept FUSE device that something changed. It may wait for who serves the volume.
         20 NotifyFile(name: Name, told: Blob);
+        /// Make a link of this name in the root of a FUSE mount of ours, that leads there.
+        21 Link(target: PathBuf, name: Name, leads: PathBuf);
+        /// Rename in that root.
+        22 Rename(target: PathBuf, from: Name, to: Name);
+        /// Remove a name below that root: of a directory if the number is 1.
+        23 Remove(target: PathBuf, path: PathBuf, is_directory: u32);
     }
 }
 
@@ -136,6 +142,9 @@ impl Request {
             Self::Keep(name, _) => ("keep", Path::new(name.as_str())),
             Self::KeepFile(name, _) => ("keep the file", Path::new(name.as_str())),
             Self::NotifyFile(name, _) => ("tell the kernel by", Path::new(name.as_str())),
+            Self::Link(target, ..) | Self::Rename(target, ..) | Self::Remove(target, ..) => {
+                ("change names in the volume at", target)
+            }
             Self::TakeFile(name) => ("give the file", Path::new(name.as_str())),
             Self::Kept(_) | Self::KeptFiles(_) => ("read", Path::new("what is kept")),
             Self::Forget(name) | Self::ForgetFile(name) => ("forget", Path::new(name.as_str())),
@@ -272,6 +281,10 @@ mod tests {
             (names(), blobs()).prop_map(|(name, about)| Request::KeepFile(name, about)),
             names().prop_map(Request::KeptFiles),
             names().prop_map(Request::TakeFile),
+            (paths(), names(), paths()).prop_map(|(target, name, leads)| Request::Link(target, name, leads)),
+            (paths(), names(), names()).prop_map(|(target, a, b)| Request::Rename(target, a, b)),
+            (paths(), paths(), any::<u32>())
+                .prop_map(|(target, path, kind)| Request::Remove(target, path, kind)),
             (names(), blobs()).prop_map(|(name, told)| Request::NotifyFile(name, told)),
             names().prop_map(Request::ForgetFile),
         ]
@@ -298,7 +311,7 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_or_understood_and_never_more(
-            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..22u8, framed in any::<bool>()
+            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..25u8, framed in any::<bool>()
         ) {
             if let (true, [version, said, ..]) = (framed, packet.as_mut_slice()) {
                 (*version, *said) = (VERSION, verb);
@@ -350,7 +363,7 @@ mod tests {
             &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, b'l'];
         let (text, told_text) = ("/t", &[2, 0, 0, 0, b'/', b't'][..]);
         let name = || Name::of("/t".to_owned()).unwrap();
-        let requests: [(Request, Vec<u8>); 20] = [
+        let requests: [(Request, Vec<u8>); 23] = [
             (Request::Create(tmpfs.clone()), [&[1, 1], told_tmpfs].concat()),
             (Request::Attach(text.into()), [&[1, 2], told_text].concat()),
             (Request::Enter(text.into()), [&[1, 3], told_text].concat()),
@@ -379,6 +392,18 @@ mod tests {
             (
                 Request::NotifyFile(name(), Blob::of(vec![9]).unwrap()),
                 [&[1, 20], told_text, &[1, 0, 0, 0, 9]].concat(),
+            ),
+            (
+                Request::Link(text.into(), name(), text.into()),
+                [&[1, 21], told_text, told_text, told_text].concat(),
+            ),
+            (
+                Request::Rename(text.into(), name(), name()),
+                [&[1, 22], told_text, told_text, told_text].concat(),
+            ),
+            (
+                Request::Remove(text.into(), text.into(), 1),
+                [&[1, 23], told_text, told_text, &[1, 0, 0, 0]].concat(),
             ),
         ];
         let replies: [(Reply, Vec<u8>); 4] = [

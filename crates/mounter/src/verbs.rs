@@ -165,6 +165,22 @@ impl<A: Ask> Mounter for A {
         done(self, &Request::NotifyFile(self::name(name, TELL)?, told), None).map(drop)
     }
 
+    fn link(&self, target: &Path, name: &str, leads: &str) -> Result<(), Error> {
+        let request = Request::Link(target.to_owned(), self::name(name, "link")?, leads.into());
+        done(self, &request, None).map(drop)
+    }
+
+    fn rename(&self, target: &Path, from: &str, to: &str) -> Result<(), Error> {
+        const RENAME: &str = "rename";
+        let (from, to) = (self::name(from, RENAME)?, self::name(to, RENAME)?);
+        done(self, &Request::Rename(target.to_owned(), from, to), None).map(drop)
+    }
+
+    fn remove(&self, target: &Path, path: &str, is_directory: bool) -> Result<(), Error> {
+        let request = Request::Remove(target.to_owned(), path.into(), u32::from(is_directory));
+        done(self, &request, None).map(drop)
+    }
+
     fn forget_file(&self, name: &str) -> Result<(), Error> {
         done(self, &Request::ForgetFile(self::name(name, "forget")?), None).map(drop)
     }

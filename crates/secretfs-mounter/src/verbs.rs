@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mounter_protocol::{Reply, Request, Tmpfs};
 use program::failpoint;
+use rustix::fs::AtFlags;
 
 use crate::blobs::Blobs;
 use crate::files::Files;
@@ -64,10 +65,19 @@ impl<G: Ground> Verbs<G> {
             Request::CreateFuse(label) => {
                 Some(file_system::make_fuse(given(root)?, SOURCE, label.as_deref())?)
             }
-            Request::EnterFuse(target) => match self.open(target)? {
-                Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory)?,
-                _ => None,
-            },
+            Request::EnterFuse(target) => self.fuse_at(target)?,
+            Request::Link(target, name, leads) => {
+                none(rustix::fs::symlinkat(leads, self.served(target)?, name.as_str()))?
+            }
+            Request::Rename(target, from, to) => {
+                let root = self.served(target)?;
+                none(rustix::fs::renameat(&root, from.as_str(), &root, to.as_str()))?
+            }
+            Request::Remove(target, path, is_directory) => {
+                let flags = if *is_directory == 1 { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+                let (parent, name) = file_system::below(self.served(target)?, path)?;
+                none(rustix::fs::unlinkat(parent, name, flags))?
+            }
             Request::Resize(size, inodes) => {
                 ours::is_given(given(root)?)?;
                 none(file_system::resize(given(root)?, *size, *inodes))?
@@ -116,6 +126,19 @@ impl<G: Ground> Verbs<G> {
     /// A place to take something away from, as far as its [`Reach`] goes; `None` if nothing can be there.
     fn there(&self, target: &Path) -> io::Result<Option<Place>> {
         absent(self.ground.target(target))
+    }
+
+    /// The root of the FUSE mount of ours at `target`, writable.
+    fn fuse_at(&self, target: &Path) -> io::Result<Option<OwnedFd>> {
+        match self.open(target)? {
+            Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory),
+            _ => Ok(None),
+        }
+    }
+
+    /// The same, of a volume that has to be there. Who serves it decides which names change, and may let the caller wait.
+    fn served(&self, target: &Path) -> io::Result<OwnedFd> {
+        self.fuse_at(target)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn open(&self, target: &Path) -> io::Result<Option<OwnedFd>> {

@@ -4,6 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use fuse_session::TakeStep;
 use fuse_tree::{Notice, Volume};
 use mounter::MountId;
 
@@ -130,6 +131,11 @@ pub trait Live: fmt::Debug + Send + Sync {
     /// Nobody keeps it.
     fn keep(&self, _number: u64, _about: &[u8], _values: BorrowedFd<'_>) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Who makes these changes in the stead of this process; nobody where it does that itself.
+    fn changed_by(&self) -> Option<Arc<dyn TakeStep>> {
+        None
     }
 
     /// Has edition `number` kept no longer.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fuse_session::{Device, Sessions, Settings, Tell};
-use fuse_tree::{Notice, Volume};
+use fuse_session::{Device, Sessions, Settings, TakeStep, Tell};
+use fuse_tree::{DATA, NEXT_DATA, Notice, Step, Volume};
 use mounter::{MountId, Mounter};
 
 use self::left::{About, Estate};
@@ -194,6 +194,25 @@ impl Tell for ByMounter {
     }
 }
 
+/// Steps that the mounter takes.
+struct Steps {
+    mounter: Arc<dyn Mounter>,
+    target: PathBuf,
+}
+
+impl TakeStep for Steps {
+    fn take(&self, step: &Step) -> io::Result<()> {
+        let (mounter, target) = (&self.mounter, &self.target);
+        let taken = match step {
+            Step::Unlink { path } => mounter.remove(target, path, false),
+            Step::RemoveDirectory { name } => mounter.remove(target, name, true),
+            Step::Link { name, target: leads } => mounter.link(target, name, leads),
+            Step::Rename => mounter.rename(target, NEXT_DATA, DATA),
+        };
+        taken.map_err(|error| error.source)
+    }
+}
+
 /// A mount without a place.
 #[derive(Debug)]
 struct Unseen {
@@ -253,6 +272,12 @@ impl Live for Seen {
 
     fn keep(&self, number: u64, about: &[u8], values: BorrowedFd<'_>) -> Result<(), Error> {
         self.session.keep(number, about, values)
+    }
+
+    fn changed_by(&self) -> Option<Arc<dyn TakeStep>> {
+        let (mounter, target) = (Arc::clone(&self.mounter), self.session.target.clone());
+        let _ = self.session.kept.as_ref()?;
+        Some(Arc::new(Steps { mounter, target }))
     }
 
     fn forget(&self, number: u64) {

@@ -1,11 +1,12 @@
 //! A volume that FUSE shows, from its mount to its end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use fuse_tree::Volume;
+use fuse_tree::{Step, Volume};
 use mounter::MountId;
 use provider::ObjectPath;
 
@@ -91,11 +92,19 @@ impl Shown {
 
     /// Shows edition `number`. If that cannot be done so that watchers see it, it is done all the same.
     fn swap(&self, root: OwnedFd, number: u64) -> Result<(), Error> {
-        let Err(error) = fuse_session::rotate(&self.volume, root, number, PATIENCE) else { return Ok(()) };
+        let steps = self.volume.steps_to_show(number).map_err(edition::unfit)?;
+        let Err(error) = self.take(root, steps) else { return Ok(()) };
         tracing::warn!(%error, "the new files are shown, but programs that watch the directory are not told");
         let notices = self.volume.show(number).map_err(edition::unfit)?;
         self.tell(notices);
         Ok(())
+    }
+
+    fn take(&self, root: OwnedFd, steps: Vec<Step>) -> io::Result<()> {
+        match self.live.changed_by() {
+            Some(by) => fuse_session::take_steps_by(&self.volume, by, steps, PATIENCE),
+            None => fuse_session::take_steps(&self.volume, root, steps, PATIENCE),
+        }
     }
 
     /// Takes the name of edition `number` away.
@@ -104,7 +113,7 @@ impl Shown {
         let root = self.live.root()?;
         // Before it is gone: containers that mount single files of it are to see no older ones after a restart.
         self.set_stage(changing, number, Stage::Unnamed);
-        if let Err(error) = fuse_session::take_steps(&self.volume, root, steps, PATIENCE) {
+        if let Err(error) = self.take(root, steps) {
             tracing::debug!(%error, "an old version goes unseen");
             self.tell(self.volume.unname(number));
         }
