@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
 use class::Classes;
 use engine::audit::{Audit, Destination};
-use engine::mode::{self, Front, Modes};
+use engine::mode::{self, Front, Modes, Serving};
 use engine::snapshot::FingerprintKey;
 use engine::unfinished::Unfinished;
 use engine::volume::Volumes;
@@ -103,8 +103,8 @@ pub struct Conduct {
     pub legacy_overrides: bool,
     /// Whether to take over what another driver mounted at a volume's target.
     pub takes_over: bool,
-    /// Whether volumes may be served over FUSE.
-    pub fuse: bool,
+    /// Whether volumes may be served over FUSE, and by whom.
+    pub fuse: Serving,
     /// How a process without privileges shows every volume, whatever mode its class names.
     pub unprivileged: Option<Arc<dyn Front>>,
     /// Values for what a class does not set.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use class::{Classes, WatchedClasses};
+use engine::mode::Serving;
 use engine::unfinished::Unfinished;
 use engine::volume::parts::{Defaults, Rotation, Targets};
 use engine::volume::revocations::Revocations;
@@ -196,8 +197,7 @@ fn conduct(args: &NodeArgs) -> Conduct {
     Conduct {
         legacy_overrides: args.legacy_attribute_overrides,
         takes_over: true,
-        // Volumes of mode fuse would end with this process.
-        fuse: false,
+        fuse: Serving::InTurn,
         defaults: Defaults { on_revoked, rotation },
         targets: Targets::Driver,
         ..Conduct::default()

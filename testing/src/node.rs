@@ -37,6 +37,8 @@ pub struct RunningNode {
     mounter: Option<Child>,
     node: Option<Child>,
     flags: Vec<String>,
+    /// Environment of the node.
+    variables: Vec<(String, String)>,
     /// Names the API server to read classes from, instead of the directory.
     kubeconfig: Option<PathBuf>,
     registers: bool,
@@ -204,8 +206,21 @@ impl RunningNode {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let (mounter, node, failpoint, kubeconfig) = (None, None, None, None);
         let (log, registers, into_pipes) = ("debug".to_owned(), false, false);
-        let (binary, name) = (binary.into(), "test-node".to_owned());
-        Self { root, binary, mounter, node, flags, kubeconfig, failpoint, log, registers, into_pipes, name }
+        let (binary, name, variables) = (binary.into(), "test-node".to_owned(), Vec::new());
+        Self {
+            root,
+            binary,
+            mounter,
+            node,
+            flags,
+            variables,
+            kubeconfig,
+            failpoint,
+            log,
+            registers,
+            into_pipes,
+            name,
+        }
     }
 
     /// Starts a mounter. The node uses it from its next start on.
@@ -244,6 +259,11 @@ impl RunningNode {
     /// Adds a flag for the next start.
     pub fn flag(&mut self, flag: &str, value: &str) {
         self.flags.extend([flag.to_owned(), value.to_owned()]);
+    }
+
+    /// Sets a variable of the node's environment from the next start on.
+    pub fn variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Adds a flag without a value for the next start.
@@ -335,7 +355,8 @@ impl RunningNode {
             .arg(self.path("admin"))
             .arg("--audit-log")
             .arg(self.path("audit.log"))
-            .args(&self.flags);
+            .args(&self.flags)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(failpoint) = self.failpoint.take() {
             command.env("SECRETFS_FAILPOINT", failpoint);
         }

@@ -25,6 +25,8 @@ mod embedded;
 mod explain;
 mod external;
 mod fuse;
+#[cfg(feature = "failpoints")]
+mod fuse_node;
 mod google;
 mod healthz;
 mod hygiene;

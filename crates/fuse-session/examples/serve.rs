@@ -23,7 +23,8 @@ fn main() {
     let earlier = earlier.map(|journal| Journal::of_earlier(journal).unwrap());
     let sessions = Sessions::start(Settings::default()).unwrap();
     packet::send(&socket, "journal", Some(sessions.journal())).unwrap();
-    let resume = earlier.as_ref().map_or(Resume::Resend, Resume::Journal);
+    let resume =
+        earlier.as_ref().map_or(Resume::Resend, |earlier| Resume::Journals(std::slice::from_ref(earlier)));
     while let (text, Some(device)) = packet::receive(&socket).unwrap() {
         let (key, agreed) = text.split_once(' ').unwrap();
         let (key, device) = (key.parse().unwrap(), Device::from_fd(device).unwrap());

@@ -1,5 +1,7 @@
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fuse_tree::Errno;
@@ -13,7 +15,22 @@ use crate::wire::{
 
 /// One open `/dev/fuse`: the other end of one mount. The mount lives as long as anybody has it open.
 #[derive(Debug)]
-pub struct Device(OwnedFd);
+pub struct Device {
+    fd: OwnedFd,
+    /// Who tells the kernel of changes; this process if nobody does.
+    told_by: Option<Arc<dyn Tell>>,
+}
+
+/// Tells a kernel of changes in the stead of the process that serves: a call that waits does not keep that process from
+/// its end.
+pub trait Tell: fmt::Debug + Send + Sync {
+    /// Writes `notification` to the device.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    fn tell(&self, notification: &[u8]) -> io::Result<()>;
+}
 
 impl Device {
     /// Opens the device. It belongs to no mount yet.
@@ -23,7 +40,7 @@ impl Device {
     /// It cannot be opened.
     pub fn open() -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(Self(rustix::fs::open("/dev/fuse", flags, Mode::empty())?))
+        Ok(Self { fd: rustix::fs::open("/dev/fuse", flags, Mode::empty())?, told_by: None })
     }
 
     /// A device that an earlier process opened and mounted.
@@ -34,7 +51,20 @@ impl Device {
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
-        Ok(Self(fd))
+        Ok(Self { fd, told_by: None })
+    }
+
+    /// Has the kernel told of changes by somebody else.
+    #[must_use]
+    pub fn told_by(self, who: Arc<dyn Tell>) -> Self {
+        Self { told_by: Some(who), ..self }
+    }
+
+    /// Whether its mount lives: it is mounted somewhere, or somebody has a file of it open.
+    pub fn is_connected(&self) -> bool {
+        let mut polled = [PollFd::new(&self.fd, PollFlags::IN)];
+        let is_known = rustix::event::poll(&mut polled, Some(&Timespec::default())).is_ok();
+        is_known && polled.iter().all(|polled| !polled.revents().contains(PollFlags::ERR))
     }
 
     /// Answers the kernel's first request, which it makes when the file system is mounted, and waits for it so long.
@@ -45,7 +75,7 @@ impl Device {
     pub fn agree(&self, patience: Duration) -> io::Result<Agreed> {
         self.wait(patience)?;
         let mut bytes = vec![0; REQUEST_MAX];
-        let count = rustix::io::read(&self.0, &mut bytes)?;
+        let count = rustix::io::read(&self.fd, &mut bytes)?;
         let request = bytes.get(..count).and_then(|bytes| Request::parse(bytes).ok());
         let Some(Request { header, operation: Operation::Init(init) }) = request else {
             return Err(io::ErrorKind::InvalidData.into());
@@ -67,7 +97,7 @@ impl Device {
     /// Waits so long for a request.
     pub(crate) fn wait(&self, patience: Duration) -> io::Result<()> {
         let timeout = Timespec::try_from(patience).map_err(|_| io::ErrorKind::InvalidInput)?;
-        match rustix::event::poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))? {
+        match rustix::event::poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout))? {
             0 => Err(io::ErrorKind::TimedOut.into()),
             _ => Ok(()),
         }
@@ -98,15 +128,20 @@ impl Device {
     ///
     /// Those of writing. That the kernel knows nothing of what it was told is none.
     pub fn notify(&self, told: &Notification) -> io::Result<()> {
-        match rustix::io::write(&self.0, &notification(told)) {
+        let message = notification(told);
+        let written = match (&self.told_by, told) {
+            (Some(who), Notification::Changed(_)) => who.tell(&message),
+            _ => rustix::io::write(&self.fd, &message).map(drop).map_err(Into::into),
+        };
+        match written.map_err(|error| (Errno::from_io_error(&error), error)) {
             // A directory whose name is gone may still have names that somebody uses: it goes with them.
-            Ok(_) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::NOTDIR) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(()) | Err((Some(Errno::NOENT | Errno::NOTEMPTY | Errno::NOTDIR), _)) => Ok(()),
+            Err((_, error)) => Err(error),
         }
     }
 
     fn write(&self, header: &[u8], body: &[u8]) -> io::Result<bool> {
-        match rustix::io::writev(&self.0, &[IoSlice::new(header), IoSlice::new(body)]) {
+        match rustix::io::writev(&self.fd, &[IoSlice::new(header), IoSlice::new(body)]) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
@@ -116,6 +151,6 @@ impl Device {
 
 impl AsFd for Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }

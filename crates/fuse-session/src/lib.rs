@@ -59,11 +59,11 @@ mod store;
 pub mod wire;
 
 pub use agreed::{Agreed, Unreadable};
-pub use device::Device;
+pub use device::{Device, Tell};
 pub use journal::Journal;
 pub use mounting::{attach, mount, private_clone};
 pub use notifier::Delivery;
-pub use rotation::{rotate, take_steps};
+pub use rotation::{TakeStep, rotate, take_steps, take_steps_by};
 pub use served::Served;
 pub use sessions::{Health, Resume, Sessions, Settings};
 pub use store::{Slot, Store, StoreBuilder};

@@ -1,7 +1,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -34,6 +34,36 @@ pub fn take_steps(
     in_time(volume, clone, steps, patience)
 }
 
+/// Takes steps in the stead of this process, in a mount of its own of the same file system.
+pub trait TakeStep: Send + Sync {
+    /// Makes the one system call.
+    ///
+    /// # Errors
+    ///
+    /// Those of the call.
+    fn take(&self, step: &Step) -> io::Result<()>;
+}
+
+/// The same by another process: a step waits for a lock that a reader may hold, and then for those that serve. A process
+/// that is killed meanwhile is gone only when somebody else serves.
+///
+/// # Errors
+///
+/// As of [`rotate`].
+pub fn take_steps_by(
+    volume: &Arc<Volume>,
+    by: Arc<dyn TakeStep>,
+    steps: Vec<Step>,
+    patience: Duration,
+) -> io::Result<()> {
+    let (done, taken) = sync_channel(1);
+    volume.arm_all(steps.clone());
+    thread::Builder::new().name("fuse-swap".to_owned()).spawn(move || {
+        let _ = done.send(steps.iter().try_for_each(|step| by.take(step)));
+    })?;
+    wait(volume, &taken, patience)
+}
+
 fn no_such(invalid: Invalid) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, invalid)
 }
@@ -46,6 +76,10 @@ fn in_time(volume: &Arc<Volume>, clone: OwnedFd, steps: Vec<Step>, patience: Dur
         armed.arm(u32::try_from(tid).unwrap_or_default(), steps.clone());
         let _ = done.send(steps.iter().try_for_each(|step| take(&clone, step)));
     })?;
+    wait(volume, &taken, patience)
+}
+
+fn wait(volume: &Volume, taken: &Receiver<io::Result<()>>, patience: Duration) -> io::Result<()> {
     let taken = match taken.recv_timeout(patience) {
         Ok(taken) => taken,
         Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),

@@ -51,8 +51,8 @@ impl Default for Settings {
 pub enum Resume<'a> {
     /// The kernel sends it again.
     Resend,
-    /// It is in the journal of that process.
-    Journal(&'a Journal),
+    /// It is in the journal of that process. There are more where an earlier process was killed while it took over.
+    Journals(&'a [Journal]),
 }
 
 /// How a process's volumes are doing.
@@ -174,7 +174,9 @@ impl Sessions {
         let served = self.serve(key, device, agreed, volume)?;
         match resume {
             Resume::Resend => served.device.notify(&Notification::Resend)?,
-            Resume::Journal(journal) => self.shared.take_over(&served, journal),
+            Resume::Journals(journals) => {
+                journals.iter().for_each(|journal| self.shared.take_over(&served, journal));
+            }
         }
         Ok(served)
     }

@@ -1,22 +1,48 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use fuse_tree::Contents;
-use sys::{PrivatePages, Protection};
+use sys::{HandedPages, PrivatePages, Protection};
 
 /// Values of one set, in memory that is wiped when the last of them goes.
 ///
 /// It is `memfd_secret` memory where the kernel has that and as far as it may be locked, else locked memory, else
 /// ordinary memory: [`Store::protection`] says which.
+///
+/// A store that is [to be handed over](Store::to_hand_over) is in a memory file instead, and stays as it is when this
+/// process ends: who keeps the file gives it to the next.
 #[derive(Debug)]
-pub struct Store(PrivatePages);
+pub struct Store(Pages);
+
+#[derive(Debug)]
+enum Pages {
+    Private(PrivatePages),
+    Handed(HandedPages),
+}
+
+impl Pages {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Private(pages) => pages.bytes(),
+            Self::Handed(pages) => pages.bytes(),
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Private(pages) => pages.bytes_mut(),
+            Self::Handed(pages) => pages.bytes_mut(),
+        }
+    }
+}
 
 /// Takes the values of a set.
 #[derive(Debug)]
 pub struct StoreBuilder {
-    pages: PrivatePages,
+    pages: Pages,
     used: usize,
     slots: Vec<Range<usize>>,
 }
@@ -35,12 +61,55 @@ impl Store {
     ///
     /// There is no memory.
     pub fn with_room(bytes: usize) -> io::Result<StoreBuilder> {
-        Ok(StoreBuilder { pages: PrivatePages::new(bytes)?, used: 0, slots: Vec::new() })
+        Ok(StoreBuilder { pages: Pages::Private(PrivatePages::new(bytes)?), used: 0, slots: Vec::new() })
+    }
+
+    /// The same in a file that the next process can be given.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn to_hand_over(bytes: usize) -> io::Result<StoreBuilder> {
+        Ok(StoreBuilder { pages: Pages::Handed(HandedPages::new(bytes)?), used: 0, slots: Vec::new() })
+    }
+
+    /// What an earlier process handed over: values of these lengths, in the order they came.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` where it is none, or holds less; there is no memory.
+    pub fn of_earlier(file: OwnedFd, lengths: &[usize]) -> io::Result<(Arc<Self>, Vec<Slot>)> {
+        let (mut used, mut places) = (0_usize, Vec::new());
+        for length in lengths {
+            let end = used.checked_add(*length).ok_or(io::ErrorKind::InvalidData)?;
+            places.push(used..end);
+            used = end;
+        }
+        let store = Arc::new(Self(Pages::Handed(HandedPages::of_earlier(file, used)?)));
+        Ok(Slot::all_of(store, places))
+    }
+
+    /// The file that is to be handed over, if there is one.
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Pages::Private(_) => None,
+            Pages::Handed(pages) => Some(pages.as_fd()),
+        }
+    }
+
+    /// Hands the values over to nobody: they are wiped when the last of them goes.
+    pub fn hand_over_no_more(&self) {
+        if let Pages::Handed(pages) = &self.0 {
+            pages.are_last();
+        }
     }
 
     /// What memory it is.
     pub fn protection(&self) -> Protection {
-        self.0.protection()
+        match &self.0 {
+            Pages::Private(pages) => pages.protection(),
+            Pages::Handed(pages) => pages.protection(),
+        }
     }
 }
 
@@ -61,13 +130,16 @@ impl StoreBuilder {
 
     /// The values, in the order they came.
     pub fn build(self) -> (Arc<Store>, Vec<Slot>) {
-        let store = Arc::new(Store(self.pages));
-        let slots = self.slots.into_iter().map(|place| Slot { store: store.clone(), place }).collect();
-        (store, slots)
+        Slot::all_of(Arc::new(Store(self.pages)), self.slots)
     }
 }
 
 impl Slot {
+    fn all_of(store: Arc<Store>, places: Vec<Range<usize>>) -> (Arc<Store>, Vec<Self>) {
+        let slots = places.into_iter().map(|place| Self { store: store.clone(), place }).collect();
+        (store, slots)
+    }
+
     fn bytes(&self) -> &[u8] {
         self.store.0.bytes().get(self.place.clone()).unwrap_or_default()
     }
@@ -117,5 +189,27 @@ mod tests {
         assert_eq!((read(&slots[0], 2), read(&slots[0], u64::MAX)), (b"c".to_vec(), Vec::new()));
         assert_eq!(format!("{:?}", slots[0]), "3 bytes");
         assert!(store.protection() <= Protection::Ordinary);
+    }
+
+    #[test]
+    fn the_next_process_reads_what_was_handed_over() {
+        let mut builder = Store::to_hand_over(5).unwrap();
+        builder.push(b"ab").unwrap();
+        builder.push(b"cde").unwrap();
+        let (store, slots) = builder.build();
+        let file = || store.file().unwrap().try_clone_to_owned().unwrap();
+        let (found, again) = Store::of_earlier(file(), &[2, 3]).unwrap();
+        drop((slots, store.clone()));
+
+        let mut into = [0; 9];
+        assert_eq!((again[1].copy(1, &mut into), &into[..2]), (Some(2), &b"de"[..]));
+        assert!(
+            found.protection() <= Protection::Ordinary
+                && Store::with_room(1).unwrap().build().0.file().is_none()
+        );
+        assert!(
+            Store::of_earlier(file(), &[1 << 20]).is_err()
+                && Store::of_earlier(file(), &[usize::MAX, 2]).is_err()
+        );
     }
 }

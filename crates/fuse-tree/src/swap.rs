@@ -38,7 +38,8 @@ pub enum Step {
 /// Who may change the tree, and how: these steps in this order, and nothing else.
 #[derive(Debug)]
 pub(crate) struct Swap {
-    pub(crate) tid: u32,
+    /// Anybody who has the volume writable, where no thread is named.
+    pub(crate) tid: Option<u32>,
     pub(crate) steps: VecDeque<Step>,
 }
 
@@ -78,7 +79,10 @@ impl Tree {
 
     /// Takes the next step, if it is this one and its thread is the one that was named.
     pub(crate) fn step(&mut self, tid: u32, step: &Step) -> Result<(), Errno> {
-        let swap = self.swap.as_mut().filter(|swap| swap.tid == tid && swap.steps.front() == Some(step));
+        let swap = self
+            .swap
+            .as_mut()
+            .filter(|swap| swap.tid.is_none_or(|named| named == tid) && swap.steps.front() == Some(step));
         swap.ok_or(Errno::ROFS)?.steps.pop_front();
         if self.apply(step) { Ok(()) } else { Err(Errno::NOENT) }
     }

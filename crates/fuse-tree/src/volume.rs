@@ -350,7 +350,13 @@ impl Volume {
     /// Lets one thread take these steps, in this order, and nobody else any. The thread is counted as in
     /// [`Caller::tid`].
     pub fn arm(&self, tid: u32, steps: Vec<Step>) {
-        self.tree().swap = Some(Swap { tid, steps: steps.into() });
+        self.tree().swap = Some(Swap { tid: Some(tid), steps: steps.into() });
+    }
+
+    /// The same for whoever has the volume writable: who takes the steps may be in another process namespace, where the
+    /// kernel does not tell its number. Nobody gets more than these steps by it.
+    pub fn arm_all(&self, steps: Vec<Step>) {
+        self.tree().swap = Some(Swap { tid: None, steps: steps.into() });
     }
 
     /// Lets nobody take steps any more, and says how many were left.

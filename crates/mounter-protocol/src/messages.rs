@@ -96,6 +96,22 @@ packets! {
         14 CreateFuse(label: Option<String>);
         /// Give the root of a FUSE mount of ours.
         15 EnterFuse(target: PathBuf);
+        /// Keep the open file beside this packet, and these words about it.
+        16 KeepFile(name: Name, about: Blob);
+        /// As many names of kept files, with the words about them, as one packet takes, of those that come after this one.
+        17 KeptFiles(after: Name);
+        /// Give a kept file.
+        18 TakeFile(name: Name);
+        /// Let a kept file go.
+        19 ForgetFile(name: Name);
+        /// Tell the kernel by a kept FUSE device that something changed. It may wait for who serves the volume.
+        20 NotifyFile(name: Name, told: Blob);
+        /// Make a link of this name in the root of a FUSE mount of ours, that leads there.
+        21 Link(target: PathBuf, name: Name, leads: PathBuf);
+        /// Rename in that root.
+        22 Rename(target: PathBuf, from: Name, to: Name);
+        /// Remove a name below that root: of a directory if the number is 1.
+        23 Remove(target: PathBuf, path: PathBuf, is_directory: u32);
     }
 }
 
@@ -124,8 +140,14 @@ impl Request {
             Self::Detach(target) => ("unmount", target),
             Self::Listen(path) => ("listen at", path),
             Self::Keep(name, _) => ("keep", Path::new(name.as_str())),
-            Self::Kept(_) => ("read", Path::new("what is kept")),
-            Self::Forget(name) => ("forget", Path::new(name.as_str())),
+            Self::KeepFile(name, _) => ("keep the file", Path::new(name.as_str())),
+            Self::NotifyFile(name, _) => ("tell the kernel by", Path::new(name.as_str())),
+            Self::Link(target, ..) | Self::Rename(target, ..) | Self::Remove(target, ..) => {
+                ("change names in the volume at", target)
+            }
+            Self::TakeFile(name) => ("give the file", Path::new(name.as_str())),
+            Self::Kept(_) | Self::KeptFiles(_) => ("read", Path::new("what is kept")),
+            Self::Forget(name) | Self::ForgetFile(name) => ("forget", Path::new(name.as_str())),
             Self::Lend(_, target) => ("lend a directory beside", target),
             Self::TakeBack(target) => ("take back the directory beside", target),
             Self::TakeOver(target) => ("take over the mount at", target),
@@ -256,6 +278,15 @@ mod tests {
             (names(), blobs()).prop_map(|(name, blob)| Request::Keep(name, blob)),
             names().prop_map(Request::Kept),
             names().prop_map(Request::Forget),
+            (names(), blobs()).prop_map(|(name, about)| Request::KeepFile(name, about)),
+            names().prop_map(Request::KeptFiles),
+            names().prop_map(Request::TakeFile),
+            (paths(), names(), paths()).prop_map(|(target, name, leads)| Request::Link(target, name, leads)),
+            (paths(), names(), names()).prop_map(|(target, a, b)| Request::Rename(target, a, b)),
+            (paths(), paths(), any::<u32>())
+                .prop_map(|(target, path, kind)| Request::Remove(target, path, kind)),
+            (names(), blobs()).prop_map(|(name, told)| Request::NotifyFile(name, told)),
+            names().prop_map(Request::ForgetFile),
         ]
     }
 
@@ -280,7 +311,7 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_or_understood_and_never_more(
-            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..15u8, framed in any::<bool>()
+            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..25u8, framed in any::<bool>()
         ) {
             if let (true, [version, said, ..]) = (framed, packet.as_mut_slice()) {
                 (*version, *said) = (VERSION, verb);
@@ -332,7 +363,7 @@ mod tests {
             &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, b'l'];
         let (text, told_text) = ("/t", &[2, 0, 0, 0, b'/', b't'][..]);
         let name = || Name::of("/t".to_owned()).unwrap();
-        let requests: [(Request, Vec<u8>); 12] = [
+        let requests: [(Request, Vec<u8>); 23] = [
             (Request::Create(tmpfs.clone()), [&[1, 1], told_tmpfs].concat()),
             (Request::Attach(text.into()), [&[1, 2], told_text].concat()),
             (Request::Enter(text.into()), [&[1, 3], told_text].concat()),
@@ -348,6 +379,32 @@ mod tests {
             (Request::Lend(tmpfs, text.into()), [&[1, 10], told_tmpfs, told_text].concat()),
             (Request::TakeBack(text.into()), [&[1, 11], told_text].concat()),
             (Request::TakeOver(text.into()), [&[1, 12], told_text].concat()),
+            (Request::OpenFuse, vec![1, 13]),
+            (Request::CreateFuse(Some(text.to_owned())), [&[1, 14], told_text].concat()),
+            (Request::EnterFuse(text.into()), [&[1, 15], told_text].concat()),
+            (
+                Request::KeepFile(name(), Blob::of(vec![9]).unwrap()),
+                [&[1, 16], told_text, &[1, 0, 0, 0, 9]].concat(),
+            ),
+            (Request::KeptFiles(name()), [&[1, 17], told_text].concat()),
+            (Request::TakeFile(name()), [&[1, 18], told_text].concat()),
+            (Request::ForgetFile(name()), [&[1, 19], told_text].concat()),
+            (
+                Request::NotifyFile(name(), Blob::of(vec![9]).unwrap()),
+                [&[1, 20], told_text, &[1, 0, 0, 0, 9]].concat(),
+            ),
+            (
+                Request::Link(text.into(), name(), text.into()),
+                [&[1, 21], told_text, told_text, told_text].concat(),
+            ),
+            (
+                Request::Rename(text.into(), name(), name()),
+                [&[1, 22], told_text, told_text, told_text].concat(),
+            ),
+            (
+                Request::Remove(text.into(), text.into(), 1),
+                [&[1, 23], told_text, told_text, &[1, 0, 0, 0]].concat(),
+            ),
         ];
         let replies: [(Reply, Vec<u8>); 4] = [
             (Reply::Done, vec![1, 0]),

@@ -193,6 +193,85 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     ///
     /// The mounter cannot be reached.
     fn forget(&self, name: &str) -> Result<(), Error>;
+
+    /// Keeps the open `file` under `name`, with some words `about` it, in place of what was kept under it, until
+    /// [`forget_file`](Self::forget_file) or this mounter's end. It outlives the caller where the mounter is a process of
+    /// its own. Only FUSE devices and memory files are kept; a memory file is read by no mounter. What is called the same
+    /// before the first `/` is of one volume.
+    ///
+    /// # Errors
+    ///
+    /// There is no room, or this mounter keeps no files.
+    fn keep_file(&self, name: &str, _about: &[u8], _file: BorrowedFd<'_>) -> Result<(), Error> {
+        Err(Error::of("keep the file", Path::new(name))(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// The names of all files that are kept, with the words about them. Whoever serves FUSE volumes asks every few
+    /// seconds: where nobody has asked for half a minute, a mounter process answers programs that wait for these volumes
+    /// by errors.
+    ///
+    /// # Errors
+    ///
+    /// The mounter cannot be reached, or keeps no files.
+    fn kept_files(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        Err(Error::of("read", Path::new("what is kept"))(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// The file that is kept under `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is none; the mounter cannot be reached.
+    fn take_file(&self, name: &str) -> Result<OwnedFd, Error> {
+        Err(Error::of("give the file", Path::new(name))(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Tells the kernel of a change by the FUSE device that is kept under `name`. That may wait for a request to that volume
+    /// which is not answered yet. Who is killed meanwhile is not gone until then, so who answers requests has it done here.
+    ///
+    /// # Errors
+    ///
+    /// Those of the kernel; it is no such device; the mounter cannot be reached, or waits for longer than a call may take.
+    fn notify_file(&self, name: &str, _told: &[u8]) -> Result<(), Error> {
+        Err(Error::of("tell the kernel by", Path::new(name))(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Makes the link `name` in the root of the FUSE volume at `target`, which leads to `leads`. It waits for who serves the
+    /// volume, as do the next two: so who serves it has them done here, as of [`notify_file`](Self::notify_file).
+    ///
+    /// # Errors
+    ///
+    /// Those of symlink(2); the mounter cannot be reached, or waits for longer than a call may take.
+    fn link(&self, target: &Path, _name: &str, _leads: &str) -> Result<(), Error> {
+        Err(Error::of("change names in the volume at", target)(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Renames in the root of the FUSE volume at `target`.
+    ///
+    /// # Errors
+    ///
+    /// Those of rename(2); as of [`link`](Self::link).
+    fn rename(&self, target: &Path, _from: &str, _to: &str) -> Result<(), Error> {
+        Err(Error::of("change names in the volume at", target)(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Removes the name `path` below the root of the FUSE volume at `target`.
+    ///
+    /// # Errors
+    ///
+    /// Those of unlink(2) and rmdir(2); as of [`link`](Self::link).
+    fn remove(&self, target: &Path, _path: &str, _is_directory: bool) -> Result<(), Error> {
+        Err(Error::of("change names in the volume at", target)(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Lets go of the file that is kept under `name`, if one is.
+    ///
+    /// # Errors
+    ///
+    /// The mounter cannot be reached.
+    fn forget_file(&self, name: &str) -> Result<(), Error> {
+        Err(Error::of("forget", Path::new(name))(io::ErrorKind::Unsupported.into()))
+    }
 }
 
 /// The mount that is seen at `target`, if a secretfs on this host made that very mount: not one that shows

@@ -39,6 +39,10 @@ fn failed(request: &Request) -> impl FnOnce(io::Error) -> Error {
 
 fn failure(reply: Reply) -> io::Error {
     match reply {
+        _ if reply.is_not_understood() => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the mounter is of an earlier version and does not know this request; update secretfs-mounter first",
+        ),
         Reply::Os(errno) => io::Error::from_raw_os_error(errno),
         Reply::Said(kind, reason) => io::Error::new(kind, reason.into_inner()),
         Reply::Done | Reply::Kept(_) => strange("an answer to another question"),
@@ -52,6 +56,22 @@ pub(crate) fn strange(what: &str) -> io::Error {
 
 fn name(text: &str, action: &'static str) -> Result<Name, Error> {
     Name::of(text.to_owned()).map_err(Error::of(action, Path::new(text)))
+}
+
+/// All of what `request` asks for a part of: what comes after a name.
+fn listed(by: &impl Ask, request: impl Fn(Name) -> Request) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let (mut kept, mut after) = (Vec::new(), name("", "read")?);
+    loop {
+        let request = request(after);
+        let more = by.ask(&request, None).and_then(|(reply, _)| match reply {
+            Reply::Kept(more) => Ok(more),
+            reply => Err(failure(reply)),
+        });
+        let more = more.map_err(failed(&request))?;
+        let Some((last, _)) = more.last() else { return Ok(kept) };
+        after = last.clone();
+        kept.extend(more.into_iter().map(|(name, blob)| (name.into_inner(), blob.into_inner())));
+    }
 }
 
 impl<A: Ask> Mounter for A {
@@ -118,21 +138,50 @@ impl<A: Ask> Mounter for A {
     }
 
     fn kept(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        let (mut kept, mut after) = (Vec::new(), name("", "read")?);
-        loop {
-            let request = Request::Kept(after);
-            let more = self.ask(&request, None).and_then(|(reply, _)| match reply {
-                Reply::Kept(more) => Ok(more),
-                reply => Err(failure(reply)),
-            });
-            let more = more.map_err(failed(&request))?;
-            let Some((last, _)) = more.last() else { return Ok(kept) };
-            after = last.clone();
-            kept.extend(more.into_iter().map(|(name, blob)| (name.into_inner(), blob.into_inner())));
-        }
+        listed(self, Request::Kept)
     }
 
     fn forget(&self, name: &str) -> Result<(), Error> {
         done(self, &Request::Forget(self::name(name, "forget")?), None).map(drop)
+    }
+
+    fn keep_file(&self, name: &str, about: &[u8], file: BorrowedFd<'_>) -> Result<(), Error> {
+        const KEEP: &str = "keep the file";
+        let about = Blob::of(about.to_vec()).map_err(Error::of(KEEP, Path::new(name)))?;
+        done(self, &Request::KeepFile(self::name(name, KEEP)?, about), Some(file)).map(drop)
+    }
+
+    fn kept_files(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        listed(self, Request::KeptFiles)
+    }
+
+    fn take_file(&self, name: &str) -> Result<OwnedFd, Error> {
+        opened(self, &Request::TakeFile(self::name(name, "give the file")?))
+    }
+
+    fn notify_file(&self, name: &str, told: &[u8]) -> Result<(), Error> {
+        const TELL: &str = "tell the kernel by";
+        let told = Blob::of(told.to_vec()).map_err(Error::of(TELL, Path::new(name)))?;
+        done(self, &Request::NotifyFile(self::name(name, TELL)?, told), None).map(drop)
+    }
+
+    fn link(&self, target: &Path, name: &str, leads: &str) -> Result<(), Error> {
+        let request = Request::Link(target.to_owned(), self::name(name, "link")?, leads.into());
+        done(self, &request, None).map(drop)
+    }
+
+    fn rename(&self, target: &Path, from: &str, to: &str) -> Result<(), Error> {
+        const RENAME: &str = "rename";
+        let (from, to) = (self::name(from, RENAME)?, self::name(to, RENAME)?);
+        done(self, &Request::Rename(target.to_owned(), from, to), None).map(drop)
+    }
+
+    fn remove(&self, target: &Path, path: &str, is_directory: bool) -> Result<(), Error> {
+        let request = Request::Remove(target.to_owned(), path.into(), u32::from(is_directory));
+        done(self, &request, None).map(drop)
+    }
+
+    fn forget_file(&self, name: &str) -> Result<(), Error> {
+        done(self, &Request::ForgetFile(self::name(name, "forget")?), None).map(drop)
     }
 }

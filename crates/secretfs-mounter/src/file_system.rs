@@ -1,14 +1,16 @@
 //! File systems: made, shown, entered, resized, unmounted.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mounter_protocol::Tmpfs;
 use program::failpoint;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -57,7 +59,8 @@ pub fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<Owned
 /// The kernel has no FUSE, or the device is missing.
 pub(crate) fn open_fuse() -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    Ok(rustix::fs::open("/dev/fuse", flags, Mode::empty())?)
+    // The filter of system calls lets nothing else open for writing.
+    Ok(rustix::fs::openat2(CWD, "/dev/fuse", flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?)
 }
 
 /// Makes a FUSE file system that calls itself `source`, is mounted nowhere, and is served by who has `device`. All users
@@ -81,6 +84,20 @@ pub(crate) fn make_fuse(device: BorrowedFd<'_>, source: &str, label: Option<&str
         .iter()
         .try_for_each(|flag| fsconfig_set_flag(context.as_fd(), *flag))?;
     detached(context.as_fd())
+}
+
+/// The directory above `path`, which lies below `root` and leads through no link out of it, and the last name of `path`.
+pub(crate) fn below(root: OwnedFd, path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => {
+            let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+            rustix::fs::openat2(&root, parent, flags, Mode::empty(), within)?
+        }
+        _ => root,
+    };
+    Ok((parent, name))
 }
 
 /// The file system that `context` describes, mounted nowhere.

@@ -7,26 +7,28 @@
 //!
 //! | concern | files | lines |
 //! |---|---|---|
-//! | which verb may be done where | `verbs` | 140 |
-//! | file systems, tmpfs and FUSE: make, show, enter, resize, unmount | `file_system` | 170 |
+//! | which verb may be done where | `verbs` | 175 |
+//! | file systems, tmpfs and FUSE: make, show, enter, resize, unmount; names in FUSE volumes | `file_system` | 185 |
 //! | a path as a directory that is held open, without links | `place` | 85 |
 //! | whose a target is, by kubelet's record, and whose a mount, by the kernel | `driver` `kubelet` `ours` | 200 |
 //! | files of others on the disk below a target | `removal` | 70 |
 //! | sockets that outlive `node` | `sockets` | 70 |
 //! | blobs that outlive `node`, bounded and wiped | `blobs` | 45 |
-//! | who may ask, and how many at once | `server` | 105 |
+//! | open files of FUSE volumes that outlive `node`; no program waits for these for good | `files` `waiting` | 160 |
+//! | who may ask, and how many at once | `server` | 115 |
 //! | capabilities and system calls to give up | `confinement` `confinement/calls` | 120 |
-//! | from the settings to a process that serves | `process` `lib` | 90 |
+//! | from the settings to a process that serves | `process` `lib` | 105 |
 //! | command line, environment, exit codes | `bin/secretfs-mounter/main` `bin/secretfs-mounter/arguments` | 145 |
 //! | the log, as text and as JSON | `bin/secretfs-mounter/log` | 105 |
 //!
-//! The crates `mounter-protocol` (370 lines), `program`, `sys` and `mountinfo` are linked too; other programs use them as
+//! The crates `mounter-protocol` (385 lines), `program`, `sys` and `mountinfo` are linked too; other programs use them as
 //! well. `tests/lines.rs` compares the table with the files, and does not let this crate and the protocol grow.
 
 mod blobs;
 mod confinement;
 mod driver;
 pub mod file_system;
+mod files;
 mod kubelet;
 mod ours;
 mod place;
@@ -35,6 +37,7 @@ pub mod removal;
 mod server;
 mod sockets;
 mod verbs;
+mod waiting;
 
 pub use driver::{Driver, is_csi_target};
 pub use ours::{LENT, SOURCE, TABLE, is_file_system_of_ours, is_mount_root, mount_number, unique_number};

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use mounter_protocol::{Reply, Request, receive, send, set_patience, socket};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, Mode, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -58,6 +58,8 @@ impl Server {
     /// The socket is lost.
     pub(crate) fn run(&self, stop: BorrowedFd<'_>) -> io::Result<()> {
         thread::scope(|scope| {
+            let watch = thread::Builder::new().name("waiting".to_owned());
+            watch.spawn_scoped(scope, || self.end_waiting(stop))?;
             while wait(&self.listener, stop)? {
                 let Some((caller, seat)) = self.accept()? else { continue };
                 let serve = move || {
@@ -72,6 +74,16 @@ impl Server {
             }
             Ok(())
         })
+    }
+
+    /// Looks every second, until `stop`, whether programs wait for files that nobody serves.
+    fn end_waiting(&self, stop: BorrowedFd<'_>) {
+        let look = Timespec { tv_sec: 1, tv_nsec: 0 };
+        while let Ok(0) | Err(Errno::INTR) =
+            rustix::event::poll(&mut [PollFd::from_borrowed_fd(stop, PollFlags::IN)], Some(&look))
+        {
+            self.verbs.end_waiting();
+        }
     }
 
     /// The next caller, if it is one to be served.

@@ -1,17 +1,20 @@
 //! The verbs: each request is done where its caller may have it done.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mounter_protocol::{Reply, Request, Tmpfs};
 use program::failpoint;
+use rustix::fs::AtFlags;
 
 use crate::blobs::Blobs;
+use crate::files::Files;
 use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
 use crate::sockets::Sockets;
+use crate::waiting::Device;
 use crate::{file_system, kubelet, ours, removal};
 
 /// Does what is asked for, on its ground and nowhere else.
@@ -21,12 +24,14 @@ pub struct Verbs<G> {
     swap_allowed: bool,
     sockets: Mutex<Sockets>,
     blobs: Mutex<Blobs>,
+    files: Mutex<Files>,
 }
 
 impl<G: Ground> Verbs<G> {
     /// A mounter on `ground` that keeps file systems out of swap.
     pub fn new(ground: G) -> Self {
-        Self { ground, swap_allowed: false, sockets: Mutex::default(), blobs: Mutex::default() }
+        let (sockets, blobs, files) = Default::default();
+        Self { ground, swap_allowed: false, sockets, blobs, files }
     }
 
     /// Makes file systems that may be swapped, where the kernel (before 6.4) cannot keep them out of it.
@@ -60,10 +65,19 @@ impl<G: Ground> Verbs<G> {
             Request::CreateFuse(label) => {
                 Some(file_system::make_fuse(given(root)?, SOURCE, label.as_deref())?)
             }
-            Request::EnterFuse(target) => match self.open(target)? {
-                Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory)?,
-                _ => None,
-            },
+            Request::EnterFuse(target) => self.fuse_at(target)?,
+            Request::Link(target, name, leads) => {
+                none(rustix::fs::symlinkat(leads, self.served(target)?, name.as_str()))?
+            }
+            Request::Rename(target, from, to) => {
+                let root = self.served(target)?;
+                none(rustix::fs::renameat(&root, from.as_str(), &root, to.as_str()))?
+            }
+            Request::Remove(target, path, is_directory) => {
+                let flags = if *is_directory == 1 { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+                let (parent, name) = file_system::below(self.served(target)?, path)?;
+                none(rustix::fs::unlinkat(parent, name, flags))?
+            }
             Request::Resize(size, inodes) => {
                 ours::is_given(given(root)?)?;
                 none(file_system::resize(given(root)?, *size, *inodes))?
@@ -82,8 +96,25 @@ impl<G: Ground> Verbs<G> {
                 locked(&self.blobs).forget(name);
                 None
             }
+            Request::KeepFile(name, about) => none(locked(&self.files).keep(name, about, given(root)?))?,
+            Request::KeptFiles(after) => return Ok((locked(&self.files).reply_after(after), None)),
+            Request::NotifyFile(name, told) => {
+                // Nobody else waits for files meanwhile.
+                let device = locked(&self.files).take(name)?;
+                none(Device(device.as_fd()).notify(told))?
+            }
+            Request::TakeFile(name) => Some(locked(&self.files).take(name)?),
+            Request::ForgetFile(name) => {
+                locked(&self.files).forget(name);
+                None
+            }
         };
         Ok((Reply::Done, file))
+    }
+
+    /// Ends the requests of FUSE volumes by errors while nobody serves them; to be called every second.
+    pub(crate) fn end_waiting(&self) {
+        locked(&self.files).end_waiting();
     }
 
     /// A place where anything may be done.
@@ -95,6 +126,19 @@ impl<G: Ground> Verbs<G> {
     /// A place to take something away from, as far as its [`Reach`] goes; `None` if nothing can be there.
     fn there(&self, target: &Path) -> io::Result<Option<Place>> {
         absent(self.ground.target(target))
+    }
+
+    /// The root of the FUSE mount of ours at `target`, writable.
+    fn fuse_at(&self, target: &Path) -> io::Result<Option<OwnedFd>> {
+        match self.open(target)? {
+            Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory),
+            _ => Ok(None),
+        }
+    }
+
+    /// The same, of a volume that has to be there. Who serves it decides which names change, and may let the caller wait.
+    fn served(&self, target: &Path) -> io::Result<OwnedFd> {
+        self.fuse_at(target)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn open(&self, target: &Path) -> io::Result<Option<OwnedFd>> {
@@ -168,7 +212,7 @@ fn take_back(beside: &Place) -> io::Result<()> {
     }
 }
 
-/// A root that came with a request.
+/// The open file that came with a request.
 fn given(root: Option<BorrowedFd<'_>>) -> io::Result<BorrowedFd<'_>> {
-    root.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no root came with the request"))
+    root.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no open file came with the request"))
 }

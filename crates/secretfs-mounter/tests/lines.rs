@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The most lines of the program's own crate, and of the protocol.
-const OWN: usize = 1340;
-const PROTOCOL: usize = 370;
+const OWN: usize = 1575;
+const PROTOCOL: usize = 385;
 
 /// Before the item that follows, which only tests have.
 const OF_TESTS: &str = "#[cfg(test)]";

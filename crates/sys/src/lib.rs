@@ -1,6 +1,7 @@
 //! The system calls that need unsafe code because no safe wrapper exists for them.
 
 mod code;
+mod handed;
 mod heap;
 mod journal;
 #[cfg(feature = "mapping")]
@@ -11,6 +12,7 @@ mod peers;
 mod signals;
 
 pub use code::give_back_code;
+pub use handed::HandedPages;
 pub use heap::{limit_arenas, trim_heap};
 pub use journal::SharedPages;
 #[cfg(feature = "mapping")]

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// How well pages are protected from others.
@@ -14,10 +14,78 @@ pub enum Protection {
     Ordinary,
 }
 
-/// Pages of this process only. They are zero at first, and wiped on drop.
-pub struct PrivatePages {
+/// A mapping of this process, for reading and writing.
+pub(crate) struct Pages {
     start: NonNull<u8>,
     len: usize,
+}
+
+impl Pages {
+    /// The first `len` bytes of `file`, which has so many and never shrinks, and which no other process writes to.
+    pub(crate) fn of_file(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let rights = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.
+        let address =
+            unsafe { libc::mmap(std::ptr::null_mut(), len, rights, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        Self::mapped(address, len)
+    }
+
+    fn anonymous(len: usize) -> io::Result<Self> {
+        let (rights, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), len, rights, kind, -1, 0) };
+        Self::mapped(address, len)
+    }
+
+    fn mapped(address: *mut libc::c_void, len: usize) -> io::Result<Self> {
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the range is mapped and readable as long as `self` lives, and nobody else writes to it.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and writable; `self` is borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// Wipes the first `len` bytes, as far as there are so many.
+    pub(crate) fn wipe(&mut self, len: usize) {
+        for byte in self.bytes_mut().iter_mut().take(len) {
+            // SAFETY: a reference is valid to write to; volatile, so that it is written though nobody reads it.
+            unsafe { std::ptr::write_volatile(byte, 0) };
+        }
+        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        // SAFETY: exactly the range that is mapped; locking changes no content.
+        let locked = unsafe { libc::mlock(self.start.as_ptr().cast(), self.len) };
+        if locked < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that was mapped, and nothing borrows from it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+// SAFETY: the mapping belongs to no thread, and it is written only through `&mut`.
+unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
+
+/// Pages of this process only. They are zero at first, and wiped on drop.
+pub struct PrivatePages {
+    pages: Pages,
     protection: Protection,
 }
 
@@ -41,11 +109,12 @@ impl PrivatePages {
     /// The kernel has no such pages, or not so many for this process (`RLIMIT_MEMLOCK`).
     pub fn protected(protection: Protection, len: usize) -> io::Result<Self> {
         let len = len.max(1);
-        match protection {
-            Protection::Secret => secret(len),
-            Protection::Locked => anonymous(len, protection).and_then(locked),
-            Protection::Ordinary => anonymous(len, protection),
-        }
+        let pages = match protection {
+            Protection::Secret => secret(len)?,
+            Protection::Locked => anonymous(len).and_then(|pages| pages.lock().map(|()| pages))?,
+            Protection::Ordinary => anonymous(len)?,
+        };
+        Ok(Self { pages, protection })
     }
 
     /// The protection of these pages.
@@ -55,67 +124,46 @@ impl PrivatePages {
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the range is mapped and readable as long as `self` lives, zero at first, and nobody else maps it.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+        self.pages.bytes()
     }
 
     /// The bytes, for writing.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and writable; `self` is borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+        self.pages.bytes_mut()
     }
 
     /// Wipes the first `len` bytes, as far as there are so many.
     pub fn wipe(&mut self, len: usize) {
-        for byte in self.bytes_mut().iter_mut().take(len) {
-            // SAFETY: a reference is valid to write to; volatile, so that it is written though nobody reads it.
-            unsafe { std::ptr::write_volatile(byte, 0) };
-        }
-        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
-    }
-
-    fn mapped(address: *mut libc::c_void, len: usize, protection: Protection) -> io::Result<Self> {
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(address.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, len, protection })
+        self.pages.wipe(len);
     }
 }
 
-fn secret(len: usize) -> io::Result<PrivatePages> {
+/// A file of `len` bytes that neither the kernel nor another process can read, unless it maps it.
+pub(crate) fn secret_file(len: usize) -> io::Result<OwnedFd> {
     // SAFETY: the call takes no pointer.
     let file = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
     let file = i32::try_from(file).ok().filter(|file| *file >= 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel just made this descriptor for us.
     let file = unsafe { OwnedFd::from_raw_fd(file) };
     rustix::fs::ftruncate(&file, len as u64)?;
-    let rights = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing. Nobody else has the file.
-    let address =
-        unsafe { libc::mmap(std::ptr::null_mut(), len, rights, libc::MAP_SHARED, file.as_raw_fd(), 0) };
-    let pages = PrivatePages::mapped(address, len, Protection::Secret)?;
+    Ok(file)
+}
+
+fn secret(len: usize) -> io::Result<Pages> {
+    // Nobody else has the file.
+    let pages = Pages::of_file(secret_file(len)?.as_fd(), len)?;
     advise(&pages, libc::MADV_DONTFORK)?;
     Ok(pages)
 }
 
-fn anonymous(len: usize, protection: Protection) -> io::Result<PrivatePages> {
-    let (rights, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.
-    let address = unsafe { libc::mmap(std::ptr::null_mut(), len, rights, kind, -1, 0) };
-    let pages = PrivatePages::mapped(address, len, protection)?;
+fn anonymous(len: usize) -> io::Result<Pages> {
+    let pages = Pages::anonymous(len)?;
     advise(&pages, libc::MADV_DONTDUMP)?;
     advise(&pages, libc::MADV_WIPEONFORK)?;
     Ok(pages)
 }
 
-fn locked(pages: PrivatePages) -> io::Result<PrivatePages> {
-    // SAFETY: exactly the range that is mapped; locking changes no content.
-    let locked = unsafe { libc::mlock(pages.start.as_ptr().cast(), pages.len) };
-    if locked < 0 { Err(io::Error::last_os_error()) } else { Ok(pages) }
-}
-
-fn advise(pages: &PrivatePages, advice: libc::c_int) -> io::Result<()> {
+pub(crate) fn advise(pages: &Pages, advice: libc::c_int) -> io::Result<()> {
     // SAFETY: exactly the range that is mapped; none of the advices used changes content in this process.
     let advised = unsafe { libc::madvise(pages.start.as_ptr().cast(), pages.len, advice) };
     if advised < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -123,22 +171,15 @@ fn advise(pages: &PrivatePages, advice: libc::c_int) -> io::Result<()> {
 
 impl Drop for PrivatePages {
     fn drop(&mut self) {
-        self.wipe(self.len);
-        // SAFETY: exactly the range that was mapped, and nothing borrows from it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        self.pages.wipe(usize::MAX);
     }
 }
 
 impl fmt::Debug for PrivatePages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes ({:?})", self.len, self.protection)
+        write!(f, "{} bytes ({:?})", self.pages.len, self.protection)
     }
 }
-
-// SAFETY: the mapping belongs to no thread, and it is written only through `&mut`.
-unsafe impl Send for PrivatePages {}
-// SAFETY: as above.
-unsafe impl Sync for PrivatePages {}
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine::mode::Serving;
 use mounter::{HostMounter, Mounter, UnprivilegedMounter};
 
 use super::MountArgs;
@@ -11,7 +12,7 @@ use crate::process::Conduct;
 
 /// Who mounts, and how this process serves what is mounted.
 pub(super) fn by_whom(args: &MountArgs) -> (Arc<dyn Mounter>, Conduct) {
-    let conduct = Conduct { fuse: true, ..Conduct::default() };
+    let conduct = Conduct { fuse: Serving::Alone, ..Conduct::default() };
     if !args.rootless {
         return (Arc::new(HostMounter::default().allow_swap(args.allow_swap)), conduct);
     }

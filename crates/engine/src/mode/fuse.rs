@@ -3,26 +3,32 @@
 //! Other than a tmpfs it shows rotations through single files that a container mounts (`subPath`), and takes withdrawn
 //! files from open handles and mappings within moments. Its price: programs read nothing while no process serves them.
 //!
-//! [`Front`] is how a kernel reaches the files. What they show is decided here, and is the same for every front.
+//! [`Front`] is how a kernel reaches the files. What they show is decided here, and is the same for every front. Where
+//! a front [hands over](Front::hands_over), somebody keeps the kernel's end of each mount and the editions that it shows,
+//! and the next process goes on with them.
 
 mod edition;
 mod front;
+mod keeping;
 mod kernel;
 mod shown;
+mod standing;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fuse_tree::{AllowAll, Look, Volume};
 use mounter::{MountId, Mounter};
 
+use self::edition::{Legacy, Made, Shelf, Stage};
 use self::kernel::Kernel;
-use self::shown::Shown;
+use self::shown::{Changing, Frame, Shown};
+use self::standing::Standing;
 use super::sweeper::Sweeper;
-use super::{Abilities, Appearance, Error, Mode, Mounted, Prepared};
+use super::{Abilities, Appearance, Error, Lost, Mode, Mounted, Prepared};
 use crate::snapshot::Snapshot;
 
-pub use front::{Front, Live, Ready};
+pub use front::{Front, Inheritance, KeptEdition, Left, Live, Ready};
 
 /// What a class calls it.
 const NAME: &str = "fuse";
@@ -33,6 +39,8 @@ pub struct Fuse {
     front: Arc<dyn Front>,
     max_bytes: u64,
     sweeper: Arc<Sweeper>,
+    /// Volumes that are to outlive this process.
+    standing: Arc<Standing>,
 }
 
 /// A volume that is served and not seen yet.
@@ -40,22 +48,63 @@ pub struct Fuse {
 struct Served {
     ready: Box<dyn Ready>,
     volume: Arc<Volume>,
-    appearance: Appearance,
-    max_bytes: u64,
-    sweeper: Arc<Sweeper>,
-    first: edition::Shelf,
+    frame: Frame,
+    shelf: Shelf,
+    legacy: Option<Legacy>,
+    target: PathBuf,
+    standing: Arc<Standing>,
 }
 
 impl Fuse {
     /// Volumes of at most `max_bytes` each, room for a rotation included, that this process serves from few threads for
-    /// all of them. `mounter` makes the mounts.
+    /// all of them. They end with it. `mounter` makes the mounts.
     pub fn new(mounter: Arc<dyn Mounter>, max_bytes: u64) -> Self {
         Self::through(Arc::new(Kernel::new(mounter)), max_bytes)
     }
 
+    /// The same, but the next process serves them further, if `mounter` is a process of its own.
+    pub fn handing_over(mounter: Arc<dyn Mounter>, max_bytes: u64) -> Self {
+        Self::through(Arc::new(Kernel::handing_over(mounter)), max_bytes)
+    }
+
     /// Volumes of at most `max_bytes` each, that kernels reach through `front`.
     pub fn through(front: Arc<dyn Front>, max_bytes: u64) -> Self {
-        Self { front, max_bytes, sweeper: Arc::default() }
+        Self { front, max_bytes, sweeper: Arc::default(), standing: Arc::default() }
+    }
+
+    fn frame(&self, appearance: &Appearance) -> Frame {
+        Frame {
+            appearance: appearance.clone(),
+            max_bytes: self.max_bytes,
+            sweeper: Arc::clone(&self.sweeper),
+            hands_over: self.front.hands_over(),
+        }
+    }
+
+    /// Goes on with the volume at `target`. Tells if nobody can.
+    fn resume_one(&self, target: &Path, appearance: &Appearance) -> Result<Option<Lost>, Error> {
+        let lost = |why: String| Some(Lost { target: target.to_owned(), why });
+        let inheritance = match self.front.left(target)? {
+            Left::Nothing => return Ok(None),
+            Left::Dead(why) => return Ok(lost(why)),
+            Left::Alive(inheritance) => inheritance,
+        };
+        match standing::go_on_with(inheritance, target, self.frame(appearance)) {
+            Ok(shown) => {
+                self.standing.note(target, shown);
+                Ok(None)
+            }
+            Err(away @ Error::MounterAway(_)) => Err(away),
+            Err(error) => {
+                self.front.forget(target);
+                Ok(lost(error.to_string()))
+            }
+        }
+    }
+
+    /// Whether what is at `target` was not looked at yet by [`resume`](Mode::resume).
+    fn is_to_come(&self, target: &Path) -> Result<bool, Error> {
+        Ok(!self.standing.is_settled() && !matches!(self.front.left(target)?, Left::Nothing))
     }
 }
 
@@ -77,19 +126,55 @@ impl Mode for Fuse {
     ) -> Result<Box<dyn Prepared>, Error> {
         edition::fits(snapshot, self.max_bytes)?;
         let volume = Arc::new(Volume::new(&name_of(target), look(appearance), Arc::new(AllowAll)));
-        let (edition, first) = edition::of(edition::FIRST, snapshot, appearance)?;
+        let made = edition::of(edition::FIRST, snapshot, appearance, self.front.hands_over())?;
+        let Made { edition, shelf, mut legacy } = made;
         volume.add(edition).map_err(edition::unfit)?;
         // Nobody has asked for anything yet, so there is nobody to tell.
         volume.show(edition::FIRST).map_err(edition::unfit)?;
         let ready = self.front.prepare(target, &volume, appearance)?;
-        let (appearance, sweeper) = (appearance.clone(), Arc::clone(&self.sweeper));
-        Ok(Box::new(Served { ready, volume, appearance, max_bytes: self.max_bytes, sweeper, first }))
+        if let Some(legacy) = &mut legacy {
+            legacy.set_stage(Stage::Shown);
+            let (about, values) = legacy.to_keep()?;
+            ready.keep(edition::FIRST, &about, values)?;
+        }
+        let (frame, target, standing) =
+            (self.frame(appearance), target.to_owned(), Arc::clone(&self.standing));
+        Ok(Box::new(Served { ready, volume, frame, shelf, legacy, target, standing }))
     }
 
-    /// What an earlier process served ended with that process, so its mount is taken away.
+    /// What an earlier process served, if it was handed over and is served [again](Self::resume). Anything else of ours
+    /// ended with that process, so its mount is taken away.
     fn adopt(&self, target: &Path, _: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error> {
+        if self.front.hands_over() {
+            if let Some(shown) = self.standing.find(target) {
+                shown.go_on();
+                return Ok(Some(Box::new(shown)));
+            }
+            if self.is_to_come(target)? {
+                return Err(Error::MounterAway(
+                    "the volumes of the process before are being taken over".into(),
+                ));
+            }
+        }
         self.front.clear(target)?;
         Ok(None)
+    }
+
+    fn resume(&self, volumes: &[(PathBuf, Appearance)]) -> Result<Vec<Lost>, Error> {
+        let mut lost = Vec::new();
+        for (target, appearance) in volumes {
+            lost.extend(self.resume_one(target, appearance)?);
+        }
+        self.standing.settle();
+        self.front.settle();
+        Ok(lost)
+    }
+
+    fn forget(&self, target: &Path) {
+        if let Some(shown) = self.standing.forget(target) {
+            shown.end();
+        }
+        self.front.forget(target);
     }
 }
 
@@ -99,9 +184,15 @@ impl Prepared for Served {
     }
 
     fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, Error> {
-        let Self { ready, volume, appearance, max_bytes, sweeper, first } = *self;
-        let live = ready.show()?;
-        Ok(Box::new(Arc::new(Shown::new(live, volume, appearance, max_bytes, sweeper, first))))
+        let Self { ready, volume, frame, shelf, legacy, target, standing } = *self;
+        let (live, hands_over) = (ready.show()?, frame.hands_over);
+        let legacies = legacy.into_iter().map(|legacy| (edition::FIRST, legacy)).collect();
+        let changing = Changing { number: edition::FIRST, shelf, legacies, retired: Default::default() };
+        let shown = Arc::new(Shown::new(live, volume, frame, changing));
+        if hands_over {
+            standing.note(&target, Arc::clone(&shown));
+        }
+        Ok(Box::new(shown))
     }
 }
 

@@ -10,7 +10,7 @@ mod tmpfs;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mounter::MountId;
@@ -20,8 +20,8 @@ use crate::snapshot::Snapshot;
 
 pub use door::{Caller, Door, Listing, Loan};
 pub use error::{Cause, Error};
-pub use fuse::{Front, Fuse, Live, Ready};
-pub use modes::{Bounds, Modes, Unknown};
+pub use fuse::{Front, Fuse, Inheritance, KeptEdition, Left, Live, Ready};
+pub use modes::{Bounds, Modes, Serving, Unknown};
 pub use tmpfs::Tmpfs;
 
 /// Largest size of a volume in bytes, unless the administrator sets another.
@@ -127,6 +127,19 @@ pub trait Mode: fmt::Debug + Send + Sync {
     /// The mount cannot be entered or cleaned up. Calling again is safe.
     fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error>;
 
+    /// Goes on with volumes that an earlier process served itself, before anybody else asks for files there. Tells which
+    /// of them nobody can serve any more. What an earlier process left of other volumes is let go.
+    ///
+    /// # Errors
+    ///
+    /// Who keeps what was left cannot be asked. Nothing is let go.
+    fn resume(&self, _volumes: &[(PathBuf, Appearance)]) -> Result<Vec<Lost>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// The volume at `target` has ended: nothing of it is handed to a later process.
+    fn forget(&self, _target: &Path) {}
+
     /// Whether anything is mounted at `target`. Costs one system call.
     ///
     /// # Errors
@@ -135,6 +148,15 @@ pub trait Mode: fmt::Debug + Send + Sync {
     fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
         Ok(mounter::is_mount_root(target)?)
     }
+}
+
+/// A volume that is mounted and that nobody can serve any more: whoever uses it gets errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Where it is mounted.
+    pub target: PathBuf,
+    /// Why nobody can, for people.
+    pub why: String,
 }
 
 /// A volume that nobody sees yet. Dropping it leaves nothing behind.

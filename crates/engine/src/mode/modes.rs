@@ -1,11 +1,11 @@
 //! The modes of a process, by name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mounter::Mounter;
 
-use super::{Appearance, Error, Front, Fuse, Mode, Mounted, Tmpfs};
+use super::{Appearance, Error, Front, Fuse, Lost, Mode, Mounted, Tmpfs};
 
 /// The ways of showing files that a process has.
 #[derive(Debug, Clone)]
@@ -22,8 +22,20 @@ pub struct Bounds {
     pub max_bytes: u64,
     /// Whether to take over a mount that another driver made at a volume's target.
     pub takes_over: bool,
-    /// Whether volumes may be served over FUSE. They end with this process.
-    pub fuse: bool,
+    /// Whether volumes may be served over FUSE, and by whom.
+    pub fuse: Serving,
+}
+
+/// Who serves volumes over FUSE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Serving {
+    /// Nobody.
+    #[default]
+    No,
+    /// This process. They end with it.
+    Alone,
+    /// This process, and the next after it.
+    InTurn,
 }
 
 /// The error for a mode that does not exist.
@@ -41,7 +53,12 @@ impl Modes {
     pub fn all(mounter: &Arc<dyn Mounter>, bounds: Bounds) -> Self {
         let tmpfs = Tmpfs::new(Arc::clone(mounter), bounds.max_bytes);
         let tmpfs = if bounds.takes_over { tmpfs.taking_over() } else { tmpfs };
-        let fuse = bounds.fuse.then(|| Fuse::new(Arc::clone(mounter), bounds.max_bytes));
+        let (mounter, max_bytes) = (Arc::clone(mounter), bounds.max_bytes);
+        let fuse = match bounds.fuse {
+            Serving::No => None,
+            Serving::Alone => Some(Fuse::new(mounter, max_bytes)),
+            Serving::InTurn => Some(Fuse::handing_over(mounter, max_bytes)),
+        };
         let fuse = fuse.map(|fuse| Arc::new(fuse) as Arc<dyn Mode>);
         Self::of([Arc::new(tmpfs) as Arc<dyn Mode>].into_iter().chain(fuse))
     }
@@ -95,11 +112,33 @@ impl Modes {
     ///
     /// As [`Mode::adopt`].
     pub fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, Error> {
-        for mode in &self.all {
+        // The last first: tmpfs asks whatever is mounted what it is, and a FUSE volume that nobody serves has no answer.
+        for mode in self.all.iter().rev() {
             if let Some(mounted) = mode.adopt(target, appearance)? {
                 return Ok(Some(mounted));
             }
         }
         Ok(None)
+    }
+
+    /// Goes on with volumes that an earlier process served itself, each with the name of its mode. Tells which of them
+    /// nobody can serve any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mode::resume`].
+    pub fn resume(&self, volumes: &[(String, PathBuf, Appearance)]) -> Result<Vec<Lost>, Error> {
+        let mut lost = Vec::new();
+        for mode in &self.all {
+            let its_own = volumes.iter().filter(|(name, _, _)| name == mode.name());
+            let its_own = its_own.map(|(_, target, appearance)| (target.clone(), appearance.clone()));
+            lost.extend(mode.resume(&its_own.collect::<Vec<_>>())?);
+        }
+        Ok(lost)
+    }
+
+    /// The volume at `target` has ended, in whatever mode.
+    pub fn forget(&self, target: &Path) {
+        self.all.iter().for_each(|mode| mode.forget(target));
     }
 }

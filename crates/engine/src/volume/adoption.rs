@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mounter::MountId;
 use provider::{FileMode, Workload};
 
-use crate::mode::{Mode, Mounted, ShownFile};
+use crate::mode::{Lost, Mode, Mounted, ShownFile};
 use crate::snapshot::{File, Snapshot};
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
@@ -23,8 +23,13 @@ impl Volumes {
     /// The records cannot be read, or the mounter cannot be asked.
     pub async fn restore(&self) -> anyhow::Result<usize> {
         let records = self.parts().records.load()?;
+        let lost = self.resume(&records).await?;
         for record in records {
             let id = record.id.clone();
+            if let Some(lost) = lost.iter().find(|lost| lost.target == record.target) {
+                self.give_up_lost(&record, lost);
+                continue;
+            }
             if let Err(error) = self.adopt(record).await {
                 tracing::warn!(volume = %id, %error, "a volume could not be taken over; kubelet's next call mounts it anew");
             }
@@ -32,6 +37,23 @@ impl Volumes {
         let live: BTreeSet<_> = self.lock().keys().cloned().collect();
         self.parts().revocations.end_orphans(&live)?;
         Ok(live.len())
+    }
+
+    /// Goes on with the volumes that the process before served itself, before anything asks for files there.
+    async fn resume(&self, records: &[VolumeRecord]) -> Result<Vec<Lost>, Error> {
+        let known = |record: &VolumeRecord| (record.mode.clone(), record.target.clone(), record.appearance());
+        let volumes: Vec<_> = records.iter().map(known).collect();
+        let parts = Arc::clone(self.parts());
+        blocking(move || Ok(parts.modes.resume(&volumes)?)).await
+    }
+
+    /// Nobody can serve the volume any more. Its mount stays until its pod goes or it is published anew: whoever uses it
+    /// gets errors, and no empty directory.
+    fn give_up_lost(&self, record: &VolumeRecord, lost: &Lost) {
+        self.parts().reporter.lost(&record.publish(), &lost.why);
+        if let Err(error) = self.parts().records.remove(&record.id) {
+            tracing::warn!(volume = %record.id, %error, "its record stays");
+        }
     }
 
     async fn adopt(&self, record: VolumeRecord) -> Result<(), Error> {

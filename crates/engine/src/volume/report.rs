@@ -57,6 +57,8 @@ pub enum What {
     Recovered,
     /// These containers mount single files of the volume by `subPath`. They never see a rotation.
     SubPath(Vec<String>),
+    /// It is mounted, and nobody can serve it any more, for this reason: programs get errors.
+    Lost(String),
     /// The volume was unmounted.
     Unpublished,
 }
@@ -268,6 +270,15 @@ impl Reporter {
             "mounted by subPath, which no rotation reaches; mount the volume's directory instead"
         );
         self.tell(publish, What::SubPath(containers));
+    }
+
+    /// A volume that is mounted cannot be served any more: `why`.
+    pub fn lost(&self, publish: &Publish, why: &str) {
+        tracing::error!(
+            volume = %publish.id, class = %publish.class, mounted_at = %publish.target.display(), why,
+            "its files can be read no more; delete the pod, and the next one gets the volume anew"
+        );
+        self.tell(publish, What::Lost(why.to_owned()));
     }
 
     /// A volume was unmounted.

@@ -39,6 +39,8 @@ pub enum Reason {
     Recovered,
     /// Containers mount single files of the volume. No rotation reaches these.
     SubPath,
+    /// Nobody can serve the volume any more. Its files cannot be read.
+    Lost,
     /// A Kubernetes Secret could not be made of mounted files. The upstream driver uses the same name.
     FailedToCreateSecret,
 }
@@ -57,6 +59,7 @@ impl Reason {
             Self::Expiring => "Expiring",
             Self::Recovered => "Recovered",
             Self::SubPath => "SubPath",
+            Self::Lost => "Lost",
             Self::FailedToCreateSecret => "FailedToCreateSecret",
         }
     }
@@ -155,6 +158,12 @@ fn words(what: &What) -> Option<(Reason, String)> {
         What::BegunAnew(words) => (Reason::RefreshFailed, (*words).to_owned()),
         What::Expiring(words) => (Reason::Expiring, words.clone()),
         What::Recovered => (Reason::Recovered, "refreshed again".to_owned()),
+        What::Lost(why) => (
+            Reason::Lost,
+            format!(
+                "its files can be read no more, because {why}; delete the pod, and the next one gets them"
+            ),
+        ),
         What::Unpublished => return None,
     })
 }

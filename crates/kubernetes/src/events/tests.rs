@@ -92,6 +92,7 @@ fn each_happening_has_its_stable_reason() {
         (What::SubPath(vec!["app".to_owned()]), "SubPath"),
         (What::Expiring("db expires".to_owned()), "Expiring"),
         (What::Recovered, "Recovered"),
+        (What::Lost("the mounter has died".to_owned()), "Lost"),
     ] {
         assert_eq!(told(what.clone()).0, reason, "{what:?}");
     }

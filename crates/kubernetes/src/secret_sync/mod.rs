@@ -171,6 +171,7 @@ impl SecretSync {
             | What::BegunAnew(_)
             | What::Expiring(_)
             | What::Recovered
+            | What::Lost(_)
             | What::Unpublished => return,
         }
         self.is_due(happening.class.clone(), Instant::now().later(GATHER));

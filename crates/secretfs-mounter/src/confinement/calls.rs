@@ -23,10 +23,10 @@ const MOUNTS: &[c_long] = numbers! {
 /// It tells of one mount what the table tells of all.
 const STATMOUNT: &[c_long] = &[sys::SYS_STATMOUNT];
 
-/// Looking at files, making and removing directories and sockets. What opens is further below.
+/// Looking at files, changing names in FUSE volumes, making and removing directories and sockets. What opens is further below.
 const FILES: &[c_long] = numbers! {
     SYS_read SYS_write SYS_writev SYS_close SYS_lseek SYS_fstat SYS_newfstatat SYS_statx SYS_fstatfs
-    SYS_statfs SYS_getdents64 SYS_readlinkat SYS_faccessat SYS_mkdirat SYS_unlinkat SYS_fchmod SYS_fchmodat
+    SYS_statfs SYS_getdents64 SYS_readlinkat SYS_faccessat SYS_mkdirat SYS_unlinkat SYS_symlinkat SYS_renameat2 SYS_fchmod SYS_fchmodat
     SYS_fcntl
 };
 
@@ -44,10 +44,12 @@ const PROCESS: &[c_long] = numbers! {
     SYS_getpid SYS_gettid SYS_getuid SYS_geteuid SYS_exit SYS_exit_group SYS_ppoll
 };
 
-/// Older names that x86-64 has beside these.
+/// Older names that processors have beside these.
 #[cfg(target_arch = "x86_64")]
-const OLDER: &[c_long] = numbers! { SYS_poll SYS_readlink SYS_stat SYS_lstat SYS_mkdir };
-#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[c_long] = numbers! { SYS_poll SYS_readlink SYS_stat SYS_lstat SYS_mkdir SYS_renameat };
+#[cfg(target_arch = "aarch64")]
+const OLDER: &[c_long] = numbers! { SYS_renameat };
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const OLDER: &[c_long] = &[];
 
 /// Bits of clone(2) that take a thread out of its process's namespaces.

@@ -1,11 +1,13 @@
 //! A snapshot as an edition of a FUSE volume.
 
 use std::collections::BTreeMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Once};
 
-use fuse_session::{Protection, Store};
+use fuse_session::{Protection, Slot, Store};
 use fuse_tree::{Contents, Edition, File, Invalid, Moment, Source};
 use provider::{ObjectPath, SecretBytes};
+use serde::{Deserialize, Serialize};
 
 use crate::mode::{Appearance, Error, ShownFile, version_name};
 use crate::snapshot::Snapshot;
@@ -46,6 +48,111 @@ fn bytes_of(contents: &dyn Contents) -> SecretBytes {
     SecretBytes::from(bytes)
 }
 
+/// What the next process has to know of an edition beside its values, of which it has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Manifest {
+    number: u64,
+    name: String,
+    changed: (u64, u32),
+    stage: Stage,
+    files: Vec<Listed>,
+}
+
+/// A file as its path, its mode, its length in bytes, and whether it was withdrawn. Values follow each other in this
+/// order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Listed(String, u32, usize, bool);
+
+/// How far an edition came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// It is to be shown next. Perhaps it is.
+    Next,
+    /// It is shown, or was shown last and still has its name.
+    Shown,
+    /// It has no name any more. Handles and containers may have files of it.
+    Unnamed,
+}
+
+/// An edition as it is handed to the next process.
+#[derive(Debug)]
+pub(super) struct Legacy {
+    manifest: Manifest,
+    values: Arc<Store>,
+}
+
+impl Legacy {
+    /// What an earlier process handed over.
+    pub(super) fn read(about: &[u8], file: OwnedFd) -> Result<(Self, Vec<Slot>), Error> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Error::Failed(format!("an edition is unreadable: {error}").into())
+        };
+        let manifest: Manifest = serde_json::from_slice(about).map_err(|error| unreadable(&error))?;
+        let lengths: Vec<usize> = manifest.files.iter().map(|Listed(_, _, len, _)| *len).collect();
+        let (values, slots) = Store::of_earlier(file, &lengths).map_err(|error| unreadable(&error))?;
+        Ok((Self { manifest, values }, slots))
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.manifest.number
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.manifest.stage
+    }
+
+    pub(super) fn set_stage(&mut self, stage: Stage) {
+        self.manifest.stage = stage;
+    }
+
+    /// Notes that files were withdrawn. `false` if it has none of them.
+    pub(super) fn withdraw(&mut self, paths: &[&str]) -> bool {
+        let listed = self.manifest.files.iter_mut();
+        let withdrawn =
+            listed.filter(|Listed(path, _, _, is_gone)| !is_gone && paths.contains(&path.as_str()));
+        withdrawn.map(|Listed(_, _, _, is_gone)| *is_gone = true).count() > 0
+    }
+
+    /// Paths of files that were withdrawn.
+    pub(super) fn withdrawn(&self) -> impl Iterator<Item = &str> {
+        let withdrawn = self.manifest.files.iter().filter(|Listed(_, _, _, is_gone)| *is_gone);
+        withdrawn.map(|Listed(path, ..)| path.as_str())
+    }
+
+    /// What is to be kept of it: words about it, and the file with its values.
+    pub(super) fn to_keep(&self) -> Result<(Vec<u8>, BorrowedFd<'_>), Error> {
+        let about = serde_json::to_vec(&self.manifest).map_err(|error| Error::Failed(error.into()))?;
+        let file = self.values.file().ok_or_else(|| Error::Failed("its values are in no file".into()))?;
+        Ok((about, file))
+    }
+
+    /// Hands it over to nobody. Its values are wiped when the last reader has gone.
+    pub(super) fn end(&self) {
+        self.values.hand_over_no_more();
+    }
+
+    /// The edition, as it was shown, and its files.
+    pub(super) fn edition(&self, slots: Vec<Slot>) -> Result<(Edition, Shelf), Error> {
+        let (mut shelf, mut files) = (Shelf::default(), BTreeMap::new());
+        for (Listed(path, mode, _, _), slot) in self.manifest.files.iter().zip(slots) {
+            let object = ObjectPath::try_from(path.as_str()).map_err(|error| Error::Failed(error.into()))?;
+            shelf.put(&mut files, &object, *mode, slot);
+        }
+        let (seconds, nanoseconds) = self.manifest.changed;
+        let changed = Moment { seconds, nanoseconds };
+        let edition = Edition { number: self.number(), name: self.manifest.name.clone(), changed, files };
+        Ok((edition, shelf))
+    }
+}
+
+impl Shelf {
+    fn put(&mut self, files: &mut BTreeMap<String, File>, path: &ObjectPath, mode: u32, slot: Slot) {
+        let contents: Arc<dyn Contents> = Arc::new(slot);
+        self.0.push((path.clone(), mode, Arc::clone(&contents)));
+        files.insert(path.to_string(), File { mode, source: Source::Known(contents) });
+    }
+}
+
 /// Refuses a snapshot that leaves no room for a rotation.
 pub(super) fn fits(snapshot: &Snapshot, max_bytes: u64) -> Result<(), Error> {
     let bytes = snapshot.bytes();
@@ -59,29 +166,42 @@ pub(super) fn fits(snapshot: &Snapshot, max_bytes: u64) -> Result<(), Error> {
     Err(Error::TooLarge(told.into()))
 }
 
-/// The edition of this number that shows `snapshot`, and its files.
+/// An edition that was just made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) edition: Edition,
+    pub(super) shelf: Shelf,
+    /// For the next process, if it is to be handed over.
+    pub(super) legacy: Option<Legacy>,
+}
+
+/// The edition of this number that shows `snapshot`, to be handed over if `hands_over`.
 pub(super) fn of(
     number: u64,
     snapshot: &Snapshot,
     appearance: &Appearance,
-) -> Result<(Edition, Shelf), Error> {
+    hands_over: bool,
+) -> Result<Made, Error> {
     let room = usize::try_from(snapshot.bytes()).unwrap_or(usize::MAX);
-    let mut store = Store::with_room(room).map_err(|error| no_memory(&error))?;
+    let made = if hands_over { Store::to_hand_over(room) } else { Store::with_room(room) };
+    let mut store = made.map_err(|error| no_memory(&error))?;
     snapshot
         .iter()
         .try_for_each(|(_, file)| store.push(file.contents.expose()))
         .map_err(|error| no_memory(&error))?;
-    let (store, slots) = store.build();
-    tell_of(store.protection());
-    let mut shelf = Shelf::default();
-    let mut files = BTreeMap::new();
+    let (values, slots) = store.build();
+    tell_of(values.protection());
+    let (mut shelf, mut files, mut listed) = (Shelf::default(), BTreeMap::new(), Vec::new());
     for ((path, file), slot) in snapshot.iter().zip(slots) {
         let mode = file.mode.map_or_else(|| appearance.file_mode(), |mode| mode.bits());
-        let contents: Arc<dyn Contents> = Arc::new(slot);
-        shelf.0.push((path.clone(), mode, Arc::clone(&contents)));
-        files.insert(path.to_string(), File { mode, source: Source::Known(contents) });
+        listed.push(Listed(path.to_string(), mode, file.contents.expose().len(), false));
+        shelf.put(&mut files, path, mode, slot);
     }
-    Ok((Edition { number, name: version_name(), changed: now(), files }, shelf))
+    let edition = Edition { number, name: version_name(), changed: now(), files };
+    let changed = (edition.changed.seconds, edition.changed.nanoseconds);
+    let manifest =
+        Manifest { number, name: edition.name.clone(), changed, stage: Stage::Next, files: listed };
+    Ok(Made { edition, shelf, legacy: hands_over.then_some(Legacy { manifest, values }) })
 }
 
 /// Warns once where values may leave memory for the disk: users may lock little.

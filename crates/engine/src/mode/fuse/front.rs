@@ -1,9 +1,10 @@
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use fuse_session::TakeStep;
 use fuse_tree::{Notice, Volume};
 use mounter::MountId;
 
@@ -30,12 +31,78 @@ pub trait Front: fmt::Debug + Send + Sync {
     ///
     /// Something hides it, or the kernel refuses.
     fn clear(&self, target: &Path) -> Result<(), Error>;
+
+    /// Whether somebody [keeps](Ready::keep) what the next process needs to serve the volumes further.
+    fn hands_over(&self) -> bool {
+        false
+    }
+
+    /// What an earlier process left at `target`. It asks nobody for files there.
+    ///
+    /// # Errors
+    ///
+    /// Who keeps it cannot be asked.
+    fn left(&self, _target: &Path) -> Result<Left, Error> {
+        Ok(Left::Nothing)
+    }
+
+    /// Whatever was left was asked for, and is served or is of no use: nothing else is kept any longer.
+    fn settle(&self) {}
+
+    /// The volume at `target` has ended: nothing of it is kept any longer.
+    fn forget(&self, _target: &Path) {}
+}
+
+/// What an earlier process left of a volume.
+#[derive(Debug)]
+pub enum Left {
+    /// Nothing is mounted.
+    Nothing,
+    /// A mount that nobody can serve: whoever uses it gets errors. Says why.
+    Dead(String),
+    /// A mount that this process can serve.
+    Alive(Box<dyn Inheritance>),
+}
+
+/// A mount that an earlier process served.
+pub trait Inheritance: fmt::Debug + Send {
+    /// The editions that it handed over, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// Who keeps them cannot be asked.
+    fn editions(&self) -> Result<Vec<KeptEdition>, Error>;
+
+    /// Serves `volume` in that mount: who waits there is answered from now on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    fn resume(self: Box<Self>, volume: &Arc<Volume>) -> Result<Arc<dyn Live>, Error>;
+}
+
+/// An edition as it is kept.
+#[derive(Debug)]
+pub struct KeptEdition {
+    /// The words about it.
+    pub about: Vec<u8>,
+    /// Its values.
+    pub values: OwnedFd,
 }
 
 /// A volume that is served and not seen yet. Dropping it leaves nothing.
 pub trait Ready: fmt::Debug + Send {
     /// The mount that it will be seen through; `None` where that is known only later.
     fn mount_id(&self) -> Option<MountId>;
+
+    /// Has edition `number` kept for the next process.
+    ///
+    /// # Errors
+    ///
+    /// Nobody keeps it.
+    fn keep(&self, _number: u64, _about: &[u8], _values: BorrowedFd<'_>) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Shows it at its target.
     ///
@@ -56,6 +123,23 @@ pub trait Live: fmt::Debug + Send + Sync {
     ///
     /// It is not mounted at its target any more.
     fn root(&self) -> Result<OwnedFd, Error>;
+
+    /// Has edition `number` kept for the next process, in place of what was kept of it.
+    ///
+    /// # Errors
+    ///
+    /// Nobody keeps it.
+    fn keep(&self, _number: u64, _about: &[u8], _values: BorrowedFd<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Who makes these changes in the stead of this process; nobody where it does that itself.
+    fn changed_by(&self) -> Option<Arc<dyn TakeStep>> {
+        None
+    }
+
+    /// Has edition `number` kept no longer.
+    fn forget(&self, _number: u64) {}
 
     /// Tells the kernel of changes and waits, for a few seconds at most, until it knows.
     ///

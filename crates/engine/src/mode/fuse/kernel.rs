@@ -1,17 +1,20 @@
 //! Our own session layer in front of `/dev/fuse`: all volumes of a process from few threads.
 
+mod left;
+
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fuse_session::{Device, Sessions, Settings};
-use fuse_tree::{Notice, Volume};
+use fuse_session::{Device, Sessions, Settings, TakeStep, Tell};
+use fuse_tree::{DATA, NEXT_DATA, Notice, Step, Volume};
 use mounter::{MountId, Mounter};
 
-use super::front::{Front, Live, Ready};
+use self::left::{About, Estate};
+use super::front::{Front, Left, Live, Ready};
+use super::keeping::Keeping;
 use crate::mode::{Appearance, Error};
 
 /// How long the kernel may take to answer what it does at once.
@@ -21,21 +24,34 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Kernel {
     mounter: Arc<dyn Mounter>,
+    /// Who keeps what the next process needs; nobody on a plain host.
+    keeping: Option<Arc<Keeping>>,
     sessions: Mutex<Option<Arc<Sessions>>>,
-    last_key: AtomicU64,
+    estate: Estate,
 }
 
 impl Kernel {
+    /// Volumes that end with this process.
     pub(super) fn new(mounter: Arc<dyn Mounter>) -> Self {
-        Self { mounter, sessions: Mutex::default(), last_key: AtomicU64::new(0) }
+        Self { mounter, keeping: None, sessions: Mutex::default(), estate: Estate::default() }
     }
 
-    fn sessions(&self) -> io::Result<Arc<Sessions>> {
+    /// Volumes that the next process serves further: `mounter` keeps what it needs.
+    pub(super) fn handing_over(mounter: Arc<dyn Mounter>) -> Self {
+        let keeping = Some(Arc::new(Keeping::new(Arc::clone(&mounter))));
+        Self { keeping, ..Self::new(mounter) }
+    }
+
+    fn sessions(&self) -> Result<Arc<Sessions>, mounter::Error> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sessions) = &*sessions {
             return Ok(Arc::clone(sessions));
         }
-        let started = Arc::new(Sessions::start(Settings::default())?);
+        let failed = mounter::Error::of("serve", Path::new("FUSE volumes"));
+        let started = Arc::new(Sessions::start(Settings::default()).map_err(failed)?);
+        if let Some(keeping) = &self.keeping {
+            keeping.keep(&left::new_journal(), b"", started.journal())?;
+        }
         *sessions = Some(Arc::clone(&started));
         Ok(started)
     }
@@ -47,14 +63,20 @@ impl Kernel {
         appearance: &Appearance,
     ) -> Result<Unseen, mounter::Error> {
         let failed = || mounter::Error::of("serve the files of", target);
-        let sessions = self.sessions().map_err(failed())?;
+        let sessions = self.sessions()?;
         let device = Device::from_fd(self.mounter.open_fuse()?).map_err(failed())?;
         let root = self.mounter.create_fuse(device.as_fd(), appearance.selinux_context.as_deref())?;
         let agreed = device.agree(PATIENCE).map_err(failed())?;
-        let mount = MountId::of(&root).ok();
-        let key = self.last_key.fetch_add(1, Ordering::Relaxed);
+        let (mount, key) = (MountId::of(&root).ok(), fastrand::u64(..u64::MAX));
+        let file_system = device_of(&root).map_err(failed())?;
+        let kept = self.keeping.as_ref().map(|keeping| Kept::new(keeping, target));
+        let device = device_of_kept(device, kept.as_ref()).map_err(failed())?;
+        if let Some(kept) = &kept {
+            let about = About::new(target, key, agreed, file_system);
+            kept.keeping.keep(&kept.device(), &about.to_bytes(), device.as_fd())?;
+        }
         sessions.serve(key, device, agreed, Arc::clone(volume)).map_err(failed())?;
-        let session = Session { sessions, key, target: target.to_owned(), mount };
+        let session = Session { sessions, key, target: target.to_owned(), mount, file_system, kept };
         Ok(Unseen { mounter: Arc::clone(&self.mounter), root, session: Some(session) })
     }
 }
@@ -70,8 +92,37 @@ impl Front for Kernel {
     }
 
     fn clear(&self, target: &Path) -> Result<(), Error> {
+        if self.keeping.is_some() {
+            // Kubelet owns the path, so whatever is there goes with the mount. Other modes look after other mounts.
+            let is_ours = self.is_ours(target)?;
+            self.forget(target);
+            return Ok(if is_ours {
+                self.mounter.detach(target)?
+            });
+        }
         let at = MountId::at(target).map_err(mounter::Error::of("look at", target))?;
         Ok(at.map_or(Ok(()), |mount| self.mounter.unmount(target, &mount))?)
+    }
+
+    fn hands_over(&self) -> bool {
+        self.keeping.is_some()
+    }
+
+    fn left(&self, target: &Path) -> Result<Left, Error> {
+        self.left_at(target)
+    }
+
+    fn settle(&self) {
+        if let Some(keeping) = &self.keeping {
+            self.estate.close();
+            keeping.settle();
+        }
+    }
+
+    fn forget(&self, target: &Path) {
+        if let Some(keeping) = &self.keeping {
+            keeping.forget(&left::beginning(target));
+        }
     }
 }
 
@@ -82,6 +133,84 @@ struct Session {
     key: u64,
     target: PathBuf,
     mount: Option<MountId>,
+    /// Tells our file system from one that somebody mounts over it.
+    file_system: u64,
+    kept: Option<Kept>,
+}
+
+impl Session {
+    fn keep(&self, number: u64, about: &[u8], values: BorrowedFd<'_>) -> Result<(), Error> {
+        match &self.kept {
+            Some(kept) => Ok(kept.keeping.keep(&kept.edition(number), about, values)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the files of one volume are kept.
+#[derive(Debug, Clone)]
+struct Kept {
+    keeping: Arc<Keeping>,
+    /// What their names begin with.
+    beginning: String,
+}
+
+impl Kept {
+    fn new(keeping: &Arc<Keeping>, target: &Path) -> Self {
+        Self { keeping: Arc::clone(keeping), beginning: left::beginning(target) }
+    }
+
+    fn device(&self) -> String {
+        format!("{}{}", self.beginning, left::DEVICE)
+    }
+
+    fn edition(&self, number: u64) -> String {
+        format!("{}{}{number:020}", self.beginning, left::EDITION)
+    }
+}
+
+/// Has the mounter tell the kernel of changes, by the same device: this process may be killed at any time.
+fn device_of_kept(device: Device, kept: Option<&Kept>) -> io::Result<Device> {
+    let Some(kept) = kept else { return Ok(device) };
+    let (keeping, name) = (Arc::clone(&kept.keeping), kept.device());
+    let itself = device.as_fd().try_clone_to_owned()?;
+    Ok(device.told_by(Arc::new(ByMounter { keeping, name, itself })))
+}
+
+#[derive(Debug)]
+struct ByMounter {
+    keeping: Arc<Keeping>,
+    name: String,
+    /// For as long as the mounter is away.
+    itself: OwnedFd,
+}
+
+impl Tell for ByMounter {
+    fn tell(&self, notification: &[u8]) -> io::Result<()> {
+        match self.keeping.notify(&self.name, notification) {
+            Some(told) => told.map_err(|error| error.source),
+            None => Ok(rustix::io::write(&self.itself, notification).map(drop)?),
+        }
+    }
+}
+
+/// Steps that the mounter takes.
+struct Steps {
+    mounter: Arc<dyn Mounter>,
+    target: PathBuf,
+}
+
+impl TakeStep for Steps {
+    fn take(&self, step: &Step) -> io::Result<()> {
+        let (mounter, target) = (&self.mounter, &self.target);
+        let taken = match step {
+            Step::Unlink { path } => mounter.remove(target, path, false),
+            Step::RemoveDirectory { name } => mounter.remove(target, name, true),
+            Step::Link { name, target: leads } => mounter.link(target, name, leads),
+            Step::Rename => mounter.rename(target, NEXT_DATA, DATA),
+        };
+        taken.map_err(|error| error.source)
+    }
 }
 
 /// A mount without a place.
@@ -98,12 +227,15 @@ impl Ready for Unseen {
         self.session.as_ref().and_then(|session| session.mount.clone())
     }
 
+    fn keep(&self, number: u64, about: &[u8], values: BorrowedFd<'_>) -> Result<(), Error> {
+        self.session.as_ref().map_or(Ok(()), |session| session.keep(number, about, values))
+    }
+
     fn show(mut self: Box<Self>) -> Result<Arc<dyn Live>, Error> {
         let target = self.session.as_ref().map(|session| session.target.clone()).unwrap_or_default();
         self.mounter.attach(self.root.as_fd(), &target)?;
-        let device = device_of(&self.root).map_err(mounter::Error::of("look at", &target))?;
         let session = self.session.take().ok_or_else(|| Error::Failed("it is shown already".into()))?;
-        Ok(Arc::new(Seen { mounter: Arc::clone(&self.mounter), device, session }))
+        Ok(Arc::new(Seen { mounter: Arc::clone(&self.mounter), session }))
     }
 }
 
@@ -111,6 +243,9 @@ impl Drop for Unseen {
     fn drop(&mut self) {
         if let Some(session) = &self.session {
             session.sessions.stop(session.key);
+            if let Some(kept) = &session.kept {
+                kept.keeping.forget(&kept.beginning);
+            }
         }
     }
 }
@@ -119,8 +254,6 @@ impl Drop for Unseen {
 #[derive(Debug)]
 struct Seen {
     mounter: Arc<dyn Mounter>,
-    /// Tells our file system from one that somebody mounts over it.
-    device: u64,
     session: Session,
 }
 
@@ -133,8 +266,24 @@ impl Live for Seen {
         let target = &self.session.target;
         let gone = || mounter::Error::of("enter the volume at", target)(io::ErrorKind::NotFound.into());
         let root = self.mounter.enter_fuse(target)?.ok_or_else(gone)?;
-        let device = device_of(&root).map_err(mounter::Error::of("enter the volume at", target))?;
-        if device == self.device { Ok(root) } else { Err(gone().into()) }
+        let found = device_of(&root).map_err(mounter::Error::of("enter the volume at", target))?;
+        if found == self.session.file_system { Ok(root) } else { Err(gone().into()) }
+    }
+
+    fn keep(&self, number: u64, about: &[u8], values: BorrowedFd<'_>) -> Result<(), Error> {
+        self.session.keep(number, about, values)
+    }
+
+    fn changed_by(&self) -> Option<Arc<dyn TakeStep>> {
+        let (mounter, target) = (Arc::clone(&self.mounter), self.session.target.clone());
+        let _ = self.session.kept.as_ref()?;
+        Some(Arc::new(Steps { mounter, target }))
+    }
+
+    fn forget(&self, number: u64) {
+        if let Some(kept) = &self.session.kept {
+            kept.keeping.forget(&kept.edition(number));
+        }
     }
 
     fn tell(&self, notices: Vec<Notice>) -> io::Result<()> {

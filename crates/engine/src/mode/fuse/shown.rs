@@ -1,15 +1,17 @@
 //! A volume that FUSE shows, from its mount to its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use fuse_tree::Volume;
+use fuse_tree::{Step, Volume};
 use mounter::MountId;
 use provider::ObjectPath;
 
 use super::NAME;
-use super::edition::{self, Shelf};
+use super::edition::{self, Legacy, Made, Shelf, Stage};
 use super::front::Live;
 use crate::mode::retired::Retired;
 use crate::mode::sweeper::{Sweeper, Swept};
@@ -21,65 +23,104 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Inodes beside the files: the root, `..data` and the directory of the edition.
 const OWN_INODES: u64 = 3;
 
+/// What a volume looks like and may take, and who comes back to it.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub(super) appearance: Appearance,
+    pub(super) max_bytes: u64,
+    pub(super) sweeper: Arc<Sweeper>,
+    /// Whether the next process is to serve it further.
+    pub(super) hands_over: bool,
+}
+
 /// A volume that FUSE shows.
 #[derive(Debug)]
 pub(super) struct Shown {
     live: Arc<dyn Live>,
     volume: Arc<Volume>,
-    appearance: Appearance,
-    max_bytes: u64,
-    sweeper: Arc<Sweeper>,
+    frame: Frame,
     /// Held while the files change.
     changing: Mutex<Changing>,
 }
 
 #[derive(Debug)]
-struct Changing {
+pub(super) struct Changing {
     /// Of the edition that is shown.
-    number: u64,
-    shelf: Shelf,
+    pub(super) number: u64,
+    pub(super) shelf: Shelf,
+    /// Editions as the next process gets them, by number; none where there is no next process.
+    pub(super) legacies: BTreeMap<u64, Legacy>,
     /// Editions that are shown no more, by number, and when they lose their names.
-    retired: Retired,
+    pub(super) retired: Retired,
 }
 
 impl Shown {
-    pub(super) fn new(
-        live: Arc<dyn Live>,
-        volume: Arc<Volume>,
-        appearance: Appearance,
-        max_bytes: u64,
-        sweeper: Arc<Sweeper>,
-        first: Shelf,
-    ) -> Self {
-        let changing = Changing { number: edition::FIRST, shelf: first, retired: Retired::default() };
-        Self { live, volume, appearance, max_bytes, sweeper, changing: Mutex::new(changing) }
+    pub(super) fn new(live: Arc<dyn Live>, volume: Arc<Volume>, frame: Frame, changing: Changing) -> Self {
+        Self { live, volume, frame, changing: Mutex::new(changing) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Changing> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is mounted at its target.
+    pub(super) fn is_there(&self) -> bool {
+        self.live.root().is_ok()
+    }
+
+    /// Finishes what the process before was at when it ended.
+    pub(super) fn go_on(self: &Arc<Self>) {
+        let mut changing = self.lock();
+        let number = changing.number;
+        if changing.legacies.get(&number).is_some_and(|legacy| legacy.stage() == Stage::Next) {
+            // Perhaps nobody was told of it.
+            let swapped = self.live.root().and_then(|root| self.swap(root, number));
+            match swapped {
+                Ok(()) => self.set_stage(&mut changing, number, Stage::Shown),
+                Err(error) => {
+                    tracing::warn!(%error, "programs that watch the directory are not told of new files")
+                }
+            }
+        }
+        self.retire(&mut changing);
+    }
+
+    /// Hands it over to nobody: it is unmounted.
+    pub(super) fn end(&self) {
+        self.lock().legacies.values().for_each(Legacy::end);
+    }
+
     /// Shows edition `number`. If that cannot be done so that watchers see it, it is done all the same.
-    fn swap(&self, root: std::os::fd::OwnedFd, number: u64) -> Result<(), Error> {
-        let Err(error) = fuse_session::rotate(&self.volume, root, number, PATIENCE) else { return Ok(()) };
+    fn swap(&self, root: OwnedFd, number: u64) -> Result<(), Error> {
+        let steps = self.volume.steps_to_show(number).map_err(edition::unfit)?;
+        let Err(error) = self.take(root, steps) else { return Ok(()) };
         tracing::warn!(%error, "the new files are shown, but programs that watch the directory are not told");
         let notices = self.volume.show(number).map_err(edition::unfit)?;
         self.tell(notices);
         Ok(())
     }
 
+    fn take(&self, root: OwnedFd, steps: Vec<Step>) -> io::Result<()> {
+        match self.live.changed_by() {
+            Some(by) => fuse_session::take_steps_by(&self.volume, by, steps, PATIENCE),
+            None => fuse_session::take_steps(&self.volume, root, steps, PATIENCE),
+        }
+    }
+
     /// Takes the name of edition `number` away.
-    fn remove(&self, number: u64) -> Result<(), Error> {
+    fn remove(&self, changing: &mut Changing, number: u64) -> Result<(), Error> {
         let Ok(steps) = self.volume.steps_to_remove(number) else { return Ok(()) };
         let root = self.live.root()?;
-        if let Err(error) = fuse_session::take_steps(&self.volume, root, steps, PATIENCE) {
+        // Before it is gone: containers that mount single files of it are to see no older ones after a restart.
+        self.set_stage(changing, number, Stage::Unnamed);
+        if let Err(error) = self.take(root, steps) {
             tracing::debug!(%error, "an old version goes unseen");
             self.tell(self.volume.unname(number));
         }
         Ok(())
     }
 
-    fn tell(&self, notices: Vec<fuse_tree::Notice>) {
+    pub(super) fn tell(&self, notices: Vec<fuse_tree::Notice>) {
         if let Err(error) = self.live.tell(notices) {
             tracing::warn!(%error, "the kernel may show the names of before for a while");
         }
@@ -90,10 +131,20 @@ impl Shown {
         let named = self.volume.editions().into_iter().filter(|(_, is_named)| *is_named);
         let stale = named.map(|(number, _)| number).filter(|number| *number != changing.number);
         changing.retired.are(stale.map(|number| number.to_string()).collect(), Instant::now());
+        self.prune(changing);
         if let (Some(due), false) = (changing.retired.first_due(), changing.retired.is_awaited) {
             changing.retired.is_awaited = true;
             let swept: Weak<Self> = Arc::downgrade(self);
-            self.sweeper.come_back(due, swept);
+            self.frame.sweeper.come_back(due, swept);
+        }
+    }
+
+    /// Has editions kept no longer that nobody reads any more. One that a handle still showed goes at the next rotation.
+    fn prune(&self, changing: &mut Changing) {
+        let there: BTreeSet<u64> = self.volume.editions().into_iter().map(|(number, _)| number).collect();
+        for (number, legacy) in changing.legacies.extract_if(.., |number, _| !there.contains(number)) {
+            legacy.end();
+            self.live.forget(number);
         }
     }
 
@@ -103,39 +154,82 @@ impl Shown {
         snapshot: &Snapshot,
         withdrawn: &BTreeSet<ObjectPath>,
     ) -> Result<(), Error> {
-        edition::fits(snapshot, self.max_bytes)?;
+        edition::fits(snapshot, self.frame.max_bytes)?;
         let root = self.live.root()?;
         let number = changing.number.saturating_add(1);
-        let (edition, shelf) = edition::of(number, snapshot, &self.appearance)?;
+        let withdrawn: Vec<&str> = withdrawn.iter().map(ObjectPath::as_str).collect();
+        let made = edition::of(number, snapshot, &self.frame.appearance, self.frame.hands_over)?;
+        let Made { edition, shelf, legacy } = made;
         self.volume.add(edition).map_err(edition::unfit)?;
+        let kept = self.hand_over(changing, legacy, &withdrawn);
+        kept.inspect_err(|_| drop(self.volume.unname(number)))?;
         self.swap(root, number)?;
         (changing.number, changing.shelf) = (number, shelf);
-        self.withdraw(withdrawn);
+        self.set_stage(changing, number, Stage::Shown);
+        self.withdraw(&withdrawn);
         self.retire(changing);
         Ok(())
     }
 
-    fn withdraw(&self, withdrawn: &BTreeSet<ObjectPath>) {
+    /// Has the next edition kept before anybody sees it, and what is to be withdrawn when it is shown: the next process
+    /// finishes that.
+    fn hand_over(
+        &self,
+        changing: &mut Changing,
+        next: Option<Legacy>,
+        withdrawn: &[&str],
+    ) -> Result<(), Error> {
+        let Some(next) = next else { return Ok(()) };
+        self.keep(&next)?;
+        for legacy in changing.legacies.values_mut() {
+            if legacy.withdraw(withdrawn) {
+                self.keep(legacy).inspect_err(|_| self.live.forget(next.number()))?;
+            }
+        }
+        changing.legacies.insert(next.number(), next);
+        Ok(())
+    }
+
+    fn keep(&self, legacy: &Legacy) -> Result<(), Error> {
+        let (about, values) = legacy.to_keep()?;
+        self.live.keep(legacy.number(), &about, values)
+    }
+
+    /// Notes how far an edition came. Where that cannot be kept, the next process repeats a step that nobody misses.
+    fn set_stage(&self, changing: &mut Changing, number: u64, stage: Stage) {
+        let Some(legacy) = changing.legacies.get_mut(&number) else { return };
+        legacy.set_stage(stage);
+        if let Err(error) = self.keep(legacy) {
+            tracing::debug!(%error, "how far an edition came is not kept");
+        }
+    }
+
+    fn withdraw(&self, withdrawn: &[&str]) {
         if withdrawn.is_empty() {
             return;
         }
-        let paths: Vec<&str> = withdrawn.iter().map(ObjectPath::as_str).collect();
-        if let Err(error) = self.live.withdraw(&paths) {
+        if let Err(error) = self.live.withdraw(withdrawn) {
             tracing::warn!(%error, "withdrawn files cannot be read, but programs may keep what they mapped");
         }
+    }
+
+    fn sweep_in(&self, changing: &mut Changing) {
+        let now = Instant::now();
+        let due = changing.retired.take_due(now);
+        let mut numbers = due.iter().filter_map(|number| number.parse().ok());
+        let removed = numbers.try_for_each(|number| self.remove(changing, number));
+        if let Err(error) = removed {
+            tracing::debug!(%error, "tried again later");
+            changing.retired.put_back(due, now);
+        }
+        self.prune(changing);
     }
 }
 
 impl Swept for Shown {
     fn sweep(&self) -> Option<Instant> {
-        let (mut changing, now) = (self.lock(), Instant::now());
-        let due = changing.retired.take_due(now);
-        let removed =
-            due.iter().filter_map(|number| number.parse().ok()).try_for_each(|number| self.remove(number));
-        if let Err(error) = removed {
-            tracing::debug!(%error, "tried again later");
-            changing.retired.put_back(due, now);
-        }
+        let mut changing = self.lock();
+        self.sweep_in(&mut changing);
         changing.retired.is_awaited = changing.retired.first_due().is_some();
         changing.retired.first_due()
     }
@@ -162,7 +256,7 @@ impl Mounted for Arc<Shown> {
         let changing = self.lock();
         let inodes = OWN_INODES.saturating_add(changing.shelf.len() as u64);
         Ok(Usage {
-            total_bytes: self.max_bytes,
+            total_bytes: self.frame.max_bytes,
             used_bytes: changing.shelf.bytes(),
             total_inodes: inodes,
             used_inodes: inodes,

@@ -27,7 +27,9 @@ impl Volumes {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
         let elsewhere = self.entry(id).is_some_and(|entry| entry.remains.publish.target != target);
         if elsewhere {
-            return self.take_away(target, None).await;
+            self.take_away(target, None).await?;
+            self.parts.modes.forget(target);
+            return Ok(());
         }
         let made = self.entry(id).and_then(|entry| entry.remains.mounted.mount_id());
         let served = self.stop(id).await;
@@ -40,12 +42,17 @@ impl Volumes {
             return Err(error);
         }
         failpoint::hit("unpublish.detached");
-        self.let_go(id, served);
+        self.let_go(id, target, served).await;
         Ok(())
     }
 
     /// Ends the logins of an unmounted volume and removes its record. What fails now is done later.
-    fn let_go(&self, id: &VolumeId, served: Option<Served>) {
+    async fn let_go(&self, id: &VolumeId, target: &Path, served: Option<Served>) {
+        let (parts, gone) = (Arc::clone(&self.parts), target.to_owned());
+        let forgotten: Result<(), Error> = blocking(move || Ok(parts.modes.forget(&gone))).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(volume = %id, %error, "what was kept for the next process stays until it starts");
+        }
         if let Some(mut served) = served {
             if let Some(content) = &mut served.content {
                 content.reader.tenancy.end_all();

@@ -1,0 +1,194 @@
+//! Open files that callers want to find again after their own end: the kernel's end of each FUSE volume, and memory files.
+//! Kept only. What is in memory files is read by nobody here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use mounter_protocol::{Blob, Name, Reply};
+use rustix::fs::FileType;
+
+use crate::waiting::{ALONE, Device};
+
+/// Most files. A volume has three or four.
+const MAX_COUNT: usize = 16_384;
+/// Most files of one volume: of names that are the same before the first `/`.
+const MAX_OF_ONE: usize = 16;
+/// Most bytes of words about all files.
+const MAX_TOTAL: usize = 16 << 20;
+/// `f_type` of memory files, which are in a tmpfs, and of those that only their owner can read (`memfd_secret`).
+const MEMORY: [u64; 2] = [0x0102_1994, 0x5345_434d];
+
+/// What is kept, bounded.
+#[derive(Debug)]
+pub(crate) struct Files {
+    by_name: BTreeMap<Name, Kept>,
+    total: usize,
+    /// When somebody last spoke of files. Who serves volumes does so every few seconds.
+    heard: Instant,
+    /// Whether requests that were read and not answered were asked for again, since then.
+    is_resent: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    file: OwnedFd,
+    about: Blob,
+    is_device: bool,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { by_name: BTreeMap::new(), total: 0, heard: Instant::now(), is_resent: false }
+    }
+}
+
+impl Files {
+    pub(crate) fn keep(&mut self, name: &Name, about: &Blob, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.hear();
+        let replaced = self.by_name.get(name).map(|kept| kept.about.len());
+        let total = self.total - replaced.unwrap_or(0) + about.len();
+        let is_new = replaced.is_none();
+        let reason = match () {
+            () if name.is_empty() => "nothing is kept without a name".to_owned(),
+            () if is_new && self.by_name.len() >= MAX_COUNT => format!("{MAX_COUNT} files are kept already"),
+            () if is_new && self.of_one(name) >= MAX_OF_ONE => {
+                format!("{MAX_OF_ONE} files of one volume are kept already")
+            }
+            () if total > MAX_TOTAL => {
+                format!("at most {MAX_TOTAL} bytes of words about files are kept in all")
+            }
+            () => {
+                let is_device = is_device(file)?;
+                let kept = Kept { file: file.try_clone_to_owned()?, about: about.clone(), is_device };
+                self.by_name.insert(name.clone(), kept);
+                self.total = total;
+                return Ok(());
+            }
+        };
+        Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason))
+    }
+
+    /// How many files of the same volume are kept.
+    fn of_one(&self, name: &Name) -> usize {
+        let volume = |name: &Name| name.split('/').next().map(str::to_owned);
+        self.by_name.keys().filter(|kept| volume(kept) == volume(name)).count()
+    }
+
+    pub(crate) fn take(&mut self, name: &Name) -> io::Result<OwnedFd> {
+        self.hear();
+        self.by_name.get(name).ok_or(io::ErrorKind::NotFound)?.file.try_clone()
+    }
+
+    pub(crate) fn forget(&mut self, name: &Name) {
+        self.hear();
+        if let Some(kept) = self.by_name.remove(name) {
+            self.total -= kept.about.len();
+        }
+    }
+
+    /// As many as one reply takes, of those whose names come after `name`.
+    pub(crate) fn reply_after(&mut self, name: &Name) -> Reply {
+        self.hear();
+        let rest = self.by_name.range((Bound::Excluded(name), Bound::Unbounded));
+        Reply::first_of(rest.map(|(name, kept)| (name.clone(), kept.about.clone())))
+    }
+
+    fn hear(&mut self) {
+        (self.heard, self.is_resent) = (Instant::now(), false);
+    }
+
+    /// Ends the requests to volumes by errors, if nobody has spoken of files for long. So no process waits for good, and
+    /// each can be killed.
+    pub(crate) fn end_waiting(&mut self) {
+        if self.heard.elapsed() < ALONE {
+            return;
+        }
+        let devices = self.by_name.values().filter(|kept| kept.is_device);
+        let ended: usize = devices.map(|kept| Device(kept.file.as_fd()).end_waiting(!self.is_resent)).sum();
+        if ended > 0 {
+            tracing::warn!(requests = ended, "nobody serves FUSE volumes: who waited for them got errors");
+        }
+        self.is_resent = true;
+    }
+}
+
+/// Whether `file` is the kernel's end of a FUSE file system. Memory files are the only others that are kept: to close one
+/// never waits.
+fn is_device(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(file)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice if stat.st_rdev == rustix::fs::makedev(10, 229) => Ok(true),
+        FileType::RegularFile if MEMORY.contains(&(rustix::fs::fstatfs(file)?.f_type as u64)) => Ok(false),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "only memory files and FUSE devices are kept")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::MemfdFlags;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::of(text.to_owned()).unwrap()
+    }
+
+    fn blob(bytes: &[u8]) -> Blob {
+        Blob::of(bytes.to_vec()).unwrap()
+    }
+
+    fn memory() -> OwnedFd {
+        rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_given_again_as_often_as_it_is_asked_for_until_it_is_forgotten() {
+        let (mut files, file) = (Files::default(), memory());
+        rustix::io::pwrite(&file, b"text", 0).unwrap();
+
+        files.keep(&name("v/1"), &blob(b"first"), memory().as_fd()).unwrap();
+        files.keep(&name("v/1"), &blob(b"second"), file.as_fd()).unwrap();
+
+        for _ in 0..2 {
+            let mut text = [0; 4];
+            rustix::io::pread(files.take(&name("v/1")).unwrap(), &mut text, 0).unwrap();
+            assert_eq!(&text, b"text");
+        }
+        assert_eq!(files.reply_after(&name("")), Reply::Kept(vec![(name("v/1"), blob(b"second"))]));
+        files.forget(&name("v/1"));
+        assert_eq!(files.take(&name("v/1")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!((files.reply_after(&name("")), files.total), (Reply::Kept(Vec::new()), 0));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_for_each_volume_and_in_all_and_the_refusal_says_how() {
+        let (mut files, file) = (Files::default(), memory());
+        let refused = |kept: io::Result<()>| kept.unwrap_err().to_string();
+
+        for n in 0..MAX_OF_ONE {
+            files.keep(&name(&format!("v/{n}")), &blob(b""), file.as_fd()).unwrap();
+        }
+        assert!(refused(files.keep(&name("v/more"), &blob(b""), file.as_fd())).contains("of one volume"));
+        files.keep(&name("v/0"), &blob(b"replaced"), file.as_fd()).unwrap();
+        let large = blob(&[0; 64 << 10]);
+        let kept = (0..300).take_while(|n| files.keep(&name(&n.to_string()), &large, file.as_fd()).is_ok());
+        assert_eq!(kept.count(), MAX_TOTAL / large.len() - 1);
+        assert!(refused(files.keep(&name("more"), &large, file.as_fd())).contains("bytes of words"));
+        assert!(refused(files.keep(&name(""), &blob(b""), file.as_fd())).contains("without a name"));
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_refused() {
+        let (pipe, _) = rustix::pipe::pipe().unwrap();
+        let (null, disk) =
+            (std::fs::File::open("/dev/null").unwrap(), std::fs::File::open("/proc/self/stat").unwrap());
+
+        for file in [pipe.as_fd(), null.as_fd(), disk.as_fd()] {
+            let refused = Files::default().keep(&name("x"), &blob(b""), file).unwrap_err();
+            assert!(refused.to_string().contains("only memory files"), "{refused}");
+        }
+    }
+}
