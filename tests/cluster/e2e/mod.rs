@@ -4,6 +4,7 @@
 mod clouds;
 mod containers;
 mod crash;
+mod fuse;
 mod identity;
 mod outage;
 mod pods;

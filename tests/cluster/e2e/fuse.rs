@@ -1,0 +1,49 @@
+//! Volumes of mode fuse in real containers.
+
+use serde_json::json;
+
+use super::world::{Namespace, alone, pod, until};
+
+#[test]
+fn a_container_of_mode_fuse_misses_no_restart_of_node_and_sees_rotations_by_subpath_and_inotify() {
+    let (world, _alone) = alone();
+    let shop = Namespace::new(world, "fuse-pods");
+    shop.secret("db", "first");
+    shop.vault_class("app", &["db"], &[("secretfs.dev/mode", "fuse"), ("secretfs.dev/refresh", "1s")]);
+    let mut web = pod("web", "app");
+    let containers = web["spec"]["containers"].as_array_mut().unwrap();
+    containers[0]["command"] = json!([
+        "sh",
+        "-c",
+        "cd /tmp; : >errors; n=0; while :; do cat /secrets/db >/dev/null 2>>errors || echo failed >>errors; \
+         n=$((n+1)); echo $n >reads; done"
+    ]);
+    let mounts = containers[0]["volumeMounts"].as_array_mut().unwrap();
+    mounts.push(json!({"name": "secrets", "mountPath": "/app/db", "subPath": "db", "readOnly": true}));
+    let mut watching = containers[0].clone();
+    watching["name"] = json!("watching");
+    watching["command"] = json!(["inotifyd", "-", "/secrets:ny"]);
+    containers.push(watching);
+    shop.apply(&web);
+    shop.until_ready("web");
+    let read = |path: &str| shop.try_kubectl(&["exec", "web", "-c", "main", "--", "cat", path]);
+    let reads = || read("/tmp/reads").trim().parse::<u64>().unwrap_or_default();
+    assert_eq!((read("/secrets/db").as_str(), read("/app/db").as_str()), ("first", "first"));
+    let told = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(told.contains("fuse.secretfs secretfs"), "{told}");
+
+    let before = reads();
+    let old = world.kill_node();
+    println!("pid {old} was killed; node was back after {} ms", world.until_restarted(old).as_millis());
+    until("it reads on", || reads() > before + 10, || world.node_log());
+    shop.secret("db", "second");
+
+    until("the single file rotates", || read("/app/db") == "second", || world.node_log());
+    assert_eq!((read("/secrets/db"), read("/tmp/errors")), ("second".to_owned(), String::new()));
+    let seen = || shop.try_kubectl(&["logs", "web", "-c", "watching"]);
+    until("the watcher sees the swap", || seen().contains("..data"), seen);
+
+    shop.delete("web");
+    let left = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!left.contains("fuse.secretfs"), "{left}");
+}
