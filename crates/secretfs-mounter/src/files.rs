@@ -15,7 +15,7 @@ use crate::waiting::{ALONE, Device};
 /// Most files. A volume has three or four.
 const MAX_COUNT: usize = 16_384;
 /// Most files of one volume: of names that are the same before the first `/`.
-const MAX_OF_ONE: usize = 16;
+const MAX_OF_ONE: usize = 32;
 /// Most bytes of words about all files.
 const MAX_TOTAL: usize = 16 << 20;
 /// `f_type` of memory files, which are in a tmpfs, and of those that only their owner can read (`memfd_secret`).

@@ -8,7 +8,6 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
 
 /// How long volumes may be without somebody who serves them, before those who wait get errors.
 pub(crate) const ALONE: Duration = Duration::from_secs(30);
@@ -18,6 +17,8 @@ const REQUEST: usize = 8192;
 const HEAD: usize = 40;
 /// Bytes of an answer that is an error.
 const ANSWER: u32 = 16;
+/// How an answer says `EIO`.
+const EIO: i32 = -5;
 /// Most requests of one volume that are ended before another volume has its turn.
 const TURN: usize = 1024;
 /// What has no answer: `FUSE_FORGET`, `FUSE_INTERRUPT`, `FUSE_BATCH_FORGET`.
@@ -63,7 +64,7 @@ impl Device<'_> {
     }
 
     fn end(&self, number: u64) -> bool {
-        number != 0 && self.write(-Errno::IO.raw_os_error(), number).is_ok()
+        number != 0 && self.write(EIO, number).is_ok()
     }
 
     /// An answer that is an error, or word to the kernel where the number is 0.

@@ -200,6 +200,7 @@ pub(super) fn of(
     Ok(Made { edition, shelf, legacy: hands_over.then_some(Legacy { manifest, values }) })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "as map_err wants it")]
 fn no_memory(error: std::io::Error) -> Error {
     Error::Failed(format!("no memory for the files: {error}").into())
 }

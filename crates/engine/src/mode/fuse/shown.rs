@@ -20,6 +20,9 @@ use crate::snapshot::Snapshot;
 
 /// How long a change that watchers see may take. After that it is made unseen by them.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many editions that are shown no more have names: more are not waited for. They are that many where processes that
+/// serve live for less than the time that such an edition stays.
+const STALE_MAX: usize = 8;
 /// Inodes beside the files: the root, `..data` and the directory of the edition.
 const OWN_INODES: u64 = 3;
 
@@ -128,15 +131,25 @@ impl Shown {
 
     /// Has the editions that are shown no more lose their names in time.
     fn retire(self: &Arc<Self>, changing: &mut Changing) {
-        let named = self.volume.editions().into_iter().filter(|(_, is_named)| *is_named);
-        let stale = named.map(|(number, _)| number).filter(|number| *number != changing.number);
-        changing.retired.are(stale.map(|number| number.to_string()).collect(), Instant::now());
+        let stale = self.stale(changing);
+        let too_many = stale.iter().take(stale.len().saturating_sub(STALE_MAX));
+        if let Err(error) = too_many.copied().try_for_each(|number| self.remove(changing, number)) {
+            tracing::debug!(%error, "old versions are many");
+        }
+        let names = self.stale(changing).iter().map(u64::to_string).collect();
+        changing.retired.are(names, Instant::now());
         self.prune(changing);
         if let (Some(due), false) = (changing.retired.first_due(), changing.retired.is_awaited) {
             changing.retired.is_awaited = true;
             let swept: Weak<Self> = Arc::downgrade(self);
             self.frame.sweeper.come_back(due, swept);
         }
+    }
+
+    /// Editions that are shown no more and have names, the oldest first.
+    fn stale(&self, changing: &Changing) -> Vec<u64> {
+        let named = self.volume.editions().into_iter().filter(|(_, is_named)| *is_named);
+        named.map(|(number, _)| number).filter(|number| *number != changing.number).collect()
     }
 
     /// Has editions kept no longer that nobody reads any more. One that a handle still showed goes at the next rotation.
