@@ -152,11 +152,12 @@ where
 }
 
 /// The crates of this workspace that log.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "secretfs",
     "secretfs_mounter",
     "class",
     "engine",
+    "fuse_fuser",
     "kubernetes",
     "program",
     "provider_aws",

@@ -96,9 +96,10 @@ impl Front for Kernel {
             // Kubelet owns the path, so whatever is there goes with the mount. Other modes look after other mounts.
             let is_ours = self.is_ours(target)?;
             self.forget(target);
-            return Ok(if is_ours {
-                self.mounter.detach(target)?
-            });
+            if is_ours {
+                self.mounter.detach(target)?;
+            }
+            return Ok(());
         }
         let at = MountId::at(target).map_err(mounter::Error::of("look at", target))?;
         Ok(at.map_or(Ok(()), |mount| self.mounter.unmount(target, &mount))?)

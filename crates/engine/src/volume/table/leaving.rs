@@ -49,7 +49,11 @@ impl Volumes {
     /// Ends the logins of an unmounted volume and removes its record. What fails now is done later.
     async fn let_go(&self, id: &VolumeId, target: &Path, served: Option<Served>) {
         let (parts, gone) = (Arc::clone(&self.parts), target.to_owned());
-        let forgotten: Result<(), Error> = blocking(move || Ok(parts.modes.forget(&gone))).await;
+        let forgotten: Result<(), Error> = blocking(move || {
+            parts.modes.forget(&gone);
+            Ok(())
+        })
+        .await;
         if let Err(error) = forgotten {
             tracing::warn!(volume = %id, %error, "what was kept for the next process stays until it starts");
         }
