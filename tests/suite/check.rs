@@ -151,7 +151,7 @@ fn ten_thousand_objects_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("huge.yaml");
     let objects = "      - {objectName: a, secretPath: b}\n".repeat(10_000);
-    let head = fs::read_to_string(root().join("tests/manifests/mode-fuse.yaml")).unwrap();
+    let head = fs::read_to_string(root().join("tests/manifests/mode-unknown.yaml")).unwrap();
     let head = head.split("    objects:").next().unwrap();
     fs::write(&file, format!("{head}    objects: |\n{objects}")).unwrap();
 
