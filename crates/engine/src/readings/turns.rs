@@ -1,7 +1,7 @@
 //! Asking for several entries in one call.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use provider::{Found, Query, Request, Result};
 use tokio::sync::MutexGuard;
@@ -39,7 +39,12 @@ enum Asking<'a> {
 
 /// Takes the turns of the `entries` whose reading `enough` does not accept. Never waits: a caller that holds a turn
 /// must not wait for another one, or two callers could wait for each other.
+///
+/// One caller after the other takes its turns. If two took them at the same time, each could get a part of the entries
+/// that both want, and the store would be called twice for what one call can return.
 pub fn begin<'a>(entries: &'a [(Request, Arc<Entry>)], enough: impl Fn(&Held) -> bool) -> Begun<'a> {
+    static BEGINNING: Mutex<()> = Mutex::new(());
+    let _beginning = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut begun = Begun::default();
     for (request, entry) in entries {
         match entry.begin(&enough) {
@@ -101,6 +106,30 @@ mod tests {
 
     use super::*;
     use crate::readings::{Key, Readings};
+
+    #[test]
+    fn of_callers_at_the_same_time_one_gets_all_turns_and_the_others_none() {
+        const ENTRIES: usize = 200;
+        let names: Vec<String> = (0..ENTRIES).map(|n| n.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for _ in 0..50 {
+            let (readings, start) = (Readings::default(), std::sync::Barrier::new(4));
+            let all = entries_of(&readings, &names);
+            let took = || {
+                start.wait();
+                let begun = begin(&all, |_| true);
+                let mine = begun.turns.queries().len();
+                // Nobody lets go before all have tried.
+                start.wait();
+                mine
+            };
+            let counts: Vec<usize> = std::thread::scope(|scope| {
+                let callers: Vec<_> = (0..4).map(|_| scope.spawn(took)).collect();
+                callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+            });
+            assert!(counts.iter().all(|count| [0, ENTRIES].contains(count)), "{counts:?}");
+        }
+    }
 
     fn entries(names: &[&str]) -> Vec<(Request, Arc<Entry>)> {
         entries_of(&Readings::default(), names)
