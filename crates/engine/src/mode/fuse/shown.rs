@@ -68,7 +68,7 @@ impl Shown {
 
     /// Whether it is mounted at its target.
     pub(super) fn is_there(&self) -> bool {
-        self.live.root().is_ok()
+        self.live.is_there()
     }
 
     /// Has finished, soon, what the process before was at when it ended. Nobody waits for it.
@@ -108,7 +108,7 @@ impl Shown {
     }
 
     fn take(&self, root: OwnedFd, steps: Vec<Step>) -> io::Result<()> {
-        match self.live.changed_by() {
+        match self.live.changed_by(&root)? {
             Some(by) => fuse_session::take_steps_by(&self.volume, by, steps, PATIENCE),
             None => fuse_session::take_steps(&self.volume, root, steps, PATIENCE),
         }
