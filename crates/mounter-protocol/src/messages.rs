@@ -106,12 +106,12 @@ packets! {
         19 ForgetFile(name: Name);
         /// Tell the kernel by a kept FUSE device that something changed. It may wait for who serves the volume.
         20 NotifyFile(name: Name, told: Blob);
-        /// Make a link of this name in the root of a FUSE mount of ours, that leads there.
-        21 Link(target: PathBuf, name: Name, leads: PathBuf);
-        /// Rename in that root.
-        22 Rename(target: PathBuf, from: Name, to: Name);
-        /// Remove a name below that root: of a directory if the number is 1.
-        23 Remove(target: PathBuf, path: PathBuf, is_directory: u32);
+        /// Make a link of this name, that leads there, in the open root beside this packet.
+        21 Link(name: Name, leads: PathBuf);
+        /// Rename in the open root beside this packet.
+        22 Rename(from: Name, to: Name);
+        /// Remove a name below the open root beside this packet: of a directory if the number is 1.
+        23 Remove(path: PathBuf, is_directory: u32);
     }
 }
 
@@ -142,9 +142,8 @@ impl Request {
             Self::Keep(name, _) => ("keep", Path::new(name.as_str())),
             Self::KeepFile(name, _) => ("keep the file", Path::new(name.as_str())),
             Self::NotifyFile(name, _) => ("tell the kernel by", Path::new(name.as_str())),
-            Self::Link(target, ..) | Self::Rename(target, ..) | Self::Remove(target, ..) => {
-                ("change names in the volume at", target)
-            }
+            Self::Link(name, _) | Self::Rename(_, name) => ("make the name", Path::new(name.as_str())),
+            Self::Remove(path, _) => ("remove the name", path),
             Self::TakeFile(name) => ("give the file", Path::new(name.as_str())),
             Self::Kept(_) | Self::KeptFiles(_) => ("read", Path::new("what is kept")),
             Self::Forget(name) | Self::ForgetFile(name) => ("forget", Path::new(name.as_str())),
@@ -281,10 +280,9 @@ mod tests {
             (names(), blobs()).prop_map(|(name, about)| Request::KeepFile(name, about)),
             names().prop_map(Request::KeptFiles),
             names().prop_map(Request::TakeFile),
-            (paths(), names(), paths()).prop_map(|(target, name, leads)| Request::Link(target, name, leads)),
-            (paths(), names(), names()).prop_map(|(target, a, b)| Request::Rename(target, a, b)),
-            (paths(), paths(), any::<u32>())
-                .prop_map(|(target, path, kind)| Request::Remove(target, path, kind)),
+            (names(), paths()).prop_map(|(name, leads)| Request::Link(name, leads)),
+            (names(), names()).prop_map(|(from, to)| Request::Rename(from, to)),
+            (paths(), any::<u32>()).prop_map(|(path, kind)| Request::Remove(path, kind)),
             (names(), blobs()).prop_map(|(name, told)| Request::NotifyFile(name, told)),
             names().prop_map(Request::ForgetFile),
         ]
@@ -393,18 +391,9 @@ mod tests {
                 Request::NotifyFile(name(), Blob::of(vec![9]).unwrap()),
                 [&[1, 20], told_text, &[1, 0, 0, 0, 9]].concat(),
             ),
-            (
-                Request::Link(text.into(), name(), text.into()),
-                [&[1, 21], told_text, told_text, told_text].concat(),
-            ),
-            (
-                Request::Rename(text.into(), name(), name()),
-                [&[1, 22], told_text, told_text, told_text].concat(),
-            ),
-            (
-                Request::Remove(text.into(), text.into(), 1),
-                [&[1, 23], told_text, told_text, &[1, 0, 0, 0]].concat(),
-            ),
+            (Request::Link(name(), text.into()), [&[1, 21], told_text, told_text].concat()),
+            (Request::Rename(name(), name()), [&[1, 22], told_text, told_text].concat()),
+            (Request::Remove(text.into(), 1), [&[1, 23], told_text, &[1, 0, 0, 0]].concat()),
         ];
         let replies: [(Reply, Vec<u8>); 4] = [
             (Reply::Done, vec![1, 0]),

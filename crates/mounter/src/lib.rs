@@ -236,32 +236,33 @@ pub trait Mounter: fmt::Debug + Send + Sync {
         Err(Error::of("tell the kernel by", Path::new(name))(io::ErrorKind::Unsupported.into()))
     }
 
-    /// Makes the link `name` in the root of the FUSE volume at `target`, which leads to `leads`. It waits for who serves the
-    /// volume, as do the next two: so who serves it has them done here, as of [`notify_file`](Self::notify_file).
+    /// Makes the link `name`, which leads to `leads`, in `root`, which [`enter_fuse`](Self::enter_fuse) gave. It waits for who
+    /// serves the volume, as do the next two: so who serves it has them done here, as of
+    /// [`notify_file`](Self::notify_file).
     ///
     /// # Errors
     ///
     /// Those of symlink(2); the mounter cannot be reached, or waits for longer than a call may take.
-    fn link(&self, target: &Path, _name: &str, _leads: &str) -> Result<(), Error> {
-        Err(Error::of("change names in the volume at", target)(io::ErrorKind::Unsupported.into()))
+    fn link(&self, _root: BorrowedFd<'_>, name: &str, _leads: &str) -> Result<(), Error> {
+        Err(Error::of("make the name", Path::new(name))(io::ErrorKind::Unsupported.into()))
     }
 
-    /// Renames in the root of the FUSE volume at `target`.
+    /// Renames in `root`.
     ///
     /// # Errors
     ///
     /// Those of rename(2); as of [`link`](Self::link).
-    fn rename(&self, target: &Path, _from: &str, _to: &str) -> Result<(), Error> {
-        Err(Error::of("change names in the volume at", target)(io::ErrorKind::Unsupported.into()))
+    fn rename(&self, _root: BorrowedFd<'_>, _from: &str, to: &str) -> Result<(), Error> {
+        Err(Error::of("make the name", Path::new(to))(io::ErrorKind::Unsupported.into()))
     }
 
-    /// Removes the name `path` below the root of the FUSE volume at `target`.
+    /// Removes the name `path` below `root`.
     ///
     /// # Errors
     ///
     /// Those of unlink(2) and rmdir(2); as of [`link`](Self::link).
-    fn remove(&self, target: &Path, _path: &str, _is_directory: bool) -> Result<(), Error> {
-        Err(Error::of("change names in the volume at", target)(io::ErrorKind::Unsupported.into()))
+    fn remove(&self, _root: BorrowedFd<'_>, path: &str, _is_directory: bool) -> Result<(), Error> {
+        Err(Error::of("remove the name", Path::new(path))(io::ErrorKind::Unsupported.into()))
     }
 
     /// Lets go of the file that is kept under `name`, if one is.

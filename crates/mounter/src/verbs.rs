@@ -165,20 +165,20 @@ impl<A: Ask> Mounter for A {
         done(self, &Request::NotifyFile(self::name(name, TELL)?, told), None).map(drop)
     }
 
-    fn link(&self, target: &Path, name: &str, leads: &str) -> Result<(), Error> {
-        let request = Request::Link(target.to_owned(), self::name(name, "link")?, leads.into());
-        done(self, &request, None).map(drop)
+    fn link(&self, root: BorrowedFd<'_>, name: &str, leads: &str) -> Result<(), Error> {
+        let request = Request::Link(self::name(name, "make the name")?, leads.into());
+        done(self, &request, Some(root)).map(drop)
     }
 
-    fn rename(&self, target: &Path, from: &str, to: &str) -> Result<(), Error> {
-        const RENAME: &str = "rename";
-        let (from, to) = (self::name(from, RENAME)?, self::name(to, RENAME)?);
-        done(self, &Request::Rename(target.to_owned(), from, to), None).map(drop)
+    fn rename(&self, root: BorrowedFd<'_>, from: &str, to: &str) -> Result<(), Error> {
+        const MAKE: &str = "make the name";
+        let request = Request::Rename(self::name(from, MAKE)?, self::name(to, MAKE)?);
+        done(self, &request, Some(root)).map(drop)
     }
 
-    fn remove(&self, target: &Path, path: &str, is_directory: bool) -> Result<(), Error> {
-        let request = Request::Remove(target.to_owned(), path.into(), u32::from(is_directory));
-        done(self, &request, None).map(drop)
+    fn remove(&self, root: BorrowedFd<'_>, path: &str, is_directory: bool) -> Result<(), Error> {
+        let request = Request::Remove(path.into(), u32::from(is_directory));
+        done(self, &request, Some(root)).map(drop)
     }
 
     fn forget_file(&self, name: &str) -> Result<(), Error> {

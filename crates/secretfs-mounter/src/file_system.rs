@@ -87,15 +87,15 @@ pub(crate) fn make_fuse(device: BorrowedFd<'_>, source: &str, label: Option<&str
 }
 
 /// The directory above `path`, which lies below `root` and leads through no link out of it, and the last name of `path`.
-pub(crate) fn below(root: OwnedFd, path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
+pub(crate) fn below<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => {
             let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-            rustix::fs::openat2(&root, parent, flags, Mode::empty(), within)?
+            rustix::fs::openat2(root, parent, flags, Mode::empty(), within)?
         }
-        _ => root,
+        _ => root.try_clone_to_owned()?,
     };
     Ok((parent, name))
 }

@@ -65,23 +65,21 @@ impl<G: Ground> Verbs<G> {
             Request::CreateFuse(label) => {
                 Some(file_system::make_fuse(given(root)?, SOURCE, label.as_deref())?)
             }
-            Request::EnterFuse(target) => self.fuse_at(target)?,
-            Request::Link(target, name, leads) => {
-                none(rustix::fs::symlinkat(leads, self.served(target)?, name.as_str()))?
+            Request::EnterFuse(target) => match self.open(target)? {
+                Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory)?,
+                _ => None,
+            },
+            Request::Link(name, leads) => none(rustix::fs::symlinkat(leads, ours(root)?, name.as_str()))?,
+            Request::Rename(from, to) => {
+                let root = ours(root)?;
+                none(rustix::fs::renameat(root, from.as_str(), root, to.as_str()))?
             }
-            Request::Rename(target, from, to) => {
-                let root = self.served(target)?;
-                none(rustix::fs::renameat(&root, from.as_str(), &root, to.as_str()))?
-            }
-            Request::Remove(target, path, is_directory) => {
+            Request::Remove(path, is_directory) => {
                 let flags = if *is_directory == 1 { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-                let (parent, name) = file_system::below(self.served(target)?, path)?;
+                let (parent, name) = file_system::below(ours(root)?, path)?;
                 none(rustix::fs::unlinkat(parent, name, flags))?
             }
-            Request::Resize(size, inodes) => {
-                ours::is_given(given(root)?)?;
-                none(file_system::resize(given(root)?, *size, *inodes))?
-            }
+            Request::Resize(size, inodes) => none(file_system::resize(ours(root)?, *size, *inodes))?,
             Request::Detach(target) => self.there(target)?.map_or(Ok(None), |place| none(detach(&place)))?,
             Request::Lend(tmpfs, target) => Some(self.lend(tmpfs, &self.to_mount_at(target)?)?),
             Request::TakeBack(target) => {
@@ -126,19 +124,6 @@ impl<G: Ground> Verbs<G> {
     /// A place to take something away from, as far as its [`Reach`] goes; `None` if nothing can be there.
     fn there(&self, target: &Path) -> io::Result<Option<Place>> {
         absent(self.ground.target(target))
-    }
-
-    /// The root of the FUSE mount of ours at `target`, writable.
-    fn fuse_at(&self, target: &Path) -> io::Result<Option<OwnedFd>> {
-        match self.open(target)? {
-            Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory),
-            _ => Ok(None),
-        }
-    }
-
-    /// The same, of a volume that has to be there. Who serves it decides which names change, and may let the caller wait.
-    fn served(&self, target: &Path) -> io::Result<OwnedFd> {
-        self.fuse_at(target)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn open(&self, target: &Path) -> io::Result<Option<OwnedFd>> {
@@ -215,4 +200,10 @@ fn take_back(beside: &Place) -> io::Result<()> {
 /// The open file that came with a request.
 fn given(root: Option<BorrowedFd<'_>>) -> io::Result<BorrowedFd<'_>> {
     root.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no open file came with the request"))
+}
+
+/// The same, if a mounter gave it.
+fn ours(root: Option<BorrowedFd<'_>>) -> io::Result<BorrowedFd<'_>> {
+    let root = given(root)?;
+    ours::is_given(root).map(|()| root)
 }

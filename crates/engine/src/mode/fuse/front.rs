@@ -133,9 +133,18 @@ pub trait Live: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Who makes these changes in the stead of this process; nobody where it does that itself.
-    fn changed_by(&self) -> Option<Arc<dyn TakeStep>> {
-        None
+    /// Who makes these changes below `root` in the stead of this process; nobody where it does that itself.
+    ///
+    /// # Errors
+    ///
+    /// There is no descriptor left.
+    fn changed_by(&self, _root: &OwnedFd) -> io::Result<Option<Arc<dyn TakeStep>>> {
+        Ok(None)
+    }
+
+    /// Whether it is mounted at its target. Nobody is asked for files.
+    fn is_there(&self) -> bool {
+        self.root().is_ok()
     }
 
     /// Has edition `number` kept no longer.

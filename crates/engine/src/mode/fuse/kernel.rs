@@ -11,6 +11,7 @@ use std::time::Duration;
 use fuse_session::{Device, Sessions, Settings, TakeStep, Tell};
 use fuse_tree::{DATA, NEXT_DATA, Notice, Step, Volume};
 use mounter::{MountId, Mounter};
+use rustix::fs::{Mode, OFlags};
 
 use self::left::{About, Estate};
 use super::front::{Front, Left, Live, Ready};
@@ -198,17 +199,17 @@ impl Tell for ByMounter {
 /// Steps that the mounter takes.
 struct Steps {
     mounter: Arc<dyn Mounter>,
-    target: PathBuf,
+    root: OwnedFd,
 }
 
 impl TakeStep for Steps {
     fn take(&self, step: &Step) -> io::Result<()> {
-        let (mounter, target) = (&self.mounter, &self.target);
+        let (mounter, root) = (&self.mounter, self.root.as_fd());
         let taken = match step {
-            Step::Unlink { path } => mounter.remove(target, path, false),
-            Step::RemoveDirectory { name } => mounter.remove(target, name, true),
-            Step::Link { name, target: leads } => mounter.link(target, name, leads),
-            Step::Rename => mounter.rename(target, NEXT_DATA, DATA),
+            Step::Unlink { path } => mounter.remove(root, path, false),
+            Step::RemoveDirectory { name } => mounter.remove(root, name, true),
+            Step::Link { name, target } => mounter.link(root, name, target),
+            Step::Rename => mounter.rename(root, NEXT_DATA, DATA),
         };
         taken.map_err(|error| error.source)
     }
@@ -275,10 +276,18 @@ impl Live for Seen {
         self.session.keep(number, about, values)
     }
 
-    fn changed_by(&self) -> Option<Arc<dyn TakeStep>> {
-        let (mounter, target) = (Arc::clone(&self.mounter), self.session.target.clone());
-        let _ = self.session.kept.as_ref()?;
-        Some(Arc::new(Steps { mounter, target }))
+    fn changed_by(&self, root: &OwnedFd) -> io::Result<Option<Arc<dyn TakeStep>>> {
+        if self.session.kept.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(Steps { mounter: Arc::clone(&self.mounter), root: root.try_clone()? })))
+    }
+
+    /// A clone of the mount, as of [`root`](Live::root), would take the kernel milliseconds to close.
+    fn is_there(&self) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::open(&self.session.target, flags, Mode::empty());
+        found.is_ok_and(|found| device_of(&found).is_ok_and(|device| device == self.session.file_system))
     }
 
     fn forget(&self, number: u64) {

@@ -68,24 +68,28 @@ impl Shown {
 
     /// Whether it is mounted at its target.
     pub(super) fn is_there(&self) -> bool {
-        self.live.root().is_ok()
+        self.live.is_there()
     }
 
-    /// Finishes what the process before was at when it ended.
+    /// Has finished, soon, what the process before was at when it ended. Nobody waits for it.
     pub(super) fn go_on(self: &Arc<Self>) {
-        let mut changing = self.lock();
+        self.lock().retired.is_awaited = true;
+        let swept: Weak<Self> = Arc::downgrade(self);
+        self.frame.sweeper.come_back(Instant::now(), swept);
+    }
+
+    /// Shows the newest edition to those who watch, if it is not sure that they were told.
+    fn finish(&self, changing: &mut Changing) {
         let number = changing.number;
-        if changing.legacies.get(&number).is_some_and(|legacy| legacy.stage() == Stage::Next) {
-            // Perhaps nobody was told of it.
-            let swapped = self.live.root().and_then(|root| self.swap(root, number));
-            match swapped {
-                Ok(()) => self.set_stage(&mut changing, number, Stage::Shown),
-                Err(error) => {
-                    tracing::warn!(%error, "programs that watch the directory are not told of new files")
-                }
+        if changing.legacies.get(&number).is_none_or(|legacy| legacy.stage() != Stage::Next) {
+            return;
+        }
+        match self.live.root().and_then(|root| self.swap(root, number)) {
+            Ok(()) => self.set_stage(changing, number, Stage::Shown),
+            Err(error) => {
+                tracing::warn!(%error, "programs that watch the directory are not told of new files")
             }
         }
-        self.retire(&mut changing);
     }
 
     /// Hands it over to nobody: it is unmounted.
@@ -104,7 +108,7 @@ impl Shown {
     }
 
     fn take(&self, root: OwnedFd, steps: Vec<Step>) -> io::Result<()> {
-        match self.live.changed_by() {
+        match self.live.changed_by(&root)? {
             Some(by) => fuse_session::take_steps_by(&self.volume, by, steps, PATIENCE),
             None => fuse_session::take_steps(&self.volume, root, steps, PATIENCE),
         }
@@ -131,18 +135,26 @@ impl Shown {
 
     /// Has the editions that are shown no more lose their names in time.
     fn retire(self: &Arc<Self>, changing: &mut Changing) {
-        let stale = self.stale(changing);
-        let too_many = stale.iter().take(stale.len().saturating_sub(STALE_MAX));
-        if let Err(error) = too_many.copied().try_for_each(|number| self.remove(changing, number)) {
-            tracing::debug!(%error, "old versions are many");
-        }
-        let names = self.stale(changing).iter().map(u64::to_string).collect();
-        changing.retired.are(names, Instant::now());
+        self.note_stale(changing);
         self.prune(changing);
         if let (Some(due), false) = (changing.retired.first_due(), changing.retired.is_awaited) {
             changing.retired.is_awaited = true;
             let swept: Weak<Self> = Arc::downgrade(self);
             self.frame.sweeper.come_back(due, swept);
+        }
+    }
+
+    fn note_stale(&self, changing: &mut Changing) {
+        let names = self.stale(changing).iter().map(u64::to_string).collect();
+        changing.retired.are(names, Instant::now());
+    }
+
+    /// Removes old editions before their time where they are too many.
+    fn thin_out(&self, changing: &mut Changing) {
+        let stale = self.stale(changing);
+        let too_many = stale.iter().take(stale.len().saturating_sub(STALE_MAX));
+        if let Err(error) = too_many.copied().try_for_each(|number| self.remove(changing, number)) {
+            tracing::debug!(%error, "old versions are many");
         }
     }
 
@@ -227,6 +239,9 @@ impl Shown {
     }
 
     fn sweep_in(&self, changing: &mut Changing) {
+        self.finish(changing);
+        self.thin_out(changing);
+        self.note_stale(changing);
         let now = Instant::now();
         let due = changing.retired.take_due(now);
         let mut numbers = due.iter().filter_map(|number| number.parse().ok());
