@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use fuse_tree::{Step, Volume};
 use mounter::MountId;
-use provider::ObjectPath;
+use provider::{Moment as _, ObjectPath};
 
 use super::NAME;
 use super::edition::{self, Legacy, Made, Shelf, Stage};
 use super::front::Live;
-use crate::mode::retired::Retired;
+use crate::mode::retired::{GRACE, Retired};
 use crate::mode::sweeper::{Sweeper, Swept};
 use crate::mode::{Appearance, Error, Mounted, ShownFile, Usage};
 use crate::snapshot::Snapshot;
@@ -75,7 +75,8 @@ impl Shown {
     pub(super) fn go_on(self: &Arc<Self>) {
         self.lock().retired.is_awaited = true;
         let swept: Weak<Self> = Arc::downgrade(self);
-        self.frame.sweeper.come_back(Instant::now(), swept);
+        // Not at once: who takes the volume over waits for the same lock, and other volumes wait for that.
+        self.frame.sweeper.come_back(Instant::now().later(GRACE), swept);
     }
 
     /// Shows the newest edition to those who watch, if it is not sure that they were told.
