@@ -37,6 +37,6 @@ fn a_container_of_mode_fuse_misses_no_restart_of_node_and_sees_rotations_by_subp
     until("the single file rotates", || read("/app/db") == "second", || world.node_log());
     assert_eq!((read("/secrets/db"), read("/tmp/errors")), ("second".to_owned(), String::new()));
     shop.delete("web");
-    let left = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!left.contains("fuse.secretfs"), "{left}");
+    let table = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    until("no mount is left", || !table().contains("fuse.secretfs"), table);
 }
