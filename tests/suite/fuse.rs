@@ -4,16 +4,17 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::Arc;
 
 use engine::mode::{Appearance, Error, Fuse, Mode as _, Mounted};
-use inotify::{EventMask, Inotify, WatchMask};
-use mounter::HostMounter;
+use inotify::EventMask;
+use mounter::{HostMounter, LocalMounter, Mounter as _, Roots, Tmpfs};
 use rustix::fs::FileType;
 use testing::in_private_mounts;
 
-use crate::support::{Target, object_path, settle, snapshot};
+use crate::support::{Target, Watcher, object_path, settle, snapshot};
 
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -70,28 +71,12 @@ fn a_watcher_sees_what_kubelets_own_writer_gives_it() {
     in_private_mounts(|| {
         let target = Target::new();
         let volume = mount(&target, &[("key", "1"), ("gone", "1")]);
-        let mut inotify = Inotify::init().unwrap();
-        let changes = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM;
-        inotify.watches().add(target.path(), changes).unwrap();
-        inotify.watches().add(target.file("key"), WatchMask::DELETE_SELF).unwrap();
+        let watcher = Watcher::of(&target);
 
         volume.replace(&snapshot(&[("key", "2"), ("new", "2")]), &BTreeSet::new()).unwrap();
 
-        let (mut buffer, mut seen) = ([0; 8192], Vec::<(EventMask, String)>::new());
-        testing::until(
-            || {
-                let events = inotify.read_events(&mut buffer).into_iter().flatten();
-                seen.extend(events.map(|event| {
-                    (event.mask, event.name.unwrap_or_default().to_string_lossy().into_owned())
-                }));
-                seen.iter().any(|(mask, _)| mask.contains(EventMask::DELETE_SELF))
-            },
-            || "the old file stays".to_owned(),
-        );
-        let position = |mask: EventMask, name: &str| {
-            let found = seen.iter().position(|(seen, of)| seen.contains(mask) && of == name);
-            found.unwrap_or_else(|| panic!("{mask:?} {name} in {seen:?}"))
-        };
+        let events = watcher.told();
+        let position = |mask: EventMask, name: &str| events.position(mask, name);
         let swapped = position(EventMask::MOVED_TO, "..data");
         assert!(position(EventMask::MOVED_FROM, "..data_tmp") < swapped);
         assert!(position(EventMask::DELETE_SELF, "") > swapped);
@@ -166,5 +151,31 @@ fn of_many_opens_by_path_none_fails_while_the_volume_rotates() {
 
         println!("{OPENS} opens, {rotations} rotations, {failed} opens failed");
         assert!(failed == 0 && rotations > 10, "{failed} failed, {rotations} rotations");
+    });
+}
+
+#[test]
+fn a_mounter_changes_no_name_outside_of_the_root_that_it_is_given() {
+    in_private_mounts(|| {
+        let (target, mounter) = (Target::new(), LocalMounter::new(Roots::default()));
+        let tmpfs = Tmpfs { size: 1 << 20, inodes: 100, mode: 0o755, gid: 0, selinux_context: None };
+        let root = mounter.create(&tmpfs).unwrap();
+        let outside = target.parent().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("theirs"), "").unwrap();
+        rustix::fs::symlinkat(&outside, &root, "out").unwrap();
+        mounter.link(root.as_fd(), "own", "x").unwrap();
+
+        for name in ["out/new", "../new", "/new", ".."] {
+            mounter.link(root.as_fd(), name, "x").unwrap_err();
+            mounter.rename(root.as_fd(), "own", name).unwrap_err();
+        }
+        mounter.rename(root.as_fd(), "out/theirs", "new").unwrap_err();
+        mounter.remove(root.as_fd(), "out/theirs", false).unwrap_err();
+        mounter.rename(root.as_fd(), "own", "renamed").unwrap();
+        mounter.remove(root.as_fd(), "renamed", false).unwrap();
+
+        let names: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["theirs"]);
     });
 }

@@ -11,13 +11,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use inotify::{EventMask, Inotify, WatchMask};
+use inotify::EventMask;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use provider::ObjectPath;
 use testing::in_private_mounts;
 
-use crate::support::{Target, again, mount, object_path, snapshot};
+use crate::support::{Target, Watcher, again, mount, object_path, snapshot};
 
 #[test]
 fn a_reader_that_resolves_data_once_never_sees_two_versions() {
@@ -175,29 +175,12 @@ fn a_watcher_sees_what_kubelets_own_writer_gives_it() {
     in_private_mounts(|| {
         let target = Target::new();
         let volume = mount(&target, &[("key", "1"), ("gone", "1")]);
-        let mut inotify = Inotify::init().unwrap();
-        let changes = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM;
-        inotify.watches().add(target.path(), changes).unwrap();
-        inotify.watches().add(target.path().join("key"), WatchMask::DELETE_SELF).unwrap();
+        let watcher = Watcher::of(&target);
 
         volume.replace(&snapshot(&[("key", "2"), ("new", "2")]), &BTreeSet::new()).unwrap();
 
-        // The old file is removed last, together with its version.
-        let (mut buffer, mut seen) = ([0; 8192], Vec::<(EventMask, String)>::new());
-        testing::until(
-            || {
-                let events = inotify.read_events(&mut buffer).into_iter().flatten();
-                seen.extend(events.map(|event| {
-                    (event.mask, event.name.unwrap_or_default().to_string_lossy().into_owned())
-                }));
-                seen.iter().any(|(mask, _)| mask.contains(EventMask::DELETE_SELF))
-            },
-            || "the old file stays".to_owned(),
-        );
-        let position = |mask: EventMask, name: &str| {
-            let found = seen.iter().position(|(seen, of)| seen.contains(mask) && of == name);
-            found.unwrap_or_else(|| panic!("{mask:?} {name} in {seen:?}"))
-        };
+        let events = watcher.told();
+        let position = |mask: EventMask, name: &str| events.position(mask, name);
         let swapped = position(EventMask::MOVED_TO, "..data");
         assert!(position(EventMask::MOVED_FROM, "..data_tmp") < swapped);
         assert!(position(EventMask::DELETE, "gone") < swapped);

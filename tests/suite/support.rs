@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use engine::mode::{Appearance, Mode, Mounted, Tmpfs};
 use engine::snapshot::{File, FingerprintKey, Snapshot};
+use inotify::{EventMask, Inotify, WatchMask};
 use mounter::{HostMounter, Mounter};
 use provider::{FileMode, ObjectPath, SecretBytes};
 use tempfile::TempDir;
@@ -111,6 +112,46 @@ pub(crate) fn tmpfs() -> Tmpfs {
 /// Mounts `files` at `target` with the default appearance.
 pub(crate) fn mount(target: &Target, files: &[(&str, &str)]) -> Box<dyn Mounted> {
     tmpfs().mount(&target.path(), &snapshot(files), &Appearance::default()).unwrap()
+}
+
+/// A program that watches the directory of a volume, and its file `key`.
+pub(crate) struct Watcher(Inotify);
+
+/// What it was told, in this order: what happened, and to which name.
+pub(crate) struct Events(Vec<(EventMask, String)>);
+
+impl Watcher {
+    pub(crate) fn of(target: &Target) -> Self {
+        let inotify = Inotify::init().unwrap();
+        let changes = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM;
+        inotify.watches().add(target.path(), changes).unwrap();
+        inotify.watches().add(target.file("key"), WatchMask::DELETE_SELF).unwrap();
+        Self(inotify)
+    }
+
+    /// What it is told of a rotation. The old file is removed last, together with its version.
+    pub(crate) fn told(mut self) -> Events {
+        let (mut buffer, mut seen) = ([0; 8192], Vec::<(EventMask, String)>::new());
+        testing::until(
+            || {
+                let events = self.0.read_events(&mut buffer).into_iter().flatten();
+                seen.extend(events.map(|event| {
+                    (event.mask, event.name.unwrap_or_default().to_string_lossy().into_owned())
+                }));
+                seen.iter().any(|(mask, _)| mask.contains(EventMask::DELETE_SELF))
+            },
+            || "the old file stays".to_owned(),
+        );
+        Events(seen)
+    }
+}
+
+impl Events {
+    /// Which of the events is this one.
+    pub(crate) fn position(&self, mask: EventMask, name: &str) -> usize {
+        let found = self.0.iter().position(|(seen, of)| seen.contains(mask) && of == name);
+        found.unwrap_or_else(|| panic!("{mask:?} {name} in {:?}", self.0))
+    }
 }
 
 /// Waits until the volume holds only `..data`, the directory to which it leads, and the names of files.

@@ -69,10 +69,15 @@ impl<G: Ground> Verbs<G> {
                 Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory)?,
                 _ => None,
             },
-            Request::Link(name, leads) => none(rustix::fs::symlinkat(leads, ours(root)?, name.as_str()))?,
+            Request::Link(name, leads) => {
+                let (parent, name) = file_system::below(ours(root)?, name.as_ref())?;
+                none(rustix::fs::symlinkat(leads, parent, name))?
+            }
             Request::Rename(from, to) => {
                 let root = ours(root)?;
-                none(rustix::fs::renameat(root, from.as_str(), root, to.as_str()))?
+                let (above, from) = file_system::below(root, from.as_ref())?;
+                let (parent, to) = file_system::below(root, to.as_ref())?;
+                none(rustix::fs::renameat(above, from, parent, to))?
             }
             Request::Remove(path, is_directory) => {
                 let flags = if *is_directory == 1 { AtFlags::REMOVEDIR } else { AtFlags::empty() };
