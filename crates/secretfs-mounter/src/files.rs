@@ -73,8 +73,8 @@ impl Files {
 
     /// How many files of the same volume are kept.
     fn of_one(&self, name: &Name) -> usize {
-        let volume = |name: &Name| name.split('/').next().map(str::to_owned);
-        self.by_name.keys().filter(|kept| volume(kept) == volume(name)).count()
+        let volume = name.split('/').next();
+        self.by_name.keys().filter(|kept| kept.split('/').next() == volume).count()
     }
 
     pub(crate) fn take(&mut self, name: &Name) -> io::Result<OwnedFd> {

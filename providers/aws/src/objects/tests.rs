@@ -112,6 +112,13 @@ fn trap_file_mode_is_quoted_and_unquoted_is_an_error_with_a_remedy() {
 }
 
 #[test]
+fn trap_default_mode_is_the_volumes_own() {
+    let objects = read_text("- {objectName: a, objectType: secretsmanager}").unwrap();
+
+    assert_eq!(objects[0].mode, None);
+}
+
+#[test]
 fn trap_scalars_as_names_are_what_yaml_1_1_makes_of_them() {
     for (written, name) in
         [("y", "true"), ("on", "true"), ("No", "false"), ("0123", "83"), ("\"0123\"", "0123"), ("'y'", "y")]
