@@ -9,8 +9,8 @@ use std::time::Duration;
 use engine::mode::{Appearance, Error, Front, Live, Ready};
 use fuse_fuser::Session;
 use fuse_tree::{Notice, Volume};
-use mounter::{HostMounter, MountId, Mounter, UnprivilegedMounter};
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use mounter::{HostMounter, MountId, Mounter, UnprivilegedMounter, file_system_of};
+use rustix::fs::{Mode, OFlags};
 
 /// How long the kernel may take to hear of changes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ impl Ready for Unseen {
 fn seen(volume: Arc<Volume>, device: OwnedFd, mount: MountId, target: PathBuf) -> io::Result<Seen> {
     let session = fuse_fuser::serve(volume, device)?;
     let seen = Seen { session, mount, device: 0, target };
-    let device = device_of(&seen.open()?)?;
+    let device = file_system_of(&seen.open()?)?;
     Ok(Seen { device, ..seen })
 }
 
@@ -111,7 +111,7 @@ impl Live for Seen {
     fn root(&self) -> Result<OwnedFd, Error> {
         let failed = || mounter::Error::of("enter the volume at", &self.target);
         let root = self.open().map_err(failed())?;
-        if device_of(&root).map_err(failed())? == self.device {
+        if file_system_of(&root).map_err(failed())? == self.device {
             Ok(root)
         } else {
             Err(failed()(io::ErrorKind::NotFound.into()).into())
@@ -125,11 +125,4 @@ impl Live for Seen {
     fn withdraw(&self, paths: &[&str]) -> io::Result<()> {
         self.session.withdraw(paths.iter().copied())?.wait(PATIENCE)
     }
-}
-
-/// The number of the file system, which the kernel tells without asking who serves it.
-fn device_of(root: &OwnedFd) -> io::Result<u64> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let told = rustix::fs::statx(root, "", flags, StatxFlags::empty())?;
-    Ok(rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor))
 }

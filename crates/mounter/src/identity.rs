@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use mounter_protocol::BOOT_ID;
-use rustix::fs::{Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use secretfs_mounter::{is_mount_root, mount_number, unique_number};
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,18 @@ impl MountId {
         let itself = Self::of(&root)?;
         Ok(Self::marked(&root).filter(|marked| *marked == itself))
     }
+}
+
+/// The number of the file system that the open `file` lies on (`st_dev`). The kernel tells it without asking who serves the
+/// file system: that may be a process which hangs, or this one.
+///
+/// # Errors
+///
+/// The kernel refuses, which it has no reason to.
+pub fn file_system_of(file: impl AsFd) -> io::Result<u64> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let told = rustix::fs::statx(file, "", flags, StatxFlags::empty())?;
+    Ok(rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor))
 }
 
 /// The mount that is seen at `target`, if it was made by a secretfs on a host.

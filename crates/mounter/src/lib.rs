@@ -22,7 +22,7 @@ pub use mounter_protocol::{
 };
 
 pub use host::HostMounter;
-pub use identity::MountId;
+pub use identity::{MountId, file_system_of};
 pub use local::{LocalMounter, Roots};
 pub use remote::RemoteMounter;
 pub use table::{MountTable, mounted, mounted_below};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fuse_session::{Device, Sessions, Settings, TakeStep, Tell};
 use fuse_tree::{DATA, NEXT_DATA, Notice, Step, Volume};
-use mounter::{MountId, Mounter};
+use mounter::{MountId, Mounter, file_system_of};
 use rustix::fs::{Mode, OFlags};
 
 use self::left::{About, Estate};
@@ -69,7 +69,7 @@ impl Kernel {
         let root = self.mounter.create_fuse(device.as_fd(), appearance.selinux_context.as_deref())?;
         let agreed = device.agree(PATIENCE).map_err(failed())?;
         let (mount, key) = (MountId::of(&root).ok(), fastrand::u64(..u64::MAX));
-        let file_system = device_of(&root).map_err(failed())?;
+        let file_system = file_system_of(&root).map_err(failed())?;
         let kept = self.keeping.as_ref().map(|keeping| Kept::new(keeping, target));
         let device = device_of_kept(device, kept.as_ref()).map_err(failed())?;
         if let Some(kept) = &kept {
@@ -268,7 +268,7 @@ impl Live for Seen {
         let target = &self.session.target;
         let gone = || mounter::Error::of("enter the volume at", target)(io::ErrorKind::NotFound.into());
         let root = self.mounter.enter_fuse(target)?.ok_or_else(gone)?;
-        let found = device_of(&root).map_err(mounter::Error::of("enter the volume at", target))?;
+        let found = file_system_of(&root).map_err(mounter::Error::of("enter the volume at", target))?;
         if found == self.session.file_system { Ok(root) } else { Err(gone().into()) }
     }
 
@@ -287,7 +287,7 @@ impl Live for Seen {
     fn is_there(&self) -> bool {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let found = rustix::fs::open(&self.session.target, flags, Mode::empty());
-        found.is_ok_and(|found| device_of(&found).is_ok_and(|device| device == self.session.file_system))
+        found.is_ok_and(|found| file_system_of(&found).is_ok_and(|device| device == self.session.file_system))
     }
 
     fn forget(&self, number: u64) {
@@ -304,12 +304,4 @@ impl Live for Seen {
         let told = self.session.sessions.withdraw(self.session.key, paths.iter().copied())?;
         told.wait(PATIENCE)
     }
-}
-
-/// The number of the file system, which the kernel tells without asking who serves it.
-fn device_of(root: &OwnedFd) -> io::Result<u64> {
-    use rustix::fs::{AtFlags, StatxFlags};
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let told = rustix::fs::statx(root, "", flags, StatxFlags::empty())?;
-    Ok(rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor))
 }
