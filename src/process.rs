@@ -27,7 +27,6 @@ use metrics::Metrics;
 use mounter::Mounter;
 use program::hygiene;
 use provider::Providers;
-use rustix::process::{Resource, Rlimit};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -144,7 +143,7 @@ impl Process {
         admin: &str,
         conduct: Conduct,
     ) -> anyhow::Result<Self> {
-        open_as_many_files_as_may_be();
+        hygiene::raise_open_files();
         let metrics = Metrics::of(providers::DECLARATIONS);
         telemetry::count_lost(metrics.log_dropped());
         let state = &args.state_dir;
@@ -311,15 +310,6 @@ async fn trim_heap(stop: CancellationToken) {
         if let Some(Err(error)) = stop.run_until_cancelled(trimmed).await {
             tracing::warn!(error = %Unfinished::from(error), "free memory stays with this process");
         }
-    }
-}
-
-/// Raises the limit of open files. Each connection that hangs holds one, and container runtimes allow few by default.
-fn open_as_many_files_as_may_be() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

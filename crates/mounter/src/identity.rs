@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use mounter_protocol::BOOT_ID;
+use mountinfo::{is_mount_root, mount_number, unique_number};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
-use secretfs_mounter::{is_mount_root, mount_number, unique_number};
 use serde::{Deserialize, Serialize};
 
 use crate::table;

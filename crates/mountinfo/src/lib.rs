@@ -1,10 +1,15 @@
-//! Reads the kernel's table of mounts, as in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+//! What the kernel says about mounts: its table of all mounts, as in `/proc/self/mountinfo` (proc_pid_mountinfo(5)), and
+//! the mount that one open file lies on.
 //!
-//! Any user may choose names of directories in it. So lines that cannot be parsed are skipped.
+//! Any user may choose names of directories in the table. So lines that cannot be parsed are skipped.
+
+mod single;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
+
+pub use single::{FileSystem, TABLE, is_mount_root, mount_number, mounted_at, unique_number};
 
 /// One line of the table: a mount in this mount namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]

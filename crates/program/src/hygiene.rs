@@ -20,6 +20,16 @@ pub fn seal() -> io::Result<()> {
     Ok(())
 }
 
+/// Raises the limit of open files as far as it may be raised. Each connection that hangs holds one, the mounter keeps some
+/// for each FUSE volume, and container runtimes allow few by default.
+pub fn raise_open_files() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Gives memory back that only the start needed: pages that the kernel can read again from the program's file.
 pub fn settle() {
     if let Err(error) = sys::give_back_code() {

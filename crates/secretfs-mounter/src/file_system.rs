@@ -42,14 +42,9 @@ pub fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<Owned
         ));
     }
     set_limits(context.as_fd(), tmpfs.size, tmpfs.inodes)?;
-    let set = |key, value: &str| fsconfig_set_string(context.as_fd(), key, value);
-    set("source", source)?;
-    set("mode", &format!("{:o}", tmpfs.mode))?;
-    set("gid", &tmpfs.gid.to_string())?;
-    if let Some(label) = &tmpfs.selinux_context {
-        set("context", label).map_err(|error| unlabelled(label, error))?;
-    }
-    detached(context.as_fd())
+    fsconfig_set_string(context.as_fd(), "mode", format!("{:o}", tmpfs.mode))?;
+    fsconfig_set_string(context.as_fd(), "gid", tmpfs.gid.to_string())?;
+    detached(context.as_fd(), source, tmpfs.selinux_context.as_deref())
 }
 
 /// Opens the kernel's end of FUSE. Reads of it return at once.
@@ -76,14 +71,9 @@ pub(crate) fn make_fuse(device: BorrowedFd<'_>, source: &str, label: Option<&str
     set("fd", &device.as_raw_fd().to_string())?;
     let fixed = [("rootmode", "40000"), ("user_id", "0"), ("group_id", "0"), ("subtype", "secretfs")];
     fixed.iter().try_for_each(|(key, value)| set(key, value))?;
-    set("source", source)?;
-    if let Some(label) = label {
-        set("context", label).map_err(|error| unlabelled(label, error))?;
-    }
-    ["allow_other", "default_permissions"]
-        .iter()
-        .try_for_each(|flag| fsconfig_set_flag(context.as_fd(), *flag))?;
-    detached(context.as_fd())
+    let flags = ["allow_other", "default_permissions"];
+    flags.iter().try_for_each(|flag| fsconfig_set_flag(context.as_fd(), *flag))?;
+    detached(context.as_fd(), source, label)
 }
 
 /// The directory above `path`, which lies below `root` and leads through no link out of it, and the last name of `path`.
@@ -100,8 +90,12 @@ pub(crate) fn below<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(Own
     Ok((parent, name))
 }
 
-/// The file system that `context` describes, mounted nowhere.
-fn detached(context: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// The file system that `context` describes, from `source` and under the SELinux `label`, mounted nowhere.
+fn detached(context: BorrowedFd<'_>, source: &str, label: Option<&str>) -> io::Result<OwnedFd> {
+    fsconfig_set_string(context, "source", source)?;
+    if let Some(label) = label {
+        fsconfig_set_string(context, "context", label).map_err(|error| unlabelled(label, error))?;
+    }
     rustix::mount::fsconfig_create(context)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
@@ -174,7 +168,7 @@ pub fn show(root: BorrowedFd<'_>, place: &Place, made: bool) -> io::Result<()> {
     let show = || {
         let directory = place.open()?;
         let _showing = SHOWING.lock().unwrap_or_else(PoisonError::into_inner);
-        if ours::is_mount_root(&directory)? {
+        if mountinfo::is_mount_root(&directory)? {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "something is mounted there already"));
         }
         // A process that this one forks holds our descriptors until it executes something else.
@@ -221,7 +215,7 @@ pub(crate) fn writable_tmpfs(directory: &OwnedFd) -> io::Result<Option<OwnedFd>>
 
 /// The root of what is mounted at the open `directory`, writable through what is returned; `None` if nothing is.
 pub(crate) fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
-    if !ours::is_mount_root(directory)? {
+    if !mountinfo::is_mount_root(directory)? {
         return Ok(None);
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use mounter_protocol::{BOOT_ID, DRIVER, PODS, SOCKET, registration_socket};
 use program::{hygiene, systemd};
-use rustix::process::{Resource, Rlimit};
 
 use crate::server::Server;
 use crate::{Driver, Verbs, confinement};
@@ -71,7 +70,7 @@ impl Process {
         hygiene::seal().map_err(cannot("keep to itself the memory of", itself))?;
         let directory = socket.parent().unwrap_or(socket);
         fs::create_dir_all(directory).map_err(cannot("make", directory))?;
-        hold_as_many_files_as_may_be();
+        hygiene::raise_open_files();
         let verbs = Verbs::new(settings.driver()?).allow_swap(settings.allow_swap);
         let server =
             Server::bind(socket, verbs, settings.uids.clone()).map_err(cannot("listen at", socket))?;
@@ -102,16 +101,6 @@ impl Settings {
         });
         let sockets = [endpoint, registry.join(&registration)].into_iter().chain(earlier).collect();
         Ok(Driver { name, pods, sockets })
-    }
-}
-
-/// Raises the limit of open files: it keeps some for each volume that is served over FUSE.
-fn hold_as_many_files_as_may_be() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    if let Err(error) =
-        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-    {
-        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

@@ -9,8 +9,8 @@ use mounter_protocol::{Reply, Request, Tmpfs};
 use program::failpoint;
 use rustix::fs::AtFlags;
 
-use crate::blobs::Blobs;
 use crate::files::Files;
+use crate::kept::Blobs;
 use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
 use crate::sockets::Sockets;
@@ -53,10 +53,7 @@ impl<G: Ground> Verbs<G> {
         let file = match request {
             Request::Create(tmpfs) => Some(file_system::make(tmpfs, SOURCE, self.swap_allowed)?),
             Request::Attach(target) => none(attach(given(root)?, &self.to_mount_at(target)?))?,
-            Request::Enter(target) => match self.open(target)? {
-                Some(directory) if is_our_tmpfs(&directory)? => file_system::writable_clone(&directory)?,
-                _ => None,
-            },
+            Request::Enter(target) => self.enter(target, is_our_tmpfs)?,
             Request::TakeOver(target) => {
                 let directory = absent(self.to_mount_at(target).and_then(|place| place.open()))?;
                 directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?
@@ -65,10 +62,7 @@ impl<G: Ground> Verbs<G> {
             Request::CreateFuse(label) => {
                 Some(file_system::make_fuse(given(root)?, SOURCE, label.as_deref())?)
             }
-            Request::EnterFuse(target) => match self.open(target)? {
-                Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory)?,
-                _ => None,
-            },
+            Request::EnterFuse(target) => self.enter(target, is_our_fuse)?,
             Request::Link(name, leads) => {
                 let (parent, name) = file_system::below(ours(root)?, name.as_ref())?;
                 none(rustix::fs::symlinkat(leads, parent, name))?
@@ -93,7 +87,7 @@ impl<G: Ground> Verbs<G> {
             Request::Listen(path) => {
                 Some(locked(&self.sockets).listen(path, &self.ground.socket(path)?)?.into())
             }
-            Request::Keep(name, blob) => none(locked(&self.blobs).keep(name, blob))?,
+            Request::Keep(name, blob) => none(locked(&self.blobs).keep(name, blob, ()))?,
             Request::Kept(after) => return Ok((locked(&self.blobs).reply_after(after), None)),
             Request::Forget(name) => {
                 locked(&self.blobs).forget(name);
@@ -131,8 +125,12 @@ impl<G: Ground> Verbs<G> {
         absent(self.ground.target(target))
     }
 
-    fn open(&self, target: &Path) -> io::Result<Option<OwnedFd>> {
-        absent(self.ground.target(target).and_then(|place| place.open()))
+    /// The root of what is mounted at `target`, writable, if it `is_ours`.
+    fn enter(&self, target: &Path, is_ours: fn(&OwnedFd) -> io::Result<bool>) -> io::Result<Option<OwnedFd>> {
+        match absent(self.ground.target(target).and_then(|place| place.open()))? {
+            Some(directory) if is_ours(&directory)? => file_system::writable_clone(&directory),
+            _ => Ok(None),
+        }
     }
 
     /// Shows a new tmpfs beside `place`, in the stead of what lay there.
@@ -172,14 +170,10 @@ fn is_in_reach(place: &Place, source: &str) -> io::Result<bool> {
         return Ok(true);
     }
     match absent(place.open())? {
-        Some(directory) if ours::is_mount_root(&directory)? => {
-            if is_ours(&directory, source)? {
-                Ok(true)
-            } else {
-                Err(kubelet::unnamed())
-            }
-        }
-        _ => Ok(false),
+        Some(directory) if !mountinfo::is_mount_root(&directory)? => Ok(false),
+        Some(directory) if is_ours(&directory, source)? => Ok(true),
+        Some(_) => Err(kubelet::unnamed()),
+        None => Ok(false),
     }
 }
 
