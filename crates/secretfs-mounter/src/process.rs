@@ -68,10 +68,10 @@ impl Process {
     pub fn serve(&self, settings: &Settings) -> io::Result<()> {
         let Settings { socket, pods, driver_name, .. } = settings;
         let itself = Path::new("this process");
+        hold_as_many_files_as_may_be();
         hygiene::seal().map_err(cannot("keep to itself the memory of", itself))?;
         let directory = socket.parent().unwrap_or(socket);
         fs::create_dir_all(directory).map_err(cannot("make", directory))?;
-        hold_as_many_files_as_may_be();
         let verbs = Verbs::new(settings.driver()?).allow_swap(settings.allow_swap);
         let server =
             Server::bind(socket, verbs, settings.uids.clone()).map_err(cannot("listen at", socket))?;
