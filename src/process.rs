@@ -291,6 +291,7 @@ impl Gauges {
         let confirmed =
             states.values().filter(|state| state.is_kept_fresh).filter_map(|state| state.confirmed).min();
         self.metrics.set_staleness(confirmed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
+        self.metrics.set_fuse_stuck(self.volumes.parts().modes.stuck());
         let breakers = self.volumes.parts().stores.breakers();
         self.metrics.set_breakers(breakers.closed, &breakers.open);
         for (provider, restarts) in self.volumes.parts().providers.watch_restarts() {

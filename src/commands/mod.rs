@@ -100,6 +100,9 @@ impl Cli {
     }
 
     fn outcome(self) -> Outcome {
+        if matches!(self.command, Command::Mount(_) | Command::Node(_)) {
+            hygiene::reserve_descriptors();
+        }
         // Before a second thread starts, because it would keep the rights that this one gives up.
         let begun = matches!(self.command, Command::Mounter(_)).then(Process::begin).transpose()?;
         telemetry::start(&self.log).map_err(Failure::usage)?;

@@ -83,6 +83,7 @@ impl Requests {
         let target = Target::below(&self.pods, &request.target_path)?;
         target.belongs_to(&told.pod.uid, &request.volume_id)?;
         let tokens = secrets.remove(TOKENS).or(raw_tokens);
+        let appearance = Appearance { tenant: told.namespace.clone(), ..appearance };
         let class = ClassName { namespace: told.namespace.clone(), name: take_class(&mut attributes)? };
         let (subject, tokens) = told.subject(tokens);
         let publish = Publish {
@@ -127,7 +128,8 @@ fn mount_capability(request: &NodePublishVolumeRequest) -> Result<&MountVolume> 
 }
 
 fn appearance(mount: &MountVolume) -> Result<Appearance> {
-    Ok(Appearance { fs_group: fs_group(mount)?, owner: None, selinux_context: selinux_context(mount)? })
+    let (fs_group, selinux_context) = (fs_group(mount)?, selinux_context(mount)?);
+    Ok(Appearance { fs_group, selinux_context, ..Appearance::default() })
 }
 
 fn fs_group(mount: &MountVolume) -> Result<Option<u32>> {

@@ -41,7 +41,7 @@ pub use google::{Google, google_key};
 pub use http::http_client;
 pub use issuer::{Claims, Issuer};
 pub use keyvault::KeyVault;
-pub use memory::occurrences_in_memory;
+pub use memory::{occurrences_in_all_memory, occurrences_in_memory};
 pub use moto::Moto;
 pub use namespace::in_private_mounts;
 pub use node::{DRIVER, PodVolume, RunningNode, VOLUME_DATA, prepare_target};

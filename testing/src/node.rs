@@ -437,6 +437,33 @@ impl RunningNode {
         self.start_node().await;
     }
 
+    /// Starts another `secretfs node` beside the one that runs, and waits until it has ended by itself.
+    pub fn start_beside(&mut self) -> ExitStatus {
+        let serving = self.node.take();
+        self.spawn_node();
+        let mut beside = std::mem::replace(&mut self.node, serving).unwrap();
+        let started = Instant::now();
+        loop {
+            if let Some(ended) = beside.try_wait().unwrap() {
+                return ended;
+            }
+            if started.elapsed() > READY {
+                beside.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills node and mounter with SIGKILL at once. Waits for the end of node, and not for that of the mounter, which may
+    /// not come: a thread of it may hang in the kernel.
+    pub fn kill_both(&mut self) -> Child {
+        let (mut node, mut mounter) = (self.node.take().unwrap(), self.mounter.take().unwrap());
+        node.kill().unwrap();
+        mounter.kill().unwrap();
+        node.wait().unwrap();
+        mounter
+    }
+
     /// Waits until `secretfs node` has died by itself.
     pub fn wait_until_dead(&mut self) {
         let mut node = self.node.take().unwrap();

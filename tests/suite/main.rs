@@ -27,6 +27,8 @@ mod external;
 mod fuse;
 #[cfg(feature = "failpoints")]
 mod fuse_node;
+#[cfg(feature = "failpoints")]
+mod fuse_upgrade;
 mod google;
 mod healthz;
 mod hygiene;

@@ -228,8 +228,11 @@ pub(crate) fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>>
 pub(crate) fn unmount_one(place: &Place) -> io::Result<bool> {
     let path = place.path();
     let unmount = |flags| Ok(rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | flags)?);
-    let unmounted = when_free(BUSY, || unmount(UnmountFlags::empty()))
-        .or_else(|error: io::Error| if is_busy(&error) { unmount(UnmountFlags::DETACH) } else { Err(error) });
+    // In a user namespace nobody may use force.
+    let is_left = |error: &io::Error| is_busy(error) || error.kind() == io::ErrorKind::PermissionDenied;
+    // By force: a FUSE volume ends here, and so does what waits for it, also where nobody is left who could answer.
+    let unmounted = when_free(BUSY, || unmount(UnmountFlags::FORCE))
+        .or_else(|error: io::Error| if is_left(&error) { unmount(UnmountFlags::DETACH) } else { Err(error) });
     match unmounted {
         // Not a mount; or nothing at all.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::NOENT)) => Ok(false),

@@ -67,10 +67,10 @@ impl Process {
     pub fn serve(&self, settings: &Settings) -> io::Result<()> {
         let Settings { socket, pods, driver_name, .. } = settings;
         let itself = Path::new("this process");
+        hygiene::raise_open_files();
         hygiene::seal().map_err(cannot("keep to itself the memory of", itself))?;
         let directory = socket.parent().unwrap_or(socket);
         fs::create_dir_all(directory).map_err(cannot("make", directory))?;
-        hygiene::raise_open_files();
         let verbs = Verbs::new(settings.driver()?).allow_swap(settings.allow_swap);
         let server =
             Server::bind(socket, verbs, settings.uids.clone()).map_err(cannot("listen at", socket))?;

@@ -9,6 +9,7 @@ mod mapping;
 mod memory;
 mod mounts;
 mod peers;
+mod secret;
 mod signals;
 
 pub use code::give_back_code;
@@ -22,4 +23,5 @@ pub use mounts::{
     MountedFileSystem, SYS_STATMOUNT, leave_mount_namespace, make_read_only, make_writable, mount_by_number,
 };
 pub use peers::peer_uid;
+pub use secret::SecretBox;
 pub use signals::take_ending_signals;

@@ -10,6 +10,7 @@
 mod edition;
 mod front;
 mod keeping;
+mod kept;
 mod kernel;
 mod shown;
 mod standing;
@@ -175,6 +176,10 @@ impl Mode for Fuse {
             shown.end();
         }
         self.front.forget(target);
+    }
+
+    fn stuck(&self) -> usize {
+        self.front.stuck()
     }
 }
 

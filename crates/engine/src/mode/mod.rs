@@ -27,7 +27,7 @@ pub use tmpfs::Tmpfs;
 /// Largest size of a volume in bytes, unless the administrator sets another.
 pub const DEFAULT_MAX_BYTES: u64 = Tmpfs::DEFAULT_MAX_BYTES;
 
-/// How the files of a volume look, in addition to the modes that its class sets.
+/// How the files of a volume look, in addition to the modes that its class sets, and whose they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Appearance {
     /// The pod's `fsGroup`, or a host's `--group`: owner group of every file and directory.
@@ -37,6 +37,8 @@ pub struct Appearance {
     pub owner: Option<u32>,
     /// SELinux label of the whole mount (`context=`), as kubelet passes it.
     pub selinux_context: Option<String>,
+    /// Whose volume it is: the namespace whose share of what is kept for a later process it takes. Empty on a host.
+    pub tenant: String,
 }
 
 impl Appearance {
@@ -139,6 +141,11 @@ pub trait Mode: fmt::Debug + Send + Sync {
 
     /// The volume at `target` has ended: nothing of it is handed to a later process.
     fn forget(&self, _target: &Path) {}
+
+    /// In how many volumes the kernel is told of a change and has not taken it for more than a second.
+    fn stuck(&self) -> usize {
+        0
+    }
 
     /// Whether anything is mounted at `target`. Costs one system call.
     ///

@@ -51,6 +51,11 @@ pub trait Front: fmt::Debug + Send + Sync {
 
     /// The volume at `target` has ended: nothing of it is kept any longer.
     fn forget(&self, _target: &Path) {}
+
+    /// In how many volumes the kernel is told of a change and has not taken it for more than a second.
+    fn stuck(&self) -> usize {
+        0
+    }
 }
 
 /// What an earlier process left of a volume.
