@@ -127,7 +127,12 @@ fn mount_capability(request: &NodePublishVolumeRequest) -> Result<&MountVolume> 
 }
 
 fn appearance(mount: &MountVolume) -> Result<Appearance> {
-    Ok(Appearance { fs_group: fs_group(mount)?, owner: None, selinux_context: selinux_context(mount)? })
+    Ok(Appearance {
+        fs_group: fs_group(mount)?,
+        owner: None,
+        selinux_context: selinux_context(mount)?,
+        access: None,
+    })
 }
 
 fn fs_group(mount: &MountVolume) -> Result<Option<u32>> {

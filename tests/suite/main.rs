@@ -25,6 +25,7 @@ mod embedded;
 mod explain;
 mod external;
 mod fuse;
+mod fuse_access;
 #[cfg(feature = "failpoints")]
 mod fuse_node;
 mod google;
