@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::cgroup::{self, ContainerId};
 use crate::name::{ContainerName, PodDirectory};
@@ -14,6 +15,9 @@ const THREADS_MAX: usize = 32;
 const THREADS_OF_ALL: usize = 4096;
 /// How many containers of one volume have their names remembered.
 const NAMES_MAX: usize = 64;
+
+/// How long a container without a name is not looked at again. Who hides its name makes no more work than that.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Threads that are remembered, of all volumes.
 static REMEMBERED: AtomicUsize = AtomicUsize::new(0);
@@ -50,6 +54,8 @@ pub struct Callers {
 struct Known {
     threads: HashMap<u32, Remembered>,
     names: HashMap<ContainerId, ContainerName>,
+    /// Containers whose name could not be learnt, and when that was tried last.
+    nameless: HashMap<ContainerId, Instant>,
     /// Counts questions, to tell which thread asked last.
     questions: u64,
 }
@@ -115,6 +121,9 @@ impl Callers {
         if let Some(name) = self.lock().names.get(&id) {
             return Found::Caller(Caller { container: name.clone(), id });
         }
+        if !self.lock().may_look(&id) {
+            return Found::Nameless;
+        }
         let Some(name) = thread.mounts().ok().and_then(|table| self.directory.container(&table)) else {
             return Found::Nameless;
         };
@@ -127,11 +136,25 @@ impl Callers {
 }
 
 impl Known {
+    /// Whether to look for the name of a container now. Notes that it is looked for.
+    fn may_look(&mut self, id: &ContainerId) -> bool {
+        if self.nameless.len() >= NAMES_MAX {
+            self.nameless.clear();
+        }
+        let now = Instant::now();
+        let was_recent = self.nameless.get(id).is_some_and(|last| now.duration_since(*last) < LOOK_AGAIN);
+        if !was_recent {
+            self.nameless.insert(id.clone(), now);
+        }
+        !was_recent
+    }
+
     fn name(&mut self, id: &ContainerId, name: ContainerName) -> ContainerName {
         if self.names.len() >= NAMES_MAX {
             // Containers of the past. Those that run are learnt again.
             self.names.clear();
         }
+        self.nameless.remove(id);
         self.names.entry(id.clone()).or_insert(name).clone()
     }
 
@@ -160,5 +183,39 @@ impl Known {
 impl Drop for Known {
     fn drop(&mut self) {
         REMEMBERED.fetch_sub(self.threads.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "what a test arranges has to fail it loudly")]
+
+    use super::*;
+
+    fn id(digit: &str) -> ContainerId {
+        cgroup::container(&format!("0::/podx/{}", digit.repeat(64)), "x").unwrap()
+    }
+
+    #[test]
+    fn a_container_without_a_name_is_looked_at_once_in_a_while_and_holds_up_no_other() {
+        let mut known = Known::default();
+
+        assert!(known.may_look(&id("a")) && !known.may_look(&id("a")));
+        assert!(known.may_look(&id("b")));
+        std::thread::sleep(LOOK_AGAIN);
+        assert!(known.may_look(&id("a")));
+    }
+
+    #[test]
+    fn nobody_is_recognised_by_no_number_or_by_one_of_nobody() {
+        let processes = std::fs::File::open("/proc").unwrap();
+        let table = std::fs::read("/proc/thread-self/mountinfo").unwrap();
+        let directory = PodDirectory::find(&table, "/".as_ref()).unwrap();
+        let callers = Callers::new("x".to_owned(), directory, Arc::new(Processes::new(processes.into())));
+
+        for tid in [0, std::process::id(), u32::MAX] {
+            assert_eq!(callers.find(tid), Found::Stranger, "{tid}");
+        }
+        assert_eq!(callers.describe(std::process::id()).1, std::env::current_exe().ok());
     }
 }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Most bytes of a text that are read. A table of mounts has some hundred bytes for each mount.
-const TEXT_MAX: u64 = 4 << 20;
+/// Most bytes that are read of a list of cgroups: a line for each hierarchy, each as long as a path may be.
+const CGROUPS_MAX: u64 = 128 << 10;
+/// Most bytes that are read of a table of mounts. Each has some hundred bytes, and containers have less than a hundred mounts.
+const MOUNTS_MAX: u64 = 512 << 10;
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// All threads of one process namespace: its `/proc`.
@@ -60,9 +62,9 @@ impl Thread {
     ///
     /// # Errors
     ///
-    /// The thread has ended, or no descriptor is left.
+    /// The thread has ended, or no descriptor is left; the list is longer than any that is read.
     pub fn cgroups(&self) -> io::Result<Vec<u8>> {
-        self.read("cgroup")
+        self.read("cgroup", CGROUPS_MAX)
     }
 
     /// The table of the mounts that it can reach.
@@ -71,16 +73,16 @@ impl Thread {
     ///
     /// The thread has ended, or no descriptor is left; the table is longer than any that is read.
     pub fn mounts(&self) -> io::Result<Vec<u8>> {
-        self.read("mountinfo")
+        self.read("mountinfo", MOUNTS_MAX)
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    fn read(&self, name: &str, longest: u64) -> io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(self.0.as_fd(), name, flags, Mode::empty())?;
         let mut text = Vec::with_capacity(4096);
-        std::fs::File::from(file).take(TEXT_MAX).read_to_end(&mut text)?;
+        std::fs::File::from(file).take(longest).read_to_end(&mut text)?;
         // A table that was cut may lack what contradicts the rest.
-        if text.len() as u64 == TEXT_MAX { Err(Errno::FBIG.into()) } else { Ok(text) }
+        if text.len() as u64 == longest { Err(Errno::FBIG.into()) } else { Ok(text) }
     }
 }
 
