@@ -17,6 +17,7 @@ use engine::snapshot::FingerprintKey;
 use engine::unfinished::Unfinished;
 use engine::volume::Volumes;
 use engine::volume::access::Everyone;
+use engine::volume::boundary::{NoPods, Pods};
 use engine::volume::parts::{Defaults, Limits, Parts, Targets};
 use engine::volume::record::Records;
 use engine::volume::report::Reporter;
@@ -110,6 +111,8 @@ pub struct Conduct {
     pub defaults: Defaults,
     /// Which target paths are allowed.
     pub targets: Targets,
+    /// What only an API server knows of pods, if there is one.
+    pub pods: Option<Arc<dyn Pods>>,
 }
 
 /// The volumes of this process, and its tasks.
@@ -179,6 +182,7 @@ impl Process {
             reporter: Reporter::new(audit.counting(metrics.audit_dropped()), metrics.clone()),
             stores: Arc::new(Stores::new(metrics.clone())),
             access: Arc::new(Everyone),
+            pods: conduct.pods.unwrap_or_else(|| Arc::new(NoPods)),
             rooms: Rooms::default(),
             key: Arc::new(FingerprintKey::new(&keys.fingerprint)),
             limits,

@@ -28,6 +28,7 @@ mod embedded;
 mod explain;
 mod external;
 mod fuse;
+mod fuse_access;
 #[cfg(feature = "failpoints")]
 mod fuse_node;
 #[cfg(feature = "failpoints")]

@@ -112,6 +112,8 @@ packets! {
         22 Rename(from: Name, to: Name);
         /// Remove a name below the open root beside this packet: of a directory if the number is 1.
         23 Remove(path: PathBuf, is_directory: u32);
+        /// Open `/proc`.
+        24 Processes;
     }
 }
 
@@ -151,6 +153,7 @@ impl Request {
             Self::TakeBack(target) => ("take back the directory beside", target),
             Self::TakeOver(target) => ("take over the mount at", target),
             Self::OpenFuse => ("open", Path::new("/dev/fuse")),
+            Self::Processes => ("open", Path::new("/proc")),
             Self::CreateFuse(_) => ("make", Path::new("a FUSE file system")),
             Self::EnterFuse(target) => ("enter the mount at", target),
         }
@@ -268,6 +271,7 @@ mod tests {
             tmpfses().prop_map(Request::Create),
             (tmpfses(), paths()).prop_map(|(tmpfs, target)| Request::Lend(tmpfs, target)),
             paths().prop_map(Request::TakeBack),
+            Just(Request::Processes),
             paths().prop_map(Request::TakeOver),
             paths().prop_map(Request::Attach),
             paths().prop_map(Request::Enter),
@@ -309,7 +313,7 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_or_understood_and_never_more(
-            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..25u8, framed in any::<bool>()
+            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..26u8, framed in any::<bool>()
         ) {
             if let (true, [version, said, ..]) = (framed, packet.as_mut_slice()) {
                 (*version, *said) = (VERSION, verb);

@@ -87,6 +87,10 @@ impl<A: Ask> Mounter for A {
         opened(self, &Request::OpenFuse)
     }
 
+    fn processes(&self) -> Result<OwnedFd, Error> {
+        opened(self, &Request::Processes)
+    }
+
     fn create_fuse(&self, device: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd, Error> {
         let request = Request::CreateFuse(label.map(str::to_owned));
         done(self, &request, Some(device))?

@@ -18,6 +18,8 @@ pub struct Mount {
     pub id: u64,
     /// The id of the mount on which it is mounted.
     pub parent: u64,
+    /// The device number of its file system, as `MAJOR:MINOR`. One file system has the same in each mount of it.
+    pub device: String,
     /// The directory or file of its file system that it shows.
     pub root: PathBuf,
     /// The mount point, as the process sees it that the table belongs to.
@@ -36,12 +38,13 @@ pub fn mounts(table: &[u8]) -> impl Iterator<Item = Mount> {
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
-    let (root, point) = (path(fields.nth(1)?)?, path(fields.next()?)?);
+    let device = String::from_utf8(fields.next()?.to_vec()).ok()?;
+    let (root, point) = (path(fields.next()?)?, path(fields.next()?)?);
     // Optional fields follow, ended by a dash; then the type and the source.
     fields.by_ref().find(|field| *field == b"-")?;
     let kind = String::from_utf8(fields.next()?.to_vec()).ok()?;
     let source = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
-    Some(Mount { id, parent, root, point, kind, source })
+    Some(Mount { id, parent, device, root, point, kind, source })
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -94,6 +97,7 @@ mod tests {
         let odd = Mount {
             id: 41,
             parent: 35,
+            device: "0:32".to_owned(),
             root: "/..data/x y".into(),
             point: r"/mnt/a b\c".into(),
             kind: "tmpfs".to_owned(),

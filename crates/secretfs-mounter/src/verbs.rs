@@ -1,5 +1,6 @@
 //! The verbs: each request is done where its caller may have it done.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -59,6 +60,8 @@ impl<G: Ground> Verbs<G> {
                 directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?
             }
             Request::OpenFuse => Some(file_system::open_fuse()?),
+            // Who asks for a file of a volume has its number there.
+            Request::Processes => Some(File::open("/proc")?.into()),
             Request::CreateFuse(label) => {
                 Some(file_system::make_fuse(given(root)?, SOURCE, label.as_deref())?)
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mounter::MountId;
 use provider::{FileMode, Workload};
 
-use crate::mode::{Lost, Mode, Mounted, ShownFile};
+use crate::mode::{Appearance, Lost, Mode, Mounted, ShownFile};
 use crate::snapshot::{File, Snapshot};
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
@@ -51,7 +51,10 @@ impl Volumes {
 
     /// Goes on with the volumes that the process before served itself, before anything asks for files there.
     async fn resume(&self, records: &[VolumeRecord]) -> Result<Vec<Lost>, Error> {
-        let known = |record: &VolumeRecord| (record.mode.clone(), record.target.clone(), record.appearance());
+        let known = |record: &VolumeRecord| {
+            let appearance = Appearance { access: record.confinement(), ..record.appearance() };
+            (record.mode.clone(), record.target.clone(), appearance)
+        };
         let volumes: Vec<_> = records.iter().map(known).collect();
         let parts = Arc::clone(self.parts());
         blocking(move || Ok(parts.modes.resume(&volumes)?)).await

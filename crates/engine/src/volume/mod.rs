@@ -4,6 +4,7 @@ mod about;
 pub mod access;
 pub mod admission;
 mod adoption;
+pub mod boundary;
 mod call;
 pub mod content;
 mod credentials;

@@ -4,6 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use callers::Processes;
 use fuse_session::TakeStep;
 use fuse_tree::{Notice, Volume};
 use mounter::MountId;
@@ -31,6 +32,15 @@ pub trait Front: fmt::Debug + Send + Sync {
     ///
     /// Something hides it, or the kernel refuses.
     fn clear(&self, target: &Path) -> Result<(), Error>;
+
+    /// The threads that may ask for files, by the numbers that the kernel tells of them.
+    ///
+    /// # Errors
+    ///
+    /// Who knows them cannot be asked, or nobody knows them.
+    fn processes(&self) -> Result<Arc<Processes>, Error> {
+        Err(Error::Failed("who opens a file cannot be told here".into()))
+    }
 
     /// Whether somebody [keeps](Ready::keep) what the next process needs to serve the volumes further.
     fn hands_over(&self) -> bool {

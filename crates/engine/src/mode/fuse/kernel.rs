@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use callers::Processes;
 use fuse_session::{Device, Sessions, Settings, TakeStep, Tell};
 use fuse_tree::{DATA, NEXT_DATA, Notice, Step, Volume};
 use mounter::{MountId, Mounter, file_system_of};
@@ -104,6 +105,11 @@ impl Front for Kernel {
         }
         let at = MountId::at(target).map_err(mounter::Error::of("look at", target))?;
         Ok(at.map_or(Ok(()), |mount| self.mounter.unmount(target, &mount))?)
+    }
+
+    fn processes(&self) -> Result<Arc<Processes>, Error> {
+        // Each time, since the next mounter may be in another process namespace.
+        Ok(Arc::new(Processes::new(self.mounter.processes()?)))
     }
 
     fn hands_over(&self) -> bool {
