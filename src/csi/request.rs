@@ -83,7 +83,6 @@ impl Requests {
         let target = Target::below(&self.pods, &request.target_path)?;
         target.belongs_to(&told.pod.uid, &request.volume_id)?;
         let tokens = secrets.remove(TOKENS).or(raw_tokens);
-        let appearance = Appearance { tenant: told.namespace.clone(), ..appearance };
         let class = ClassName { namespace: told.namespace.clone(), name: take_class(&mut attributes)? };
         let (subject, tokens) = told.subject(tokens);
         let publish = Publish {

@@ -454,16 +454,6 @@ impl RunningNode {
         }
     }
 
-    /// Kills node and mounter with SIGKILL at once. Waits for the end of node, and not for that of the mounter, which may
-    /// not come: a thread of it may hang in the kernel.
-    pub fn kill_both(&mut self) -> Child {
-        let (mut node, mut mounter) = (self.node.take().unwrap(), self.mounter.take().unwrap());
-        node.kill().unwrap();
-        mounter.kill().unwrap();
-        node.wait().unwrap();
-        mounter
-    }
-
     /// Waits until `secretfs node` has died by itself.
     pub fn wait_until_dead(&mut self) {
         let mut node = self.node.take().unwrap();

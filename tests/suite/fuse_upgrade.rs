@@ -4,12 +4,9 @@ use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mounter::{Mounter as _, RemoteMounter};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
 use testing::{PodVolume, occurrences_in_all_memory};
 
 use crate::fuse_node::{Bench, Readers, SOON, pods};
@@ -55,60 +52,6 @@ async fn a_node_that_is_updated_is_missed_by_no_reader() {
     );
     assert!(seen.errors.is_empty() && seen.looks > 100, "{seen:?}\n{}", bench.node.log());
     bench.unpublish(&pods).await;
-}
-
-// === deaths while a notice hangs ===
-
-/// A word to the kernel that `name` in the root of a volume is not what it was.
-fn changed(name: &str) -> Vec<u8> {
-    let fields = [1_u64.to_ne_bytes(), u64::try_from(name.len()).unwrap().to_ne_bytes()].concat();
-    let len = u32::try_from(16 + fields.len() + name.len() + 1).unwrap();
-    let head = [len.to_ne_bytes(), 3_u32.to_ne_bytes()].concat();
-    [head, 0_u64.to_ne_bytes().to_vec(), fields, name.as_bytes().to_vec(), vec![0]].concat()
-}
-
-fn stop(pid: u32) {
-    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::STOP).unwrap();
-}
-
-async fn ends(process: &mut Child, what: &str, bench: &Bench) {
-    let started = Instant::now();
-    while process.try_wait().unwrap().is_none() {
-        assert!(started.elapsed() < SOON, "{what} does not end\n{}", bench.node.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_hangs_for_good_where_node_and_mounter_died_while_the_kernel_was_told_something() {
-    let mut bench = Bench::start().await;
-    let pod = PodVolume::new("web", "app");
-    bench.publish(std::slice::from_ref(&pod)).await;
-    let device = bench.kept().into_iter().find(|name| name.ends_with("/device")).unwrap();
-    let socket = bench.node.path("mounter.sock");
-
-    // The reader has the lock of the directory until somebody answers it, and the mounter waits for that lock.
-    stop(bench.node.node_pid());
-    let mut reader = Command::new("cat");
-    let reader = reader.arg(bench.file(&pod, "missing")).stderr(Stdio::piped()).spawn();
-    let mut reader = reader.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let telling =
-        std::thread::spawn(move || RemoteMounter::new(socket).notify_file(&device, &changed("missing")));
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut mounter = bench.node.kill_both();
-    telling.join().unwrap().unwrap_err();
-    assert!(reader.try_wait().unwrap().is_none(), "nothing hangs, so nothing is tested");
-
-    bench.node.start_mounter();
-    bench.node.start_node().await;
-    bench.publish(std::slice::from_ref(&pod)).await;
-
-    ends(&mut reader, "the reader", &bench).await;
-    ends(&mut mounter, "the mounter that was killed", &bench).await;
-    assert_eq!(bench.node.text(&pod, "a").as_deref(), Some("1"));
-    bench.node.unpublish(&pod).await.unwrap();
-    assert_eq!(bench.node.mounts().len(), 0);
 }
 
 // === where values are ===

@@ -39,7 +39,7 @@ pub struct Appearance {
     pub owner: Option<u32>,
     /// SELinux label of the whole mount (`context=`), as kubelet passes it.
     pub selinux_context: Option<String>,
-    /// Whose volume it is: the namespace whose share of what is kept for a later process it takes. Empty on a host.
+    /// Whose volume it is, where it is made: the namespace whose share of what is kept for a later process it takes.
     pub tenant: String,
     /// Which containers may open which files, if the class has rules. Modes that cannot tell containers apart refuse.
     pub access: Option<Confinement>,

@@ -96,6 +96,11 @@ impl Publish {
         let Credentials { tokens, named } = credentials;
         Workload { identity, pod, volume: self.id.0.clone(), tokens, credentials: named }
     }
+
+    /// How its files look, and whose share of what modes keep they take.
+    fn appearance_of_tenant(&self) -> Appearance {
+        Appearance { tenant: self.subject.identity.namespace.clone(), ..self.appearance.clone() }
+    }
 }
 
 /// The result of a successful publish.

@@ -145,8 +145,7 @@ impl VolumeRecord {
             fs_group: self.fs_group,
             owner: self.owner,
             selinux_context: self.selinux_context.clone(),
-            tenant: self.namespace.clone(),
-            access: None,
+            ..Appearance::default()
         }
     }
 

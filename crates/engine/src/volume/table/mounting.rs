@@ -138,7 +138,7 @@ fn show(
         mounted.replace(snapshot, &BTreeSet::new())?;
         return Ok(Arc::from(mounted));
     }
-    let prepared = mode.prepare(&publish.target, snapshot, &publish.appearance)?;
+    let prepared = mode.prepare(&publish.target, snapshot, &publish.appearance_of_tenant())?;
     let record = VolumeRecord { mount: prepared.mount_id(), ..record };
     save(parts, publish, &record)?;
     shown(parts, publish, prepared, record)
