@@ -14,8 +14,11 @@
 
 mod azsecrets;
 mod background;
+mod ccp;
 mod class;
 mod cluster;
+mod confidant;
+mod conjur;
 mod faults;
 mod google;
 mod http;
@@ -34,8 +37,11 @@ mod tls;
 mod tool;
 
 pub use azsecrets::AzSecrets;
+pub use ccp::Ccp;
 pub use class::jwt_class;
 pub use cluster::{Cluster, Component, Scope};
+pub use confidant::Confidant;
+pub use conjur::Conjur;
 pub use faults::{Answer, FaultServer, Seen};
 pub use google::{Google, google_key};
 pub use http::http_client;

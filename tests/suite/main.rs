@@ -16,9 +16,12 @@ mod canary;
 mod chaos;
 mod check;
 mod commands;
+mod confidant;
 mod confined;
+mod conjur;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod cyberark;
 mod docs;
 mod dropin;
 mod embedded;
