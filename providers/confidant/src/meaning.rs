@@ -72,7 +72,7 @@ struct OfConfidant {
 
 #[derive(Deserialize)]
 struct OfKms {
-    #[serde(rename = "__type")]
+    #[serde(rename = "__type", alias = "code", alias = "Code")]
     name: String,
     #[serde(default, alias = "Message")]
     message: String,
@@ -122,7 +122,8 @@ impl Refusal<'_> {
             Ok(OfKms { name, message }) => {
                 Words::Api { name: name.rsplit('#').next().unwrap_or_default().to_owned(), text: message }
             }
-            Err(_) => Words::Others,
+            // What stands before KMS may refuse keys in the form of the older services.
+            Err(_) => self.of_sts(),
         }
     }
 

@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use crate::declaration::DECLARATION;
 use crate::login::Applicant;
 use crate::parameters::{self, Auth, Plan};
 use crate::servers::Servers;
-use crate::session::{ConjurSession, Owner};
+use crate::session::{ConjurSession, MOST, Owner};
 
 /// Variables from Conjur.
 #[derive(Debug)]
@@ -104,6 +105,12 @@ impl Source for ConjurSource {
         let path = call.map(|call| call.variable).unwrap_or_default();
         let scope = Scope::Named(self.plan.server.account.clone());
         Origin { address: self.plan.server.address.clone(), scope, path, key: None }
+    }
+
+    fn requests_per_call(&self, index: usize) -> Option<NonZeroUsize> {
+        let call = self.plan.objects.get(index).and_then(|object| Call::of_request(&object.request));
+        let goes_with_others = call.is_some_and(|call| call.goes_with_others());
+        NonZeroUsize::new(if goes_with_others { MOST } else { 1 })
     }
 }
 

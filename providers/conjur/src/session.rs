@@ -15,7 +15,7 @@ use crate::parameters::{Auth, Server};
 use crate::servers::refusal;
 
 /// Most variables of one call.
-const MOST: usize = 50;
+pub(crate) const MOST: usize = 50;
 /// Most bytes of their ids: the server reads them from the URL. Each byte may become three there.
 const MOST_BYTES: usize = 2000;
 /// Calls for single variables at one time.

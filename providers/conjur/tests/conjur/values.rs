@@ -1,3 +1,5 @@
+use std::num::NonZeroUsize;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use provider::{ErrorKind, Tenure};
@@ -132,6 +134,7 @@ async fn many_variables_are_read_by_few_calls() {
 
     let files = files(&*class, &*session).await.unwrap();
 
+    assert_eq!(class.requests_per_call(0).map(NonZeroUsize::get), Some(50));
     assert!((0..120).all(|n| text(&files[&format!("f{n}")]) == STANDARD.encode(n.to_string())));
     assert_eq!(stub.asked("/secrets"), 3);
 }
