@@ -14,4 +14,5 @@ mod rights;
 mod stores;
 mod takeover;
 mod upstream;
+mod watching;
 mod world;
