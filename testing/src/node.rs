@@ -23,6 +23,7 @@ use tower::service_fn;
 
 use crate::http_client;
 use crate::issuer::Claims;
+use crate::mode::ShownBy;
 use crate::program::mounter;
 
 /// How long a process may take to start.
@@ -47,6 +48,7 @@ pub struct RunningNode {
     /// Whether the next node writes into pipes instead of the log.
     into_pipes: bool,
     name: String,
+    mode: ShownBy,
 }
 
 /// A pod with one volume of our driver.
@@ -220,6 +222,7 @@ impl RunningNode {
             registers,
             into_pipes,
             name,
+            mode: ShownBy::chosen(),
         }
     }
 
@@ -293,10 +296,10 @@ impl RunningNode {
         self.failpoint = Some(failpoint.to_owned());
     }
 
-    /// Writes a manifest with one class.
+    /// Writes a manifest with one class, which chooses the mode of the test.
     pub fn class(&self, name: &str, manifest: &str) {
         let staged = self.path("classes").join(format!(".{name}"));
-        fs::write(&staged, manifest).unwrap();
+        fs::write(&staged, self.mode.class(manifest)).unwrap();
         fs::rename(staged, self.path("classes").join(format!("{name}.yaml"))).unwrap();
     }
 
@@ -335,6 +338,10 @@ impl RunningNode {
 
     /// Starts `secretfs node` without waiting for it.
     pub fn spawn_node(&mut self) {
+        if self.mode == ShownBy::Fuse && !self.flags.iter().any(|flag| flag == "--mounter") {
+            // What it serves over FUSE is kept by a mounter, for the next one.
+            self.use_mounter();
+        }
         let mut command = Command::new(&self.binary);
         command.arg("node");
         let mut command = self.logging(command);
@@ -525,7 +532,11 @@ impl RunningNode {
     pub async fn publish(&self, pod: &PodVolume) -> Result<(), Status> {
         prepare_target(&self.target(pod), self.driver());
         let mut client = self.client().await;
-        client.node_publish_volume(self.request(pod)).await.map(drop)
+        client.node_publish_volume(self.request(pod)).await?;
+        if self.mode == ShownBy::Fuse {
+            self.mode.shows(&self.target(pod));
+        }
+        Ok(())
     }
 
     /// Repeats the publish as long as the error code makes kubelet repeat it.

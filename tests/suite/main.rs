@@ -41,6 +41,7 @@ mod keyvault;
 mod kill;
 mod kubelet;
 mod migrate;
+mod modes;
 mod mount_identity;
 mod mounter;
 mod mounter_away;

@@ -15,4 +15,5 @@ mod rights;
 mod stores;
 mod takeover;
 mod upstream;
+mod watching;
 mod world;
