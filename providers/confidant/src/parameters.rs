@@ -178,7 +178,7 @@ impl<'a> Class<'a> {
             "it is http: whoever is on the way reads the pod's token and the secrets",
             "write https://, and the server's authority in caCertPath",
         );
-        is_open.then(|| Exposure { asked, is_allowed: self.config.network.allow_insecure })
+        is_open.then_some(Exposure { asked, is_allowed: self.config.network.allow_insecure })
     }
 }
 

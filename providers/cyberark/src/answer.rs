@@ -109,7 +109,7 @@ mod tests {
             if let Some(account) = Account::of(&body) {
                 let _ = (account.is_changing(), account.fits(&Search::default()));
             }
-            let _ = extract(&Reading::new(body.clone()), CONTENT);
+            let _ = extract(&Reading::new(body), CONTENT);
         }
     }
 }
