@@ -87,10 +87,10 @@ fn read(script: &Script, seen: &Seen) -> Answer {
         json!({"id": format!("id-of-{name}"), "name": name, "revision": 1, "enabled": true,
                "credential_pairs": {"value": value}})
     };
-    service(script.values().into_iter().map(credential).collect())
+    service(&script.values().into_iter().map(credential).collect::<Vec<_>>())
 }
 
-fn service(credentials: Vec<Value>) -> Answer {
+fn service(credentials: &[Value]) -> Answer {
     Answer::json(200, &json!({"id": SERVICE, "enabled": true, "credentials": credentials}))
 }
 
@@ -107,10 +107,10 @@ fn said() -> Vec<(&'static str, ErrorKind, Answer)> {
     let bank = json!({"id": "bank", "enabled": true, "credentials": [credential("mine", true)]});
     vec![
         ("404", NotFound, Answer::json(404, &json!({}))),
-        ("another credential", NotFound, service(vec![credential("other", true)])),
-        ("a credential that is disabled", Revoked, service(vec![credential("mine", false)])),
+        ("another credential", NotFound, service(&[credential("other", true)])),
+        ("a credential that is disabled", Revoked, service(&[credential("mine", false)])),
         ("a service that is disabled", Revoked, Answer::json(200, &disabled)),
-        ("two of that name", Invalid, service(vec![credential("mine", true), credential("mine", true)])),
+        ("two of that name", Invalid, service(&[credential("mine", true), credential("mine", true)])),
         ("403", Denied, error(403, &format!("denied for {}", shown(Who::One)))),
         ("403 for a token", Unauthenticated, Answer::text(403, "text/html", PAGE)),
         ("401", Unauthenticated, error(401, "not authorized")),

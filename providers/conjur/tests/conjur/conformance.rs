@@ -63,7 +63,7 @@ impl Place {
         source(&Conjur::new(self.config.clone()).unwrap(), pairs)
     }
 
-    fn workload(&self, key: &str) -> Workload {
+    fn workload(key: &str) -> Workload {
         let credentials = [("login", HOST), ("apiKey", key)];
         let credentials = credentials.map(|(name, text)| (name.to_owned(), text.to_owned().into()));
         Workload { credentials: credentials.into(), ..without_token("web-0", "v1") }
@@ -104,7 +104,7 @@ async fn what_is_put_is_read_byte_for_byte_alone_and_together() {
         place.put(B, b"beside").await;
         for secrets in [format!("- a: {A}\n"), format!("- a: {A}\n- b: {B}\n- c: {A}\n")] {
             let class = place.class([BY_KEY, ("secrets", &secrets)]);
-            let session = class.session(&place.workload(&place.key), Tenure::Shared).await.unwrap();
+            let session = class.session(&Place::workload(&place.key), Tenure::Shared).await.unwrap();
             let files = each(&*class, &*session).await;
             let read = files["a"].as_ref().unwrap();
             assert!(read.contents.expose() == value, "{} bytes", value.len());
@@ -118,16 +118,16 @@ async fn versions_have_the_servers_own_numbers() {
     place.put(A, b"first").await;
     let newest = format!("- a: {A}\n");
     let newest = [BY_KEY, ("secrets", &*newest), ("versionNumbers", "true")];
-    let first = only(&*place.class(newest), &place.workload(&place.key)).await.unwrap();
+    let first = only(&*place.class(newest), &Place::workload(&place.key)).await.unwrap();
     place.put(A, b"second").await;
-    let second = only(&*place.class(newest), &place.workload(&place.key)).await.unwrap();
+    let second = only(&*place.class(newest), &Place::workload(&place.key)).await.unwrap();
     let number = |object: &provider::Object| object.version.as_ref().unwrap().parse::<u64>().unwrap();
 
     assert_eq!((text(&first), text(&second)), ("first".to_owned(), "second".to_owned()));
     assert_eq!(number(&second), number(&first) + 1);
     let pinned = format!("- {{objectName: a, variable: {A}, version: {}}}", number(&first));
     let pinned = place.class([BY_KEY, ("objects", &pinned)]);
-    assert_eq!(text(&only(&*pinned, &place.workload(&place.key)).await.unwrap()), "first");
+    assert_eq!(text(&only(&*pinned, &Place::workload(&place.key)).await.unwrap()), "first");
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn what_is_missing_is_not_found_and_a_wrong_key_is_no_login() {
     place.put(A, b"text").await;
     let secrets = format!("- a: {A}\n- never: {NEVER}\n- none: secretfs-conformance/none\n");
     let class = place.class([BY_KEY, ("secrets", &secrets)]);
-    let session = class.session(&place.workload(&place.key), Tenure::Shared).await.unwrap();
+    let session = class.session(&Place::workload(&place.key), Tenure::Shared).await.unwrap();
 
     let files = each(&*class, &*session).await;
 
@@ -144,6 +144,6 @@ async fn what_is_missing_is_not_found_and_a_wrong_key_is_no_login() {
     for name in ["never", "none"] {
         assert_eq!(files[name].as_ref().unwrap_err().kind(), ErrorKind::NotFound, "{name}");
     }
-    let refused = class.session(&place.workload("wrong"), Tenure::Shared).await.unwrap_err();
+    let refused = class.session(&Place::workload("wrong"), Tenure::Shared).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unauthenticated);
 }
