@@ -55,6 +55,7 @@ impl Process {
     ///
     /// The kernel refuses, which it has no reason to.
     pub fn begin() -> io::Result<Self> {
+        hygiene::reserve_descriptors();
         confinement::drop_capabilities()?;
         Ok(Self { told_to_end: sys::take_ending_signals()? })
     }
