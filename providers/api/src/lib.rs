@@ -130,6 +130,12 @@ impl Invalid {
     }
 }
 
+impl From<Invalid> for Vec<Invalid> {
+    fn from(fault: Invalid) -> Self {
+        vec![fault]
+    }
+}
+
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "parameter {}", self.key)?;

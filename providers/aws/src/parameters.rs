@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use manifest::{go_boolean, parameters};
+use manifest::go_boolean;
+use manifest::parameters::{self, kept};
 use provider::{Exposure, Invalid, ObjectRef, Parameters, Tree};
 use provider_client::{CertificatePath, Tls, plain_address};
 
@@ -150,12 +151,7 @@ impl Plan {
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
-    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
-}
-
-fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Vec<Invalid>>) -> Option<T> {
-    outcome.map_err(|found| errors.extend(found)).ok()
+    parameters::unknown_everywhere(&DECLARATION, parameters, OBJECTS, objects::unknown)
 }
 
 struct Class<'a> {
@@ -164,10 +160,8 @@ struct Class<'a> {
 }
 
 impl<'a> Class<'a> {
-    /// A parameter that is there and not empty. One that is not declared is never there.
     fn text(&self, key: &str) -> Option<&'a str> {
-        DECLARATION.parameter(key)?;
-        self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+        parameters::text(&DECLARATION, self.parameters, key)
     }
 
     fn regions(&self) -> Result<Regions, Vec<Invalid>> {

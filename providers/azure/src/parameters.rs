@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use manifest::{go_boolean, parameters};
+use manifest::go_boolean;
+use manifest::parameters::{self, kept};
 use provider::{Exposure, Invalid, ObjectRef, Parameters, Tree};
 use provider_client::{CertificatePath, Tls, is_near, plain_address};
 use url::Url;
@@ -87,8 +88,7 @@ impl Plan {
         let shares = kept(&mut errors, class.shares());
         let on_expired = kept(&mut errors, class.on_expired());
         let cloud = kept(&mut errors, class.cloud());
-        let read =
-            cloud.as_ref().and_then(|cloud| class.objects(cloud).map_err(|found| errors.extend(found)).ok());
+        let read = cloud.as_ref().and_then(|cloud| kept(&mut errors, class.objects(cloud)));
         let (Some(auth), Some(tls), Some(shares), Some(on_expired), Some(cloud), Some(read)) =
             (auth, tls, shares, on_expired, cloud, read)
         else {
@@ -119,12 +119,7 @@ fn vaults(objects: &[ObjectRef], trees: &[Tree]) -> Vec<String> {
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
-    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
-}
-
-fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Invalid>) -> Option<T> {
-    outcome.map_err(|found| errors.push(found)).ok()
+    parameters::unknown_everywhere(&DECLARATION, parameters, OBJECTS, objects::unknown)
 }
 
 struct Class<'a> {
@@ -133,10 +128,9 @@ struct Class<'a> {
 }
 
 impl<'a> Class<'a> {
-    /// A parameter that is there and not blank. One that is not declared is never there.
+    /// A parameter that is there and not blank.
     fn text(&self, key: &str) -> Option<&'a str> {
-        DECLARATION.parameter(key)?;
-        self.parameters.get(key).map(|text| text.trim()).filter(|text| !text.is_empty())
+        parameters::text(&DECLARATION, self.parameters, key).map(str::trim).filter(|text| !text.is_empty())
     }
 
     /// What upstream has and this version has not.

@@ -1,6 +1,7 @@
 //! What a class says, understood.
 
-use manifest::{objects as listed, parameters};
+use manifest::objects as listed;
+use manifest::parameters::{self, kept};
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, is_near, plain_address};
 use url::Url;
@@ -62,10 +63,10 @@ impl Plan {
         let mut errors = parameters::unknown(&DECLARATION, parameters);
         let class = Class { parameters, config };
         let server = kept(&mut errors, class.server());
-        let account = class.account().map_err(|found| errors.extend(found)).ok();
+        let account = kept(&mut errors, class.account());
         let shares = kept(&mut errors, class.shares());
         let service = class.text("service").unwrap_or_default();
-        let objects = class.objects(service).map_err(|found| errors.extend(found)).ok();
+        let objects = kept(&mut errors, class.objects(service));
         errors.extend(parameters::odd(parameters, listed::PARAMETER, |text| text));
         match (server, account, shares, objects) {
             (Some(server), Some(account), Some(shares), Some((objects, parts))) if errors.is_empty() => {
@@ -77,19 +78,14 @@ impl Plan {
     }
 }
 
-fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Invalid>) -> Option<T> {
-    outcome.map_err(|found| errors.push(found)).ok()
-}
-
 struct Class<'a> {
     parameters: &'a Parameters,
     config: &'a ConfidantConfig,
 }
 
 impl<'a> Class<'a> {
-    /// A parameter that is there and not empty.
     fn text(&self, key: &str) -> Option<&'a str> {
-        self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+        parameters::text(&DECLARATION, self.parameters, key)
     }
 
     fn required(&self, key: &str) -> Result<String, Invalid> {

@@ -1,7 +1,8 @@
 //! What a class says, understood.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use manifest::{go_boolean, parameters};
+use manifest::go_boolean;
+use manifest::parameters::{self, kept};
 use provider::{Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, is_near, plain_address};
 use url::Url;
@@ -75,7 +76,7 @@ impl Plan {
         let auth = kept(&mut errors, class.auth());
         kept(&mut errors, class.form());
         let shares = kept(&mut errors, class.shares());
-        let objects = class.objects().map_err(|found| errors.extend(found)).ok();
+        let objects = kept(&mut errors, class.objects());
         errors.extend(class.odd());
         match (server, auth, shares, objects) {
             (Some(server), Some(auth), Some(shares), Some(objects)) if errors.is_empty() => Ok(Self {
@@ -93,12 +94,7 @@ impl Plan {
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
-    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
-}
-
-fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Invalid>) -> Option<T> {
-    outcome.map_err(|found| errors.push(found)).ok()
+    parameters::unknown_everywhere(&DECLARATION, parameters, OBJECTS, objects::unknown)
 }
 
 struct Class<'a> {
@@ -107,9 +103,8 @@ struct Class<'a> {
 }
 
 impl<'a> Class<'a> {
-    /// A parameter that is there and not empty.
     fn text(&self, key: &str) -> Option<&'a str> {
-        self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+        parameters::text(&DECLARATION, self.parameters, key)
     }
 
     fn required(&self, key: &str, own: Option<&'a String>, example: &str) -> Result<&'a str, Invalid> {

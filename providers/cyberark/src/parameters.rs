@@ -1,6 +1,7 @@
 //! What a class says, understood.
 
-use manifest::{objects as listed, parameters};
+use manifest::objects as listed;
+use manifest::parameters::{self, kept};
 use provider::{Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, plain_address};
 
@@ -59,9 +60,9 @@ impl Plan {
     ) -> Result<Self, Vec<Invalid>> {
         let mut errors = parameters::unknown(&DECLARATION, parameters);
         let class = Class { namespace, parameters, config };
-        let server = class.server().map_err(|fault| errors.push(fault)).ok();
-        let application = class.application().map_err(|fault| errors.push(fault)).ok();
-        let objects = class.objects().map_err(|found| errors.extend(found)).ok();
+        let server = kept(&mut errors, class.server());
+        let application = kept(&mut errors, class.application());
+        let objects = kept(&mut errors, class.objects());
         errors.extend(parameters::odd(parameters, listed::PARAMETER, |text| text));
         match (server, application, objects) {
             (Some(server), Some(application), Some((objects, properties))) if errors.is_empty() => {
@@ -79,9 +80,8 @@ struct Class<'a> {
 }
 
 impl<'a> Class<'a> {
-    /// A parameter that is there and not empty.
     fn text(&self, key: &str) -> Option<&'a str> {
-        self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+        parameters::text(&DECLARATION, self.parameters, key)
     }
 
     fn server(&self) -> Result<Server, Invalid> {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use manifest::objects::Read;
-use manifest::parameters;
+use manifest::parameters::{self, kept};
 use provider::{Exposure, Invalid, ObjectRef, Parameters, Request, Tree};
 use provider_client::{CertificatePath, Tls};
 
@@ -66,7 +66,7 @@ impl Plan {
         let auth = kept(&mut errors, class.auth());
         let account = kept(&mut errors, class.account());
         let share = kept(&mut errors, class.share());
-        let objects = class.objects().map_err(|found| errors.extend(found)).ok();
+        let objects = kept(&mut errors, class.objects());
         errors.extend(parameters::odd(parameters, SECRETS.parameter, |text| text));
         match (endpoints, auth, account, share, objects) {
             (
@@ -112,12 +112,7 @@ fn api(request: &Request) -> Option<Api> {
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider is asked for them"))]
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let objects = parameters.get(SECRETS.parameter).map(|text| objects::unknown(text)).unwrap_or_default();
-    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
-}
-
-fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Invalid>) -> Option<T> {
-    outcome.map_err(|found| errors.push(found)).ok()
+    parameters::unknown_everywhere(&DECLARATION, parameters, SECRETS.parameter, objects::unknown)
 }
 
 struct Class<'a> {
@@ -126,10 +121,8 @@ struct Class<'a> {
 }
 
 impl<'a> Class<'a> {
-    /// A parameter that is there and not empty. One that is not declared is never there.
     fn text(&self, key: &str) -> Option<&'a str> {
-        DECLARATION.parameter(key)?;
-        self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+        parameters::text(&DECLARATION, self.parameters, key)
     }
 
     fn endpoints(&self) -> Result<Endpoints, Invalid> {
