@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use engine::revocation::{InForce, Record};
 use tokio::time::{MissedTickBehavior, interval};
@@ -22,8 +22,8 @@ pub(super) struct HostOrders {
     seen: Mutex<Option<Seen>>,
 }
 
-/// Tells a file from the one that replaced it: inode, length and time of change.
-type Seen = (u64, u64, Option<SystemTime>);
+/// Tells a file from the one that replaced it: inode, length, and time of change in seconds and nanoseconds.
+type Seen = (u64, u64, i64, i64);
 
 impl HostOrders {
     /// Follows the orders in the file at `path`.
@@ -74,6 +74,6 @@ impl HostOrders {
 
     fn look(&self) -> Option<Seen> {
         let about = std::fs::symlink_metadata(self.record.path()).ok()?;
-        Some((about.ino(), about.len(), about.modified().ok()))
+        Some((about.ino(), about.len(), about.ctime(), about.ctime_nsec()))
     }
 }

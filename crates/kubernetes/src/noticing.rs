@@ -38,7 +38,7 @@ pub(crate) fn requests() -> ([Noticer; 2], mpsc::Receiver<Asked>) {
 impl Noticer {
     /// Looks at an object as it is now. What stood there when it was first seen is no request: it was followed, or the node
     /// was not there and reads anyway.
-    pub(crate) fn look(&mut self, name: Asked, object: &DynamicObject) {
+    pub(crate) fn look(&mut self, name: &Asked, object: &DynamicObject) {
         let annotations = object.metadata.annotations.as_ref();
         let value = annotations.and_then(|annotations| annotations.get(ANNOTATION)).cloned();
         let before = self.seen.insert(name.clone(), value.clone());
@@ -81,14 +81,14 @@ mod tests {
     fn each_other_value_is_a_request_and_what_stood_there_before_is_none() {
         let ([mut noticer, _], mut follower) = requests();
         let mut asked = |value| {
-            noticer.look(class(), &object(value));
+            noticer.look(&class(), &object(value));
             follower.try_recv().is_ok()
         };
         let told = [None, Some("1"), Some("1"), Some("2"), None, Some("2")].map(&mut asked);
         assert_eq!(told, [false, true, false, true, false, true]);
 
         let ([mut noticer, _], mut follower) = requests();
-        noticer.look(class(), &object(Some("1")));
+        noticer.look(&class(), &object(Some("1")));
         assert!(follower.try_recv().is_err(), "a node that starts reads anyway");
     }
 }

@@ -71,7 +71,7 @@ impl Known for Pods {
     }
 
     fn put(&mut self, object: &DynamicObject) {
-        self.noticer.look(Self::name_of(object), object);
+        self.noticer.look(&Self::name_of(object), object);
     }
 
     fn remove(&mut self, object: &DynamicObject) {

@@ -31,7 +31,7 @@ fn a_program_that_runs_loses_what_is_revoked_within_a_second_and_its_pod_goes_on
     web["spec"]["containers"][0]["command"] = json!([
         "sh",
         "-c",
-        "exec 3</secrets/db; while head -c 1 <&3 >/dev/null 2>>/tmp/errors; do :; done; touch /tmp/denied; sleep 100000"
+        "exec 3</secrets/db; while cat <&3 >/dev/null 2>>/tmp/errors; do :; done; touch /tmp/denied; sleep 100000"
     ]);
     shop.apply(&web);
     shop.until_ready("web");

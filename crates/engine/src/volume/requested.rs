@@ -77,8 +77,8 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn class(namespace: &str, name: impl ToString) -> ClassName {
-        ClassName { namespace: namespace.to_owned(), name: name.to_string() }
+    fn class(namespace: &str, name: &str) -> ClassName {
+        ClassName { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_namespace_that_asks_for_many_classes_makes_no_other_wait() {
         let (mut requests, now) = (Requests::default(), Instant::now());
-        (0..OF_A_NAMESPACE * 3).for_each(|n| requests.note(class("loud", n)));
+        (0..OF_A_NAMESPACE * 3).for_each(|n| requests.note(class("loud", &n.to_string())));
         requests.note(class("shop", "db"));
 
         let due = requests.due(now);

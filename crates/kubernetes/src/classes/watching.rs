@@ -55,7 +55,7 @@ impl Known for Kept {
 
     fn listed(&mut self, object: &DynamicObject) {
         let (name, known) = object::read(object);
-        self.noticer.look(Asked::Class(name.clone()), object);
+        self.noticer.look(&Asked::Class(name.clone()), object);
         self.listing.insert(name, known);
     }
 
@@ -68,7 +68,7 @@ impl Known for Kept {
 
     fn put(&mut self, object: &DynamicObject) {
         let (name, known) = object::read(object);
-        self.noticer.look(Asked::Class(name.clone()), object);
+        self.noticer.look(&Asked::Class(name.clone()), object);
         self.classes.put(name, known);
     }
 

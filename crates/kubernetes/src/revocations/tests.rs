@@ -45,7 +45,7 @@ fn list(kind: &str, items: &[Value]) -> Say {
     Say::Json(200, all)
 }
 
-fn order(kind: &str, name: &str, spec: Value) -> Value {
+fn order(kind: &str, name: &str, spec: &Value) -> Value {
     let mut metadata = json!({"name": name, "resourceVersion": "1", "uid": name});
     if kind == "Revocation" {
         metadata["namespace"] = json!("shop");
@@ -66,9 +66,9 @@ fn having(namespaced: Vec<Value>, of_cluster: Vec<Value>) -> FakeApi {
 
 #[tokio::test(start_paused = true)]
 async fn orders_of_both_kinds_hold_and_what_names_nothing_is_none() {
-    let of_class = order("Revocation", "a", json!({"class": "db", "reason": "it leaked"}));
-    let empty = order("Revocation", "b", json!({"container": "of a later version"}));
-    let of_cluster = order("ClusterRevocation", "a", json!({"namespace": "shop", "class": "tls"}));
+    let of_class = order("Revocation", "a", &json!({"class": "db", "reason": "it leaked"}));
+    let empty = order("Revocation", "b", &json!({"container": "of a later version"}));
+    let of_cluster = order("ClusterRevocation", "a", &json!({"namespace": "shop", "class": "tls"}));
     let api = having(vec![of_class, empty], vec![of_cluster]);
     let node = Node::start(&api, Arc::new(tempfile::tempdir().unwrap()));
 
@@ -80,7 +80,7 @@ async fn orders_of_both_kinds_hold_and_what_names_nothing_is_none() {
 
 #[tokio::test(start_paused = true)]
 async fn while_the_api_server_does_not_answer_the_orders_recorded_last_hold() {
-    let api = having(vec![order("Revocation", "a", json!({"class": "db"}))], Vec::new());
+    let api = having(vec![order("Revocation", "a", &json!({"class": "db"}))], Vec::new());
     let node = Node::start(&api, Arc::new(tempfile::tempdir().unwrap()));
     node.orders.asked(Duration::from_secs(60)).await;
     let directory = node.end();
@@ -98,7 +98,7 @@ async fn while_the_api_server_does_not_answer_the_orders_recorded_last_hold() {
 
 #[tokio::test(start_paused = true)]
 async fn an_order_that_was_taken_away_while_the_node_was_down_holds_no_more() {
-    let api = having(vec![order("Revocation", "a", json!({"class": "db"}))], Vec::new());
+    let api = having(vec![order("Revocation", "a", &json!({"class": "db"}))], Vec::new());
     let node = Node::start(&api, Arc::new(tempfile::tempdir().unwrap()));
     node.orders.asked(Duration::from_secs(60)).await;
     let directory = node.end();
@@ -112,7 +112,7 @@ async fn an_order_that_was_taken_away_while_the_node_was_down_holds_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn an_order_that_is_given_and_taken_away_later_is_followed() {
-    let given = order("ClusterRevocation", "all", json!({"everything": true}));
+    let given = order("ClusterRevocation", "all", &json!({"everything": true}));
     let event = |kind: &str| json!({"type": kind, "object": given.clone()});
     let mut said = [Say::Events(vec![event("ADDED")]), Say::Events(vec![event("DELETED")])].into_iter();
     let api = FakeApi::new(move |asked| {
@@ -140,7 +140,7 @@ fn an_object_is_what_the_command_writes() {
     let spec = serde_json::to_value(&wish).unwrap();
     assert_eq!(spec, json!({"class": "db", "reason": "it leaked"}));
 
-    let written = serde_json::from_value(order("Revocation", "a", spec)).unwrap();
+    let written = serde_json::from_value(order("Revocation", "a", &spec)).unwrap();
     let read = object::read(Kind::InNamespace, &written).unwrap();
 
     assert_eq!((read.target, read.given), (target, Given::InNamespace("shop".to_owned())));
