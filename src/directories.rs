@@ -27,6 +27,17 @@ pub fn admin() -> PathBuf {
     state().join("admin")
 }
 
+/// The file of the orders to take secrets back that were given on this host. Other than what is below
+/// [`state`], it survives a reboot: what was revoked must not come back with the machine.
+pub fn revocations() -> PathBuf {
+    let directory = match user() {
+        0 => PathBuf::from("/var/lib/secretfs"),
+        user => std::env::var_os("HOME")
+            .map_or_else(|| in_tmp(user), |home| PathBuf::from(home).join(".local/state/secretfs")),
+    };
+    directory.join("revocations/orders.json")
+}
+
 /// Makes the directory in `/tmp` if `path` is in it, as only this user can enter it.
 ///
 /// # Errors

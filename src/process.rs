@@ -1,6 +1,7 @@
 //! The parts that all long-running commands share, besides their listeners: volumes, and the tasks that serve them.
 
 mod admin;
+mod host_orders;
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,6 +14,7 @@ use aws_lc_rs::hmac;
 use class::Classes;
 use engine::audit::{Audit, Destination};
 use engine::mode::{self, Front, Modes, Serving};
+use engine::revocation::InForce;
 use engine::snapshot::FingerprintKey;
 use engine::unfinished::Unfinished;
 use engine::volume::Volumes;
@@ -35,6 +37,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use self::admin::Administered;
+use self::host_orders::HostOrders;
 use crate::admin::http::Pulse;
 use crate::admin::socket::AdminSocket;
 use crate::directories;
@@ -87,6 +91,10 @@ pub struct ProcessArgs {
     #[command(flatten)]
     pub providers: ProviderArgs,
 
+    /// File of the orders to revoke that were given on this host by `secretfs revoke --here`
+    #[arg(long, env = "SECRETFS_REVOCATIONS", default_value_os_t = directories::revocations(), value_name = "FILE")]
+    pub revocations: PathBuf,
+
     /// The name of this node in audit records; without it, the machine's own name.
     #[arg(skip)]
     pub node: Option<String>,
@@ -113,6 +121,8 @@ pub struct Conduct {
     pub targets: Targets,
     /// What only an API server knows of pods, if there is one.
     pub pods: Option<Arc<dyn Pods>>,
+    /// The orders to take secrets back, for whoever brings more of them than this host has.
+    pub in_force: Arc<InForce>,
 }
 
 /// The volumes of this process, and its tasks.
@@ -169,6 +179,8 @@ impl Process {
             takes_over: conduct.takes_over,
             fuse: conduct.fuse,
         };
+        let in_force = conduct.in_force;
+        let host = HostOrders::load(&args.revocations, &in_force)?;
         let volumes = Volumes::new(Parts {
             providers,
             classes,
@@ -183,6 +195,7 @@ impl Process {
             stores: Arc::new(Stores::new(metrics.clone())),
             access: Arc::new(Everyone),
             pods: conduct.pods.unwrap_or_else(|| Arc::new(NoPods)),
+            in_force: Arc::clone(&in_force),
             rooms: Rooms::default(),
             key: Arc::new(FingerprintKey::new(&keys.fingerprint)),
             limits,
@@ -199,14 +212,17 @@ impl Process {
         let admin = args.admin_dir.join(admin).with_extension("sock");
         let socket =
             AdminSocket::bind(&admin).with_context(|| format!("the admin socket {}", admin.display()))?;
-        process.spawn_tasks(socket);
+        process.spawn_tasks(socket, host);
         Ok(process)
     }
 
-    fn spawn_tasks(&mut self, socket: AdminSocket) {
+    fn spawn_tasks(&mut self, socket: AdminSocket, host: HostOrders) {
+        let host = Arc::new(host);
+        self.keep("revocations of this host", Arc::clone(&host).follow(self.stop.clone()));
         let (revocations, stop) = (Arc::clone(&self.revocations), self.stop.clone());
         self.keep("revocations", async move { revocations.run(stop).await });
-        self.keep("the admin socket", socket.serve(self.volumes.clone(), self.stop.clone()));
+        let asked = Arc::new(Administered { volumes: Arc::clone(&self.volumes), host });
+        self.keep("the admin socket", socket.serve(asked, self.stop.clone()));
         let gauges = Gauges {
             volumes: Arc::clone(&self.volumes),
             metrics: self.metrics.clone(),

@@ -9,12 +9,14 @@ use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
 use super::line::{read_line, write_line};
-use super::{Refreshed, Reply, Request, VolumeStatus, WaitingStatus, Which};
+use super::{Refreshed, Reply, Request, Revoked, VolumeStatus, WaitingStatus, Which};
 
 /// How long a process may take to report its state, for which it asks no store.
 pub const TELLING: Duration = Duration::from_secs(2);
 /// How long a process may take to ask its stores. A little longer than the process's own deadline.
 const ASKING: Duration = Duration::from_secs(130);
+/// How long a process may take to follow orders, for which it asks no store.
+const FOLLOWING: Duration = Duration::from_secs(10);
 
 /// Why a process did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +111,17 @@ pub async fn refresh(socket: &Path, which: Which) -> Result<Vec<Refreshed>, Erro
         silent = silence(socket) => return Err(silent),
     };
     Ok(replies.into_iter().filter_map(refreshed).collect())
+}
+
+/// Makes the process behind `socket` follow what is revoked on this host now. Returns the volumes that lost files.
+///
+/// # Errors
+///
+/// No process answers there, or it refuses, as a process of an earlier version does.
+pub async fn revoked(socket: &Path) -> Result<Vec<Revoked>, Error> {
+    let revoked = |reply| if let Reply::Revoked(volume) = reply { Some(volume) } else { None };
+    let replies = ask(socket, &Request::Revocations, FOLLOWING).await?;
+    Ok(replies.into_iter().filter_map(revoked).collect())
 }
 
 /// Keeps asking the process behind `socket` for something that takes it no time. Returns when the process does not

@@ -29,6 +29,14 @@ pub trait Admin: Send + Sync {
     /// creates (certificates, leased logins) are created again. The answer of a store counts at once, without a second
     /// answer that confirms it.
     async fn refresh(&self, which: &Which) -> Vec<Refreshed>;
+
+    /// Reads again which secrets are revoked on this host, and waits until the volumes follow that. Returns the volumes
+    /// that lost files by it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read or trusted, for this reason. What was revoked before stays so.
+    async fn revoked(&self) -> Result<Vec<Revoked>, String>;
 }
 
 /// Which volumes a request is about.
@@ -61,6 +69,20 @@ pub struct Refreshed {
     pub error: Option<String>,
 }
 
+/// What orders to revoke took from one volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Id of the volume, as kubelet or `mount` gave it.
+    pub volume: String,
+    /// Where it is mounted.
+    pub target: String,
+    /// Paths of the files that were taken back.
+    pub withdrawn: Vec<String>,
+    /// Why some of them are still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// A request: one line to the admin socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +93,8 @@ pub enum Request {
     Waiting,
     /// Read these volumes from their stores now, and answer when they show the result.
     Refresh(Which),
+    /// Read again what is revoked on this host, and answer when the volumes follow it.
+    Revocations,
 }
 
 /// One line from the admin socket. An answer is any number of `Volume`, `Waiting` or `Refreshed` lines, then `End` or
@@ -84,6 +108,8 @@ pub enum Reply {
     Waiting(WaitingStatus),
     /// A volume that was refreshed.
     Refreshed(Refreshed),
+    /// A volume that lost files.
+    Revoked(Revoked),
     /// The answer is complete.
     End,
     /// The request was not understood, or took too long.

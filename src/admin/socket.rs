@@ -204,6 +204,10 @@ async fn replies(admin: &dyn Admin, request: &Request) -> Vec<Reply> {
                 admin.status().await.into_iter().map(|volume| Reply::Volume(Box::new(volume))).collect()
             }
             Request::Waiting => admin.waiting().await.into_iter().map(Reply::Waiting).collect(),
+            Request::Revocations => match admin.revoked().await {
+                Ok(revoked) => revoked.into_iter().map(Reply::Revoked).collect(),
+                Err(reason) => return vec![Reply::Error(reason)],
+            },
             Request::Refresh(which) => admin.refresh(which).await.into_iter().map(Reply::Refreshed).collect(),
         };
         replies.push(Reply::End);
@@ -232,7 +236,7 @@ mod tests {
 
     use super::*;
     use crate::admin::client::{self, refresh, sockets, status, waiting};
-    use crate::admin::{ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which, samples};
+    use crate::admin::{ObjectStatus, Refreshed, Revoked, VolumeStatus, WaitingStatus, Which, samples};
 
     struct OneVolume;
 
@@ -249,6 +253,10 @@ mod tests {
         async fn refresh(&self, which: &Which) -> Vec<Refreshed> {
             let changed = vec![format!("{which:?}")];
             vec![Refreshed { volume: "csi-1".to_owned(), target: "/t".to_owned(), changed, error: None }]
+        }
+
+        async fn revoked(&self) -> Result<Vec<Revoked>, String> {
+            Ok(Vec::new())
         }
     }
 
@@ -339,6 +347,10 @@ mod tests {
 
         async fn refresh(&self, _which: &Which) -> Vec<Refreshed> {
             std::future::pending().await
+        }
+
+        async fn revoked(&self) -> Result<Vec<Revoked>, String> {
+            Ok(Vec::new())
         }
     }
 

@@ -19,6 +19,7 @@ mod places;
 #[cfg(feature = "external")]
 pub mod provider;
 pub mod refresh;
+pub mod revoke;
 pub mod running;
 pub mod status;
 #[cfg(feature = "store")]
@@ -71,6 +72,8 @@ enum Command {
     Status(status::StatusArgs),
     Why(why::WhyArgs),
     Refresh(refresh::RefreshArgs),
+    Revoke(revoke::RevokeArgs),
+    Unrevoke(revoke::UnrevokeArgs),
     Umount(umount::UmountArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -123,6 +126,8 @@ impl Cli {
             Command::Status(args) => on_one_thread(status::run(args)),
             Command::Why(args) => on_one_thread(why::run(args)),
             Command::Refresh(args) => on_one_thread(refresh::run(args)),
+            Command::Revoke(args) => on_one_thread(revoke::revoke(args)),
+            Command::Unrevoke(args) => on_one_thread(revoke::unrevoke(args)),
             Command::Umount(args) => on_one_thread(umount::run(args)),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),

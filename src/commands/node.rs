@@ -1,5 +1,7 @@
 //! `secretfs node`: the CSI node plugin.
 
+mod origin;
+
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,13 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use class::{Classes, WatchedClasses};
 use engine::mode::Serving;
+use engine::revocation::InForce;
 use engine::unfinished::Unfinished;
-use engine::volume::boundary::Pods;
 use engine::volume::parts::{Defaults, Rotation, Targets};
 use engine::volume::revocations::Revocations;
-use kubernetes::Cluster;
 use kubernetes::startup_taint::StartupTaint;
 use manifest::OnRevoked;
 use metrics::Metrics;
@@ -21,7 +21,7 @@ use mounter::{BOOT_ID, DRIVER, LocalMounter, Mounter, RemoteMounter, Roots};
 use program::hygiene;
 use program::readiness::{Latch, Readiness};
 use program::systemd;
-use provider::{Accounts, Providers};
+use provider::Providers;
 use rustix::fs::FlockOperation;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,13 +29,13 @@ use tokio::task::JoinSet;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
+use self::origin::Origin;
 use crate::admin::socket::AdminSocket;
 use crate::admin::{http, probe};
 use crate::commands::places::Places;
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
 use crate::exit::Outcome;
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
-use crate::providers::annotations;
 
 /// The driver that this one can replace.
 const UPSTREAM: &str = "secrets-store.csi.k8s.io";
@@ -109,6 +109,11 @@ pub struct NodeArgs {
         conflicts_with = "classes"
     )]
     service_account_annotations: Vec<String>,
+
+    /// Follow requests to refresh on pods too (the annotation secretfs.dev/refresh-requested), not only on classes. It
+    /// takes the right to list and watch pods
+    #[arg(long, env = "SECRETFS_REFRESH_REQUESTS_ON_PODS", conflicts_with = "classes")]
+    refresh_requests_on_pods: bool,
 
     /// Socket of `secretfs-mounter`. Without it this process mounts by itself, and after a crash leased logins
     /// end only when their time is over
@@ -219,19 +224,20 @@ pub async fn run(mut args: NodeArgs) -> Outcome {
     let http = TcpListener::bind(args.http).await.with_context(|| format!("listen at {}", args.http))?;
     tracing::info!(address = %http.local_addr()?, "/livez, /readyz and /metrics");
     let origin = Origin::open(&args).await?;
-    let providers = providers(&args, &origin)?;
+    let (providers, in_force) = (providers(&args, &origin)?, Arc::<InForce>::default());
     let mut process = Process::start(
         &args.process,
         providers,
         origin.classes(),
         Arc::clone(&mounter),
         "node",
-        Conduct { pods: origin.pods(), ..conduct(&args) },
+        Conduct { pods: origin.pods(), in_force: Arc::clone(&in_force), ..conduct(&args) },
     )?;
     let sub_paths = Arc::clone(&process.volumes).watch_sub_paths(process.stop.clone());
     process.keep("subPath mounts", sub_paths);
     let readiness = Readiness::default();
     let taint = origin.startup_taint(&args);
+    origin.follow_revocations(&args, &in_force, &mut process).await?;
     origin.attach(&mut process, &args.node_name, &readiness);
     let outcome = serve(&args, &process, mounter, listener, http, readiness, taint).await;
     process.stop().await;
@@ -252,75 +258,6 @@ fn providers(args: &NodeArgs, origin: &Origin) -> provider::Result<Providers> {
         );
     }
     providers.build_for_node()
-}
-
-/// Where the classes come from.
-enum Origin {
-    /// Files, and the watch on them.
-    Directory(Arc<WatchedClasses>, Box<class::Watch>),
-    /// The API server of a cluster, which is watched.
-    Cluster(Cluster),
-}
-
-impl Origin {
-    async fn open(args: &NodeArgs) -> anyhow::Result<Self> {
-        let Some(directory) = &args.classes else {
-            let cluster = Cluster::open(args.kubeconfig.as_deref()).await?;
-            let namespaces = args.sync_secrets_namespace.iter().cloned().collect();
-            return Ok(Self::Cluster(if args.sync_secrets {
-                cluster.making_secrets(namespaces)
-            } else {
-                cluster
-            }));
-        };
-        let (classes, watch) = WatchedClasses::directory(directory)
-            .with_context(|| format!("the directory of classes {}", directory.display()))?;
-        Ok(Self::Directory(classes, Box::new(watch)))
-    }
-
-    fn classes(&self) -> Arc<dyn Classes> {
-        match self {
-            Self::Directory(classes, _) => Arc::clone(classes) as Arc<dyn Classes>,
-            Self::Cluster(cluster) => cluster.classes(),
-        }
-    }
-
-    /// Whom stores ask about service accounts, where that is wished.
-    fn accounts(&self, args: &NodeArgs) -> Option<Arc<dyn Accounts>> {
-        let namespaces =
-            Some(&args.service_account_annotations).filter(|namespaces| !namespaces.is_empty())?;
-        match self {
-            Self::Directory(..) => None,
-            Self::Cluster(cluster) => Some(cluster.accounts(annotations(), namespaces)),
-        }
-    }
-
-    /// Whom volumes of classes with access rules ask about their pods.
-    fn pods(&self) -> Option<Arc<dyn Pods>> {
-        match self {
-            Self::Directory(..) => None,
-            Self::Cluster(cluster) => Some(cluster.pods()),
-        }
-    }
-
-    fn startup_taint(&self, args: &NodeArgs) -> Option<StartupTaint> {
-        match (self, &args.startup_taint) {
-            (Self::Cluster(cluster), Some(key)) => Some(cluster.startup_taint(&args.node_name, key)),
-            _ => None,
-        }
-    }
-
-    /// Adds to `process` the tasks that keep the classes of `node` current, and those that tell a cluster about volumes.
-    fn attach(self, process: &mut Process, node: &str, readiness: &Readiness) {
-        match self {
-            Self::Directory(_, watch) => process.keep("class files", watch.run(process.stop.clone())),
-            Self::Cluster(cluster) => {
-                let filled = readiness.latch("classes");
-                let tasks = cluster.tasks(&process.volumes, &process.metrics, node, filled, &process.stop);
-                tasks.into_iter().for_each(|(name, task)| process.keep(name, task));
-            }
-        }
-    }
 }
 
 /// Fails when a task of the process has ended that should still run. The next process takes the mounts over, and has

@@ -3,19 +3,32 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use class::ClassName;
 use futures::future::join_all;
+use kubernetes::{connection, refresh_requests};
 use serde::Serialize;
 
+use super::migrate::of_this_user;
 use super::output::{OutputArgs, count};
 use super::running::{Heard, Silent, SocketArgs};
 use crate::admin::{Refreshed, Which, client};
 use crate::exit::{Failure, Outcome};
 
 /// Ask the stores now, and wait until the volumes show the answer
+///
+/// With --cluster it writes an annotation (secretfs.dev/refresh-requested) on the class, or on a pod as NAMESPACE/POD.
+/// Every node that serves it follows that at once; the command does not wait for it. Who may change the class or the pod
+/// may do this. A class is read every 10 s at most, however often somebody asks.
 #[derive(Debug, clap::Args)]
 pub struct RefreshArgs {
     #[command(flatten)]
     which: WhichArgs,
+    /// On every node, through the API server
+    #[arg(long, conflicts_with = "all")]
+    cluster: bool,
+    /// With --cluster: how to reach the API server; by default as kubectl does
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     socket: SocketArgs,
     #[command(flatten)]
@@ -64,6 +77,9 @@ struct Answer {
 ///
 /// No process answers, none has such a volume, or a volume could not be refreshed.
 pub async fn run(args: RefreshArgs) -> Outcome {
+    if args.cluster {
+        return request(&args).await;
+    }
     let heard = args.socket.volumes().await?;
     // If the volume was found, it does not matter which other processes do not answer.
     let everybody = if args.which.volume.is_some() { Ok(()) } else { heard.verdict() };
@@ -72,6 +88,40 @@ pub async fn run(args: RefreshArgs) -> Outcome {
     answer.silent.iter().for_each(Silent::warn);
     args.output.print(&answer, text)?;
     verdict(&args.which, &answer).and(everybody)
+}
+
+/// What was asked of all nodes.
+#[derive(Debug, Serialize)]
+struct Requested {
+    what: String,
+    /// The time that stands in the annotation.
+    requested: String,
+}
+
+/// Asks every node to read the class, or the classes of the pod.
+async fn request(args: &RefreshArgs) -> Outcome {
+    let kubeconfig = args.kubeconfig.clone().or_else(of_this_user);
+    let client = connection::connect(kubeconfig.as_deref()).await?;
+    let requested = jiff::Timestamp::now().to_string();
+    let pod = args.which.volume.as_ref().and_then(|volume| volume.split_once('/'));
+    let what = match (args.which.class.clone(), pod) {
+        (Some(Class { namespace, name }), _) => {
+            let class = ClassName { namespace, name };
+            refresh_requests::request(&client, &class, &requested).await?;
+            format!("class {class}")
+        }
+        (None, Some((namespace, pod))) => {
+            refresh_requests::request_of_pod(&client, namespace, pod, &requested).await?;
+            format!("pod {namespace}/{pod}")
+        }
+        (None, None) => {
+            let needed = "--cluster needs --class NAMESPACE/NAME, or a pod as NAMESPACE/POD";
+            return Err(Failure::usage(needed));
+        }
+    };
+    let requested = Requested { what, requested };
+    let told = |requested: &Requested| format!("every node that serves {} reads it now\n", requested.what);
+    Ok(args.output.print(&requested, told)?)
 }
 
 type Ordered = (PathBuf, Result<Vec<Refreshed>, client::Error>);

@@ -1,29 +1,45 @@
 //! The volumes as their admin sees them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use engine::volume::freshness::Condition;
 use engine::volume::refusals::Refusal;
 use engine::volume::status::{ObjectState, VolumeState};
 use engine::volume::{RefreshOutcome, Volumes};
 use program::visible::visible;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::admin::{self, Admin, ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which};
+use super::host_orders::HostOrders;
+use crate::admin::{self, Admin, ObjectStatus, Refreshed, Revoked, VolumeStatus, WaitingStatus, Which};
+
+/// How long to wait until the volumes follow new orders.
+const FOLLOWED: Duration = Duration::from_secs(5);
+/// How often to look whether they do.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The volumes, and the orders of this host.
+#[derive(Debug)]
+pub(super) struct Administered {
+    pub(super) volumes: Arc<Volumes>,
+    pub(super) host: Arc<HostOrders>,
+}
 
 #[async_trait]
-impl Admin for Volumes {
+impl Admin for Administered {
     async fn status(&self) -> Vec<VolumeStatus> {
         let now = Instant::now();
         let remarked = |state: VolumeState| {
-            let remarks = self.remarks(&state.id);
+            let remarks = self.volumes.remarks(&state.id);
             VolumeStatus { remarks, ..status(state, now) }
         };
-        self.states().into_values().map(remarked).collect()
+        self.volumes.states().into_values().map(remarked).collect()
     }
 
     async fn waiting(&self) -> Vec<WaitingStatus> {
         let now = Instant::now();
-        self.refusals().into_iter().map(|refusal| waiting(refusal, now)).collect()
+        self.volumes.refusals().into_iter().map(|refusal| waiting(refusal, now)).collect()
     }
 
     async fn refresh(&self, which: &Which) -> Vec<Refreshed> {
@@ -35,12 +51,31 @@ impl Admin for Volumes {
             }
         };
         let ordered = Instant::now();
-        let meant = self.states().into_values().filter(meant);
+        let meant = self.volumes.states().into_values().filter(meant);
         let refreshes = meant.map(|state| async move {
-            let outcome = Self::refresh(self, &state.id, ordered).await;
+            let outcome = self.volumes.refresh(&state.id, ordered).await;
             refreshed(&state, outcome)
         });
         futures::future::join_all(refreshes).await
+    }
+
+    async fn revoked(&self) -> Result<Vec<Revoked>, String> {
+        self.host.read_again().map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        let meant = self.volumes.covered();
+        let mut left = meant.clone();
+        while !left.is_empty() && begun.elapsed() < FOLLOWED {
+            sleep(LOOK).await;
+            left = self.volumes.covered();
+        }
+        let states = self.volumes.states();
+        let told = meant.into_iter().map(|(id, files)| Revoked {
+            target: states.get(&id).map(|state| state.target.display().to_string()).unwrap_or_default(),
+            withdrawn: files.iter().map(ToString::to_string).collect(),
+            error: left.contains_key(&id).then(|| "not yet; the log tells why".to_owned()),
+            volume: id.to_string(),
+        });
+        Ok(told.collect())
     }
 }
 

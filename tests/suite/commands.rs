@@ -9,7 +9,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use secretfs::admin::socket::AdminSocket;
-use secretfs::admin::{Admin, ObjectState, ObjectStatus, Refreshed, VolumeStatus, WaitingStatus, Which};
+use secretfs::admin::{
+    Admin, ObjectState, ObjectStatus, Refreshed, Revoked, VolumeStatus, WaitingStatus, Which,
+};
 use testing::in_private_mounts;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +71,10 @@ impl Admin for OneVolume {
             last_seconds_ago: 4,
             reason: "object db/password: permission denied".to_owned(),
         }]
+    }
+
+    async fn revoked(&self) -> Result<Vec<Revoked>, String> {
+        Ok(Vec::new())
     }
 
     async fn refresh(&self, which: &Which) -> Vec<Refreshed> {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`mode`] | how a snapshot becomes files |
 //! | [`readings`] | the answers of stores, shared between volumes that may know them |
+//! | [`revocation`] | orders to take secrets back, and what each covers |
 //! | [`snapshot`] | one consistent set of files |
 //! | [`subject`] | the workload that a volume is read for |
 //! | [`audit`] | the audit trail |
@@ -21,6 +22,7 @@
 pub mod audit;
 pub mod mode;
 pub mod readings;
+pub mod revocation;
 pub mod snapshot;
 pub mod subject;
 pub mod unfinished;

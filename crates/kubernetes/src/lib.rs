@@ -18,20 +18,26 @@ pub mod events;
 #[cfg(test)]
 mod fake_api;
 pub mod inventory;
+mod noticing;
 mod pages;
 pub mod pod_status;
 pub mod pods;
+pub mod refresh_requests;
 mod refusal;
+pub mod revocations;
 pub mod secret_sync;
 pub mod startup_taint;
 pub mod survey;
 pub mod view;
+mod watching;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use class::Classes;
+use engine::revocation::{InForce, Record};
 use engine::volume::Volumes;
 use engine::volume::boundary::Pods;
 use futures::FutureExt as _;
@@ -47,10 +53,17 @@ use classes::ApiClasses;
 use events::Events;
 use pod_status::PodStatuses;
 use pods::PodBoundaries;
+use revocations::{Kind, Orders};
 use secret_sync::{SecretNamespaces, SecretSync};
 use startup_taint::StartupTaint;
 
 use crate::survey::{Survey, Wish};
+
+/// How long a node that starts waits for the orders of its API server. Meanwhile programs wait that use its volumes.
+pub const ORDERS: Duration = Duration::from_secs(2);
+
+/// A task with its name.
+pub type Task = (&'static str, BoxFuture<'static, ()>);
 
 /// A node's connection to its cluster, and what it keeps of it.
 pub struct Cluster {
@@ -58,6 +71,8 @@ pub struct Cluster {
     classes: Arc<ApiClasses>,
     /// The namespaces where Secrets are made of mounted files. `None` makes no Secrets.
     secrets: Option<SecretNamespaces>,
+    /// Whether requests to refresh on pods are followed.
+    watches_pods: bool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -75,7 +90,7 @@ impl Cluster {
     /// It cannot be found out which API server is meant.
     pub async fn open(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let client = connection::connect(kubeconfig).await?;
-        Ok(Self { client, classes: Arc::default(), secrets: None })
+        Ok(Self { client, classes: Arc::default(), secrets: None, watches_pods: false })
     }
 
     /// The classes of the cluster. [`tasks`](Self::tasks) fill them.
@@ -87,6 +102,13 @@ impl Cluster {
     #[must_use]
     pub fn making_secrets(mut self, namespaces: SecretNamespaces) -> Self {
         self.secrets = Some(namespaces);
+        self
+    }
+
+    /// Also follows requests to refresh on the pods of this node.
+    #[must_use]
+    pub fn watching_pods(mut self, does: bool) -> Self {
+        self.watches_pods = does;
         self
     }
 
@@ -105,6 +127,26 @@ impl Cluster {
         StartupTaint::new(self.client.clone(), node, key)
     }
 
+    /// Follows the orders of the cluster to take secrets back: first those in `record`, then those that the API server
+    /// tells. Returns the tasks that follow them, which run until `stop`, and a future that ends when the API server was
+    /// asked, or when [`ORDERS`] is over.
+    ///
+    /// # Errors
+    ///
+    /// The record cannot be read or trusted.
+    pub fn revocations(
+        &self,
+        record: Record,
+        in_force: Arc<InForce>,
+        stop: &CancellationToken,
+    ) -> std::io::Result<(Vec<Task>, BoxFuture<'static, ()>)> {
+        let orders = Orders::recorded(record, in_force)?;
+        let follow = |kind| Arc::clone(&orders).follow(self.client.clone(), kind, stop.clone()).boxed();
+        let tasks =
+            vec![("Revocations", follow(Kind::InNamespace)), ("ClusterRevocations", follow(Kind::InCluster))];
+        Ok((tasks, async move { orders.asked(ORDERS).await }.boxed()))
+    }
+
     /// Asks for the objects that the driver depends on.
     pub async fn survey(&self, wish: &Wish) -> Survey {
         Survey::of(&self.client, wish).await
@@ -119,20 +161,29 @@ impl Cluster {
         node: &str,
         filled: Latch,
         stop: &CancellationToken,
-    ) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
-        let Self { client, classes, secrets } = self;
+    ) -> Vec<Task> {
+        let Self { client, classes, secrets, watches_pods } = self;
         let (metrics, stop) = (|| metrics.clone(), || stop.clone());
         let (events, teller) = Events::new(client.clone(), node, volumes.listen(), metrics());
         let statuses = PodStatuses::new(Arc::clone(volumes), client.clone(), node.to_owned(), metrics());
         let secrets = secrets.map(|namespaces| {
             SecretSync::new(Arc::clone(volumes), client.clone(), namespaces, teller, metrics())
         });
-        let watch = classes::Watch::new(classes, client, filled, metrics());
+        let ([noticer, of_pods], requests) = noticing::requests();
+        let pods = watches_pods.then(|| {
+            refresh_requests::Pods::follow(of_pods, client.clone(), node.to_owned(), stop()).boxed()
+        });
+        let watch = classes::Watch::new(classes, client, filled, metrics(), noticer);
         let mut tasks = vec![
             ("classes", watch.run(stop()).boxed()),
+            (
+                "refresh requests",
+                refresh_requests::Follower(requests).run(Arc::clone(volumes), stop()).boxed(),
+            ),
             ("Events", events.run(stop()).boxed()),
             ("PodStatuses", statuses.run(stop()).boxed()),
         ];
+        tasks.extend(pods.map(|pods| ("pods", pods)));
         tasks.extend(secrets.map(|secrets| ("Secrets", secrets.run(stop()).boxed())));
         tasks
     }

@@ -5,6 +5,8 @@ mod events;
 mod identity;
 mod kubectl;
 mod pod_status;
+mod refreshing;
+mod revocations;
 mod secret_sync;
 mod world;
 

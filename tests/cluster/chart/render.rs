@@ -233,7 +233,7 @@ fn service_accounts_are_looked_at_where_a_store_needs_it_or_the_values_say_so() 
 fn what_something_else_owns_is_left_out() {
     let count = |more: &[&str], kind: &str| of_kind(&objects(&render("", more)), kind).len();
 
-    assert_eq!((count(&[], "CSIDriver"), count(&[], "CustomResourceDefinition")), (1, 2));
+    assert_eq!((count(&[], "CSIDriver"), count(&[], "CustomResourceDefinition")), (1, 4));
     assert_eq!(count(&["--set", "csidriver.create=false"], "CSIDriver"), 0);
     assert_eq!(count(&["--set", "crds.create=false"], "CustomResourceDefinition"), 0);
     assert_eq!(count(&["--set", "linux.crds.enabled=false"], "CustomResourceDefinition"), 0);

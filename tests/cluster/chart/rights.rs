@@ -35,8 +35,14 @@ fn words(text: &str) -> BTreeSet<String> {
 
 fn table() -> Vec<Row> {
     let text = chart_file("RBAC.md");
-    let rights =
-        ["| always", "| syncSecret", "| startupTaint", "| serviceAccountAnnotations", "| containerAccess"];
+    let rights = [
+        "| always",
+        "| syncSecret",
+        "| startupTaint",
+        "| serviceAccountAnnotations",
+        "| containerAccess",
+        "| refreshRequests",
+    ];
     let rows = text.lines().filter(|line| rights.iter().any(|begin| line.starts_with(begin)));
     let rows = rows.map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -154,6 +160,14 @@ fn with_access_rules_it_may_get_pods_and_no_more() {
     assert!(!driver.may("list", "pods") && !driver.may("create", "pods/exec"));
 }
 
+#[test]
+fn with_requests_on_pods_it_may_watch_pods_and_no_more() {
+    let driver = Installed::with("asked", "refreshRequests.onPods=true");
+
+    assert_eq!(driver.rights("shop"), expected(&["refreshRequests.onPods"]));
+    assert!(!driver.may("get", "pods") && !driver.may("patch", "pods"));
+}
+
 /// A Secret in namespace `billing`, for the driver to create.
 fn secret(name: &str, managed: bool, kind: &str) -> String {
     let mut secret = json!({
@@ -224,7 +238,9 @@ fn roles_have_the_names_of_upstreams() {
     };
 
     let roles = "secretproviderclasses-role secretprovidersyncing-role secretproviderclasses-admin-role \
-                 secretproviderclasses-viewer-role secretproviderclasspodstatuses-viewer-role";
+                 secretproviderclasses-viewer-role secretproviderclasspodstatuses-viewer-role \
+                 revocations-operator-role revocations-viewer-role clusterrevocations-operator-role \
+                 clusterrevocations-viewer-role";
     assert_eq!(names("ClusterRole"), words(roles));
     assert_eq!(names("ClusterRoleBinding"), words("secretproviderclasses-rolebinding"));
     assert_eq!(names("RoleBinding"), words("secretprovidersyncing-rolebinding"));
@@ -247,6 +263,7 @@ fn each_rule_has_its_reason_above_it() {
         "templates/rbac-sync.yaml",
         "templates/rbac-accounts.yaml",
         "templates/rbac-access.yaml",
+        "templates/rbac-refresh.yaml",
         "templates/startup-taint.yaml",
     ] {
         let text = chart_file(file);

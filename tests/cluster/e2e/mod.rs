@@ -11,6 +11,7 @@ mod outage;
 mod pods;
 mod privileged;
 mod registration;
+mod revoking;
 mod rights;
 mod stores;
 mod takeover;

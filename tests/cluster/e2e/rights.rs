@@ -104,6 +104,29 @@ fn without_the_right_to_classes_no_class_is_found() {
 }
 
 #[test]
+fn without_the_right_to_revocations_none_is_followed() {
+    let (world, _alone) = alone();
+    let shop = Namespace::new(world, "rights-revocations");
+    shop.secret("db", "value");
+    shop.vault_class("app", &["db"], &[("secretfs.dev/on-revoked", "remove")]);
+    shop.apply(&pod("web", "app"));
+    shop.until_ready("web");
+    let orders = ["revocations", "clusterrevocations"];
+    let taken: Vec<_> = orders.iter().map(|resource| Taken::from(world, CLASSES, resource)).collect();
+    // The running watches were allowed when they began, so a new process has to ask again.
+    world.renew_node();
+    shop.apply(&json!({
+        "apiVersion": "secretfs.dev/v1alpha1", "kind": "Revocation", "metadata": {"name": "all"},
+        "spec": {"everything": true},
+    }));
+    let shows = || shop.try_kubectl(&["exec", "web", "--", "cat", "/secrets/db"]) == "value";
+    never("the order was followed", || !shows());
+    // The other way round: what was taken last has less.
+    taken.into_iter().rev().for_each(drop);
+    until("the order is followed", || !shows(), || world.node_log());
+}
+
+#[test]
 fn without_the_right_to_statuses_none_is_written() {
     let (world, _alone) = alone();
     let taken = Taken::from(world, CLASSES, "secretproviderclasspodstatuses");

@@ -7,6 +7,7 @@ mod fuse;
 mod owner;
 mod random;
 mod refreshing;
+mod revoking;
 mod rootless;
 mod upgrade;
 mod waiting;
@@ -91,8 +92,14 @@ impl Host {
         command.args(words).stdin(Stdio::null());
         command.env("SECRETFS_STATE_DIR", self.at("state")).env("SECRETFS_ADMIN_SOCKET", self.at("admin"));
         command.env("SECRETFS_STORE", self.at("store")).env("RUST_BACKTRACE", "0");
+        command.env("SECRETFS_REVOCATIONS", self.orders());
         self.by_user(&mut command);
         command
+    }
+
+    /// The file of the orders to revoke that were given on this host.
+    fn orders(&self) -> PathBuf {
+        self.at("orders/revocations.json")
     }
 
     fn by_user(&self, command: &mut Command) {

@@ -43,6 +43,8 @@ pub struct Appearance {
     pub tenant: String,
     /// Which containers may open which files, if the class has rules. Modes that cannot tell containers apart refuse.
     pub access: Option<Confinement>,
+    /// Of a volume that an earlier process served: files that nobody may read any more.
+    pub withheld: BTreeSet<ObjectPath>,
 }
 
 impl Appearance {

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use metrics::Withdrawal;
 use mounter::MountId;
-use provider::{FileMode, Workload};
+use provider::{FileMode, ObjectPath, Workload};
 
 use crate::mode::{Appearance, Lost, Mode, Mounted, ShownFile};
 use crate::snapshot::{File, Snapshot};
+use crate::volume::covered::without;
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
 use crate::volume::served::Served;
@@ -52,7 +54,8 @@ impl Volumes {
     /// Goes on with the volumes that the process before served itself, before anything asks for files there.
     async fn resume(&self, records: &[VolumeRecord]) -> Result<Vec<Lost>, Error> {
         let known = |record: &VolumeRecord| {
-            let appearance = Appearance { access: record.confinement(), ..record.appearance() };
+            let (access, withheld) = (record.confinement(), self.parts().withheld(record));
+            let appearance = Appearance { access, withheld, ..record.appearance() };
             (record.mode.clone(), record.target.clone(), appearance)
         };
         let volumes: Vec<_> = records.iter().map(known).collect();
@@ -87,7 +90,33 @@ impl Volumes {
             return Ok(None);
         }
         let shown = self.parts().shown(&publish, Some(&record), files);
+        let shown = self.take_covered_away(&publish, &record, &mounted, shown).await?;
         Ok(Some((hold, Served::adopted(Arc::clone(self.parts()), &record, mounted, shown))))
+    }
+
+    /// Takes files away that orders cover, before the volume is served. Returns what it shows then.
+    async fn take_covered_away(
+        &self,
+        publish: &Publish,
+        record: &VolumeRecord,
+        mounted: &Arc<dyn Mounted>,
+        shown: Snapshot,
+    ) -> Result<Snapshot, Error> {
+        let (class, paths) = (record.last_class(), shown.iter().map(|(path, _)| path));
+        let withdrawn = self.parts().covered_files(publish, class.as_ref(), paths);
+        if withdrawn.is_empty() {
+            return Ok(shown);
+        }
+        let (rest, there) = (without(&shown, &withdrawn), Arc::clone(mounted));
+        let (next, gone) = (rest.clone(), withdrawn.clone());
+        blocking(move || Ok(there.replace(&next, &gone)?)).await?;
+        let (orders, provider) = (
+            self.parts().in_force.on(&publish.subject, &publish.class),
+            class.map(|class| class.provider).unwrap_or_default(),
+        );
+        let withdrawn = (&withdrawn, Withdrawal::Revoked, orders.first());
+        self.parts().reporter.withdrawn(publish, &provider, &shown, withdrawn);
+        Ok(rest)
     }
 
     /// Finds the mount of a volume and the files that it shows. Without `mode`, tries every mode.
@@ -132,6 +161,14 @@ impl Volumes {
 }
 
 impl Parts {
+    /// The files that an earlier process showed, and that orders take back: nobody may read them even before the volume
+    /// is taken over.
+    fn withheld(&self, record: &VolumeRecord) -> BTreeSet<ObjectPath> {
+        let paths: Vec<_> =
+            record.files.keys().filter_map(|path| ObjectPath::try_from(path.as_str()).ok()).collect();
+        self.covered_files(&record.publish(), record.last_class().as_ref(), paths.iter())
+    }
+
     /// The snapshot that a mount shows. Versions and modes come from the record if it has them, otherwise from the
     /// files.
     pub(super) fn shown(

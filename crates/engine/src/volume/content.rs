@@ -1,6 +1,8 @@
 //! What a volume is to show: the objects of its class, the state of each, and the files that they make.
 
 mod learning;
+mod ordering;
+mod withdrawn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -8,21 +10,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use manifest::{Class, Composed};
-use metrics::Withdrawal;
 use provider::{Error, ErrorKind, Object, ObjectPath, ObjectRef, Request, Result, Source, Workload};
 use tokio::time::Instant;
 
 use crate::readings::Held;
+use crate::revocation::On;
 use crate::snapshot::{File, Fingerprint, FingerprintKey, Made, Snapshot};
 use crate::volume::about::{About, asked};
 use crate::volume::demand::Demand;
 use crate::volume::expiry::Expiries;
 use crate::volume::extent::Extent;
-use crate::volume::freshness::{self, Condition, Freshness, Notice, Policy};
+use crate::volume::freshness::{self, Freshness, Notice, Policy};
 use crate::volume::pace::Pace;
 use crate::volume::reader::{Reader, Readout};
 use crate::volume::report::Outlook;
 use crate::volume::trees::Grown;
+
+pub use ordering::Obeyed;
 
 /// One class as one volume reads it.
 #[derive(Debug)]
@@ -34,6 +38,10 @@ pub struct Content {
     extent: Extent,
     objects: Vec<Freshness>,
     expiries: Expiries,
+    /// The orders to take objects of this volume back.
+    orders: On,
+    /// Whether one of them covered an object when they were judged last.
+    is_covered: bool,
     /// Errors of listings, by request: why the store's last answer did not tell which objects there are.
     untold: BTreeMap<Request, Error>,
     /// Older versions of each file, newest first, if the class keeps some.
@@ -75,6 +83,8 @@ impl Content {
             extent,
             objects,
             expiries: Expiries::default(),
+            orders: On::default(),
+            is_covered: false,
             untold: BTreeMap::new(),
             previous: BTreeMap::new(),
             carried: BTreeMap::new(),
@@ -101,6 +111,7 @@ impl Content {
                 self.carried.insert(path.clone(), file.fingerprint.clone());
             }
         }
+        self.judge_orders();
     }
 
     /// Follows an edit of the class. Objects whose request is the same as before keep their contents until they are
@@ -114,6 +125,7 @@ impl Content {
         self.policy = policy;
         self.class = class;
         self.pace = pace;
+        self.judge_orders();
     }
 
     /// Replaces the objects by those of `extent`. Objects that were there before keep their state.
@@ -197,9 +209,13 @@ impl Content {
     /// this round has no entry in `readout`, and its objects are not judged.
     fn judge(&mut self, readout: &Readout, notice: Notice) -> Option<Error> {
         self.learn(readout);
+        self.judge_orders();
         let mut first = self.untold.values().next().cloned();
         let (extent, now) = (self.extent.clone(), Timestamp::now().as_second());
         for (index, object) in extent.objects().iter().enumerate() {
+            if self.order_on(index).is_some() {
+                continue;
+            }
             let Some(outcome) = readout.get(&object.request) else { continue };
             let outcome = self.untold.get(&object.request).map_or(outcome.as_ref(), Err);
             let read = outcome.map_err(Clone::clone).and_then(|held| {
@@ -250,7 +266,9 @@ impl Content {
             state.fail(error, notice, &self.policy, braked, now);
         }
         if state.is_withdrawn() {
-            self.reader.forget(&object.request);
+            if notice != Notice::Ordered {
+                self.reader.forget(&object.request);
+            }
             self.previous.retain(|path, _| *path != object.path);
         }
     }
@@ -453,24 +471,6 @@ impl Content {
                 }
             }
         }
-    }
-
-    /// The reason of the withdrawals, if there were any.
-    pub fn withdrawal(&self) -> Withdrawal {
-        let withdrawn = self.objects.iter().find(|state| state.is_withdrawn());
-        match withdrawn.map(Freshness::condition) {
-            Some(Condition::Denied) => Withdrawal::Denied,
-            Some(Condition::Stale) => Withdrawal::Stale,
-            Some(Condition::Revoked | Condition::Fresh | Condition::Missing) | None => Withdrawal::Revoked,
-        }
-    }
-
-    /// The files that disappear now because a store took them back, and not because the class no longer asks for them.
-    fn withdrawn(&self, shown: &Snapshot, files: &BTreeMap<ObjectPath, File>) -> BTreeSet<ObjectPath> {
-        if !self.objects.iter().any(Freshness::is_withdrawn) {
-            return BTreeSet::new();
-        }
-        shown.iter().map(|(path, _)| path).filter(|path| !files.contains_key(path)).cloned().collect()
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Policy {
     pub on_denied: OnDenied,
     /// What happens to a file whose object the store revoked.
     pub on_revoked: OnRevoked,
+    /// What happens to a file that somebody ordered to be taken back.
+    pub on_ordered: OnRevoked,
 }
 
 impl Policy {
@@ -43,6 +45,8 @@ impl Policy {
             on_stale: settings.on_stale,
             on_denied: settings.on_denied,
             on_revoked: settings.on_revoked.unwrap_or(on_revoked),
+            // The default for classes that do not say is about words of stores, which came without being asked for.
+            on_ordered: settings.on_revoked.unwrap_or_default(),
         }
     }
 }
@@ -54,14 +58,20 @@ pub enum Notice {
     Polled,
     /// We asked because the store announced a change, or because a person ordered a refresh.
     Pushed,
+    /// We did not ask: somebody ordered that the object is taken back.
+    Ordered,
 }
 
 impl Notice {
-    /// Whether `error` is final without a second answer. It is if it is a revocation and the store announced a change
-    /// or a person asked. A refusal always needs a second answer: no announcement tells of refusals, and we only meet
+    /// Whether `error` is final without a second answer. It is if it is an order, or if it is a revocation and the store
+    /// announced a change or a person asked. A refusal always needs a second answer: no announcement tells of refusals, and we only meet
     /// it because we read all objects of the volume again.
     pub fn settles(self, error: &Error) -> bool {
-        self == Self::Pushed && error.kind() == ErrorKind::Revoked
+        match self {
+            Self::Polled => false,
+            Self::Pushed => error.kind() == ErrorKind::Revoked,
+            Self::Ordered => true,
+        }
     }
 }
 
@@ -120,6 +130,8 @@ enum Turn {
     Unasked,
     Refused,
     Revoked,
+    /// Somebody ordered that it is taken back. The store was not asked.
+    Ordered,
 }
 
 impl Freshness {
@@ -146,7 +158,7 @@ impl Freshness {
     /// The store did not return the object. `braked` tells whether the brake holds withdrawals back; it does not hold
     /// back a file that is too old, or an error that the notice settles.
     pub fn fail(&mut self, error: Error, notice: Notice, policy: &Policy, braked: bool, now: Instant) {
-        let kind = turn_of(error.kind());
+        let kind = if notice == Notice::Ordered { Turn::Ordered } else { turn_of(error.kind()) };
         let since =
             self.trouble.as_ref().filter(|trouble| trouble.kind == kind).map_or(now, |trouble| trouble.since);
         let settled = notice.settles(&error);
@@ -157,6 +169,12 @@ impl Freshness {
             self.withdrawn = true;
             self.last_confirmed = self.good.take().map(|good| good.confirmed).or(self.last_confirmed);
         }
+    }
+
+    /// No order covers the object any more. Returns whether one did. A file that was withdrawn comes back with the next
+    /// answer of the store.
+    pub fn release(&mut self) -> bool {
+        self.trouble.take_if(|trouble| trouble.kind == Turn::Ordered).is_some()
     }
 
     fn is_to_go(&self, policy: &Policy) -> bool {
@@ -237,7 +255,7 @@ impl Freshness {
             Some(trouble) => match trouble.kind {
                 Turn::Away | Turn::Unasked => Condition::Stale,
                 Turn::Refused => Condition::Denied,
-                Turn::Revoked => Condition::Revoked,
+                Turn::Revoked | Turn::Ordered => Condition::Revoked,
             },
         }
     }
@@ -249,13 +267,14 @@ fn wants_it_gone(trouble: &Trouble, policy: &Policy) -> bool {
         Turn::Away | Turn::Unasked => false,
         Turn::Refused => policy.on_denied == OnDenied::Remove,
         Turn::Revoked => policy.on_revoked == OnRevoked::Remove,
+        Turn::Ordered => policy.on_ordered == OnRevoked::Remove,
     }
 }
 
 impl Turn {
-    /// Whether the store itself gave this answer.
+    /// Whether the store itself gave this answer, or somebody an order.
     fn is_told(self) -> bool {
-        matches!(self, Self::Refused | Self::Revoked)
+        matches!(self, Self::Refused | Self::Revoked | Self::Ordered)
     }
 }
 
@@ -285,6 +304,7 @@ mod tests {
         on_stale: OnStale::Keep,
         on_denied: OnDenied::Keep,
         on_revoked: OnRevoked::Remove,
+        on_ordered: OnRevoked::Remove,
     };
 
     fn served() -> (Freshness, Instant) {
@@ -375,6 +395,7 @@ mod tests {
             on_stale: OnStale::Remove,
             on_denied: OnDenied::Remove,
             on_revoked: OnRevoked::Remove,
+            on_ordered: OnRevoked::Remove,
         };
         for minutes in 0..100 {
             let at = now + Duration::from_secs(60 * minutes);
@@ -448,6 +469,21 @@ mod tests {
             }
             assert!(freshness.good().is_some());
             assert_eq!(freshness.condition(), Condition::Revoked);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_takes_the_file_at_once_unless_the_class_itself_keeps_it() {
+        let ordered = || Error::new(ErrorKind::Revoked, "ordered");
+        let by_default = Policy::of(&Settings::default(), OnRevoked::Keep);
+        let class = Settings { on_revoked: Some(OnRevoked::Keep), ..Settings::default() };
+        for (policy, stays) in [(by_default, false), (Policy::of(&class, OnRevoked::Remove), true)] {
+            let (mut freshness, now) = served();
+            freshness.fail(ordered(), Notice::Ordered, &policy, true, now);
+            assert_eq!(freshness.good().is_some(), stays);
+            assert_eq!(freshness.condition(), Condition::Revoked);
+            assert!(freshness.release() && !freshness.release());
+            assert_eq!(freshness.is_withdrawn(), !stays);
         }
     }
 

@@ -12,6 +12,7 @@ use provider::{Invalid, Moment as _, Providers, Source, Span};
 use tokio::time::{Instant, timeout_at};
 
 use crate::mode::{self, Mode, Modes, Mounted};
+use crate::revocation::InForce;
 use crate::snapshot::FingerprintKey;
 use crate::volume::access::Access;
 use crate::volume::boundary::{Breach, Pods, confinement, unconfined};
@@ -54,6 +55,8 @@ pub struct Parts {
     pub access: Arc<dyn Access>,
     /// What only the API server knows of pods, for classes with access rules.
     pub pods: Arc<dyn Pods>,
+    /// The orders to take secrets back that hold now.
+    pub in_force: Arc<InForce>,
     /// The bounds for callers that open such files, and for the bytes that these hold.
     pub rooms: Rooms,
     /// Makes fingerprints.
@@ -282,12 +285,15 @@ impl Parts {
         let site = Arc::<VolumeSite>::clone(site);
         let reader = Reader::new(Arc::clone(&self.stores), source, tenancy, site);
         let (pace, policy) = (self.pace(&class), self.policy(&class));
-        Content::new(class, reader, pace, policy, Arc::clone(&self.key), self.limits.volume_bytes)
+        let key = Arc::clone(&self.key);
+        let mut content = Content::new(class, reader, pace, policy, key, self.limits.volume_bytes);
+        content.obey(self.in_force.on(&publish.subject, &publish.class));
+        content
     }
 }
 
 /// What a class asks of its provider.
-pub(super) fn source_of(providers: &Providers, class: &Class) -> Result<Arc<dyn Source>, Error> {
+pub(in crate::volume) fn source_of(providers: &Providers, class: &Class) -> Result<Arc<dyn Source>, Error> {
     let name = ClassName::from(class);
     let provider = providers.get(&class.provider).ok_or_else(|| {
         let known: Vec<_> = providers.names().collect();

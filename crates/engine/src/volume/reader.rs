@@ -1,6 +1,6 @@
 //! How one volume reads from its store: its logins, the readings that it shares, and those that it owns alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct Reader {
     source: Arc<dyn Source>,
     store: Store,
     requests: Vec<Request>,
+    /// The requests that it does not read, because orders cover all that they bring.
+    held_back: BTreeSet<Request>,
     /// The shared entries that this volume reads. Holding them keeps them alive.
     entries: BTreeMap<Request, Arc<Entry>>,
     identity: Option<Arc<str>>,
@@ -67,6 +69,7 @@ impl Reader {
             source,
             store,
             requests,
+            held_back: BTreeSet::new(),
             entries: BTreeMap::new(),
             identity: None,
             announcements,
@@ -120,7 +123,7 @@ impl Reader {
     pub async fn round(&mut self, workload: &Workload, demand: Demand) -> Readout {
         let mut readout = Readout::new();
         let mut asked = Vec::new();
-        for request in &self.requests {
+        for request in self.requests.iter().filter(|request| !self.held_back.contains(request)) {
             match self.tenancy.current(request) {
                 Some(held) => drop(readout.insert(request.clone(), Ok(held))),
                 None => asked.push(request.clone()),
@@ -393,6 +396,25 @@ impl Reader {
                 .or_else(|| self.entries.get(request).and_then(|entry| entry.granted()))
         };
         self.requests.iter().filter_map(|request| Some((request.clone(), Ok(held(request)?)))).collect()
+    }
+
+    /// Reads these requests no more, and lets go of what it holds of them. Unless their files stay, leases among them
+    /// end: at once if nothing else is read, otherwise when the others were read through another login.
+    /// Returns whether one is read again that was not.
+    pub fn hold_back(&mut self, requests: BTreeSet<Request>, files_stay: bool) -> bool {
+        self.entries.retain(|request, _| !requests.contains(request));
+        let news = requests.iter().any(|request| self.tenancy.owns(request));
+        if news && !files_stay {
+            let rest: Vec<_> =
+                self.requests.iter().filter(|request| !requests.contains(request)).cloned().collect();
+            match rest.is_empty() {
+                true => self.tenancy.end_all(),
+                false => self.tenancy.give_up(&rest),
+            }
+        }
+        let released = self.held_back.iter().any(|request| !requests.contains(request));
+        self.held_back = requests;
+        released
     }
 
     /// Drops a shared reading, because its object was withdrawn.

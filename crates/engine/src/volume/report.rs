@@ -12,12 +12,15 @@ use tokio::sync::broadcast;
 
 use crate::audit::{Actor, Audit, Operation, Process, Record, Resource};
 use crate::mode::Caller;
+use crate::revocation::Revocation;
 use crate::snapshot::{Asked, Made, Snapshot};
 use crate::volume::about::About;
 use crate::volume::{ClassName, Publish, VolumeId};
 
 /// How many happenings a slow listener may be behind before it misses some.
 const LAG: usize = 1024;
+/// The provider of audit records under which an order is named, beside the secrets that it took back.
+const ORDER: &str = "revocation";
 
 /// Something happened to a volume.
 #[derive(Debug, Clone)]
@@ -93,6 +96,8 @@ pub struct Withdrawn {
     pub files: Vec<ObjectPath>,
     /// Why they were withdrawn.
     pub reason: Withdrawal,
+    /// The order because of which they were, in words with its reason, if there was one.
+    pub order: Option<String>,
 }
 
 /// Reports to the audit trail, the log, the metrics and listeners.
@@ -179,25 +184,27 @@ impl Reporter {
         self.metrics.refresh(self.metrics.provider(provider), Refresh::Unchanged);
     }
 
-    /// Files of a volume were withdrawn. `old` is the snapshot that still had them.
+    /// Files of a volume were withdrawn, for this reason, and because of an order if one is named. `old` is the snapshot
+    /// that still had them.
     pub fn withdrawn(
         &self,
         publish: &Publish,
         provider: &str,
         old: &Snapshot,
-        paths: &BTreeSet<ObjectPath>,
-        reason: Withdrawal,
+        (paths, reason, order): (&BTreeSet<ObjectPath>, Withdrawal, Option<&Revocation>),
     ) {
         if paths.is_empty() {
             return;
         }
         self.metrics.withdrawn(reason, paths.len());
         let files: Vec<_> = paths.iter().cloned().collect();
-        self.audit.record(
-            &record(Operation::Withdraw, publish).resources(resources(publish, provider, old, &files)),
-        );
-        tracing::warn!(volume = %publish.id, files = ?names(&files), "withdrawn");
-        self.tell(publish, What::Withdrawn(Withdrawn { files, reason }));
+        let withdrawn = resources(publish, provider, old, &files);
+        let ordered = order.map(|order| Resource::new(ORDER, order.to_string()));
+        let record = record(Operation::Withdraw, publish).resources(withdrawn).resources(ordered);
+        self.audit.record(&record);
+        let order = order.map(Revocation::told);
+        tracing::warn!(volume = %publish.id, files = ?names(&files), order, "withdrawn");
+        self.tell(publish, What::Withdrawn(Withdrawn { files, reason, order }));
     }
 
     /// A refresh failed. Counts each failure. Logs and tells listeners only if `again` is false: a failure of the same

@@ -2,6 +2,7 @@
 
 mod class;
 mod on_open;
+mod ordered;
 mod round;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::mode::Mounted;
+use crate::revocation::On;
 use crate::snapshot::Snapshot;
 use crate::volume::about::Audited;
 use crate::volume::content::Content;
@@ -70,6 +72,11 @@ pub struct Served {
     begun_anew: bool,
     /// The denials that are already in the audit trail.
     audited: Audited,
+    /// The order that people were told of although its files stay.
+    told_order: Option<String>,
+    /// The orders that the files follow already, and a notice of others.
+    followed: Option<On>,
+    in_force: watch::Receiver<u64>,
     /// The tokens and credentials; `brought` notifies of newer ones.
     newest: Newest,
     brought: watch::Receiver<Workload>,
@@ -83,6 +90,7 @@ enum Wake {
     Credentials,
     Pushed(std::time::Instant),
     Class,
+    Revocations,
     Stop,
 }
 
@@ -175,7 +183,9 @@ impl Served {
         site: Arc<VolumeSite>,
     ) -> Self {
         let state = watch::Sender::new(VolumeState::new(&publish));
-        let brought = newest.listen();
+        let (brought, mut in_force) = (newest.listen(), parts.in_force.changes());
+        // Orders may have come since the volume was first read.
+        in_force.mark_changed();
         Self {
             publish,
             content: None,
@@ -193,6 +203,9 @@ impl Served {
             confirmed: None,
             begun_anew: false,
             audited: Audited::default(),
+            told_order: None,
+            followed: None,
+            in_force,
             newest,
             brought,
             state,
@@ -211,6 +224,7 @@ impl Served {
             let wake = tokio::select! {
                 biased;
                 () = stop.cancelled() => Wake::Stop,
+                Ok(()) = self.in_force.changed() => Wake::Revocations,
                 Ok(()) = self.brought.changed() => Wake::Credentials,
                 order = orders.recv() => Wake::Order(order),
                 at = announced(&mut self.content) => Wake::Pushed(at),
@@ -233,6 +247,9 @@ impl Served {
     }
 
     async fn on(&mut self, wake: Wake) {
+        if matches!(wake, Wake::Revocations) {
+            return self.follow_orders().await;
+        }
         if let Some(on_open) = self.on_open.clone() {
             return self.on_asking(&on_open, wake).await;
         }
@@ -253,7 +270,7 @@ impl Served {
                 // The caller may have stopped waiting.
                 let _ = reply.send(outcome.map_err(|error| error.to_string()));
             }
-            Wake::Order(None) | Wake::Stop => {}
+            Wake::Order(None) | Wake::Revocations | Wake::Stop => {}
         }
     }
 

@@ -235,6 +235,16 @@ impl Tenancy {
         }
     }
 
+    /// Keeps only readings of these requests. If one of the others had a lease, the login behind it is replaced.
+    pub fn give_up(&mut self, kept: &[Request]) {
+        let has_lease =
+            self.owned.iter().any(|(request, owned)| owned.is_leased() && !kept.contains(request));
+        if has_lease {
+            self.retire();
+        }
+        self.retain(kept);
+    }
+
     /// Drops readings that the class no longer asks for.
     pub fn retain(&mut self, requests: &[Request]) {
         self.owned.retain(|request, _| requests.contains(request));

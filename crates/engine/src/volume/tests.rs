@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Destination};
 use crate::mode::{Appearance, Mode, Modes};
+use crate::revocation::InForce;
 use crate::snapshot::FingerprintKey;
 use crate::subject::Subject;
 use crate::volume::fakes::{
@@ -37,6 +38,7 @@ mod modes;
 mod on_open;
 mod publishing;
 mod refreshing;
+mod revoking;
 mod showing;
 mod starting;
 mod taking_over;
@@ -54,6 +56,7 @@ struct Node {
     mounter: Arc<FakeMounter>,
     classes: Arc<FakeClasses>,
     volumes: Arc<Volumes>,
+    in_force: Arc<InForce>,
     state: Arc<tempfile::TempDir>,
     stop: CancellationToken,
     limits: Limits,
@@ -130,7 +133,7 @@ impl Node {
         let metrics = Metrics::default();
         let revocations =
             Revocations::new(mounter.clone(), providers.clone(), metrics.clone(), &[1; 32]).unwrap();
-        let revocations = Arc::new(revocations);
+        let (revocations, in_force) = (Arc::new(revocations), Arc::<InForce>::default());
         let volumes = Volumes::new(Parts {
             providers,
             classes: classes.clone(),
@@ -142,6 +145,7 @@ impl Node {
             stores: Arc::new(Stores::new(metrics.clone())),
             access: Arc::new(NoStranger),
             pods: Arc::new(FakePods),
+            in_force: Arc::clone(&in_force),
             rooms: Rooms::default(),
             key: Arc::new(FingerprintKey::new(&[2; 32])),
             limits: limits.clone(),
@@ -155,6 +159,7 @@ impl Node {
             mounter,
             classes,
             volumes,
+            in_force,
             state,
             stop,
             limits,

@@ -22,7 +22,8 @@ impl Watched {
         let (readiness, metrics, stop) = (Readiness::default(), Metrics::default(), CancellationToken::new());
         let classes = Arc::new(ApiClasses::default());
         let filled = readiness.latch("classes");
-        let watch = Watch::new(Arc::clone(&classes), api.client(), filled, metrics.clone());
+        let ([noticer, _], _) = crate::noticing::requests();
+        let watch = Watch::new(Arc::clone(&classes), api.client(), filled, metrics.clone(), noticer);
         let task = tokio::spawn(watch.run(stop.clone()));
         Self { classes, readiness, metrics, stop, task }
     }

@@ -143,7 +143,8 @@ fn words(what: &What) -> Option<(Reason, String)> {
         ),
         What::Rotated(files) => (Reason::Rotated, format!("new versions of {}", names(files))),
         What::Withdrawn(withdrawn) => {
-            (withdrawal(withdrawn.reason), format!("taken away: {}", names(&withdrawn.files)))
+            let order = withdrawn.order.as_ref().map(|order| format!(" ({order})")).unwrap_or_default();
+            (withdrawal(withdrawn.reason), format!("taken away: {}{order}", names(&withdrawn.files)))
         }
         What::Failed(kind, error, outlook) => {
             (failure(*kind), format!("{}: {error}", what_becomes(*outlook)))

@@ -73,7 +73,7 @@ fn told(what: What) -> (String, String) {
 
 #[test]
 fn each_happening_has_its_stable_reason() {
-    let withdrawn = |reason| What::Withdrawn(Withdrawn { files: paths(1), reason });
+    let withdrawn = |reason| What::Withdrawn(Withdrawn { files: paths(1), reason, order: None });
     let failed = |kind| What::Failed(kind, "it said so".to_owned(), Outlook::Stay);
     let cached = Cached { age: Duration::from_secs(90), reason: "vault is away".to_owned() };
     for (what, reason) in [

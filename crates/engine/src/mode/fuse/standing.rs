@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fuse_tree::Volume;
+use provider::ObjectPath;
 
 use super::edition::{self, Legacy, Shelf, Stage};
 use super::front::{Inheritance, KeptEdition};
@@ -68,7 +69,8 @@ pub(super) fn go_on_with(
         legacies.insert(legacy.number(), legacy);
     }
     let (number, shelf): (u64, Shelf) = newest.ok_or_else(|| Error::Failed("it has no files".into()))?;
-    let notices = show(&volume, &legacies, number)?;
+    let withheld: Vec<&str> = frame.appearance.withheld.iter().map(ObjectPath::as_str).collect();
+    let notices = show(&volume, &legacies, number, &withheld)?;
     let live = inheritance.resume(&volume)?;
     let retired = Default::default();
     let shown = Arc::new(Shown::new(live, volume, frame, Changing { number, shelf, legacies, retired }));
@@ -84,6 +86,7 @@ fn show(
     volume: &Volume,
     legacies: &BTreeMap<u64, Legacy>,
     number: u64,
+    withheld: &[&str],
 ) -> Result<Vec<fuse_tree::Notice>, Error> {
     let mut notices = Vec::new();
     let is_next = legacies.get(&number).is_some_and(|legacy| legacy.stage() == Stage::Next);
@@ -97,6 +100,6 @@ fn show(
         notices.extend(shown);
     }
     let withdrawn = legacies.values().flat_map(Legacy::withdrawn);
-    notices.extend(volume.withdraw(withdrawn));
+    notices.extend(volume.withdraw(withdrawn.chain(withheld.iter().copied())));
     Ok(notices)
 }

@@ -156,6 +156,7 @@ impl OnOpen {
     ) -> Result<Given, Failure> {
         let Place { parts, publish, .. } = &*self.place;
         parts.access.judge(publish, path, caller).map_err(Failure::NotAllowed)?;
+        self.require_unrevoked(path)?;
         if let Some(given) = self.held(path)? {
             return Ok(given);
         }
@@ -171,6 +172,19 @@ impl OnOpen {
                 waited: patience,
             })),
         }
+    }
+
+    /// Refuses a file of which an order takes a part back.
+    fn require_unrevoked(&self, path: &ObjectPath) -> Result<(), Failure> {
+        let Place { parts, publish, .. } = &*self.place;
+        let orders = parts.in_force.on(&publish.subject, &publish.class);
+        let part = if orders.is_empty() { None } else { self.wanted().and_then(|wanted| wanted.part(path)) };
+        let Some(part) = part else { return Ok(()) };
+        let refused = part.revoked_by(&orders).map(|source| {
+            let provider = part.class().provider.clone();
+            Failure::Store { provider, source }
+        });
+        refused.map_or(Ok(()), Err)
     }
 
     fn held(&self, path: &ObjectPath) -> Result<Option<Given>, Failure> {

@@ -10,6 +10,7 @@ use provider::{
 };
 
 use crate::mode::{Abilities, Listing};
+use crate::revocation::{Named, On};
 use crate::volume::{ClassName, Error};
 
 /// A class whose files are read when they are opened, and what it asks of its provider.
@@ -57,6 +58,16 @@ impl Wanted {
         let own = own.map(|object| (object.path.clone(), object.mode));
         let composed = self.class.settings.files.iter().map(|file| (file.path.clone(), file.mode));
         own.chain(composed).collect()
+    }
+
+    /// Why nobody may have these files, if an order takes one of their objects back.
+    pub(super) fn revoked_by(&self, orders: &On) -> Option<provider::Error> {
+        let mut objects = self.source.objects().iter().enumerate();
+        objects.find_map(|(index, object)| {
+            let origin = self.source.origin(index).path;
+            let named = Named { name: &object.name, path: object.path.as_str(), origin: Some(&origin) };
+            Some(orders.of(named)?.error().of(&object.name))
+        })
     }
 
     /// The part of the class that makes the file at `path`: its object, or the objects that it is composed of. `None`

@@ -32,6 +32,8 @@ impl Served {
             }
         };
         if changed {
+            // Before the store is asked, which may take long.
+            self.follow_orders().await;
             if !self.is_static() {
                 drop(self.refresh(None, Notice::Polled).await);
             }
@@ -72,6 +74,7 @@ impl Served {
     }
 
     fn take_class(&mut self, class: Arc<Class>) -> Result<bool, volume::Error> {
+        self.followed = None;
         let source = self.parts.source(&class)?;
         let (pace, policy) = (self.parts.pace(&class), self.parts.policy(&class));
         match &mut self.content {

@@ -57,7 +57,7 @@ impl Served {
                 // The caller may have stopped waiting.
                 let _ = order.reply.send(Ok(on_open.take_back()));
             }
-            Wake::Pushed(_) | Wake::Order(None) | Wake::Stop => {}
+            Wake::Pushed(_) | Wake::Order(None) | Wake::Revocations | Wake::Stop => {}
         }
     }
 

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use provider::{Doubling, Error, ErrorKind, Moment as _, ObjectPath, Span};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{LONGEST_PAUSE, Served, tell_if_unsaved};
 use crate::readings::spread;
-use crate::volume;
+use crate::revocation::On;
 use crate::volume::about::Audited;
 use crate::volume::content::{Assembled, Content};
 use crate::volume::demand::Demand;
 use crate::volume::freshness::Notice;
+use crate::volume::parts::Parts;
 use crate::volume::report::{Outlook, is_denial};
 use crate::volume::store_health::Attempt;
+use crate::volume::{self, Publish};
 
 /// Pauses after failed refreshes.
 const PAUSES: Doubling =
@@ -24,6 +27,24 @@ const PAUSES: Doubling =
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// How often a volume that waits for nothing wakes up.
 const IDLE: Duration = Duration::from_secs(3600);
+
+/// How a reading ended.
+enum Read {
+    /// Everything was asked for. The first error of an object that the class needs, if there was one.
+    Done(Option<Error>),
+    /// There are new orders. Nothing was judged.
+    Overtaken,
+}
+
+/// Waits for orders that concern the volume of `publish` and are not `known`. Those of others end no reading.
+async fn other_orders(changes: &mut watch::Receiver<u64>, parts: &Parts, publish: &Publish, known: &On) {
+    while changes.changed().await.is_ok() {
+        if parts.in_force.on(&publish.subject, &publish.class) != *known {
+            return;
+        }
+    }
+    std::future::pending().await
+}
 
 impl Served {
     /// Reads what is due, or was read before `not_before`, and shows it. Returns the files that changed.
@@ -35,22 +56,46 @@ impl Served {
         if self.awaits_credentials() {
             return Err(volume::Error::Invalid("the volume waits for kubelet's next token".to_owned()));
         }
-        let attempt = if self.failures > 0 { Attempt::Retry } else { Attempt::First };
-        let Some(content) = &mut self.content else {
-            return Err(volume::Error::ClassNotFound(self.publish.class.clone()));
-        };
         let begun = Instant::now();
-        content.reader.tend(begun).await;
-        let refresh = if content.rotates() { content.refresh() } else { NEVER };
-        let demand = Demand { refresh, not_before, attempt };
-        let error = content.read(&self.newest.get(), demand, notice).await;
-        let provider = content.class().provider.clone();
+        let error = loop {
+            match self.read(not_before, notice).await? {
+                Read::Done(error) => break error,
+                Read::Overtaken => drop(self.obey().await),
+            }
+        };
+        let provider =
+            self.content.as_ref().map_or_else(String::new, |content| content.class().provider.clone());
         self.tell_of_expiries();
         let shown = self.show().await;
         let outcome = error.map_or(shown, |source| Err(volume::Error::Provider { provider, source }));
         self.parts.reporter.refresh_took(begun.elapsed());
         self.note(outcome.as_ref().err().map(as_provider_error).as_ref());
         outcome
+    }
+
+    /// Reads what is due. Orders to take something of this volume back do not wait for the store: they end the reading.
+    async fn read(&mut self, not_before: Option<Instant>, notice: Notice) -> Result<Read, volume::Error> {
+        let attempt = if self.failures > 0 { Attempt::Retry } else { Attempt::First };
+        let Some(content) = &mut self.content else {
+            return Err(volume::Error::ClassNotFound(self.publish.class.clone()));
+        };
+        let refresh = if content.rotates() { content.refresh() } else { NEVER };
+        let demand = Demand { refresh, not_before, attempt };
+        let (workload, orders) = (self.newest.get(), content.orders().clone());
+        let ordered = other_orders(&mut self.in_force, &self.parts, &self.publish, &orders);
+        let read = async {
+            content.reader.tend(Instant::now()).await;
+            content.read(&workload, demand, notice).await
+        };
+        tokio::select! {
+            biased;
+            () = ordered => {}
+            error = read => return Ok(Read::Done(error)),
+        }
+        // The reading may have left the tmpfs of a store mounted.
+        self.site.end().await;
+        self.site.resume().await;
+        Ok(Read::Overtaken)
     }
 
     /// Reports objects that expire, if that is new.
@@ -61,13 +106,13 @@ impl Served {
     }
 
     /// Shows the current contents, if they are complete and differ from the files. Returns the files that changed.
-    async fn show(&mut self) -> Result<Vec<ObjectPath>, volume::Error> {
+    pub(super) async fn show(&mut self) -> Result<Vec<ObjectPath>, volume::Error> {
         let Some(content) = &mut self.content else { return Ok(Vec::new()) };
         let (provider, shown) = (content.class().provider.clone(), self.showing.get());
         let wrap = |source| volume::Error::Provider { provider: provider.clone(), source };
         content.complete().map_err(wrap)?;
         let assembled = content.assemble(&shown).map_err(wrap)?;
-        let reason = content.withdrawal();
+        let (reason, order) = (content.withdrawal(), content.withdrawing_order().cloned());
         if assembled.snapshot.same_versions(&shown) {
             self.parts.reporter.unchanged(&provider);
             self.settled();
@@ -79,14 +124,14 @@ impl Served {
         // Before the reports, because a listener may look at the files at once.
         self.showing.set(&snapshot);
         let reporter = &self.parts.reporter;
-        reporter.withdrawn(&self.publish, &provider, &shown, &withdrawn, reason);
+        reporter.withdrawn(&self.publish, &provider, &shown, (&withdrawn, reason, order.as_ref()));
         let mut changed = reporter.rotated(&self.publish, &provider, &shown, &snapshot);
         changed.extend(withdrawn);
         self.settled();
         Ok(changed)
     }
 
-    async fn replace(&self, assembled: &Assembled) -> Result<(), volume::Error> {
+    pub(super) async fn replace(&self, assembled: &Assembled) -> Result<(), volume::Error> {
         program::failpoint::hit("refresh.read");
         let snapshot = assembled.snapshot.clone();
         let class = self.content.as_ref().map(|content| &**content.class());

@@ -1,6 +1,6 @@
 //! What people and other modules ask of volumes: states, sizes, files, and refreshes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -65,6 +65,23 @@ impl Volumes {
         let entry = self.entry(id)?;
         let mode = self.parts.modes.get(entry.remains.mounted.mode()).ok()?;
         (!mode.abilities().knows_contents_when_opened).then(|| entry.remains.showing.get())
+    }
+
+    /// The files that orders take back and that a volume shows all the same, by volume: in a moment there are none. Files
+    /// that stay because their class says so are not among them.
+    pub fn covered(&self) -> BTreeMap<VolumeId, BTreeSet<ObjectPath>> {
+        let entries: Vec<_> = self.lock().iter().map(|(id, entry)| (id.clone(), Arc::clone(entry))).collect();
+        let covered = |(id, entry): (VolumeId, Arc<Entry>)| {
+            let (publish, shown) = (entry.remains.publish(), entry.remains.showing.get());
+            if self.parts.in_force.on(&publish.subject, &publish.class).is_empty() {
+                return None;
+            }
+            let class = self.parts.records.of(&id).and_then(|record| record.last_class());
+            let paths = shown.iter().map(|(path, _)| path);
+            let covered = self.parts.covered_files(&publish, class.as_ref(), paths);
+            (!covered.is_empty()).then_some((id, covered))
+        };
+        entries.into_iter().filter_map(covered).collect()
     }
 
     /// Replaces the remarks on a volume: texts for people about what differs from what its class asks for.

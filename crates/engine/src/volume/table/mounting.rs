@@ -17,6 +17,7 @@ use crate::volume::content::{Assembled, Content};
 use crate::volume::first::{Waits, read_first, require_token};
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
+use crate::volume::report::Cached;
 use crate::volume::served::Served;
 use crate::volume::{Error, Publish, Volumes, blocking};
 
@@ -39,11 +40,10 @@ impl Volumes {
         let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let site = self.parts.site(publish);
         let mut content = self.parts.content(publish, class, source, &site);
-        let shared_age = self.parts.limits.max_shared_age;
         let read = tokio::select! {
             biased;
             () = self.given_up.cancelled() => Err(Error::Stopping),
-            read = read_first(&mut content, workload, shared_age, deadline, Waits::ForTheStore) => read,
+            read = self.read_unrevoked(publish, workload, &mut content, deadline) => read,
         };
         let mounted = match read {
             Ok(cached) => {
@@ -69,6 +69,26 @@ impl Volumes {
                 Err(error)
             }
         }
+    }
+
+    /// Reads everything, unless an order takes something back that the class needs, before the reading or meanwhile.
+    async fn read_unrevoked(
+        &self,
+        publish: &Publish,
+        workload: &Workload,
+        content: &mut Content,
+        deadline: Instant,
+    ) -> Result<Option<Cached>, Error> {
+        let refused = |content: &Content| {
+            let provider = content.class().provider.clone();
+            content.refusal().map_or(Ok(()), |source| Err(Error::Provider { provider, source }))
+        };
+        refused(content)?;
+        let shared_age = self.parts.limits.max_shared_age;
+        let read = read_first(content, workload, shared_age, deadline, Waits::ForTheStore).await?;
+        content.obey(self.parts.in_force.on(&publish.subject, &publish.class));
+        refused(content)?;
+        Ok(read)
     }
 
     /// Writes the record, then shows the mount. A crash between the two leaves a record without a mount, which the next

@@ -25,6 +25,9 @@ impl Volumes {
     ) -> Result<(), Error> {
         let parts = self.parts();
         require_asking(&class, mode.name(), mode.abilities(), &parts.modes.asking())?;
+        if let Some(order) = parts.in_force.on(&publish.subject, &publish.class).whole() {
+            return Err(Error::Provider { provider: class.provider.clone(), source: order.error() });
+        }
         let wanted = Wanted::new(Arc::clone(&class), source)?;
         let on_open = OnOpen::new(Arc::clone(parts), publish.clone(), workload.clone(), Some(wanted.clone()));
         let record = VolumeRecord::new(publish, Some(&class), &Snapshot::default(), mode.name(), None)
