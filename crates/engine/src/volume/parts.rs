@@ -301,7 +301,7 @@ pub(super) fn source_of(providers: &Providers, class: &Class) -> Result<Arc<dyn 
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         Error::Invalid(format!("class {name}: {}", faults.join("; ")))
     };
-    let source = provider.source(&class.namespace, &class.parameters).map_err(invalid)?;
+    let source = provider.source_of(&class.namespace, &class.name, &class.parameters).map_err(invalid)?;
     if source.whole().is_some() {
         // The objects are not known before the answer, so nothing can be checked yet.
         return Ok(source);
