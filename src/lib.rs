@@ -12,6 +12,10 @@ pub mod csi;
 pub mod directories;
 pub mod exit;
 pub mod host;
+#[cfg(feature = "kms")]
+pub mod kms_plugin;
+#[cfg(any(feature = "external", feature = "kms"))]
+pub mod listening;
 pub mod process;
 #[cfg(feature = "external")]
 pub mod provider_socket;

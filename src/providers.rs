@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use provider::{Declaration, Network, Providers, Settings};
 
 pub use self::settings::ProviderArgs;
+#[cfg(feature = "sealed")]
+pub use provider_sealed as sealing;
 
 /// Everything that depends on the list of stores. Each line has the store's cargo feature, a word for it, and the type
 /// of its settings. The crate with that type also declares the store.
@@ -16,17 +18,27 @@ macro_rules! stores {
         /// The declarations of the built-in stores.
         pub const DECLARATIONS: &[&Declaration] = &[
             $(#[cfg(feature = $feature)] &$crate_name::DECLARATION,)*
+            #[cfg(feature = "sealed")]
+            &provider_sealed::DECLARATION,
         ];
 
         /// The settings of each built-in store.
         #[derive(Debug, Clone, Default, clap::Args)]
         struct PerStore {
             $(#[cfg(feature = $feature)] #[command(flatten)] $store: $crate_name::$settings,)*
+            /// It has no store of its own, but opens with the keys of the others.
+            #[cfg(feature = "sealed")]
+            #[command(flatten)]
+            sealed: provider_sealed::SealedSettings,
         }
 
         impl PerStore {
             fn offline() -> Self {
-                Self { $(#[cfg(feature = $feature)] $store: Settings::offline(),)* }
+                Self {
+                    $(#[cfg(feature = $feature)] $store: Settings::offline(),)*
+                    #[cfg(feature = "sealed")]
+                    sealed: provider_sealed::SealedSettings::offline(),
+                }
             }
 
             #[cfg_attr(not(any($(feature = $feature),*)), expect(unused_variables, reason = "there is no store"))]
@@ -36,6 +48,8 @@ macro_rules! stores {
                     #[cfg(feature = $feature)]
                     let providers = providers.with(&self.$store.provider(&network.of(&$crate_name::DECLARATION))?);
                 )*
+                #[cfg(feature = "sealed")]
+                let providers = providers.clone().with(&self.sealed.provider(&providers));
                 Ok(providers)
             }
         }
@@ -128,6 +142,8 @@ mod tests {
             ("conjur", conjur, VALUE.to_owned()),
             ("cyberark", cyberark, format!(r#"{{"Content":"{VALUE}"}}"#)),
             ("gcp", vec![list("secrets", resource)], VALUE.to_owned()),
+            #[cfg(all(feature = "sealed", feature = "vault"))]
+            sealed(),
             ("vault", vault, format!(r#"{{"data":{{"data":{{"k":"{VALUE}"}}}}}}"#)),
             ("secretfs", vec![list("objects", "objectName: a, item: a")], VALUE.to_owned()),
             (
@@ -137,6 +153,22 @@ mod tests {
             ),
         ];
         all.into_iter().filter(|(name, ..)| declaration(name).is_some()).collect()
+    }
+
+    /// A class of no name, whose one value was sealed with a data key of zeros.
+    #[cfg(all(feature = "sealed", feature = "vault"))]
+    fn sealed() -> Asked {
+        const TEXT: &str = "SFS1 environment=test namespace=shop class= object=a kms=vault key=transit/k wrapped=w \
+                            value=AAAAAAAAAAAAAAAAq94KTwQKBAdjJ4_quvOdGHJgA8o3pip00aL1jnUGNY7dSrEoTUrhe0HoWSRHDDb3R0HL4YG7fzBhfB3jqww6ExTPWtJ0DTn-Uo42wNXFeVQ \
+                            end";
+        let parameters = vec![
+            ("kms", "vault".to_owned()),
+            ("kmsKey", "transit/k".to_owned()),
+            ("kmsParameters", "roleName: r".to_owned()),
+            ("objects", format!("- {{objectName: a, sealed: \"{TEXT}\", KEYS}}")),
+        ];
+        let key = format!(r#"{{"data":{{"plaintext":"{}="}}}}"#, "A".repeat(43));
+        ("sealed", parameters, key)
     }
 
     fn source(provider: &str, parameters: &[(&str, String)], keys: &str) -> Arc<dyn Source> {

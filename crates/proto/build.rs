@@ -1,10 +1,17 @@
 //! Compiles the protocols without `protoc`.
 
-const PROTOS: [&str; 3] = ["csi/csi.proto", "pluginregistration/v1.proto", "provider/v1alpha1.proto"];
+const PROTOS: [&str; 4] =
+    ["csi/csi.proto", "kms/v2.proto", "pluginregistration/v1.proto", "provider/v1alpha1.proto"];
 
 /// Messages with credentials or values. `lib.rs` implements their `Debug`, so that it prints none of them.
-const SECRET: [&str; 4] =
-    ["csi.v1.NodePublishVolumeRequest", "v1alpha1.MountRequest", "v1alpha1.MountResponse", "v1alpha1.File"];
+const SECRET: [&str; 6] = [
+    "csi.v1.NodePublishVolumeRequest",
+    "v1alpha1.MountRequest",
+    "v1alpha1.MountResponse",
+    "v1alpha1.File",
+    "v2.DecryptResponse",
+    "v2.EncryptRequest",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for proto in PROTOS {

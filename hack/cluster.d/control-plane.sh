@@ -23,9 +23,11 @@ start_etcd() {
 await_etcd() { await 30 etcd listens "$etcd_port"; }
 
 # Only without the endpoint reconciler does the API server accept a loopback address as the one that it advertises.
+# A test may write encryption.yaml and start it again: then it encrypts as that says.
 start_kube_apiserver() {
-    local pki=$run/pki
+    local pki=$run/pki more=()
     names
+    [ ! -f "$run/encryption.yaml" ] || more=(--encryption-provider-config="$run/encryption.yaml")
     launch kube-apiserver kube-apiserver \
         --etcd-servers="http://127.0.0.1:$etcd_port" \
         --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$api_port" \
@@ -38,7 +40,7 @@ start_kube_apiserver() {
         --kubelet-client-certificate="$pki/apiserver-kubelet.crt" \
         --kubelet-client-key="$pki/apiserver-kubelet.key" \
         --kubelet-certificate-authority="$pki/ca.crt" --kubelet-preferred-address-types=Hostname \
-        --allow-privileged=true --profiling=false
+        --allow-privileged=true --profiling=false "${more[@]}"
 }
 
 await_kube_apiserver() { await 90 kube-apiserver as_admin get --raw /readyz; }

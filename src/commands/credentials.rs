@@ -1,9 +1,48 @@
-//! Checks the names of credentials. A credential that no provider reads is a mistake, and is refused before a store is
-//! asked.
+//! Reads credentials from files, and checks their names. A credential that no provider reads is a mistake, and is
+//! refused before a store is asked.
 
-use provider::Provider;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use provider::{Provider, SecretBytes};
 
 use crate::exit::{Failure, Outcome};
+
+/// The longest file of a credential, in bytes.
+const MAX_CREDENTIAL: u64 = 1 << 20;
+
+/// Parses `KEY=FILE`.
+pub(super) fn key_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (key, file) = text.split_once('=').ok_or("write KEY=FILE; a value itself is never taken")?;
+    Ok((key.to_owned(), file.into()))
+}
+
+/// Reads each file under its key.
+pub(super) fn read_all(files: &[(String, PathBuf)]) -> anyhow::Result<BTreeMap<String, SecretBytes>> {
+    let read = |(key, file): &(String, PathBuf)| Ok((key.clone(), read_private(file)?));
+    files.iter().map(read).collect()
+}
+
+/// Reads a credential, without the line end that editors append.
+fn read_private(file: &Path) -> anyhow::Result<SecretBytes> {
+    let name = file.display();
+    let metadata = std::fs::metadata(file).with_context(|| format!("credential file {name}"))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        bail!(
+            "credential file {name} can be read by others (mode {:04o}); chmod 600 {name}",
+            metadata.mode() & 0o7777
+        );
+    }
+    if metadata.len() > MAX_CREDENTIAL {
+        bail!("credential file {name} is larger than {MAX_CREDENTIAL} bytes");
+    }
+    let mut bytes = std::fs::read(file).with_context(|| format!("credential file {name}"))?;
+    let end = bytes.trim_ascii_end().len();
+    bytes.truncate(end);
+    Ok(bytes.into())
+}
 
 /// Refuses a key of `--credential` that `provider` never reads. The message does not repeat the key.
 ///

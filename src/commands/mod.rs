@@ -7,7 +7,11 @@ pub mod doctor;
 pub mod explain;
 pub mod forecast;
 pub mod healthz;
+#[cfg(feature = "kms")]
+pub mod kms;
 mod kubectl;
+#[cfg(any(feature = "kms", feature = "sealed"))]
+mod login;
 pub mod man;
 pub mod migrate;
 mod mistyped;
@@ -21,6 +25,8 @@ pub mod provider;
 pub mod refresh;
 pub mod revoke;
 pub mod running;
+#[cfg(feature = "sealed")]
+pub mod seal;
 pub mod status;
 #[cfg(feature = "store")]
 pub mod store;
@@ -63,6 +69,12 @@ enum Command {
     Provider(provider::ProviderCommand),
     #[cfg(feature = "store")]
     Store(store::StoreArgs),
+    #[cfg(feature = "kms")]
+    Kms(kms::KmsArgs),
+    #[cfg(feature = "sealed")]
+    Seal(seal::SealArgs),
+    #[cfg(feature = "sealed")]
+    Reseal(seal::reseal::ResealArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Forecast(forecast::ForecastArgs),
@@ -117,6 +129,12 @@ impl Cli {
             Command::Provider(args) => on_many_threads(provider::run(args)),
             #[cfg(feature = "store")]
             Command::Store(args) => store::run(&args),
+            #[cfg(feature = "kms")]
+            Command::Kms(args) => on_one_thread(kms::run(args)),
+            #[cfg(feature = "sealed")]
+            Command::Seal(args) => on_one_thread(seal::run(args)),
+            #[cfg(feature = "sealed")]
+            Command::Reseal(args) => on_one_thread(seal::reseal::run(args)),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Forecast(args) => forecast::run(&args),

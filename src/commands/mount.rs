@@ -6,11 +6,10 @@ mod signals;
 mod standing;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use class::{ClassName, Classes as _, WatchedClasses};
 use engine::mode::Appearance;
 use engine::subject::Subject;
@@ -18,7 +17,7 @@ use engine::volume::report::Happening;
 use engine::volume::{self, Credentials, Publish, Published, RefreshOutcome, VolumeId};
 use program::hygiene;
 use program::systemd;
-use provider::{Doubling, ErrorKind, Identity, Providers, SecretBytes};
+use provider::{Doubling, ErrorKind, Identity, Providers};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -39,8 +38,6 @@ const PAUSES: Doubling =
     Doubling { first: Duration::from_secs(1), longest: Duration::from_secs(30), spread: [0.5, 1.0] };
 /// The longest `--wait`.
 const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The longest file of a credential, in bytes.
-const MAX_CREDENTIAL: u64 = 1 << 20;
 
 /// Mount a class on this host and keep it fresh until SIGINT, SIGTERM or SIGHUP
 ///
@@ -92,11 +89,11 @@ pub struct MountArgs {
 
     /// A credential for the store, from a file that only its owner can read. KEY is `role-id`, `secret-id`,
     /// `token`, `tls.crt` or `tls.key`
-    #[arg(long = "credential", value_name = "KEY=FILE", value_parser = key_and_file)]
+    #[arg(long = "credential", value_name = "KEY=FILE", value_parser = credentials::key_and_file)]
     credentials: Vec<(String, PathBuf)>,
 
     /// A service account token (JWT) for a store, by its audience
-    #[arg(long = "service-account-token", value_name = "AUDIENCE=FILE", value_parser = key_and_file)]
+    #[arg(long = "service-account-token", value_name = "AUDIENCE=FILE", value_parser = credentials::key_and_file)]
     tokens: Vec<(String, PathBuf)>,
 
     /// Read as this host, by its AWS instance role, its Azure managed identity or its Google service account, where
@@ -134,11 +131,6 @@ pub struct MountArgs {
 enum ReadAs {
     /// This host.
     Host,
-}
-
-fn key_and_file(text: &str) -> Result<(String, PathBuf), String> {
-    let (key, file) = text.split_once('=').ok_or("write KEY=FILE; a value itself is never taken")?;
-    Ok((key.to_owned(), file.into()))
 }
 
 fn wait_of(text: &str) -> Result<Duration, String> {
@@ -436,29 +428,8 @@ fn publish(args: &MountArgs, class: ClassName, target: &Path) -> Publish {
 
 /// The credentials in the files that the command line names.
 fn brought(args: &MountArgs) -> anyhow::Result<Credentials> {
-    Ok(Credentials { tokens: read_all(&args.tokens)?, named: read_all(&args.credentials)? })
-}
-
-fn read_all(files: &[(String, PathBuf)]) -> anyhow::Result<BTreeMap<String, SecretBytes>> {
-    let read = |(key, file): &(String, PathBuf)| Ok((key.clone(), read_private(file)?));
-    files.iter().map(read).collect()
-}
-
-/// Reads a credential, without the line end that editors append.
-fn read_private(file: &Path) -> anyhow::Result<SecretBytes> {
-    let name = file.display();
-    let metadata = std::fs::metadata(file).with_context(|| format!("credential file {name}"))?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        bail!(
-            "credential file {name} can be read by others (mode {:04o}); chmod 600 {name}",
-            metadata.mode() & 0o7777
-        );
-    }
-    if metadata.len() > MAX_CREDENTIAL {
-        bail!("credential file {name} is larger than {MAX_CREDENTIAL} bytes");
-    }
-    let mut bytes = std::fs::read(file).with_context(|| format!("credential file {name}"))?;
-    let end = bytes.trim_ascii_end().len();
-    bytes.truncate(end);
-    Ok(bytes.into())
+    Ok(Credentials {
+        tokens: credentials::read_all(&args.tokens)?,
+        named: credentials::read_all(&args.credentials)?,
+    })
 }

@@ -26,8 +26,9 @@ use zeroize::Zeroizing;
 
 use crate::admin::http::{self, Pulse};
 use crate::exit::{Failure, Outcome};
+use crate::listening::Listening;
 use crate::process::{drain, first_end};
-use crate::provider_socket::{self, Listening, Served};
+use crate::provider_socket::{self, Served};
 use crate::providers::{self, ProviderArgs};
 use crate::telemetry;
 

@@ -11,9 +11,9 @@ mod registration;
 mod request;
 mod status;
 
-#[cfg(feature = "external")]
+#[cfg(any(feature = "external", feature = "kms"))]
 pub(crate) use connection::incoming;
-#[cfg(feature = "external")]
+#[cfg(any(feature = "external", feature = "kms"))]
 pub(crate) use deadline::patience;
 #[cfg(feature = "external")]
 pub(crate) use request::own_tokens;

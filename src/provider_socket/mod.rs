@@ -4,9 +4,6 @@
 
 mod reply;
 mod request;
-mod socket;
-
-pub use socket::Listening;
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +20,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::csi;
+use crate::listening::Listening;
 
 /// The version of the protocol.
 const PROTOCOL: &str = "v1alpha1";

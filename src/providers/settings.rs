@@ -134,6 +134,22 @@ impl ProviderArgs {
         self.stores.build(&self.network.network())
     }
 
+    /// What seals values with the keys of these stores, and the providers that have them.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    #[cfg(feature = "sealed")]
+    pub fn sealer(&self) -> provider::Result<provider_sealed::Sealer> {
+        Ok(self.stores.sealed.sealer(&self.build_in()?))
+    }
+
+    /// The provider of sealed values with these settings, only to parse classes.
+    #[cfg(feature = "sealed")]
+    pub fn sealed_offline(&self) -> Arc<dyn provider::Provider> {
+        self.stores.sealed.provider(&super::offline())
+    }
+
     /// Makes all providers. Without a setting, the external ones are those in a node's standard directories.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod cluster {
     mod docs;
     mod doctor;
     mod e2e;
+    mod kms;
     mod migrate;
     mod native_secrets;
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::csi::NodePublishVolumeRequest;
+use crate::kms::{DecryptResponse, EncryptRequest};
 use crate::provider::{File, MountRequest, MountResponse};
 
 impl fmt::Debug for NodePublishVolumeRequest {
@@ -44,6 +45,21 @@ impl fmt::Debug for File {
             .field("path", &self.path)
             .field("mode", &self.mode)
             .field("bytes", &self.contents.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for DecryptResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecryptResponse").field("bytes", &self.plaintext.len()).finish()
+    }
+}
+
+impl fmt::Debug for EncryptRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncryptRequest")
+            .field("uid", &self.uid)
+            .field("bytes", &self.plaintext.len())
             .finish()
     }
 }
@@ -97,5 +113,13 @@ mod tests {
         let text = format!("{response:?}");
 
         assert!(text.contains("password") && text.contains("bytes: 11") && !text.contains(CANARY), "{text}");
+    }
+
+    #[test]
+    fn keys_of_an_api_server_are_not_printed() {
+        let plaintext = CANARY.as_bytes().to_vec();
+        let asked = EncryptRequest { plaintext: plaintext.clone(), uid: "u".to_owned() };
+        assert_eq!(format!("{asked:?}"), "EncryptRequest { uid: \"u\", bytes: 11 }");
+        assert_eq!(format!("{:?}", DecryptResponse { plaintext }), "DecryptResponse { bytes: 11 }");
     }
 }

@@ -17,6 +17,7 @@
 //! | hands out leases, which end with the login | [`Leases`], [`Endings`] | [`Session::leases`], [`Provider::endings`] |
 //! | tells only by its answer which files there are | [`Whole`] | [`Source::whole`] |
 //! | can list, so that a class may ask for all that is found | [`Tree`], [`Leaf`] | [`Source::trees`] |
+//! | encrypts and decrypts with keys that never leave it | [`Keys`], [`Keyring`] | [`Provider::keys`] |
 //!
 //! A whole store:
 //!
@@ -32,6 +33,7 @@ mod doubling;
 mod encoding;
 mod error;
 mod identity;
+mod keys;
 mod leases;
 mod object;
 mod path;
@@ -53,6 +55,7 @@ pub use doubling::Doubling;
 pub use encoding::Encoding;
 pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;
+pub use keys::{Ciphertext, Context, Encrypted, Keyring, Keys};
 pub use leases::{Endings, Leases};
 pub use object::{LeaseId, Object, ObjectRef, Origin, Ownership, Reading, Request, Scope, Validity};
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};
@@ -189,6 +192,26 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
         namespace: &str,
         parameters: &Parameters,
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>>;
+
+    /// As [`source`](Self::source), for the class `name` of `namespace`. Only a provider whose values are bound to the
+    /// class that shows them looks at the name.
+    ///
+    /// # Errors
+    ///
+    /// As [`source`](Self::source).
+    fn source_of(
+        &self,
+        namespace: &str,
+        _name: &str,
+        parameters: &Parameters,
+    ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
+        self.source(namespace, parameters)
+    }
+
+    /// The keys of the store that encrypt and decrypt, if it has any.
+    fn keys(&self) -> Option<&dyn Keys> {
+        None
+    }
 
     /// How often a task that watches a store for this provider ended unexpectedly and was started again.
     fn watch_restarts(&self) -> u64 {

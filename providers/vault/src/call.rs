@@ -23,6 +23,9 @@ pub struct Call {
     /// Lifetime of a wrapped answer, in the server's notation for durations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) wrap: Option<String>,
+    /// Whether it makes nothing, although its method is not GET.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) makes_nothing: bool,
 }
 
 impl Call {
@@ -43,6 +46,7 @@ impl Call {
                 query: sorted(query),
                 args: None,
                 wrap: None,
+                makes_nothing: false,
             }),
         }
     }
@@ -61,7 +65,8 @@ impl Call {
 
     /// A method other than GET, or a wrapped answer, creates something new, so the volume owns the answer.
     pub(crate) fn ownership(&self) -> Ownership {
-        if self.method == "GET" && self.wrap.is_none() { Ownership::Shared } else { Ownership::Volume }
+        let only_reads = self.method == "GET" || self.makes_nothing;
+        if only_reads && self.wrap.is_none() { Ownership::Shared } else { Ownership::Volume }
     }
 }
 

@@ -44,6 +44,7 @@ mod meaning;
 mod objects;
 mod parameters;
 mod server;
+mod transit;
 
 pub use answer::{extract, reading};
 pub use call::Call;

@@ -1,5 +1,5 @@
 use manifest::{go_boolean, parameters};
-use provider::{Exposure, Invalid, ObjectRef, Parameters};
+use provider::{Ciphertext, Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, plain_address};
 
 use crate::config::VaultConfig;
@@ -7,6 +7,7 @@ use crate::declaration::DECLARATION;
 use crate::exposure;
 use crate::objects::{self, Part};
 use crate::server::Server;
+use crate::transit;
 
 /// The parameter that holds the class's `auth` setting.
 pub const AUTH: &str = "secretfs.dev/auth";
@@ -63,11 +64,31 @@ impl Plan {
     ///
     /// Every fault of the parameters. Never empty.
     pub fn new(namespace: &str, parameters: &Parameters, config: &VaultConfig) -> Result<Self, Vec<Invalid>> {
-        let mut errors = Vec::new();
         let class = Class { namespace, parameters, config };
+        Self::with(class, class.objects())
+    }
+
+    /// The same for a class that reads what `ciphertexts` hold, with keys of transit engines.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider decrypts"))]
+    pub(crate) fn of_keys(
+        namespace: &str,
+        parameters: &Parameters,
+        config: &VaultConfig,
+        ciphertexts: &[Ciphertext],
+    ) -> Result<Self, Vec<Invalid>> {
+        Self::with(Class { namespace, parameters, config }, transit::objects(ciphertexts))
+    }
+
+    fn with(class: Class<'_>, objects: Result<Listed, Vec<Invalid>>) -> Result<Self, Vec<Invalid>> {
+        let mut errors = Vec::new();
+        let Class { parameters, config, .. } = class;
         let server = kept(&mut errors, class.server());
         let auth = kept(&mut errors, class.auth());
-        let objects = kept(&mut errors, class.objects());
+        let objects = kept(&mut errors, objects);
         let audience = class.text("audience").unwrap_or("vault").to_owned();
         errors.extend(parameters::odd(parameters, OBJECTS, |text| text));
         match (server, auth, objects) {
@@ -91,6 +112,10 @@ fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Vec<Invalid>>) -> Optio
     outcome.map_err(|found| errors.extend(found)).ok()
 }
 
+/// What a class reads, with the part of each answer that its file shows.
+pub(crate) type Listed = (Vec<ObjectRef>, Vec<Part>);
+
+#[derive(Clone, Copy)]
 struct Class<'a> {
     namespace: &'a str,
     parameters: &'a Parameters,
@@ -267,7 +292,7 @@ impl<'a> Class<'a> {
         }
     }
 
-    fn objects(&self) -> Result<(Vec<ObjectRef>, Vec<Part>), Vec<Invalid>> {
+    fn objects(&self) -> Result<Listed, Vec<Invalid>> {
         match self.text(OBJECTS) {
             Some(text) => objects::read(text),
             None => Err(invalid(OBJECTS, "it is missing", "list at least one object")),

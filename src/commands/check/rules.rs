@@ -81,7 +81,7 @@ impl<'a> Checking<'a> {
         for remark in provider.remarks(&class.parameters) {
             self.warn(file, located.fault(remark));
         }
-        match provider.source(&class.namespace, &class.parameters) {
+        match provider.source_of(&class.namespace, &class.name, &class.parameters) {
             Ok(source) => self.source(file, located, &*source, provider.endings().is_some()),
             Err(faults) => faults.into_iter().for_each(|invalid| self.error(file, located.fault(invalid))),
         }

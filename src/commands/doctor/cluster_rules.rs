@@ -194,7 +194,7 @@ enum Audience {
 
 fn audience(class: &Class, providers: &Providers) -> Audience {
     let Some(provider) = providers.get(&class.provider) else { return Audience::Foreign };
-    match provider.source(&class.namespace, &class.parameters) {
+    match provider.source_of(&class.namespace, &class.name, &class.parameters) {
         Ok(source) => {
             source.audience().map_or(Audience::None, |audience| Audience::Needs(audience.to_owned()))
         }

@@ -113,7 +113,7 @@ pub(super) fn forecast(
                 None => left_out.push(format!("{}/{}", class.namespace, class.name)),
                 Some(provider) => {
                     let refresh = class.settings.refresh.unwrap_or(provider.default_refresh());
-                    let source = provider.source(&class.namespace, &class.parameters);
+                    let source = provider.source_of(&class.namespace, &class.name, &class.parameters);
                     let source = source.map_err(|faults| wrong(input, class, &faults))?;
                     classes.push(of_class(class, &*source, refresh, deployment));
                 }

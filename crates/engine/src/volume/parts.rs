@@ -307,7 +307,7 @@ pub(in crate::volume) fn source_of(providers: &Providers, class: &Class) -> Resu
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         Error::Invalid(format!("class {name}: {}", faults.join("; ")))
     };
-    let source = provider.source(&class.namespace, &class.parameters).map_err(invalid)?;
+    let source = provider.source_of(&class.namespace, &class.name, &class.parameters).map_err(invalid)?;
     if source.whole().is_some() {
         // The objects are not known before the answer, so nothing can be checked yet.
         return Ok(source);

@@ -1,6 +1,7 @@
 //! Talks to the server.
 
 mod connection;
+mod keyring;
 mod login;
 mod mounts;
 mod remains;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use provider::{
-    Endings, Error, ErrorKind, Exposure, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading,
-    Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
+    Endings, Error, ErrorKind, Exposure, Invalid, Keys, Object, ObjectRef, Origin, Parameters, Provider,
+    Reading, Result, Scope, SecretBytes, Session, Source, Tenure, Workload,
 };
 use provider_client::{Fingerprint, Fingerprints, Logins, Term, Whom, refuse_exposure};
 
@@ -65,7 +66,7 @@ impl Provider for Vault {
         parameters: &Parameters,
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let plan = Plan::new(namespace, parameters, self.0.servers.config())?;
-        Ok(Arc::new(VaultSource { store: plan.server.to_string(), plan, provider: Arc::clone(&self.0) }))
+        Ok(Arc::new(VaultSource::new(plan, &self.0)))
     }
 
     fn remarks(&self, parameters: &Parameters) -> Vec<Invalid> {
@@ -73,6 +74,10 @@ impl Provider for Vault {
     }
 
     fn endings(&self) -> Option<&dyn Endings> {
+        Some(self)
+    }
+
+    fn keys(&self) -> Option<&dyn Keys> {
         Some(self)
     }
 }
@@ -132,9 +137,7 @@ impl Source for VaultSource {
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.plan.server.address))?;
-        let applicant = Applicant { auth: &self.plan.auth, audience: &self.plan.audience, workload, tenure };
-        let session = self.log_in(applicant).await?;
+        let session = self.login(workload, tenure).await?;
         Ok(session)
     }
 
@@ -155,6 +158,17 @@ impl Source for VaultSource {
 }
 
 impl VaultSource {
+    fn new(plan: Plan, provider: &Arc<Inner>) -> Self {
+        Self { store: plan.server.to_string(), plan, provider: Arc::clone(provider) }
+    }
+
+    /// A login for `workload`.
+    async fn login(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<VaultSession>> {
+        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.plan.server.address))?;
+        let applicant = Applicant { auth: &self.plan.auth, audience: &self.plan.audience, workload, tenure };
+        self.log_in(applicant).await
+    }
+
     async fn log_in(&self, applicant: Applicant<'_>) -> Result<Arc<VaultSession>> {
         let Inner { logins, mounts, .. } = &*self.provider;
         if self.kind(applicant.workload).is_none() {

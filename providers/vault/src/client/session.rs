@@ -55,8 +55,13 @@ impl VaultSession {
         Self { identity, server, connection, token, client, is_ours, place }
     }
 
-    async fn send(&self, message: Message<'_>) -> Result<Answer> {
+    pub(crate) async fn send(&self, message: Message<'_>) -> Result<Answer> {
         self.connection.call(message.token(&self.token)).await
+    }
+
+    /// The error for an answer to a call of this session that is no 2xx.
+    pub(crate) fn refusal(&self, answer: &Answer, what: &str) -> Error {
+        refusal(answer, Asked::Read, &format!("{what} as {}", self.identity), &[&self.token])
     }
 
     /// Makes a call that renews a login or a lease.
@@ -111,8 +116,7 @@ impl Session for VaultSession {
         };
         let answer = self.send(message).await?;
         if !answer.is_success() {
-            let what = format!("{what} as {}", self.identity);
-            return Err(refusal(&answer, Asked::Read, &what, &[&self.token]));
+            return Err(self.refusal(&answer, &what));
         }
         if answer.body.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, format!("{what}: empty response from the store"))

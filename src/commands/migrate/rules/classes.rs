@@ -38,7 +38,7 @@ impl<'a> Judging<'a> {
                 self.vault(&object, class);
             }
         }
-        match provider.source(&class.namespace, &class.parameters) {
+        match provider.source_of(&class.namespace, &class.name, &class.parameters) {
             Ok(source) => self.source(&object, located, &*source),
             Err(faults) => {
                 for fault in faults {

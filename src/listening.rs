@@ -1,3 +1,5 @@
+//! A socket of the file system at which only the user of this process is served.
+
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -36,7 +38,7 @@ impl Listening {
         Ok(Self { listener, path: path.to_owned(), file: (stat.dev(), stat.ino()) })
     }
 
-    pub(super) fn listener(&self) -> io::Result<UnixListener> {
+    pub(crate) fn listener(&self) -> io::Result<UnixListener> {
         self.listener.try_clone()
     }
 }
