@@ -31,7 +31,7 @@ pub struct Session {
 /// It is unmounted already, the kernel's protocol is older than 7.6, or there are no threads.
 pub fn serve(volume: Arc<Volume>, device: OwnedFd) -> io::Result<Session> {
     let flags = rustix::fs::fcntl_getfl(&device)?;
-    rustix::fs::fcntl_setfl(&device, flags - OFlags::NONBLOCK)?;
+    rustix::fs::fcntl_setfl(&device, flags.difference(OFlags::NONBLOCK))?;
     let (filled, telling) = (Arc::<Filled>::default(), Arc::<OnceLock<Telling>>::default());
     let session = Session { volume, filled, telling };
     let answers = Answers {
