@@ -46,6 +46,7 @@ mod modes;
 mod mount_identity;
 mod mounter;
 mod mounter_away;
+mod mounter_hangs;
 mod on_a_host;
 mod openbao;
 mod plain_host;

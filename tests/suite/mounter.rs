@@ -70,9 +70,14 @@ impl MounterProcess {
         self.process.id()
     }
 
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        self.process.wait().unwrap()
+    }
+
     fn signal(&mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.process), signal).unwrap();
-        self.process.wait().unwrap()
+        self.wait()
     }
 }
 

@@ -5,6 +5,7 @@ use std::thread;
 
 use fuse_tree::{Notice, Volume};
 use fuser::{Config, SessionACL};
+use rustix::fs::OFlags;
 
 use crate::answers::Answers;
 use crate::asking::{PATIENCE, Waiting};
@@ -22,10 +23,15 @@ pub struct Session {
 /// Serves `volume` at `device`, the kernel's end of a mount that is made already. Waits for the kernel's first request,
 /// which comes at once.
 ///
+/// Reads of the device wait from now on, also for others that have it open: one whose reads return at once would be read
+/// again and again, and that takes a whole processor.
+///
 /// # Errors
 ///
 /// It is unmounted already, the kernel's protocol is older than 7.6, or there are no threads.
 pub fn serve(volume: Arc<Volume>, device: OwnedFd) -> io::Result<Session> {
+    let flags = rustix::fs::fcntl_getfl(&device)?;
+    rustix::fs::fcntl_setfl(&device, flags.difference(OFlags::NONBLOCK))?;
     let (filled, telling) = (Arc::<Filled>::default(), Arc::<OnceLock<Telling>>::default());
     let session = Session { volume, filled, telling };
     let answers = Answers {

@@ -1,14 +1,19 @@
 //! What the kernel says about mounts: its table of all mounts, as in `/proc/self/mountinfo` (proc_pid_mountinfo(5)), and
-//! the mount that one open file lies on.
+//! the mount that one open file lies on. Of FUSE file systems also who waits for them, for who does not serve them: it can
+//! end that.
 //!
 //! Any user may choose names of directories in the table. So lines that cannot be parsed are skipped.
 
+mod connections;
+mod device;
 mod single;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
+pub use connections::{Connection, Connections};
+pub use device::FuseDevice;
 pub use single::{FileSystem, TABLE, is_mount_root, mount_number, mounted_at, unique_number};
 
 /// One line of the table: a mount in this mount namespace.

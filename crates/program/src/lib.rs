@@ -3,6 +3,7 @@
 
 pub mod failpoint;
 pub mod hygiene;
+pub mod killed;
 pub mod outlet;
 pub mod readiness;
 pub mod systemd;

@@ -3,14 +3,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mounter_protocol::{Blob, Name, Reply};
+use mountinfo::FuseDevice;
 use rustix::fs::FileType;
 
 use crate::kept::{Kept, full};
-use crate::waiting::{ALONE, Device};
 
+/// How long volumes may be without somebody who serves them, before those who wait get errors.
+const ALONE: Duration = Duration::from_secs(30);
 /// Most files of one volume: of names that are the same before the first `/`.
 const MAX_OF_ONE: usize = 32;
 /// `f_type` of memory files, which are in a tmpfs, and of those that only their owner can read (`memfd_secret`).
@@ -77,7 +79,7 @@ impl Files {
         }
         let devices = self.kept.all().filter(|(_, kept)| kept.is_device);
         let ended: usize =
-            devices.map(|(_, kept)| Device(kept.file.as_fd()).end_waiting(!self.is_resent)).sum();
+            devices.map(|(_, kept)| FuseDevice(kept.file.as_fd()).end_waiting(!self.is_resent)).sum();
         if ended > 0 {
             tracing::warn!(requests = ended, "nobody serves FUSE volumes: who waited for them got errors");
         }

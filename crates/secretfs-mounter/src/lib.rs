@@ -14,7 +14,8 @@
 //! | files of others on the disk below a target | `removal` | 70 |
 //! | sockets that outlive `node` | `sockets` | 70 |
 //! | what outlives `node` under a name: bounded and wiped | `kept` | 60 |
-//! | open files of FUSE volumes that outlive `node`; no program waits for these for good | `files` `waiting` | 135 |
+//! | open files of FUSE volumes that outlive `node`; no program waits for these for good | `files` | 75 |
+//! | an earlier mounter that was killed and cannot end | `predecessor` | 60 |
 //! | who may ask, and how many at once | `server` | 115 |
 //! | capabilities and system calls to give up | `confinement` `confinement/calls` | 120 |
 //! | from the settings to a process that serves | `process` `lib` | 95 |
@@ -32,12 +33,12 @@ mod kept;
 mod kubelet;
 mod ours;
 mod place;
+mod predecessor;
 mod process;
 pub mod removal;
 mod server;
 mod sockets;
 mod verbs;
-mod waiting;
 
 pub use driver::{Driver, is_csi_target};
 pub use ours::{LENT, SOURCE, is_file_system_of_ours};

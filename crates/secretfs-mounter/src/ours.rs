@@ -41,7 +41,7 @@ pub fn is_file_system_of_ours(kind: &OsStr, shown: &OsStr, source: &str) -> bool
 }
 
 /// The table of mounts has the whole name. Of a single mount the kernel tells the part before the dot.
-fn is_fuse_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
+pub(crate) fn is_fuse_from(kind: &OsStr, shown: &OsStr, source: &str) -> bool {
     (kind == FUSE || kind == "fuse") && shown == source
 }
 

@@ -9,7 +9,7 @@ use mounter_protocol::{BOOT_ID, DRIVER, PODS, SOCKET, registration_socket};
 use program::{hygiene, systemd};
 
 use crate::server::Server;
-use crate::{Driver, Verbs, confinement};
+use crate::{Driver, Verbs, confinement, predecessor};
 
 /// What such a process is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,9 @@ impl Process {
         hygiene::seal().map_err(cannot("keep to itself the memory of", itself))?;
         let directory = socket.parent().unwrap_or(socket);
         fs::create_dir_all(directory).map_err(cannot("make", directory))?;
-        let verbs = Verbs::new(settings.driver()?).allow_swap(settings.allow_swap);
+        let driver = settings.driver()?;
+        predecessor::let_end(socket, &driver).map_err(cannot("take over", socket))?;
+        let verbs = Verbs::new(driver).allow_swap(settings.allow_swap);
         let server =
             Server::bind(socket, verbs, settings.uids.clone()).map_err(cannot("listen at", socket))?;
         confinement::filter_calls().map_err(cannot("limit the system calls of", itself))?;

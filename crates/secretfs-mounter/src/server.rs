@@ -107,8 +107,9 @@ impl Server {
 
     /// A seat for `caller`, if it may have one.
     fn admit(&self, caller: BorrowedFd<'_>) -> Result<Arc<()>, String> {
-        let uid =
-            sys::peer_uid(caller).map_err(|error| format!("the kernel does not tell who it is: {error}"))?;
+        let peer =
+            sys::peer(caller).map_err(|error| format!("the kernel does not tell who it is: {error}"))?;
+        let uid = peer.uid;
         if uid != 0 && !self.uids.contains(&uid) {
             return Err(format!("the user {uid} is not allowed"));
         }

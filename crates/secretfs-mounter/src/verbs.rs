@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mounter_protocol::{Reply, Request, Tmpfs};
+use mountinfo::FuseDevice;
 use program::failpoint;
 use rustix::fs::AtFlags;
 
@@ -15,7 +16,6 @@ use crate::kept::Blobs;
 use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
 use crate::sockets::Sockets;
-use crate::waiting::Device;
 use crate::{file_system, kubelet, ours, removal};
 
 /// Does what is asked for, on its ground and nowhere else.
@@ -101,7 +101,7 @@ impl<G: Ground> Verbs<G> {
             Request::NotifyFile(name, told) => {
                 // Nobody else waits for files meanwhile.
                 let device = locked(&self.files).take(name)?;
-                none(Device(device.as_fd()).notify(told))?
+                none(FuseDevice(device.as_fd()).notify(told))?
             }
             Request::TakeFile(name) => Some(locked(&self.files).take(name)?),
             Request::ForgetFile(name) => {

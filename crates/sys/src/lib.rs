@@ -22,6 +22,6 @@ pub use memory::{PrivatePages, Protection};
 pub use mounts::{
     MountedFileSystem, SYS_STATMOUNT, leave_mount_namespace, make_read_only, make_writable, mount_by_number,
 };
-pub use peers::peer_uid;
+pub use peers::{Peer, peer};
 pub use secret::SecretBox;
 pub use signals::take_ending_signals;

@@ -98,10 +98,13 @@ impl Pages {
 
     /// Wipes the first `len` bytes, as far as there are so many.
     pub(crate) fn wipe(&mut self, len: usize) {
-        for byte in self.bytes_mut().iter_mut().take(len) {
-            // SAFETY: a reference is valid to write to; volatile, so that it is written though nobody reads it.
-            unsafe { std::ptr::write_volatile(byte, 0) };
-        }
+        let len = len.min(self.len);
+        let Some(bytes) = self.bytes_mut().get_mut(..len) else { return };
+        // SAFETY: any eight bytes are a number. By numbers it takes an eighth of the time.
+        let (first, numbers, last) = unsafe { bytes.align_to_mut::<u64>() };
+        zero(first);
+        zero(numbers);
+        zero(last);
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
     }
 
@@ -109,6 +112,14 @@ impl Pages {
         // SAFETY: exactly the range that is mapped; locking changes no content.
         let locked = unsafe { libc::mlock(self.start.as_ptr().cast(), self.len) };
         if locked < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Writes zeros that the compiler does not leave out.
+fn zero<T: Default>(places: &mut [T]) {
+    for place in places {
+        // SAFETY: a reference is valid to write to; volatile, so that it is written though nobody reads it.
+        unsafe { std::ptr::write_volatile(place, T::default()) };
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
             "suite::fuse_access",
             "suite::fuse_node",
             "suite::fuse_upgrade",
+            "suite::mounter_hangs",
             "suite::modes::switching",
             "suite::on_a_host::fuse",
             "suite::on_a_host::rootless",

@@ -1,10 +1,13 @@
 //! What `fuse-fuser` does beside answering as this crate does: it waits, tells and withdraws.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
+use fuse_session::{Device, mount};
 use fuse_tree::{AllowAll, Answer, Ask, Errno, Plain, Question, Source, Volume};
+use rustix::fs::OFlags;
 
 use super::mapper::Mapper;
 use super::mounted::{PATIENCE, errno, eventually, leave_mounts};
@@ -91,6 +94,21 @@ fn by_fuser_a_withdrawn_file_is_gone_for_handles_and_names() {
     assert_eq!(errno(held.read_at(&mut [0; 1], 0)), Errno::ACCESS);
     assert_eq!(errno(fs::read(peer.path().join("a"))), Errno::NOENT);
     assert_eq!(fs::read(peer.path().join("b")).unwrap(), b"stays");
+}
+
+#[test]
+fn by_fuser_a_volume_that_nobody_uses_takes_no_processor() {
+    leave_mounts();
+    let device = Device::open().unwrap();
+    let root = mount(&device, "fuser-test").unwrap();
+    let of_fuser = device.as_fd().try_clone_to_owned().unwrap();
+    let volume = showing("idle", Arc::new(AllowAll), edition(1, &[("a", b"1")]));
+
+    let _session = fuse_fuser::serve(volume, of_fuser).unwrap();
+
+    // Its reads wait, though those of our own layer do not.
+    assert!(!rustix::fs::fcntl_getfl(&device).unwrap().contains(OFlags::NONBLOCK));
+    drop(root);
 }
 
 fn map(file: &File) -> Mapper {

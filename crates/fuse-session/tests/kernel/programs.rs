@@ -5,12 +5,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use fuse_tree::{AllowAll, Errno};
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 
 use super::mapper::Mapper;
-use super::mounted::{Mounted, errno};
+use super::mounted::{KEY, Mounted, PATIENCE, Place, errno};
 use super::shown::{edition, showing};
 
 const TEXT: &[u8] = b"the quick brown fox\n";
@@ -162,6 +164,41 @@ fn a_thousand_readers_at_once_read_the_same() {
         let readers: Vec<_> = (0..1000).map(start).collect();
         readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
+}
+
+#[test]
+fn volumes_that_are_read_all_the_time_keep_no_other_waiting() {
+    let (first, is_over) = (mounted(), AtomicBool::new(false));
+    let more = (1..=3).map(|number| {
+        let (place, device) = Place::new();
+        let volume = showing("more", Arc::new(AllowAll), edition(1, &[("a", TEXT)]));
+        first.sessions.serve(KEY + number, device, place.agreed, volume).unwrap();
+        place
+    });
+    let more: Vec<_> = more.collect();
+
+    let (busy, quiet) = more.split_at(2);
+    let read_on = |place: &Place| {
+        while !is_over.load(Ordering::Relaxed) {
+            assert_eq!(fs::read(place.at("a")).unwrap(), TEXT);
+        }
+    };
+    let look = |_| {
+        let started = Instant::now();
+        assert_eq!(fs::read(quiet[0].at("a")).unwrap(), TEXT);
+        started.elapsed()
+    };
+    let longest = std::thread::scope(|scope| {
+        for place in busy {
+            scope.spawn(|| read_on(place));
+        }
+        let longest = (0..200).map(look).max().unwrap();
+        is_over.store(true, Ordering::Relaxed);
+        longest
+    });
+
+    println!("the longest look took {longest:?}");
+    assert!(longest < PATIENCE, "{longest:?}");
 }
 
 #[test]

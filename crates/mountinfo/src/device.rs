@@ -1,16 +1,13 @@
-//! Who waits for a FUSE volume that nobody serves.
+//! The kernel's end of a FUSE file system, for who does not serve it.
 //!
 //! A process whose request was read and not answered cannot even be killed. So requests are ended by errors. Only the head
 //! of each is looked at, which has a fixed size: what is asked for, and of which file, is in what follows.
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-/// How long volumes may be without somebody who serves them, before those who wait get errors.
-pub(crate) const ALONE: Duration = Duration::from_secs(30);
 /// The smallest buffer that the kernel gives a request to.
 const REQUEST: usize = 8192;
 /// Bytes of the head of a request: its length, what is asked for, its number, and more.
@@ -19,7 +16,7 @@ const HEAD: usize = 40;
 const ANSWER: u32 = 16;
 /// How an answer says `EIO`.
 const EIO: i32 = -5;
-/// Most requests of one volume that are ended before another volume has its turn.
+/// Most requests of one file system that are ended before another has its turn.
 const TURN: usize = 1024;
 /// What has no answer: `FUSE_FORGET`, `FUSE_INTERRUPT`, `FUSE_BATCH_FORGET`.
 const UNANSWERED: [u32; 3] = [2, 36, 42];
@@ -29,13 +26,13 @@ const RESEND: i32 = 7;
 /// `FUSE_NOTIFY_INVAL_INODE`, `FUSE_NOTIFY_INVAL_ENTRY`, `FUSE_NOTIFY_DELETE`.
 const CHANGES: [i32; 3] = [2, 3, 6];
 
-/// The kernel's end of a volume.
+/// The kernel's end of a FUSE file system: an open `/dev/fuse`.
 #[derive(Debug)]
-pub(crate) struct Device<'a>(pub(crate) BorrowedFd<'a>);
+pub struct FuseDevice<'a>(pub BorrowedFd<'a>);
 
-impl Device<'_> {
+impl FuseDevice<'_> {
     /// Ends what waits, and also what the last process had read, if `again`. Tells how many requests that were.
-    pub(crate) fn end_waiting(&self, again: bool) -> usize {
+    pub fn end_waiting(&self, again: bool) -> usize {
         if again {
             // Older kernels refuse. There the next process finds such requests in the journal of the last.
             let _ = self.write(RESEND, 0);
@@ -45,7 +42,11 @@ impl Device<'_> {
 
     /// Tells the kernel what changed. That may wait for a request which somebody has to answer: a process that is killed
     /// meanwhile would not be gone until then. So who serves does not do it itself.
-    pub(crate) fn notify(&self, told: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// It is no word about a change, or the kernel refuses.
+    pub fn notify(&self, told: &[u8]) -> io::Result<()> {
         if !is_notification(told) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no word about a change"));
         }
