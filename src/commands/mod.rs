@@ -6,6 +6,7 @@ mod credentials;
 pub mod doctor;
 pub mod explain;
 pub mod forecast;
+pub mod give_files;
 pub mod healthz;
 mod kubectl;
 pub mod man;
@@ -31,7 +32,6 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use program::{hygiene, outlet};
-use secretfs_mounter::Process;
 
 use crate::exit::{Failure, Outcome, exit};
 use crate::telemetry::{self, LogArgs};
@@ -72,6 +72,8 @@ enum Command {
     Why(why::WhyArgs),
     Refresh(refresh::RefreshArgs),
     Umount(umount::UmountArgs),
+    #[command(hide = true)]
+    GiveFiles(give_files::GiveFilesArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -101,7 +103,13 @@ impl Cli {
 
     fn outcome(self) -> Outcome {
         // Before a second thread starts, because it would keep the rights that this one gives up.
-        let begun = matches!(self.command, Command::Mounter(_)).then(Process::begin).transpose()?;
+        let begun = match &self.command {
+            Command::Mounter(args) => Some(args.begin()?),
+            _ => None,
+        };
+        if let Command::Node(args) = &self.command {
+            args.leave_others_alone()?;
+        }
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
             Command::Mount(args) => on_many_threads(mount::run(args)),
@@ -121,6 +129,7 @@ impl Cli {
             Command::Why(args) => on_one_thread(why::run(args)),
             Command::Refresh(args) => on_one_thread(refresh::run(args)),
             Command::Umount(args) => on_one_thread(umount::run(args)),
+            Command::GiveFiles(args) => give_files::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
         }

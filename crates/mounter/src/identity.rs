@@ -3,12 +3,13 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mounter_protocol::BOOT_ID;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
-use secretfs_mounter::{is_mount_root, mount_number, unique_number};
+use secretfs_mounter::{absent, is_mount_root, mount_number, unique_number};
 use serde::{Deserialize, Serialize};
 
 use crate::table;
@@ -110,6 +111,11 @@ pub(crate) fn earlier_at(target: &Path) -> io::Result<Option<MountId>> {
     let is_ours =
         MountId::marked(&root).is_none() && table::ours()?.iter().any(|found| found.id == mount.number());
     Ok(is_ours.then_some(mount))
+}
+
+/// Which file is at `path`, itself if it is a link: device and inode.
+pub(crate) fn file_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    Ok(absent(fs::symlink_metadata(path))?.map(|found| (found.dev(), found.ino())))
 }
 
 /// The root of what is mounted at `target`; `None` where nothing is, or nothing is there.

@@ -79,10 +79,8 @@ impl RemoteMounter {
 
     fn unreachable(&self, error: Errno) -> io::Error {
         let said = io::Error::from(error);
-        let reason = format!(
-            "the mounter does not answer at {}: {said}; is `secretfs-mounter` running?",
-            self.socket.display()
-        );
+        let reason =
+            format!("the mounter does not answer at {}: {said}; {}", self.socket.display(), remedy(error));
         io::Error::new(said.kind(), Away(reason))
     }
 
@@ -101,7 +99,22 @@ impl RemoteMounter {
     }
 }
 
+/// What to do about a mounter that cannot be connected to.
+fn remedy(error: Errno) -> String {
+    if error == Errno::ACCESS {
+        let user = rustix::process::geteuid().as_raw();
+        return format!(
+            "it serves root only: restart secretfs-mounter, of this version and with --allow-uid={user}, or run this as root"
+        );
+    }
+    "is `secretfs-mounter` running?".to_owned()
+}
+
 impl Ask for RemoteMounter {
+    fn is_of_root(&self) -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
     fn ask(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> io::Result<Answer> {
         let connection = self.send(&request.encode(), file)?;
         let received = match receive(&connection) {

@@ -17,6 +17,8 @@ pub struct Driver {
     pub pods: PathBuf,
     /// The only sockets that are made.
     pub sockets: Vec<PathBuf>,
+    /// The only directories where providers listen that are connected to.
+    pub providers: Vec<PathBuf>,
 }
 
 impl Ground for Driver {
@@ -40,6 +42,15 @@ impl Ground for Driver {
                 "it is none of the sockets of this driver, {} (--driver-name, --csi-endpoint, --registration-dir)",
                 self.name
             ))),
+        }
+    }
+
+    fn provider(&self, path: &Path) -> io::Result<Place> {
+        match path.parent() {
+            Some(directory) if self.providers.iter().any(|own| own == directory) => {
+                Place::below(directory, path, ResolveFlags::empty(), Reach::Mounts)
+            }
+            _ => Err(refused("it is in none of the directories of providers (--providers-dir)")),
         }
     }
 }

@@ -27,12 +27,12 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// `f_type` of a tmpfs.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// Makes a tmpfs that calls itself `source` and is mounted nowhere.
+/// Makes a tmpfs that calls itself `source` and is mounted nowhere; its root is the user `owner`'s.
 ///
 /// # Errors
 ///
 /// The kernel refuses, or cannot keep it out of swap while swap is on and that was not allowed.
-pub fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<OwnedFd> {
+pub fn make(tmpfs: &Tmpfs, source: &str, owner: u32, swap_allowed: bool) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     if !keep_out_of_swap(context.as_fd())? && !swap_allowed && swap_is_on()? {
         return Err(io::Error::new(
@@ -45,6 +45,7 @@ pub fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<Owned
     let set = |key, value: &str| fsconfig_set_string(context.as_fd(), key, value);
     set("source", source)?;
     set("mode", &format!("{:o}", tmpfs.mode))?;
+    set("uid", &owner.to_string())?;
     set("gid", &tmpfs.gid.to_string())?;
     if let Some(label) = &tmpfs.selinux_context {
         set("context", label).map_err(|error| unlabelled(label, error))?;
@@ -116,7 +117,7 @@ fn detached(context: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// As [`make`].
 pub fn make_lent(tmpfs: &Tmpfs, swap_allowed: bool) -> io::Result<OwnedFd> {
     // On a host others may enter what is above.
-    make(&Tmpfs { mode: 0o700, gid: 0, ..tmpfs.clone() }, ours::LENT, swap_allowed)
+    make(&Tmpfs { mode: 0o700, gid: 0, ..tmpfs.clone() }, ours::LENT, 0, swap_allowed)
 }
 
 fn unlabelled(label: &str, error: Errno) -> io::Error {
@@ -224,10 +225,15 @@ pub(crate) fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>>
     if !ours::is_mount_root(directory)? {
         return Ok(None);
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let clone = rustix::mount::open_tree(directory, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?;
+    let clone = clone_of(directory.as_fd())?;
     sys::make_writable(clone.as_fd())?;
     Ok(Some(clone))
+}
+
+/// A second mount of what has its root at the open `directory`.
+pub(crate) fn clone_of(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(rustix::mount::open_tree(directory, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?)
 }
 
 /// Unmounts what is on top at `place`; `false` if nothing was mounted.

@@ -103,6 +103,11 @@ fn number(file: impl AsFd, which: StatxFlags) -> io::Result<Option<u64>> {
     Ok((told.stx_mask & which.bits() != 0).then_some(told.stx_mnt_id))
 }
 
+/// Whose the open `directory` is. Who serves its file system is not asked.
+pub(crate) fn owner(directory: impl AsFd) -> io::Result<u32> {
+    Ok(rustix::fs::statx(directory, "", KERNEL_ONLY, StatxFlags::UID)?.stx_uid)
+}
+
 /// Whether something is mounted with its root at the open `directory`.
 ///
 /// # Errors

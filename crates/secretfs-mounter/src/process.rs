@@ -9,6 +9,7 @@ use mounter_protocol::{BOOT_ID, DRIVER, PODS, SOCKET, registration_socket};
 use program::{hygiene, systemd};
 use rustix::process::{Resource, Rlimit};
 
+use crate::callers::Users;
 use crate::server::Server;
 use crate::{Driver, Verbs, confinement};
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub registration_dir: Option<PathBuf>,
     /// Below which directories it makes the same sockets as well, as earlier versions had it.
     pub sockets: Vec<PathBuf>,
+    /// In which directories providers listen that it connects to for callers that may not.
+    pub providers: Vec<PathBuf>,
     /// Users that it serves beside root.
     pub uids: Vec<u32>,
     /// Whether it mounts where the kernel cannot keep secrets out of swap.
@@ -36,8 +39,18 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let (socket, pods, driver_name) = (SOCKET.into(), PODS.into(), DRIVER.to_owned());
-        let (csi_endpoint, registration_dir, sockets, uids, allow_swap) = Default::default();
-        Self { socket, pods, driver_name, csi_endpoint, registration_dir, sockets, uids, allow_swap }
+        let (csi_endpoint, registration_dir, sockets, providers, uids, allow_swap) = Default::default();
+        Self {
+            socket,
+            pods,
+            driver_name,
+            csi_endpoint,
+            registration_dir,
+            sockets,
+            providers,
+            uids,
+            allow_swap,
+        }
     }
 }
 
@@ -46,18 +59,20 @@ impl Default for Settings {
 pub struct Process {
     /// Readable once a signal has told it to end.
     told_to_end: OwnedFd,
+    users: Users,
 }
 
 impl Process {
-    /// Gives up what mounting does not take, and waits for SIGTERM and SIGINT in place of being ended by them. To be
+    /// Gives up what mounting does not take, prepares to serve `uids` beside root, and waits for SIGTERM and SIGINT in place of being ended by them. To be
     /// called while there is one thread: another one would keep its capabilities, and be ended.
     ///
     /// # Errors
     ///
     /// The kernel refuses, which it has no reason to.
-    pub fn begin() -> io::Result<Self> {
+    pub fn begin(uids: &[u32]) -> io::Result<Self> {
+        let users = Users::of(uids);
         confinement::drop_capabilities()?;
-        Ok(Self { told_to_end: sys::take_ending_signals()? })
+        Ok(Self { told_to_end: sys::take_ending_signals()?, users })
     }
 
     /// Mounts for others until SIGTERM or SIGINT.
@@ -73,8 +88,8 @@ impl Process {
         fs::create_dir_all(directory).map_err(cannot("make", directory))?;
         hold_as_many_files_as_may_be();
         let verbs = Verbs::new(settings.driver()?).allow_swap(settings.allow_swap);
-        let server =
-            Server::bind(socket, verbs, settings.uids.clone()).map_err(cannot("listen at", socket))?;
+        self.users.tell();
+        let server = Server::bind(socket, verbs, &self.users).map_err(cannot("listen at", socket))?;
         confinement::filter_calls().map_err(cannot("limit the system calls of", itself))?;
         tracing::info!(
             socket = %socket.display(), pods = %pods.display(), driver = driver_name, "the mounter serves"
@@ -101,7 +116,7 @@ impl Settings {
             [directory.join("csi.sock"), plugin(directory), directory.join(&registration)]
         });
         let sockets = [endpoint, registry.join(&registration)].into_iter().chain(earlier).collect();
-        Ok(Driver { name, pods, sockets })
+        Ok(Driver { name, pods, sockets, providers: self.providers.clone() })
     }
 }
 

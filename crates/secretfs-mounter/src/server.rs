@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, Mode, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
+use crate::callers::Users;
 use crate::{Driver, Place, Reach, Verbs, sockets};
 
 /// Most callers that are connected at once.
@@ -23,32 +24,39 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FULL: Duration = Duration::from_millis(50);
 
 /// Does the verbs for other processes.
-pub(crate) struct Server {
+pub(crate) struct Server<'a> {
     listener: OwnedFd,
     verbs: Verbs<Driver>,
     /// Who may ask, beside root.
-    uids: Vec<u32>,
+    users: &'a Users,
     /// Held by each caller that is connected.
     seat: Arc<()>,
 }
 
-impl Server {
-    /// Listens at `path`, in place of any stale socket, for root and for processes that run as one of `uids`.
+/// A caller that is connected.
+struct Seat {
+    uid: u32,
+    _groups: Option<Arc<String>>,
+    _one: Arc<()>,
+}
+
+impl<'a> Server<'a> {
+    /// Listens at `path`, in place of any stale socket, for root and for processes of `users`.
     ///
     /// # Errors
     ///
     /// The directory is missing, another process listens there, or something that is no socket is there.
-    pub(crate) fn bind(path: &Path, verbs: Verbs<Driver>, uids: Vec<u32>) -> io::Result<Self> {
+    pub(crate) fn bind(path: &Path, verbs: Verbs<Driver>, users: &'a Users) -> io::Result<Self> {
         let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         let place = Place::below(directory, path, ResolveFlags::empty(), Reach::Mounts)?;
         let listener = socket()?;
         sockets::listen_in_place(&listener, path, &place)?;
         // Where others than root may ask, the kernel's word on who they are decides, not the file's mode.
-        if !uids.is_empty() {
+        if users.are_there() {
             let all = Mode::from_raw_mode(0o666);
             rustix::fs::chmodat(&place.parent, &place.name, all, AtFlags::empty())?;
         }
-        Ok(Self { listener, verbs, uids, seat: Arc::default() })
+        Ok(Self { listener, verbs, users, seat: Arc::default() })
     }
 
     /// Serves until `stop` can be read from or its other end is closed. Requests that are being done are finished.
@@ -63,8 +71,7 @@ impl Server {
             while wait(&self.listener, stop)? {
                 let Some((caller, seat)) = self.accept()? else { continue };
                 let serve = move || {
-                    let _seat = seat;
-                    let served = self.answer_all(&caller, stop);
+                    let served = self.answer_all(&caller, &seat, stop);
                     served.unwrap_or_else(|error| tracing::debug!(%error, "lost a caller"));
                 };
                 let thread = thread::Builder::new().name("caller".to_owned()).spawn_scoped(scope, serve);
@@ -87,7 +94,7 @@ impl Server {
     }
 
     /// The next caller, if it is one to be served.
-    fn accept(&self) -> io::Result<Option<(OwnedFd, Arc<()>)>> {
+    fn accept(&self) -> io::Result<Option<(OwnedFd, Seat)>> {
         match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
             Ok(caller) => match self.admit(caller.as_fd()) {
                 Ok(seat) => return Ok(Some((caller, seat))),
@@ -106,34 +113,37 @@ impl Server {
     }
 
     /// A seat for `caller`, if it may have one.
-    fn admit(&self, caller: BorrowedFd<'_>) -> Result<Arc<()>, String> {
-        let uid =
-            sys::peer_uid(caller).map_err(|error| format!("the kernel does not tell who it is: {error}"))?;
-        if uid != 0 && !self.uids.contains(&uid) {
-            return Err(format!("the user {uid} is not allowed"));
-        }
+    fn admit(&self, caller: BorrowedFd<'_>) -> Result<Seat, String> {
+        let peer =
+            sys::peer(caller).map_err(|error| format!("the kernel does not tell who it is: {error}"))?;
+        let groups = self.users.admit(peer)?;
         // One is the server's own.
         if Arc::strong_count(&self.seat) > MAX_CALLERS {
             return Err(format!("{MAX_CALLERS} are connected already"));
         }
-        Ok(Arc::clone(&self.seat))
+        Ok(Seat { uid: peer.uid, _groups: groups, _one: Arc::clone(&self.seat) })
     }
 
-    fn answer_all(&self, caller: &OwnedFd, stop: BorrowedFd<'_>) -> io::Result<()> {
+    fn answer_all(&self, caller: &OwnedFd, seat: &Seat, stop: BorrowedFd<'_>) -> io::Result<()> {
         set_patience(caller, PATIENCE)?;
         while wait(caller, stop)? {
             let Some(received) = receive(caller)? else { break };
             let (reply, file) = self
-                .answer(&received.packet, received.file.as_ref().map(|file| file.as_fd()))
+                .answer(&received.packet, received.file.as_ref().map(|file| file.as_fd()), seat.uid)
                 .unwrap_or_else(|error| (error.into(), None));
             send(caller, &reply.encode(), file.as_ref().map(|file| file.as_fd()))?;
         }
         Ok(())
     }
 
-    fn answer(&self, packet: &[u8], root: Option<BorrowedFd<'_>>) -> io::Result<(Reply, Option<OwnedFd>)> {
+    fn answer(
+        &self,
+        packet: &[u8],
+        root: Option<BorrowedFd<'_>>,
+        uid: u32,
+    ) -> io::Result<(Reply, Option<OwnedFd>)> {
         let request = Request::decode(packet)?;
-        self.verbs.act(&request, root).inspect_err(|error| {
+        self.verbs.act(&request, root, self.users.caller(uid)).inspect_err(|error| {
             let (action, on) = request.words();
             tracing::warn!("refused: cannot {action} {}: {error}", on.display());
         })

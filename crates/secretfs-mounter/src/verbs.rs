@@ -10,10 +10,11 @@ use program::failpoint;
 use rustix::fs::AtFlags;
 
 use crate::blobs::Blobs;
+use crate::callers::Caller;
 use crate::files::Files;
-use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
+use crate::ours::{LENT, SOURCE, is_mount_root, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
-use crate::sockets::Sockets;
+use crate::sockets::{Sockets, connect, file_of_socket};
 use crate::waiting::Device;
 use crate::{file_system, kubelet, ours, removal};
 
@@ -40,7 +41,7 @@ impl<G: Ground> Verbs<G> {
         Self { swap_allowed: allowed, ..self }
     }
 
-    /// Does what `request` asks for, with the open `root` beside it. Gives the reply and an open file beside that.
+    /// Does what `request` of `caller` asks for, with the open `root` beside it. Gives the reply and an open file beside that.
     ///
     /// # Errors
     ///
@@ -49,17 +50,29 @@ impl<G: Ground> Verbs<G> {
         &self,
         request: &Request,
         root: Option<BorrowedFd<'_>>,
+        caller: Caller<'_>,
     ) -> io::Result<(Reply, Option<OwnedFd>)> {
         let file = match request {
-            Request::Create(tmpfs) => Some(file_system::make(tmpfs, SOURCE, self.swap_allowed)?),
+            Request::Create(tmpfs) => Some(caller.make(tmpfs, self.swap_allowed)?),
             Request::Attach(target) => none(attach(given(root)?, &self.to_mount_at(target)?))?,
             Request::Enter(target) => match self.open(target)? {
-                Some(directory) if is_our_tmpfs(&directory)? => file_system::writable_clone(&directory)?,
+                Some(directory) if is_our_tmpfs(&directory)? => {
+                    owned(caller, file_system::writable_clone(&directory)?)?
+                }
                 _ => None,
             },
+            Request::Write => Some(caller.writable(ours(root)?)?),
+            Request::Look(target) => match self.there(target)? {
+                Some(place) if is_in_reach(&place, SOURCE)? => seen(&place)?,
+                _ => None,
+            },
+            Request::Connect(path) => Some(connect(&self.ground.provider(path)?)?),
             Request::TakeOver(target) => {
                 let directory = absent(self.to_mount_at(target).and_then(|place| place.open()))?;
-                directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?
+                owned(
+                    caller,
+                    directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?,
+                )?
             }
             Request::OpenFuse => Some(file_system::open_fuse()?),
             Request::CreateFuse(label) => {
@@ -86,13 +99,14 @@ impl<G: Ground> Verbs<G> {
             }
             Request::Resize(size, inodes) => none(file_system::resize(ours(root)?, *size, *inodes))?,
             Request::Detach(target) => self.there(target)?.map_or(Ok(None), |place| none(detach(&place)))?,
-            Request::Lend(tmpfs, target) => Some(self.lend(tmpfs, &self.to_mount_at(target)?)?),
+            Request::Lend(tmpfs, target) => Some(self.lend(tmpfs, &self.to_mount_at(target)?, caller)?),
             Request::TakeBack(target) => {
                 self.there(target)?.map_or(Ok(None), |place| none(take_back(&place.beside()?)))?
             }
             Request::Listen(path) => {
                 Some(locked(&self.sockets).listen(path, &self.ground.socket(path)?)?.into())
             }
+            Request::SocketFile(path, removed) => file_of_socket(&self.ground.socket(path)?, *removed == 1)?,
             Request::Keep(name, blob) => none(locked(&self.blobs).keep(name, blob))?,
             Request::Kept(after) => return Ok((locked(&self.blobs).reply_after(after), None)),
             Request::Forget(name) => {
@@ -136,13 +150,13 @@ impl<G: Ground> Verbs<G> {
     }
 
     /// Shows a new tmpfs beside `place`, in the stead of what lay there.
-    fn lend(&self, tmpfs: &Tmpfs, place: &Place) -> io::Result<OwnedFd> {
+    fn lend(&self, tmpfs: &Tmpfs, place: &Place, caller: Caller<'_>) -> io::Result<OwnedFd> {
         let beside = place.beside()?;
         take_back(&beside)?;
         let root = file_system::make_lent(tmpfs, self.swap_allowed)?;
         beside.make_directory()?;
         file_system::show_lent(&root, &beside)?;
-        Ok(root)
+        caller.writable(root.as_fd())
     }
 }
 
@@ -151,8 +165,21 @@ fn none<E: Into<io::Error>>(done: Result<(), E>) -> io::Result<Option<OwnedFd>> 
     done.map(|()| None).map_err(Into::into)
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same root as its caller's.
+fn owned(caller: Caller<'_>, root: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    root.map(|root| caller.own(root)).transpose()
+}
+
+/// What is mounted at `place`, as a place.
+fn seen(place: &Place) -> io::Result<Option<OwnedFd>> {
+    match absent(place.open())? {
+        Some(directory) if is_mount_root(&directory)? => Ok(Some(directory)),
+        _ => Ok(None),
+    }
 }
 
 fn attach(root: BorrowedFd<'_>, place: &Place) -> io::Result<()> {

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The most lines of the program's own crate, and of the protocol.
-const OWN: usize = 1575;
-const PROTOCOL: usize = 385;
+const OWN: usize = 1740;
+const PROTOCOL: usize = 390;
 
 /// Before the item that follows, which only tests have.
 const OF_TESTS: &str = "#[cfg(test)]";

@@ -86,13 +86,30 @@ fn only_the_mounter_is_privileged_and_it_has_no_token() {
             assert_eq!(security["privileged"], mounts, "{name}");
             assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
             assert_eq!(pod["automountServiceAccountToken"], !mounts, "{name}");
-            assert!(pod.get("hostPID").is_none() && pod.get("hostIPC").is_none(), "{name}");
+            // It has to see which container a caller is in.
+            assert_eq!(pod.get("hostPID").is_some(), mounts, "{name}");
+            assert!(pod.get("hostIPC").is_none(), "{name}");
             if !mounts {
                 assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
                 assert_eq!(strings(&security["capabilities"]["drop"]), ["ALL"], "{name}");
             }
         }
     }
+}
+
+#[test]
+fn with_a_user_of_its_own_the_driver_has_no_capability_and_the_mounter_serves_that_user() {
+    let objects = objects(&render("", &["--set", "linux.driver.runAsUser=4711"]));
+    let containers: Vec<_> = containers(&objects).collect();
+    let find = |name: &str| containers.iter().find(|(_, container)| container["name"] == name).unwrap();
+
+    let (pod, node) = find("node");
+    let security = &node["securityContext"];
+    assert_eq!((&security["runAsUser"], &security["runAsGroup"]), (&4711.into(), &4711.into()));
+    assert!(security["runAsNonRoot"] == true && security["capabilities"].get("add").is_none(), "{security}");
+    assert_eq!(pod["securityContext"]["fsGroup"], 4711);
+    assert!(strings(&pod["initContainers"][0]["args"]).contains(&"--to=4711"));
+    assert!(strings(&find("mounter").1["args"]).contains(&"--allow-uid=4711"));
 }
 
 #[test]

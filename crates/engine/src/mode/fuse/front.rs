@@ -32,6 +32,15 @@ pub trait Front: fmt::Debug + Send + Sync {
     /// Something hides it, or the kernel refuses.
     fn clear(&self, target: &Path) -> Result<(), Error>;
 
+    /// Whether anything is mounted at `target`.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be looked at.
+    fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
+        Ok(mounter::is_mount_root(target)?)
+    }
+
     /// Whether somebody [keeps](Ready::keep) what the next process needs to serve the volumes further.
     fn hands_over(&self) -> bool {
         false

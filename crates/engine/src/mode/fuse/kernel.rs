@@ -102,8 +102,12 @@ impl Front for Kernel {
             }
             return Ok(());
         }
-        let at = MountId::at(target).map_err(mounter::Error::of("look at", target))?;
+        let at = self.mounter.mounted_at(target)?;
         Ok(at.map_or(Ok(()), |mount| self.mounter.unmount(target, &mount))?)
+    }
+
+    fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
+        Ok(self.mounter.look(target)?.is_some())
     }
 
     fn hands_over(&self) -> bool {

@@ -62,6 +62,7 @@ impl Asked {
                 }
                 Arg::Long("registration-dir") => settings.registration_dir = Some(parser.value()?.into()),
                 Arg::Long("sockets") => settings.sockets.push(parser.value()?.into()),
+                Arg::Long("providers-dir") => settings.providers.push(parser.value()?.into()),
                 Arg::Long("allow-uid") => {
                     let uid = text(parser.value()?, "--allow-uid")?.parse();
                     settings.uids.push(uid.map_err(|_| "--allow-uid takes the number of a user")?);
@@ -140,6 +141,7 @@ mod tests {
             "--registration-dir=/k/registry",
             "--sockets=/one",
             "--sockets=/two",
+            "--providers-dir=/providers",
             "--allow-uid=1000",
             "--allow-uid",
             "1001",
@@ -156,6 +158,7 @@ mod tests {
                     csi_endpoint: Some("/csi/csi.sock".into()),
                     registration_dir: Some("/k/registry".into()),
                     sockets: vec!["/one".into(), "/two".into()],
+                    providers: vec!["/providers".into()],
                     uids: vec![1000, 1001],
                     allow_swap: true,
                 },

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 
 fn serve(settings: &Settings, format: Format, most: LevelFilter) -> io::Result<()> {
     // First of all: what writes the log is a second thread.
-    let process = Process::begin()?;
+    let process = Process::begin(&settings.uids)?;
     log::start(format, most)?;
     process.serve(settings)
 }
