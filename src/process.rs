@@ -17,6 +17,7 @@ use engine::snapshot::FingerprintKey;
 use engine::unfinished::Unfinished;
 use engine::volume::Volumes;
 use engine::volume::access::Everyone;
+use engine::volume::boundary::{NoPods, Pods};
 use engine::volume::parts::{Defaults, Limits, Parts, Targets};
 use engine::volume::record::Records;
 use engine::volume::report::Reporter;
@@ -27,7 +28,6 @@ use metrics::Metrics;
 use mounter::Mounter;
 use program::hygiene;
 use provider::Providers;
-use rustix::process::{Resource, Rlimit};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -111,6 +111,8 @@ pub struct Conduct {
     pub defaults: Defaults,
     /// Which target paths are allowed.
     pub targets: Targets,
+    /// What only an API server knows of pods, if there is one.
+    pub pods: Option<Arc<dyn Pods>>,
 }
 
 /// The volumes of this process, and its tasks.
@@ -144,7 +146,7 @@ impl Process {
         admin: &str,
         conduct: Conduct,
     ) -> anyhow::Result<Self> {
-        open_as_many_files_as_may_be();
+        hygiene::raise_open_files();
         let metrics = Metrics::of(providers::DECLARATIONS);
         telemetry::count_lost(metrics.log_dropped());
         let state = &args.state_dir;
@@ -180,6 +182,7 @@ impl Process {
             reporter: Reporter::new(audit.counting(metrics.audit_dropped()), metrics.clone()),
             stores: Arc::new(Stores::new(metrics.clone())),
             access: Arc::new(Everyone),
+            pods: conduct.pods.unwrap_or_else(|| Arc::new(NoPods)),
             rooms: Rooms::default(),
             key: Arc::new(FingerprintKey::new(&keys.fingerprint)),
             limits,
@@ -292,6 +295,7 @@ impl Gauges {
         let confirmed =
             states.values().filter(|state| state.is_kept_fresh).filter_map(|state| state.confirmed).min();
         self.metrics.set_staleness(confirmed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
+        self.metrics.set_fuse_stuck(self.volumes.parts().modes.stuck());
         let breakers = self.volumes.parts().stores.breakers();
         self.metrics.set_breakers(breakers.closed, &breakers.open);
         for (provider, restarts) in self.volumes.parts().providers.watch_restarts() {
@@ -311,15 +315,6 @@ async fn trim_heap(stop: CancellationToken) {
         if let Some(Err(error)) = stop.run_until_cancelled(trimmed).await {
             tracing::warn!(error = %Unfinished::from(error), "free memory stays with this process");
         }
-    }
-}
-
-/// Raises the limit of open files. Each connection that hangs holds one, and container runtimes allow few by default.
-fn open_as_many_files_as_may_be() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

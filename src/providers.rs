@@ -45,6 +45,9 @@ macro_rules! stores {
 stores! {
     "aws" => aws: provider_aws::AwsSettings,
     "azure" => azure: provider_azure::AzureSettings,
+    "confidant" => confidant: provider_confidant::ConfidantSettings,
+    "conjur" => conjur: provider_conjur::ConjurSettings,
+    "cyberark" => cyberark: provider_cyberark::CyberArkSettings,
     "gcp" => gcp: provider_gcp::GcpSettings,
     "vault" => vault: provider_vault::VaultSettings,
     "store" => embedded: provider_store::EmbeddedSettings,
@@ -97,6 +100,19 @@ mod tests {
             text("roleName", "r"),
             list("objects", "objectName: a, secretPath: secret/data/a, secretKey: k"),
         ];
+        let variable = "objectName: a, variable: a";
+        let conjur = vec![text("authnId", "authn-jwt/kube"), list("objects", variable)];
+        let confidant = vec![
+            text("service", "shop"),
+            text("authKey", "alias/authnz"),
+            text("authContext", "confidant"),
+            text("region", "us-east-1"),
+            list("objects", "objectName: a, key: k"),
+        ];
+        let of_confidant =
+            format!(r#"{{"id":"shop","credentials":[{{"id":"c","credential_pairs":{{"k":"{VALUE}"}}}}]}}"#);
+        let cyberark =
+            vec![text("appId", "shop"), text("safe", "Shop"), list("objects", "objectName: a, object: a")];
         let resource = "resourceName: projects/p/secrets/a/versions/latest, path: a";
         let all = vec![
             (
@@ -108,6 +124,9 @@ mod tests {
                 VALUE.to_owned(),
             ),
             ("azure", azure, format!(r#"{{"value":"{VALUE}"}}"#)),
+            ("confidant", confidant, of_confidant),
+            ("conjur", conjur, VALUE.to_owned()),
+            ("cyberark", cyberark, format!(r#"{{"Content":"{VALUE}"}}"#)),
             ("gcp", vec![list("secrets", resource)], VALUE.to_owned()),
             ("vault", vault, format!(r#"{{"data":{{"data":{{"k":"{VALUE}"}}}}}}"#)),
             ("secretfs", vec![list("objects", "objectName: a, item: a")], VALUE.to_owned()),

@@ -18,6 +18,7 @@
 
 mod floor;
 mod footprint;
+mod fuse;
 mod measure;
 mod publish;
 mod report;
@@ -70,7 +71,7 @@ impl std::fmt::Debug for Row {
     }
 }
 
-static ROWS: [Row; 17] = [
+static ROWS: [Row; 20] = [
     Row { name: "publish-1", measure: |world| Box::pin(publish::one_secret(world)) },
     Row { name: "publish-10", measure: |world| Box::pin(publish::ten_secrets(world)) },
     Row { name: "in-flight-many", measure: |world| Box::pin(publish::many_identities(world)) },
@@ -87,6 +88,9 @@ static ROWS: [Row; 17] = [
     Row { name: "crowd", measure: |world| Box::pin(footprint::crowd(world)) },
     Row { name: "memory-cluster", measure: |world| Box::pin(footprint::memory_in_a_cluster(world)) },
     Row { name: "start", measure: |world| Box::pin(start::start(world)) },
+    Row { name: "fuse-many", measure: |world| Box::pin(fuse::many(world)) },
+    Row { name: "fuse-one-cpu", measure: |world| Box::pin(fuse::one_cpu(world)) },
+    Row { name: "fuse-all-cpus", measure: |world| Box::pin(fuse::all_cpus(world)) },
     Row { name: "binary", measure: |world| Box::pin(footprint::binary(world)) },
 ];
 
@@ -96,6 +100,9 @@ fn row(name: &str) -> Result<&'static Row, String> {
 }
 
 fn main() {
+    if fuse::was_started_again() {
+        return;
+    }
     let args = Args::parse();
     if args.list {
         ROWS.iter().for_each(|row| println!("{}", row.name));

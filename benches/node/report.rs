@@ -11,10 +11,12 @@ use crate::measure::Samples;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Ms,
+    Micros,
     PerSecond,
     Mib,
     Megabytes,
     Calls,
+    Count,
 }
 
 /// What the number is to be.
@@ -150,17 +152,19 @@ impl Unit {
     fn name(self) -> &'static str {
         match self {
             Self::Ms => "ms",
+            Self::Micros => "µs",
             Self::PerSecond => "/s",
             Self::Mib => "MiB",
             Self::Megabytes => "MB",
             Self::Calls => "calls",
+            Self::Count => "",
         }
     }
 
     fn of(self, value: f64) -> String {
         match self {
             Self::PerSecond => format!("{}/s", number(value)),
-            Self::Calls => number(value),
+            Self::Calls | Self::Count => number(value),
             _ => format!("{} {}", number(value), self.name()),
         }
     }

@@ -102,6 +102,9 @@ impl Cli {
     }
 
     fn outcome(self) -> Outcome {
+        if matches!(self.command, Command::Mount(_) | Command::Node(_)) {
+            hygiene::reserve_descriptors();
+        }
         // Before a second thread starts, because it would keep the rights that this one gives up.
         let begun = match &self.command {
             Command::Mounter(args) => Some(args.begin()?),

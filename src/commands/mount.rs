@@ -428,7 +428,7 @@ fn publish(args: &MountArgs, class: ClassName, target: &Path) -> Publish {
         appearance: Appearance {
             fs_group: args.group,
             owner: Some(args.user.unwrap_or_else(|| rustix::process::geteuid().as_raw())),
-            selinux_context: None,
+            ..Appearance::default()
         },
         timeout: FIRST_READING,
     }

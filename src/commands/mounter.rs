@@ -68,7 +68,7 @@ impl From<MounterArgs> for Settings {
             pods,
             driver_name,
             csi_endpoint,
-            registration_dir,
+            registry: registration_dir,
             sockets,
             providers,
             uids,

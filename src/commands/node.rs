@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use class::{Classes, WatchedClasses};
 use engine::mode::Serving;
 use engine::unfinished::Unfinished;
+use engine::volume::boundary::Pods;
 use engine::volume::parts::{Defaults, Rotation, Targets};
 use engine::volume::revocations::Revocations;
 use kubernetes::Cluster;
@@ -244,7 +245,7 @@ pub async fn run(mut args: NodeArgs) -> Outcome {
         origin.classes(),
         Arc::clone(&mounter),
         "node",
-        conduct(&args),
+        Conduct { pods: origin.pods(), ..conduct(&args) },
     )?;
     let sub_paths = Arc::clone(&process.volumes).watch_sub_paths(process.stop.clone());
     process.keep("subPath mounts", sub_paths);
@@ -314,6 +315,14 @@ impl Origin {
         match self {
             Self::Directory(..) => None,
             Self::Cluster(cluster) => Some(cluster.accounts(annotations(), namespaces)),
+        }
+    }
+
+    /// Whom volumes of classes with access rules ask about their pods.
+    fn pods(&self) -> Option<Arc<dyn Pods>> {
+        match self {
+            Self::Directory(..) => None,
+            Self::Cluster(cluster) => Some(cluster.pods()),
         }
     }
 

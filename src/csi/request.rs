@@ -127,7 +127,8 @@ fn mount_capability(request: &NodePublishVolumeRequest) -> Result<&MountVolume> 
 }
 
 fn appearance(mount: &MountVolume) -> Result<Appearance> {
-    Ok(Appearance { fs_group: fs_group(mount)?, owner: None, selinux_context: selinux_context(mount)? })
+    let (fs_group, selinux_context) = (fs_group(mount)?, selinux_context(mount)?);
+    Ok(Appearance { fs_group, selinux_context, ..Appearance::default() })
 }
 
 fn fs_group(mount: &MountVolume) -> Result<Option<u32>> {

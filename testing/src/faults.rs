@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::background::{Running, wait};
-use crate::tls::Identity;
+use crate::tls::{Authority, Identity};
 
 /// The longest request, head and body, that a fault server accepts, in bytes.
 const MAX_REQUEST: usize = 1 << 20;
@@ -27,6 +27,8 @@ pub struct Seen {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// The certificate (DER) that the client showed. Empty if it showed none.
+    pub client: Vec<u8>,
 }
 
 impl Seen {
@@ -147,6 +149,15 @@ impl FaultServer {
         Self::start(Some(identity.server_config()), Box::new(script))
     }
 
+    /// The same, for clients that show a certificate of `clients`.
+    pub fn https_for(
+        identity: &Identity,
+        clients: &Authority,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(identity.server_config_for(clients)), Box::new(script))
+    }
+
     /// Forwards all requests to the server at `url` (`http://host:port`), until a [`script`](Self::script) is set.
     pub fn before(url: &str) -> Self {
         Self::http(forward(url))
@@ -211,10 +222,12 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, stage: Arc<Stag
             let _open = open;
             let _ = stream.set_nodelay(true);
             match tls {
-                None => serve(stream, &stage).await,
+                None => serve(stream, &stage, &[]).await,
                 Some(tls) => {
                     if let Ok(stream) = tls.accept(stream).await {
-                        serve(stream, &stage).await;
+                        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                        let client = shown.map(|shown| shown.to_vec()).unwrap_or_default();
+                        serve(stream, &stage, &client).await;
                     }
                 }
             }
@@ -240,8 +253,9 @@ impl Cut for tokio_rustls::server::TlsStream<TcpStream> {
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Cut + Unpin>(mut stream: S, stage: &Stage) {
+async fn serve<S: AsyncRead + AsyncWrite + Cut + Unpin>(mut stream: S, stage: &Stage, client: &[u8]) {
     while let Some((raw, seen)) = request(&mut stream).await {
+        let seen = Seen { client: client.to_vec(), ..seen };
         locked(&stage.seen).push(seen.clone());
         let script = Arc::clone(&locked(&stage.script));
         if play(&mut stream, script(&seen), &raw).await.is_none() {
@@ -267,7 +281,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<(Vec<u8>, Seen
         .filter_map(|line| line.split_once(':'))
         .map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut seen = Seen { method, target, headers, body: Vec::new() };
+    let mut seen = Seen { method, target, headers, body: Vec::new(), client: Vec::new() };
     let length: usize = seen.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
     while raw.len() < end + length {
         more(stream, &mut raw).await?;

@@ -12,7 +12,7 @@ use crate::port;
 use crate::process::{Server, mortal, until};
 use crate::tool::on_path_or_tool;
 
-/// A real moto, which answers like Secrets Manager, Parameter Store and STS, over HTTP.
+/// A real moto, which answers like Secrets Manager, Parameter Store, KMS, DynamoDB and STS, over HTTP.
 ///
 /// It accepts any token and, until it [judges](Self::judge), any signature, and allows everything. Without a stage it
 /// returns the version that was put last, whichever version has `AWSCURRENT`. With a stage it returns the right one.
@@ -78,6 +78,11 @@ impl Moto {
     /// One call of the Parameter Store.
     pub fn parameters(&self, region: &str, operation: &str, body: &Value) -> Value {
         self.call(region, "ssm", &format!("AmazonSSM.{operation}"), body)
+    }
+
+    /// One call of KMS.
+    pub fn kms(&self, region: &str, operation: &str, body: &Value) -> Value {
+        self.call(region, "kms", &format!("TrentService.{operation}"), body)
     }
 
     /// Creates a user with an access key, and returns the key and its secret. `policy` counts once moto

@@ -3,13 +3,16 @@ use std::thread;
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 
+use crate::ShownBy;
+
 /// Runs `body` on a thread with a mount namespace of its own. Nobody else sees its mounts. They are gone when the
 /// thread and its child processes have ended. Needs root.
 pub fn in_private_mounts<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    let mode = ShownBy::chosen();
     let ended = thread::scope(|scope| {
-        let thread = scope.spawn(|| {
+        let thread = scope.spawn(move || {
             enter();
-            body()
+            mode.during(body)
         });
         thread.join()
     });

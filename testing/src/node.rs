@@ -24,6 +24,7 @@ use tower::service_fn;
 
 use crate::http_client;
 use crate::issuer::Claims;
+use crate::mode::ShownBy;
 use crate::program::mounter;
 
 /// How long a process may take to start.
@@ -51,6 +52,7 @@ pub struct RunningNode {
     user: Option<u32>,
     mounter_flags: Vec<String>,
     name: String,
+    mode: ShownBy,
 }
 
 /// A pod with one volume of our driver.
@@ -226,6 +228,7 @@ impl RunningNode {
             user: None,
             mounter_flags: Vec::new(),
             name,
+            mode: ShownBy::chosen(),
         }
     }
 
@@ -335,10 +338,10 @@ impl RunningNode {
         self.failpoint = Some(failpoint.to_owned());
     }
 
-    /// Writes a manifest with one class.
+    /// Writes a manifest with one class, which chooses the mode of the test.
     pub fn class(&self, name: &str, manifest: &str) {
         let staged = self.path("classes").join(format!(".{name}"));
-        fs::write(&staged, manifest).unwrap();
+        fs::write(&staged, self.mode.class(manifest)).unwrap();
         fs::rename(staged, self.path("classes").join(format!("{name}.yaml"))).unwrap();
     }
 
@@ -377,6 +380,10 @@ impl RunningNode {
 
     /// Starts `secretfs node` without waiting for it.
     pub fn spawn_node(&mut self) {
+        if self.mode == ShownBy::Fuse && !self.flags.iter().any(|flag| flag == "--mounter") {
+            // What it serves over FUSE is kept by a mounter, for the next one.
+            self.use_mounter();
+        }
         let mut command = Command::new(&self.binary);
         command.arg("node");
         let mut command = self.logging(command);
@@ -483,6 +490,23 @@ impl RunningNode {
         self.start_node().await;
     }
 
+    /// Starts another `secretfs node` beside the one that runs, and waits until it has ended by itself.
+    pub fn start_beside(&mut self) -> ExitStatus {
+        let serving = self.node.take();
+        self.spawn_node();
+        let mut beside = std::mem::replace(&mut self.node, serving).unwrap();
+        let started = Instant::now();
+        loop {
+            if let Some(ended) = beside.try_wait().unwrap() {
+                return ended;
+            }
+            if started.elapsed() > READY {
+                beside.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until `secretfs node` has died by itself.
     pub fn wait_until_dead(&mut self) {
         let mut node = self.node.take().unwrap();
@@ -554,7 +578,11 @@ impl RunningNode {
     pub async fn publish(&self, pod: &PodVolume) -> Result<(), Status> {
         prepare_target(&self.target(pod), self.driver());
         let mut client = self.client().await;
-        client.node_publish_volume(self.request(pod)).await.map(drop)
+        client.node_publish_volume(self.request(pod)).await?;
+        if self.mode == ShownBy::Fuse {
+            self.mode.shows(&self.target(pod));
+        }
+        Ok(())
     }
 
     /// Repeats the publish as long as the error code makes kubelet repeat it.

@@ -6,10 +6,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 
 /// A certificate authority for one test.
 pub struct Authority {
@@ -90,12 +92,26 @@ impl Identity {
 
     /// A configuration for a server with this certificate, for any client, over HTTP/1.1.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
+        self.config(Arc::new(NoClientAuth))
+    }
+
+    /// The same, for clients that show a certificate of `clients`.
+    pub(crate) fn server_config_for(&self, clients: &Authority) -> Arc<ServerConfig> {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(clients.pem().as_bytes()).expect("our own PEM");
+        roots.add(root).expect("our own authority");
+        let provider = Arc::new(default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        self.config(verifier.expect("a verifier"))
+    }
+
+    fn config(&self, clients: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
         let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("our own PEM")];
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("our own PEM");
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .expect("protocol versions")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, key)
             .expect("our own certificate and key");
         Arc::new(config)

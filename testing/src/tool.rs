@@ -10,6 +10,17 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     tool
 }
 
+/// The directory with `inotifywait`, its libraries, and the `loader` that starts it, for containers without either.
+///
+/// # Panics
+///
+/// It is not installed.
+pub fn inotify() -> PathBuf {
+    let directory = folder().join("inotify");
+    assert!(directory.is_dir(), "inotifywait is not installed: hack/tools inotify");
+    fs::canonicalize(directory).expect("a directory")
+}
+
 /// The full path of `name` on the path, or of the one that `hack/tools` installs.
 pub(crate) fn on_path_or_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -16,8 +16,16 @@ use serde_json::Value;
 use testing::{Cluster, Scope};
 
 /// The sets of values with which the chart is rendered.
-const SETS: [&str; 7] =
-    ["", "drop-in", "sync-namespaces", "sync-cluster-wide", "monitoring", "startup-taint", "clouds"];
+const SETS: [&str; 8] = [
+    "",
+    "drop-in",
+    "sync-namespaces",
+    "sync-cluster-wide",
+    "monitoring",
+    "startup-taint",
+    "clouds",
+    "container-access",
+];
 
 /// An API server with our custom resources, those for the chart's monitoring, and the namespaces of [`SETS`].
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {

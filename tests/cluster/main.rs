@@ -10,6 +10,8 @@
 
 #[path = "../suite/embedded.rs"]
 mod embedded;
+#[path = "../suite/modes/again.rs"]
+mod modes;
 
 // `hack/test` recognises these tests by the name of the module.
 #[path = "."]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testing::{PodVolume, RunningNode};
+use testing::{PodVolume, RunningNode, ShownBy};
 use tonic::Code;
 
 use super::api::SHARED;
@@ -17,7 +17,13 @@ struct World {
 }
 
 impl World {
+    /// A test that runs in another mode has another namespace.
     async fn start(namespace: &'static str) -> Self {
+        let mode = ShownBy::chosen();
+        let namespace = match mode {
+            ShownBy::Tmpfs => namespace,
+            ShownBy::Fuse => format!("{namespace}-in-fuse").leak(),
+        };
         SHARED.apply(&format!(
             "apiVersion: v1
 kind: Namespace
@@ -43,10 +49,12 @@ items:
   spec:
     provider: kubernetes
     parameters:
+      secretfs.dev/mode: {mode}
       secretfs.dev/refresh: 1h
       objects: |
         - {{objectName: key, secret: web}}
-"
+",
+            mode = mode.name()
         ));
         let (server, authority) = (SHARED.api_url(), SHARED.authority());
         let flags = ["--kubernetes-api-server", &server, "--kubernetes-ca", authority.to_str().unwrap()];
@@ -159,4 +167,9 @@ async fn neither_value_nor_token_of_a_native_secret_is_in_logs_or_audit() {
     for secret in ["canary-in-a-mine", coded].into_iter().chain(tokens.iter().map(String::as_str)) {
         assert!(!told.contains(secret), "{secret:?} is in {told}");
     }
+}
+
+crate::modes::again_in_mode_fuse! {
+    a_native_secret_reaches_the_pod_is_rotated_at_once_and_taken_back_when_it_is_deleted,
+    neither_value_nor_token_of_a_native_secret_is_in_logs_or_audit,
 }

@@ -212,3 +212,9 @@ async fn a_record_of_a_refusal_names_the_store_and_what_it_refused() {
         .collect();
     assert_eq!(names, ["open", "closed"]);
 }
+
+crate::modes::again_in_mode_fuse! {
+    the_questions_of_the_page_are_answered_from_what_nodes_really_wrote,
+    a_record_names_the_store_the_secret_and_what_it_became_also_where_it_is_no_file,
+    a_record_of_a_refusal_names_the_store_and_what_it_refused,
+}

@@ -14,7 +14,7 @@ use futures::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testing::{Answer, Claims, FaultServer, Issuer, Moto, PodVolume, RunningNode, Seen};
+use testing::{Answer, Claims, FaultServer, Issuer, Moto, PodVolume, RunningNode, Seen, ShownBy};
 
 const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
 const SOON: Duration = Duration::from_secs(60);
@@ -337,7 +337,7 @@ async fn upstreams_aws_example_is_mounted_on_a_host_by_an_access_key() {
     let moto = Moto::start();
     let host = tempfile::Builder::new().prefix("secretfs-aws-").tempdir().unwrap();
     let at = |name: &str| host.path().join(name);
-    fs::write(at("class.yaml"), manifest(&moto, "")).unwrap();
+    fs::write(at("class.yaml"), ShownBy::chosen().class(&manifest(&moto, ""))).unwrap();
     for (name, text) in [("id", "AKIAHOST\n"), ("key", "secret\n")] {
         fs::write(at(name), text).unwrap();
         fs::set_permissions(at(name), Permissions::from_mode(0o600)).unwrap();
@@ -360,4 +360,12 @@ fn until(there: impl Fn() -> bool, log: &Path) {
         assert!(started.elapsed() < SOON, "{}", fs::read_to_string(log).unwrap_or_default());
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+crate::modes::again_in_mode_fuse! {
+    upstreams_aws_example_is_mounted_in_a_pod_and_rotation_and_revocation_reach_it,
+    what_aws_answers_decides_what_becomes_of_a_mounted_file,
+    a_hundred_volumes_of_ten_secrets_make_one_call_for_each_refresh_and_with_a_probe_read_no_value,
+    listings_of_aws_are_mounted_as_trees_of_files_and_follow_what_is_found,
+    upstreams_aws_example_is_mounted_on_a_host_by_an_access_key,
 }

@@ -1,6 +1,7 @@
 //! Sends a unique value and unique tokens through every call and every kind of failure. They must be nowhere but in the
 //! mounted files: not in logs, audit, metrics, status texts, records or the database. A second after the last volume
-//! has gone, they must not be in the memory of the processes either.
+//! has gone, they must not be in the memory of the processes either. While a volume shows a value, it is in memory that
+//! nobody else can read.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testing::{Answer, FaultServer, Issuer, OpenBao, PodVolume, RunningNode, occurrences_in_memory};
+use testing::{
+    Answer, FaultServer, Issuer, OpenBao, PodVolume, RunningNode, occurrences_in_all_memory,
+    occurrences_in_memory,
+};
 use tonic::Status;
 
 use crate::embedded::Store;
@@ -137,6 +141,9 @@ async fn values_and_tokens_are_nowhere_but_in_the_mounted_files() {
         canaries.tokens.lock().unwrap().push(token.clone());
         pod.token("vault", token)
     };
+    for mode in ["tmpfs", "fuse"] {
+        served_from_secret_memory(&node, &bao, mode, &canaries, &pod).await;
+    }
     good_life(&node, &bao, &store, &canaries, &pod).await;
     bad_days(&node, &bao, &faults, &canaries, &pod).await;
 
@@ -172,6 +179,31 @@ fn arrange(bao: &OpenBao, issuer: &Issuer, canaries: &Canaries) {
     );
     bao.mount_kv2("secret");
     bao.put("secret", "app", &json!({"key": canaries.value}));
+}
+
+/// A volume that is served and rarely read again. A value passes through other memory when it is read.
+async fn served_from_secret_memory(
+    node: &RunningNode,
+    bao: &OpenBao,
+    mode: &str,
+    canaries: &Canaries,
+    pod: &impl Fn(&str, &str) -> PodVolume,
+) {
+    let objects = "- {objectName: key, secretPath: secret/data/app, secretKey: key}\n    \
+                   - {objectName: whole.json, secretPath: secret/data/app}";
+    let class = vault_class(mode, &bao.address(), objects);
+    let rarely = format!("refresh: 1h\n      secretfs.dev/mode: {mode}");
+    node.class(mode, &class.replace("refresh: 1s", &rarely));
+    let served = pod(&format!("of-{mode}"), mode);
+    wait_until_published(node, &served).await;
+    assert_eq!(node.text(&served, "key").as_deref(), Some(canaries.value.as_str()));
+
+    tokio::time::sleep(FORGOTTEN).await;
+    for (process, pid) in [("node", node.node_pid()), ("mounter", node.mounter_pid())] {
+        let found = occurrences_in_all_memory(pid, canaries.value.as_bytes());
+        assert_eq!(found, 0, "the value of a {mode} volume is in the memory of {process}");
+    }
+    node.unpublish(&served).await.unwrap();
 }
 
 /// Publish, republish, rotate, restart, unpublish.
@@ -265,4 +297,8 @@ async fn bad_days(
     wrong.attributes.insert("roleName".to_owned(), canaries.tokens.lock().unwrap()[0].clone());
     let status = node.publish(&wrong).await.expect_err("an attribute of the pod's author");
     assert!(status.message().contains("roleName"), "{status}");
+}
+
+crate::modes::again_in_mode_fuse! {
+    values_and_tokens_are_nowhere_but_in_the_mounted_files,
 }

@@ -120,3 +120,10 @@ fn read_as_1000(group: Option<u32>, container: &Target) -> Option<String> {
         .unwrap();
     cat.status.success().then(|| String::from_utf8(cat.stdout).unwrap())
 }
+
+crate::modes::again_in_mode_fuse! {
+    upstreams_name_and_both_versions_of_its_classes_are_served,
+    a_missing_class_is_told_in_the_words_that_people_look_for,
+    upstreams_rotation_flags_are_understood_and_wrong_ones_are_refused,
+    a_process_of_another_user_reads_a_default_file_with_and_without_a_group,
+}

@@ -18,19 +18,20 @@ use testing::{PodVolume, RunningNode};
 use crate::embedded::Store;
 use crate::support::{again, earlier, store_class};
 
-/// Set in a process that reads: the directories of its volumes, by `:`.
+/// Set in a process that reads: the directories of its volumes, each with the single file beside it, as `VOLUME=FILE`, by
+/// `:`.
 const READS: &str = "SECRETFS_TEST_READS";
 /// How long anything may take. A withdrawal that the store has to say twice takes half a minute.
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A node with a mounter of its own and one class of mode fuse.
-struct Bench {
-    node: RunningNode,
-    store: Store,
+pub(crate) struct Bench {
+    pub(crate) node: RunningNode,
+    pub(crate) store: Store,
 }
 
 impl Bench {
-    fn prepare() -> Self {
+    pub(crate) fn prepare() -> Self {
         let store = Store::init();
         store.put("shop", "app", "1");
         store.put("shop", "other", "stays");
@@ -42,29 +43,29 @@ impl Bench {
         Self { node, store }
     }
 
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut bench = Self::prepare();
         bench.node.start_node().await;
         bench
     }
 
-    async fn publish(&self, pods: &[PodVolume]) {
+    pub(crate) async fn publish(&self, pods: &[PodVolume]) {
         for pod in pods {
             self.node.publish_until_done(pod).await;
         }
     }
 
-    fn put(&self, value: &str) {
+    pub(crate) fn put(&self, value: &str) {
         self.store.put("shop", "app", value);
     }
 
     /// The names of the files that the mounter keeps.
-    fn kept(&self) -> Vec<String> {
+    pub(crate) fn kept(&self) -> Vec<String> {
         let kept = RemoteMounter::new(self.node.path("mounter.sock")).kept_files().unwrap();
         kept.into_iter().map(|(name, _)| name).collect()
     }
 
-    async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let started = Instant::now();
         while !is_so() {
             assert!(started.elapsed() < SOON, "{what}\n{}", self.node.log());
@@ -72,16 +73,35 @@ impl Bench {
         }
     }
 
-    fn file(&self, pod: &PodVolume, name: &str) -> PathBuf {
+    /// Mounts a single file of the volume, as kubelet does for a container with `subPath`, and tells where.
+    pub(crate) fn mount_alone(&self, pod: &PodVolume) -> PathBuf {
+        let alone = self.node.path("kubelet/alone").join(&pod.pod);
+        fs::create_dir_all(alone.parent().unwrap()).unwrap();
+        fs::write(&alone, "").unwrap();
+        rustix::mount::mount_bind(self.file(pod, "a").canonicalize().unwrap(), &alone).unwrap();
+        alone
+    }
+
+    /// Unmounts the single files of these volumes, and the volumes.
+    pub(crate) async fn unpublish(&self, pods: &[PodVolume]) {
+        for pod in pods {
+            let alone = self.node.path("kubelet/alone").join(&pod.pod);
+            rustix::mount::unmount(&alone, rustix::mount::UnmountFlags::DETACH).unwrap();
+            self.node.unpublish(pod).await.unwrap();
+        }
+        assert_eq!(self.node.mounts().len(), 0);
+    }
+
+    pub(crate) fn file(&self, pod: &PodVolume, name: &str) -> PathBuf {
         self.node.target(pod).join(name)
     }
 }
 
-fn pods(count: usize) -> Vec<PodVolume> {
+pub(crate) fn pods(count: usize) -> Vec<PodVolume> {
     (0..count).map(|n| PodVolume::new(&format!("web-{n}"), "app")).collect()
 }
 
-fn errno(result: io::Result<impl std::fmt::Debug>) -> Errno {
+pub(crate) fn errno(result: io::Result<impl std::fmt::Debug>) -> Errno {
     Errno::from_io_error(&result.unwrap_err()).unwrap()
 }
 
@@ -89,18 +109,21 @@ fn errno(result: io::Result<impl std::fmt::Debug>) -> Errno {
 
 /// What a process of readers saw.
 #[derive(Debug, Default)]
-struct Seen {
-    looks: u64,
-    errors: Vec<String>,
-    longest: Duration,
+pub(crate) struct Seen {
+    pub(crate) looks: u64,
+    pub(crate) errors: Vec<String>,
+    pub(crate) longest: Duration,
 }
 
 /// A process that reads volumes all the time.
-struct Readers(Child, BufReader<std::process::ChildStdout>);
+pub(crate) struct Readers(Child, BufReader<std::process::ChildStdout>);
 
 impl Readers {
-    fn of(bench: &Bench, pods: &[PodVolume]) -> Self {
-        let targets: Vec<_> = pods.iter().map(|pod| bench.node.target(pod).display().to_string()).collect();
+    pub(crate) fn of(bench: &Bench, pods: &[PodVolume]) -> Self {
+        let target = |pod: &PodVolume| {
+            format!("{}={}", bench.node.target(pod).display(), bench.mount_alone(pod).display())
+        };
+        let targets: Vec<_> = pods.iter().map(target).collect();
         let mut process = again("fuse_node::a_reader_sees_whole_files");
         process.env(READS, targets.join(":")).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = process.spawn().unwrap();
@@ -114,7 +137,7 @@ impl Readers {
     }
 
     /// Ends them, and tells what they saw.
-    fn end(mut self) -> Seen {
+    pub(crate) fn end(mut self) -> Seen {
         drop(self.0.stdin.take());
         let mut text = String::new();
         self.1.read_to_string(&mut text).unwrap();
@@ -134,18 +157,22 @@ impl Drop for Readers {
     }
 }
 
-/// One volume as a program has it: by path, through a handle and through a mapping.
+/// One volume as a program has it: by path, as a single file that a container mounted, through a handle and through a
+/// mapping.
 struct Reader {
     directory: PathBuf,
+    alone: PathBuf,
     held: File,
     mapped: sys::Mapping,
 }
 
 impl Reader {
-    fn new(directory: &Path) -> Self {
+    fn new(target: &str) -> Self {
+        let (directory, alone) = target.split_once('=').unwrap();
+        let directory = Path::new(directory);
         let held = File::open(directory.join("d/b")).unwrap();
         let mapped = sys::Mapping::new(File::open(directory.join("d/b")).unwrap().as_fd(), 5).unwrap();
-        Self { directory: directory.to_owned(), held, mapped }
+        Self { directory: directory.to_owned(), alone: alone.into(), held, mapped }
     }
 
     fn look(&self) -> Result<(), String> {
@@ -160,8 +187,9 @@ impl Reader {
             }
         };
         let a = fs::read(self.directory.join("a")).map_err(failed("a"))?;
-        if a.is_empty() {
-            return Err("a is empty".to_owned());
+        let alone = fs::read(&self.alone).map_err(failed("a alone"))?;
+        if a.is_empty() || alone.is_empty() {
+            return Err(format!("a has {} bytes, and {} alone", a.len(), alone.len()));
         }
         // Its close lets the pages of the mapping go, so that the mapping asks again.
         same("b", &fs::read(self.directory.join("d/b")).map_err(failed("b"))?)?;
@@ -178,7 +206,7 @@ impl Reader {
 
 /// Reads until standard input ends, and tells what it saw.
 fn read_all(targets: &str) {
-    let readers: Vec<Reader> = targets.split(':').map(|target| Reader::new(Path::new(target))).collect();
+    let readers: Vec<Reader> = targets.split(':').map(Reader::new).collect();
     println!("reading");
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let mut seen = Seen::default();
@@ -258,7 +286,7 @@ async fn a_fuse_volume_of_a_pod_is_read_and_rotated_and_leaves_nothing_with_the_
 }
 
 /// How often something is done: what the environment says, or a number that is quick.
-fn count(name: &str, quick: usize) -> usize {
+pub(crate) fn count(name: &str, quick: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(quick)
 }
 
@@ -267,6 +295,7 @@ async fn killed_under_load(mut bench: Bench, by: &str) {
     let pods = pods(volumes);
     bench.publish(&pods).await;
     let readers = Readers::of(&bench, &pods);
+    let mut slowest = Duration::ZERO;
 
     for kill in 0..kills {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -274,22 +303,26 @@ async fn killed_under_load(mut bench: Bench, by: &str) {
         if kill % (kills / 6).max(2) == 1 {
             bench.put(&format!("{kill}"));
         }
+        let killed = Instant::now();
         bench.node.restart_node().await;
+        slowest = slowest.max(killed.elapsed());
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     let seen = readers.end();
 
     println!(
-        "{by}: {kills} kills of node, {volumes} volumes, {} looks, {} errors, worst pause {:?}",
+        "{by}: {kills} kills of node, {volumes} volumes, slowest restart {slowest:?}, {} looks, {} errors, worst pause {:?}",
         seen.looks,
         seen.errors.len(),
         seen.longest
     );
     assert!(seen.errors.is_empty() && seen.looks > 100, "{seen:?}\n{}", bench.node.log());
     for pod in &pods {
-        bench.node.unpublish(pod).await.unwrap();
+        let alone = bench.node.path("kubelet/alone").join(&pod.pod);
+        let is_same = || fs::read(&alone).ok() == bench.node.read(pod, "a");
+        bench.until("the file alone shows the newest version", is_same).await;
     }
-    assert_eq!(bench.node.mounts().len(), 0);
+    bench.unpublish(&pods).await;
     assert!(bench.kept().len() <= 1, "{:?}", bench.kept());
 }
 
@@ -314,9 +347,7 @@ async fn after_a_restart_handles_show_their_version_and_rotation_and_withdrawal_
     bench.publish(std::slice::from_ref(&pod)).await;
     let held = File::open(bench.file(&pod, "a")).unwrap();
     let gone = File::open(bench.file(&pod, "d/b")).unwrap();
-    let alone = bench.node.path("kubelet/alone");
-    fs::write(&alone, "").unwrap();
-    rustix::mount::mount_bind(bench.file(&pod, "a").canonicalize().unwrap(), &alone).unwrap();
+    let alone = bench.mount_alone(&pod);
     bench.put("2");
     bench.node.text_becomes(&pod, "a", Some("2"), SOON).await;
 
@@ -342,8 +373,7 @@ async fn after_a_restart_handles_show_their_version_and_rotation_and_withdrawal_
 
     assert_eq!(errno(gone.read_at(&mut [0; 9], 0)), Errno::ACCESS);
     assert_eq!((held_text().unwrap().as_str(), bench.node.text(&pod, "a").as_deref()), ("1", Some("3")));
-    rustix::mount::unmount(&alone, rustix::mount::UnmountFlags::DETACH).unwrap();
-    bench.node.unpublish(&pod).await.unwrap();
+    bench.unpublish(&[pod]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

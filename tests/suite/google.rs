@@ -131,3 +131,8 @@ async fn a_google_key_that_comes_with_the_volume_needs_no_token() {
 
     assert_eq!(shown(&node, &pod), expected());
 }
+
+crate::modes::again_in_mode_fuse! {
+    upstreams_google_example_is_served_rotated_and_taken_back_by_the_pods_own_token,
+    a_google_key_that_comes_with_the_volume_needs_no_token,
+}

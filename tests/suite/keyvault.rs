@@ -142,3 +142,8 @@ async fn what_a_vault_takes_back_and_gives_again_reaches_a_mounted_volume() {
     shop.vault.attributes_in("shop-kv", "a", &version, &json!({"enabled": true}));
     node.text_becomes(&pod, "a", Some("v"), SOON).await;
 }
+
+crate::modes::again_in_mode_fuse! {
+    the_example_for_azure_is_mounted_in_a_pod_and_a_rotation_arrives,
+    what_a_vault_takes_back_and_gives_again_reaches_a_mounted_volume,
+}

@@ -16,17 +16,23 @@ mod canary;
 mod chaos;
 mod check;
 mod commands;
+mod confidant;
 mod confined;
+mod conjur;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod cyberark;
 mod docs;
 mod dropin;
 mod embedded;
 mod explain;
 mod external;
 mod fuse;
+mod fuse_access;
 #[cfg(feature = "failpoints")]
 mod fuse_node;
+#[cfg(feature = "failpoints")]
+mod fuse_upgrade;
 mod google;
 mod healthz;
 mod hygiene;
@@ -35,6 +41,7 @@ mod keyvault;
 mod kill;
 mod kubelet;
 mod migrate;
+mod modes;
 mod mount_identity;
 mod mounter;
 mod mounter_away;

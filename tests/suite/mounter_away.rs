@@ -27,3 +27,7 @@ async fn a_publish_while_the_mounter_is_dead_is_unavailable_and_done_when_it_is_
     assert!(refused.message().contains("is `secretfs-mounter` running?"), "{refused}");
     assert_eq!(node.text(&pod, "password").as_deref(), Some("hunter2"));
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_publish_while_the_mounter_is_dead_is_unavailable_and_done_when_it_is_back,
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use provider::SecretBytes;
 use provider_store::{Anchor, Item, RootKeySource, ServiceAccounts, Store, Values};
 use rustix::process::{Pid, Signal, kill_process};
-use testing::in_private_mounts;
+use testing::{ShownBy, in_private_mounts};
 
 use crate::support::{Target, Told, mounts_below, store_class};
 
@@ -24,7 +24,8 @@ impl Host {
     fn new() -> Self {
         let host = Self { target: Target::new() };
         Store::init(&host.store(), &RootKeySource::beside(&host.store())).unwrap();
-        fs::write(host.class(), store_class(&["objectName: token, item: api, key: token"])).unwrap();
+        let class = store_class(&["objectName: token, item: api, key: token"]);
+        fs::write(host.class(), ShownBy::chosen().class(&class)).unwrap();
         host.put("t1");
         host
     }
@@ -91,6 +92,8 @@ impl Host {
         Command::new(env!("CARGO_BIN_EXE_secretfs"))
             .args([OsStr::new("umount"), self.target.path().as_os_str()])
             .args([OsStr::new("--socket"), self.at("admin").as_os_str()])
+            // Which mount of FUSE is ours stands there alone.
+            .env("SECRETFS_STATE_DIR", self.at("state"))
             .output()
             .unwrap()
     }
@@ -227,4 +230,8 @@ fn a_stopped_process_is_named_and_makes_nobody_wait_long() {
             assert_eq!(mounts_below(host.target.parent()), [""; 0]);
         }
     });
+}
+
+crate::modes::again_in_mode_fuse! {
+    a_line_of_fstab_mounts_a_volume_that_stays_fresh_until_it_is_unmounted,
 }

@@ -84,3 +84,8 @@ async fn a_deletion_tells_which_volumes_of_this_host_show_the_item_and_undelete_
     store.run(&["undelete", "app", "--namespace", "shop"], b"");
     node.text_becomes(&pod, "password", Some("shown"), Duration::from_secs(30)).await;
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_rolled_back_store_takes_nothing_new_to_a_pod_and_is_told_and_audited,
+    a_deletion_tells_which_volumes_of_this_host_show_the_item_and_undelete_brings_it_back_to_them,
+}

@@ -15,13 +15,14 @@ use inotify::EventMask;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use provider::ObjectPath;
-use testing::in_private_mounts;
+use testing::{ShownBy, in_private_mounts};
 
 use crate::support::{Target, Watcher, again, mount, object_path, snapshot};
 
 #[test]
 fn a_reader_that_resolves_data_once_never_sees_two_versions() {
-    const ROUNDS: usize = 100_000;
+    // Each open over FUSE asks a process.
+    let rounds_wanted = if ShownBy::chosen() == ShownBy::Fuse { 10_000 } else { 100_000 };
     in_private_mounts(|| {
         let target = Target::new();
         let version = |n: usize| ["a", "db/b", "db/c"].map(|path| (path, format!("version {n}")));
@@ -39,13 +40,13 @@ fn a_reader_that_resolves_data_once_never_sees_two_versions() {
                 rotations.map(|n| volume.replace(&set(n), &BTreeSet::new()).unwrap()).count()
             });
             let whole = |_: &usize| read_at_once(&target.path()).is_ok_and(|seen| seen.len() == 1);
-            let rounds = (0..ROUNDS).filter(whole).count();
+            let rounds = (0..rounds_wanted).filter(whole).count();
             done.store(true, Ordering::Relaxed);
             (rounds, rotating.join().unwrap())
         });
 
-        assert_eq!(rounds, ROUNDS, "rounds that saw one version");
-        assert!(rotations > ROUNDS / 1000, "only {rotations} rotations happened meanwhile");
+        assert_eq!(rounds, rounds_wanted, "rounds that saw one version");
+        assert!(rotations > rounds_wanted / 1000, "only {rotations} rotations happened meanwhile");
     });
 }
 
@@ -120,10 +121,11 @@ fn names_that_stay_are_there_at_every_moment_and_no_name_ever_dangles() {
             snapshot(&[("stays", "v"), ("dir/stays", "v"), ("other", "v")]),
         ];
         let done = AtomicBool::new(false);
+        let rotations = if ShownBy::chosen() == ShownBy::Fuse { 300 } else { 3_000 };
 
         thread::scope(|scope| {
             scope.spawn(|| {
-                for set in sets.iter().cycle().take(3_000) {
+                for set in sets.iter().cycle().take(rotations) {
                     volume.replace(set, &BTreeSet::new()).unwrap();
                 }
                 done.store(true, Ordering::Relaxed);
@@ -347,4 +349,10 @@ fn collect(at: &Path, path: &str, files: &mut BTreeMap<String, String>) {
         let entry = entry.unwrap();
         collect(&entry.path(), &format!("{path}/{}", entry.file_name().to_str().unwrap()), files);
     }
+}
+
+crate::modes::again_in_mode_fuse! {
+    a_reader_that_resolves_data_once_never_sees_two_versions,
+    names_that_stay_are_there_at_every_moment_and_no_name_ever_dangles,
+    whatever_is_shown_in_turn_exactly_that_is_seen,
 }

@@ -44,3 +44,7 @@ fn program() -> PathBuf {
         .or_else(|| installed.exists().then_some(installed))
         .unwrap_or_else(|| panic!("csi-sanity is not installed: run hack/tools csi-sanity"))
 }
+
+crate::modes::again_in_mode_fuse! {
+    csi_sanity_passes,
+}

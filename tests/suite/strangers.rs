@@ -260,3 +260,12 @@ async fn a_token_that_a_pods_author_wrote_for_another_identity_is_not_used() {
     assert_eq!(node.text(&thief, "file"), None);
     assert_eq!(store.seen().iter().filter(|seen| seen.target.ends_with("/login")).count(), 0, "logins");
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_volume_whose_store_tells_absurd_lengths_of_time_is_refreshed_all_the_same,
+    a_store_that_does_not_answer_is_named_and_those_that_classes_only_name_are_forgotten,
+    a_new_pod_does_not_start_on_an_answer_from_before_its_right_was_taken_away,
+    what_was_read_for_an_account_is_not_given_to_one_that_was_made_again,
+    an_outage_tells_no_namespace_what_another_reads,
+    a_token_that_a_pods_author_wrote_for_another_identity_is_not_used,
+}

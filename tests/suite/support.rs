@@ -6,12 +6,13 @@ use std::process::Command;
 use std::process::Output;
 use std::sync::Arc;
 
-use engine::mode::{Appearance, Mode, Mounted, Tmpfs};
+use engine::mode::{Appearance, Fuse, Mode, Mounted, Tmpfs};
 use engine::snapshot::{File, FingerprintKey, Snapshot};
 use inotify::{EventMask, Inotify, WatchMask};
 use mounter::{HostMounter, Mounter};
 use provider::{FileMode, ObjectPath, SecretBytes};
 use tempfile::TempDir;
+use testing::ShownBy;
 
 /// A snapshot of files with the default mode.
 pub(crate) fn snapshot(files: &[(&str, &str)]) -> Snapshot {
@@ -109,9 +110,17 @@ pub(crate) fn tmpfs() -> Tmpfs {
     Tmpfs::new(local(), Tmpfs::DEFAULT_MAX_BYTES)
 }
 
+/// The mode of this thread's test.
+pub(crate) fn mode() -> Box<dyn Mode> {
+    match ShownBy::chosen() {
+        ShownBy::Tmpfs => Box::new(tmpfs()),
+        ShownBy::Fuse => Box::new(Fuse::new(local(), Tmpfs::DEFAULT_MAX_BYTES)),
+    }
+}
+
 /// Mounts `files` at `target` with the default appearance.
 pub(crate) fn mount(target: &Target, files: &[(&str, &str)]) -> Box<dyn Mounted> {
-    tmpfs().mount(&target.path(), &snapshot(files), &Appearance::default()).unwrap()
+    mode().mount(&target.path(), &snapshot(files), &Appearance::default()).unwrap()
 }
 
 /// A program that watches the directory of a volume, and its file `key`.

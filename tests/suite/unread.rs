@@ -121,3 +121,8 @@ async fn a_process_whose_log_nobody_reads_ends_when_it_is_told_to() {
 
     assert!(ended.success(), "{ended}");
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_log_and_an_audit_trail_that_nobody_reads_hold_up_no_call_and_tell_what_is_missing,
+    a_process_whose_log_nobody_reads_ends_when_it_is_told_to,
+}

@@ -11,8 +11,9 @@
 //!
 //! # What waits, and for how long
 //!
-//! Only opens and reads may wait: for a policy that does not know yet, and for contents that somebody is asked for. Both
-//! end after [`Settings::patience`], and at once if the caller is killed. Everything else is answered from memory: a
+//! Only opens and reads may wait: for a policy that does not know yet, and for contents that somebody is asked for. The
+//! first ends after [`Settings::recognition`], the other after [`Settings::patience`], and both at once if the caller is
+//! killed. Everything else is answered from memory: a
 //! kernel holds a directory's lock while it looks a name up, and a notification about that directory waits for the lock.
 //! So notifications have threads of their own. If one waits for more than a second, [`Sessions::health`] tells, and
 //! another thread serves the other volumes.

@@ -187,6 +187,7 @@ mod tests {
     use crate::device::Device;
     use crate::journal::Journal;
     use crate::scratch::Scratch;
+    use crate::sessions::Settings;
     use crate::wire::{Operation, REQUEST_MAX, Request};
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -247,7 +248,8 @@ mod tests {
         sys::leave_mount_namespace().unwrap();
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
         let journal = Arc::new(Journal::new(1, 1).unwrap());
-        let notifier = Notifier::start(&Arc::new(Pending::new(journal, PATIENCE, 1))).unwrap();
+        let settings = Settings { patience: PATIENCE, waiting_for_each: 1, ..Settings::default() };
+        let notifier = Notifier::start(&Arc::new(Pending::new(journal, &settings))).unwrap();
         let (stuck, other) = (Silent::new(1), Silent::new(2));
         let name = stuck.directory.path().join("x");
         // It holds the directory's lock until it is answered.

@@ -10,6 +10,7 @@ use fuse_tree::{Answer, Asking, Contents, Errno, Refusal};
 use crate::answering::{Waits, Why, refuse};
 use crate::journal::Journal;
 use crate::served::Served;
+use crate::sessions::Settings;
 use crate::wire::RESENT;
 
 type Told = Result<(u64, Arc<dyn Contents>), Refusal>;
@@ -21,6 +22,7 @@ pub(crate) struct Pending {
     changed: Condvar,
     journal: Arc<Journal>,
     patience: Duration,
+    recognition: Duration,
     for_each_volume: usize,
 }
 
@@ -44,9 +46,10 @@ pub(crate) struct Entry {
 }
 
 impl Pending {
-    pub(crate) fn new(journal: Arc<Journal>, patience: Duration, for_each_volume: usize) -> Self {
+    pub(crate) fn new(journal: Arc<Journal>, settings: &Settings) -> Self {
         let (state, changed) = Default::default();
-        Self { state, changed, journal, patience, for_each_volume }
+        let Settings { patience, recognition, waiting_for_each: for_each_volume, .. } = *settings;
+        Self { state, changed, journal, patience, recognition: recognition.min(patience), for_each_volume }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -60,8 +63,8 @@ impl Pending {
             return;
         };
         let is_to_be_judged = matches!(why, Why::NotYet);
-        let ticket =
-            self.enter(Entry { served: served.clone(), waits, until: self.end(), slot, is_to_be_judged });
+        let until = end(if is_to_be_judged { self.recognition } else { self.patience });
+        let ticket = self.enter(Entry { served: served.clone(), waits, until, slot, is_to_be_judged });
         if let Why::Ask(asking) = why {
             asking.ask(self.patience, self.answer_to(ticket));
         }
@@ -69,13 +72,12 @@ impl Pending {
 
     /// A request that waited to be judged waits for an answer now.
     pub(crate) fn ask(self: &Arc<Self>, ticket: u64, asking: Asking) {
-        let left = {
+        {
             let mut state = self.state();
             let Some(entry) = state.entries.get_mut(&ticket) else { return };
-            entry.is_to_be_judged = false;
-            entry.until.saturating_duration_since(Instant::now())
-        };
-        asking.ask(left, self.answer_to(ticket));
+            (entry.is_to_be_judged, entry.until) = (false, end(self.patience));
+        }
+        asking.ask(self.patience, self.answer_to(ticket));
     }
 
     fn answer_to(self: &Arc<Self>, ticket: u64) -> Answer {
@@ -91,11 +93,6 @@ impl Pending {
         }
         served.waiting.fetch_sub(1, Ordering::AcqRel);
         None
-    }
-
-    fn end(&self) -> Instant {
-        let now = Instant::now();
-        now.checked_add(self.patience).unwrap_or(now)
     }
 
     fn enter(&self, entry: Entry) -> u64 {
@@ -198,6 +195,11 @@ impl Pending {
     fn tickets(&self, which: impl Fn(&Entry) -> bool) -> Vec<u64> {
         self.state().entries.iter().filter(|(_, entry)| which(entry)).map(|(ticket, _)| *ticket).collect()
     }
+}
+
+fn end(patience: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(patience).unwrap_or(now)
 }
 
 impl Entry {

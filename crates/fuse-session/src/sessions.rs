@@ -34,6 +34,8 @@ pub struct Settings {
     pub threads: usize,
     /// How long an open or a read may wait.
     pub patience: Duration,
+    /// How long of that for a policy that does not know yet who asks.
+    pub recognition: Duration,
     /// How many requests may wait, of all volumes together.
     pub waiting: usize,
     /// How many of one volume.
@@ -42,7 +44,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threads: 2, patience: Duration::from_secs(30), waiting: 1024, waiting_for_each: 128 }
+        Self {
+            threads: 2,
+            patience: Duration::from_secs(30),
+            recognition: Duration::from_secs(5),
+            waiting: 1024,
+            waiting_for_each: 128,
+        }
     }
 }
 
@@ -95,7 +103,7 @@ impl Sessions {
     pub fn start(settings: Settings) -> io::Result<Self> {
         let count = settings.threads.max(1);
         let journal = Arc::new(Journal::new(count, settings.waiting)?);
-        let pending = Arc::new(Pending::new(journal.clone(), settings.patience, settings.waiting_for_each));
+        let pending = Arc::new(Pending::new(journal.clone(), &settings));
         let notifier = Notifier::start(&pending)?;
         let is_stopped = AtomicBool::new(false);
         let clock = Arc::new(Clock { pending: pending.clone(), notifier: notifier.clone(), is_stopped });

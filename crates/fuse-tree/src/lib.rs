@@ -37,7 +37,7 @@ pub use answer::{Attributes, Entry, Kind, Moment, Notice};
 pub use contents::{Answer, Ask, Contents, Plain, Question, Refusal, Source};
 pub use edition::{Edition, File, Invalid};
 pub use node::NodeId;
-pub use policy::{Access, AllowAll, Caller, Policy, Purpose, Ruling};
+pub use policy::{Access, AllowAll, Caller, Policy, Purpose, Ruling, Who};
 pub use rustix::io::Errno;
 pub use swap::Step;
 pub use volume::{Asking, Look, Opening, Reading, Volume};

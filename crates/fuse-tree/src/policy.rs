@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 /// Who asks, as the kernel tells it with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +23,26 @@ pub enum Purpose {
     Read,
 }
 
+/// Who a caller is, as far as its policy asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// The policy does not ask.
+    Anybody,
+    /// Nobody that the policy knows.
+    Stranger,
+    /// Somebody who could not be recognised at this moment.
+    NotYet,
+    /// The policy knows it by this name.
+    Named(Arc<str>),
+}
+
 /// One use of a file that is to be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access<'a> {
-    /// Who.
+    /// Who, as the kernel tells it.
     pub caller: Caller,
+    /// Who, as the policy [recognised](Policy::recognise) it.
+    pub who: &'a Who,
     /// Which file, by its path in the edition.
     pub path: &'a str,
     /// What for.
@@ -47,7 +63,12 @@ pub enum Ruling {
 
 /// Judges each open and each read. It is asked by threads that others wait for, so it never waits itself.
 pub trait Policy: fmt::Debug + Send + Sync {
-    /// Whether this may be.
+    /// Who asks. It may make system calls that wait for nobody: nothing of the volume is locked meanwhile.
+    fn recognise(&self, _caller: Caller) -> Who {
+        Who::Anybody
+    }
+
+    /// Whether this may be. The volume is locked meanwhile.
     fn judge(&self, access: &Access<'_>) -> Ruling;
 }
 

@@ -126,9 +126,10 @@ impl Volume {
     ///
     /// `EACCES` by the policy, `ENOENT` where it was withdrawn, `EISDIR`, `ELOOP` for a link, `ESTALE`.
     pub fn open(&self, caller: Caller, node: NodeId) -> Result<Opening, Errno> {
+        let who = &self.policy.recognise(caller);
         let mut tree = self.tree();
         let (layout, path, supply) = tree.to_open(node)?;
-        match self.policy.judge(&Access { caller, path, purpose: Purpose::Open }) {
+        match self.policy.judge(&Access { caller, who, path, purpose: Purpose::Open }) {
             Ruling::Deny => return Err(Errno::ACCESS),
             Ruling::NotYet => return Ok(Opening::NotYet),
             Ruling::Allow => {}
@@ -165,9 +166,10 @@ impl Volume {
     ///
     /// `EACCES` by the policy or where the file was withdrawn, `EISDIR`; `ESTALE` where the edition is not kept.
     pub fn read(&self, caller: Caller, node: NodeId, handle: u64) -> Result<Reading, Errno> {
+        let who = &self.policy.recognise(caller);
         let tree = self.tree();
         let (path, supply) = tree.to_read(node, handle)?;
-        match self.policy.judge(&Access { caller, path, purpose: Purpose::Read }) {
+        match self.policy.judge(&Access { caller, who, path, purpose: Purpose::Read }) {
             Ruling::Deny => return Err(Errno::ACCESS),
             Ruling::NotYet => return Ok(Reading::NotYet),
             Ruling::Allow => {}

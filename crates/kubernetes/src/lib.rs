@@ -1,7 +1,7 @@
 //! All calls to a Kubernetes API server.
 //!
-//! Nothing here delays a mount, with one exception: [`accounts`], for classes that take the role of a pod from its
-//! service account. Everything else that the mount path needs is in memory, and reports about mounts are sent
+//! Nothing here delays a mount, with two exceptions: [`accounts`], for classes that take the role of a pod from its
+//! service account, and [`pods`], for classes with access rules. Everything else that the mount path needs is in memory, and reports about mounts are sent
 //! afterwards.
 //!
 //! This crate uses the engine, and the engine does not know it. It reports the state of volumes, so it takes
@@ -20,6 +20,7 @@ mod fake_api;
 pub mod inventory;
 mod pages;
 pub mod pod_status;
+pub mod pods;
 mod refusal;
 pub mod secret_sync;
 pub mod startup_taint;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use class::Classes;
 use engine::volume::Volumes;
+use engine::volume::boundary::Pods;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kube::Client;
@@ -44,6 +46,7 @@ use accounts::ServiceAccounts;
 use classes::ApiClasses;
 use events::Events;
 use pod_status::PodStatuses;
+use pods::PodBoundaries;
 use secret_sync::{SecretNamespaces, SecretSync};
 use startup_taint::StartupTaint;
 
@@ -90,6 +93,11 @@ impl Cluster {
     /// The annotations with these `names` on service accounts in `namespaces` (`*` means all).
     pub fn accounts(&self, names: BTreeSet<&'static str>, namespaces: &[String]) -> Arc<dyn Accounts> {
         Arc::new(ServiceAccounts::new(self.client.clone(), names, namespaces.to_vec()))
+    }
+
+    /// What the API server knows of pods.
+    pub fn pods(&self) -> Arc<dyn Pods> {
+        Arc::new(PodBoundaries::new(self.client.clone()))
     }
 
     /// The taint `key` of `node`.

@@ -169,6 +169,21 @@ pub const SETTINGS: &[Key] = &[
         "- {path: app.env, format: dotenv, from: {DB_USER: db/user, DB_PASS: db/pass}}",
     ),
     Key::new(
+        "secretfs.dev/access",
+        Holds::Objects,
+        "Which containers may open which files. With rules, what no rule allows is denied to everybody. Only with mode \
+         fuse, and only in pods.",
+        "- {containers: [web], paths: [\"db/**\"]}",
+    ),
+    Key::new(
+        "secretfs.dev/access-unsafe",
+        Holds::Choice(&["refuse", "allow"]),
+        "What happens to pods whose containers can reach each other's processes, so that access keeps nobody out who means \
+         to get in: pods that share a process namespace or use the node's, and those with a privileged container.",
+        "allow",
+    )
+    .or("refuse"),
+    Key::new(
         "secretfs.dev/overridable",
         Holds::Text,
         "The keys that a pod's author may set in volumeAttributes. They are separated by commas or white space.",
@@ -218,6 +233,25 @@ pub const COMPOSED_FILE: &[Key] = &[
         "\"0440\"",
     )
     .or("as for other files of the volume"),
+];
+
+/// The keys of one rule of `secretfs.dev/access`.
+pub const ACCESS_RULE: &[Key] = &[
+    Key::new(
+        "containers",
+        Holds::List,
+        "Names of containers: ordinary, init, sidecar and ephemeral ones.",
+        "[web]",
+    )
+    .required(),
+    Key::new(
+        "paths",
+        Holds::List,
+        "Paths of files in the volume. * stands for any part of a name, and ** for any number of directories. An older \
+         version beside a file is a file of its own.",
+        "[\"db/**\"]",
+    )
+    .required(),
 ];
 
 /// The keys that the objects of every provider may have, beside the provider's own;

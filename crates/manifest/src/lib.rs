@@ -2,6 +2,7 @@
 //!
 //! Everything here works offline, has limits, and is safe with hostile input.
 
+mod access;
 mod around;
 mod boolean;
 mod class;
@@ -27,6 +28,7 @@ mod tree;
 mod with_keys;
 pub mod yaml;
 
+pub use access::{AccessRule, AccessRules, AccessUnsafe, Pattern};
 pub use around::{DriverObject, SecretName};
 pub use boolean::{GO as GO_BOOLEAN, go as go_boolean};
 pub use class::{Class, SecretObject, SecretObjectData};

@@ -34,7 +34,7 @@ impl Class {
             }
             class.set(key, value)?;
         }
-        Ok(class)
+        class.settings.contradiction().map_or(Ok(class), Err)
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), Invalid> {

@@ -162,6 +162,11 @@ impl<'a> Reading<'a> {
                 self.faults.push(Fault { line: Some(own.line_of(&invalid)), ..Fault::from(invalid) });
             }
         }
+        if let Some(invalid) = settings.contradiction() {
+            let written = parameters.iter().find(|parameter| parameter.key == invalid.key);
+            let line = written.map(|written| written.line);
+            self.faults.push(Fault { line, ..Fault::from(invalid) });
+        }
         settings
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use provider::{FileMode, ObjectPath};
 
+use crate::access::{AccessRules, AccessUnsafe};
 use crate::compose::Template;
 
 /// The `secretfs.dev/` parameters of a class.
@@ -37,6 +38,10 @@ pub struct Settings {
     pub auth: Option<String>,
     /// `files`: composed files.
     pub files: Vec<Composed>,
+    /// `access`: which containers may open which files.
+    pub access: AccessRules,
+    /// `access-unsafe`.
+    pub access_unsafe: AccessUnsafe,
     /// `overridable`: keys that the pod's author may set in its volume attributes.
     pub overridable: BTreeSet<String>,
     /// `timeout`: how long a first publish may wait for the store. 30 s by default.
@@ -58,6 +63,8 @@ impl Default for Settings {
             keep_previous: 0,
             auth: None,
             files: Vec::new(),
+            access: AccessRules::default(),
+            access_unsafe: AccessUnsafe::default(),
             overridable: BTreeSet::new(),
             timeout: Duration::from_secs(30),
         }

@@ -86,6 +86,7 @@ pub struct Metrics {
     tasks: Gauge,
     secret_bytes: Gauge,
     staleness: Gauge<f64, AtomicU64>,
+    fuse_stuck: Gauge,
     registered: Gauge,
     /// Absent where nobody asks a mounter.
     mounter_up: Family<Unlabelled, Gauge>,
@@ -124,6 +125,7 @@ impl Default for Metrics {
             tasks: Gauge::default(),
             secret_bytes: Gauge::default(),
             staleness: Gauge::default(),
+            fuse_stuck: Gauge::default(),
             registered: Gauge::default(),
             mounter_up: Family::default(),
             audit_dropped: Counter::default(),
@@ -201,6 +203,11 @@ impl Metrics {
             "Time since the store last confirmed the oldest unconfirmed object of any mounted volume",
             Unit::Seconds,
             self.staleness.clone(),
+        );
+        registry.register(
+            "fuse_stuck_volumes",
+            "Volumes of mode fuse whose kernel is told of a change and has not taken it for more than a second",
+            self.fuse_stuck.clone(),
         );
     }
 
@@ -399,6 +406,11 @@ impl Metrics {
     /// How old the oldest unconfirmed object is now.
     pub fn set_staleness(&self, oldest: Duration) {
         self.staleness.set(oldest.as_secs_f64());
+    }
+
+    /// In how many volumes of mode fuse a word to the kernel is stuck now.
+    pub fn set_fuse_stuck(&self, volumes: usize) {
+        self.fuse_stuck.set(gauge(volumes));
     }
 
     /// Whether kubelet has taken the registration.

@@ -57,6 +57,7 @@ fn the_exposition_is_what_dashboards_query() {
         metrics.set_volumes(3, 4096);
         metrics.set_tasks(17);
         metrics.set_staleness(Duration::from_millis(1500));
+        metrics.set_fuse_stuck(1);
         metrics.store_call(metrics.provider("vault"), None, Duration::from_millis(250));
         metrics.store_call(metrics.provider("vault"), Some(ErrorKind::Denied), Duration::from_millis(250));
         metrics.retry(metrics.provider("vault"));

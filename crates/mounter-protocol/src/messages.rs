@@ -112,6 +112,8 @@ packets! {
         22 Rename(from: Name, to: Name);
         /// Remove a name below the open root beside this packet: of a directory if the number is 1.
         23 Remove(path: PathBuf, is_directory: u32);
+        /// Open `/proc`.
+        24 Processes;
         /// Give the open root beside this packet again, where files are the caller's that are root's for all others.
         30 Write;
         /// Give the root of what is mounted there, as a place.
@@ -159,6 +161,7 @@ impl Request {
             Self::TakeBack(target) => ("take back the directory beside", target),
             Self::TakeOver(target) => ("take over the mount at", target),
             Self::OpenFuse => ("open", Path::new("/dev/fuse")),
+            Self::Processes => ("open", Path::new("/proc")),
             Self::CreateFuse(_) => ("make", Path::new("a FUSE file system")),
             Self::EnterFuse(target) => ("enter the mount at", target),
             Self::Write => ("enter", Path::new("a tmpfs")),
@@ -280,6 +283,7 @@ mod tests {
             tmpfses().prop_map(Request::Create),
             (tmpfses(), paths()).prop_map(|(tmpfs, target)| Request::Lend(tmpfs, target)),
             paths().prop_map(Request::TakeBack),
+            Just(Request::Processes),
             paths().prop_map(Request::TakeOver),
             paths().prop_map(Request::Attach),
             paths().prop_map(Request::Enter),

@@ -10,12 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mounter_protocol::beside;
+use mountinfo::is_mount_root;
 use program::failpoint;
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use secretfs_mounter::file_system::{self, is_busy, show_lent, when_free};
-use secretfs_mounter::{Place, absent, is_mount_root, removal};
+use secretfs_mounter::{Place, absent, removal};
 
 use crate::identity::MountId;
 use crate::local::{Roots, anywhere as place};

@@ -7,9 +7,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mounter_protocol::BOOT_ID;
+use mountinfo::{is_mount_root, mount_number, unique_number};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
-use secretfs_mounter::{absent, is_mount_root, mount_number, unique_number};
+use secretfs_mounter::absent;
 use serde::{Deserialize, Serialize};
 
 use crate::table;

@@ -138,6 +138,15 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     /// The kernel refuses, or this mounter makes no such file systems.
     fn create_fuse(&self, device: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd, Error>;
 
+    /// The `/proc` in which the threads have the numbers that requests to FUSE volumes of this mounter name.
+    ///
+    /// # Errors
+    ///
+    /// The mounter cannot be reached, or is of an earlier version.
+    fn processes(&self) -> Result<OwnedFd, Error> {
+        Err(Error::of("open", Path::new("/proc"))(io::ErrorKind::Unsupported.into()))
+    }
+
     /// The root of the FUSE file system that secretfs mounted at `target`, writable through the directory returned and
     /// nowhere else; `None` if none is mounted there. Who serves it is not asked.
     ///

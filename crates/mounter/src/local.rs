@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use mounter_protocol::Request;
 use rustix::fs::ResolveFlags;
-use secretfs_mounter::{Caller, Ground, Place, Reach, Verbs, is_csi_target};
+use secretfs_mounter::{Answer, Caller, Ground, Place, Reach, Verbs, is_csi_target};
 
-use crate::verbs::{Answer, Ask};
+use crate::verbs::Ask;
 
 /// Where a mounter in this process acts. Its caller is trusted to choose there, and outside it refuses.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +62,6 @@ impl LocalMounter {
 
 impl Ask for LocalMounter {
     fn ask(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> io::Result<Answer> {
-        self.0.act(request, file, Caller::default())
+        self.0.act(request, file, &Caller::default())
     }
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use mounter_protocol::{Received, Reply, Request, receive, send, set_patience, socket};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
+use secretfs_mounter::Answer;
 
-use crate::verbs::{Answer, Ask, strange};
+use crate::verbs::{Ask, strange};
 
 /// How long a call takes at most, the wait for a mounter that is being restarted included.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -2,9 +2,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mountinfo::Mount;
+use mountinfo::{Mount, TABLE};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use secretfs_mounter::{SOURCE, TABLE, is_file_system_of_ours};
+use secretfs_mounter::{SOURCE, is_file_system_of_ours};
 
 use crate::Error;
 

@@ -7,12 +7,9 @@ use std::path::Path;
 
 use mounter_protocol::{Blob, Name, Reply, Request};
 
-use secretfs_mounter::absent;
+use secretfs_mounter::{Answer, absent};
 
 use crate::{Error, Mounter, Tmpfs, identity};
-
-/// What a request leads to: the reply, and the open file beside it.
-pub(crate) type Answer = (Reply, Option<OwnedFd>);
 
 /// Answers requests.
 pub(crate) trait Ask: std::fmt::Debug + Send + Sync {
@@ -131,6 +128,10 @@ impl<A: Ask> Mounter for A {
 
     fn open_fuse(&self) -> Result<OwnedFd, Error> {
         opened(self, &Request::OpenFuse)
+    }
+
+    fn processes(&self) -> Result<OwnedFd, Error> {
+        opened(self, &Request::Processes)
     }
 
     fn create_fuse(&self, device: BorrowedFd<'_>, label: Option<&str>) -> Result<OwnedFd, Error> {

@@ -1,10 +1,15 @@
-//! Reads the kernel's table of mounts, as in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+//! What the kernel says about mounts: its table of all mounts, as in `/proc/self/mountinfo` (proc_pid_mountinfo(5)), and
+//! the mount that one open file lies on.
 //!
-//! Any user may choose names of directories in it. So lines that cannot be parsed are skipped.
+//! Any user may choose names of directories in the table. So lines that cannot be parsed are skipped.
+
+mod single;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
+
+pub use single::{FileSystem, TABLE, is_mount_root, mount_number, mounted_at, unique_number};
 
 /// One line of the table: a mount in this mount namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +18,8 @@ pub struct Mount {
     pub id: u64,
     /// The id of the mount on which it is mounted.
     pub parent: u64,
+    /// The device number of its file system, as `MAJOR:MINOR`. One file system has the same in each mount of it.
+    pub device: String,
     /// The directory or file of its file system that it shows.
     pub root: PathBuf,
     /// The mount point, as the process sees it that the table belongs to.
@@ -31,12 +38,13 @@ pub fn mounts(table: &[u8]) -> impl Iterator<Item = Mount> {
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
-    let (root, point) = (path(fields.nth(1)?)?, path(fields.next()?)?);
+    let device = String::from_utf8(fields.next()?.to_vec()).ok()?;
+    let (root, point) = (path(fields.next()?)?, path(fields.next()?)?);
     // Optional fields follow, ended by a dash; then the type and the source.
     fields.by_ref().find(|field| *field == b"-")?;
     let kind = String::from_utf8(fields.next()?.to_vec()).ok()?;
     let source = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
-    Some(Mount { id, parent, root, point, kind, source })
+    Some(Mount { id, parent, device, root, point, kind, source })
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -89,6 +97,7 @@ mod tests {
         let odd = Mount {
             id: 41,
             parent: 35,
+            device: "0:32".to_owned(),
             root: "/..data/x y".into(),
             point: r"/mnt/a b\c".into(),
             kind: "tmpfs".to_owned(),

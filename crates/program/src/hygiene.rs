@@ -3,9 +3,13 @@
 use std::io;
 use std::panic::{self, PanicHookInfo};
 
+use rustix::event::EventfdFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use crate::outlet;
+
+/// How many open files there is room for from the start: for some hundred volumes that are served over FUSE.
+const DESCRIPTORS: u64 = 8192;
 
 /// Protects the memory of this process: no core dump, and no debugger under the same user. A panic prints only its
 /// place, not its message.
@@ -17,7 +21,34 @@ pub fn seal() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     panic::set_hook(Box::new(tell_the_place));
+    reserve_descriptors();
     Ok(())
+}
+
+/// Makes room for many open files, as far as the limit of them may be raised. Call it before the first thread starts:
+/// while the kernel makes room for more in a process of several threads, none of them can open anything, and on a busy
+/// machine that takes many seconds (it waits for RCU).
+pub fn reserve_descriptors() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let many = limit.maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    if limit.current.is_some_and(|current| current < many) {
+        let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(many), ..limit });
+    }
+    let last = i32::try_from(many.saturating_sub(1)).unwrap_or_default();
+    // The room stays when the highest is closed again. Where there is none, it is made when it is needed.
+    if let Ok(any) = rustix::event::eventfd(0, EventfdFlags::CLOEXEC) {
+        drop(rustix::io::fcntl_dupfd_cloexec(any, last));
+    }
+}
+
+/// Raises the limit of open files as far as it may be raised. Each connection that hangs holds one, the mounter keeps some
+/// for each FUSE volume, and container runtimes allow few by default.
+pub fn raise_open_files() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Gives memory back that only the start needed: pages that the kernel can read again from the program's file.
@@ -43,4 +74,19 @@ pub fn trim_heap() {
 fn tell_the_place(panicked: &PanicHookInfo<'_>) {
     let place = panicked.location().map(ToString::to_string).unwrap_or_default();
     outlet::complain(&format!("secretfs panicked at {place}\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_many_open_files_before_they_are_open() {
+        reserve_descriptors();
+
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let room = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+        let limit = rustix::process::getrlimit(Resource::Nofile).maximum.unwrap_or(DESCRIPTORS);
+        assert!(room.trim().parse::<u64>().unwrap() >= limit.min(DESCRIPTORS), "{room} of {limit}");
+    }
 }

@@ -10,40 +10,40 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, Weak};
 
 use mounter_protocol::Tmpfs;
+use rustix::fs::{AtFlags, StatxFlags};
+use sys::Peer;
 
+use crate::file_system;
 use crate::ours::SOURCE;
 use crate::verbs::locked;
-use crate::{file_system, ours};
 
 /// The users that are served beside root.
 #[derive(Debug, Default)]
-pub(crate) struct Users(BTreeMap<u32, User>);
+pub(crate) struct Users(pub(crate) BTreeMap<u32, User>);
 
 #[derive(Debug)]
-struct User {
+pub(crate) struct User {
     /// In which root is this user, or why there is none.
-    namespace: Result<OwnedFd, io::Error>,
+    namespace: io::Result<Arc<OwnedFd>>,
     /// The control groups of its callers that are connected.
     groups: Mutex<Weak<String>>,
 }
 
-/// Who asks.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Caller<'a> {
+/// Who asks; root if nothing else is said.
+#[derive(Debug, Default)]
+pub struct Caller {
     uid: u32,
-    namespace: Option<BorrowedFd<'a>>,
+    namespace: Option<Arc<OwnedFd>>,
+    /// Held while it is connected: others of its user have to be in the same.
+    _groups: Option<Arc<String>>,
 }
 
 impl Users {
     /// These users: to be called while there is one thread that has all capabilities.
     pub(crate) fn of(uids: &[u32]) -> Self {
-        let user =
-            |uid: &u32| (*uid, User { namespace: sys::user_namespace(*uid), groups: Mutex::default() });
+        let namespace = |uid| sys::user_namespace(uid).map(Arc::new);
+        let user = |&uid: &u32| (uid, User { namespace: namespace(uid), groups: Mutex::default() });
         Self(uids.iter().map(user).collect())
-    }
-
-    pub(crate) fn are_there(&self) -> bool {
-        !self.0.is_empty()
     }
 
     /// Tells whose files are not made into root's.
@@ -56,43 +56,31 @@ impl Users {
     }
 
     /// The callers of one user have to be in the same control groups: those of who came first, until all of these have gone.
-    /// What is returned holds the place.
-    pub(crate) fn admit(&self, peer: sys::Peer) -> Result<Option<Arc<String>>, String> {
-        let Some(user) = self.0.get(&peer.uid) else {
-            return if peer.uid == 0 {
-                Ok(None)
-            } else {
-                Err(format!("the user {} is not allowed", peer.uid))
-            };
-        };
-        // In the pid namespace of another container there is none.
-        let groups = fs::read_to_string(format!("/proc/{}/cgroup", peer.pid)).map_err(|error| {
-            format!("process {} is not seen from here ({error}): the mounter needs hostPID", peer.pid)
-        })?;
-        let mut held = locked(&user.groups);
-        let present = held.upgrade().unwrap_or_else(|| Arc::new(groups.clone()));
-        if *present != groups {
-            return Err(format!(
-                "process {} of user {} is in another control group than its driver",
-                peer.pid, peer.uid
-            ));
+    pub(crate) fn admit(&self, Peer { uid, pid }: Peer) -> Result<Caller, String> {
+        if uid == 0 {
+            return Ok(Caller::default());
         }
-        *held = Arc::downgrade(&present);
-        Ok(Some(present))
-    }
-
-    /// The caller that is `uid`.
-    pub(crate) fn caller(&self, uid: u32) -> Caller<'_> {
-        let namespace = self.0.get(&uid).and_then(|user| user.namespace.as_ref().ok());
-        Caller { uid, namespace: namespace.map(|namespace| namespace.as_fd()) }
+        let user = self.0.get(&uid).ok_or_else(|| format!("the user {uid} is not allowed"))?;
+        // In the pid namespace of another container there is none.
+        let unseen =
+            |error| format!("process {pid} is not seen from here ({error}): the mounter needs hostPID");
+        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).map_err(unseen)?;
+        let mut held = locked(&user.groups);
+        let groups = held.upgrade().unwrap_or_else(|| Arc::new(own.clone()));
+        if *groups != own {
+            return Err(format!("process {pid} of user {uid} is in another control group than its driver"));
+        }
+        *held = Arc::downgrade(&groups);
+        let namespace = user.namespace.as_ref().ok().cloned();
+        Ok(Caller { uid, namespace, _groups: Some(groups) })
     }
 }
 
-impl Caller<'_> {
+impl Caller {
     /// A tmpfs that the caller can write to, by way of [`writable`](Self::writable).
-    pub(crate) fn make(self, tmpfs: &Tmpfs, swap_allowed: bool) -> io::Result<OwnedFd> {
+    pub(crate) fn make(&self, tmpfs: &Tmpfs, swap_allowed: bool) -> io::Result<OwnedFd> {
         let root = file_system::make(tmpfs, SOURCE, 0, swap_allowed)?;
-        if self.uid == 0 || self.writable(root.as_fd()).is_ok() {
+        if self.writable(root.as_fd()).is_ok() {
             return Ok(root);
         }
         // Before Linux 6.15, what is mounted nowhere has no second mount: there the files are the caller's.
@@ -100,21 +88,23 @@ impl Caller<'_> {
     }
 
     /// The same root, where files are the caller's.
-    pub(crate) fn writable(self, root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    pub(crate) fn writable(&self, root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         if self.owns(root)? { root.try_clone_to_owned() } else { self.own(file_system::clone_of(root)?) }
     }
 
     /// Has what root owns be the caller's, through this mount that nobody else sees.
-    pub(crate) fn own(self, root: OwnedFd) -> io::Result<OwnedFd> {
+    pub(crate) fn own(&self, root: OwnedFd) -> io::Result<OwnedFd> {
         if !self.owns(root.as_fd())? {
-            let namespace = self.namespace.ok_or(io::ErrorKind::Unsupported)?;
-            sys::show_owners_as(root.as_fd(), namespace)?;
+            let namespace = self.namespace.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+            sys::show_owners_as(root.as_fd(), namespace.as_fd())?;
         }
         Ok(root)
     }
 
-    fn owns(self, root: BorrowedFd<'_>) -> io::Result<bool> {
-        Ok(self.uid == 0 || ours::owner(root)? == self.uid)
+    /// Whether it is root's or the caller's already. Who serves the file system is not asked.
+    fn owns(&self, root: BorrowedFd<'_>) -> io::Result<bool> {
+        let kernel_only = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        Ok(self.uid == 0 || rustix::fs::statx(root, "", kernel_only, StatxFlags::UID)?.stx_uid == self.uid)
     }
 }
 
@@ -127,7 +117,7 @@ mod tests {
         let mut users = Users::default();
         let user = User { namespace: Err(io::ErrorKind::Unsupported.into()), groups: Mutex::default() };
         users.0.insert(4711, user);
-        let itself = sys::Peer { uid: 4711, pid: std::process::id().cast_signed() };
+        let itself = Peer { uid: 4711, pid: std::process::id().cast_signed() };
         let elsewhere = Arc::new("0::/elsewhere\n".to_owned());
         *users.0[&4711].groups.lock().unwrap() = Arc::downgrade(&elsewhere);
 
@@ -136,9 +126,10 @@ mod tests {
         let first = users.admit(itself).unwrap();
 
         assert!(reason.contains("control group"), "{reason}");
-        assert_eq!(first, users.admit(itself).unwrap());
-        assert!(users.admit(sys::Peer { uid: 4711, pid: 0 }).unwrap_err().contains("hostPID"));
-        assert!(users.admit(sys::Peer { uid: 4712, ..itself }).unwrap_err().contains("not allowed"));
-        assert_eq!(users.admit(sys::Peer { uid: 0, pid: 0 }), Ok(None));
+        assert_eq!(first.uid, 4711);
+        assert!(Arc::ptr_eq(&first._groups.unwrap(), &users.admit(itself).unwrap()._groups.unwrap()));
+        assert!(users.admit(Peer { uid: 4711, pid: 0 }).unwrap_err().contains("hostPID"));
+        assert!(users.admit(Peer { uid: 4712, ..itself }).unwrap_err().contains("not allowed"));
+        assert_eq!(users.admit(Peer { uid: 0, pid: 0 }).unwrap().uid, 0);
     }
 }

@@ -46,12 +46,9 @@ impl Ground for Driver {
     }
 
     fn provider(&self, path: &Path) -> io::Result<Place> {
-        match path.parent() {
-            Some(directory) if self.providers.iter().any(|own| own == directory) => {
-                Place::below(directory, path, ResolveFlags::empty(), Reach::Mounts)
-            }
-            _ => Err(refused("it is in none of the directories of providers (--providers-dir)")),
-        }
+        let directory = self.providers.iter().find(|directory| path.parent() == Some(directory));
+        let stranger = || refused("it is in none of the directories of providers (--providers-dir)");
+        Place::below(directory.ok_or_else(stranger)?, path, ResolveFlags::empty(), Reach::Mounts)
     }
 }
 

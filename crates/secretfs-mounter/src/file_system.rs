@@ -43,14 +43,10 @@ pub fn make(tmpfs: &Tmpfs, source: &str, owner: u32, swap_allowed: bool) -> io::
     }
     set_limits(context.as_fd(), tmpfs.size, tmpfs.inodes)?;
     let set = |key, value: &str| fsconfig_set_string(context.as_fd(), key, value);
-    set("source", source)?;
     set("mode", &format!("{:o}", tmpfs.mode))?;
     set("uid", &owner.to_string())?;
     set("gid", &tmpfs.gid.to_string())?;
-    if let Some(label) = &tmpfs.selinux_context {
-        set("context", label).map_err(|error| unlabelled(label, error))?;
-    }
-    detached(context.as_fd())
+    detached(context.as_fd(), source, tmpfs.selinux_context.as_deref())
 }
 
 /// Opens the kernel's end of FUSE. Reads of it return at once.
@@ -77,14 +73,9 @@ pub(crate) fn make_fuse(device: BorrowedFd<'_>, source: &str, label: Option<&str
     set("fd", &device.as_raw_fd().to_string())?;
     let fixed = [("rootmode", "40000"), ("user_id", "0"), ("group_id", "0"), ("subtype", "secretfs")];
     fixed.iter().try_for_each(|(key, value)| set(key, value))?;
-    set("source", source)?;
-    if let Some(label) = label {
-        set("context", label).map_err(|error| unlabelled(label, error))?;
-    }
-    ["allow_other", "default_permissions"]
-        .iter()
-        .try_for_each(|flag| fsconfig_set_flag(context.as_fd(), *flag))?;
-    detached(context.as_fd())
+    let flags = ["allow_other", "default_permissions"];
+    flags.iter().try_for_each(|flag| fsconfig_set_flag(context.as_fd(), *flag))?;
+    detached(context.as_fd(), source, label)
 }
 
 /// The directory above `path`, which lies below `root` and leads through no link out of it, and the last name of `path`.
@@ -101,8 +92,12 @@ pub(crate) fn below<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<(Own
     Ok((parent, name))
 }
 
-/// The file system that `context` describes, mounted nowhere.
-fn detached(context: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// The file system that `context` describes, from `source` and under the SELinux `label`, mounted nowhere.
+fn detached(context: BorrowedFd<'_>, source: &str, label: Option<&str>) -> io::Result<OwnedFd> {
+    fsconfig_set_string(context, "source", source)?;
+    if let Some(label) = label {
+        fsconfig_set_string(context, "context", label).map_err(|error| unlabelled(label, error))?;
+    }
     rustix::mount::fsconfig_create(context)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
@@ -175,7 +170,7 @@ pub fn show(root: BorrowedFd<'_>, place: &Place, made: bool) -> io::Result<()> {
     let show = || {
         let directory = place.open()?;
         let _showing = SHOWING.lock().unwrap_or_else(PoisonError::into_inner);
-        if ours::is_mount_root(&directory)? {
+        if mountinfo::is_mount_root(&directory)? {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "something is mounted there already"));
         }
         // A process that this one forks holds our descriptors until it executes something else.
@@ -222,7 +217,7 @@ pub(crate) fn writable_tmpfs(directory: &OwnedFd) -> io::Result<Option<OwnedFd>>
 
 /// The root of what is mounted at the open `directory`, writable through what is returned; `None` if nothing is.
 pub(crate) fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
-    if !ours::is_mount_root(directory)? {
+    if !mountinfo::is_mount_root(directory)? {
         return Ok(None);
     }
     let clone = clone_of(directory.as_fd())?;
@@ -240,8 +235,11 @@ pub(crate) fn clone_of(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub(crate) fn unmount_one(place: &Place) -> io::Result<bool> {
     let path = place.path();
     let unmount = |flags| Ok(rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | flags)?);
-    let unmounted = when_free(BUSY, || unmount(UnmountFlags::empty()))
-        .or_else(|error: io::Error| if is_busy(&error) { unmount(UnmountFlags::DETACH) } else { Err(error) });
+    // In a user namespace nobody may use force.
+    let is_left = |error: &io::Error| is_busy(error) || error.kind() == io::ErrorKind::PermissionDenied;
+    // By force: a FUSE volume ends here, and so does what waits for it, also where nobody is left who could answer.
+    let unmounted = when_free(BUSY, || unmount(UnmountFlags::FORCE))
+        .or_else(|error: io::Error| if is_left(&error) { unmount(UnmountFlags::DETACH) } else { Err(error) });
     match unmounted {
         // Not a mount; or nothing at all.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::NOENT)) => Ok(false),

@@ -1,31 +1,25 @@
 //! Open files that callers want to find again after their own end: the kernel's end of each FUSE volume, and memory files.
 //! Kept only. What is in memory files is read by nobody here.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use mounter_protocol::{Blob, Name, Reply};
 use rustix::fs::FileType;
 
+use crate::kept::{Kept, full};
 use crate::waiting::{ALONE, Device};
 
-/// Most files. A volume has three or four.
-const MAX_COUNT: usize = 16_384;
 /// Most files of one volume: of names that are the same before the first `/`.
 const MAX_OF_ONE: usize = 32;
-/// Most bytes of words about all files.
-const MAX_TOTAL: usize = 16 << 20;
 /// `f_type` of memory files, which are in a tmpfs, and of those that only their owner can read (`memfd_secret`).
 const MEMORY: [u64; 2] = [0x0102_1994, 0x5345_434d];
 
-/// What is kept, bounded.
+/// What is kept, bounded: a volume has three or four files.
 #[derive(Debug)]
 pub(crate) struct Files {
-    by_name: BTreeMap<Name, Kept>,
-    total: usize,
+    kept: Kept<File, 16_384>,
     /// When somebody last spoke of files. Who serves volumes does so every few seconds.
     heard: Instant,
     /// Whether requests that were read and not answered were asked for again, since then.
@@ -33,67 +27,42 @@ pub(crate) struct Files {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct File {
     file: OwnedFd,
-    about: Blob,
     is_device: bool,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { by_name: BTreeMap::new(), total: 0, heard: Instant::now(), is_resent: false }
+        Self { kept: Kept::default(), heard: Instant::now(), is_resent: false }
     }
 }
 
 impl Files {
     pub(crate) fn keep(&mut self, name: &Name, about: &Blob, file: BorrowedFd<'_>) -> io::Result<()> {
         self.hear();
-        let replaced = self.by_name.get(name).map(|kept| kept.about.len());
-        let total = self.total - replaced.unwrap_or(0) + about.len();
-        let is_new = replaced.is_none();
-        let reason = match () {
-            () if name.is_empty() => "nothing is kept without a name".to_owned(),
-            () if is_new && self.by_name.len() >= MAX_COUNT => format!("{MAX_COUNT} files are kept already"),
-            () if is_new && self.of_one(name) >= MAX_OF_ONE => {
-                format!("{MAX_OF_ONE} files of one volume are kept already")
-            }
-            () if total > MAX_TOTAL => {
-                format!("at most {MAX_TOTAL} bytes of words about files are kept in all")
-            }
-            () => {
-                let is_device = is_device(file)?;
-                let kept = Kept { file: file.try_clone_to_owned()?, about: about.clone(), is_device };
-                self.by_name.insert(name.clone(), kept);
-                self.total = total;
-                return Ok(());
-            }
-        };
-        Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason))
-    }
-
-    /// How many files of the same volume are kept.
-    fn of_one(&self, name: &Name) -> usize {
         let volume = name.split('/').next();
-        self.by_name.keys().filter(|kept| kept.split('/').next() == volume).count()
+        let others = self.kept.all().filter(|(kept, _)| *kept != name && kept.split('/').next() == volume);
+        if others.count() >= MAX_OF_ONE {
+            return full(format!("{MAX_OF_ONE} files of one volume are kept already"));
+        }
+        let is_device = is_device(file)?;
+        self.kept.keep(name, about, File { file: file.try_clone_to_owned()?, is_device })
     }
 
     pub(crate) fn take(&mut self, name: &Name) -> io::Result<OwnedFd> {
         self.hear();
-        self.by_name.get(name).ok_or(io::ErrorKind::NotFound)?.file.try_clone()
+        self.kept.get(name).ok_or(io::ErrorKind::NotFound)?.file.try_clone()
     }
 
     pub(crate) fn forget(&mut self, name: &Name) {
         self.hear();
-        if let Some(kept) = self.by_name.remove(name) {
-            self.total -= kept.about.len();
-        }
+        self.kept.forget(name);
     }
 
-    /// As many as one reply takes, of those whose names come after `name`.
     pub(crate) fn reply_after(&mut self, name: &Name) -> Reply {
         self.hear();
-        let rest = self.by_name.range((Bound::Excluded(name), Bound::Unbounded));
-        Reply::first_of(rest.map(|(name, kept)| (name.clone(), kept.about.clone())))
+        self.kept.reply_after(name)
     }
 
     fn hear(&mut self) {
@@ -106,8 +75,9 @@ impl Files {
         if self.heard.elapsed() < ALONE {
             return;
         }
-        let devices = self.by_name.values().filter(|kept| kept.is_device);
-        let ended: usize = devices.map(|kept| Device(kept.file.as_fd()).end_waiting(!self.is_resent)).sum();
+        let devices = self.kept.all().filter(|(_, kept)| kept.is_device);
+        let ended: usize =
+            devices.map(|(_, kept)| Device(kept.file.as_fd()).end_waiting(!self.is_resent)).sum();
         if ended > 0 {
             tracing::warn!(requests = ended, "nobody serves FUSE volumes: who waited for them got errors");
         }
@@ -160,7 +130,7 @@ mod tests {
         assert_eq!(files.reply_after(&name("")), Reply::Kept(vec![(name("v/1"), blob(b"second"))]));
         files.forget(&name("v/1"));
         assert_eq!(files.take(&name("v/1")).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!((files.reply_after(&name("")), files.total), (Reply::Kept(Vec::new()), 0));
+        assert_eq!((files.reply_after(&name("")), files.kept.all().count()), (Reply::Kept(Vec::new()), 0));
     }
 
     #[test]
@@ -175,8 +145,8 @@ mod tests {
         files.keep(&name("v/0"), &blob(b"replaced"), file.as_fd()).unwrap();
         let large = blob(&[0; 64 << 10]);
         let kept = (0..300).take_while(|n| files.keep(&name(&n.to_string()), &large, file.as_fd()).is_ok());
-        assert_eq!(kept.count(), MAX_TOTAL / large.len() - 1);
-        assert!(refused(files.keep(&name("more"), &large, file.as_fd())).contains("bytes of words"));
+        assert_eq!(kept.count(), (16 << 20) / large.len() - 1);
+        assert!(refused(files.keep(&name("more"), &large, file.as_fd())).contains("bytes are kept in all"));
         assert!(refused(files.keep(&name(""), &blob(b""), file.as_fd())).contains("without a name"));
     }
 

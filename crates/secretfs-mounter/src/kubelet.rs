@@ -1,6 +1,6 @@
 //! Whose a CSI target is, by the file that kubelet writes beside it before it calls the driver.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
-use serde_json_core::de::{Deserializer, Error};
+use serde_json_core::de::Error;
 
 use crate::place::refused;
 
@@ -24,33 +23,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Most characters of a driver's name that are told.
 const MOST_TOLD: usize = 100;
 
-/// Reads the name of a driver from the file, in which kubelet writes texts under names and nothing else.
-struct DriverName;
-
-impl<'text> Visitor<'text> for DriverName {
-    type Value = &'text str;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("texts under names")
-    }
-
-    fn visit_map<M: MapAccess<'text>>(self, mut map: M) -> Result<&'text str, M::Error> {
-        const KEY: &str = "driverName";
-        let mut driver = None;
-        while let Some((key, text)) = map.next_entry::<&str, &str>()? {
-            if key == KEY && driver.replace(text).is_some() {
-                return Err(M::Error::duplicate_field(KEY));
-            }
-        }
-        driver.ok_or_else(|| M::Error::missing_field(KEY))
-    }
-}
-
-/// The driver that the `text` of the file names.
-fn driver_of(text: &[u8]) -> Result<&str, Error> {
-    let mut json = Deserializer::new(text, None);
-    let driver = json.deserialize_map(DriverName)?;
-    json.end().map(|_| driver)
+/// The driver that the `text` of the file names; kubelet writes texts under names and nothing else. As in kubelet, the
+/// last of two texts under one name counts.
+fn driver_of(text: &[u8]) -> Result<String, Error> {
+    let (texts, _) = serde_json_core::from_slice::<BTreeMap<&str, &str>>(text)?;
+    texts.get("driverName").map(|name| (*name).to_owned()).ok_or(Error::CustomError)
 }
 
 /// Whether kubelet made the target in `directory` for `driver`; `false` if it has not said for whom.
@@ -76,7 +53,7 @@ fn named(directory: &OwnedFd, pause: impl Fn()) -> io::Result<Option<String>> {
     for _ in 0..LOOKS {
         let Some(text) = open(directory)?.map(read).transpose()? else { return Ok(None) };
         match driver_of(&text) {
-            Ok(driver) => return Ok(Some(driver.to_owned())),
+            Ok(driver) => return Ok(Some(driver)),
             Err(
                 Error::EofWhileParsingObject | Error::EofWhileParsingString | Error::EofWhileParsingValue,
             ) => pause(),
@@ -185,7 +162,6 @@ mod tests {
             r#"{"driverName":1}"#,
             r#"{"driverName":null}"#,
             r#"{"a":{},"driverName":"csi.secretfs.dev"}"#,
-            r#"{"driverName":"csi.secretfs.dev","driverName":"csi.secretfs.dev"}"#,
             r#"{"driverName":"csi.secretfs.dev"} {}"#,
             r#"{"driverName":"csi.secretfs.dev",}"#,
             &nested,

@@ -7,29 +7,29 @@
 //!
 //! | concern | files | lines |
 //! |---|---|---|
-//! | which verb may be done where | `verbs` | 190 |
-//! | file systems, tmpfs and FUSE: make, show, enter, resize, unmount; names in FUSE volumes | `file_system` | 185 |
+//! | which verb may be done where | `verbs` | 175 |
+//! | file systems, tmpfs and FUSE: make, show, enter, resize, unmount; names in FUSE volumes | `file_system` | 180 |
 //! | a path as a directory that is held open, without links | `place` | 85 |
-//! | whose a target is, by kubelet's record, and whose a mount, by the kernel | `driver` `kubelet` `ours` | 210 |
+//! | whose a target is, by kubelet's record, and whose a mount, by the kernel | `driver` `kubelet` `ours` | 160 |
 //! | files of others on the disk below a target | `removal` | 70 |
 //! | sockets that outlive `node`, and connections to providers | `sockets` | 90 |
-//! | blobs that outlive `node`, bounded and wiped | `blobs` | 45 |
-//! | open files of FUSE volumes that outlive `node`; no program waits for these for good | `files` `waiting` | 160 |
-//! | who may ask, how many at once, and as whose they see files | `server` `callers` | 210 |
+//! | what outlives `node` under a name: bounded and wiped | `kept` | 60 |
+//! | open files of FUSE volumes that outlive `node`; no program waits for these for good | `files` `waiting` | 135 |
+//! | who may ask, how many at once, and as whose they see files | `server` `callers` | 195 |
 //! | capabilities and system calls to give up | `confinement` `confinement/calls` | 120 |
-//! | from the settings to a process that serves | `process` `lib` | 105 |
+//! | from the settings to a process that serves | `process` `lib` | 100 |
 //! | command line, environment, exit codes | `bin/secretfs-mounter/main` `bin/secretfs-mounter/arguments` | 145 |
 //! | the log, as text and as JSON | `bin/secretfs-mounter/log` | 105 |
 //!
 //! The crates `mounter-protocol` (390 lines), `program`, `sys` and `mountinfo` are linked too; other programs use them as
 //! well. `tests/lines.rs` compares the table with the files, and does not let this crate and the protocol grow.
 
-mod blobs;
 mod callers;
 mod confinement;
 mod driver;
 pub mod file_system;
 mod files;
+mod kept;
 mod kubelet;
 mod ours;
 mod place;
@@ -42,7 +42,7 @@ mod waiting;
 
 pub use callers::Caller;
 pub use driver::{Driver, is_csi_target};
-pub use ours::{LENT, SOURCE, TABLE, is_file_system_of_ours, is_mount_root, mount_number, unique_number};
+pub use ours::{LENT, SOURCE, is_file_system_of_ours};
 pub use place::{Ground, Place, Reach, absent};
 pub use process::{Process, Settings};
-pub use verbs::Verbs;
+pub use verbs::{Answer, Verbs};

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use mounter_protocol::{BOOT_ID, DRIVER, PODS, SOCKET, registration_socket};
 use program::{hygiene, systemd};
-use rustix::process::{Resource, Rlimit};
 
 use crate::callers::Users;
 use crate::server::Server;
@@ -25,7 +24,7 @@ pub struct Settings {
     /// The driver's CSI socket; beside the directory of pods if there is none.
     pub csi_endpoint: Option<PathBuf>,
     /// Kubelet's directory of registration sockets; beside the directory of pods if there is none.
-    pub registration_dir: Option<PathBuf>,
+    pub registry: Option<PathBuf>,
     /// Below which directories it makes the same sockets as well, as earlier versions had it.
     pub sockets: Vec<PathBuf>,
     /// In which directories providers listen that it connects to for callers that may not.
@@ -39,18 +38,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let (socket, pods, driver_name) = (SOCKET.into(), PODS.into(), DRIVER.to_owned());
-        let (csi_endpoint, registration_dir, sockets, providers, uids, allow_swap) = Default::default();
-        Self {
-            socket,
-            pods,
-            driver_name,
-            csi_endpoint,
-            registration_dir,
-            sockets,
-            providers,
-            uids,
-            allow_swap,
-        }
+        let (csi_endpoint, registry, sockets, providers, uids, allow_swap) = Default::default();
+        Self { socket, pods, driver_name, csi_endpoint, registry, sockets, providers, uids, allow_swap }
     }
 }
 
@@ -80,16 +69,16 @@ impl Process {
     /// # Errors
     ///
     /// It cannot listen, or loses its socket.
-    pub fn serve(&self, settings: &Settings) -> io::Result<()> {
+    pub fn serve(self, settings: &Settings) -> io::Result<()> {
         let Settings { socket, pods, driver_name, .. } = settings;
         let itself = Path::new("this process");
+        hygiene::raise_open_files();
         hygiene::seal().map_err(cannot("keep to itself the memory of", itself))?;
         let directory = socket.parent().unwrap_or(socket);
         fs::create_dir_all(directory).map_err(cannot("make", directory))?;
-        hold_as_many_files_as_may_be();
         let verbs = Verbs::new(settings.driver()?).allow_swap(settings.allow_swap);
         self.users.tell();
-        let server = Server::bind(socket, verbs, &self.users).map_err(cannot("listen at", socket))?;
+        let server = Server::bind(socket, verbs, self.users).map_err(cannot("listen at", socket))?;
         confinement::filter_calls().map_err(cannot("limit the system calls of", itself))?;
         tracing::info!(
             socket = %socket.display(), pods = %pods.display(), driver = driver_name, "the mounter serves"
@@ -111,22 +100,12 @@ impl Settings {
         let kubelet = pods.parent().unwrap_or(&pods);
         let plugin = |directory: &Path| directory.join(&name).join("csi.sock");
         let endpoint = self.csi_endpoint.clone().unwrap_or_else(|| plugin(&kubelet.join("plugins")));
-        let registry = self.registration_dir.clone().unwrap_or_else(|| kubelet.join("plugins_registry"));
+        let registry = self.registry.clone().unwrap_or_else(|| kubelet.join("plugins_registry"));
         let earlier = self.sockets.iter().flat_map(|directory| {
             [directory.join("csi.sock"), plugin(directory), directory.join(&registration)]
         });
         let sockets = [endpoint, registry.join(&registration)].into_iter().chain(earlier).collect();
         Ok(Driver { name, pods, sockets, providers: self.providers.clone() })
-    }
-}
-
-/// Raises the limit of open files: it keeps some for each volume that is served over FUSE.
-fn hold_as_many_files_as_may_be() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    if let Err(error) =
-        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-    {
-        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 
@@ -151,7 +130,7 @@ mod tests {
         };
         let told = Settings {
             csi_endpoint: Some("/csi/csi.sock".into()),
-            registration_dir: Some("/registry".into()),
+            registry: Some("/registry".into()),
             sockets: Vec::new(),
             ..settings.clone()
         };

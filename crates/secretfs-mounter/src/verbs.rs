@@ -1,5 +1,6 @@
 //! The verbs: each request is done where its caller may have it done.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -9,14 +10,17 @@ use mounter_protocol::{Reply, Request, Tmpfs};
 use program::failpoint;
 use rustix::fs::AtFlags;
 
-use crate::blobs::Blobs;
 use crate::callers::Caller;
 use crate::files::Files;
-use crate::ours::{LENT, SOURCE, is_mount_root, is_our_fuse, is_our_tmpfs, is_ours};
+use crate::kept::Blobs;
+use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
 use crate::sockets::{Sockets, connect, file_of_socket};
 use crate::waiting::Device;
 use crate::{file_system, kubelet, ours, removal};
+
+/// What a request leads to: the reply, and an open file beside it.
+pub type Answer = (Reply, Option<OwnedFd>);
 
 /// Does what is asked for, on its ground and nowhere else.
 #[derive(Debug)]
@@ -50,38 +54,29 @@ impl<G: Ground> Verbs<G> {
         &self,
         request: &Request,
         root: Option<BorrowedFd<'_>>,
-        caller: Caller<'_>,
-    ) -> io::Result<(Reply, Option<OwnedFd>)> {
+        caller: &Caller,
+    ) -> io::Result<Answer> {
         let file = match request {
             Request::Create(tmpfs) => Some(caller.make(tmpfs, self.swap_allowed)?),
             Request::Attach(target) => none(attach(given(root)?, &self.to_mount_at(target)?))?,
-            Request::Enter(target) => match self.open(target)? {
-                Some(directory) if is_our_tmpfs(&directory)? => {
-                    owned(caller, file_system::writable_clone(&directory)?)?
-                }
-                _ => None,
-            },
+            Request::Enter(target) => {
+                self.enter(target, is_our_tmpfs)?.map(|root| caller.own(root)).transpose()?
+            }
             Request::Write => Some(caller.writable(ours(root)?)?),
-            Request::Look(target) => match self.there(target)? {
-                Some(place) if is_in_reach(&place, SOURCE)? => seen(&place)?,
-                _ => None,
-            },
+            Request::Look(target) => self.there(target)?.map_or(Ok(None), |place| seen(&place, SOURCE))?,
             Request::Connect(path) => Some(connect(&self.ground.provider(path)?)?),
             Request::TakeOver(target) => {
                 let directory = absent(self.to_mount_at(target).and_then(|place| place.open()))?;
-                owned(
-                    caller,
-                    directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?,
-                )?
+                let root = directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?;
+                root.map(|root| caller.own(root)).transpose()?
             }
             Request::OpenFuse => Some(file_system::open_fuse()?),
+            // Who asks for a file of a volume has its number there.
+            Request::Processes => Some(File::open("/proc")?.into()),
             Request::CreateFuse(label) => {
                 Some(file_system::make_fuse(given(root)?, SOURCE, label.as_deref())?)
             }
-            Request::EnterFuse(target) => match self.open(target)? {
-                Some(directory) if is_our_fuse(&directory)? => file_system::writable_clone(&directory)?,
-                _ => None,
-            },
+            Request::EnterFuse(target) => self.enter(target, is_our_fuse)?,
             Request::Link(name, leads) => {
                 let (parent, name) = file_system::below(ours(root)?, name.as_ref())?;
                 none(rustix::fs::symlinkat(leads, parent, name))?
@@ -107,7 +102,7 @@ impl<G: Ground> Verbs<G> {
                 Some(locked(&self.sockets).listen(path, &self.ground.socket(path)?)?.into())
             }
             Request::SocketFile(path, removed) => file_of_socket(&self.ground.socket(path)?, *removed == 1)?,
-            Request::Keep(name, blob) => none(locked(&self.blobs).keep(name, blob))?,
+            Request::Keep(name, blob) => none(locked(&self.blobs).keep(name, blob, ()))?,
             Request::Kept(after) => return Ok((locked(&self.blobs).reply_after(after), None)),
             Request::Forget(name) => {
                 locked(&self.blobs).forget(name);
@@ -145,12 +140,16 @@ impl<G: Ground> Verbs<G> {
         absent(self.ground.target(target))
     }
 
-    fn open(&self, target: &Path) -> io::Result<Option<OwnedFd>> {
-        absent(self.ground.target(target).and_then(|place| place.open()))
+    /// The root of what is mounted at `target`, writable, if it `is_ours`.
+    fn enter(&self, target: &Path, is_ours: fn(&OwnedFd) -> io::Result<bool>) -> io::Result<Option<OwnedFd>> {
+        match absent(self.ground.target(target).and_then(|place| place.open()))? {
+            Some(directory) if is_ours(&directory)? => file_system::writable_clone(&directory),
+            _ => Ok(None),
+        }
     }
 
     /// Shows a new tmpfs beside `place`, in the stead of what lay there.
-    fn lend(&self, tmpfs: &Tmpfs, place: &Place, caller: Caller<'_>) -> io::Result<OwnedFd> {
+    fn lend(&self, tmpfs: &Tmpfs, place: &Place, caller: &Caller) -> io::Result<OwnedFd> {
         let beside = place.beside()?;
         take_back(&beside)?;
         let root = file_system::make_lent(tmpfs, self.swap_allowed)?;
@@ -169,19 +168,6 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The same root as its caller's.
-fn owned(caller: Caller<'_>, root: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
-    root.map(|root| caller.own(root)).transpose()
-}
-
-/// What is mounted at `place`, as a place.
-fn seen(place: &Place) -> io::Result<Option<OwnedFd>> {
-    match absent(place.open())? {
-        Some(directory) if is_mount_root(&directory)? => Ok(Some(directory)),
-        _ => Ok(None),
-    }
-}
-
 fn attach(root: BorrowedFd<'_>, place: &Place) -> io::Result<()> {
     let made = place.make_directory()?;
     file_system::show(root, place, made)
@@ -195,18 +181,16 @@ fn unmount_in_reach(place: &Place, source: &str) -> io::Result<()> {
 
 /// Whether what is on top at `place` may go; `false` if nothing is mounted. Refuses what is somebody else's.
 fn is_in_reach(place: &Place, source: &str) -> io::Result<bool> {
-    if place.reach != Reach::Ours {
-        return Ok(true);
-    }
+    Ok(place.reach != Reach::Ours || seen(place, source)?.is_some())
+}
+
+/// What is on top at `place`, as a place; `None` if nothing is mounted. Refuses what is somebody else's.
+fn seen(place: &Place, source: &str) -> io::Result<Option<OwnedFd>> {
     match absent(place.open())? {
-        Some(directory) if ours::is_mount_root(&directory)? => {
-            if is_ours(&directory, source)? {
-                Ok(true)
-            } else {
-                Err(kubelet::unnamed())
-            }
-        }
-        _ => Ok(false),
+        Some(directory) if !mountinfo::is_mount_root(&directory)? => Ok(None),
+        Some(directory) if place.reach != Reach::Ours || is_ours(&directory, source)? => Ok(Some(directory)),
+        Some(_) => Err(kubelet::unnamed()),
+        None => Ok(None),
     }
 }
 

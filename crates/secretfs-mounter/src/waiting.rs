@@ -79,23 +79,22 @@ impl Device<'_> {
 
 /// Whether it is whole, answers no request, and tells of a change.
 fn is_notification(told: &[u8]) -> bool {
-    let Some((head, _)) = told.split_first_chunk::<{ ANSWER as usize }>() else { return false };
-    let (Some((len, rest)), len_told) = (head.split_first_chunk(), told.len()) else { return false };
-    let Some((code, number)) = rest.split_first_chunk() else { return false };
-    usize::try_from(u32::from_ne_bytes(*len)) == Ok(len_told)
-        && CHANGES.contains(&i32::from_ne_bytes(*code))
-        && number.iter().all(|byte| *byte == 0)
+    matches!(head(told), Some((code, 0)) if CHANGES.contains(&code.cast_signed()))
 }
 
 /// The number of a whole request, or 0 if it has no answer.
 fn number_of(request: &[u8]) -> Option<u64> {
-    let (head, _) = request.split_first_chunk::<HEAD>()?;
-    let (len, rest) = head.split_first_chunk()?;
-    let (asked, rest) = rest.split_first_chunk()?;
+    let (asked, number) = head(request).filter(|_| request.len() >= HEAD)?;
+    Some(if UNANSWERED.contains(&asked) { 0 } else { number })
+}
+
+/// What a whole packet is for, and the number of its request: what follows its length.
+fn head(packet: &[u8]) -> Option<(u32, u64)> {
+    let (len, rest) = packet.split_first_chunk()?;
+    let (code, rest) = rest.split_first_chunk()?;
     let (number, _) = rest.split_first_chunk()?;
-    let is_whole = usize::try_from(u32::from_ne_bytes(*len)) == Ok(request.len());
-    let is_answered = !UNANSWERED.contains(&u32::from_ne_bytes(*asked));
-    is_whole.then(|| if is_answered { u64::from_ne_bytes(*number) } else { 0 })
+    let is_whole = usize::try_from(u32::from_ne_bytes(*len)) == Ok(packet.len());
+    is_whole.then_some((u32::from_ne_bytes(*code), u64::from_ne_bytes(*number)))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod mounts;
 mod owners;
 mod peers;
 mod scope;
+mod secret;
 mod signals;
 
 pub use code::give_back_code;
@@ -27,4 +28,5 @@ pub use mounts::{
 pub use owners::user_namespace;
 pub use peers::{Peer, peer};
 pub use scope::scope_to_itself;
+pub use secret::SecretBox;
 pub use signals::take_ending_signals;

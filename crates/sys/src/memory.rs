@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
@@ -15,6 +16,7 @@ pub enum Protection {
 }
 
 /// A mapping of this process, for reading and writing.
+#[derive(Debug)]
 pub(crate) struct Pages {
     start: NonNull<u8>,
     len: usize,
@@ -53,6 +55,45 @@ impl Pages {
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and writable; `self` is borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// The bytes of `range`.
+    ///
+    /// # Safety
+    ///
+    /// The range is inside of these pages, and nobody writes to it as long as it is borrowed.
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &[u8] {
+        // SAFETY: inside of the mapping, by the caller's word.
+        let start = unsafe { self.start.add(range.start) };
+        // SAFETY: mapped and readable as long as `self` lives; nobody writes to it, by the caller's word.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), range.len()) }
+    }
+
+    /// Copies `bytes` to `at`.
+    ///
+    /// # Safety
+    ///
+    /// There is room for them behind `at`, and nobody else reads or writes there meanwhile.
+    pub(crate) unsafe fn write(&self, at: usize, bytes: &[u8]) {
+        // SAFETY: inside of the mapping, by the caller's word.
+        let start = unsafe { self.start.add(at) };
+        // SAFETY: as above; `bytes` is borrowed, and so is none of what is written to.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr(), bytes.len()) };
+    }
+
+    /// Wipes `range`.
+    ///
+    /// # Safety
+    ///
+    /// As of [`write`](Self::write).
+    pub(crate) unsafe fn wipe_part(&self, range: Range<usize>) {
+        for at in range {
+            // SAFETY: inside of the mapping, by the caller's word.
+            let byte = unsafe { self.start.add(at) };
+            // SAFETY: as above; volatile, so that it is written though nobody reads it.
+            unsafe { byte.write_volatile(0) };
+        }
+        std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Wipes the first `len` bytes, as far as there are so many.
@@ -149,7 +190,7 @@ pub(crate) fn secret_file(len: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-fn secret(len: usize) -> io::Result<Pages> {
+pub(crate) fn secret(len: usize) -> io::Result<Pages> {
     // Nobody else has the file.
     let pages = Pages::of_file(secret_file(len)?.as_fd(), len)?;
     advise(&pages, libc::MADV_DONTFORK)?;

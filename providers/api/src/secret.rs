@@ -2,23 +2,42 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use sys::SecretBox;
 use zeroize::Zeroizing;
 
 /// Secret bytes: shared, never printed, and wiped when the last holder drops them.
+///
+/// They are in memory that neither the kernel nor another process can read (`memfd_secret`), as far as the kernel has
+/// that and this process may lock so much. Else they are in ordinary memory.
 ///
 /// The type has no `Display`, `Serialize` or `PartialEq`. So a secret cannot reach a log line, a status object or a
 /// variable-time comparison by accident.
 #[derive(Clone)]
 pub struct SecretBytes {
-    whole: Arc<Zeroizing<Vec<u8>>>,
+    whole: Arc<Memory>,
     range: Range<usize>,
 }
 
+enum Memory {
+    Secret(SecretBox),
+    Ordinary(Zeroizing<Vec<u8>>),
+}
+
+impl Memory {
+    fn expose(&self) -> &[u8] {
+        match self {
+            Self::Secret(bytes) => bytes.expose(),
+            Self::Ordinary(bytes) => bytes,
+        }
+    }
+}
+
 impl SecretBytes {
-    /// Takes ownership of `bytes`. The allocation is kept, not copied.
+    /// Takes ownership of `bytes`. Where they are copied, what they were in is wiped.
     pub fn new(bytes: Vec<u8>) -> Self {
-        let range = 0..bytes.len();
-        Self { whole: Arc::new(Zeroizing::new(bytes)), range }
+        let (range, bytes) = (0..bytes.len(), Zeroizing::new(bytes));
+        let secret = SecretBox::new(&bytes).map(Memory::Secret);
+        Self { whole: Arc::new(secret.unwrap_or(Memory::Ordinary(bytes))), range }
     }
 
     /// The part in `range`, if the bytes are that long. It shares the memory, which is wiped with the last part.
@@ -30,7 +49,7 @@ impl SecretBytes {
 
     /// The bytes themselves. Every use of this name is a place to review.
     pub fn expose(&self) -> &[u8] {
-        self.whole.get(self.range.clone()).unwrap_or_default()
+        self.whole.expose().get(self.range.clone()).unwrap_or_default()
     }
 
     /// The bytes as text, if they are UTF-8. Every use of this name is a place to review.

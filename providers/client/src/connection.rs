@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use provider::{Error, ErrorKind, Moment as _, Network, Result, SecretBytes};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Method, NoProxy, RequestBuilder, Response, redirect};
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
@@ -100,6 +100,10 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// Scheme, host and port of the header `Location`. Messages may not repeat the rest of it.
     pub redirected_to: Option<String>,
+    /// The header `Content-Encoding`. Nothing is decoded here.
+    pub encoding: Option<String>,
+    /// The header `Content-Type`.
+    pub media_type: Option<String>,
     /// The complete body.
     pub body: SecretBytes,
 }
@@ -212,9 +216,11 @@ impl Connection {
     async fn whole(&self, what: &str, response: Response, started: Instant) -> Result<Answer> {
         let (status, retry_after) = (response.status().as_u16(), header(&response, RETRY_AFTER.as_str()));
         let redirected_to = header(&response, LOCATION.as_str()).as_deref().and_then(host);
+        let encoding = header(&response, CONTENT_ENCODING.as_str());
+        let media_type = header(&response, CONTENT_TYPE.as_str());
         let body = timeout_at(self.end(started), self.body(response, what)).await;
         let body = body.map_err(|_| self.late(what, "did not finish its answer"))??;
-        Ok(Answer { status, retry_after, redirected_to, body })
+        Ok(Answer { status, retry_after, redirected_to, encoding, media_type, body })
     }
 
     fn end(&self, started: Instant) -> Instant {

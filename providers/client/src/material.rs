@@ -42,7 +42,10 @@ impl Material {
     pub fn load(tls: &Tls, tls_dir: Option<&Path>) -> Result<Self> {
         let mut authorities = None;
         if let Some(path) = &tls.ca {
-            authorities = Some(read(&place(path, tls_dir)?)?);
+            authorities = Some(match path {
+                CertificatePath::Text { pem, .. } => pem.clone().into_bytes(),
+                _ => read(&place(path, tls_dir)?)?,
+            });
         }
         if let Some(path) = &tls.ca_directory {
             let folder = place(path, tls_dir)?;
@@ -81,7 +84,7 @@ impl ClientPair {
             CertificatePath::OfNamespace { namespace, .. } => {
                 Some(NamespaceFolder::open(certificate, tls_dir, namespace)?)
             }
-            CertificatePath::Own(_) | CertificatePath::OfClass(_) => None,
+            CertificatePath::Own(_) | CertificatePath::OfClass(_) | CertificatePath::Text { .. } => None,
         };
         let read = |path| match &folder {
             Some(folder) => folder.read(path),
@@ -165,7 +168,7 @@ fn place(path: &CertificatePath, tls_dir: Option<&Path>) -> Result<PathBuf> {
     let inner = match path {
         CertificatePath::Own(path) => return Ok(path.clone()),
         CertificatePath::OfClass(inner) => inner,
-        CertificatePath::OfNamespace { .. } => {
+        CertificatePath::OfNamespace { .. } | CertificatePath::Text { .. } => {
             return Err(invalid(path, "it is no certificate for every class", "name a file of authorities"));
         }
     };

@@ -35,6 +35,13 @@ pub enum CertificatePath {
         /// The path below that folder.
         path: PathBuf,
     },
+    /// No path: the PEM itself stands in the class. Only for authorities, because nothing in them is secret.
+    Text {
+        /// The PEM.
+        pem: String,
+        /// Distinguishes it from every other PEM, for messages and for the name of a store.
+        name: String,
+    },
 }
 
 impl CertificatePath {
@@ -87,6 +94,7 @@ impl fmt::Display for CertificatePath {
         match self {
             Self::Own(path) | Self::OfClass(path) => write!(f, "{}", path.display()),
             Self::OfNamespace { namespace, path } => write!(f, "{namespace}/{}", path.display()),
+            Self::Text { name, .. } => f.write_str(name),
         }
     }
 }

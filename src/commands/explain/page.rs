@@ -1,6 +1,8 @@
 //! The pages of `explain`: one for each built-in provider, and one for what every class has.
 
-use manifest::declaration::{CLASS, COMPOSED_FILE, OBJECT, PART, SECRET_DATA, SECRET_OBJECT, SETTINGS};
+use manifest::declaration::{
+    ACCESS_RULE, CLASS, COMPOSED_FILE, OBJECT, PART, SECRET_DATA, SECRET_OBJECT, SETTINGS,
+};
 use manifest::objects::PARAMETER;
 use provider::{Declaration, Holds, Key};
 use serde::Serialize;
@@ -106,6 +108,7 @@ fn of_class() -> Page {
             section("Keys of the resource", "class.", CLASS),
             section("Settings, among the parameters", "", SETTINGS),
             section("Keys of a file of secretfs.dev/files", "secretfs.dev/files.", COMPOSED_FILE),
+            section("Keys of a rule of secretfs.dev/access", "secretfs.dev/access.", ACCESS_RULE),
             section("Keys of one of spec.secretObjects", "class.spec.secretObjects.", SECRET_OBJECT),
             section("Keys of one of its data", "class.spec.secretObjects.data.", SECRET_DATA),
         ],

@@ -44,7 +44,7 @@ fn judge(classes: &[Value]) -> Vec<String> {
 }
 
 /// Key without its prefix, and value.
-const CASES: [(&str, &str); 46] = [
+const CASES: [(&str, &str); 49] = [
     ("mode", "tmpfs"),
     ("mode", "fuse"),
     ("mode", "disk"),
@@ -90,7 +90,10 @@ const CASES: [(&str, &str); 46] = [
     ("overridable", "secretfs.dev/overridable"),
     ("overridable", "roleName,secretfs.dev/refesh"),
     ("overridable", "[roleName]"),
-    ("access", "[]"),
+    ("access", "- {containers: [web], paths: [a]}"),
+    ("access-unsafe", "allow"),
+    ("access-unsafe", "yes"),
+    ("overridable", "secretfs.dev/access"),
 ];
 
 #[test]

@@ -35,7 +35,8 @@ fn words(text: &str) -> BTreeSet<String> {
 
 fn table() -> Vec<Row> {
     let text = chart_file("RBAC.md");
-    let rights = ["| always", "| syncSecret", "| startupTaint", "| serviceAccountAnnotations"];
+    let rights =
+        ["| always", "| syncSecret", "| startupTaint", "| serviceAccountAnnotations", "| containerAccess"];
     let rows = text.lines().filter(|line| rights.iter().any(|begin| line.starts_with(begin)));
     let rows = rows.map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -145,6 +146,14 @@ fn with_a_cloud_it_may_get_service_accounts_where_the_values_say_and_do_no_more_
     assert!(!cloud.may("list", "serviceaccounts") && !cloud.may("create", "serviceaccounts/token"));
 }
 
+#[test]
+fn with_access_rules_it_may_get_pods_and_no_more() {
+    let driver = Installed::with("accessible", "containerAccess.enabled=true");
+
+    assert_eq!(driver.rights("shop"), expected(&["containerAccess.enabled"]));
+    assert!(!driver.may("list", "pods") && !driver.may("create", "pods/exec"));
+}
+
 /// A Secret in namespace `billing`, for the driver to create.
 fn secret(name: &str, managed: bool, kind: &str) -> String {
     let mut secret = json!({
@@ -237,6 +246,7 @@ fn each_rule_has_its_reason_above_it() {
         "templates/rbac.yaml",
         "templates/rbac-sync.yaml",
         "templates/rbac-accounts.yaml",
+        "templates/rbac-access.yaml",
         "templates/startup-taint.yaml",
     ] {
         let text = chart_file(file);

@@ -1,8 +1,9 @@
 //! Volumes of mode fuse in real containers.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use testing::ShownBy;
 
-use super::world::{Namespace, alone, pod, until};
+use super::world::{Namespace, alone, pod, shared, until};
 
 #[test]
 fn a_container_of_mode_fuse_misses_no_restart_of_node_and_sees_rotations_by_subpath() {
@@ -39,4 +40,46 @@ fn a_container_of_mode_fuse_misses_no_restart_of_node_and_sees_rotations_by_subp
     shop.delete("web");
     let table = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     until("no mount is left", || !table().contains("fuse.secretfs"), table);
+}
+
+/// A deployment of two pods of the class, whose update brings a new pod before it takes an old one.
+fn deployment(class: &str) -> Value {
+    let mut spec = pod("unused", class)["spec"].take();
+    spec["containers"][0]["command"] = json!(["sh", "-c", "cat /secrets/db && sleep 100000"]);
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": {"app": "web"}},
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": spec},
+        },
+    })
+}
+
+/// Waits until the deployment has two pods, all of them after its last update, whose volumes are in this mode.
+fn until_rolled_out(shop: &Namespace<'_>, mode: ShownBy) -> Vec<String> {
+    shop.kubectl(&["rollout", "status", "deployment/web", "--timeout=180s"]);
+    let names = || shop.field("pods", "{.items[*].metadata.name}");
+    until("the old pods are gone", || names().split_whitespace().count() == 2, names);
+    let pods: Vec<String> = names().split_whitespace().map(str::to_owned).collect();
+    pods.iter().for_each(|pod| mode.shows(&shop.target(pod)));
+    pods
+}
+
+#[test]
+fn a_class_switches_its_mode_and_back_in_a_rolling_restart_of_its_pods_without_another_change() {
+    let (world, _peace) = shared();
+    let shop = Namespace::new(world, "fuse-switch");
+    shop.secret("db", "1");
+    shop.vault_class("app", &["db"], &[]);
+    shop.apply(&deployment("app"));
+    until_rolled_out(&shop, ShownBy::Tmpfs);
+
+    for (mode, value) in [(ShownBy::Fuse, "2"), (ShownBy::Tmpfs, "3")] {
+        shop.vault_class("app", &["db"], &[("secretfs.dev/mode", mode.name())]);
+        shop.kubectl(&["rollout", "restart", "deployment/web"]);
+        let pods = until_rolled_out(&shop, mode);
+        shop.secret("db", value);
+        pods.iter().for_each(|pod| shop.until_reads(pod, "db", value));
+    }
 }

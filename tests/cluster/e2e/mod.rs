@@ -1,6 +1,7 @@
 //! The whole system: real pods on a real kubelet, the driver from its chart and image, OpenBao as the store,
 //! and test servers that stand for the clouds.
 
+mod access;
 mod clouds;
 mod containers;
 mod crash;
@@ -14,4 +15,5 @@ mod rights;
 mod stores;
 mod takeover;
 mod upstream;
+mod watching;
 mod world;

@@ -160,3 +160,11 @@ fn kubectl_secretfs_shows_what_the_nodes_say_of_running_and_of_waiting_pods() {
     assert!(line(" web ").contains("fresh") && line(" web ").contains("localhost"), "{told}");
     assert!(line(" waits ").contains("nowhere"), "{told}");
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_pod_reads_a_rotated_secret_as_its_own_user_and_group_and_leaves_nothing_behind,
+    a_user_outside_the_group_reads_a_file_of_the_default_mode,
+    an_edit_of_the_class_reaches_the_pods_that_run,
+    a_pod_in_a_user_namespace_of_its_own_reads_its_files,
+    kubectl_secretfs_shows_what_the_nodes_say_of_running_and_of_waiting_pods,
+}

@@ -8,9 +8,9 @@ use super::world::shared;
 /// CAP_DAC_OVERRIDE, CAP_FOWNER and CAP_SYS_ADMIN.
 const NEEDED: u64 = 1 << 1 | 1 << 3 | 1 << 21;
 
-/// The processes in the container of process `pid`.
+/// The processes in the container of process `pid`. It is in the process namespace of the node.
 fn beside(pid: u32) -> Vec<u32> {
-    let container = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let container = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).ok();
     let its_own = container(pid);
     let pids =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());

@@ -52,7 +52,7 @@ fn a_native_secret_is_read_with_the_pods_own_rights_and_pushed() {
     let mut stranger = pod("stranger", "native");
     stranger["spec"]["serviceAccountName"] = json!("stranger");
     shop.apply(&stranger);
-    let told = shop.until_event("stranger", "system:serviceaccount:stores-native:stranger");
+    let told = shop.until_event("stranger", &format!("system:serviceaccount:{}:stranger", shop.name));
     assert!(told.starts_with("FailedMount"), "{told}");
 }
 
@@ -141,4 +141,9 @@ fn a_provider_in_another_language_serves_pods_and_outlives_its_own_death_and_our
     world.cluster.sync(&shop.name, "web");
     shop.until_reads("web", "token", "third");
     assert_eq!(shop.field("pod/web", "{.status.containerStatuses[0].restartCount}"), "0");
+}
+
+crate::modes::again_in_mode_fuse! {
+    a_native_secret_is_read_with_the_pods_own_rights_and_pushed,
+    a_provider_in_another_language_serves_pods_and_outlives_its_own_death_and_ours,
 }

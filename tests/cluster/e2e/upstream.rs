@@ -48,7 +48,8 @@ fn a_class_that_is_missing_is_told_in_the_words_that_upstreams_users_look_for() 
     let negative = Namespace::new(world, "upstream-negative");
     negative.apply(&pod("web", "nowhere"));
 
-    let told = negative.until_event("web", "failed to get secretproviderclass upstream-negative/nowhere");
+    let told =
+        negative.until_event("web", &format!("failed to get secretproviderclass {}/nowhere", negative.name));
     assert!(told.starts_with("FailedMount") && told.contains("not found"), "{told}");
 }
 
@@ -173,7 +174,7 @@ fn the_pods_status_is_written_as_upstream_writes_it() {
     shop.apply(&pod("web", "app"));
     shop.until_ready("web");
 
-    let name = "secretproviderclasspodstatus/web-upstream-status-app";
+    let name = &format!("secretproviderclasspodstatus/web-{}-app", shop.name);
     until(
         "the status is there",
         || shop.field(name, "{.status.mounted}") == "true",
@@ -219,9 +220,20 @@ fn what_is_wrong_with_a_mount_is_told_in_the_pods_events() {
     shop.vault_class("app", &["missing"], &[]);
     shop.apply(&pod("web", "app"));
 
-    let told = shop.until_event("web", "failed to mount secrets store objects for pod upstream-events/web");
+    let told =
+        shop.until_event("web", &format!("failed to mount secrets store objects for pod {}/web", shop.name));
     assert!(told.starts_with("FailedMount") && told.contains("object missing"), "{told}");
     shop.secret("missing", "found");
     shop.until_ready("web");
     shop.until_event("web", "Mounted");
+}
+
+crate::modes::again_in_mode_fuse! {
+    classes_of_both_versions_are_served,
+    a_synced_secret_has_exactly_the_owners_it_has_and_goes_with_the_last,
+    a_pod_with_two_classes_has_both_and_each_secret_one_owner,
+    a_rotation_reaches_the_file_and_the_secret,
+    the_pods_status_is_written_as_upstream_writes_it,
+    the_metrics_have_upstreams_names,
+    what_is_wrong_with_a_mount_is_told_in_the_pods_events,
 }

@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuar
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testing::{Cluster, OpenBao, Scope, free_port};
+use testing::{Cluster, OpenBao, Scope, ShownBy, free_port};
 
 use super::clouds::Clouds;
 
@@ -299,15 +299,20 @@ pub(crate) struct Namespace<'a> {
 }
 
 impl<'a> Namespace<'a> {
-    /// A namespace with a service account `app`. OpenBao accepts it as the role with the namespace's name.
+    /// A namespace with a service account `app`. OpenBao accepts it as the role with the namespace's name. A test that
+    /// runs in another mode has another namespace.
     pub(crate) fn new(world: &'a World, name: &str) -> Self {
+        let name = match ShownBy::chosen() {
+            ShownBy::Tmpfs => name.to_owned(),
+            ShownBy::Fuse => format!("{name}-in-fuse"),
+        };
         world.cluster.apply(&format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n\
              apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: app, namespace: {name}}}\n---\n\
              apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: stranger, namespace: {name}}}\n"
         ));
-        world.admit(name);
-        Self { world, name: name.to_owned() }
+        world.admit(&name);
+        Self { world, name }
     }
 
     /// kubectl in this namespace.
@@ -330,9 +335,13 @@ impl<'a> Namespace<'a> {
         self.world.bao().put("secret", &format!("{}/{name}", self.name), &json!({"value": value}));
     }
 
-    /// Applies manifests to this namespace.
+    /// Applies manifests to this namespace. A class chooses the mode of the test.
     pub(crate) fn apply(&self, manifest: &Value) {
         let mut manifest = manifest.clone();
+        if manifest["kind"] == "SecretProviderClass" && ShownBy::chosen() == ShownBy::Fuse {
+            let parameters = manifest["spec"]["parameters"].as_object_mut().unwrap();
+            parameters.entry("secretfs.dev/mode").or_insert_with(|| json!("fuse"));
+        }
         manifest["metadata"]["namespace"] = json!(self.name);
         self.world.cluster.apply(&manifest.to_string());
     }
@@ -384,6 +393,9 @@ impl<'a> Namespace<'a> {
         until(&format!("pod {pod} is ready"), ready, || {
             format!("{}\n{}", self.try_kubectl(&["describe", "pod", pod]), self.world.node_log())
         });
+        if ShownBy::chosen() == ShownBy::Fuse {
+            ShownBy::Fuse.shows(&self.target(pod));
+        }
     }
 
     /// Waits for an event of a pod that contains `wanted`, and returns its text.

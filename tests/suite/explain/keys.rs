@@ -42,9 +42,14 @@ fn refused(class: &str) -> BTreeSet<String> {
     unread.map(|finding| finding["key"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Keys that exclude another key of the same object.
-const EXCLUSIVE: [&str; 8] = [
+/// Keys that exclude another key of the same object or class.
+const EXCLUSIVE: [&str; 11] = [
     "extractYAMLKey",
+    // Of Conjur: objects and caCertPath say the same.
+    "secrets",
+    "sslCertificate",
+    // Of CyberArk: the other keys say the same.
+    "query",
     // Of listings.
     "byPath",
     "byTags",

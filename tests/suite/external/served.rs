@@ -226,3 +226,11 @@ fn a_provider_of_ours_that_is_stopped_takes_its_socket_away_and_its_next_process
     assert!(ours.process.wait().unwrap().success(), "{}", ours.log());
     assert!(!ours.socket().exists());
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_provider_of_ours_answers_upstreams_driver_with_files_and_versions_and_keeps_them_to_itself,
+    what_a_provider_of_ours_cannot_give_has_the_code_of_its_reason,
+    an_object_on_a_lease_is_refused_where_nobody_would_end_it_and_the_lease_is_ended,
+    our_driver_mounts_and_rotates_through_a_provider_of_ours_in_another_process,
+    a_provider_of_ours_that_is_stopped_takes_its_socket_away_and_its_next_process_replaces_one,
+}

@@ -256,3 +256,19 @@ async fn a_composed_file_holds_what_an_external_provider_gave() {
     assert!(other.message().contains("db/pass"), "{other}");
     world.ends(&pod).await;
 }
+
+crate::modes::again_in_mode_fuse! {
+    an_external_provider_is_told_what_upstreams_driver_tells_and_its_files_are_shown,
+    a_rotation_at_an_external_provider_reaches_the_pod_and_a_file_that_it_dropped_goes,
+    a_provider_that_is_told_of_versions_finds_what_it_gave_in_the_target,
+    pods_of_one_service_account_never_share_what_an_external_provider_answered,
+    pods_keep_reading_while_an_external_provider_is_away_and_its_next_process_is_found,
+    a_socket_that_another_provider_replaced_is_found_at_the_next_call,
+    a_restarted_node_takes_an_external_providers_volumes_over_and_refreshes_them,
+    a_provider_that_hangs_holds_up_nobody_but_the_pod_that_starts,
+    an_answer_of_almost_four_mib_is_shown_and_a_larger_one_is_refused_with_what_to_do,
+    hostile_paths_of_an_external_provider_are_refused_and_a_served_volume_stays,
+    a_providers_own_words_and_code_reach_kubelet,
+    a_provider_that_is_not_on_the_node_is_named_with_the_directories_that_were_searched,
+    a_composed_file_holds_what_an_external_provider_gave,
+}

@@ -154,3 +154,13 @@ async fn a_provider_that_dies_at_any_step_of_a_rotation_leaves_the_running_pod_i
         world.ends(&pod).await;
     }
 }
+
+crate::modes::again_in_mode_fuse! {
+    what_a_provider_writes_itself_is_shown_as_a_volume_of_ours_and_lies_on_no_disk,
+    a_provider_that_writes_itself_rotates_a_running_pods_files_whole,
+    a_provider_that_wrote_nowhere_or_elsewhere_fails_the_publish,
+    what_a_provider_wrote_onto_the_disk_for_it_does_not_see_our_mounts_is_removed,
+    a_link_that_leads_out_of_what_a_provider_was_given_is_refused,
+    a_provider_that_dies_at_any_step_of_writing_leaves_nothing_on_the_disk_and_starts_no_pod,
+    a_provider_that_dies_at_any_step_of_a_rotation_leaves_the_running_pod_its_files,
+}

@@ -94,3 +94,10 @@ async fn a_node_full_of_pods_is_published_at_once_and_taken_down_at_once() {
         world.has_nothing_of(pod);
     }
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_restarted_driver_takes_over_its_volumes_while_the_store_is_away,
+    after_a_reboot_the_same_volumes_are_mounted_in_the_directories_that_stayed,
+    mounts_that_went_while_the_driver_was_away_are_made_anew,
+    a_node_full_of_pods_is_published_at_once_and_taken_down_at_once,
+}

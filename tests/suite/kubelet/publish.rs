@@ -259,3 +259,21 @@ async fn a_call_for_a_volume_that_is_busy_is_aborted() {
     assert!(answers.iter().all(|answer| !answer.is_final));
     world.call("Node/NodeUnpublishVolume", &unpublish).is("OK", &[]);
 }
+
+crate::modes::again_in_mode_fuse! {
+    every_rule_on_the_request_has_its_code_and_leaves_nothing_behind,
+    a_published_volume_shows_the_secret_and_belongs_to_the_pods_group,
+    tokens_are_found_where_an_older_kubelet_puts_them,
+    a_pod_without_the_token_that_the_class_needs_waits_for_the_admin,
+    a_class_that_does_not_exist_is_not_found_until_it_does,
+    a_class_that_makes_no_sense_is_invalid,
+    a_provider_that_is_not_there_is_waited_for_and_named_with_where_it_was_looked_for,
+    a_secret_that_is_not_there_is_not_found,
+    a_secret_that_the_policy_forbids_is_denied_with_who_asked,
+    a_token_that_the_store_does_not_accept_is_unauthenticated,
+    a_store_that_is_away_or_overloaded_is_unavailable_and_kubelet_tries_again,
+    a_store_that_hangs_is_told_with_what_was_waited_for_and_served_when_it_heals,
+    a_caller_with_little_time_hears_the_cause_before_its_own_deadline,
+    a_set_that_is_too_large_exhausts_its_resources,
+    a_call_for_a_volume_that_is_busy_is_aborted,
+}

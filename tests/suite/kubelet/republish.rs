@@ -167,3 +167,14 @@ async fn a_volume_whose_mount_was_taken_away_is_mounted_again() {
 
     world.republished(&pod);
 }
+
+crate::modes::again_in_mode_fuse! {
+    the_same_again_asks_no_store_and_changes_nothing,
+    another_token_other_secrets_and_no_token_are_the_same_arguments,
+    tokens_that_cannot_be_read_do_not_hurt_a_volume_that_is_served,
+    a_store_that_is_away_hangs_or_refuses_does_not_fail_a_republish,
+    a_class_that_was_edited_spoiled_or_deleted_does_not_fail_a_republish,
+    other_arguments_for_a_served_volume_are_refused_and_it_stays_as_it_is,
+    the_same_id_at_another_target_fails_the_precondition,
+    a_volume_whose_mount_was_taken_away_is_mounted_again,
+}

@@ -155,3 +155,15 @@ async fn calls_are_counted_by_code_and_logged_with_whom_they_are_for() {
         assert!(failure.contains(word), "no {word} in {failure}");
     }
 }
+
+crate::modes::again_in_mode_fuse! {
+    the_plugin_tells_its_name_and_has_no_controller,
+    the_node_tells_its_name_and_that_it_takes_groups_and_counts_bytes,
+    a_store_that_is_away_does_not_make_the_plugin_unready,
+    stages_expansion_and_a_controller_are_not_implemented,
+    a_client_that_sends_the_path_of_the_socket_as_authority_is_served,
+    a_message_beyond_4_mib_is_refused_and_the_next_one_served,
+    stats_count_the_bytes_and_inodes_of_a_volume,
+    stats_without_id_or_path_are_invalid_and_elsewhere_there_are_none,
+    calls_are_counted_by_code_and_logged_with_whom_they_are_for,
+}

@@ -99,3 +99,13 @@ async fn a_volume_that_a_process_still_uses_goes_nevertheless() {
     world.has_nothing_of(&pod);
     drop(held);
 }
+
+crate::modes::again_in_mode_fuse! {
+    an_unpublished_volume_leaves_nothing_of_ours_beside_kubelets_own_file,
+    a_volume_is_unpublished_as_often_as_kubelet_likes,
+    a_volume_that_was_never_heard_of_is_gone,
+    an_unpublish_without_id_or_target_or_outside_of_kubelets_pods_is_invalid,
+    a_store_that_is_away_does_not_hold_up_an_unpublish,
+    mounts_that_lie_on_each_other_all_go,
+    a_volume_that_a_process_still_uses_goes_nevertheless,
+}

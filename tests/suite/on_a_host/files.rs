@@ -53,3 +53,8 @@ fn a_user_that_does_not_exist_is_typed_wrong() {
     assert_eq!(told.code, Some(2), "{told:?}");
     assert!(told.err.contains("write its number"), "{told:?}");
 }
+
+crate::modes::again_in_mode_fuse! {
+    on_a_host_files_are_their_owners_alone_unless_somebody_says_otherwise,
+    a_user_that_does_not_exist_is_typed_wrong,
+}

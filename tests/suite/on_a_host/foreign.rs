@@ -160,3 +160,12 @@ fn a_target_above_what_secretfs_keeps_is_refused() {
         assert!(host.mounts().is_empty());
     });
 }
+
+crate::modes::again_in_mode_fuse! {
+    what_others_mounted_at_a_target_stays_with_its_data_and_the_mount_is_refused,
+    what_others_mounted_below_a_target_stays_even_while_it_is_in_use,
+    a_mount_that_fails_leaves_others_as_they_were_and_nothing_of_its_own,
+    a_mount_that_is_interrupted_half_way_leaves_what_others_mounted_meanwhile,
+    what_others_mounted_over_a_volume_keeps_both_and_the_end_of_the_process_says_so,
+    a_target_above_what_secretfs_keeps_is_refused,
+}

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use provider::SecretBytes;
 use provider_store::{Anchor, Item, RootKeySource, ServiceAccounts, Store, Values};
 use rustix::process::{Pid, Signal, kill_process};
+use testing::ShownBy;
 
 use crate::support::{Target, Told, class, mount_points_below, store_class};
 
@@ -71,8 +72,9 @@ impl Host {
         self.at("above/target")
     }
 
+    /// Writes a class, which chooses the mode of the test.
     fn class(&self, name: &str, class: &str) {
-        fs::write(self.at(name), class).unwrap();
+        fs::write(self.at(name), ShownBy::chosen().class(class)).unwrap();
     }
 
     fn put(&self, token: &str) {

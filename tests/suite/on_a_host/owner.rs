@@ -73,3 +73,8 @@ fn two_who_unmount_one_target_end_neither_each_other_nor_wait_for_it() {
         assert_eq!((host.mounts().len(), host.records()), (0, 0));
     });
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_target_has_one_owner_by_whatever_name_and_the_second_is_told_who_it_is,
+    a_stopped_process_keeps_nobody_from_unmounting,
+}

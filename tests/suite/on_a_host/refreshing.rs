@@ -75,3 +75,8 @@ fn a_refresh_that_takes_long_is_waited_for_while_the_process_lives() {
         assert!(mounting.stopped_by(Signal::TERM).0.success(), "{}", mounting.log());
     });
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_process_that_is_stopped_in_the_middle_of_a_refresh_is_named_and_not_waited_for,
+    a_refresh_that_takes_long_is_waited_for_while_the_process_lives,
+}

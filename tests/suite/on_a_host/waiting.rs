@@ -86,3 +86,9 @@ fn what_is_mounted_once_is_listed_and_its_unmount_leaves_no_record() {
         assert!(!after.out.contains(target.to_str().unwrap()), "{after:?}");
     });
 }
+
+crate::modes::again_in_mode_fuse! {
+    at_boot_a_store_that_comes_up_later_is_waited_for_and_the_log_tells_so,
+    who_does_not_wait_and_who_waited_long_enough_gets_the_stores_word,
+    a_signal_is_answered_at_any_moment_and_each_of_the_three_ends_the_mount,
+}

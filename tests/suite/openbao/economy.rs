@@ -122,3 +122,10 @@ fn whole_answers(shop: &Shop) -> Vec<String> {
     let id = |entry: &Value| entry["request"]["id"].as_str().unwrap().to_owned();
     audit.iter().filter(is).map(id).collect()
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_new_version_reaches_fifty_volumes,
+    thirty_volumes_of_one_service_account_are_one_login_and_one_read_per_object_and_refresh,
+    a_role_that_is_bound_to_one_pod_serves_that_pod_and_not_its_sibling,
+    over_twenty_refreshes_a_certificate_is_issued_once_and_a_whole_answer_does_not_rotate,
+}

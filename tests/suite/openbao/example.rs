@@ -122,7 +122,7 @@ async fn the_example_yields_upstreams_files_on_a_host() {
     let postgres = Postgres::start();
     let shop = backend(&postgres);
     let host = Host::new();
-    host.write("class.yaml", &manifest(&shop.bao.address()));
+    host.manifest(&manifest(&shop.bao.address()));
     host.write("jwt", &shop.issuer.mint(&Claims::of("shop", "shop")));
     let token = format!("vault={}", host.path("jwt").display());
 
@@ -133,4 +133,9 @@ async fn the_example_yields_upstreams_files_on_a_host() {
     mount.stop();
     until(|| is_gone(&postgres, &user), || format!("{user} is still there\n{}", host.log())).await;
     assert!(!host.path("target/cert.json").exists());
+}
+
+crate::modes::again_in_mode_fuse! {
+    the_example_yields_upstreams_files_in_a_pod_and_its_login_goes_with_the_pod,
+    the_example_yields_upstreams_files_on_a_host,
 }

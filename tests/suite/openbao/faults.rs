@@ -250,3 +250,10 @@ async fn a_deleted_secret_is_withdrawn_after_two_polls_and_one_that_is_not_found
     node.text_becomes(&deleted, "db/password", Some("v2"), SOON).await;
     assert!(node.audit().lines().any(|line| line.contains(r#""operation":"withdraw""#)));
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_store_that_fails_hurts_no_pod_that_runs_tells_those_that_come_and_heals_by_itself,
+    a_server_whose_certificate_is_wrong_is_not_talked_to_and_the_message_says_what_is_wrong,
+    openbao_sealed_frozen_and_without_a_grant_keeps_files_and_each_heals_by_itself,
+    a_deleted_secret_is_withdrawn_after_two_polls_and_one_that_is_not_found_stays,
+}

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
-use testing::Postgres;
+use testing::{Postgres, ShownBy};
 
 use super::support::{Class, SECRETFS, Shop, until};
 use crate::support::Told;
@@ -28,6 +28,11 @@ impl Host {
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
+    }
+
+    /// Writes the class, which chooses the mode of the test.
+    pub(super) fn manifest(&self, manifest: &str) {
+        self.write("class.yaml", &ShownBy::chosen().class(manifest));
     }
 
     /// Writes a file that only its owner can read.
@@ -89,7 +94,7 @@ impl Host {
 
     fn class(&self, class: Class) {
         let class = class.with("secretfs.dev/auth", "approle").with("vaultAuthMountPath", "approle");
-        self.write("class.yaml", &class.manifest());
+        self.manifest(&class.manifest());
     }
 }
 
@@ -176,4 +181,8 @@ async fn a_mount_that_nobody_tends_refuses_leases_unless_told_and_then_says_when
     let gone = host.umount();
     assert_eq!(gone.code, Some(0), "{gone:?}");
     assert_eq!(host.shown("key"), None);
+}
+
+crate::modes::again_in_mode_fuse! {
+    a_program_is_run_after_each_change_and_told_which_files_changed,
 }

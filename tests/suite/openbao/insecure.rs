@@ -91,3 +91,8 @@ async fn under_upstreams_name_an_insecure_store_is_allowed_and_warned_of_and_und
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     assert!(counted.contains("secretfs_insecure_stores_total{state=\"refused\"}"), "{counted}");
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_running_pod_keeps_its_files_when_its_insecure_store_is_not_allowed_any_more,
+    under_upstreams_name_an_insecure_store_is_allowed_and_warned_of_and_under_our_own_it_is_refused,
+}

@@ -169,3 +169,11 @@ async fn two_volumes_of_one_service_account_have_a_login_each() {
     until(|| logins(&postgres) == 1, || node.log()).await;
     assert!(postgres.can_login(&mine.0, &mine.1));
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_login_is_prolonged_and_replaced_without_a_moment_when_it_fails_and_gone_after_unpublish,
+    a_login_is_gone_after_unpublish_also_if_node_was_killed_in_between,
+    a_volume_that_outlived_its_node_gets_a_login_of_the_new_process_when_kubelet_brings_a_token,
+    a_login_that_cannot_be_ended_at_unpublish_is_ended_when_openbao_is_back_even_by_another_process,
+    two_volumes_of_one_service_account_have_a_login_each,
+}

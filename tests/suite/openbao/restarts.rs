@@ -56,3 +56,8 @@ async fn a_node_that_was_killed_while_openbao_is_down_keeps_files_and_rotates_af
     node.publish(&shop.pod("web-0", "app")).await.unwrap();
     node.text_becomes(&pod, "key", Some("v2"), SOON).await;
 }
+
+crate::modes::again_in_mode_fuse! {
+    a_cached_start_serves_the_same_service_account_while_openbao_is_stopped_and_no_other,
+    a_node_that_was_killed_while_openbao_is_down_keeps_files_and_rotates_after_the_next_token,
+}

@@ -9,7 +9,9 @@
 
 mod edition;
 mod front;
+mod guard;
 mod keeping;
+mod kept;
 mod kernel;
 mod shown;
 mod standing;
@@ -17,10 +19,11 @@ mod standing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fuse_tree::{AllowAll, Look, Volume};
+use fuse_tree::{Look, Volume};
 use mounter::{MountId, Mounter};
 
 use self::edition::{Legacy, Made, Shelf, Stage};
+use self::guard::Guard;
 use self::kernel::Kernel;
 use self::shown::{Changing, Frame, Shown};
 use self::standing::Standing;
@@ -72,8 +75,9 @@ impl Fuse {
         Self { front, max_bytes, sweeper: Arc::default(), standing: Arc::default() }
     }
 
-    fn frame(&self, appearance: &Appearance) -> Frame {
+    fn frame(&self, target: &Path, appearance: &Appearance) -> Frame {
         Frame {
+            guard: Arc::new(Guard::new(&self.front, target, appearance.access.as_ref())),
             appearance: appearance.clone(),
             max_bytes: self.max_bytes,
             sweeper: Arc::clone(&self.sweeper),
@@ -89,7 +93,7 @@ impl Fuse {
             Left::Dead(why) => return Ok(lost(why)),
             Left::Alive(inheritance) => inheritance,
         };
-        match standing::go_on_with(inheritance, target, self.frame(appearance)) {
+        match standing::go_on_with(inheritance, target, self.frame(target, appearance)) {
             Ok(shown) => {
                 self.standing.note(target, shown);
                 Ok(None)
@@ -125,11 +129,10 @@ impl Mode for Fuse {
         appearance: &Appearance,
     ) -> Result<Box<dyn Prepared>, Error> {
         edition::fits(snapshot, self.max_bytes)?;
-        let volume = Arc::new(Volume::new(
-            &name_of(target),
-            look(appearance, self.front.hands_over()),
-            Arc::new(AllowAll),
-        ));
+        let frame = self.frame(target, appearance);
+        frame.guard.require_sight()?;
+        let look = look(appearance, self.front.hands_over());
+        let volume = Arc::new(Volume::new(&name_of(target), look, frame.policy()));
         let made = edition::of(edition::FIRST, snapshot, appearance, self.front.hands_over())?;
         let Made { edition, shelf, mut legacy } = made;
         volume.add(edition).map_err(edition::unfit)?;
@@ -141,8 +144,7 @@ impl Mode for Fuse {
             let (about, values) = legacy.to_keep()?;
             ready.keep(edition::FIRST, &about, values)?;
         }
-        let (frame, target, standing) =
-            (self.frame(appearance), target.to_owned(), Arc::clone(&self.standing));
+        let (target, standing) = (target.to_owned(), Arc::clone(&self.standing));
         Ok(Box::new(Served { ready, volume, frame, shelf, legacy, target, standing }))
     }
 
@@ -183,6 +185,10 @@ impl Mode for Fuse {
             shown.end();
         }
         self.front.forget(target);
+    }
+
+    fn stuck(&self) -> usize {
+        self.front.stuck()
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a snapshot becomes files: one module for each way.
 
+mod confinement;
 mod door;
 mod error;
 mod fuse;
@@ -18,6 +19,7 @@ use provider::ObjectPath;
 
 use crate::snapshot::Snapshot;
 
+pub use confinement::Confinement;
 pub use door::{Caller, Door, Listing, Loan};
 pub use error::{Cause, Error};
 pub use fuse::{Front, Fuse, Inheritance, KeptEdition, Left, Live, Ready};
@@ -27,7 +29,7 @@ pub use tmpfs::Tmpfs;
 /// Largest size of a volume in bytes, unless the administrator sets another.
 pub const DEFAULT_MAX_BYTES: u64 = Tmpfs::DEFAULT_MAX_BYTES;
 
-/// How the files of a volume look, in addition to the modes that its class sets.
+/// How the files of a volume look, in addition to the modes that its class sets, whose they are, and who may open them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Appearance {
     /// The pod's `fsGroup`, or a host's `--group`: owner group of every file and directory.
@@ -37,6 +39,10 @@ pub struct Appearance {
     pub owner: Option<u32>,
     /// SELinux label of the whole mount (`context=`), as kubelet passes it.
     pub selinux_context: Option<String>,
+    /// Whose volume it is, where it is made: the namespace whose share of what is kept for a later process it takes.
+    pub tenant: String,
+    /// Which containers may open which files, if the class has rules. Modes that cannot tell containers apart refuse.
+    pub access: Option<Confinement>,
 }
 
 impl Appearance {
@@ -140,6 +146,11 @@ pub trait Mode: fmt::Debug + Send + Sync {
     /// The volume at `target` has ended: nothing of it is handed to a later process.
     fn forget(&self, _target: &Path) {}
 
+    /// In how many volumes the kernel is told of a change and has not taken it for more than a second.
+    fn stuck(&self) -> usize {
+        0
+    }
+
     /// Whether anything is mounted at `target`. Costs one system call.
     ///
     /// # Errors
@@ -197,6 +208,15 @@ pub trait Mounted: fmt::Debug + Send + Sync {
     /// The old files are still shown, or the mode cannot ask.
     fn list(&self, _listing: &Listing, _door: &Arc<dyn Door>) -> Result<(), Error> {
         Err(knows_contents(self.mode()))
+    }
+
+    /// Lets containers open files by these rules from now on, or everybody without rules. It may ask the mounter.
+    ///
+    /// # Errors
+    ///
+    /// The mode cannot tell containers apart, or not now. The rules of before hold.
+    fn confine(&self, confinement: Option<&Confinement>) -> Result<(), Error> {
+        confinement.map_or(Ok(()), |_| Err(confinement::unjudged(self.mode())))
     }
 
     /// Reads the shown files back, with their modes. A new process learns so what a volume shows. Empty for a volume

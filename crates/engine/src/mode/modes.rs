@@ -137,6 +137,11 @@ impl Modes {
         Ok(lost)
     }
 
+    /// In how many volumes the kernel is told of a change and does not take it.
+    pub fn stuck(&self) -> usize {
+        self.all.iter().map(|mode| mode.stuck()).sum()
+    }
+
     /// The volume at `target` has ended, in whatever mode.
     pub fn forget(&self, target: &Path) {
         self.all.iter().for_each(|mode| mode.forget(target));

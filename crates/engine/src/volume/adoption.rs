@@ -6,12 +6,12 @@ use std::sync::Arc;
 use mounter::MountId;
 use provider::{FileMode, Workload};
 
-use crate::mode::{Lost, Mode, Mounted, ShownFile};
+use crate::mode::{Appearance, Lost, Mode, Mounted, ShownFile};
 use crate::snapshot::{File, Snapshot};
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
 use crate::volume::served::Served;
-use crate::volume::table::unrecorded;
+use crate::volume::table::{Hold, unrecorded};
 use crate::volume::{Error, Publish, Volumes, blocking};
 
 impl Volumes {
@@ -24,15 +24,25 @@ impl Volumes {
     pub async fn restore(&self) -> anyhow::Result<usize> {
         let records = self.parts().records.load()?;
         let lost = self.resume(&records).await?;
+        let mut adopted = Vec::new();
         for record in records {
             let id = record.id.clone();
             if let Some(lost) = lost.iter().find(|lost| lost.target == record.target) {
                 self.give_up_lost(&record, lost);
                 continue;
             }
-            if let Err(error) = self.adopt(record).await {
-                tracing::warn!(volume = %id, %error, "a volume could not be taken over; kubelet's next call mounts it anew");
+            match self.adopt(record).await {
+                Ok(found) => adopted.extend(found),
+                Err(error) => {
+                    tracing::warn!(volume = %id, %error, "a volume could not be taken over; kubelet's next call mounts it anew");
+                }
             }
+        }
+        // Not before: each reads its store at once, and those that show something new take all threads for it. The others
+        // would wait for these.
+        for (hold, served) in adopted {
+            self.serve(served);
+            drop(hold);
         }
         let live: BTreeSet<_> = self.lock().keys().cloned().collect();
         self.parts().revocations.end_orphans(&live)?;
@@ -41,7 +51,10 @@ impl Volumes {
 
     /// Goes on with the volumes that the process before served itself, before anything asks for files there.
     async fn resume(&self, records: &[VolumeRecord]) -> Result<Vec<Lost>, Error> {
-        let known = |record: &VolumeRecord| (record.mode.clone(), record.target.clone(), record.appearance());
+        let known = |record: &VolumeRecord| {
+            let appearance = Appearance { access: record.confinement(), ..record.appearance() };
+            (record.mode.clone(), record.target.clone(), appearance)
+        };
         let volumes: Vec<_> = records.iter().map(known).collect();
         let parts = Arc::clone(self.parts());
         blocking(move || Ok(parts.modes.resume(&volumes)?)).await
@@ -56,24 +69,25 @@ impl Volumes {
         }
     }
 
-    async fn adopt(&self, record: VolumeRecord) -> Result<(), Error> {
-        let _hold = self.hold(&record.id)?;
+    /// Takes a volume over, to be served. `None` if it is served already, or is gone.
+    async fn adopt(&self, record: VolumeRecord) -> Result<Option<(Hold<'_>, Served)>, Error> {
+        let hold = self.hold(&record.id)?;
         if self.entry(&record.id).is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let publish = record.publish();
         let mode = self.parts().modes.get(&record.mode).map_err(|error| Error::Invalid(error.to_string()))?;
         let Some((mounted, files)) = self.find(Some(mode), &publish, record.mount.clone()).await? else {
             let dropped = self.parts().records.remove(&record.id);
-            return dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")));
+            dropped.map_err(|error| Error::Invalid(format!("its record stays: {error}")))?;
+            return Ok(None);
         };
         if record.on_open {
             self.adopt_on_open(&record, mounted);
-            return Ok(());
+            return Ok(None);
         }
         let shown = self.parts().shown(&publish, Some(&record), files);
-        self.serve(Served::adopted(Arc::clone(self.parts()), &record, mounted, shown));
-        Ok(())
+        Ok(Some((hold, Served::adopted(Arc::clone(self.parts()), &record, mounted, shown))))
     }
 
     /// Finds the mount of a volume and the files that it shows. Without `mode`, tries every mode.

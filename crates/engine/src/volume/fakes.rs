@@ -19,7 +19,7 @@ use provider::{
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-pub(super) use self::access::NoStranger;
+pub(super) use self::access::{FakePods, NoStranger};
 pub(super) use self::classes::FakeClasses;
 pub(super) use self::mode::FakeMode;
 pub(super) use self::mounter::FakeMounter;

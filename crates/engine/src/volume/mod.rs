@@ -4,6 +4,7 @@ mod about;
 pub mod access;
 pub mod admission;
 mod adoption;
+pub mod boundary;
 mod call;
 pub mod content;
 mod credentials;
@@ -94,6 +95,11 @@ impl Publish {
         let Subject { identity, pod } = self.subject.clone();
         let Credentials { tokens, named } = credentials;
         Workload { identity, pod, volume: self.id.0.clone(), tokens, credentials: named }
+    }
+
+    /// How its files look, and whose share of what modes keep they take.
+    fn appearance_of_tenant(&self) -> Appearance {
+        Appearance { tenant: self.subject.identity.namespace.clone(), ..self.appearance.clone() }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::mode::{Appearance, DEFAULT_MAX_BYTES};
 use crate::snapshot::{FingerprintKey, Snapshot};
 use crate::subject::Subject;
 use crate::volume::about::About;
+use crate::volume::boundary::unconfined;
 use crate::volume::content::Content;
 use crate::volume::first::{Waits, read_first, require_token};
 use crate::volume::freshness::Policy;
@@ -75,6 +76,9 @@ impl Once {
         workload: &Workload,
         about: &mut About,
     ) -> Result<Snapshot, Error> {
+        if !class.settings.access.is_empty() {
+            return Err(unconfined(&class));
+        }
         let source = source_of(&self.providers, &class)?;
         require_token(workload, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
         let tenancy = Tenancy::new(publish, class.provider.clone(), Arc::clone(&self.revocations));

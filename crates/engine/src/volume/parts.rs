@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use class::Classes;
-use manifest::{Class, OnRevoked};
+use manifest::{AccessUnsafe, Class, OnRevoked};
 use mounter::{MountId, Mounter};
 use provider::{Invalid, Moment as _, Providers, Source, Span};
 use tokio::time::{Instant, timeout_at};
@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::mode::{self, Mode, Modes, Mounted};
 use crate::snapshot::FingerprintKey;
 use crate::volume::access::Access;
+use crate::volume::boundary::{Breach, Pods, confinement, unconfined};
 use crate::volume::content::Content;
 use crate::volume::freshness::Policy;
 use crate::volume::pace::Pace;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub stores: Arc<Stores>,
     /// Decides which process may open a file that is read when it is opened.
     pub access: Arc<dyn Access>,
+    /// What only the API server knows of pods, for classes with access rules.
+    pub pods: Arc<dyn Pods>,
     /// The bounds for callers that open such files, and for the bytes that these hold.
     pub rooms: Rooms,
     /// Makes fingerprints.
@@ -200,6 +203,31 @@ impl Parts {
     /// What happens to the files of a class if its store does not confirm them.
     pub(super) fn policy(&self, class: &Class) -> Policy {
         Policy::of(&class.settings, self.limits.defaults.on_revoked)
+    }
+
+    /// Checks that the rules of `class` can hold in the pod of `publish`. Asks nobody where there are no rules.
+    ///
+    /// # Errors
+    ///
+    /// They cannot, and the class does not allow that; or nobody tells.
+    pub(super) async fn require_boundary(&self, publish: &Publish, class: &Class) -> Result<(), Error> {
+        if confinement(publish, class)?.is_none() || class.settings.access_unsafe == AccessUnsafe::Allow {
+            return Ok(());
+        }
+        let Some(pod) = &publish.subject.pod else { return Err(unconfined(class)) };
+        let told = self.pods.breaches(publish.subject.namespace(), pod).await;
+        let unknown =
+            |why| Error::ClassNotYet(format!("class {} has access rules, and {why}", publish.class));
+        let breaches: Vec<String> = told.map_err(unknown)?.iter().map(Breach::to_string).collect();
+        if breaches.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "class {} has access rules, which keep nobody out in this pod: {}; change the pod, or write \
+             secretfs.dev/access-unsafe: allow",
+            publish.class,
+            breaches.join(", ")
+        )))
     }
 
     /// The mode that shows the files of a class.

@@ -7,15 +7,18 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use manifest::Class;
+use manifest::{AccessRules, Class};
 use mounter::MountId;
 use provider::{FileMode, Identity, Pod};
 use serde::{Deserialize, Serialize};
 
-use crate::mode::Appearance;
+use crate::mode::{Appearance, Confinement};
 use crate::snapshot::{File, Fingerprint, Snapshot};
 use crate::subject::Subject;
 use crate::volume::{ClassName, Publish, VolumeId};
+
+/// What a manifest with access rules contains.
+const ACCESS: &str = "secretfs.dev/access\"";
 
 /// What the next process must know of a published volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,12 +128,24 @@ impl VolumeRecord {
         Class::read(self.manifest.as_ref()?).ok()?.pop()
     }
 
+    /// The access rules that the volume followed last. Nobody may open anything where they cannot be read.
+    pub fn confinement(&self) -> Option<Confinement> {
+        let rules = match self.last_class() {
+            Some(class) => class.settings.access,
+            None if self.manifest.as_ref().is_some_and(|text| text.contains(ACCESS)) => AccessRules::nobody(),
+            None => return None,
+        };
+        let pod = self.pod.as_ref().map(|(_, uid)| uid.clone()).unwrap_or_default();
+        (!rules.is_empty()).then_some(Confinement { pod, rules })
+    }
+
     /// Owner, group and SELinux label of the files.
     pub fn appearance(&self) -> Appearance {
         Appearance {
             fs_group: self.fs_group,
             owner: self.owner,
             selinux_context: self.selinux_context.clone(),
+            ..Appearance::default()
         }
     }
 

@@ -15,7 +15,9 @@ use crate::audit::{Audit, Destination};
 use crate::mode::{Appearance, Mode, Modes};
 use crate::snapshot::FingerprintKey;
 use crate::subject::Subject;
-use crate::volume::fakes::{FakeClasses, FakeMode, FakeMounter, FakeStore, LEASE, NoStranger, Say, lease};
+use crate::volume::fakes::{
+    FakeClasses, FakeMode, FakeMounter, FakePods, FakeStore, LEASE, NoStranger, Say, lease,
+};
 use crate::volume::parts::{Limits, Parts};
 use crate::volume::record::Records;
 use crate::volume::report::{Reporter, What};
@@ -24,6 +26,7 @@ use crate::volume::room::Rooms;
 use crate::volume::stores::Stores;
 use crate::volume::{ClassName, Credentials, Error, Publish, RefreshOutcome, VolumeId, Volumes};
 
+mod access;
 mod calls;
 mod classes;
 mod credentials;
@@ -138,6 +141,7 @@ impl Node {
             reporter: Reporter::new(Audit::to(audit.clone()).unwrap(), metrics.clone()),
             stores: Arc::new(Stores::new(metrics.clone())),
             access: Arc::new(NoStranger),
+            pods: Arc::new(FakePods),
             rooms: Rooms::default(),
             key: Arc::new(FingerprintKey::new(&[2; 32])),
             limits: limits.clone(),

@@ -149,3 +149,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rules_in_a_mode_that_cannot_tell_containers_apart_are_a_fault() {
+    let rules = "    secretfs.dev/access: |\n      - {containers: [web], paths: [a]}\n";
+
+    let refusal = refusal(&class(rules));
+    assert!(refusal.contains("line 7") && refusal.contains("write secretfs.dev/mode: fuse"), "{refusal}");
+    let class = Class::read(&class(&format!("{rules}    secretfs.dev/mode: fuse\n"))).unwrap().remove(0);
+    assert!(class.settings.access.allow("web", "a") && !class.settings.access.allow("web", "b"));
+    assert_eq!(Class::read(&class.manifest()).unwrap().remove(0), class);
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use provider::Invalid;
 
 use super::{AuthShare, FetchWhen, Mode, OnDenied, OnRevoked, OnStale, Settings, Start};
+use crate::access::{self, AccessUnsafe};
 use crate::declaration::SETTINGS;
 use crate::text::{nearest, shorten};
 use crate::{compose, duration};
@@ -19,7 +20,7 @@ pub const SHARED_WITH_PROVIDERS: [&str; 4] =
 /// Most older versions that stay beside a file.
 const MAX_PREVIOUS: u32 = 10;
 
-const LATER: [&str; 2] = ["access", "on-rotate"];
+const LATER: [&str; 1] = ["on-rotate"];
 
 impl Settings {
     /// Sets the setting `key` (with or without its prefix) from the `text` in a class or in a volume attribute.
@@ -36,7 +37,22 @@ impl Settings {
             self.files = compose::read(key, text)?;
             return Ok(());
         }
+        if name == "access" {
+            self.access = access::read(key, text)?;
+            return Ok(());
+        }
         self.set_one(key, name, text).map_err(|invalid| vec![invalid])
+    }
+
+    /// The fault of settings that do not go together.
+    pub(crate) fn contradiction(&self) -> Option<Invalid> {
+        let unjudged = !self.access.is_empty() && self.mode != Mode::Fuse;
+        unjudged.then(|| Invalid {
+            key: format!("{PREFIX}access"),
+            line: None,
+            reason: format!("mode {} cannot tell containers apart", self.mode.name()),
+            remedy: format!("write {PREFIX}mode: fuse, or remove the rules"),
+        })
     }
 
     fn set_one(&mut self, key: &str, name: &str, text: &str) -> Result<(), Invalid> {
@@ -63,6 +79,10 @@ impl Settings {
             "fetch" => self.fetch = entry.fetch()?,
             "keep-previous" => self.keep_previous = entry.previous()?,
             "auth" => self.auth = Some(entry.name()?),
+            "access-unsafe" => {
+                let choices = [("refuse", AccessUnsafe::Refuse), ("allow", AccessUnsafe::Allow)];
+                self.access_unsafe = entry.choice(&choices)?;
+            }
             "overridable" => self.overridable = entry.keys()?.map(str::to_owned).collect(),
             "timeout" => self.timeout = entry.positive()?,
             _ => return Err(entry.unknown(name)),
@@ -176,11 +196,14 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// What decides about the pod's author is not left to the pod's author.
+const NEVER_OVERRIDDEN: [&str; 3] = ["overridable", "access", "access-unsafe"];
+
 fn may_be_overridden(key: &str) -> bool {
     let Some(own) = key.strip_prefix(PREFIX) else {
         return !key.contains(['[', ']', '{', '}', '"', '\'', ':']);
     };
-    known().any(|known| known == own) && own != "overridable"
+    known().any(|known| known == own) && !NEVER_OVERRIDDEN.contains(&own)
 }
 
 /// The names of the settings that are declared, without [`PREFIX`].
@@ -218,6 +241,7 @@ mod tests {
             ("fetch", "eager", default()),
             ("keep-previous", "2", Settings { keep_previous: 2, ..default() }),
             ("auth", "jwt", Settings { auth: Some("jwt".to_owned()), ..default() }),
+            ("access-unsafe", "allow", Settings { access_unsafe: AccessUnsafe::Allow, ..default() }),
             ("timeout", "10s", Settings { timeout: seconds(10), ..default() }),
         ] {
             assert_eq!(set(&format!("{PREFIX}{key}"), text), Ok(expected), "{key}");
@@ -247,7 +271,9 @@ mod tests {
             ("keep-previous", "-1", "\"0\" to \"10\""),
             ("keep-previous", "11", "\"0\" to \"10\""),
             ("auth", "JWT token", "approle"),
+            ("access-unsafe", "yes", "refuse or allow"),
             ("overridable", "secretfs.dev/overridable", "roleName"),
+            ("overridable", "secretfs.dev/access", "roleName"),
             ("overridable", "[roleName]", "roleName"),
         ] {
             let refusal = set(&format!("{PREFIX}{key}"), text).unwrap_err();
@@ -257,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused_by_name() {
-        for (key, text) in [("fetch", "on-open"), ("access", "[]"), ("on-rotate", "x")] {
+        for (key, text) in [("fetch", "on-open"), ("on-rotate", "x")] {
             let refusal = set(&format!("{PREFIX}{key}"), text).unwrap_err();
             assert!(refusal.contains("not in this version") && refusal.contains(key), "{refusal}");
         }

@@ -4,6 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use callers::Processes;
 use fuse_session::TakeStep;
 use fuse_tree::{Notice, Volume};
 use mounter::MountId;
@@ -41,6 +42,15 @@ pub trait Front: fmt::Debug + Send + Sync {
         Ok(mounter::is_mount_root(target)?)
     }
 
+    /// The threads that may ask for files, by the numbers that the kernel tells of them.
+    ///
+    /// # Errors
+    ///
+    /// Who knows them cannot be asked, or nobody knows them.
+    fn processes(&self) -> Result<Arc<Processes>, Error> {
+        Err(Error::Failed("who opens a file cannot be told here".into()))
+    }
+
     /// Whether somebody [keeps](Ready::keep) what the next process needs to serve the volumes further.
     fn hands_over(&self) -> bool {
         false
@@ -60,6 +70,11 @@ pub trait Front: fmt::Debug + Send + Sync {
 
     /// The volume at `target` has ended: nothing of it is kept any longer.
     fn forget(&self, _target: &Path) {}
+
+    /// In how many volumes the kernel is told of a change and has not taken it for more than a second.
+    fn stuck(&self) -> usize {
+        0
+    }
 }
 
 /// What an earlier process left of a volume.

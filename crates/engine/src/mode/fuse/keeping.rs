@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use mounter::{Error, Mounter};
 
+use super::kept::{Kept, Ours};
+
 /// How often it is looked whether the mounter has everything. A mounter that hears nothing for half a minute believes that
 /// nobody serves.
 const LOOK: Duration = Duration::from_secs(2);
@@ -28,7 +30,7 @@ pub(super) struct Keeping {
 struct Shared {
     mounter: Arc<dyn Mounter>,
     /// Held during calls about single files, so that the mounter has what was said last.
-    ours: Mutex<BTreeMap<String, Kept>>,
+    ours: Mutex<Ours>,
     state: Mutex<State>,
     changed: Condvar,
     is_away: AtomicBool,
@@ -39,12 +41,6 @@ struct State {
     is_stopped: bool,
     /// Whether what is kept and not ours may go: what an earlier process left was looked at.
     is_settled: bool,
-}
-
-#[derive(Debug)]
-struct Kept {
-    about: Vec<u8>,
-    file: OwnedFd,
 }
 
 impl Keeping {
@@ -62,26 +58,39 @@ impl Keeping {
         self.shared.mounter.take_file(name)
     }
 
-    /// Has `file` kept. If that cannot be done, what was kept before stays.
-    pub(super) fn keep(&self, name: &str, about: &[u8], file: BorrowedFd<'_>) -> Result<(), Error> {
-        let file = file.try_clone_to_owned().map_err(Error::of("keep", name.as_ref()))?;
+    /// Has `file` kept, out of the share of `tenant`. If that cannot be done, what was kept before stays.
+    pub(super) fn keep(
+        &self,
+        name: &str,
+        about: &[u8],
+        file: BorrowedFd<'_>,
+        tenant: &Arc<str>,
+    ) -> Result<(), Error> {
+        let kept = Kept::new(name, about, file, tenant)?;
         let mut ours = self.shared.ours();
-        self.shared.mounter.keep_file(name, about, file.as_fd())?;
-        ours.insert(name.to_owned(), Kept { about: about.to_vec(), file });
+        ours.has_room(name, &kept).map_err(Error::of("keep", name.as_ref()))?;
+        self.shared.mounter.keep_file(name, about, kept.file.as_fd())?;
+        ours.insert(name, kept);
         self.look_after_it()
     }
 
     /// Notes what is kept already, and is this process's now.
-    pub(super) fn adopt(&self, name: &str, about: &[u8], file: BorrowedFd<'_>) -> Result<(), Error> {
-        let file = file.try_clone_to_owned().map_err(Error::of("keep", name.as_ref()))?;
-        self.shared.ours().insert(name.to_owned(), Kept { about: about.to_vec(), file });
+    pub(super) fn adopt(
+        &self,
+        name: &str,
+        about: &[u8],
+        file: BorrowedFd<'_>,
+        tenant: &Arc<str>,
+    ) -> Result<(), Error> {
+        let kept = Kept::new(name, about, file, tenant)?;
+        self.shared.ours().insert(name, kept);
         self.look_after_it()
     }
 
     /// Lets go of all files whose names begin like this.
     pub(super) fn forget(&self, beginning: &str) {
         let mut ours = self.shared.ours();
-        let names: Vec<String> = ours.keys().filter(|name| name.starts_with(beginning)).cloned().collect();
+        let names: Vec<String> = ours.names().filter(|name| name.starts_with(beginning)).cloned().collect();
         for name in names {
             ours.remove(&name);
             if let Err(error) = self.shared.mounter.forget_file(&name) {
@@ -98,7 +107,7 @@ impl Keeping {
 
     /// Whether a file of this name is this process's.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.shared.ours().contains_key(name)
+        self.shared.ours().get(name).is_some()
     }
 
     /// From now on nothing is kept but what this process had kept.
@@ -133,7 +142,7 @@ impl Drop for Keeping {
 }
 
 impl Shared {
-    fn ours(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+    fn ours(&self) -> MutexGuard<'_, Ours> {
         self.ours.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -160,7 +169,7 @@ impl Shared {
         let is_settled = self.state().is_settled;
         let kept = self.listing()?;
         let wanted: Listing =
-            self.ours().iter().map(|(name, file)| (name.clone(), file.about.clone())).collect();
+            self.ours().iter().map(|(name, kept)| (name.clone(), kept.about.clone())).collect();
         let missing = wanted.iter().filter(|(name, about)| kept.get(*name) != Some(*about));
         missing.map(|(name, _)| name).try_for_each(|name| self.keep_again(name))?;
         if is_settled {
@@ -171,14 +180,14 @@ impl Shared {
 
     fn keep_again(&self, name: &str) -> Result<(), Error> {
         match self.ours().get(name) {
-            Some(Kept { about, file }) => self.mounter.keep_file(name, about, file.as_fd()),
+            Some(Kept { about, file, .. }) => self.mounter.keep_file(name, about, file.as_fd()),
             None => Ok(()),
         }
     }
 
     fn forget(&self, name: &str) -> Result<(), Error> {
         let ours = self.ours();
-        if ours.contains_key(name) { Ok(()) } else { self.mounter.forget_file(name) }
+        if ours.get(name).is_some() { Ok(()) } else { self.mounter.forget_file(name) }
     }
 
     fn listing(&self) -> Result<Listing, Error> {

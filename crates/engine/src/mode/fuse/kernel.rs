@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use callers::Processes;
 use fuse_session::{Device, Sessions, Settings, TakeStep, Tell};
 use fuse_tree::{DATA, NEXT_DATA, Notice, Step, Volume};
 use mounter::{MountId, Mounter, file_system_of};
@@ -51,7 +52,7 @@ impl Kernel {
         let failed = mounter::Error::of("serve", Path::new("FUSE volumes"));
         let started = Arc::new(Sessions::start(Settings::default()).map_err(failed)?);
         if let Some(keeping) = &self.keeping {
-            keeping.keep(&left::new_journal(), b"", started.journal())?;
+            keeping.keep(&left::new_journal(), b"", started.journal(), &Arc::from(""))?;
         }
         *sessions = Some(Arc::clone(&started));
         Ok(started)
@@ -70,11 +71,11 @@ impl Kernel {
         let agreed = device.agree(PATIENCE).map_err(failed())?;
         let (mount, key) = (MountId::of(&root).ok(), fastrand::u64(..u64::MAX));
         let file_system = file_system_of(&root).map_err(failed())?;
-        let kept = self.keeping.as_ref().map(|keeping| Kept::new(keeping, target));
+        let kept = self.keeping.as_ref().map(|keeping| Kept::new(keeping, target, &appearance.tenant));
         let device = device_of_kept(device, kept.as_ref()).map_err(failed())?;
         if let Some(kept) = &kept {
-            let about = About::new(target, key, agreed, file_system);
-            kept.keeping.keep(&kept.device(), &about.to_bytes(), device.as_fd())?;
+            let about = About::new(target, key, agreed, file_system, &kept.tenant);
+            kept.keeping.keep(&kept.device(), &about.to_bytes(), device.as_fd(), &kept.tenant)?;
         }
         sessions.serve(key, device, agreed, Arc::clone(volume)).map_err(failed())?;
         let session = Session { sessions, key, target: target.to_owned(), mount, file_system, kept };
@@ -110,6 +111,11 @@ impl Front for Kernel {
         Ok(self.mounter.look(target)?.is_some())
     }
 
+    fn processes(&self) -> Result<Arc<Processes>, Error> {
+        // Each time, since the next mounter may be in another process namespace.
+        Ok(Arc::new(Processes::new(self.mounter.processes()?)))
+    }
+
     fn hands_over(&self) -> bool {
         self.keeping.is_some()
     }
@@ -130,6 +136,12 @@ impl Front for Kernel {
             keeping.forget(&left::beginning(target));
         }
     }
+
+    fn stuck(&self) -> usize {
+        // While the first volume is made, nothing is told.
+        let sessions = self.sessions.try_lock().ok().and_then(|sessions| sessions.clone());
+        sessions.map_or(0, |sessions| sessions.health().stuck.len())
+    }
 }
 
 /// One volume of the layer.
@@ -147,7 +159,7 @@ struct Session {
 impl Session {
     fn keep(&self, number: u64, about: &[u8], values: BorrowedFd<'_>) -> Result<(), Error> {
         match &self.kept {
-            Some(kept) => Ok(kept.keeping.keep(&kept.edition(number), about, values)?),
+            Some(kept) => Ok(kept.keeping.keep(&kept.edition(number), about, values, &kept.tenant)?),
             None => Ok(()),
         }
     }
@@ -159,11 +171,17 @@ struct Kept {
     keeping: Arc<Keeping>,
     /// What their names begin with.
     beginning: String,
+    /// Whose share they take.
+    tenant: Arc<str>,
 }
 
 impl Kept {
-    fn new(keeping: &Arc<Keeping>, target: &Path) -> Self {
-        Self { keeping: Arc::clone(keeping), beginning: left::beginning(target) }
+    fn new(keeping: &Arc<Keeping>, target: &Path, tenant: &str) -> Self {
+        Self { keeping: Arc::clone(keeping), beginning: left::beginning(target), tenant: tenant.into() }
+    }
+
+    fn of(self, tenant: &str) -> Self {
+        Self { tenant: tenant.into(), ..self }
     }
 
     fn device(&self) -> String {

@@ -6,16 +6,17 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use fuse_tree::{Step, Volume};
+use fuse_tree::{Policy, Step, Volume};
 use mounter::MountId;
 use provider::{Moment as _, ObjectPath};
 
 use super::NAME;
 use super::edition::{self, Legacy, Made, Shelf, Stage};
 use super::front::Live;
+use super::guard::Guard;
 use crate::mode::retired::{GRACE, Retired};
 use crate::mode::sweeper::{Sweeper, Swept};
-use crate::mode::{Appearance, Error, Mounted, ShownFile, Usage};
+use crate::mode::{Appearance, Confinement, Error, Mounted, ShownFile, Usage};
 use crate::snapshot::Snapshot;
 
 /// How long a change that watchers see may take. After that it is made unseen by them.
@@ -34,6 +35,15 @@ pub(super) struct Frame {
     pub(super) sweeper: Arc<Sweeper>,
     /// Whether the next process is to serve it further.
     pub(super) hands_over: bool,
+    /// Judges who opens its files.
+    pub(super) guard: Arc<Guard>,
+}
+
+impl Frame {
+    /// The guard, as the volume asks it.
+    pub(super) fn policy(&self) -> Arc<dyn Policy> {
+        Arc::<Guard>::clone(&self.guard)
+    }
 }
 
 /// A volume that FUSE shows.
@@ -275,6 +285,10 @@ impl Mounted for Arc<Shown> {
 
     fn replace(&self, snapshot: &Snapshot, withdrawn: &BTreeSet<ObjectPath>) -> Result<(), Error> {
         self.replace_in(&mut self.lock(), snapshot, withdrawn)
+    }
+
+    fn confine(&self, confinement: Option<&Confinement>) -> Result<(), Error> {
+        self.frame.guard.confine(confinement)
     }
 
     fn contents(&self) -> Result<Vec<ShownFile>, Error> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fuse_tree::{AllowAll, Volume};
+use fuse_tree::Volume;
 
 use super::edition::{self, Legacy, Shelf, Stage};
 use super::front::{Inheritance, KeptEdition};
@@ -57,7 +57,7 @@ pub(super) fn go_on_with(
     target: &Path,
     frame: Frame,
 ) -> Result<Arc<Shown>, Error> {
-    let volume = Arc::new(Volume::new(&name_of(target), look(&frame.appearance, true), Arc::new(AllowAll)));
+    let volume = Arc::new(Volume::new(&name_of(target), look(&frame.appearance, true), frame.policy()));
     let mut legacies = BTreeMap::new();
     let mut newest = None;
     for KeptEdition { about, values } in inheritance.editions()? {

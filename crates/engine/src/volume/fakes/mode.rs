@@ -11,7 +11,8 @@ use provider::{ObjectPath, SecretBytes};
 
 use super::mounter::not_faked;
 use crate::mode::{
-    self, Abilities, Appearance, Caller, Door, Listing, Loan, Mode, Mounted, Prepared, ShownFile, Usage,
+    self, Abilities, Appearance, Caller, Confinement, Door, Listing, Loan, Mode, Mounted, Prepared,
+    ShownFile, Usage,
 };
 use crate::snapshot::Snapshot;
 
@@ -123,6 +124,15 @@ impl Mounted for FakeMount {
     fn list(&self, listing: &Listing, door: &Arc<dyn Door>) -> Result<(), mode::Error> {
         self.0.3.lock().unwrap().insert(self.1.clone(), (listing.clone(), Arc::clone(door)));
         Ok(())
+    }
+
+    fn confine(&self, confinement: Option<&Confinement>) -> Result<(), mode::Error> {
+        match confinement {
+            Some(_) if self.0.2 == "tmpfs" => {
+                Err(mode::Error::Failed("mode tmpfs cannot tell containers apart".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn contents(&self) -> Result<Vec<ShownFile>, mode::Error> {

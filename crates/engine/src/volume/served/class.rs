@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{LONGEST_PAUSE, Served};
 use crate::volume;
+use crate::volume::boundary::confinement;
 use crate::volume::freshness::Notice;
 use crate::volume::report::Outlook;
 
@@ -16,14 +17,18 @@ impl Served {
     /// is.
     pub(super) async fn on_class(&mut self) {
         let found = self.parts.effective_class(&self.publish.class, &self.publish.attributes).await;
-        let changed = match found.and_then(|class| self.take_class(class)) {
+        let taken = match found {
+            Ok(class) => self.take_confined(class).await,
+            Err(error) => Err(error),
+        };
+        let changed = match taken {
             Ok(changed) => {
                 (self.class_error, self.last_class) = (None, None);
                 changed
             }
             Err(error) => {
                 self.note_class(&error);
-                self.take_last_class()
+                self.take_last_class().await
             }
         };
         if changed {
@@ -49,16 +54,24 @@ impl Served {
     }
 
     /// Follows the class that an earlier process followed, if no newer one can be found. Returns whether it does.
-    fn take_last_class(&mut self) -> bool {
-        let last = self.last_class.take().filter(|_| self.content.is_none());
-        last.is_some_and(|class| self.take_class(Arc::new(class)).unwrap_or(false))
+    async fn take_last_class(&mut self) -> bool {
+        match self.last_class.take().filter(|_| self.content.is_none()) {
+            Some(class) => self.take_confined(Arc::new(class)).await.unwrap_or(false),
+            None => false,
+        }
     }
 
-    /// Follows `class` from now on. Returns whether it differs from the class before.
-    fn take_class(&mut self, class: Arc<Class>) -> Result<bool, volume::Error> {
+    /// Follows `class` from now on, its access rules first. Returns whether it differs from the class before.
+    async fn take_confined(&mut self, class: Arc<Class>) -> Result<bool, volume::Error> {
         if self.content.as_ref().is_some_and(|content| **content.class() == *class) {
             return Ok(false);
         }
+        let (confinement, mounted) = (confinement(&self.publish, &class)?, Arc::clone(&self.mounted));
+        volume::blocking(move || Ok(mounted.confine(confinement.as_ref())?)).await?;
+        self.take_class(class)
+    }
+
+    fn take_class(&mut self, class: Arc<Class>) -> Result<bool, volume::Error> {
         let source = self.parts.source(&class)?;
         let (pace, policy) = (self.parts.pace(&class), self.parts.policy(&class));
         match &mut self.content {

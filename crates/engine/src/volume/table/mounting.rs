@@ -8,10 +8,11 @@ use program::failpoint;
 use provider::{Moment as _, Workload};
 use tokio::time::{Instant, timeout_at};
 
-use crate::mode::{Mode, Mounted, Prepared};
+use crate::mode::{Appearance, Mode, Mounted, Prepared};
 use crate::snapshot::Snapshot;
 use crate::volume::about::About;
 use crate::volume::admission::Turn;
+use crate::volume::boundary::confinement;
 use crate::volume::content::{Assembled, Content};
 use crate::volume::first::{Waits, read_first, require_token};
 use crate::volume::parts::Parts;
@@ -31,6 +32,7 @@ impl Volumes {
         *about = About::provider(&class.provider);
         let (mode, source) = (self.parts.mode(&class)?, self.parts.source(&class)?);
         require_token(workload, source.audience()).inspect_err(|_| *about = About::all(&class, &*source))?;
+        self.parts.require_boundary(publish, &class).await?;
         if class.settings.fetch == FetchWhen::OnOpen {
             return self.publish_on_open(publish, workload, (class, mode, source)).await;
         }
@@ -85,7 +87,10 @@ impl Volumes {
         let record = VolumeRecord::new(publish, Some(content.class()), &snapshot, mode.name(), None)
             .with_credentials(workload.has_credentials());
         let turn = self.turn_to_mount(publish, &provider, deadline).await?;
-        let (parts, publish, shown) = (Arc::clone(&self.parts), publish.clone(), snapshot.clone());
+        let access = confinement(publish, content.class())?;
+        let appearance = Appearance { access, ..publish.appearance.clone() };
+        let publish = Publish { appearance, ..publish.clone() };
+        let (parts, shown) = (Arc::clone(&self.parts), snapshot.clone());
         let mounted = blocking(move || {
             let _turn = turn;
             let mounted = show(&parts, &*mode, &publish, &shown, record);
@@ -128,11 +133,12 @@ fn show(
     record: VolumeRecord,
 ) -> Result<Arc<dyn Mounted>, Error> {
     if let Some(mounted) = parts.adopt(Some(mode), publish, None)? {
+        mounted.confine(publish.appearance.access.as_ref())?;
         save(parts, publish, &VolumeRecord { mount: mounted.mount_id(), ..record })?;
         mounted.replace(snapshot, &BTreeSet::new())?;
         return Ok(Arc::from(mounted));
     }
-    let prepared = mode.prepare(&publish.target, snapshot, &publish.appearance)?;
+    let prepared = mode.prepare(&publish.target, snapshot, &publish.appearance_of_tenant())?;
     let record = VolumeRecord { mount: prepared.mount_id(), ..record };
     save(parts, publish, &record)?;
     shown(parts, publish, prepared, record)

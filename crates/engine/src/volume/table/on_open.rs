@@ -68,7 +68,8 @@ fn show(
         mounted.list(listing, door)?;
         return Ok(Arc::from(mounted));
     }
-    let prepared = mode.prepare_on_open(&publish.target, listing, &publish.appearance, door)?;
+    let appearance = publish.appearance_of_tenant();
+    let prepared = mode.prepare_on_open(&publish.target, listing, &appearance, door)?;
     let record = VolumeRecord { mount: prepared.mount_id(), ..record };
     save(parts, publish, &record)?;
     shown(parts, publish, prepared, record)

@@ -60,7 +60,7 @@ impl Asked {
                     settings.csi_endpoint =
                         Some(path.map_err(|remedy| Mistyped(format!("--csi-endpoint: {remedy}")))?);
                 }
-                Arg::Long("registration-dir") => settings.registration_dir = Some(parser.value()?.into()),
+                Arg::Long("registration-dir") => settings.registry = Some(parser.value()?.into()),
                 Arg::Long("sockets") => settings.sockets.push(parser.value()?.into()),
                 Arg::Long("providers-dir") => settings.providers.push(parser.value()?.into()),
                 Arg::Long("allow-uid") => {
@@ -156,7 +156,7 @@ mod tests {
                     pods: "/k/pods".into(),
                     driver_name: "a.driver".to_owned(),
                     csi_endpoint: Some("/csi/csi.sock".into()),
-                    registration_dir: Some("/k/registry".into()),
+                    registry: Some("/k/registry".into()),
                     sockets: vec!["/one".into(), "/two".into()],
                     providers: vec!["/providers".into()],
                     uids: vec![1000, 1001],

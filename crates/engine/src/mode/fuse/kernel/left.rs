@@ -44,11 +44,15 @@ pub(super) struct About {
     /// What its kernel and its first process agreed.
     agreed: String,
     file_system: u64,
+    /// Whose share it takes; nobody's, where an earlier version wrote this.
+    #[serde(default)]
+    tenant: String,
 }
 
 impl About {
-    pub(super) fn new(target: &Path, key: u64, agreed: Agreed, file_system: u64) -> Self {
-        Self { target: target.to_owned(), key, agreed: agreed.to_string(), file_system }
+    pub(super) fn new(target: &Path, key: u64, agreed: Agreed, file_system: u64, tenant: &str) -> Self {
+        let (target, tenant) = (target.to_owned(), tenant.to_owned());
+        Self { target, key, agreed: agreed.to_string(), file_system, tenant }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -105,7 +109,7 @@ impl Kernel {
     pub(super) fn left_at(&self, target: &Path) -> Result<Left, Error> {
         let Some(keeping) = &self.keeping else { return Ok(Left::Nothing) };
         let found = self.estate.read(keeping)?;
-        let kept = Kept::new(keeping, target);
+        let kept = Kept::new(keeping, target, "");
         let Some(about) = found.listing.get(&kept.device()) else {
             return self.unserved(
                 target,
@@ -121,7 +125,7 @@ impl Kernel {
             return self.unserved(target, "its connection to the kernel has ended");
         }
         let (mounter, sessions) = (Arc::clone(&self.mounter), self.sessions()?);
-        let target = target.to_owned();
+        let (kept, target) = (kept.of(&about.tenant), target.to_owned());
         Ok(Left::Alive(Box::new(Heir { mounter, sessions, found, kept, target, device, about, agreed })))
     }
 
@@ -160,7 +164,7 @@ impl Inheritance for Heir {
         let kept = self.found.listing.iter().filter(|(name, _)| name.starts_with(&beginning));
         let take = |(name, about): (&String, &Vec<u8>)| {
             let values = keeping.take(name)?;
-            keeping.adopt(name, about, values.as_fd())?;
+            keeping.adopt(name, about, values.as_fd(), &self.kept.tenant)?;
             Ok(KeptEdition { about: about.clone(), values })
         };
         kept.map(take).collect()
@@ -169,7 +173,7 @@ impl Inheritance for Heir {
     fn resume(self: Box<Self>, volume: &Arc<Volume>) -> Result<Arc<dyn Live>, Error> {
         let Self { mounter, sessions, found, kept, target, device, about, agreed } = *self;
         let failed = || mounter::Error::of("serve the files of", &target);
-        kept.keeping.adopt(&kept.device(), &about.to_bytes(), device.as_fd())?;
+        kept.keeping.adopt(&kept.device(), &about.to_bytes(), device.as_fd(), &kept.tenant)?;
         let device = device_of_kept(device, Some(&kept)).map_err(failed())?;
         let resume = found.resume(agreed);
         sessions.resume(about.key, device, agreed, Arc::clone(volume), resume).map_err(failed())?;

@@ -1,0 +1,256 @@
+//! Volumes of mode fuse whose classes say which containers may open what. The processes of containers are real, in real
+//! cgroups and mount namespaces; what kubelet and a runtime make for them is made by the test. `tests/cluster/e2e` has the
+//! real ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::mode::{Appearance, Confinement, Fuse, Mode as _, Mounted};
+use manifest::{AccessRules, Settings};
+use mounter::{LocalMounter, Roots};
+use testing::in_private_mounts;
+
+use crate::support::{Target, snapshot};
+
+const MAX_BYTES: u64 = 1 << 20;
+/// The pod of [`Target::of_kubelet`].
+const POD: &str = "pod-uid";
+const RULES: &str =
+    "- {containers: [web], paths: [\"db/**\"]}\n- {containers: [web, helper], paths: [tls.crt]}\n";
+
+/// Cgroups of a pod with containers, which the test made and takes away again.
+struct Cgroups {
+    root: PathBuf,
+    made: Vec<PathBuf>,
+}
+
+impl Cgroups {
+    fn new() -> Self {
+        let hierarchy = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+        let is_v2 = |path: &&&Path| path.join("cgroup.controllers").exists();
+        let hierarchy = hierarchy.iter().find(is_v2).expect("cgroups of version 2");
+        let name = format!("secretfs-test-{}-{:x}", std::process::id(), fastrand::u64(..));
+        let mut made = Self { root: hierarchy.join(name), made: Vec::new() };
+        made.make("");
+        made
+    }
+
+    /// A cgroup below the test's own.
+    fn make(&mut self, path: &str) -> PathBuf {
+        let mut at = self.root.clone();
+        for name in std::iter::once("").chain(path.split('/')) {
+            at = if name.is_empty() { at } else { at.join(name) };
+            if !self.made.contains(&at) {
+                fs::create_dir(&at).unwrap_or_else(|error| panic!("{}: {error}", at.display()));
+                self.made.push(at.clone());
+            }
+        }
+        at
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for cgroup in self.made.iter().rev() {
+            // Its last process may not be gone yet.
+            let until = Instant::now() + Duration::from_secs(5);
+            while fs::remove_dir(cgroup).is_err() && cgroup.exists() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+/// A pod with a volume, and containers `web` and `helper`.
+struct Pod {
+    volume: Box<dyn Mounted>,
+    cgroups: Cgroups,
+    target: Target,
+}
+
+fn id(digit: &str) -> String {
+    digit.repeat(64)
+}
+
+fn rules(text: &str) -> AccessRules {
+    let mut settings = Settings::default();
+    settings.set("secretfs.dev/access", text).unwrap();
+    settings.access
+}
+
+fn confinement(text: &str) -> Confinement {
+    Confinement { pod: POD.to_owned(), rules: rules(text) }
+}
+
+impl Pod {
+    fn new() -> Self {
+        let (target, mut cgroups) = (Target::of_kubelet(), Cgroups::new());
+        for (container, digit) in [("web", "a"), ("helper", "b")] {
+            let directory = target.parent().join(POD).join("containers").join(container);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("0a1b2c3d"), "").unwrap();
+            cgroups.make(&format!("pod{POD}/{}", id(digit)));
+        }
+        fs::write(target.parent().join("last-words"), "").unwrap();
+        let fuse = Fuse::new(Arc::new(LocalMounter::new(Roots::default())), MAX_BYTES);
+        let appearance = Appearance { access: Some(confinement(RULES)), ..Appearance::default() };
+        let files = snapshot(&[("db/user", "shop"), ("tls.crt", "certificate"), ("other", "x")]);
+        let volume = fuse.mount(&target.path(), &files, &appearance).unwrap();
+        Self { volume, cgroups, target }
+    }
+
+    /// What a shell does to become a process of a container: its cgroup, its mounts.
+    fn enter(&self, cgroup: &Path, container: &str) -> String {
+        let parent = self.target.parent();
+        format!(
+            "mount --bind {}/{POD}/containers/{container}/0a1b2c3d {}/last-words && echo $$ >{}/cgroup.procs",
+            parent.display(),
+            parent.display(),
+            cgroup.display()
+        )
+    }
+
+    fn cgroup(&self, digit: &str) -> PathBuf {
+        self.cgroups.root.join(format!("pod{POD}")).join(id(digit))
+    }
+
+    /// A program in the container `web` or `helper`.
+    fn run(&self, container: &str, program: &str) -> Output {
+        let cgroup = self.cgroup(if container == "web" { "a" } else { "b" });
+        self.shell(&format!("{} && exec {program}", self.enter(&cgroup, container)))
+    }
+
+    fn shell(&self, script: &str) -> Output {
+        let script = format!("set -e; cd {}; {script}", self.target.path().display());
+        let mut shell = Command::new("unshare");
+        shell
+            .args(["--mount", "--propagation", "private", "timeout", "60", "sh", "-c", &script])
+            .output()
+            .unwrap()
+    }
+}
+
+/// What it printed, or the last word of its error.
+fn told(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    } else {
+        error.trim().to_owned()
+    }
+}
+
+fn assert_denied(output: &Output) {
+    assert!(!output.status.success() && told(output).ends_with("Permission denied"), "{output:?}");
+}
+
+#[test]
+fn a_container_opens_what_the_rules_give_it_and_nothing_else() {
+    in_private_mounts(|| {
+        let pod = Pod::new();
+
+        assert_eq!(told(&pod.run("web", "cat db/user")), "shop");
+        assert_eq!(told(&pod.run("web", "cat tls.crt")), "certificate");
+        assert_eq!(told(&pod.run("helper", "cat tls.crt")), "certificate");
+        assert_denied(&pod.run("helper", "cat db/user"));
+        assert_denied(&pod.run("web", "cat other"));
+        assert_eq!(told(&pod.run("helper", "ls db")), "user\n", "names are no secret");
+        let stranger = fs::read(pod.target.file("tls.crt")).unwrap_err();
+        assert_eq!(stranger.kind(), std::io::ErrorKind::PermissionDenied, "a process of the node");
+    });
+}
+
+#[test]
+fn a_cgroup_that_a_container_makes_with_the_id_of_another_makes_it_no_other() {
+    in_private_mounts(|| {
+        let mut pod = Pod::new();
+        for below in [id("a"), format!("pod{POD}/{}", id("a"))] {
+            let forged = pod.cgroups.make(&format!("pod{POD}/{}/{below}", id("b")));
+            let entered = pod.enter(&forged, "helper");
+            assert_denied(&pod.shell(&format!("{entered} && exec cat db/user")));
+        }
+        let stranger = pod.cgroups.make(&format!("podother/{}/pod{POD}/{}", id("c"), id("a")));
+        assert_denied(&pod.shell(&format!("{} && exec cat db/user", pod.enter(&stranger, "web"))));
+    });
+}
+
+#[test]
+fn a_container_that_is_given_an_open_file_reads_it_by_its_own_rules() {
+    in_private_mounts(|| {
+        let pod = Pod::new();
+        let other = format!("umount ../last-words 2>/dev/null; {}", pod.enter(&pod.cgroup("b"), "helper"));
+        let script = format!(
+            "{}; exec 3<db/user; cat <&3; sh -c 'umount {}/last-words; {other} && exec cat <&3'",
+            pod.enter(&pod.cgroup("a"), "web"),
+            pod.target.parent().display(),
+        );
+
+        let output = pod.shell(&script);
+
+        assert_denied(&output);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "shop");
+    });
+}
+
+#[test]
+fn a_process_whose_container_has_no_name_waits_a_moment_and_is_denied_until_the_name_is_known() {
+    in_private_mounts(|| {
+        let pod = Pod::new();
+        let nameless = format!("echo $$ >{}/cgroup.procs && exec cat db/user", pod.cgroup("a").display());
+
+        let begun = Instant::now();
+        assert_denied(&pod.shell(&nameless));
+        assert!(
+            (Duration::from_secs(2)..Duration::from_secs(15)).contains(&begun.elapsed()),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert_eq!(told(&pod.run("web", "cat db/user")), "shop");
+        assert_eq!(told(&pod.shell(&nameless)), "shop", "its container is known now");
+    });
+}
+
+#[test]
+fn rules_that_change_hold_for_the_next_read_of_a_running_container() {
+    in_private_mounts(|| {
+        let pod = Pod::new();
+
+        pod.volume.confine(Some(&confinement("- {containers: [helper], paths: [\"**\"]}"))).unwrap();
+        assert_eq!(told(&pod.run("helper", "cat db/user")), "shop");
+        assert_denied(&pod.run("web", "cat db/user"));
+        pod.volume.confine(None).unwrap();
+        assert_eq!(told(&pod.run("web", "cat other")), "x");
+        assert_eq!(fs::read_to_string(pod.target.file("other")).unwrap(), "x");
+    });
+}
+
+#[test]
+fn root_on_the_node_becomes_a_process_of_a_container_at_will() {
+    in_private_mounts(|| {
+        let pod = Pod::new();
+        let script =
+            format!("cat db/user || {{ {} && exec cat db/user; }}", pod.enter(&pod.cgroup("a"), "web"));
+
+        let output = pod.shell(&script);
+
+        assert_eq!(told(&output), "shop");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Permission denied"), "{output:?}");
+    });
+}
+
+#[test]
+fn a_process_that_ran_before_is_recognised_again_and_one_with_its_number_is_not() {
+    in_private_mounts(|| {
+        let pod = Pod::new();
+
+        let script = "sh -c 'i=0; while [ $i -lt 300 ]; do read -r x <db/user || [ \"$x\" ]; i=$((i+1)); done; echo $i $x'";
+        assert_eq!(told(&pod.run("web", script)), "300 shop\n");
+        for _ in 0..20 {
+            assert_denied(&pod.run("helper", "cat db/user"));
+            assert_eq!(told(&pod.run("web", "cat db/user")), "shop");
+        }
+    });
+}
