@@ -298,7 +298,3 @@ async fn bad_days(
     let status = node.publish(&wrong).await.expect_err("an attribute of the pod's author");
     assert!(status.message().contains("roleName"), "{status}");
 }
-
-crate::modes::again_in_mode_fuse! {
-    values_and_tokens_are_nowhere_but_in_the_mounted_files,
-}

@@ -54,3 +54,7 @@ async fn the_example_for_confidant_is_mounted_in_a_pod_rotated_and_taken_back() 
     server.change(&db, &db_with("new", true));
     node.text_becomes(&first, "db/password", Some("new"), SOON).await;
 }
+
+crate::modes::again_in_mode_fuse! {
+    the_example_for_confidant_is_mounted_in_a_pod_rotated_and_taken_back,
+}

@@ -60,3 +60,7 @@ async fn upstreams_conjur_example_is_served_rotated_and_taken_back_by_the_pods_o
     conjur.permit(HOST, "shop/.*", &["read", "execute"]);
     node.text_becomes(&first, "db/password", Some("new"), SOON).await;
 }
+
+crate::modes::again_in_mode_fuse! {
+    upstreams_conjur_example_is_served_rotated_and_taken_back_by_the_pods_own_token,
+}

@@ -52,3 +52,7 @@ async fn the_example_for_cyberark_is_mounted_in_a_pod_rotated_and_taken_back() {
     postgres("newest");
     node.text_becomes(&pod, "db/password", Some("newest"), SOON).await;
 }
+
+crate::modes::again_in_mode_fuse! {
+    the_example_for_cyberark_is_mounted_in_a_pod_rotated_and_taken_back,
+}

@@ -15,6 +15,8 @@ use crate::place::refused;
 
 /// Kubelet's name for the file.
 const VOLUME_DATA: &str = "vol_data.json";
+/// Under which name it has the name of the driver.
+const KEY: &str = "driverName";
 /// Most bytes of it that are read. Kubelet's own has some hundred.
 const MOST_BYTES: u64 = 4 << 10;
 /// How often a file that is not whole is looked at, and how long after each look.
@@ -23,11 +25,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Most characters of a driver's name that are told.
 const MOST_TOLD: usize = 100;
 
-/// The driver that the `text` of the file names; kubelet writes texts under names and nothing else. As in kubelet, the
-/// last of two texts under one name counts.
+/// The driver that the `text` of the file names, once; kubelet writes texts under names and nothing else.
 fn driver_of(text: &[u8]) -> Result<String, Error> {
     let (texts, _) = serde_json_core::from_slice::<BTreeMap<&str, &str>>(text)?;
-    texts.get("driverName").map(|name| (*name).to_owned()).ok_or(Error::CustomError)
+    let names_one = text.windows(KEY.len()).filter(|part| *part == KEY.as_bytes()).count() == 1;
+    texts.get(KEY).filter(|_| names_one).map(|name| (*name).to_owned()).ok_or(Error::CustomError)
 }
 
 /// Whether kubelet made the target in `directory` for `driver`; `false` if it has not said for whom.
@@ -162,6 +164,7 @@ mod tests {
             r#"{"driverName":1}"#,
             r#"{"driverName":null}"#,
             r#"{"a":{},"driverName":"csi.secretfs.dev"}"#,
+            r#"{"driverName":"csi.secretfs.dev","driverName":"csi.secretfs.dev"}"#,
             r#"{"driverName":"csi.secretfs.dev"} {}"#,
             r#"{"driverName":"csi.secretfs.dev",}"#,
             &nested,

@@ -33,11 +33,15 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
     (
         "They have volumes of both modes, or are those of mode fuse.",
         &[
+            "suite::canary",
             "suite::fuse",
+            "suite::fuse_access",
             "suite::fuse_node",
+            "suite::fuse_upgrade",
             "suite::modes::switching",
             "suite::on_a_host::fuse",
             "suite::on_a_host::rootless",
+            "cluster::e2e::access",
             "cluster::e2e::fuse",
         ],
     ),
