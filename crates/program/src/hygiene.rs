@@ -21,7 +21,6 @@ pub fn seal() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     panic::set_hook(Box::new(tell_the_place));
-    reserve_descriptors();
     Ok(())
 }
 

@@ -59,6 +59,7 @@ impl Process {
     ///
     /// The kernel refuses, which it has no reason to.
     pub fn begin(uids: &[u32]) -> io::Result<Self> {
+        hygiene::reserve_descriptors();
         let users = Users::of(uids);
         confinement::drop_capabilities()?;
         Ok(Self { told_to_end: sys::take_ending_signals()?, users })

@@ -246,6 +246,15 @@ impl World {
         started.elapsed()
     }
 
+    /// Has Kubernetes make the driver's pod anew. With each death of a pod's container kubelet waits longer before it starts
+    /// it again; for a new pod it begins with the shortest pause.
+    pub(crate) fn renew_node(&self) {
+        let old = self.node_pid();
+        self.cluster.kubectl(&["-n", SYSTEM, "rollout", "restart", "daemonset/secretfs-node"]);
+        self.until_restarted(old);
+        self.until_ready();
+    }
+
     /// Whether the driver serves what it took over. It may do so before it is ready for new pods.
     fn has_recovered(&self) -> bool {
         let missing = self.answer("/readyz").map(|(_, body)| body);

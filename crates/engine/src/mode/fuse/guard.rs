@@ -93,8 +93,7 @@ impl Guard {
         if let Some(callers) = known.and_then(|confined| confined.callers.clone()) {
             return Ok(callers);
         }
-        let table =
-            std::fs::read("/proc/thread-self/mountinfo").map_err(|error| Error::Failed(error.into()))?;
+        let table = std::fs::read(mountinfo::TABLE).map_err(|error| Error::Failed(error.into()))?;
         let directory = pod_directory(&self.target, pod).and_then(|path| PodDirectory::find(&table, path));
         let nowhere = || format!("{} is not in the directory of its pod", self.target.display());
         let directory = directory.ok_or_else(|| Error::Failed(nowhere().into()))?;
