@@ -25,24 +25,27 @@ pub(crate) struct Users(pub(crate) BTreeMap<u32, User>);
 pub(crate) struct User {
     /// In which root is this user, or why there is none.
     namespace: io::Result<Arc<OwnedFd>>,
-    /// The control groups of its callers that are connected.
-    groups: Mutex<Weak<String>>,
+    callers: Mutex<Vec<Weak<Process>>>,
 }
+
+/// Who has connected: its process id, and its control groups then.
+#[derive(Debug)]
+struct Process(i32, String);
 
 /// Who asks; root if nothing else is said.
 #[derive(Debug, Default)]
 pub struct Caller {
     uid: u32,
     namespace: Option<Arc<OwnedFd>>,
-    /// Held while it is connected: others of its user have to be in the same.
-    _groups: Option<Arc<String>>,
+    /// Held while it is connected: others of its user have to be in the same control groups.
+    _process: Option<Arc<Process>>,
 }
 
 impl Users {
     /// These users: to be called while there is one thread that has all capabilities.
     pub(crate) fn of(uids: &[u32]) -> Self {
         let namespace = |uid| sys::user_namespace(uid).map(Arc::new);
-        let user = |&uid: &u32| (uid, User { namespace: namespace(uid), groups: Mutex::default() });
+        let user = |&uid: &u32| (uid, User { namespace: namespace(uid), callers: Mutex::default() });
         Self(uids.iter().map(user).collect())
     }
 
@@ -55,7 +58,8 @@ impl Users {
         }
     }
 
-    /// The callers of one user have to be in the same control groups: those of who came first, until all of these have gone.
+    /// The callers of one user have to be in the same control groups: those of who came first, until all of these have gone
+    /// or are dead. What a dead one asked for last may still be going on.
     pub(crate) fn admit(&self, Peer { uid, pid }: Peer) -> Result<Caller, String> {
         if uid == 0 {
             return Ok(Caller::default());
@@ -64,16 +68,26 @@ impl Users {
         // In the pid namespace of another container there is none.
         let unseen =
             |error| format!("process {pid} is not seen from here ({error}): the mounter needs hostPID");
-        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).map_err(unseen)?;
-        let mut held = locked(&user.groups);
-        let groups = held.upgrade().unwrap_or_else(|| Arc::new(own.clone()));
-        if *groups != own {
+        let groups = groups_of(pid).map_err(unseen)?;
+        let mut callers = locked(&user.callers);
+        callers.retain(|caller| caller.strong_count() > 0);
+        if any_elsewhere(&callers, &groups, groups_of) {
             return Err(format!("process {pid} of user {uid} is in another control group than its driver"));
         }
-        *held = Arc::downgrade(&groups);
-        let namespace = user.namespace.as_ref().ok().cloned();
-        Ok(Caller { uid, namespace, _groups: Some(groups) })
+        let process = Arc::new(Process(pid, groups));
+        callers.push(Arc::downgrade(&process));
+        Ok(Caller { uid, namespace: user.namespace.as_ref().ok().cloned(), _process: Some(process) })
     }
+}
+
+/// Whether one of these lives and is in other control groups than `own`, where `now` tells those of a process.
+fn any_elsewhere(callers: &[Weak<Process>], own: &str, now: impl Fn(i32) -> io::Result<String>) -> bool {
+    let lives = |Process(pid, groups): &Process| now(*pid).is_ok_and(|now| now == *groups);
+    callers.iter().filter_map(Weak::upgrade).any(|other| other.1 != own && lives(&other))
+}
+
+fn groups_of(pid: i32) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/{pid}/cgroup"))
 }
 
 impl Caller {
@@ -88,13 +102,16 @@ impl Caller {
     }
 
     /// The same root, where files are the caller's.
-    pub(crate) fn writable(&self, root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-        if self.owns(root)? { root.try_clone_to_owned() } else { self.own(file_system::clone_of(root)?) }
+    pub(crate) fn writable(&self, root: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+        let is_own = self.owns(root)?;
+        self.own(Some(if is_own { root.try_clone_to_owned()? } else { file_system::clone_of(root)? }))
     }
 
     /// Has what root owns be the caller's, through this mount that nobody else sees.
-    pub(crate) fn own(&self, root: OwnedFd) -> io::Result<OwnedFd> {
-        if !self.owns(root.as_fd())? {
+    pub(crate) fn own(&self, root: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+        if let Some(root) = &root
+            && !self.owns(root.as_fd())?
+        {
             let namespace = self.namespace.as_ref().ok_or(io::ErrorKind::Unsupported)?;
             sys::show_owners_as(root.as_fd(), namespace.as_fd())?;
         }
@@ -113,21 +130,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_of_the_same_user_in_another_control_group_is_let_in_only_when_the_first_has_gone() {
+    fn a_caller_in_another_control_group_waits_until_the_first_has_gone_or_is_dead() {
+        let first = Arc::new(Process(7, "0::/node".to_owned()));
+        let callers = [Arc::downgrade(&first)];
+        let lives = |_| Ok("0::/node".to_owned());
+        let dead = |_| Err(io::ErrorKind::NotFound.into());
+        let is_other_by_now = |_| Ok("0::/other".to_owned());
+
+        assert!(!any_elsewhere(&callers, "0::/node", lives));
+        assert!(any_elsewhere(&callers, "0::/thief", lives));
+        assert!(!any_elsewhere(&callers, "0::/next", dead));
+        assert!(!any_elsewhere(&callers, "0::/next", is_other_by_now));
+        drop(first);
+        assert!(!any_elsewhere(&callers, "0::/next", lives));
+    }
+
+    #[test]
+    fn root_and_the_users_that_are_named_are_let_in_as_far_as_they_are_seen() {
         let mut users = Users::default();
-        let user = User { namespace: Err(io::ErrorKind::Unsupported.into()), groups: Mutex::default() };
+        let user = User { namespace: Err(io::ErrorKind::Unsupported.into()), callers: Mutex::default() };
         users.0.insert(4711, user);
         let itself = Peer { uid: 4711, pid: std::process::id().cast_signed() };
-        let elsewhere = Arc::new("0::/elsewhere\n".to_owned());
-        *users.0[&4711].groups.lock().unwrap() = Arc::downgrade(&elsewhere);
 
-        let reason = users.admit(itself).unwrap_err();
-        drop(elsewhere);
-        let first = users.admit(itself).unwrap();
-
-        assert!(reason.contains("control group"), "{reason}");
-        assert_eq!(first.uid, 4711);
-        assert!(Arc::ptr_eq(&first._groups.unwrap(), &users.admit(itself).unwrap()._groups.unwrap()));
+        assert_eq!(users.admit(itself).unwrap().uid, 4711);
         assert!(users.admit(Peer { uid: 4711, pid: 0 }).unwrap_err().contains("hostPID"));
         assert!(users.admit(Peer { uid: 4712, ..itself }).unwrap_err().contains("not allowed"));
         assert_eq!(users.admit(Peer { uid: 0, pid: 0 }).unwrap().uid, 0);

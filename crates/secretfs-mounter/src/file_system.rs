@@ -42,10 +42,9 @@ pub fn make(tmpfs: &Tmpfs, source: &str, owner: u32, swap_allowed: bool) -> io::
         ));
     }
     set_limits(context.as_fd(), tmpfs.size, tmpfs.inodes)?;
-    let set = |key, value: &str| fsconfig_set_string(context.as_fd(), key, value);
-    set("mode", &format!("{:o}", tmpfs.mode))?;
-    set("uid", &owner.to_string())?;
-    set("gid", &tmpfs.gid.to_string())?;
+    fsconfig_set_string(context.as_fd(), "mode", format!("{:o}", tmpfs.mode))?;
+    fsconfig_set_string(context.as_fd(), "uid", owner.to_string())?;
+    fsconfig_set_string(context.as_fd(), "gid", tmpfs.gid.to_string())?;
     detached(context.as_fd(), source, tmpfs.selinux_context.as_deref())
 }
 

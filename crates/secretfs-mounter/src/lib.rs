@@ -15,11 +15,10 @@
 //! | sockets that outlive `node`, and connections to providers | `sockets` | 90 |
 //! | what outlives `node` under a name: bounded and wiped | `kept` | 60 |
 //! | open files of FUSE volumes that outlive `node`; no program waits for these for good | `files` `waiting` | 135 |
-//! | who may ask, how many at once, and as whose they see files | `server` `callers` | 195 |
-//! | capabilities and system calls to give up | `confinement` `confinement/calls` | 120 |
+//! | who may ask, how many at once, and as whose they see files | `server` `callers` | 205 |
+//! | which capabilities it keeps, and which system calls | `confinement` `confinement/calls` | 95 |
 //! | from the settings to a process that serves | `process` `lib` | 100 |
 //! | command line, environment, exit codes | `bin/secretfs-mounter/main` `bin/secretfs-mounter/arguments` | 145 |
-//! | the log, as text and as JSON | `bin/secretfs-mounter/log` | 105 |
 //!
 //! The crates `mounter-protocol` (390 lines), `program`, `sys` and `mountinfo` are linked too; other programs use them as
 //! well. `tests/lines.rs` compares the table with the files, and does not let this crate and the protocol grow.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use mounter_protocol::{BOOT_ID, DRIVER, PODS, SOCKET, registration_socket};
-use program::{hygiene, systemd};
+use program::{hygiene, privileges, systemd};
 
 use crate::callers::Users;
 use crate::server::Server;
@@ -52,8 +52,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Gives up what mounting does not take, prepares to serve `uids` beside root, and waits for SIGTERM and SIGINT in place of being ended by them. To be
-    /// called while there is one thread: another one would keep its capabilities, and be ended.
+    /// Gives up what mounting does not take, prepares to serve `uids` beside root, and waits for SIGTERM and SIGINT in place
+    /// of being ended by them. To be called while there is one thread: another one would keep its capabilities, and be ended.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Process {
     pub fn begin(uids: &[u32]) -> io::Result<Self> {
         hygiene::reserve_descriptors();
         let users = Users::of(uids);
-        confinement::drop_capabilities()?;
+        privileges::keep(confinement::NEEDED)?;
         Ok(Self { told_to_end: sys::take_ending_signals()?, users })
     }
 

@@ -61,9 +61,7 @@ pub(crate) fn listen_in_place(socket: &OwnedFd, path: &Path, place: &Place) -> i
 
 /// The socket file at `place` as a place, which may be `removed` as well.
 pub(crate) fn file_of_socket(place: &Place, removed: bool) -> io::Result<Option<OwnedFd>> {
-    if socket_file(place)?.is_none() {
-        return Ok(None);
-    }
+    let Some(_) = socket_file(place)? else { return Ok(None) };
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&place.parent, &place.name, flags, Mode::empty())?;
     if removed {

@@ -59,16 +59,14 @@ impl<G: Ground> Verbs<G> {
         let file = match request {
             Request::Create(tmpfs) => Some(caller.make(tmpfs, self.swap_allowed)?),
             Request::Attach(target) => none(attach(given(root)?, &self.to_mount_at(target)?))?,
-            Request::Enter(target) => {
-                self.enter(target, is_our_tmpfs)?.map(|root| caller.own(root)).transpose()?
-            }
-            Request::Write => Some(caller.writable(ours(root)?)?),
+            Request::Enter(target) => caller.own(self.enter(target, is_our_tmpfs)?)?,
+            Request::Write => caller.writable(ours(root)?)?,
             Request::Look(target) => self.there(target)?.map_or(Ok(None), |place| seen(&place, SOURCE))?,
             Request::Connect(path) => Some(connect(&self.ground.provider(path)?)?),
             Request::TakeOver(target) => {
                 let directory = absent(self.to_mount_at(target).and_then(|place| place.open()))?;
                 let root = directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?;
-                root.map(|root| caller.own(root)).transpose()?
+                caller.own(root)?
             }
             Request::OpenFuse => Some(file_system::open_fuse()?),
             // Who asks for a file of a volume has its number there.
@@ -94,7 +92,7 @@ impl<G: Ground> Verbs<G> {
             }
             Request::Resize(size, inodes) => none(file_system::resize(ours(root)?, *size, *inodes))?,
             Request::Detach(target) => self.there(target)?.map_or(Ok(None), |place| none(detach(&place)))?,
-            Request::Lend(tmpfs, target) => Some(self.lend(tmpfs, &self.to_mount_at(target)?, caller)?),
+            Request::Lend(tmpfs, target) => self.lend(tmpfs, &self.to_mount_at(target)?, caller)?,
             Request::TakeBack(target) => {
                 self.there(target)?.map_or(Ok(None), |place| none(take_back(&place.beside()?)))?
             }
@@ -149,7 +147,7 @@ impl<G: Ground> Verbs<G> {
     }
 
     /// Shows a new tmpfs beside `place`, in the stead of what lay there.
-    fn lend(&self, tmpfs: &Tmpfs, place: &Place, caller: &Caller) -> io::Result<OwnedFd> {
+    fn lend(&self, tmpfs: &Tmpfs, place: &Place, caller: &Caller) -> io::Result<Option<OwnedFd>> {
         let beside = place.beside()?;
         take_back(&beside)?;
         let root = file_system::make_lent(tmpfs, self.swap_allowed)?;

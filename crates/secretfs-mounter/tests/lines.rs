@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The most lines of the program's own crate, and of the protocol.
-const OWN: usize = 1625;
+const OWN: usize = 1500;
 const PROTOCOL: usize = 390;
 
 /// Before the item that follows, which only tests have.

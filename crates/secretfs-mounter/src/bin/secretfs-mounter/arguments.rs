@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 
 use lexopt::{Arg, Error, Parser};
+use program::log::Format;
 use secretfs_mounter::Settings;
 use tracing::level_filters::LevelFilter;
-
-use crate::log::Format;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = include_str!("help.txt");

@@ -3,19 +3,18 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
 mod arguments;
-mod log;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use lexopt::Parser;
+use program::log::{self, Format};
 use program::outlet;
 use program::visible::visible;
 use secretfs_mounter::{Process, Settings};
 use tracing::level_filters::LevelFilter;
 
 use self::arguments::{Asked, HELP, Mistyped};
-use self::log::Format;
 
 /// Wipes every buffer that any library gives back: what it keeps for others is sealed, and does not outlive its use.
 #[global_allocator]
