@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use testing::{PodVolume, RunningNode};
+use rustix::process::{Resource, Rlimit};
+use testing::{PodVolume, RunningNode, occurrences_in_all_memory};
 
 use crate::embedded::Store;
 use crate::support::store_class;
@@ -14,6 +15,10 @@ use crate::support::store_class;
 const USER: u32 = 47_512;
 /// The group of a pod.
 const GROUP: u32 = 3000;
+/// How much memory a user may lock by default, in bytes.
+const LOCKED: u64 = 8 << 20;
+/// How long it takes until values that were read are wiped everywhere.
+const FORGOTTEN: Duration = Duration::from_secs(1);
 /// How long anything may take. A withdrawal that the store has to say twice takes half a minute.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -121,6 +126,57 @@ async fn a_volume_of_mode_fuse_lives_too() {
     }
 }
 
+/// The limit that users have by default, for the processes that this one starts. Dropping it takes it back.
+struct LittleLocked(Rlimit);
+
+impl LittleLocked {
+    fn set() -> Self {
+        let before = rustix::process::getrlimit(Resource::Memlock);
+        let least = before.maximum.map_or(LOCKED, |most| most.min(LOCKED));
+        rustix::process::setrlimit(Resource::Memlock, Rlimit { current: Some(least), ..before }).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for LittleLocked {
+    fn drop(&mut self) {
+        let _ = rustix::process::setrlimit(Resource::Memlock, self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_values_of_two_hundred_volumes_stay_in_secret_memory_of_a_user_who_may_lock_little() {
+    let _limit = LittleLocked::set();
+    let mut bench = Bench::start("fuse").await;
+    let pods: Vec<PodVolume> = (0..200).map(|n| in_group(&format!("web-{n}"), None)).collect();
+    let canary = |n: u32| format!("canary-{n}-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let values = [canary(1), canary(2)];
+    bench.store.put("shop", "app", &values[0]);
+    for pod in &pods {
+        bench.node.publish_until_done(pod).await;
+    }
+    bench.store.put("shop", "app", &values[1]);
+    for pod in &pods {
+        bench.node.text_becomes(pod, "a", Some(&values[1]), SOON).await;
+    }
+
+    bench.node.restart_node().await;
+    for pod in &pods {
+        let read = fs::read_to_string(bench.node.target(pod).join("a"));
+        let read = read.unwrap_or_else(|error| panic!("{}: {error}\n{}", pod.pod, bench.node.log()));
+        assert_eq!(read, values[1]);
+    }
+
+    tokio::time::sleep(FORGOTTEN).await;
+    let pid = bench.node.node_pid();
+    values
+        .iter()
+        .for_each(|value| assert_eq!(occurrences_in_all_memory(pid, value.as_bytes()), 0, "{value}"));
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    assert!(maps.contains("secretmem"), "the values are in another kind of memory:\n{maps}");
+    assert!(!bench.node.log().contains("memory that the kernel may swap"), "{}", bench.node.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_root_and_one_that_is_root_again_go_on_with_the_same_volumes() {
     let mut bench = Bench::prepare("tmpfs");
@@ -142,7 +198,13 @@ async fn a_node_that_was_root_and_one_that_is_root_again_go_on_with_the_same_vol
         for pod in &pods {
             bench.node.publish_until_done(pod).await;
             bench.node.text_becomes(pod, "a", Some(value), SOON).await;
-            assert_eq!(fs::metadata(bench.node.target(pod).join("a")).unwrap().uid(), 0);
+            for name in ["", "..data/", "a", "d", "d/b"] {
+                let found = fs::metadata(bench.node.target(pod).join(name)).unwrap();
+                assert_eq!(found.uid(), 0, "{name:?}");
+                let group = pod.fs_group.unwrap_or(0);
+                let needed = if found.gid() == group { 0o040 } else { 0o004 };
+                assert!(found.mode() & needed != 0, "the group {group} reads {name:?}: {:o}", found.mode());
+            }
         }
     }
 }

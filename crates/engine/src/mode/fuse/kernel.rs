@@ -305,11 +305,15 @@ impl Live for Seen {
         Ok(Some(Arc::new(Steps { mounter: Arc::clone(&self.mounter), root: root.try_clone()? })))
     }
 
-    /// A clone of the mount, as of [`root`](Live::root), would take the kernel milliseconds to close.
+    /// A clone of the mount, as of [`root`](Live::root), would take the kernel milliseconds to close. A mounter that cannot be
+    /// asked says nothing about the mount.
     fn is_there(&self) -> bool {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = rustix::fs::open(&self.session.target, flags, Mode::empty());
-        found.is_ok_and(|found| file_system_of(&found).is_ok_and(|device| device == self.session.file_system))
+        let is_its_own =
+            |found: OwnedFd| file_system_of(found).is_ok_and(|at| at == self.session.file_system);
+        match self.mounter.look(&self.session.target) {
+            Ok(found) => found.is_some_and(is_its_own),
+            Err(error) => error.is_mounter_away(),
+        }
     }
 
     fn forget(&self, number: u64) {

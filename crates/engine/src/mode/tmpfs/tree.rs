@@ -37,6 +37,9 @@ pub(super) struct Look {
     file_mode: u32,
     /// Whether files get owner and group from where they are made, because this process may not change these.
     inherits: bool,
+    /// Whether everybody who gets to a file may do what its group may: it has not the group that is wished, and nobody but
+    /// that group gets there.
+    stands_for_group: bool,
 }
 
 /// A directory gives its group to what is made in it.
@@ -51,6 +54,7 @@ impl Look {
             directory_mode: appearance.directory_mode(),
             file_mode: appearance.file_mode(),
             inherits,
+            stands_for_group: false,
         }
     }
 
@@ -59,15 +63,21 @@ impl Look {
         if self.inherits && self.gid.is_some() { self.directory_mode | SET_GID } else { self.directory_mode }
     }
 
-    /// The same, for a volume that somebody else made, whose root is `root`. If what is made there does not get the group that
-    /// is wished, files are open to whom they were open to before.
+    /// The same, for a volume that somebody else made, whose root is `root`: root's process, or another driver. If what is made
+    /// there does not get the group that is wished, files are open to whom they were open to before, by the mode of the root.
     pub(super) fn within(self, root: BorrowedFd<'_>) -> io::Result<Self> {
         let stat = rustix::fs::fstat(root)?;
-        let is_given = stat.st_mode & SET_GID != 0 || self.gid.is_none_or(|gid| gid == stat.st_gid);
-        if !self.inherits || is_given {
+        let gives = |gid| gid == stat.st_gid && stat.st_mode & SET_GID != 0;
+        if !self.inherits || self.gid.is_none_or(gives) {
             return Ok(self);
         }
-        Ok(Self::of(&Appearance::default(), true))
+        let stands_for_group = stat.st_mode & 0o007 == 0;
+        Ok(Self { stands_for_group, ..Self::of(&Appearance::default(), true) })
+    }
+
+    fn mode_of(self, file: &snapshot::File) -> u32 {
+        let mode = file.mode.map_or(self.file_mode, |mode| mode.bits());
+        if self.stands_for_group { mode | (mode & 0o070) >> 3 } else { mode }
     }
 
     fn give(self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
@@ -342,7 +352,7 @@ impl<'a> Tree<'a> {
         let written = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut written = File::from(written);
         written.write_all(file.contents.expose())?;
-        self.look.give(written.as_fd(), file.mode.map_or(self.look.file_mode, |mode| mode.bits()))
+        self.look.give(written.as_fd(), self.look.mode_of(file))
     }
 
     fn link(&self, to: &str, name: &str) -> io::Result<()> {
