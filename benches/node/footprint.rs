@@ -70,8 +70,8 @@ pub(crate) async fn memory_in_a_cluster(world: &World) -> Vec<Line> {
     tokio::time::sleep(SETTLED).await;
     let memory = line(&bench, "memory, idle, 200 classes of an API server known").peer("69 MiB");
     let mut publishes = Samples::default();
-    for pod in world.pods("beside-api", VOLUMES / 2, &class) {
-        publishes.add(bench.publish(&pod).await);
+    for request in bench.requests(&world.pods("beside-api", VOLUMES / 2, &class)) {
+        publishes.add(bench.publish(request).await);
     }
     vec![
         memory,

@@ -31,13 +31,14 @@ async fn one_by_one(world: &World, what: &str, class: &str, files: usize) -> Lin
     let tokens: Vec<_> = pods.iter().map(|pod| pod.tokens["vault"].clone()).collect();
     let (mut ours, mut floor, mut calls) = (Samples::default(), Samples::default(), Vec::new());
     for (pods, tokens) in pods.chunks(BLOCK).zip(tokens.chunks(BLOCK)) {
+        let requests = bench.requests(pods);
         for token in tokens {
             let ((), store) = timed(bare.read(asked(token, &paths))).await;
             floor.add(store + world.kernel.volume(files).0);
         }
         let before = world.mark();
-        for pod in pods {
-            ours.add(bench.publish(pod).await);
+        for request in requests {
+            ours.add(bench.publish(request).await);
         }
         calls.push(world.calls_since(before));
     }
@@ -105,9 +106,10 @@ pub(crate) async fn store_excluded(world: &World) -> Vec<Line> {
     let pods = world.pods("warmed", VOLUMES, "ten-one");
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     for pods in pods.chunks(BLOCK) {
+        let requests = bench.requests(pods);
         floor.extend((0..BLOCK).map(|_| world.kernel.volume(FILES).0));
-        for pod in pods {
-            ours.add(bench.publish(pod).await);
+        for request in requests {
+            ours.add(bench.publish(request).await);
         }
     }
     let one = Line::of("publish, store excluded, 10 files, one at a time", &ours)
@@ -142,9 +144,10 @@ async fn embedded(world: &World) -> Line {
     let pods = world.pods("embedded", ONE_BY_ONE, "ten-embedded");
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     for pods in pods.chunks(BLOCK) {
+        let requests = bench.requests(pods);
         floor.extend((0..BLOCK).map(|_| world.kernel.volume(FILES).0));
-        for pod in pods {
-            ours.add(bench.publish(pod).await);
+        for (pod, request) in pods.iter().zip(requests) {
+            ours.add(bench.publish(request).await);
             bench.verify(std::slice::from_ref(pod), FILES, &value(1));
             bench.unpublish(pod).await;
         }
@@ -160,9 +163,9 @@ pub(crate) async fn republish(world: &World) -> Vec<Line> {
     let before = world.mark();
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     for pods in std::iter::repeat_n(&pods, 5).flat_map(|pods| pods.chunks(BLOCK)) {
-        for pod in pods {
+        for request in bench.requests(pods) {
             floor.add(timed(identity.get_plugin_info(GetPluginInfoRequest {})).await.1);
-            ours.add(bench.publish(pod).await);
+            ours.add(bench.publish(request).await);
         }
     }
     let calls = world.calls_since(before);

@@ -131,8 +131,8 @@ pub(crate) async fn hanging(world: &World) -> Vec<Line> {
     // Until every reading is due, and being made.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut republished = Samples::default();
-    for pod in pods.iter().cycle().take(500) {
-        republished.add(bench.publish(pod).await);
+    for request in std::iter::repeat_n(bench.requests(&pods), 10).flatten() {
+        republished.add(bench.publish(request).await);
     }
     let unpublished = ms(bench.unpublish(&pods[0]).await);
     world.bao.thaw();

@@ -52,8 +52,8 @@ pub(crate) async fn beside_hanging(world: &World) -> Vec<Line> {
 async fn publish(bench: &Bench<'_>, row: &str, count: usize) -> Samples {
     let pods = bench.world().pods(row, count, "one-many");
     let mut samples = Samples::default();
-    for pod in &pods {
-        samples.add(bench.publish(pod).await);
+    for request in bench.requests(&pods) {
+        samples.add(bench.publish(request).await);
     }
     bench.verify(&pods, 1, &value(1));
     samples

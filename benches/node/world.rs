@@ -297,17 +297,18 @@ pub(crate) struct Bench<'a> {
 impl Bench<'_> {
     /// A request for `pod`, whose directory is made as kubelet makes it.
     pub(crate) fn request(&self, pod: &PodVolume) -> NodePublishVolumeRequest {
-        let target = self.node.target(pod);
-        testing::prepare_target(&target, testing::DRIVER);
+        testing::prepare_target(&self.node.target(pod), testing::DRIVER);
         self.node.request(pod)
     }
 
-    /// How long the publish call for `pod` alone takes.
-    pub(crate) async fn publish(&self, pod: &PodVolume) -> Duration {
-        self.call(self.request(pod)).await
+    /// Requests for `pods`. What kubelet does before its call is neither ours to be measured, nor done between two calls:
+    /// a processor that did other work meanwhile answers the next call later.
+    pub(crate) fn requests(&self, pods: &[PodVolume]) -> Vec<NodePublishVolumeRequest> {
+        pods.iter().map(|pod| self.request(pod)).collect()
     }
 
-    async fn call(&self, request: NodePublishVolumeRequest) -> Duration {
+    /// How long the publish call alone takes.
+    pub(crate) async fn publish(&self, request: NodePublishVolumeRequest) -> Duration {
         let mut client = self.client.clone();
         let (answer, took) = timed(client.node_publish_volume(request)).await;
         answer.unwrap_or_else(|status| panic!("{status}\n{}", self.node.log()));
@@ -316,9 +317,8 @@ impl Bench<'_> {
 
     /// Publishes `pods`, so many at a time. How long each call takes, and all of them.
     pub(crate) async fn publish_all(&self, pods: &[PodVolume], in_flight: usize) -> (Samples, Duration) {
-        // Kubelet's part is not ours to be measured.
-        let requests: Vec<_> = pods.iter().map(|pod| self.request(pod)).collect();
-        let calls = stream::iter(requests).map(|request| self.call(request)).buffer_unordered(in_flight);
+        let requests = self.requests(pods);
+        let calls = stream::iter(requests).map(|request| self.publish(request)).buffer_unordered(in_flight);
         let (each, all) = timed(calls.collect::<Vec<_>>()).await;
         (each.into_iter().collect(), all)
     }

@@ -5,10 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use mounter_protocol::BOOT_ID;
 use mountinfo::{is_mount_root, mount_number, unique_number};
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use secretfs_mounter::absent;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use crate::table;
 const MARK: &str = "trusted.secretfs.mount";
 /// Longest mark, in bytes.
 const MAX_MARK: usize = 256;
+/// How a target is opened to be looked at. The file system that is mounted there is not asked.
+const LOOKED_AT: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// One mount of this boot, whatever path leads to it, and however many others show the same file system.
 ///
@@ -40,8 +43,7 @@ impl MountId {
     /// `ENOSYS` before Linux 5.8, or the kernel does not tell which boot this is.
     pub fn of(file: impl AsFd) -> io::Result<Self> {
         let number = mount_number(&file)?.ok_or(io::ErrorKind::Unsupported)?;
-        let boot = fs::read_to_string(BOOT_ID)?.trim().to_owned();
-        Ok(Self { boot, number, unique: unique_number(&file)? })
+        Ok(Self { boot: boot()?, number, unique: unique_number(&file)? })
     }
 
     /// What is mounted at `target` and seen there; `None` if nothing is.
@@ -119,10 +121,33 @@ pub(crate) fn file_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
     Ok(absent(fs::symlink_metadata(path))?.map(|found| (found.dev(), found.ino())))
 }
 
+/// Which boot this is. A process sees one only.
+fn boot() -> io::Result<String> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Ok(boot.clone());
+    }
+    let boot = fs::read_to_string(BOOT_ID)?.trim().to_owned();
+    Ok(BOOT.get_or_init(|| boot).clone())
+}
+
 /// The root of what is mounted at `target`; `None` where nothing is, or nothing is there.
 pub(crate) fn root_at(target: &Path) -> io::Result<Option<OwnedFd>> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::open(target, flags, Mode::empty()) {
+    root_of(rustix::fs::open(target, LOOKED_AT, Mode::empty()))
+}
+
+/// As [`root_at`], from what the kernel has in memory: no disk and no other process is waited for.
+///
+/// # Errors
+///
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) if the kernel would have to wait; before Linux 5.12 it does not know
+/// `RESOLVE_CACHED`, and says that the request is invalid.
+pub(crate) fn root_at_once(target: &Path) -> io::Result<Option<OwnedFd>> {
+    root_of(rustix::fs::openat2(CWD, target, LOOKED_AT, Mode::empty(), ResolveFlags::CACHED))
+}
+
+fn root_of(opened: Result<OwnedFd, Errno>) -> io::Result<Option<OwnedFd>> {
+    match opened {
         Ok(root) => Ok(is_mount_root(&root)?.then_some(root)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno.into()),

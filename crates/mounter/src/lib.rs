@@ -388,3 +388,9 @@ pub fn not_hidden(target: &Path, mount: &MountId) -> Result<(), Error> {
 pub fn is_mount_root(target: &Path) -> Result<bool, Error> {
     identity::root_at(target).map(|root| root.is_some()).map_err(Error::of("look at", target))
 }
+
+/// As [`is_mount_root`], for a thread that must not wait. `None` if the kernel cannot tell without waiting for a disk:
+/// then [`is_mount_root`] can.
+pub fn is_mount_root_at_once(target: &Path) -> Option<bool> {
+    identity::root_at_once(target).ok().map(|root| root.is_some())
+}

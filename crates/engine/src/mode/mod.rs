@@ -159,6 +159,11 @@ pub trait Mode: fmt::Debug + Send + Sync {
     fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
         Ok(mounter::is_mount_root(target)?)
     }
+
+    /// As [`Mode::is_mounted`], without waiting. `None` if that cannot be told at once.
+    fn is_mounted_at_once(&self, target: &Path) -> Option<bool> {
+        mounter::is_mount_root_at_once(target)
+    }
 }
 
 /// A volume that is mounted and that nobody can serve any more: whoever uses it gets errors.

@@ -106,6 +106,16 @@ impl Modes {
         Ok(false)
     }
 
+    /// As [`Modes::is_mounted`], without waiting. `None` if a mode cannot tell at once.
+    pub fn is_mounted_at_once(&self, target: &Path) -> Option<bool> {
+        for mode in &self.all {
+            if mode.is_mounted_at_once(target)? {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
     /// Takes over the mount at `target`, by the first mode that recognizes it as its own.
     ///
     /// # Errors

@@ -213,7 +213,12 @@ impl Volumes {
         }
     }
 
+    /// Whether anything is mounted at the target. Most often the kernel tells at once; a thread that may wait costs more
+    /// than all other work of a publish that changes nothing.
     async fn is_mounted(&self, publish: &Publish) -> bool {
+        if let Some(is_mounted) = self.parts.modes.is_mounted_at_once(&publish.target) {
+            return is_mounted;
+        }
         let (modes, target) = (self.parts.modes.clone(), publish.target.clone());
         blocking(move || Ok(modes.is_mounted(&target)?)).await.unwrap_or(true)
     }

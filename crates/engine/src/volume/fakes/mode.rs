@@ -190,4 +190,8 @@ impl Mode for FakeMode {
     fn is_mounted(&self, target: &Path) -> Result<bool, mode::Error> {
         Ok(self.0.lock().unwrap().contains_key(target))
     }
+
+    fn is_mounted_at_once(&self, _: &Path) -> Option<bool> {
+        None
+    }
 }

@@ -27,9 +27,7 @@ impl Volumes {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
         let elsewhere = self.entry(id).is_some_and(|entry| entry.remains.publish.target != target);
         if elsewhere {
-            self.take_away(target, None).await?;
-            self.parts.modes.forget(target);
-            return Ok(());
+            return self.take_away(target, None).await;
         }
         let made = self.entry(id).and_then(|entry| entry.remains.mounted.mount_id());
         let served = self.stop(id).await;
@@ -41,22 +39,12 @@ impl Volumes {
             }
             return Err(error);
         }
-        failpoint::hit("unpublish.detached");
-        self.let_go(id, target, served).await;
+        self.let_go(id, served);
         Ok(())
     }
 
     /// Ends the logins of an unmounted volume and removes its record. What fails now is done later.
-    async fn let_go(&self, id: &VolumeId, target: &Path, served: Option<Served>) {
-        let (parts, gone) = (Arc::clone(&self.parts), target.to_owned());
-        let forgotten: Result<(), Error> = blocking(move || {
-            parts.modes.forget(&gone);
-            Ok(())
-        })
-        .await;
-        if let Err(error) = forgotten {
-            tracing::warn!(volume = %id, %error, "what was kept for the next process stays until it starts");
-        }
+    fn let_go(&self, id: &VolumeId, served: Option<Served>) {
         if let Some(mut served) = served {
             if let Some(content) = &mut served.content {
                 content.reader.tenancy.end_all();
@@ -71,9 +59,16 @@ impl Volumes {
         }
     }
 
+    /// Unmounts the volume, and keeps nothing of it for a later process.
     async fn take_away(&self, target: &Path, made: Option<MountId>) -> Result<(), Error> {
         let (parts, target) = (Arc::clone(&self.parts), target.to_owned());
-        blocking(move || Ok(parts.take_away(&target, made.as_ref())?)).await
+        blocking(move || {
+            parts.take_away(&target, made.as_ref())?;
+            failpoint::hit("unpublish.detached");
+            parts.modes.forget(&target);
+            Ok(())
+        })
+        .await
     }
 
     /// Stops serving a volume and returns it. The mount stays. `None` if it was not served, or if its task did not stop
