@@ -71,12 +71,13 @@ impl std::fmt::Debug for Row {
     }
 }
 
-static ROWS: [Row; 20] = [
+static ROWS: [Row; 21] = [
     Row { name: "publish-1", measure: |world| Box::pin(publish::one_secret(world)) },
     Row { name: "publish-10", measure: |world| Box::pin(publish::ten_secrets(world)) },
     Row { name: "in-flight-many", measure: |world| Box::pin(publish::many_identities(world)) },
     Row { name: "in-flight-one", measure: |world| Box::pin(publish::one_identity(world)) },
     Row { name: "store-excluded", measure: |world| Box::pin(publish::store_excluded(world)) },
+    Row { name: "embedded", measure: |world| Box::pin(publish::embedded(world)) },
     Row { name: "republish", measure: |world| Box::pin(publish::republish(world)) },
     Row { name: "unpublish", measure: |world| Box::pin(publish::unpublish(world)) },
     Row { name: "rotation-many", measure: |world| Box::pin(rotation::many_identities(world)) },
