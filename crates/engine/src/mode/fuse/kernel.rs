@@ -12,7 +12,6 @@ use callers::Processes;
 use fuse_session::{Device, Sessions, Settings, TakeStep, Tell};
 use fuse_tree::{DATA, NEXT_DATA, Notice, Step, Volume};
 use mounter::{MountId, Mounter, file_system_of};
-use rustix::fs::{Mode, OFlags};
 
 use self::left::{About, Estate};
 use super::front::{Front, Left, Live, Ready};
