@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod commands;
+pub mod confinement;
 pub mod csi;
 pub mod directories;
 pub mod exit;

@@ -6,6 +6,7 @@ mod credentials;
 pub mod doctor;
 pub mod explain;
 pub mod forecast;
+pub mod give_files;
 pub mod healthz;
 #[cfg(feature = "kms")]
 pub mod kms;
@@ -38,7 +39,6 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use program::{hygiene, outlet};
-use secretfs_mounter::Process;
 
 use crate::exit::{Failure, Outcome, exit};
 use crate::telemetry::{self, LogArgs};
@@ -87,6 +87,8 @@ enum Command {
     Revoke(revoke::RevokeArgs),
     Unrevoke(revoke::UnrevokeArgs),
     Umount(umount::UmountArgs),
+    #[command(hide = true)]
+    GiveFiles(give_files::GiveFilesArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -119,7 +121,13 @@ impl Cli {
             hygiene::reserve_descriptors();
         }
         // Before a second thread starts, because it would keep the rights that this one gives up.
-        let begun = matches!(self.command, Command::Mounter(_)).then(Process::begin).transpose()?;
+        let begun = match &self.command {
+            Command::Mounter(args) => Some(args.begin()?),
+            _ => None,
+        };
+        if let Command::Node(args) = &self.command {
+            args.leave_others_alone()?;
+        }
         telemetry::start(&self.log).map_err(Failure::usage)?;
         match self.command {
             Command::Mount(args) => on_many_threads(mount::run(args)),
@@ -147,6 +155,7 @@ impl Cli {
             Command::Revoke(args) => on_one_thread(revoke::revoke(args)),
             Command::Unrevoke(args) => on_one_thread(revoke::unrevoke(args)),
             Command::Umount(args) => on_one_thread(umount::run(args)),
+            Command::GiveFiles(args) => give_files::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
         }

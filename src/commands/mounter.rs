@@ -37,6 +37,10 @@ pub struct MounterArgs {
     #[arg(long = "sockets", value_name = "DIR")]
     sockets: Vec<PathBuf>,
 
+    /// Connect to providers that listen in this directory, for a `secretfs node` that may not; may be given again
+    #[arg(long = "providers-dir", value_name = "DIR")]
+    providers: Vec<PathBuf>,
+
     /// Serve processes of this user as well as root's; may be given again
     #[arg(long = "allow-uid", value_name = "UID")]
     uids: Vec<u32>,
@@ -55,10 +59,32 @@ impl From<MounterArgs> for Settings {
             csi_endpoint,
             registration_dir,
             sockets,
+            providers,
             uids,
             allow_swap,
         } = args;
-        Self { socket, pods, driver_name, csi_endpoint, registration_dir, sockets, uids, allow_swap }
+        Self {
+            socket,
+            pods,
+            driver_name,
+            csi_endpoint,
+            registry: registration_dir,
+            sockets,
+            providers,
+            uids,
+            allow_swap,
+        }
+    }
+}
+
+impl MounterArgs {
+    /// Makes this process one that mounts and does nothing else: to be called while there is one thread.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, which it has no reason to.
+    pub fn begin(&self) -> std::io::Result<Process> {
+        Process::begin(&self.uids)
     }
 }
 
@@ -68,6 +94,6 @@ impl From<MounterArgs> for Settings {
 ///
 /// It cannot listen, or its socket was removed.
 pub fn run(args: MounterArgs, begun: Option<Process>) -> Outcome {
-    let process = begun.map_or_else(Process::begin, Ok)?;
+    let process = begun.map_or_else(|| args.begin(), Ok)?;
     Ok(process.serve(&args.into())?)
 }

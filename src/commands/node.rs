@@ -33,6 +33,7 @@ use self::origin::Origin;
 use crate::admin::socket::AdminSocket;
 use crate::admin::{http, probe};
 use crate::commands::places::Places;
+use crate::confinement;
 use crate::csi::{self, Health, Identity, Node, Patience, Registration, Requests, State};
 use crate::exit::Outcome;
 use crate::process::{Conduct, Process, ProcessArgs, drain, first_end};
@@ -156,6 +157,23 @@ pub struct NodeArgs {
 }
 
 impl NodeArgs {
+    /// Gives up what a process beside its mounter does not need of other processes: to be called while there is one thread.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, which it has no reason to.
+    pub(super) fn leave_others_alone(&self) -> std::io::Result<()> {
+        self.mounter.as_ref().map_or(Ok(()), |_| confinement::leave_others_alone())
+    }
+
+    /// Gives up the system calls that such a process never makes. A kubeconfig may name a program that gives credentials.
+    fn filter_calls(&self) -> anyhow::Result<()> {
+        match self.mounter {
+            Some(_) => confinement::filter_calls(self.kubeconfig.is_some()).context("limit the system calls"),
+            None => Ok(()),
+        }
+    }
+
     /// The paths that `secretfs doctor` checks.
     pub(super) fn places(self) -> Places {
         Places {
@@ -218,13 +236,14 @@ fn conduct(args: &NodeArgs) -> Conduct {
 pub async fn run(mut args: NodeArgs) -> Outcome {
     args.process.node = Some(args.node_name.clone());
     hygiene::seal().context("keep this process's memory to itself")?;
+    args.filter_calls()?;
     let _lock = lock(&args.process.state_dir)?;
     let mounter = mounter(&args);
     let listener = mounter.listen(&args.csi_endpoint)?;
     let http = TcpListener::bind(args.http).await.with_context(|| format!("listen at {}", args.http))?;
     tracing::info!(address = %http.local_addr()?, "/livez, /readyz and /metrics");
     let origin = Origin::open(&args).await?;
-    let (providers, in_force) = (providers(&args, &origin)?, Arc::<InForce>::default());
+    let (providers, in_force) = (providers(&args, &origin, &mounter)?, Arc::<InForce>::default());
     let mut process = Process::start(
         &args.process,
         providers,
@@ -246,8 +265,12 @@ pub async fn run(mut args: NodeArgs) -> Outcome {
 
 /// The stores. If this driver replaces the upstream driver, insecure stores are allowed unless a setting forbids them.
 /// Otherwise running pods would lose them by the move.
-fn providers(args: &NodeArgs, origin: &Origin) -> provider::Result<Providers> {
+fn providers(args: &NodeArgs, origin: &Origin, mounter: &Arc<dyn Mounter>) -> provider::Result<Providers> {
     let mut providers = args.process.providers.clone();
+    if !mounter.makes_files_of_root() {
+        let mounter = Arc::clone(mounter);
+        providers.connect_by(move |socket| mounter.connect(socket).map_err(std::io::Error::other));
+    }
     if let Some(accounts) = origin.accounts(args) {
         providers.ask_of_accounts(accounts);
     }

@@ -1,6 +1,8 @@
 //! The settings for stores, as command-line flags of the commands that read stores.
 
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use provider::{Accounts, MachineIdentity, Network, Providers};
@@ -107,6 +109,13 @@ impl ProviderArgs {
         self.network.accounts = Some(accounts);
     }
 
+    /// Has `connect` connect to the sockets of external providers, because this process may not.
+    #[cfg_attr(not(feature = "external"), expect(unused_variables, reason = "there are none"))]
+    pub fn connect_by(&mut self, connect: impl Fn(&Path) -> io::Result<UnixStream> + Send + Sync + 'static) {
+        #[cfg(feature = "external")]
+        self.external.connect_by(connect);
+    }
+
     /// Allows insecure stores as `default` says, if no setting decides it. Returns whether they are allowed.
     pub fn allow_insecure_stores_by_default(&mut self, default: bool) -> bool {
         *self.network.allow_insecure_stores.get_or_insert(default)
@@ -175,20 +184,42 @@ impl ProviderArgs {
 
 #[cfg(feature = "external")]
 mod external {
-    use std::path::PathBuf;
+    use std::fmt;
+    use std::io;
+    use std::os::unix::net::UnixStream;
+    use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
     use provider::{Provider, Providers};
-    use provider_external::{External, Sockets};
+    use provider_external::{Connect, External, Sockets};
 
     /// The directory in which external providers listen on a node.
     const PROVIDERS_DIR: &str = "/var/run/secrets-store-csi-providers";
     /// A second such directory, which is searched first.
     const ADDITIONAL_PROVIDERS_DIR: &str = "/etc/kubernetes/secrets-store-csi-providers";
 
+    /// Connects by a function.
+    struct By<F>(F);
+
+    impl<F> fmt::Debug for By<F> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("By(..)")
+        }
+    }
+
+    impl<F: Fn(&Path) -> io::Result<UnixStream> + Send + Sync> Connect for By<F> {
+        fn connect(&self, path: &Path) -> io::Result<UnixStream> {
+            self.0(path)
+        }
+    }
+
     /// The settings of external providers.
     #[derive(Debug, Clone, Default, clap::Args)]
     pub(super) struct ExternalSettings {
+        /// Who connects to the sockets, if this process may not.
+        #[arg(skip)]
+        connect: Option<Arc<dyn Connect>>,
+
         /// External: directory of the sockets of providers that are not built in; by default
         /// /var/run/secrets-store-csi-providers for `node`, and none for other commands
         #[arg(
@@ -227,6 +258,13 @@ mod external {
             self
         }
 
+        pub(super) fn connect_by(
+            &mut self,
+            connect: impl Fn(&Path) -> io::Result<UnixStream> + Send + Sync + 'static,
+        ) {
+            self.connect = Some(Arc::new(By(connect)));
+        }
+
         pub(super) fn directories(&self) -> Vec<PathBuf> {
             self.additional_providers_dirs.iter().chain(&self.providers_dir).cloned().collect()
         }
@@ -241,6 +279,7 @@ mod external {
                 directories,
                 max_answer: self.max_call_recv_msg_size,
                 built_in: built_in.names().map(str::to_owned).collect(),
+                connect: self.connect.clone(),
             });
             built_in.with_others(move |name| {
                 Some(Arc::new(External::named(name, &sockets)?) as Arc<dyn Provider>)

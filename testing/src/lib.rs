@@ -52,7 +52,7 @@ pub use memory::{occurrences_in_all_memory, occurrences_in_memory};
 pub use mode::{ShownBy, in_mode_fuse};
 pub use moto::Moto;
 pub use namespace::in_private_mounts;
-pub use node::{DRIVER, PodVolume, RunningNode, VOLUME_DATA, prepare_target};
+pub use node::{DRIVER, PodVolume, RunningNode, VOLUME_DATA, give, prepare_target};
 pub use openbao::OpenBao;
 pub use port::free as free_port;
 pub use postgres::Postgres;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,9 @@ pub struct RunningNode {
     log: String,
     /// Whether the next node writes into pipes instead of the log.
     into_pipes: bool,
+    /// The user that the node runs as, if that is not root.
+    user: Option<u32>,
+    mounter_flags: Vec<String>,
     name: String,
     mode: ShownBy,
 }
@@ -221,9 +225,47 @@ impl RunningNode {
             log,
             registers,
             into_pipes,
+            user: None,
+            mounter_flags: Vec::new(),
             name,
             mode: ShownBy::chosen(),
         }
+    }
+
+    /// Runs the node as a user without capabilities, from the next start on. Directories of kubelet are closed to him. To be
+    /// called before the mounter starts, which serves him then.
+    pub fn run_as(&mut self, user: u32) {
+        self.user = Some(user);
+        if self.mounter.is_none() {
+            self.mounter_flag("--allow-uid", &user.to_string());
+        }
+        let open = |path: PathBuf, mode| {
+            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        };
+        for directory in ["kubelet/pods", "kubelet/plugins_registry"] {
+            open(self.path(directory), 0o750);
+        }
+        open(self.root.path().to_owned(), 0o755);
+        fs::File::options().create(true).append(true).open(self.path("audit.log")).unwrap();
+        self.give_files_to(user);
+    }
+
+    /// Runs the node as root from the next start on.
+    pub fn run_as_root(&mut self) {
+        self.user = None;
+        self.give_files_to(0);
+    }
+
+    /// Gives what belongs to the node to `user`.
+    pub fn give_files_to(&self, user: u32) {
+        for path in ["state", "admin", "audit.log"] {
+            give(&self.path(path), user);
+        }
+    }
+
+    /// Adds a flag for the next start of the mounter.
+    pub fn mounter_flag(&mut self, flag: &str, value: &str) {
+        self.mounter_flags.extend([flag.to_owned(), value.to_owned()]);
     }
 
     /// Starts a mounter. The node uses it from its next start on.
@@ -314,7 +356,7 @@ impl RunningNode {
         if self.driver() != DRIVER {
             command.args(["--driver-name", self.driver()]);
         }
-        let child = command.spawn().unwrap();
+        let child = command.args(&self.mounter_flags).spawn().unwrap();
         self.mounter = Some(child);
         wait_for("the mounter's socket", || socket.exists());
     }
@@ -364,6 +406,10 @@ impl RunningNode {
             .arg(self.path("audit.log"))
             .args(&self.flags)
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(user) = self.user {
+            // Without other groups, and without capabilities: those of root end with root.
+            command.uid(user).gid(user);
+        }
         if let Some(failpoint) = self.failpoint.take() {
             command.env("SECRETFS_FAILPOINT", failpoint);
         }
@@ -608,6 +654,14 @@ impl Drop for RunningNode {
         for point in self.mounts().into_iter().rev() {
             let _ = rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH);
         }
+    }
+}
+
+/// Gives `path` to `user`, with what is in it.
+pub fn give(path: &Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), user));
     }
 }
 

@@ -66,4 +66,5 @@ mod takeover;
 mod telling;
 mod tenants;
 mod tmpfs;
+mod unprivileged_node;
 mod unread;

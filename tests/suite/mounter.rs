@@ -11,6 +11,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use engine::mode::{Appearance, Mode, Tmpfs};
 use mounter::{LocalMounter, Mounter, RemoteMounter, Roots};
@@ -471,6 +472,73 @@ fn only_root_and_the_users_named_are_served() {
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("--allow-uid"), "{refused}");
     served.unwrap();
+}
+
+/// Set in a process of another control group: the socket of a mounter, and that group's list of processes.
+const SOCKET_AND_GROUP: &str = "SECRETFS_TEST_SOCKET_AND_GROUP";
+
+/// What a process of the user 1000 in the control group `group` hears from the mounter.
+fn heard_in(group: &Path, socket: &Path) -> String {
+    let mut process = crate::support::again("mounter::a_process_of_another_control_group_is_refused");
+    process.env(SOCKET_AND_GROUP, format!("{}:{}", socket.display(), group.join("cgroup.procs").display()));
+    let output = process.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.split_once("heard: "));
+    line.unwrap_or_else(|| panic!("{output:?}")).1.to_owned()
+}
+
+#[test]
+fn a_process_of_another_control_group_is_refused() {
+    if let Ok(told) = std::env::var(SOCKET_AND_GROUP) {
+        let (socket, processes) = told.split_once(':').unwrap();
+        fs::write(processes, std::process::id().to_string()).unwrap();
+        let asked = as_user(1000, || RemoteMounter::new(socket.into()).keep("theirs", b"blob"));
+        println!("heard: {}", asked.map_or_else(|error| error.to_string(), |()| "done".to_owned()));
+        return;
+    }
+    let directory = Target::new();
+    let mounter = MounterProcess::start(directory.parent(), &["--allow-uid", "1000"]);
+    let group = ControlGroup::make();
+    let first = mounter.connect();
+    as_user(1000, || first.keep("ours", b"blob")).unwrap();
+
+    let refused = heard_in(&group.0, mounter.socket());
+    as_user(1000, || first.keep("ours", b"again")).unwrap();
+    drop(first);
+
+    assert!(refused.contains("ended the call"), "{refused}");
+    let gone = Instant::now();
+    while heard_in(&group.0, mounter.socket()) != "done" {
+        assert!(gone.elapsed() < Duration::from_secs(10), "the first has gone");
+    }
+}
+
+/// A control group of its own. Dropping it removes it.
+struct ControlGroup(PathBuf);
+
+impl ControlGroup {
+    /// In the first hierarchy that lets it be made.
+    fn make() -> Self {
+        let table = fs::read("/proc/self/mountinfo").unwrap();
+        let name = format!("secretfs-test-{}", std::process::id());
+        let hierarchies = mountinfo::mounts(&table).filter(|mount| mount.kind.starts_with("cgroup"));
+        let made = hierarchies.map(|mount| mount.point.join(&name)).find(|group| {
+            // Some take processes only after more was set.
+            fs::create_dir(group).is_ok() && (is_free(group) || fs::remove_dir(group).is_err())
+        });
+        Self(made.expect("a hierarchy of control groups"))
+    }
+}
+
+/// Whether processes may be put into `group` as it is.
+fn is_free(group: &Path) -> bool {
+    !group.join("cpuset.cpus").exists() || group.join("cgroup.controllers").exists()
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// Runs `body` on a thread of its own, as another user.

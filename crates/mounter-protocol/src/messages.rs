@@ -114,6 +114,14 @@ packets! {
         23 Remove(path: PathBuf, is_directory: u32);
         /// Open `/proc`.
         24 Processes;
+        /// Give the open root beside this packet again, where files are the caller's that are root's for all others.
+        30 Write;
+        /// Give the root of what is mounted there, as a place.
+        31 Look(target: PathBuf);
+        /// Connect to the provider that listens there.
+        32 Connect(path: PathBuf);
+        /// Give the socket file of a path that is listened at, as a place; remove it as well if the number is 1.
+        33 SocketFile(path: PathBuf, removed: u32);
     }
 }
 
@@ -156,6 +164,10 @@ impl Request {
             Self::Processes => ("open", Path::new("/proc")),
             Self::CreateFuse(_) => ("make", Path::new("a FUSE file system")),
             Self::EnterFuse(target) => ("enter the mount at", target),
+            Self::Write => ("enter", Path::new("a tmpfs")),
+            Self::Look(target) => ("look at", target),
+            Self::Connect(path) => ("connect to", path),
+            Self::SocketFile(path, _) => ("look at", path),
         }
     }
 }
@@ -289,6 +301,10 @@ mod tests {
             (paths(), any::<u32>()).prop_map(|(path, kind)| Request::Remove(path, kind)),
             (names(), blobs()).prop_map(|(name, told)| Request::NotifyFile(name, told)),
             names().prop_map(Request::ForgetFile),
+            Just(Request::Write),
+            paths().prop_map(Request::Look),
+            paths().prop_map(Request::Connect),
+            (paths(), any::<u32>()).prop_map(|(path, removed)| Request::SocketFile(path, removed)),
         ]
     }
 
@@ -313,7 +329,7 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_or_understood_and_never_more(
-            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..26u8, framed in any::<bool>()
+            mut packet in proptest::collection::vec(any::<u8>(), 0..300), verb in 0..35u8, framed in any::<bool>()
         ) {
             if let (true, [version, said, ..]) = (framed, packet.as_mut_slice()) {
                 (*version, *said) = (VERSION, verb);
@@ -365,7 +381,7 @@ mod tests {
             &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, b'l'];
         let (text, told_text) = ("/t", &[2, 0, 0, 0, b'/', b't'][..]);
         let name = || Name::of("/t".to_owned()).unwrap();
-        let requests: [(Request, Vec<u8>); 23] = [
+        let requests: [(Request, Vec<u8>); 27] = [
             (Request::Create(tmpfs.clone()), [&[1, 1], told_tmpfs].concat()),
             (Request::Attach(text.into()), [&[1, 2], told_text].concat()),
             (Request::Enter(text.into()), [&[1, 3], told_text].concat()),
@@ -398,6 +414,10 @@ mod tests {
             (Request::Link(name(), text.into()), [&[1, 21], told_text, told_text].concat()),
             (Request::Rename(name(), name()), [&[1, 22], told_text, told_text].concat()),
             (Request::Remove(text.into(), 1), [&[1, 23], told_text, &[1, 0, 0, 0]].concat()),
+            (Request::Write, vec![1, 30]),
+            (Request::Look(text.into()), [&[1, 31], told_text].concat()),
+            (Request::Connect(text.into()), [&[1, 32], told_text].concat()),
+            (Request::SocketFile(text.into(), 1), [&[1, 33], told_text, &[1, 0, 0, 0]].concat()),
         ];
         let replies: [(Reply, Vec<u8>); 4] = [
             (Reply::Done, vec![1, 0]),

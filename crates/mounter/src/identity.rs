@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -10,6 +11,7 @@ use mounter_protocol::BOOT_ID;
 use mountinfo::{is_mount_root, mount_number, unique_number};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
+use secretfs_mounter::absent;
 use serde::{Deserialize, Serialize};
 
 use crate::table;
@@ -112,6 +114,11 @@ pub(crate) fn earlier_at(target: &Path) -> io::Result<Option<MountId>> {
     let is_ours =
         MountId::marked(&root).is_none() && table::ours()?.iter().any(|found| found.id == mount.number());
     Ok(is_ours.then_some(mount))
+}
+
+/// Which file is at `path`, itself if it is a link: device and inode.
+pub(crate) fn file_at(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    Ok(absent(fs::symlink_metadata(path))?.map(|found| (found.dev(), found.ino())))
 }
 
 /// Which boot this is. A process sees one only.

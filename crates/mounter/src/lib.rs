@@ -14,8 +14,10 @@ mod verbs;
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+
+use secretfs_mounter::absent;
 
 pub use mounter_protocol::{
     BOOT_ID, BOOT_SHOWN, DRIVER, PODS, SOCKET, Tmpfs, beside, endpoint, registration_socket,
@@ -76,6 +78,50 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     /// Something is mounted at `target` already, or the kernel refuses.
     /// Nothing is mounted and a `target` made by this call is gone again.
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error>;
+
+    /// Whether files that this process makes in volumes are root's, and their groups may be changed. `false` if it is not
+    /// root: then files get owner and group from the mount and from the directories that they are made in.
+    fn makes_files_of_root(&self) -> bool {
+        true
+    }
+
+    /// The same root as `root`, which [`create`](Self::create) made, through which this process writes if it is not root;
+    /// `None` if it is. What is made there is root's.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or the mounter is of an earlier version, which serves root only.
+    fn writable(&self, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Error> {
+        let _ = root;
+        Ok(None)
+    }
+
+    /// The root of what is mounted at `target`, as a place only; `None` if nothing is, or nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be asked.
+    fn look(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        identity::root_at(target).map_err(Error::of("look at", target))
+    }
+
+    /// What is mounted at `target` and seen there; `None` if nothing is.
+    ///
+    /// # Errors
+    ///
+    /// As [`look`](Self::look).
+    fn mounted_at(&self, target: &Path) -> Result<Option<MountId>, Error> {
+        self.look(target)?.map(MountId::of).transpose().map_err(Error::of("look at", target))
+    }
+
+    /// A connection to the external provider that listens at `path`, which only root may connect to. It does not block.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens there, or it is not root's.
+    fn connect(&self, path: &Path) -> Result<UnixStream, Error> {
+        Err(Error::of("connect to", path)(io::ErrorKind::Unsupported.into()))
+    }
 
     /// Opens the kernel's end of FUSE, for one file system.
     ///
@@ -179,6 +225,24 @@ pub trait Mounter: fmt::Debug + Send + Sync {
     ///
     /// The directory is missing or not writable, or something that is no socket is there.
     fn listen(&self, path: &Path) -> Result<UnixListener, Error>;
+
+    /// Which file the socket at `path` is, by device and inode; `None` if none is there.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be asked.
+    fn socket_at(&self, path: &Path) -> Result<Option<(u64, u64)>, Error> {
+        identity::file_at(path).map_err(Error::of("look at", path))
+    }
+
+    /// Removes the socket file at `path`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    fn remove_socket(&self, path: &Path) -> Result<(), Error> {
+        absent(std::fs::remove_file(path)).map(drop).map_err(Error::of("remove the socket", path))
+    }
 
     /// Keeps `blob` in memory under `name`, replacing what was kept under it, until [`forget`](Self::forget)
     /// or this mounter's end; it outlives the caller where the mounter is a process of its own.

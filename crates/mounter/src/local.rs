@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use mounter_protocol::Request;
 use rustix::fs::ResolveFlags;
-use secretfs_mounter::{Ground, Place, Reach, Verbs, is_csi_target};
+use secretfs_mounter::{Answer, Caller, Ground, Place, Reach, Verbs, is_csi_target};
 
-use crate::verbs::{Answer, Ask};
+use crate::verbs::Ask;
 
 /// Where a mounter in this process acts. Its caller is trusted to choose there, and outside it refuses.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,10 @@ impl Ground for Roots {
         let root = self.sockets.iter().find(|root| path.starts_with(root));
         let root = root.ok_or_else(|| io::Error::new(io::ErrorKind::PermissionDenied, reason))?;
         Place::below(root, path, ResolveFlags::empty(), Reach::Mounts)
+    }
+
+    fn provider(&self, _: &Path) -> io::Result<Place> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this process connects by itself"))
     }
 }
 
@@ -58,6 +62,6 @@ impl LocalMounter {
 
 impl Ask for LocalMounter {
     fn ask(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> io::Result<Answer> {
-        self.0.act(request, file)
+        self.0.act(request, file, &Caller::default())
     }
 }

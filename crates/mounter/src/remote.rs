@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use mounter_protocol::{Received, Reply, Request, receive, send, set_patience, socket};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
+use secretfs_mounter::Answer;
 
-use crate::verbs::{Answer, Ask, strange};
+use crate::verbs::{Ask, strange};
 
 /// How long a call takes at most, the wait for a mounter that is being restarted included.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -79,10 +80,8 @@ impl RemoteMounter {
 
     fn unreachable(&self, error: Errno) -> io::Error {
         let said = io::Error::from(error);
-        let reason = format!(
-            "the mounter does not answer at {}: {said}; is `secretfs-mounter` running?",
-            self.socket.display()
-        );
+        let reason =
+            format!("the mounter does not answer at {}: {said}; {}", self.socket.display(), remedy(error));
         io::Error::new(said.kind(), Away(reason))
     }
 
@@ -101,7 +100,22 @@ impl RemoteMounter {
     }
 }
 
+/// What to do about a mounter that cannot be connected to.
+fn remedy(error: Errno) -> String {
+    if error == Errno::ACCESS {
+        let user = rustix::process::geteuid().as_raw();
+        return format!(
+            "it serves root only: restart secretfs-mounter, of this version and with --allow-uid={user}, or run this as root"
+        );
+    }
+    "is `secretfs-mounter` running?".to_owned()
+}
+
 impl Ask for RemoteMounter {
+    fn is_of_root(&self) -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
     fn ask(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> io::Result<Answer> {
         let connection = self.send(&request.encode(), file)?;
         let received = match receive(&connection) {

@@ -2,20 +2,24 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use mounter_protocol::{Blob, Name, Reply, Request};
 
-use crate::{Error, Mounter, Tmpfs};
+use secretfs_mounter::{Answer, absent};
 
-/// What a request leads to: the reply, and the open file beside it.
-pub(crate) type Answer = (Reply, Option<OwnedFd>);
+use crate::{Error, Mounter, Tmpfs, identity};
 
 /// Answers requests.
 pub(crate) trait Ask: std::fmt::Debug + Send + Sync {
     /// The answer to `request`, with the open `file` beside it.
     fn ask(&self, request: &Request, file: Option<BorrowedFd<'_>>) -> io::Result<Answer>;
+
+    /// Whether the process that asks is root.
+    fn is_of_root(&self) -> bool {
+        true
+    }
 }
 
 /// Asks for what gives an open file, or none.
@@ -81,6 +85,45 @@ impl<A: Ask> Mounter for A {
 
     fn attach(&self, root: BorrowedFd<'_>, target: &Path) -> Result<(), Error> {
         done(self, &Request::Attach(target.to_owned()), Some(root)).map(drop)
+    }
+
+    fn makes_files_of_root(&self) -> bool {
+        self.is_of_root()
+    }
+
+    fn writable(&self, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Error> {
+        if self.is_of_root() { Ok(None) } else { done(self, &Request::Write, Some(root)) }
+    }
+
+    fn look(&self, target: &Path) -> Result<Option<OwnedFd>, Error> {
+        if self.is_of_root() {
+            return identity::root_at(target).map_err(Error::of("look at", target));
+        }
+        // Kubelet's directories are for root.
+        done(self, &Request::Look(target.to_owned()), None)
+    }
+
+    fn socket_at(&self, path: &Path) -> Result<Option<(u64, u64)>, Error> {
+        const LOOK: &str = "look at";
+        if self.is_of_root() {
+            return identity::file_at(path).map_err(Error::of(LOOK, path));
+        }
+        let place = done(self, &Request::SocketFile(path.to_owned(), 0), None)?;
+        let stat = place.map(rustix::fs::fstat).transpose().map_err(io::Error::from);
+        Ok(stat.map_err(Error::of(LOOK, path))?.map(|stat| (stat.st_dev, stat.st_ino)))
+    }
+
+    fn remove_socket(&self, path: &Path) -> Result<(), Error> {
+        if self.is_of_root() {
+            return absent(std::fs::remove_file(path))
+                .map(drop)
+                .map_err(Error::of("remove the socket", path));
+        }
+        done(self, &Request::SocketFile(path.to_owned(), 1), None).map(drop)
+    }
+
+    fn connect(&self, path: &Path) -> Result<UnixStream, Error> {
+        opened(self, &Request::Connect(path.to_owned())).map(UnixStream::from)
     }
 
     fn open_fuse(&self) -> Result<OwnedFd, Error> {

@@ -4,7 +4,9 @@
 pub mod failpoint;
 pub mod hygiene;
 pub mod killed;
+pub mod log;
 pub mod outlet;
+pub mod privileges;
 pub mod readiness;
 pub mod systemd;
 pub mod visible;

@@ -8,48 +8,13 @@ mod calls;
 use std::io;
 
 use rustix::io::Errno;
-use rustix::thread::{self, CapabilitySet, CapabilitySets};
+use rustix::thread::CapabilitySet;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 /// What mounts need: the mounting itself, kubelet's directories whatever their modes, and what lies below a target in
 /// directories where only owners may remove.
 pub(crate) const NEEDED: CapabilitySet =
     CapabilitySet::SYS_ADMIN.union(CapabilitySet::DAC_OVERRIDE).union(CapabilitySet::FOWNER);
-
-/// Gives up every capability of the calling thread but the [`NEEDED`], and new ones by programs, for itself and for
-/// every thread that it starts from now on: to be called while it is the only one.
-///
-/// # Errors
-///
-/// The kernel refuses, which it has no reason to.
-pub(crate) fn drop_capabilities() -> io::Result<()> {
-    thread::set_no_new_privs(true)?;
-    thread::clear_ambient_capability_set()?;
-    let held = thread::capabilities(None)?;
-    if held.effective.contains(CapabilitySet::SETPCAP) {
-        drop_from_bounding_set()?;
-    }
-    let kept = held.permitted & NEEDED;
-    Ok(thread::set_capabilities(
-        None,
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
-    )?)
-}
-
-/// Those that this kernel does not know have no place in the set.
-fn drop_from_bounding_set() -> io::Result<()> {
-    for capability in (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)) {
-        match thread::capability_is_in_bounding_set(capability) {
-            Ok(true) if !NEEDED.contains(capability) => {
-                thread::remove_capability_from_bounding_set(capability)?;
-            }
-            Ok(_) => {}
-            Err(Errno::INVAL) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
 
 /// Leaves all threads of this process, and those to come, the system calls of a mounter. Others fail as if the kernel
 /// did not know them.
@@ -136,20 +101,5 @@ mod tests {
             assert_eq!(errno, Some(Errno::NOSYS.raw_os_error()), "{what}");
         }
         assert_eq!(done, (1 << 20, "text".to_owned()));
-    }
-
-    #[test]
-    fn a_thread_without_capabilities_keeps_those_that_mounts_need_and_gets_no_other() {
-        let held = std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                drop_capabilities().unwrap();
-                (thread::capabilities(None).unwrap(), thread::no_new_privs().unwrap())
-            });
-            thread.join().unwrap()
-        });
-
-        assert_eq!(held.0.effective - NEEDED, CapabilitySet::empty());
-        assert_eq!(held.0.permitted - NEEDED, CapabilitySet::empty());
-        assert!(held.0.inheritable.is_empty() && held.1);
     }
 }

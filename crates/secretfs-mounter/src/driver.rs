@@ -17,6 +17,8 @@ pub struct Driver {
     pub pods: PathBuf,
     /// The only sockets that are made.
     pub sockets: Vec<PathBuf>,
+    /// The only directories where providers listen that are connected to.
+    pub providers: Vec<PathBuf>,
 }
 
 impl Ground for Driver {
@@ -41,6 +43,12 @@ impl Ground for Driver {
                 self.name
             ))),
         }
+    }
+
+    fn provider(&self, path: &Path) -> io::Result<Place> {
+        let directory = self.providers.iter().find(|directory| path.parent() == Some(directory));
+        let stranger = || refused("it is in none of the directories of providers (--providers-dir)");
+        Place::below(directory.ok_or_else(stranger)?, path, ResolveFlags::empty(), Reach::Mounts)
     }
 }
 

@@ -27,12 +27,12 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// `f_type` of a tmpfs.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// Makes a tmpfs that calls itself `source` and is mounted nowhere.
+/// Makes a tmpfs that calls itself `source` and is mounted nowhere; its root is the user `owner`'s.
 ///
 /// # Errors
 ///
 /// The kernel refuses, or cannot keep it out of swap while swap is on and that was not allowed.
-pub fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<OwnedFd> {
+pub fn make(tmpfs: &Tmpfs, source: &str, owner: u32, swap_allowed: bool) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     if !keep_out_of_swap(context.as_fd())? && !swap_allowed && swap_is_on()? {
         return Err(io::Error::new(
@@ -43,6 +43,7 @@ pub fn make(tmpfs: &Tmpfs, source: &str, swap_allowed: bool) -> io::Result<Owned
     }
     set_limits(context.as_fd(), tmpfs.size, tmpfs.inodes)?;
     fsconfig_set_string(context.as_fd(), "mode", format!("{:o}", tmpfs.mode))?;
+    fsconfig_set_string(context.as_fd(), "uid", owner.to_string())?;
     fsconfig_set_string(context.as_fd(), "gid", tmpfs.gid.to_string())?;
     detached(context.as_fd(), source, tmpfs.selinux_context.as_deref())
 }
@@ -110,7 +111,7 @@ fn detached(context: BorrowedFd<'_>, source: &str, label: Option<&str>) -> io::R
 /// As [`make`].
 pub fn make_lent(tmpfs: &Tmpfs, swap_allowed: bool) -> io::Result<OwnedFd> {
     // On a host others may enter what is above.
-    make(&Tmpfs { mode: 0o700, gid: 0, ..tmpfs.clone() }, ours::LENT, swap_allowed)
+    make(&Tmpfs { mode: 0o700, gid: 0, ..tmpfs.clone() }, ours::LENT, 0, swap_allowed)
 }
 
 fn unlabelled(label: &str, error: Errno) -> io::Error {
@@ -218,10 +219,15 @@ pub(crate) fn writable_clone(directory: &OwnedFd) -> io::Result<Option<OwnedFd>>
     if !mountinfo::is_mount_root(directory)? {
         return Ok(None);
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let clone = rustix::mount::open_tree(directory, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?;
+    let clone = clone_of(directory.as_fd())?;
     sys::make_writable(clone.as_fd())?;
     Ok(Some(clone))
+}
+
+/// A second mount of what has its root at the open `directory`.
+pub(crate) fn clone_of(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(rustix::mount::open_tree(directory, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?)
 }
 
 /// Unmounts what is on top at `place`; `false` if nothing was mounted.

@@ -7,24 +7,24 @@
 //!
 //! | concern | files | lines |
 //! |---|---|---|
-//! | which verb may be done where | `verbs` | 165 |
+//! | which verb may be done where | `verbs` | 175 |
 //! | file systems, tmpfs and FUSE: make, show, enter, resize, unmount; names in FUSE volumes | `file_system` | 180 |
 //! | a path as a directory that is held open, without links | `place` | 85 |
-//! | whose a target is, by kubelet's record, and whose a mount, by the kernel | `driver` `kubelet` `ours` | 155 |
+//! | whose a target is, by kubelet's record, and whose a mount, by the kernel | `driver` `kubelet` `ours` | 160 |
 //! | files of others on the disk below a target | `removal` | 70 |
-//! | sockets that outlive `node` | `sockets` | 70 |
+//! | sockets that outlive `node`, and connections to providers | `sockets` | 90 |
 //! | what outlives `node` under a name: bounded and wiped | `kept` | 60 |
 //! | open files of FUSE volumes that outlive `node`; no program waits for these for good | `files` | 75 |
 //! | an earlier mounter that was killed and cannot end | `predecessor` | 60 |
-//! | who may ask, and how many at once | `server` | 115 |
-//! | capabilities and system calls to give up | `confinement` `confinement/calls` | 120 |
-//! | from the settings to a process that serves | `process` `lib` | 95 |
+//! | who may ask, how many at once, and as whose they see files | `server` `callers` | 205 |
+//! | which capabilities it keeps, and which system calls | `confinement` `confinement/calls` | 95 |
+//! | from the settings to a process that serves | `process` `lib` | 100 |
 //! | command line, environment, exit codes | `bin/secretfs-mounter/main` `bin/secretfs-mounter/arguments` | 145 |
-//! | the log, as text and as JSON | `bin/secretfs-mounter/log` | 105 |
 //!
-//! The crates `mounter-protocol` (385 lines), `program`, `sys` and `mountinfo` are linked too; other programs use them as
+//! The crates `mounter-protocol` (390 lines), `program`, `sys` and `mountinfo` are linked too; other programs use them as
 //! well. `tests/lines.rs` compares the table with the files, and does not let this crate and the protocol grow.
 
+mod callers;
 mod confinement;
 mod driver;
 pub mod file_system;
@@ -40,8 +40,9 @@ mod server;
 mod sockets;
 mod verbs;
 
+pub use callers::Caller;
 pub use driver::{Driver, is_csi_target};
 pub use ours::{LENT, SOURCE, is_file_system_of_ours};
 pub use place::{Ground, Place, Reach, absent};
 pub use process::{Process, Settings};
-pub use verbs::Verbs;
+pub use verbs::{Answer, Verbs};

@@ -30,6 +30,13 @@ pub trait Ground: fmt::Debug + Send + Sync {
     ///
     /// As [`target`](Self::target).
     fn socket(&self, path: &Path) -> io::Result<Place>;
+
+    /// The place of the socket of an external provider.
+    ///
+    /// # Errors
+    ///
+    /// As [`target`](Self::target).
+    fn provider(&self, path: &Path) -> io::Result<Place>;
 }
 
 /// What may be done at a place.

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use mounter_protocol::{BOOT_ID, DRIVER, PODS, SOCKET, registration_socket};
-use program::{hygiene, systemd};
+use program::{hygiene, privileges, systemd};
 
+use crate::callers::Users;
 use crate::server::Server;
 use crate::{Driver, Verbs, confinement, predecessor};
 
@@ -23,9 +24,11 @@ pub struct Settings {
     /// The driver's CSI socket; beside the directory of pods if there is none.
     pub csi_endpoint: Option<PathBuf>,
     /// Kubelet's directory of registration sockets; beside the directory of pods if there is none.
-    pub registration_dir: Option<PathBuf>,
+    pub registry: Option<PathBuf>,
     /// Below which directories it makes the same sockets as well, as earlier versions had it.
     pub sockets: Vec<PathBuf>,
+    /// In which directories providers listen that it connects to for callers that may not.
+    pub providers: Vec<PathBuf>,
     /// Users that it serves beside root.
     pub uids: Vec<u32>,
     /// Whether it mounts where the kernel cannot keep secrets out of swap.
@@ -35,8 +38,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let (socket, pods, driver_name) = (SOCKET.into(), PODS.into(), DRIVER.to_owned());
-        let (csi_endpoint, registration_dir, sockets, uids, allow_swap) = Default::default();
-        Self { socket, pods, driver_name, csi_endpoint, registration_dir, sockets, uids, allow_swap }
+        let (csi_endpoint, registry, sockets, providers, uids, allow_swap) = Default::default();
+        Self { socket, pods, driver_name, csi_endpoint, registry, sockets, providers, uids, allow_swap }
     }
 }
 
@@ -45,19 +48,21 @@ impl Default for Settings {
 pub struct Process {
     /// Readable once a signal has told it to end.
     told_to_end: OwnedFd,
+    users: Users,
 }
 
 impl Process {
-    /// Gives up what mounting does not take, and waits for SIGTERM and SIGINT in place of being ended by them. To be
-    /// called while there is one thread: another one would keep its capabilities, and be ended.
+    /// Gives up what mounting does not take, prepares to serve `uids` beside root, and waits for SIGTERM and SIGINT in place
+    /// of being ended by them. To be called while there is one thread: another one would keep its capabilities, and be ended.
     ///
     /// # Errors
     ///
     /// The kernel refuses, which it has no reason to.
-    pub fn begin() -> io::Result<Self> {
+    pub fn begin(uids: &[u32]) -> io::Result<Self> {
         hygiene::reserve_descriptors();
-        confinement::drop_capabilities()?;
-        Ok(Self { told_to_end: sys::take_ending_signals()? })
+        let users = Users::of(uids);
+        privileges::keep(confinement::NEEDED)?;
+        Ok(Self { told_to_end: sys::take_ending_signals()?, users })
     }
 
     /// Mounts for others until SIGTERM or SIGINT.
@@ -65,7 +70,7 @@ impl Process {
     /// # Errors
     ///
     /// It cannot listen, or loses its socket.
-    pub fn serve(&self, settings: &Settings) -> io::Result<()> {
+    pub fn serve(self, settings: &Settings) -> io::Result<()> {
         let Settings { socket, pods, driver_name, .. } = settings;
         let itself = Path::new("this process");
         hygiene::raise_open_files();
@@ -75,8 +80,8 @@ impl Process {
         let driver = settings.driver()?;
         predecessor::let_end(socket, &driver).map_err(cannot("take over", socket))?;
         let verbs = Verbs::new(driver).allow_swap(settings.allow_swap);
-        let server =
-            Server::bind(socket, verbs, settings.uids.clone()).map_err(cannot("listen at", socket))?;
+        self.users.tell();
+        let server = Server::bind(socket, verbs, self.users).map_err(cannot("listen at", socket))?;
         confinement::filter_calls().map_err(cannot("limit the system calls of", itself))?;
         tracing::info!(
             socket = %socket.display(), pods = %pods.display(), driver = driver_name, "the mounter serves"
@@ -98,12 +103,12 @@ impl Settings {
         let kubelet = pods.parent().unwrap_or(&pods);
         let plugin = |directory: &Path| directory.join(&name).join("csi.sock");
         let endpoint = self.csi_endpoint.clone().unwrap_or_else(|| plugin(&kubelet.join("plugins")));
-        let registry = self.registration_dir.clone().unwrap_or_else(|| kubelet.join("plugins_registry"));
+        let registry = self.registry.clone().unwrap_or_else(|| kubelet.join("plugins_registry"));
         let earlier = self.sockets.iter().flat_map(|directory| {
             [directory.join("csi.sock"), plugin(directory), directory.join(&registration)]
         });
         let sockets = [endpoint, registry.join(&registration)].into_iter().chain(earlier).collect();
-        Ok(Driver { name, pods, sockets })
+        Ok(Driver { name, pods, sockets, providers: self.providers.clone() })
     }
 }
 
@@ -128,7 +133,7 @@ mod tests {
         };
         let told = Settings {
             csi_endpoint: Some("/csi/csi.sock".into()),
-            registration_dir: Some("/registry".into()),
+            registry: Some("/registry".into()),
             sockets: Vec::new(),
             ..settings.clone()
         };

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use mounter_protocol::{Reply, Request, receive, send, set_patience, socket};
+use mounter_protocol::{Received, Request, receive, send, set_patience, socket};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, Mode, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-use crate::{Driver, Place, Reach, Verbs, sockets};
+use crate::callers::{Caller, Users};
+use crate::{Answer, Driver, Place, Reach, Verbs, sockets};
 
 /// Most callers that are connected at once.
 const MAX_CALLERS: usize = 64;
@@ -27,28 +28,28 @@ pub(crate) struct Server {
     listener: OwnedFd,
     verbs: Verbs<Driver>,
     /// Who may ask, beside root.
-    uids: Vec<u32>,
+    users: Users,
     /// Held by each caller that is connected.
     seat: Arc<()>,
 }
 
 impl Server {
-    /// Listens at `path`, in place of any stale socket, for root and for processes that run as one of `uids`.
+    /// Listens at `path`, in place of any stale socket, for root and for processes of `users`.
     ///
     /// # Errors
     ///
     /// The directory is missing, another process listens there, or something that is no socket is there.
-    pub(crate) fn bind(path: &Path, verbs: Verbs<Driver>, uids: Vec<u32>) -> io::Result<Self> {
+    pub(crate) fn bind(path: &Path, verbs: Verbs<Driver>, users: Users) -> io::Result<Self> {
         let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         let place = Place::below(directory, path, ResolveFlags::empty(), Reach::Mounts)?;
         let listener = socket()?;
         sockets::listen_in_place(&listener, path, &place)?;
         // Where others than root may ask, the kernel's word on who they are decides, not the file's mode.
-        if !uids.is_empty() {
+        if !users.0.is_empty() {
             let all = Mode::from_raw_mode(0o666);
             rustix::fs::chmodat(&place.parent, &place.name, all, AtFlags::empty())?;
         }
-        Ok(Self { listener, verbs, uids, seat: Arc::default() })
+        Ok(Self { listener, verbs, users, seat: Arc::default() })
     }
 
     /// Serves until `stop` can be read from or its other end is closed. Requests that are being done are finished.
@@ -61,10 +62,10 @@ impl Server {
             let watch = thread::Builder::new().name("waiting".to_owned());
             watch.spawn_scoped(scope, || self.end_waiting(stop))?;
             while wait(&self.listener, stop)? {
-                let Some((caller, seat)) = self.accept()? else { continue };
+                let Some((socket, caller, seat)) = self.accept()? else { continue };
                 let serve = move || {
-                    let _seat = seat;
-                    let served = self.answer_all(&caller, stop);
+                    let _held = seat;
+                    let served = self.answer_all(&socket, &caller, stop);
                     served.unwrap_or_else(|error| tracing::debug!(%error, "lost a caller"));
                 };
                 let thread = thread::Builder::new().name("caller".to_owned()).spawn_scoped(scope, serve);
@@ -87,10 +88,10 @@ impl Server {
     }
 
     /// The next caller, if it is one to be served.
-    fn accept(&self) -> io::Result<Option<(OwnedFd, Arc<()>)>> {
+    fn accept(&self) -> io::Result<Option<(OwnedFd, Caller, Arc<()>)>> {
         match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
-            Ok(caller) => match self.admit(caller.as_fd()) {
-                Ok(seat) => return Ok(Some((caller, seat))),
+            Ok(socket) => match self.admit(socket.as_fd()) {
+                Ok((caller, seat)) => return Ok(Some((socket, caller, seat))),
                 Err(reason) => tracing::warn!("refused a caller: {reason}"),
             },
             // It has gone away again.
@@ -105,36 +106,32 @@ impl Server {
         Ok(None)
     }
 
-    /// A seat for `caller`, if it may have one.
-    fn admit(&self, caller: BorrowedFd<'_>) -> Result<Arc<()>, String> {
+    /// Who is at the other end of `socket`, and a seat, if it may have one.
+    fn admit(&self, socket: BorrowedFd<'_>) -> Result<(Caller, Arc<()>), String> {
         let peer =
-            sys::peer(caller).map_err(|error| format!("the kernel does not tell who it is: {error}"))?;
-        let uid = peer.uid;
-        if uid != 0 && !self.uids.contains(&uid) {
-            return Err(format!("the user {uid} is not allowed"));
-        }
+            sys::peer(socket).map_err(|error| format!("the kernel does not tell who it is: {error}"))?;
+        let caller = self.users.admit(peer)?;
         // One is the server's own.
         if Arc::strong_count(&self.seat) > MAX_CALLERS {
             return Err(format!("{MAX_CALLERS} are connected already"));
         }
-        Ok(Arc::clone(&self.seat))
+        Ok((caller, Arc::clone(&self.seat)))
     }
 
-    fn answer_all(&self, caller: &OwnedFd, stop: BorrowedFd<'_>) -> io::Result<()> {
-        set_patience(caller, PATIENCE)?;
-        while wait(caller, stop)? {
-            let Some(received) = receive(caller)? else { break };
-            let (reply, file) = self
-                .answer(&received.packet, received.file.as_ref().map(|file| file.as_fd()))
-                .unwrap_or_else(|error| (error.into(), None));
-            send(caller, &reply.encode(), file.as_ref().map(|file| file.as_fd()))?;
+    fn answer_all(&self, socket: &OwnedFd, caller: &Caller, stop: BorrowedFd<'_>) -> io::Result<()> {
+        set_patience(socket, PATIENCE)?;
+        while wait(socket, stop)? {
+            let Some(received) = receive(socket)? else { break };
+            let (reply, file) = self.answer(&received, caller).unwrap_or_else(|error| (error.into(), None));
+            send(socket, &reply.encode(), file.as_ref().map(|file| file.as_fd()))?;
         }
         Ok(())
     }
 
-    fn answer(&self, packet: &[u8], root: Option<BorrowedFd<'_>>) -> io::Result<(Reply, Option<OwnedFd>)> {
-        let request = Request::decode(packet)?;
-        self.verbs.act(&request, root).inspect_err(|error| {
+    fn answer(&self, received: &Received, caller: &Caller) -> io::Result<Answer> {
+        let request = Request::decode(&received.packet)?;
+        let root = received.file.as_ref().map(|file| file.as_fd());
+        self.verbs.act(&request, root, caller).inspect_err(|error| {
             let (action, on) = request.words();
             tracing::warn!("refused: cannot {action} {}: {error}", on.display());
         })

@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::place::Place;
+use crate::place::{Place, refused};
 
 /// Longest path of a socket, in bytes (`sun_path` less its end).
 const MAX_PATH: usize = 107;
@@ -57,6 +57,28 @@ pub(crate) fn listen_in_place(socket: &OwnedFd, path: &Path, place: &Place) -> i
     rustix::fs::fchmod(socket.as_fd(), Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(socket, &SocketAddrUnix::new(place.path())?)?;
     Ok(rustix::net::listen(socket, BACKLOG)?)
+}
+
+/// The socket file at `place` as a place, which may be `removed` as well.
+pub(crate) fn file_of_socket(place: &Place, removed: bool) -> io::Result<Option<OwnedFd>> {
+    let Some(_) = socket_file(place)? else { return Ok(None) };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&place.parent, &place.name, flags, Mode::empty())?;
+    if removed {
+        rustix::fs::unlinkat(&place.parent, &place.name, AtFlags::empty())?;
+    }
+    Ok(Some(file))
+}
+
+/// Connects to the socket at `place`, if it is root's. Whoever listens there is not waited for.
+pub(crate) fn connect(place: &Place) -> io::Result<OwnedFd> {
+    if socket_file(place)?.is_none() || place.stat()?.st_uid != 0 {
+        return Err(refused("no socket of root is there"));
+    }
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(place.path())?)?;
+    Ok(socket)
 }
 
 /// The socket file at `place`, if there is one.

@@ -11,12 +11,16 @@ use mountinfo::FuseDevice;
 use program::failpoint;
 use rustix::fs::AtFlags;
 
+use crate::callers::Caller;
 use crate::files::Files;
 use crate::kept::Blobs;
 use crate::ours::{LENT, SOURCE, is_our_fuse, is_our_tmpfs, is_ours};
 use crate::place::{Ground, Place, Reach, absent};
-use crate::sockets::Sockets;
+use crate::sockets::{Sockets, connect, file_of_socket};
 use crate::{file_system, kubelet, ours, removal};
+
+/// What a request leads to: the reply, and an open file beside it.
+pub type Answer = (Reply, Option<OwnedFd>);
 
 /// Does what is asked for, on its ground and nowhere else.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ impl<G: Ground> Verbs<G> {
         Self { swap_allowed: allowed, ..self }
     }
 
-    /// Does what `request` asks for, with the open `root` beside it. Gives the reply and an open file beside that.
+    /// Does what `request` of `caller` asks for, with the open `root` beside it. Gives the reply and an open file beside that.
     ///
     /// # Errors
     ///
@@ -50,14 +54,19 @@ impl<G: Ground> Verbs<G> {
         &self,
         request: &Request,
         root: Option<BorrowedFd<'_>>,
-    ) -> io::Result<(Reply, Option<OwnedFd>)> {
+        caller: &Caller,
+    ) -> io::Result<Answer> {
         let file = match request {
-            Request::Create(tmpfs) => Some(file_system::make(tmpfs, SOURCE, self.swap_allowed)?),
+            Request::Create(tmpfs) => Some(caller.make(tmpfs, self.swap_allowed)?),
             Request::Attach(target) => none(attach(given(root)?, &self.to_mount_at(target)?))?,
-            Request::Enter(target) => self.enter(target, is_our_tmpfs)?,
+            Request::Enter(target) => caller.own(self.enter(target, is_our_tmpfs)?)?,
+            Request::Write => caller.writable(ours(root)?)?,
+            Request::Look(target) => self.there(target)?.map_or(Ok(None), |place| seen(&place, SOURCE))?,
+            Request::Connect(path) => Some(connect(&self.ground.provider(path)?)?),
             Request::TakeOver(target) => {
                 let directory = absent(self.to_mount_at(target).and_then(|place| place.open()))?;
-                directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?
+                let root = directory.map_or(Ok(None), |directory| file_system::writable_tmpfs(&directory))?;
+                caller.own(root)?
             }
             Request::OpenFuse => Some(file_system::open_fuse()?),
             // Who asks for a file of a volume has its number there.
@@ -83,13 +92,14 @@ impl<G: Ground> Verbs<G> {
             }
             Request::Resize(size, inodes) => none(file_system::resize(ours(root)?, *size, *inodes))?,
             Request::Detach(target) => self.there(target)?.map_or(Ok(None), |place| none(detach(&place)))?,
-            Request::Lend(tmpfs, target) => Some(self.lend(tmpfs, &self.to_mount_at(target)?)?),
+            Request::Lend(tmpfs, target) => self.lend(tmpfs, &self.to_mount_at(target)?, caller)?,
             Request::TakeBack(target) => {
                 self.there(target)?.map_or(Ok(None), |place| none(take_back(&place.beside()?)))?
             }
             Request::Listen(path) => {
                 Some(locked(&self.sockets).listen(path, &self.ground.socket(path)?)?.into())
             }
+            Request::SocketFile(path, removed) => file_of_socket(&self.ground.socket(path)?, *removed == 1)?,
             Request::Keep(name, blob) => none(locked(&self.blobs).keep(name, blob, ()))?,
             Request::Kept(after) => return Ok((locked(&self.blobs).reply_after(after), None)),
             Request::Forget(name) => {
@@ -137,13 +147,13 @@ impl<G: Ground> Verbs<G> {
     }
 
     /// Shows a new tmpfs beside `place`, in the stead of what lay there.
-    fn lend(&self, tmpfs: &Tmpfs, place: &Place) -> io::Result<OwnedFd> {
+    fn lend(&self, tmpfs: &Tmpfs, place: &Place, caller: &Caller) -> io::Result<Option<OwnedFd>> {
         let beside = place.beside()?;
         take_back(&beside)?;
         let root = file_system::make_lent(tmpfs, self.swap_allowed)?;
         beside.make_directory()?;
         file_system::show_lent(&root, &beside)?;
-        Ok(root)
+        caller.writable(root.as_fd())
     }
 }
 
@@ -152,7 +162,7 @@ fn none<E: Into<io::Error>>(done: Result<(), E>) -> io::Result<Option<OwnedFd>> 
     done.map(|()| None).map_err(Into::into)
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -169,14 +179,16 @@ fn unmount_in_reach(place: &Place, source: &str) -> io::Result<()> {
 
 /// Whether what is on top at `place` may go; `false` if nothing is mounted. Refuses what is somebody else's.
 fn is_in_reach(place: &Place, source: &str) -> io::Result<bool> {
-    if place.reach != Reach::Ours {
-        return Ok(true);
-    }
+    Ok(place.reach != Reach::Ours || seen(place, source)?.is_some())
+}
+
+/// What is on top at `place`, as a place; `None` if nothing is mounted. Refuses what is somebody else's.
+fn seen(place: &Place, source: &str) -> io::Result<Option<OwnedFd>> {
     match absent(place.open())? {
-        Some(directory) if !mountinfo::is_mount_root(&directory)? => Ok(false),
-        Some(directory) if is_ours(&directory, source)? => Ok(true),
+        Some(directory) if !mountinfo::is_mount_root(&directory)? => Ok(None),
+        Some(directory) if place.reach != Reach::Ours || is_ours(&directory, source)? => Ok(Some(directory)),
         Some(_) => Err(kubelet::unnamed()),
-        None => Ok(false),
+        None => Ok(None),
     }
 }
 

@@ -14,7 +14,7 @@ use std::process::Command;
 
 /// The most lines of the program's own crate, and of the protocol.
 const OWN: usize = 1500;
-const PROTOCOL: usize = 385;
+const PROTOCOL: usize = 390;
 
 /// Before the item that follows, which only tests have.
 const OF_TESTS: &str = "#[cfg(test)]";

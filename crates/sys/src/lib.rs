@@ -8,7 +8,9 @@ mod journal;
 mod mapping;
 mod memory;
 mod mounts;
+mod owners;
 mod peers;
+mod scope;
 mod secret;
 mod signals;
 
@@ -21,7 +23,10 @@ pub use mapping::Mapping;
 pub use memory::{PrivatePages, Protection};
 pub use mounts::{
     MountedFileSystem, SYS_STATMOUNT, leave_mount_namespace, make_read_only, make_writable, mount_by_number,
+    show_owners_as,
 };
+pub use owners::user_namespace;
 pub use peers::{Peer, peer};
+pub use scope::scope_to_itself;
 pub use secret::SecretBox;
 pub use signals::take_ending_signals;

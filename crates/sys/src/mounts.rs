@@ -22,6 +22,21 @@ pub fn make_writable(mount: BorrowedFd<'_>) -> io::Result<()> {
     set_attributes(mount, 0, libc::MOUNT_ATTR_RDONLY)
 }
 
+/// Shows, through the mount whose root is `mount`, the owners of files as `users` maps them: what is owned by an id in
+/// that user namespace on the file system appears as the id outside that it stands for, and what is made by that one is
+/// owned by the id inside. Other mounts of the same file system stay as they are.
+///
+/// # Errors
+///
+/// `EINVAL` if the mount was ever attached, or the file system cannot do it (tmpfs: before Linux 6.3); `EPERM` if it was
+/// done before, or without `CAP_SYS_ADMIN`.
+pub fn show_owners_as(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let userns_fd = u64::try_from(users.as_raw_fd()).unwrap_or(u64::MAX);
+    let attributes =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
+    apply(mount, &attributes)
+}
+
 /// Gives a mount namespace of its own to the calling thread and to the threads and processes that it starts from now
 /// on.
 ///
@@ -128,7 +143,10 @@ impl MountAnswer {
 }
 
 fn set_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64) -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 };
+    apply(mount, &libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 })
+}
+
+fn apply(mount: BorrowedFd<'_>, attributes: &libc::mount_attr) -> io::Result<()> {
     // SAFETY: the path is a NUL-terminated constant; `attributes` outlives the call and the size passed is its own.
     succeeded(unsafe {
         libc::syscall(
@@ -136,7 +154,7 @@ fn set_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64) -> io::Result<()>
             mount.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH,
-            &raw const attributes,
+            std::ptr::from_ref(attributes),
             mem::size_of::<libc::mount_attr>(),
         )
     })

@@ -18,4 +18,4 @@ mod source;
 mod tree;
 
 pub use protocol::External;
-pub use socket::{Sockets, is_name};
+pub use socket::{Connect, Sockets, is_name};

@@ -211,7 +211,12 @@ mod tests {
     fn a_session_asks_with_the_newest_token_and_keeps_no_older_one() {
         let asked = Asked {
             provider: "acme".into(),
-            sockets: Arc::new(Sockets { directories: Vec::new(), max_answer: 0, built_in: Vec::new() }),
+            sockets: Arc::new(Sockets {
+                directories: Vec::new(),
+                max_answer: 0,
+                built_in: Vec::new(),
+                connect: None,
+            }),
             parameters: BTreeMap::new(),
             last: Mutex::default(),
         };

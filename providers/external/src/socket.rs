@@ -1,9 +1,10 @@
 //! The socket of a provider: its path, who may serve it, and one call over it.
 
+use std::fmt;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use csi_proto::provider::csi_driver_provider_client::CsiDriverProviderClient;
@@ -21,6 +22,16 @@ use crate::meaning::failure;
 /// The longest name of a provider, in bytes.
 const MAX_NAME: usize = 30;
 
+/// Connects to a provider, for a process that may not.
+pub trait Connect: fmt::Debug + Send + Sync {
+    /// A connection to the socket at `path`. Blocks for a moment.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens there, or only root could have it.
+    fn connect(&self, path: &Path) -> io::Result<std::os::unix::net::UnixStream>;
+}
+
 /// The directories in which external providers listen.
 #[derive(Debug, Clone)]
 pub struct Sockets {
@@ -30,6 +41,8 @@ pub struct Sockets {
     pub max_answer: usize,
     /// The names of built-in providers, for messages about a misspelt name.
     pub built_in: Vec<String>,
+    /// Who connects, if this process may not by itself.
+    pub connect: Option<Arc<dyn Connect>>,
 }
 
 /// Whether `name` is a valid name for a provider, by the rules of the upstream driver. It becomes the name of a file.
@@ -65,7 +78,7 @@ impl Sockets {
             let said = format!("external provider {provider} does not answer at {}: {error}", path.display());
             Error::new(ErrorKind::Unavailable, said).remedy("does its pod run on this node?")
         };
-        let stream = UnixStream::connect(&path).await.map_err(|error| refused(&error))?;
+        let stream = self.reach(&path).await.map_err(|error| refused(&error))?;
         let stream = Mutex::new(Some(stream));
         let connector = service_fn(move |_: Uri| {
             let stream = stream.lock().ok().and_then(|mut stream| stream.take());
@@ -74,6 +87,14 @@ impl Sockets {
         // Providers refuse every other authority.
         let endpoint = Endpoint::from_static("http://localhost");
         endpoint.connect_with_connector(connector).await.map_err(|error| refused(&error))
+    }
+
+    async fn reach(&self, path: &Path) -> io::Result<UnixStream> {
+        let Some(other) = self.connect.clone() else { return UnixStream::connect(path).await };
+        let path = path.to_owned();
+        let stream = tokio::task::spawn_blocking(move || other.connect(&path)).await??;
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
     }
 
     fn find(&self, provider: &str) -> Result<PathBuf> {
@@ -131,6 +152,7 @@ mod tests {
             directories: directories.iter().map(|path| (*path).to_owned()).collect(),
             max_answer: 1 << 20,
             built_in: vec!["vault".to_owned()],
+            connect: None,
         }
     }
 

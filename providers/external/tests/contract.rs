@@ -163,7 +163,8 @@ impl Fixture for Stub {
 
     fn provider(&self) -> Arc<dyn Provider> {
         let directories = vec![self.directory.path().to_owned()];
-        let sockets = Arc::new(Sockets { directories, max_answer: MOST, built_in: Vec::new() });
+        let sockets =
+            Arc::new(Sockets { directories, max_answer: MOST, built_in: Vec::new(), connect: None });
         Arc::new(External::named("acme", &sockets).unwrap())
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags};
@@ -23,7 +23,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replaced.inspect_err(|_| _ = std::fs::remove_file(&next))
 }
 
-/// Writes a new file. Its name may still be lost in a crash; see [`rename`].
+/// Writes a new file, which belongs to whom its directory belongs to: root may write in the store of another user. Its name
+/// may still be lost in a crash; see [`rename`].
 ///
 /// # Errors
 ///
@@ -37,8 +38,24 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // The umask may have removed bits.
     file.set_permissions(Permissions::from_mode(mode))?;
+    give_to_owner(&file, parent(path))?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Gives a file that root made to whom its `directory` belongs to, so that he can go on with it.
+///
+/// # Errors
+///
+/// The directory is missing, or the kernel refuses.
+pub(crate) fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
+    let (directory, about) = (std::fs::metadata(directory)?, file.metadata()?);
+    // Of a file with a second name nobody knows where that is.
+    let is_roots = rustix::process::geteuid().is_root() && about.uid() == 0 && about.nlink() == 1;
+    if is_roots && directory.uid() != 0 {
+        std::os::unix::fs::fchown(file, Some(directory.uid()), Some(directory.gid()))?;
+    }
+    Ok(())
 }
 
 /// Renames a file durably.

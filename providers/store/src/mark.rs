@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use provider::{Error, ErrorKind, Result};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Known, Versions, older};
@@ -20,6 +20,7 @@ use crate::keys::StoreId;
 use crate::name::{Item, ItemName, Name};
 use crate::pin::refuse_writable;
 use crate::root_file::RootKeySource;
+use crate::root_file::parent;
 
 /// The longest file that is read or written, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -281,7 +282,11 @@ fn unusable(path: &Path, what: &str) -> Error {
 fn lock(path: &Path) -> io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    // The directory may be another user's, and a link there could lead anywhere.
+    let file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(name)?;
+    durable::give_to_owner(&file, parent(path))?;
     let began = Instant::now();
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -1,4 +1,5 @@
-use manifest::{go_boolean, parameters};
+use manifest::go_boolean;
+use manifest::parameters::{self, kept};
 use provider::{Ciphertext, Exposure, Invalid, ObjectRef, Parameters};
 use provider_client::{CertificatePath, Tls, plain_address};
 
@@ -104,12 +105,7 @@ impl Plan {
 /// Keys of a class and of its objects that nobody reads. They may be spelling errors.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider is asked for them"))]
 pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
-    let objects = parameters.get(OBJECTS).map(|text| objects::unknown(text)).unwrap_or_default();
-    parameters::unknown(&DECLARATION, parameters).into_iter().chain(objects).collect()
-}
-
-fn kept<T>(errors: &mut Vec<Invalid>, outcome: Result<T, Vec<Invalid>>) -> Option<T> {
-    outcome.map_err(|found| errors.extend(found)).ok()
+    parameters::unknown_everywhere(&DECLARATION, parameters, OBJECTS, objects::unknown)
 }
 
 /// What a class reads, with the part of each answer that its file shows.
@@ -125,8 +121,7 @@ struct Class<'a> {
 impl<'a> Class<'a> {
     /// The parameter `key`, if it is not empty. A parameter that is not declared counts as absent.
     fn text(&self, key: &str) -> Option<&'a str> {
-        DECLARATION.parameter(key)?;
-        self.parameters.get(key).map(String::as_str).filter(|text| !text.is_empty())
+        parameters::text(&DECLARATION, self.parameters, key)
     }
 
     fn server(&self) -> Result<Server, Vec<Invalid>> {

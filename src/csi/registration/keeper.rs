@@ -94,20 +94,27 @@ impl Keeper {
             return Ok(kept);
         }
         // The present socket is removed too, because kubelet reacts only to a file that appears.
-        sockets::remove_own(&self.registration.directory, &self.registration.driver)?;
+        if self.mounter.makes_files_of_root() {
+            sockets::remove_own(&self.registration.directory, &self.registration.driver)?;
+        } else {
+            // Kubelet's directory is for root. The mounter knows no socket of an earlier boot: kubelet finds nobody there.
+            self.mounter.remove_socket(&path)?;
+        }
         let listener = self.mounter.listen(&path)?;
-        let file = SocketFile::at(&path)?;
+        let file = SocketFile::at(&path, &self.mounter)?;
         self.state.send_replace(State::Bound);
         Ok((listener, file))
     }
 
     /// The socket that kubelet registered for an earlier process, if the mounter still holds it.
     fn kept(&self, path: &Path) -> Result<Option<(UnixListener, SocketFile)>, Lost> {
-        let Some(file) = SocketFile::at(path).ok().filter(|file| self.registration.remembers(file)) else {
+        let Some(file) =
+            SocketFile::at(path, &self.mounter).ok().filter(|file| self.registration.remembers(file))
+        else {
             return Ok(None);
         };
         let listener = self.mounter.listen(path)?;
-        if SocketFile::at(path)? != file {
+        if SocketFile::at(path, &self.mounter)? != file {
             return Ok(None);
         }
         tracing::info!("kubelet still has the driver registered");

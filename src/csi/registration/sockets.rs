@@ -1,10 +1,11 @@
 use std::fmt;
 use std::fs::{self, DirEntry};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use mounter::BOOT_SHOWN;
+use mounter::{BOOT_SHOWN, Mounter};
 
 /// Removes the sockets of `driver` in `directory`, those of this boot and of earlier ones.
 pub(super) fn remove_own(directory: &Path, driver: &str) -> io::Result<()> {
@@ -39,26 +40,40 @@ fn is_boot(text: &str) -> bool {
 }
 
 /// A socket file that was bound. Another file with the same name is not it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
+    mounter: Arc<dyn Mounter>,
+}
+
+impl PartialEq for SocketFile {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, self.inode) == (&other.path, other.inode)
+    }
 }
 
 impl SocketFile {
     /// The socket file that is at `path` now.
-    pub(super) fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), inode: inode(path)? })
+    pub(super) fn at(path: &Path, mounter: &Arc<dyn Mounter>) -> Result<Self, mounter::Error> {
+        let inode = mounter.socket_at(path)?;
+        let inode =
+            inode.ok_or(io::ErrorKind::NotFound.into()).map_err(mounter::Error::of("look at", path))?;
+        Ok(Self { path: path.to_owned(), inode, mounter: Arc::clone(mounter) })
     }
 
+    /// A mounter that cannot be asked says nothing about the file.
     pub(super) fn is_there(&self) -> bool {
-        inode(&self.path).is_ok_and(|found| found == self.inode)
+        match self.mounter.socket_at(&self.path) {
+            Ok(found) => found == Some(self.inode),
+            Err(error) => error.is_mounter_away(),
+        }
     }
 
     /// Removes the file, if it is still the same.
     pub(super) fn remove(&self) {
         if self.is_there()
-            && let Err(error) = fs::remove_file(&self.path)
+            && let Err(error) = self.mounter.remove_socket(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the registration socket");
         }
@@ -70,8 +85,4 @@ impl fmt::Display for SocketFile {
         let (device, inode) = self.inode;
         write!(f, "{device}:{inode}")
     }
-}
-
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }

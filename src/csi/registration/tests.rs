@@ -250,14 +250,14 @@ async fn a_socket_that_kubelet_registered_is_left_alone_by_the_next_process_whil
     let mut node = Node::holding(directory, Arc::clone(&mounter), Patience { notified: PATIENCE, ..hasty() });
     node.reaches(State::Bound).await;
     register(&mut node).await;
-    let before = sockets::SocketFile::at(&node.socket()).unwrap();
+    let before = sockets::SocketFile::at(&node.socket(), &mounter).unwrap();
     node.stop();
 
     let directory = std::mem::replace(&mut node.directory, TempDir::new().unwrap());
-    let mut next = Node::holding(directory, mounter, Patience { notified: PATIENCE, ..hasty() });
+    let mut next = Node::holding(directory, Arc::clone(&mounter), Patience { notified: PATIENCE, ..hasty() });
     next.reaches(State::Registered).await;
 
-    assert!(sockets::SocketFile::at(&next.socket()).unwrap() == before);
+    assert!(sockets::SocketFile::at(&next.socket(), &mounter).unwrap() == before);
     // A kubelet that restarts asks on the same socket.
     register(&mut next).await;
 }

@@ -98,6 +98,49 @@ fn only_the_mounter_is_privileged_and_it_has_no_token() {
 }
 
 #[test]
+fn with_a_user_of_its_own_the_driver_has_no_capability_and_the_mounter_serves_that_user() {
+    let objects = objects(&render("", &["--set", "linux.driver.runAsUser=4711"]));
+    let containers: Vec<_> = containers(&objects).collect();
+    let find = |name: &str| containers.iter().find(|(_, container)| container["name"] == name).unwrap();
+
+    let (pod, node) = find("node");
+    let security = &node["securityContext"];
+    assert_eq!((&security["runAsUser"], &security["runAsGroup"]), (&4711.into(), &4711.into()));
+    assert!(security["runAsNonRoot"] == true && security["capabilities"].get("add").is_none(), "{security}");
+    assert_eq!(pod["securityContext"]["fsGroup"], 4711);
+    assert!(strings(&pod["initContainers"][0]["args"]).contains(&"--to=4711"));
+    assert!(strings(&find("mounter").1["args"]).contains(&"--allow-uid=4711"));
+}
+
+#[test]
+fn a_new_installation_runs_as_a_user_of_its_own_and_an_upgrade_as_what_it_was() {
+    let users = |more: &[&str]| {
+        let chart = chart().display().to_string();
+        let arguments =
+            ["template", "secretfs", &chart, "--namespace", "billing", "--kube-version", "1.35.4"];
+        let live = ["--dry-run=server", "--set", "linux.image.tag=test"];
+        let rendered = helm(&[&arguments[..], &live, more].concat());
+        let objects = objects(&rendered.unwrap_or_else(|complaint| panic!("{complaint}")));
+        let containers: Vec<_> = containers(&objects).map(|(_, container)| container.clone()).collect();
+        let find = |name: &str| containers.iter().find(|container| container["name"] == name).unwrap();
+        let allowed =
+            strings(&find("mounter")["args"]).into_iter().find(|argument| argument.contains("-uid"));
+        (find("node")["securityContext"]["runAsUser"].as_u64(), allowed.unwrap().to_owned())
+    };
+    let own = "--allow-uid=47512".to_owned();
+    assert_eq!(users(&[]), (Some(47_512), own.clone()));
+
+    let mut earlier = objects(&render("", &["--set", "linux.driver.runAsUser=0"]));
+    let node = earlier.iter_mut().find(|object| object["metadata"]["name"] == "secretfs-node").unwrap();
+    node["metadata"]["namespace"] = "billing".into();
+    CLUSTER.apply(&node.to_string());
+
+    assert_eq!(users(&[]), (Some(0), own.clone()));
+    assert_eq!(users(&["--set", "linux.driver.runAsUser=47512"]), (Some(47_512), own));
+    assert_eq!(users(&["--set", "linux.driver.runAsUser=4711"]), (Some(4711), "--allow-uid=4711".to_owned()));
+}
+
+#[test]
 fn an_upgrade_restarts_one_half_and_never_the_mounter() {
     let objects = objects(&render("", &[]));
     let strategies: Vec<_> = of_kind(&objects, "DaemonSet")

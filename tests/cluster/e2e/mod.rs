@@ -2,6 +2,7 @@
 //! and test servers that stand for the clouds.
 
 mod access;
+mod calls;
 mod clouds;
 mod containers;
 mod crash;
@@ -15,6 +16,7 @@ mod revoking;
 mod rights;
 mod stores;
 mod takeover;
+mod unprivileged;
 mod upstream;
 mod watching;
 mod world;

@@ -5,5 +5,6 @@ mod deaths;
 mod provider;
 mod served;
 mod serving;
+mod unprivileged;
 mod world;
 mod writing;

@@ -131,7 +131,8 @@ impl Mode for Fuse {
         edition::fits(snapshot, self.max_bytes)?;
         let frame = self.frame(target, appearance);
         frame.guard.require_sight()?;
-        let volume = Arc::new(Volume::new(&name_of(target), look(appearance), frame.policy()));
+        let look = look(appearance, self.front.hands_over());
+        let volume = Arc::new(Volume::new(&name_of(target), look, frame.policy()));
         let made = edition::of(edition::FIRST, snapshot, appearance, self.front.hands_over())?;
         let Made { edition, shelf, mut legacy } = made;
         volume.add(edition).map_err(edition::unfit)?;
@@ -163,6 +164,10 @@ impl Mode for Fuse {
         }
         self.front.clear(target)?;
         Ok(None)
+    }
+
+    fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
+        self.front.is_mounted(target)
     }
 
     fn resume(&self, volumes: &[(PathBuf, Appearance)]) -> Result<Vec<Lost>, Error> {
@@ -210,11 +215,12 @@ fn name_of(target: &Path) -> String {
     target.to_string_lossy().into_owned()
 }
 
-/// Whatever group nobody chose is this process's, as of files that it makes in a tmpfs.
-fn look(appearance: &Appearance) -> Look {
+/// On a node, files are root's. On a host, whatever group nobody chose is this process's, as of files that it makes in a tmpfs.
+fn look(appearance: &Appearance, is_on_a_node: bool) -> Look {
+    let unchosen = || if is_on_a_node { 0 } else { rustix::process::getegid().as_raw() };
     Look {
         uid: appearance.owner.unwrap_or(0),
-        gid: appearance.fs_group.unwrap_or_else(|| rustix::process::getegid().as_raw()),
+        gid: appearance.fs_group.unwrap_or_else(unchosen),
         directory_mode: appearance.directory_mode(),
     }
 }

@@ -41,6 +41,7 @@ pub struct Tmpfs {
 /// A filled tmpfs that is not mounted anywhere yet, and the volume that it becomes.
 #[derive(Debug)]
 struct Filled {
+    /// What is attached. Files may have been written through another mount.
     root: OwnedFd,
     shown: Shown,
 }
@@ -67,10 +68,14 @@ impl Tmpfs {
         self.mounter.create(&mounter::Tmpfs {
             size: room.bytes,
             inodes: room.inodes,
-            mode: Look::of(appearance).directory_mode,
+            mode: self.look(appearance).root_mode(),
             gid: appearance.fs_group.unwrap_or(0),
             selinux_context: appearance.selinux_context.clone(),
         })
+    }
+
+    fn look(&self, appearance: &Appearance) -> Look {
+        Look::of(appearance, !self.mounter.makes_files_of_root())
     }
 
     /// Sets limits if another driver set none.
@@ -80,20 +85,14 @@ impl Tmpfs {
         bounds.map_or(Ok(()), |room| self.mounter.resize(root.as_fd(), room.bytes, room.inodes))
     }
 
-    fn shown(
-        &self,
-        target: &Path,
-        appearance: &Appearance,
-        root: &OwnedFd,
-        mount: Option<MountId>,
-    ) -> io::Result<Shown> {
+    fn shown(&self, target: &Path, look: Look, root: &OwnedFd, mount: Option<MountId>) -> io::Result<Shown> {
         Ok(Shown {
             mounter: Arc::clone(&self.mounter),
             max_bytes: self.max_bytes,
             takes_over: self.takes_over,
             sweeper: Arc::clone(&self.sweeper),
             target: target.to_owned(),
-            look: Look::of(appearance),
+            look,
             device: device(root)?,
             mount,
             changing: Mutex::default(),
@@ -104,6 +103,10 @@ impl Tmpfs {
 impl Mode for Tmpfs {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn is_mounted(&self, target: &Path) -> Result<bool, mode::Error> {
+        Ok(self.mounter.look(target)?.is_some())
     }
 
     /// Each version has inodes of its own, and a bind mount of a file keeps the old inode.
@@ -119,21 +122,22 @@ impl Mode for Tmpfs {
     ) -> Result<Box<dyn Prepared>, mode::Error> {
         let root = self.make(snapshot, appearance)?;
         failpoint::hit("mount.created");
-        let look = Look::of(appearance);
-        let tree = Tree::new(root.as_fd(), look);
+        let (look, own) = (self.look(appearance), self.mounter.writable(root.as_fd())?);
+        let tree = Tree::new(own.as_ref().unwrap_or(&root).as_fd(), look);
         let filled = tree.dress().and_then(|()| tree.fill(snapshot));
         filled.map_err(Error::of("write the files of", target))?;
         failpoint::hit("mount.written");
         // A mount keeps its number when it is moved onto its target.
         let mount = MountId::of(&root).ok();
-        let shown = self.shown(target, appearance, &root, mount).map_err(Error::of("mount", target))?;
+        let shown = self.shown(target, look, &root, mount).map_err(Error::of("mount", target))?;
         Ok(Box::new(Filled { root, shown }))
     }
 
     fn adopt(&self, target: &Path, appearance: &Appearance) -> Result<Option<Box<dyn Mounted>>, mode::Error> {
         let Some(root) = enter(&self.mounter, target, self.takes_over)? else { return Ok(None) };
-        let tree = Tree::new(root.as_fd(), Look::of(appearance));
         let failed = || Error::of("adopt the volume at", target);
+        let look = self.look(appearance).within(root.as_fd()).map_err(failed())?;
+        let tree = Tree::new(root.as_fd(), look);
         if tree.has_versions().map_err(failed())? {
             tidy(&tree).map_err(failed())?;
         } else if !self.takes_over {
@@ -143,8 +147,8 @@ impl Mode for Tmpfs {
             self.bound(&root)?;
             tree.dress().map_err(failed())?;
         }
-        let mount = MountId::at(target).ok().flatten();
-        let shown = Arc::new(self.shown(target, appearance, &root, mount).map_err(failed())?);
+        let mount = self.mounter.mounted_at(target).ok().flatten();
+        let shown = Arc::new(self.shown(target, look, &root, mount).map_err(failed())?);
         shown.retire(&tree, &mut shown.lock());
         Ok(Some(Box::new(shown)))
     }
@@ -153,7 +157,7 @@ impl Mode for Tmpfs {
 /// The writable root of the mount at `target`. With `takes_over`, also of a mount that another driver made.
 fn enter(mounter: &Arc<dyn Mounter>, target: &Path, takes_over: bool) -> Result<Option<OwnedFd>, Error> {
     match mounter.enter(target)? {
-        None if takes_over && mounter::is_mount_root(target)? => mounter.take_over(target),
+        None if takes_over && mounter.look(target)?.is_some() => mounter.take_over(target),
         entered => Ok(entered),
     }
 }

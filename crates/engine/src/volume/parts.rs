@@ -247,9 +247,8 @@ impl Parts {
         publish: &Publish,
         made: Option<&MountId>,
     ) -> Result<Option<Box<dyn Mounted>>, mode::Error> {
-        let failed = || mounter::Error::of("look at", &publish.target);
         if self.limits.targets == Targets::People
-            && (made.is_none() || MountId::at(&publish.target).map_err(failed())?.as_ref() != made)
+            && (made.is_none() || self.mounter.mounted_at(&publish.target)?.as_ref() != made)
         {
             return Ok(None);
         }

@@ -49,6 +49,19 @@ install into: in the default values it can be rendered. */}}
 {{- end -}}
 {{- end -}}
 
+{{/* The user of the driver: what is set, or what it was, or in a new installation one of its own. What it was stays, because
+an upgrade leaves mounters running: those of an earlier version serve root only. */}}
+{{- define "secretfs.nodeUser" -}}
+{{- $user := 47512 -}}
+{{- with lookup "apps/v1" "DaemonSet" .Release.Namespace (printf "%s-node" (include "secretfs.fullname" .)) -}}
+{{- range .spec.template.spec.containers -}}
+{{- if eq .name "node" -}}{{- $user = dig "securityContext" "runAsUser" 0 . -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not (kindIs "invalid" .Values.linux.driver.runAsUser) -}}{{- $user = .Values.linux.driver.runAsUser -}}{{- end -}}
+{{- int64 $user -}}
+{{- end -}}
+
 {{- define "secretfs.startupTaint" -}}
 {{ default (printf "%s/agent-not-ready" .Values.csidriver.name) .Values.startupTaint.key }}
 {{- end -}}

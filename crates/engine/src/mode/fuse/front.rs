@@ -33,6 +33,15 @@ pub trait Front: fmt::Debug + Send + Sync {
     /// Something hides it, or the kernel refuses.
     fn clear(&self, target: &Path) -> Result<(), Error>;
 
+    /// Whether anything is mounted at `target`.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be looked at.
+    fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
+        Ok(mounter::is_mount_root(target)?)
+    }
+
     /// The threads that may ask for files, by the numbers that the kernel tells of them.
     ///
     /// # Errors

@@ -12,7 +12,6 @@ use callers::Processes;
 use fuse_session::{Device, Sessions, Settings, TakeStep, Tell};
 use fuse_tree::{DATA, NEXT_DATA, Notice, Step, Volume};
 use mounter::{MountId, Mounter, file_system_of};
-use rustix::fs::{Mode, OFlags};
 
 use self::left::{About, Estate};
 use super::front::{Front, Left, Live, Ready};
@@ -103,8 +102,12 @@ impl Front for Kernel {
             }
             return Ok(());
         }
-        let at = MountId::at(target).map_err(mounter::Error::of("look at", target))?;
+        let at = self.mounter.mounted_at(target)?;
         Ok(at.map_or(Ok(()), |mount| self.mounter.unmount(target, &mount))?)
+    }
+
+    fn is_mounted(&self, target: &Path) -> Result<bool, Error> {
+        Ok(self.mounter.look(target)?.is_some())
     }
 
     fn processes(&self) -> Result<Arc<Processes>, Error> {
@@ -301,11 +304,15 @@ impl Live for Seen {
         Ok(Some(Arc::new(Steps { mounter: Arc::clone(&self.mounter), root: root.try_clone()? })))
     }
 
-    /// A clone of the mount, as of [`root`](Live::root), would take the kernel milliseconds to close.
+    /// A clone of the mount, as of [`root`](Live::root), would take the kernel milliseconds to close. A mounter that cannot be
+    /// asked says nothing about the mount.
     fn is_there(&self) -> bool {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = rustix::fs::open(&self.session.target, flags, Mode::empty());
-        found.is_ok_and(|found| file_system_of(&found).is_ok_and(|device| device == self.session.file_system))
+        let is_its_own =
+            |found: OwnedFd| file_system_of(found).is_ok_and(|at| at == self.session.file_system);
+        match self.mounter.look(&self.session.target) {
+            Ok(found) => found.is_some_and(is_its_own),
+            Err(error) => error.is_mounter_away(),
+        }
     }
 
     fn forget(&self, number: u64) {

@@ -58,7 +58,7 @@ pub(super) fn go_on_with(
     target: &Path,
     frame: Frame,
 ) -> Result<Arc<Shown>, Error> {
-    let volume = Arc::new(Volume::new(&name_of(target), look(&frame.appearance), frame.policy()));
+    let volume = Arc::new(Volume::new(&name_of(target), look(&frame.appearance, true), frame.policy()));
     let mut legacies = BTreeMap::new();
     let mut newest = None;
     for KeptEdition { about, values } in inheritance.editions()? {

@@ -35,20 +35,53 @@ pub(super) struct Look {
     gid: Option<u32>,
     pub(super) directory_mode: u32,
     file_mode: u32,
+    /// Whether files get owner and group from where they are made, because this process may not change these.
+    inherits: bool,
+    /// Whether everybody who gets to a file may do what its group may: it has not the group that is wished, and nobody but
+    /// that group gets there.
+    stands_for_group: bool,
 }
 
+/// A directory gives its group to what is made in it.
+const SET_GID: u32 = 0o2000;
+
 impl Look {
-    pub(super) fn of(appearance: &Appearance) -> Self {
+    /// `inherits`: whether this process may not change owners and groups.
+    pub(super) fn of(appearance: &Appearance, inherits: bool) -> Self {
         Self {
             uid: appearance.owner,
             gid: appearance.fs_group,
             directory_mode: appearance.directory_mode(),
             file_mode: appearance.file_mode(),
+            inherits,
+            stands_for_group: false,
         }
     }
 
+    /// Mode of the root of a volume.
+    pub(super) fn root_mode(self) -> u32 {
+        if self.inherits && self.gid.is_some() { self.directory_mode | SET_GID } else { self.directory_mode }
+    }
+
+    /// The same, for a volume that somebody else made, whose root is `root`: root's process, or another driver. If what is made
+    /// there does not get the group that is wished, files are open to whom they were open to before, by the mode of the root.
+    pub(super) fn within(self, root: BorrowedFd<'_>) -> io::Result<Self> {
+        let stat = rustix::fs::fstat(root)?;
+        let gives = |gid| gid == stat.st_gid && stat.st_mode & SET_GID != 0;
+        if !self.inherits || self.gid.is_none_or(gives) {
+            return Ok(self);
+        }
+        let stands_for_group = stat.st_mode & 0o007 == 0;
+        Ok(Self { stands_for_group, ..Self::of(&Appearance::default(), true) })
+    }
+
+    fn mode_of(self, file: &snapshot::File) -> u32 {
+        let mode = file.mode.map_or(self.file_mode, |mode| mode.bits());
+        if self.stands_for_group { mode | (mode & 0o070) >> 3 } else { mode }
+    }
+
     fn give(self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
-        if self.uid.is_some() || self.gid.is_some() {
+        if !self.inherits && (self.uid.is_some() || self.gid.is_some()) {
             rustix::fs::fchown(file, self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw))?;
         }
         // Set again, because the umask removed some bits when the file was made.
@@ -181,8 +214,10 @@ impl<'a> Tree<'a> {
     /// Empties a file outside of our layout. It may be gone, or be a link.
     fn empty_plain(&self, path: &ObjectPath) {
         let (flags, resolve) =
-            (OFlags::WRONLY | OFlags::CLOEXEC, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
-        if let Ok(file) = rustix::fs::openat2(self.root, path.as_path(), flags, Mode::empty(), resolve) {
+            (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
+        if let Ok(place) = rustix::fs::openat2(self.root, path.as_path(), flags, Mode::empty(), resolve)
+            && let Ok(file) = walk::open_place(&place, OFlags::WRONLY)
+        {
             let _ = rustix::fs::ftruncate(file, 0);
         }
     }
@@ -272,7 +307,12 @@ impl<'a> Tree<'a> {
     pub(super) fn dress(&self) -> io::Result<()> {
         // The descriptor of the root was opened as a path only, which does not allow a change of mode.
         let root = open_directory(self.root, ".")?;
-        let (stat, mode) = (rustix::fs::fstat(&root)?, self.look.directory_mode);
+        let (stat, mode) = (rustix::fs::fstat(&root)?, self.look.root_mode());
+        if self.look.inherits {
+            // It has owner and group from its mount. Set again, the mode would lose what gives the group to files.
+            let is_dressed = stat.st_mode & 0o7777 == mode || stat.st_mode & SET_GID != 0;
+            return if is_dressed { Ok(()) } else { self.look.give(root.as_fd(), mode) };
+        }
         let is_dressed = stat.st_mode & 0o7777 == mode
             && self.look.uid.is_none_or(|uid| uid == stat.st_uid)
             && self.look.gid.is_none_or(|gid| gid == stat.st_gid);
@@ -288,34 +328,23 @@ impl<'a> Tree<'a> {
     /// Writes `snapshot` into a new directory and returns its name.
     fn write(&self, snapshot: &Snapshot) -> io::Result<String> {
         let name = version_name();
-        let version = self.make_directory(self.root, &name)?;
+        let version = make_directory(self.root, &name)?;
         let mut parent = ("", version.try_clone()?);
+        let mut made = BTreeSet::new();
         for (path, file) in snapshot.iter() {
             let (directory, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
             // In path order, the files of one directory are next to each other.
             if directory != parent.0 {
-                parent = (directory, self.make_directories(&version, directory)?);
+                parent = (directory, make_directories(&version, directory, &mut made)?);
             }
             self.write_file(&parent.1, name, file)?;
         }
-        Ok(name)
-    }
-
-    fn make_directories(&self, version: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
-        let mut names = path.split('/').filter(|name| !name.is_empty());
-        names.try_fold(version.try_clone()?, |parent, name| self.make_directory(parent.as_fd(), name))
-    }
-
-    fn make_directory(&self, parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-        match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-            Ok(()) => {
-                let directory = open_directory(parent, name)?;
-                self.look.give(directory.as_fd(), self.look.directory_mode)?;
-                Ok(directory)
-            }
-            Err(Errno::EXIST) => open_directory(parent, name),
-            Err(error) => Err(error.into()),
+        // Last, because a new mode may take from a directory what gives its group to files.
+        for path in made {
+            self.look.give(open_directory(version.as_fd(), path)?.as_fd(), self.look.directory_mode)?;
         }
+        self.look.give(version.as_fd(), self.look.directory_mode)?;
+        Ok(name)
     }
 
     fn write_file(&self, directory: &OwnedFd, name: &str, file: &snapshot::File) -> io::Result<()> {
@@ -323,7 +352,7 @@ impl<'a> Tree<'a> {
         let written = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut written = File::from(written);
         written.write_all(file.contents.expose())?;
-        self.look.give(written.as_fd(), file.mode.map_or(self.look.file_mode, |mode| mode.bits()))
+        self.look.give(written.as_fd(), self.look.mode_of(file))
     }
 
     fn link(&self, to: &str, name: &str) -> io::Result<()> {
@@ -345,6 +374,32 @@ impl<'a> Tree<'a> {
 
     fn remove_all(&self, names: &[String]) -> io::Result<()> {
         names.iter().try_for_each(|name| walk::remove(self.root, name))
+    }
+}
+
+/// Makes the directories of `path`, and notes them in `made`.
+fn make_directories<'p>(
+    version: &OwnedFd,
+    path: &'p str,
+    made: &mut BTreeSet<&'p str>,
+) -> io::Result<OwnedFd> {
+    if path.is_empty() {
+        return version.try_clone();
+    }
+    let mut ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    let mut begins = 0;
+    ends.try_fold(version.try_clone()?, |parent, end| {
+        let name = path.get(begins..end).unwrap_or_default();
+        begins = end.saturating_add(1);
+        made.insert(path.get(..end).unwrap_or_default());
+        make_directory(parent.as_fd(), name)
+    })
+}
+
+fn make_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => open_directory(parent, name),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use provider::{ObjectPath, SecretBytes};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -151,7 +151,33 @@ fn kind(parent: BorrowedFd<'_>, name: &str) -> io::Result<FileType> {
 }
 
 fn open_file(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(directory, name, access | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, name, access | flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            let place = rustix::fs::openat(directory, name, OFlags::PATH | flags, Mode::empty())?;
+            open_own(&place, access)
+        }
+        opened => opened,
+    }
+}
+
+/// Opens the file at `place`.
+pub(super) fn open_place(place: &OwnedFd, access: OFlags) -> Result<OwnedFd, Errno> {
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    match rustix::fs::open(&path, access | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::ACCESS) => open_own(place, access),
+        opened => opened,
+    }
+}
+
+/// Opens a file of this user whose mode does not let him: it has another mode for a moment.
+fn open_own(place: &OwnedFd, access: OFlags) -> Result<OwnedFd, Errno> {
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(place)?.st_mode);
+    rustix::fs::chmod(&path, mode | Mode::RUSR | Mode::WUSR)?;
+    let opened = rustix::fs::open(&path, access | OFlags::CLOEXEC, Mode::empty());
+    rustix::fs::chmod(&path, mode)?;
+    opened
 }
 
 /// The error if a volume holds something that we do not write.

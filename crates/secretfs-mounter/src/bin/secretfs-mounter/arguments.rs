@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 
 use lexopt::{Arg, Error, Parser};
+use program::log::Format;
 use secretfs_mounter::Settings;
 use tracing::level_filters::LevelFilter;
-
-use crate::log::Format;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = include_str!("help.txt");
@@ -60,8 +59,9 @@ impl Asked {
                     settings.csi_endpoint =
                         Some(path.map_err(|remedy| Mistyped(format!("--csi-endpoint: {remedy}")))?);
                 }
-                Arg::Long("registration-dir") => settings.registration_dir = Some(parser.value()?.into()),
+                Arg::Long("registration-dir") => settings.registry = Some(parser.value()?.into()),
                 Arg::Long("sockets") => settings.sockets.push(parser.value()?.into()),
+                Arg::Long("providers-dir") => settings.providers.push(parser.value()?.into()),
                 Arg::Long("allow-uid") => {
                     let uid = text(parser.value()?, "--allow-uid")?.parse();
                     settings.uids.push(uid.map_err(|_| "--allow-uid takes the number of a user")?);
@@ -140,6 +140,7 @@ mod tests {
             "--registration-dir=/k/registry",
             "--sockets=/one",
             "--sockets=/two",
+            "--providers-dir=/providers",
             "--allow-uid=1000",
             "--allow-uid",
             "1001",
@@ -154,8 +155,9 @@ mod tests {
                     pods: "/k/pods".into(),
                     driver_name: "a.driver".to_owned(),
                     csi_endpoint: Some("/csi/csi.sock".into()),
-                    registration_dir: Some("/k/registry".into()),
+                    registry: Some("/k/registry".into()),
                     sockets: vec!["/one".into(), "/two".into()],
+                    providers: vec!["/providers".into()],
                     uids: vec![1000, 1001],
                     allow_swap: true,
                 },

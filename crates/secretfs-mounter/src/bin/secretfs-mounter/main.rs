@@ -3,19 +3,18 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
 mod arguments;
-mod log;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use lexopt::Parser;
+use program::log::{self, Format};
 use program::outlet;
 use program::visible::visible;
 use secretfs_mounter::{Process, Settings};
 use tracing::level_filters::LevelFilter;
 
 use self::arguments::{Asked, HELP, Mistyped};
-use self::log::Format;
 
 /// Wipes every buffer that any library gives back: what it keeps for others is sealed, and does not outlive its use.
 #[global_allocator]
@@ -47,7 +46,7 @@ fn main() -> ExitCode {
 
 fn serve(settings: &Settings, format: Format, most: LevelFilter) -> io::Result<()> {
     // First of all: what writes the log is a second thread.
-    let process = Process::begin()?;
+    let process = Process::begin(&settings.uids)?;
     log::start(format, most)?;
     process.serve(settings)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fuse_session::{Agreed, Device, Journal, Resume, Sessions};
 use fuse_tree::Volume;
-use mounter::{MountId, Mounter};
+use mounter::Mounter;
 use program::failpoint;
 use serde::{Deserialize, Serialize};
 
@@ -177,7 +177,7 @@ impl Inheritance for Heir {
         let device = device_of_kept(device, Some(&kept)).map_err(failed())?;
         let resume = found.resume(agreed);
         sessions.resume(about.key, device, agreed, Arc::clone(volume), resume).map_err(failed())?;
-        let mount = MountId::at(&target).ok().flatten();
+        let mount = mounter.mounted_at(&target).ok().flatten();
         let file_system = about.file_system;
         let session = Session { sessions, key: about.key, target, mount, file_system, kept: Some(kept) };
         Ok(Arc::new(Seen { mounter, session }))

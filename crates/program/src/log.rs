@@ -1,23 +1,24 @@
-//! The log, on standard error: one event is one line, of text for people or of JSON for machines, as `secretfs` writes
-//! them.
+//! The log of a small program, on standard error: one event is one line, of text for people or of JSON for machines, as
+//! `secretfs` writes them with more code.
 
 use std::fmt::{self, Write as _};
 use std::io;
 
-use program::outlet::{self, Gap, Outlet};
-use program::visible::{json_text, visible};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::set_global_default;
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use crate::outlet::{self, Gap, Outlet};
+use crate::visible::{json_text, visible};
+
 /// What the log says where lines of it are missing.
 const MISSING: &str = "log lines are missing here, for nobody read the log or it could not be written";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -41,7 +42,11 @@ impl Format {
 }
 
 /// Logs what is no finer than `most`, once in a process.
-pub(crate) fn start(format: Format, most: LevelFilter) -> io::Result<()> {
+///
+/// # Errors
+///
+/// There is no thread for it, or it was called before.
+pub fn start(format: Format, most: LevelFilter) -> io::Result<()> {
     let outlet = outlet::stderr(format.gap())?;
     set_global_default(Log { format, most, outlet }).map_err(io::Error::other)
 }
