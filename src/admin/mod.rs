@@ -11,7 +11,7 @@ mod status;
 
 #[cfg(test)]
 pub(crate) use status::samples;
-pub use status::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
+pub use status::{ObjectState, ObjectStatus, OpenedStatus, VolumeStatus, WaitingStatus};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,18 @@ pub trait Admin: Send + Sync {
     /// creates (certificates, leased logins) are created again. The answer of a store counts at once, without a second
     /// answer that confirms it.
     async fn refresh(&self, which: &Which) -> Vec<Refreshed>;
+
+    /// Somebody orders a refresh of `which`: for the audit trail.
+    fn refresh_ordered(&self, _which: &Which, _by: Asker) {}
+}
+
+/// The process that asks, as the kernel vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// Its user.
+    pub uid: u32,
+    /// Its id; 0 if it is in another pid namespace.
+    pub pid: u32,
 }
 
 /// Which volumes a request is about.

@@ -1,5 +1,6 @@
 //! The commands of the binary. Each has a module with its arguments and a `run`.
 
+pub mod audit;
 pub mod check;
 pub mod completions;
 mod credentials;
@@ -62,6 +63,7 @@ enum Command {
     Provider(provider::ProviderCommand),
     #[cfg(feature = "store")]
     Store(store::StoreArgs),
+    Audit(audit::AuditArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Forecast(forecast::ForecastArgs),
@@ -114,6 +116,7 @@ impl Cli {
             Command::Provider(args) => on_many_threads(provider::run(args)),
             #[cfg(feature = "store")]
             Command::Store(args) => store::run(&args),
+            Command::Audit(args) => audit::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Forecast(args) => forecast::run(&args),

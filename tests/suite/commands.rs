@@ -54,6 +54,7 @@ impl Admin for OneVolume {
             last_error: None,
             remarks: Vec::new(),
             objects: vec![password],
+            opened: None,
         }]
     }
 

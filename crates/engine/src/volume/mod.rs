@@ -7,6 +7,7 @@ mod adoption;
 pub mod boundary;
 mod call;
 pub mod content;
+pub mod coverage;
 mod credentials;
 pub mod demand;
 mod expiry;

@@ -69,6 +69,7 @@ pub(super) fn go_on_with(
     }
     let (number, shelf): (u64, Shelf) = newest.ok_or_else(|| Error::Failed("it has no files".into()))?;
     let notices = show(&volume, &legacies, number)?;
+    frame.guard.shows(number, &[]);
     let live = inheritance.resume(&volume)?;
     let retired = Default::default();
     let shown = Arc::new(Shown::new(live, volume, frame, Changing { number, shelf, legacies, retired }));

@@ -8,6 +8,7 @@ use mounter::MountId;
 use program::failpoint;
 use tokio::time::timeout;
 
+use crate::mode::Due;
 use crate::volume::served::Served;
 use crate::volume::{Error, VolumeId, Volumes, blocking};
 
@@ -31,7 +32,8 @@ impl Volumes {
             self.parts.modes.forget(target);
             return Ok(());
         }
-        let made = self.entry(id).and_then(|entry| entry.remains.mounted.mount_id());
+        let entry = self.entry(id);
+        let made = entry.as_ref().and_then(|entry| entry.remains.mounted.mount_id());
         let served = self.stop(id).await;
         failpoint::hit("unpublish.stopped");
         if let Err(error) = self.take_away(target, made).await {
@@ -42,6 +44,9 @@ impl Volumes {
             return Err(error);
         }
         failpoint::hit("unpublish.detached");
+        if let Some(entry) = entry {
+            self.audit_opens_of(&entry, Due::All);
+        }
         self.let_go(id, target, served).await;
         Ok(())
     }
@@ -104,7 +109,8 @@ impl Volumes {
         if timeout(DRAIN, self.calls.wait()).await.is_err() {
             tracing::warn!("some calls did not finish; kubelet repeats them");
         }
-        let ids: Vec<_> = self.lock().keys().cloned().collect();
-        futures::future::join_all(ids.iter().map(|id| self.stop(id))).await;
+        let entries: Vec<_> = self.lock().iter().map(|(id, entry)| (id.clone(), Arc::clone(entry))).collect();
+        futures::future::join_all(entries.iter().map(|(id, _)| self.stop(id))).await;
+        entries.iter().for_each(|(_, entry)| self.audit_opens_of(entry, Due::All));
     }
 }
