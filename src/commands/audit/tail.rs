@@ -42,7 +42,11 @@ pub(super) fn run(args: &TailArgs) -> Outcome {
     let records = trail.read()?;
     let first = records.len().saturating_sub(args.lines);
     show(records.get(first..).unwrap_or_default(), args.output.output)?;
-    while args.follow {
+    if args.follow { follow(trail, args) } else { Ok(()) }
+}
+
+fn follow(mut trail: Trail, args: &TailArgs) -> Outcome {
+    loop {
         thread::sleep(LOOK);
         if trail.has_moved(&args.file) {
             show(&trail.read()?, args.output.output)?;
@@ -54,7 +58,6 @@ pub(super) fn run(args: &TailArgs) -> Outcome {
         }
         show(&trail.read()?, args.output.output)?;
     }
-    Ok(())
 }
 
 /// A file that is read as it grows.
