@@ -238,7 +238,7 @@ mod tests {
         let published = record(1, "publish", None, "1", 1);
         let end = record(2, "unpublish", None, "1", 1).replace("\"db\"", "\"other\"");
 
-        assert_eq!(rows(&[published.clone()])[0].holds.as_deref(), Some("1"));
+        assert_eq!(rows(std::slice::from_ref(&published))[0].holds.as_deref(), Some("1"));
         let [row] = &rows(&[published, end])[..] else { panic!("one row") };
         assert_eq!((row.holds.as_deref(), row.opened.as_deref(), row.who.as_str()), (None, None, "shop/web"));
         assert!(text(&[]).starts_with("No record"));
