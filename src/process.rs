@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
 use class::Classes;
-use engine::audit::{Audit, Destination};
-use engine::mode::{self, Front, Modes, Serving};
+use engine::audit::{Audit, ChainArgs, Destination};
+use engine::mode::{self, Due, Front, Modes, Serving};
 use engine::revocation::InForce;
 use engine::snapshot::FingerprintKey;
 use engine::unfinished::Unfinished;
@@ -54,6 +54,12 @@ const TRIM: Duration = Duration::from_secs(30);
 const LAST_REVOCATIONS: Duration = Duration::from_secs(10);
 /// How long running calls may take at the end of the process. It is less than a pod's grace period.
 const LAST_CALLS: Duration = Duration::from_secs(25);
+/// How long the last audit records may take to be written.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+/// How soon the first open of a file by a container is in the audit trail.
+const OPENS: Duration = Duration::from_millis(100);
+/// After so many times [`OPENS`] it is looked for opens that were repeated.
+const REPEATED: u32 = 50;
 /// The size of the key of this boot, in bytes.
 const KEY_BYTES: usize = 32;
 
@@ -70,9 +76,19 @@ pub struct ProcessArgs {
     pub admin_dir: PathBuf,
 
     /// Append an audit record for each publish, rotation, withdrawal, denial and unpublish to this
-    /// file, or to standard output (`-`); may be given twice
+    /// file, or to standard output (`-`); may be given twice. In mode fuse also for who opens files
     #[arg(long = "audit-log", env = "SECRETFS_AUDIT_LOG", value_name = "FILE")]
     pub audit_log: Vec<Destination>,
+
+    /// Directory that `secretfs audit init` made for the chain of the audit trail; by default FILE.chain beside the
+    /// first audit file, if it is there
+    #[arg(long, env = "SECRETFS_AUDIT_CHAIN", value_name = "DIR", requires = "audit_log")]
+    pub audit_chain: Option<PathBuf>,
+
+    /// Append checkpoints of the chain to this file, or to standard output (`-`): a place that nobody can change who can
+    /// change the trail
+    #[arg(long, env = "SECRETFS_AUDIT_CHECKPOINTS", value_name = "FILE", requires = "audit_log")]
+    pub audit_checkpoints: Option<Destination>,
 
     /// Shortest refresh interval in seconds, whatever a class says
     #[arg(long, env = "SECRETFS_MIN_REFRESH", default_value_t = 1, value_name = "SECONDS")]
@@ -164,7 +180,8 @@ impl Process {
         let keys = Keys::of_this_boot(&state.join("lease.key"))?;
         let revocations =
             Arc::new(Revocations::new(Arc::clone(&mounter), providers.clone(), metrics.clone(), &keys.seal)?);
-        let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?.on(args.node.clone());
+        let audit = audit(args, &metrics).context("the audit log")?;
+        let tells_opens = audit.is_on();
         let limits = Limits {
             min_refresh: Duration::from_secs(args.min_refresh),
             max_shared_age: args.max_shared_age,
@@ -178,6 +195,7 @@ impl Process {
             max_bytes: args.max_volume_bytes,
             takes_over: conduct.takes_over,
             fuse: conduct.fuse,
+            tells_opens,
         };
         let in_force = conduct.in_force;
         let host = HostOrders::load(&args.revocations, &in_force)?;
@@ -191,7 +209,7 @@ impl Process {
             mounter,
             records: Records::open(state).with_context(|| format!("records below {}", state.display()))?,
             revocations: Arc::clone(&revocations),
-            reporter: Reporter::new(audit.counting(metrics.audit_dropped()), metrics.clone()),
+            reporter: Reporter::new(audit, metrics.clone()),
             stores: Arc::new(Stores::new(metrics.clone())),
             access: Arc::new(Everyone),
             pods: conduct.pods.unwrap_or_else(|| Arc::new(NoPods)),
@@ -213,6 +231,10 @@ impl Process {
         let socket =
             AdminSocket::bind(&admin).with_context(|| format!("the admin socket {}", admin.display()))?;
         process.spawn_tasks(socket, host);
+        if tells_opens {
+            let (volumes, stop) = (Arc::clone(&process.volumes), process.stop.clone());
+            process.keep("the audit of opens", audit_opens(volumes, stop));
+        }
         Ok(process)
     }
 
@@ -259,6 +281,11 @@ impl Process {
                 logins = self.revocations.waiting(),
                 "some logins could not be ended; the mounter keeps them"
             );
+        }
+        let audit = self.volumes.parts().reporter.audit().clone();
+        let flushed = tokio::task::spawn_blocking(move || audit.flush(LAST_RECORDS)).await;
+        if !matches!(flushed, Ok(true)) {
+            tracing::error!("the last audit records are not written");
         }
     }
 }
@@ -317,6 +344,30 @@ impl Gauges {
         for (provider, restarts) in self.volumes.parts().providers.watch_restarts() {
             self.metrics.set_watch_restarts(self.metrics.provider(provider), restarts);
         }
+    }
+}
+
+fn audit(args: &ProcessArgs, metrics: &Metrics) -> io::Result<Audit> {
+    let chain =
+        ChainArgs { directory: args.audit_chain.clone(), checkpoints: args.audit_checkpoints.clone() };
+    let audit = Audit::chained_to(args.audit_log.iter().cloned(), chain)?;
+    let audit = audit.on(args.node.clone()).counting(metrics.audit_dropped()).for_long()?;
+    if audit.is_on() && !audit.is_chained() {
+        tracing::info!(
+            "audit records are no chain, so nobody sees a change of them; see `secretfs audit init`"
+        );
+    }
+    Ok(audit)
+}
+
+/// Writes who opened files, until `stop`. Nobody who opens a file waits for that.
+async fn audit_opens(volumes: Arc<Volumes>, stop: CancellationToken) {
+    let mut ticks = interval(OPENS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut number = 0u32;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        number = number.wrapping_add(1);
+        volumes.audit_opens(if number.is_multiple_of(REPEATED) { Due::Repeated } else { Due::News });
     }
 }
 

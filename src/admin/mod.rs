@@ -11,7 +11,7 @@ mod status;
 
 #[cfg(test)]
 pub(crate) use status::samples;
-pub use status::{ObjectState, ObjectStatus, VolumeStatus, WaitingStatus};
+pub use status::{ObjectState, ObjectStatus, OpenedStatus, VolumeStatus, WaitingStatus};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,18 @@ pub trait Admin: Send + Sync {
     ///
     /// It cannot be read or trusted, for this reason. What was revoked before stays so.
     async fn revoked(&self) -> Result<Vec<Revoked>, String>;
+
+    /// Somebody orders a refresh of `which`: for the audit trail.
+    fn refresh_ordered(&self, _which: &Which, _by: Asker) {}
+}
+
+/// The process that asks, as the kernel vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// Its user.
+    pub uid: u32,
+    /// Its id; 0 if it is in another pid namespace.
+    pub pid: u32,
 }
 
 /// Which volumes a request is about.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::unix::SocketAddr;
+use tokio::net::unix::{SocketAddr, UCred};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::line::{read_line, write_line};
-use super::{Admin, Reply, Request};
+use super::{Admin, Asker, Reply, Request};
 
 /// How the names of sockets of `secretfs mount` begin.
 pub const MOUNT: &str = "mount-";
@@ -151,13 +151,17 @@ fn remove(path: &Path) -> io::Result<()> {
 
 async fn converse(stream: UnixStream, admin: Arc<dyn Admin>, room: Room, place: Option<Place>) {
     let told = match stream.peer_cred() {
-        Ok(peer) if may_ask(peer.uid()) => answer(stream, admin.as_ref(), &room, place).await,
+        Ok(peer) if may_ask(peer.uid()) => answer(stream, asker(&peer), admin.as_ref(), &room, place).await,
         Ok(peer) => refuse(stream, peer.uid()).await,
         Err(error) => Err(error),
     };
     if let Err(error) = told {
         tracing::debug!(%error, "a conversation on the admin socket ended early");
     }
+}
+
+fn asker(peer: &UCred) -> Asker {
+    Asker { uid: peer.uid(), pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default() }
 }
 
 fn may_ask(uid: u32) -> bool {
@@ -174,13 +178,17 @@ async fn refuse(mut stream: UnixStream, uid: u32) -> io::Result<()> {
 
 async fn answer(
     mut stream: UnixStream,
+    by: Asker,
     admin: &dyn Admin,
     room: &Room,
     mut place: Option<Place>,
 ) -> io::Result<()> {
     let asked = request(&mut stream).await;
-    if let Ok(Request::Refresh(_)) = asked {
+    if let Ok(Request::Refresh(which)) = &asked {
         place = room.of_a_refresh();
+        if place.is_some() {
+            admin.refresh_ordered(which, by);
+        }
     }
     let replies = match asked {
         Ok(request) if place.is_some() => replies(admin, &request).await,

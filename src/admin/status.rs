@@ -44,6 +44,24 @@ pub struct VolumeStatus {
     pub remarks: Vec<String>,
     /// The objects that it reads, in the class's order.
     pub objects: Vec<ObjectStatus>,
+    /// What its containers opened last since the process serves it. Missing where nobody knows who opens what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Vec<OpenedStatus>>,
+}
+
+/// What one container opened last of one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedStatus {
+    /// Name of the container; `None` where there is none or it is not known.
+    pub container: Option<String>,
+    /// The object's `objectName`.
+    pub object: String,
+    /// The store's name for the version, or else its fingerprint.
+    pub version: String,
+    /// Seconds since it was opened last.
+    pub last_seconds_ago: u64,
+    /// How often it was opened, in all versions.
+    pub count: u64,
 }
 
 /// A volume that was asked for and is not mounted. Its pod waits.
@@ -216,6 +234,7 @@ pub(crate) mod samples {
                 object("db/password", ObjectState::Stale, Some("connection refused")),
                 object("api-key", ObjectState::Withdrawn, Some("version 4 was destroyed")),
             ],
+            opened: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The commands of the binary. Each has a module with its arguments and a `run`.
 
+pub mod audit;
 pub mod check;
 pub mod completions;
 mod credentials;
@@ -69,6 +70,7 @@ enum Command {
     Provider(provider::ProviderCommand),
     #[cfg(feature = "store")]
     Store(store::StoreArgs),
+    Audit(audit::AuditArgs),
     #[cfg(feature = "kms")]
     Kms(kms::KmsArgs),
     #[cfg(feature = "sealed")]
@@ -137,6 +139,7 @@ impl Cli {
             Command::Provider(args) => on_many_threads(provider::run(args)),
             #[cfg(feature = "store")]
             Command::Store(args) => store::run(&args),
+            Command::Audit(args) => audit::run(&args),
             #[cfg(feature = "kms")]
             Command::Kms(args) => on_one_thread(kms::run(args)),
             #[cfg(feature = "sealed")]

@@ -1,5 +1,6 @@
 //! `secretfs status`: the mounted volumes and their state.
 
+mod coverage;
 mod left;
 
 use serde::Serialize;
@@ -22,6 +23,10 @@ pub struct StatusArgs {
     /// State directory of this host, where `secretfs mount --once` keeps its records
     #[arg(long, env = "SECRETFS_STATE_DIR", default_value_os_t = directories::state(), value_name = "DIR")]
     state_dir: std::path::PathBuf,
+    /// Show for each object which containers opened it last in which version. This is known in mode fuse, with an audit
+    /// trail, since the process that serves the volume began
+    #[arg(long)]
+    coverage: bool,
     /// How the answer looks
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Form,
@@ -55,7 +60,12 @@ pub async fn run(args: StatusArgs) -> Outcome {
             (heard.volumes, heard.waiting)
         }
     };
-    let volumes = served.into_iter().map(|served| served.volume).collect();
+    let volumes: Vec<_> = served.into_iter().map(|served| served.volume).collect();
+    if args.coverage {
+        let rows = coverage::covered(&volumes);
+        print(&args.output.told(&rows, || coverage::text(&rows), || coverage::text(&rows))?)?;
+        return if in_detail { Ok(()) } else { verdict };
+    }
     print(&Answer { volumes, waiting, silent }.told(args.output, in_detail)?)?;
     if in_detail { Ok(()) } else { verdict }
 }

@@ -75,6 +75,11 @@ struct PlaceArgs {
     /// the store's directory
     #[arg(long, global = true, env = "SECRETFS_AUDIT_LOG", value_name = "FILE")]
     audit_log: Vec<Destination>,
+
+    /// Change nothing without an audit record: it is written before the change that it is about to be made, and after it what
+    /// became of it
+    #[arg(long, global = true, env = "SECRETFS_AUDIT_REQUIRED")]
+    audit_required: bool,
 }
 
 /// The item that a command works on.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use engine::audit::{Actor, Audit, Destination, Operation, Record};
 use engine::volume::record::{self, Records};
 use mounter::MountId;
 use provider::Moment as _;
@@ -37,6 +38,9 @@ pub struct UmountArgs {
     state_dir: PathBuf,
     #[command(flatten)]
     socket: SocketArgs,
+    /// Append an audit record to this file, or to standard output (`-`), beside that of the process which is ended
+    #[arg(long, env = "SECRETFS_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Vec<Destination>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,6 +70,7 @@ struct Mounted {
 pub async fn run(args: UmountArgs) -> Outcome {
     directories::trust(&args.state_dir).map_err(anyhow::Error::from)?;
     directories::trust(&args.socket.socket).map_err(anyhow::Error::from)?;
+    let audit = Audit::to(args.audit_log.iter().cloned()).context("the audit log")?;
     let found = match &args.which.target {
         Some(target) => vec![one(target, &args.state_dir)],
         None => all(&args.state_dir)?,
@@ -73,7 +78,11 @@ pub async fn run(args: UmountArgs) -> Outcome {
     let mut failure = Ok(());
     for mounted in found {
         let unmounted = match mounted {
-            Ok(mounted) => unmount(&mounted, &args.socket).await.map(|()| mounted.target),
+            Ok(mounted) => {
+                let unmounted = unmount(&mounted, &args.socket).await;
+                audit.record(&told(&mounted.target, &unmounted));
+                unmounted.map(|()| mounted.target)
+            }
             Err(error) => Err(error),
         };
         match unmounted {
@@ -82,6 +91,14 @@ pub async fn run(args: UmountArgs) -> Outcome {
         }
     }
     failure
+}
+
+fn told(target: &Path, unmounted: &Outcome) -> Record {
+    let record = Record::new(Operation::Umount, Actor::person()).volume(target.display());
+    match unmounted {
+        Ok(()) => record,
+        Err(failure) => record.failed(failure),
+    }
 }
 
 /// The mounts at all of our targets. Mounts of others that have our name are skipped.

@@ -4,15 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engine::audit::{Actor, Operation, Process, Record};
+use engine::volume::coverage::Opened;
 use engine::volume::freshness::Condition;
 use engine::volume::refusals::Refusal;
 use engine::volume::status::{ObjectState, VolumeState};
 use engine::volume::{RefreshOutcome, Volumes};
+use jiff::Timestamp;
 use program::visible::visible;
 use tokio::time::{Instant, sleep};
 
 use super::host_orders::HostOrders;
-use crate::admin::{self, Admin, ObjectStatus, Refreshed, Revoked, VolumeStatus, WaitingStatus, Which};
+use crate::admin::{
+    self, Admin, Asker, ObjectStatus, OpenedStatus, Refreshed, Revoked, VolumeStatus, WaitingStatus, Which,
+};
 
 /// How long to wait until the volumes follow new orders.
 const FOLLOWED: Duration = Duration::from_secs(5);
@@ -77,6 +82,19 @@ impl Admin for Administered {
         });
         Ok(told.collect())
     }
+
+    fn refresh_ordered(&self, which: &Which, by: Asker) {
+        self.volumes.parts().reporter.audit().later(&order(which, by));
+    }
+}
+
+fn order(which: &Which, by: Asker) -> Record {
+    let record = Record::new(Operation::Refresh, Actor::person_of(Process { uid: by.uid, pid: by.pid }));
+    match which {
+        Which::All => record,
+        Which::Volume(id) => record.volume(id),
+        Which::Class { namespace, name } => record.class(format!("{namespace}/{name}")),
+    }
 }
 
 fn refreshed(state: &VolumeState, outcome: Option<RefreshOutcome>) -> Refreshed {
@@ -113,6 +131,7 @@ fn status(state: VolumeState, now: Instant) -> VolumeStatus {
         last_error: state.failure.map(|(_, error)| on_one_line(&error)),
         remarks: Vec::new(),
         objects: state.objects.into_iter().map(|object| object_status(object, now)).collect(),
+        opened: state.opened.map(|opened| opened.into_iter().map(opened_status).collect()),
     }
 }
 
@@ -129,6 +148,13 @@ fn waiting(refusal: Refusal, now: Instant) -> WaitingStatus {
         last_seconds_ago: ago(refusal.last),
         reason: on_one_line(&refusal.reason),
     }
+}
+
+fn opened_status(opened: Opened) -> OpenedStatus {
+    let Opened { container, object, version, last, count } = opened;
+    let seconds = Timestamp::now().as_second().saturating_sub(last.as_second());
+    let last_seconds_ago = u64::try_from(seconds).unwrap_or_default();
+    OpenedStatus { container, object, version, last_seconds_ago, count }
 }
 
 fn object_status(object: ObjectState, now: Instant) -> ObjectStatus {

@@ -56,6 +56,7 @@ impl Admin for OneVolume {
             last_error: None,
             remarks: Vec::new(),
             objects: vec![password],
+            opened: None,
         }]
     }
 

@@ -2,13 +2,14 @@
 //! cgroups and mount namespaces; what kubelet and a runtime make for them is made by the test. `tests/cluster/e2e` has the
 //! real ones.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::mode::{Appearance, Confinement, Fuse, Mode as _, Mounted};
+use engine::mode::{Appearance, Confinement, Due, Fuse, Mode as _, Mounted};
 use manifest::{AccessRules, Settings};
 use mounter::{LocalMounter, Roots};
 use testing::in_private_mounts;
@@ -95,7 +96,7 @@ impl Pod {
             cgroups.make(&format!("pod{POD}/{}", id(digit)));
         }
         fs::write(target.parent().join("last-words"), "").unwrap();
-        let fuse = Fuse::new(Arc::new(LocalMounter::new(Roots::default())), MAX_BYTES);
+        let fuse = Fuse::new(Arc::new(LocalMounter::new(Roots::default())), MAX_BYTES).telling_opens(true);
         let appearance = Appearance { access: Some(confinement(RULES)), ..Appearance::default() };
         let files = snapshot(&[("db/user", "shop"), ("tls.crt", "certificate"), ("other", "x")]);
         let volume = fuse.mount(&target.path(), &files, &appearance).unwrap();
@@ -252,5 +253,70 @@ fn a_process_that_ran_before_is_recognised_again_and_one_with_its_number_is_not(
             assert_denied(&pod.run("helper", "cat db/user"));
             assert_eq!(told(&pod.run("web", "cat db/user")), "shop");
         }
+    });
+}
+
+/// How many times each container got a file, and was denied one.
+fn counted(pod: &Pod) -> BTreeMap<(String, bool), u64> {
+    let mut sums = BTreeMap::new();
+    for opening in pod.volume.take_opens(Due::All) {
+        let container = opening.caller.container.unwrap_or_default();
+        *sums.entry((container, opening.is_allowed)).or_default() += opening.count;
+    }
+    sums
+}
+
+#[test]
+fn each_of_a_hundred_thousand_opens_is_counted_once_under_its_container_while_containers_come_and_go() {
+    const CONTAINERS: u64 = 20;
+    const EACH: u64 = 2_500;
+    in_private_mounts(|| {
+        let pod = Pod::new();
+        // `true` is a part of the shell: each round is one open.
+        let open = |file: &str| {
+            format!(
+                "sh -c 'i=0; while [ $i -lt {EACH} ]; do true <{file} 2>/dev/null || :; i=$((i+1)); done; echo $i'"
+            )
+        };
+        let mut sums: BTreeMap<(String, bool), u64> = BTreeMap::new();
+
+        std::thread::scope(|scope| {
+            for (container, file) in [("web", "db/user"), ("helper", "tls.crt")] {
+                let (pod, open) = (&pod, open(file));
+                scope.spawn(move || {
+                    for _ in 0..CONTAINERS {
+                        assert_eq!(told(&pod.run(container, &open)), format!("{EACH}\n"));
+                    }
+                });
+            }
+        });
+        assert_denied(&pod.run("helper", "cat db/user"));
+        for (kind, count) in counted(&pod) {
+            *sums.entry(kind).or_default() += count;
+        }
+
+        let all = CONTAINERS * EACH;
+        assert_eq!(sums.get(&("web".to_owned(), true)), Some(&all), "{sums:?}");
+        assert_eq!(sums.get(&("helper".to_owned(), true)), Some(&all), "{sums:?}");
+        assert_eq!(sums.get(&("helper".to_owned(), false)), Some(&1), "{sums:?}");
+        assert_eq!(sums.len(), 3, "{sums:?}");
+    });
+}
+
+#[test]
+fn opens_of_a_volume_without_rules_are_told_by_container_user_and_program_too() {
+    in_private_mounts(|| {
+        let pod = Pod::new();
+        pod.volume.confine(None).unwrap();
+
+        assert_eq!(told(&pod.run("web", "cat other")), "x");
+        assert_eq!(fs::read_to_string(pod.target.file("other")).unwrap(), "x");
+
+        let mut opens = pod.volume.take_opens(Due::News);
+        opens.sort_by_key(|opening| opening.caller.container.clone());
+        let containers: Vec<_> = opens.iter().map(|opening| opening.caller.container.as_deref()).collect();
+        assert_eq!(containers, [None, Some("web")]);
+        assert!(opens.iter().all(|opening| opening.caller.uid == Some(0) && opening.count == 1), "{opens:?}");
+        assert_eq!(opens[0].program, std::env::current_exe().ok(), "this process");
     });
 }

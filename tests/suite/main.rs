@@ -9,6 +9,7 @@
 )]
 
 mod arrows;
+mod audit_trail;
 mod audited;
 mod aws;
 mod behaviours;

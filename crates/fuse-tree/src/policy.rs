@@ -45,6 +45,8 @@ pub struct Access<'a> {
     pub who: &'a Who,
     /// Which file, by its path in the edition.
     pub path: &'a str,
+    /// The number of that edition; of a read, the handle.
+    pub edition: u64,
     /// What for.
     pub purpose: Purpose,
 }
@@ -63,12 +65,12 @@ pub enum Ruling {
 
 /// Judges each open and each read. It is asked by threads that others wait for, so it never waits itself.
 pub trait Policy: fmt::Debug + Send + Sync {
-    /// Who asks. It may make system calls that wait for nobody: nothing of the volume is locked meanwhile.
-    fn recognise(&self, _caller: Caller) -> Who {
+    /// Who asks, for this. It may make system calls that wait for nobody: nothing of the volume is locked meanwhile.
+    fn recognise(&self, _caller: Caller, _purpose: Purpose) -> Who {
         Who::Anybody
     }
 
-    /// Whether this may be. The volume is locked meanwhile.
+    /// Whether this may be. The volume is locked meanwhile. An open that may be, of a file that is here, is done.
     fn judge(&self, access: &Access<'_>) -> Ruling;
 }
 

@@ -126,15 +126,15 @@ impl Volume {
     ///
     /// `EACCES` by the policy, `ENOENT` where it was withdrawn, `EISDIR`, `ELOOP` for a link, `ESTALE`.
     pub fn open(&self, caller: Caller, node: NodeId) -> Result<Opening, Errno> {
-        let who = &self.policy.recognise(caller);
+        let who = &self.policy.recognise(caller, Purpose::Open);
         let mut tree = self.tree();
         let (layout, path, supply) = tree.to_open(node)?;
-        match self.policy.judge(&Access { caller, who, path, purpose: Purpose::Open }) {
+        let number = layout.edition.number;
+        match self.policy.judge(&Access { caller, who, path, edition: number, purpose: Purpose::Open }) {
             Ruling::Deny => return Err(Errno::ACCESS),
             Ruling::NotYet => return Ok(Opening::NotYet),
             Ruling::Allow => {}
         }
-        let number = layout.edition.number;
         match supply {
             Supply::Ask(ask) => {
                 let path = path.to_owned();
@@ -166,10 +166,10 @@ impl Volume {
     ///
     /// `EACCES` by the policy or where the file was withdrawn, `EISDIR`; `ESTALE` where the edition is not kept.
     pub fn read(&self, caller: Caller, node: NodeId, handle: u64) -> Result<Reading, Errno> {
-        let who = &self.policy.recognise(caller);
+        let who = &self.policy.recognise(caller, Purpose::Read);
         let tree = self.tree();
         let (path, supply) = tree.to_read(node, handle)?;
-        match self.policy.judge(&Access { caller, who, path, purpose: Purpose::Read }) {
+        match self.policy.judge(&Access { caller, who, path, edition: handle, purpose: Purpose::Read }) {
             Ruling::Deny => return Err(Errno::ACCESS),
             Ruling::NotYet => return Ok(Reading::NotYet),
             Ruling::Allow => {}

@@ -43,6 +43,11 @@ impl PlaceArgs {
     ) -> Result<T, Failure> {
         // Opened first: if the user asked for a log that cannot be written, nothing is changed.
         let asked = Audit::to(self.audit_log.iter().cloned()).context("the audit log")?;
+        if self.audit_required && operation.is_change() {
+            let first = if self.audit_log.is_empty() { &self.own_audit()? } else { &asked };
+            let about = Record::new(operation, Actor::person()).resource(self.store_itself()).attempted();
+            first.require(&about).context("nothing was changed, for it cannot be recorded: the audit log")?;
+        }
         let mut touched = Touched::default();
         let result = work(&mut touched);
         let store = store_name(&self.store);
@@ -52,24 +57,38 @@ impl PlaceArgs {
             Ok(_) => record,
             Err(failure) => record.failed(failure),
         };
-        if self.audit_log.is_empty() {
-            self.own_audit().record(&record);
-        } else {
-            asked.record(&record);
+        let audit = if self.audit_log.is_empty() { self.own_audit()? } else { asked };
+        match audit.require(&record) {
+            Err(error) if self.audit_required && operation.is_change() => {
+                let told = if result.is_ok() { "it was done, but" } else { "it failed, and" };
+                Err(anyhow::Error::from(error)
+                    .context(format!("{told} what became of it cannot be recorded")))?
+            }
+            // The log has said so.
+            _ => result,
         }
-        result
     }
 
-    /// The store's own log. If there is no store, there is no log. If the log cannot be written, a warning says so.
-    fn own_audit(&self) -> Audit {
+    /// The store's own log. If there is no store, there is no log. If the log cannot be written, a warning says so; where a
+    /// record is required, it is an error.
+    fn own_audit(&self) -> Result<Audit, Failure> {
         let path = self.audit_file();
         if !self.store.join("store.db").exists() {
-            return Audit::default();
+            return Ok(Audit::default());
         }
-        make(&path).and_then(|()| Audit::to([Destination::File(path)])).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the audit record of this command is lost");
-            Audit::default()
-        })
+        match make(&path).and_then(|()| Audit::to([Destination::File(path)])) {
+            Ok(audit) => Ok(audit),
+            Err(error) if self.audit_required => Err(error).context("the audit log")?,
+            Err(error) => {
+                tracing::warn!(%error, "the audit record of this command is lost");
+                Ok(Audit::default())
+            }
+        }
+    }
+
+    fn store_itself(&self) -> Resource {
+        let name = store_name(&self.store);
+        Resource::new("secretfs", &name).store(&name)
     }
 
     fn audit_file(&self) -> PathBuf {

@@ -38,6 +38,7 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
     (
         "They have volumes of both modes, or are those of mode fuse.",
         &[
+            "suite::audit_trail",
             "suite::canary",
             "suite::fuse",
             "suite::fuse_access",

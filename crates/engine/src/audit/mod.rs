@@ -3,14 +3,20 @@
 //!
 //! Field names are those of OCSF's class API Activity (6003), if it has one for the thing.
 
+mod chain;
+mod line;
 mod sink;
+mod spool;
+mod writer;
 
-pub use sink::{Audit, Destination};
+pub use chain::ChainArgs;
+pub use sink::Destination;
+pub use writer::Audit;
 
 use std::fmt;
+use std::path::Path;
 
 use jiff::Timestamp;
-use program::visible::visible_json;
 use provider::Pod;
 use serde::Serialize;
 
@@ -33,6 +39,12 @@ pub enum Operation {
     Unpublish,
     /// A process opened a file.
     Open,
+    /// Somebody ordered a refresh.
+    Refresh,
+    /// Somebody had a volume of a plain host unmounted.
+    Umount,
+    /// A process began to write records.
+    Begin,
     /// Records are missing here, because they could not be written.
     Lose,
     /// An embedded store was made.
@@ -60,6 +72,25 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it changes something at a store.
+    pub fn is_change(self) -> bool {
+        match self {
+            Self::Init | Self::Put | Self::Import | Self::Delete | Self::Undelete => true,
+            Self::RotateKey | Self::Restore => true,
+            Self::Publish | Self::Rotate | Self::Withdraw | Self::Deny | Self::Unpublish | Self::Open => {
+                false
+            }
+            Self::Refresh
+            | Self::Umount
+            | Self::Begin
+            | Self::Lose
+            | Self::ExportPublic
+            | Self::List
+            | Self::Describe
+            | Self::History => false,
+        }
+    }
+
     /// OCSF's `activity_id`: 1 create, 2 read, 3 update, 4 delete, 99 other.
     fn activity(self) -> u8 {
         match self {
@@ -71,9 +102,9 @@ impl Operation {
             | Self::List
             | Self::Describe
             | Self::History => 2,
-            Self::Rotate | Self::RotateKey | Self::Undelete | Self::Restore => 3,
-            Self::Withdraw | Self::Unpublish | Self::Delete => 4,
-            Self::Lose => 99,
+            Self::Rotate | Self::Refresh | Self::RotateKey | Self::Undelete | Self::Restore => 3,
+            Self::Withdraw | Self::Unpublish | Self::Umount | Self::Delete => 4,
+            Self::Begin | Self::Lose => 99,
         }
     }
 }
@@ -91,7 +122,22 @@ pub struct Actor {
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    process: Option<Process>,
+    process: Option<Described>,
+}
+
+/// A process, and the program that it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Described {
+    #[serde(flatten)]
+    process: Process,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Program>,
+}
+
+/// OCSF's `file` of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Program {
+    path: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -120,7 +166,12 @@ impl Actor {
     /// The user who runs this process: the actor of a command.
     pub fn person() -> Self {
         let process = Process { uid: rustix::process::getuid().as_raw(), pid: std::process::id() };
-        Self { process: Some(process), ..Self::bare(ActorKind::Person) }
+        Self::bare(ActorKind::Person).process(process)
+    }
+
+    /// The user of another process: who gave this process an order.
+    pub fn person_of(process: Process) -> Self {
+        Self::bare(ActorKind::Person).process(process)
     }
 
     /// The same actor, with the container that asked.
@@ -133,8 +184,21 @@ impl Actor {
     /// The same actor, with the process that asked.
     #[must_use]
     pub fn process(mut self, process: Process) -> Self {
-        self.process = Some(process);
+        self.process = Some(Described { process, file: None });
         self
+    }
+
+    /// The same actor, with the program that its [process](Self::process) ran when it asked.
+    #[must_use]
+    pub fn program(mut self, path: &Path) -> Self {
+        let path = path.to_string_lossy().into_owned();
+        self.process.iter_mut().for_each(|process| process.file = Some(Program { path: path.clone() }));
+        self
+    }
+
+    /// Whose share of what waits to be written a record of this actor takes.
+    fn tenant(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
     }
 
     fn bare(kind: ActorKind) -> Self {
@@ -267,12 +331,34 @@ pub struct Record {
     class: Option<String>,
     volume: Option<String>,
     failure: Option<String>,
+    is_attempt: bool,
+    times: Option<Times>,
+}
+
+/// How often a thing happened that one record stands for, and in which time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// How often.
+    pub count: u64,
+    /// The first time.
+    pub first: Timestamp,
+    /// The last time.
+    pub last: Timestamp,
 }
 
 impl Record {
     /// A record of `operation`, done by or for `actor`.
     pub fn new(operation: Operation, actor: Actor) -> Self {
-        Self { operation, actor, resources: Vec::new(), class: None, volume: None, failure: None }
+        Self {
+            operation,
+            actor,
+            resources: Vec::new(),
+            class: None,
+            volume: None,
+            failure: None,
+            is_attempt: false,
+            times: None,
+        }
     }
 
     /// The same record, with one more resource.
@@ -303,95 +389,33 @@ impl Record {
         self
     }
 
+    /// The same record, of what is about to be tried: another record tells what became of it.
+    #[must_use]
+    pub fn attempted(mut self) -> Self {
+        self.is_attempt = true;
+        self
+    }
+
+    /// The same record, for something that happened so often.
+    #[must_use]
+    pub fn times(mut self, times: Times) -> Self {
+        self.times = Some(times);
+        self
+    }
+
     /// The same record, as a failure for `reason`. Like every error text, the reason has no value and no token.
     #[must_use]
     pub fn failed(mut self, reason: impl fmt::Display) -> Self {
         self.failure = Some(reason.to_string());
         self
     }
-
-    /// The record as one line, with its line end.
-    fn line(&self, time: Timestamp, uid: &str, node: &str) -> serde_json::Result<Vec<u8>> {
-        let mut line = serde_json::to_string(&Line {
-            time,
-            metadata: Metadata { uid },
-            class_uid: API_ACTIVITY,
-            activity_id: self.operation.activity(),
-            api: Api { operation: self.operation },
-            node,
-            actor: &self.actor,
-            resources: &self.resources,
-            class: self.class.as_deref(),
-            volume: self.volume.as_deref(),
-            status: if self.failure.is_some() { Status::Failure } else { Status::Success },
-            status_detail: self.failure.as_deref(),
-        })?;
-        line.push('\n');
-        Ok(visible_json(&line).into_owned().into_bytes())
-    }
-}
-
-/// OCSF's `class_uid` of API Activity.
-const API_ACTIVITY: u16 = 6003;
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: Timestamp,
-    metadata: Metadata<'a>,
-    class_uid: u16,
-    activity_id: u8,
-    api: Api,
-    node: &'a str,
-    actor: &'a Actor,
-    resources: &'a [Resource],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    class: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    volume: Option<&'a str>,
-    status: Status,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_detail: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Metadata<'a> {
-    uid: &'a str,
-}
-
-#[derive(Serialize)]
-struct Api {
-    operation: Operation,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    Success,
-    Failure,
-}
-
-/// A UUID of version 7: unique, and sorted by time.
-fn uid(time: Timestamp, random: [u8; 10]) -> String {
-    let millis = u128::from(time.as_millisecond().unsigned_abs()) & 0xffff_ffff_ffff;
-    let random = random.iter().fold(0u128, |number, byte| (number << 8) | u128::from(*byte));
-    let version_and_variant = (0x7 << 76) | (0b10 << 62);
-    let kept = !((0xf << 76) | (0b11 << 62));
-    let number = (millis << 80) | (random & kept) | version_and_variant;
-    let hex = format!("{number:032x}");
-    let mut parts = Vec::new();
-    let mut rest = hex.as_str();
-    for length in [8, 4, 4, 4, 12] {
-        let (part, after) = rest.split_at(length);
-        parts.push(part);
-        rest = after;
-    }
-    parts.join("-")
 }
 
 #[cfg(test)]
 mod tests {
     use provider::Identity;
 
+    use super::line::uid;
     use super::*;
 
     fn subject(pod: Option<Pod>) -> Subject {

@@ -13,6 +13,7 @@ mod guard;
 mod keeping;
 mod kept;
 mod kernel;
+mod opens;
 mod shown;
 mod standing;
 
@@ -44,6 +45,7 @@ pub struct Fuse {
     sweeper: Arc<Sweeper>,
     /// Volumes that are to outlive this process.
     standing: Arc<Standing>,
+    tells_opens: bool,
 }
 
 /// A volume that is served and not seen yet.
@@ -72,12 +74,18 @@ impl Fuse {
 
     /// Volumes of at most `max_bytes` each, that kernels reach through `front`.
     pub fn through(front: Arc<dyn Front>, max_bytes: u64) -> Self {
-        Self { front, max_bytes, sweeper: Arc::default(), standing: Arc::default() }
+        Self { front, max_bytes, sweeper: Arc::default(), standing: Arc::default(), tells_opens: false }
+    }
+
+    /// The same, which knows who opens which file, if somebody wants to.
+    #[must_use]
+    pub fn telling_opens(self, tells_opens: bool) -> Self {
+        Self { tells_opens, ..self }
     }
 
     fn frame(&self, target: &Path, appearance: &Appearance) -> Frame {
         Frame {
-            guard: Arc::new(Guard::new(&self.front, target, appearance.access.as_ref())),
+            guard: Arc::new(Guard::new(&self.front, target, appearance.access.as_ref(), self.tells_opens)),
             appearance: appearance.clone(),
             max_bytes: self.max_bytes,
             sweeper: Arc::clone(&self.sweeper),
@@ -135,6 +143,7 @@ impl Mode for Fuse {
         let volume = Arc::new(Volume::new(&name_of(target), look, frame.policy()));
         let made = edition::of(edition::FIRST, snapshot, appearance, self.front.hands_over())?;
         let Made { edition, shelf, mut legacy } = made;
+        frame.guard.shows(edition::FIRST, snapshot.objects());
         volume.add(edition).map_err(edition::unfit)?;
         // Nobody has asked for anything yet, so there is nobody to tell.
         volume.show(edition::FIRST).map_err(edition::unfit)?;

@@ -5,6 +5,7 @@ mod door;
 mod error;
 mod fuse;
 mod modes;
+mod opening;
 mod retired;
 mod sweeper;
 mod tmpfs;
@@ -24,6 +25,7 @@ pub use door::{Caller, Door, Listing, Loan};
 pub use error::{Cause, Error};
 pub use fuse::{Front, Fuse, Inheritance, KeptEdition, Left, Live, Ready};
 pub use modes::{Bounds, Modes, Serving, Unknown};
+pub use opening::{Due, Opening};
 pub use tmpfs::Tmpfs;
 
 /// Largest size of a volume in bytes, unless the administrator sets another.
@@ -224,6 +226,17 @@ pub trait Mounted: fmt::Debug + Send + Sync {
     /// The mode cannot tell containers apart, or not now. The rules of before hold.
     fn confine(&self, confinement: Option<&Confinement>) -> Result<(), Error> {
         confinement.map_or(Ok(()), |_| Err(confinement::unjudged(self.mode())))
+    }
+
+    /// Takes what is known of those who opened files, for the audit trail. Waits for nobody. Nothing where the kernel alone
+    /// knows, or nobody wants to.
+    fn take_opens(&self, _due: Due) -> Vec<Opening> {
+        Vec::new()
+    }
+
+    /// Whether [`take_opens`](Self::take_opens) tells of every open.
+    fn knows_opens(&self) -> bool {
+        false
     }
 
     /// Reads the shown files back, with their modes. A new process learns so what a volume shows. Empty for a volume

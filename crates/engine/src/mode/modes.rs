@@ -24,6 +24,8 @@ pub struct Bounds {
     pub takes_over: bool,
     /// Whether volumes may be served over FUSE, and by whom.
     pub fuse: Serving,
+    /// Whether somebody wants to know who opens which file.
+    pub tells_opens: bool,
 }
 
 /// Who serves volumes over FUSE.
@@ -59,13 +61,14 @@ impl Modes {
             Serving::Alone => Some(Fuse::new(mounter, max_bytes)),
             Serving::InTurn => Some(Fuse::handing_over(mounter, max_bytes)),
         };
-        let fuse = fuse.map(|fuse| Arc::new(fuse) as Arc<dyn Mode>);
+        let fuse = fuse.map(|fuse| Arc::new(fuse.telling_opens(bounds.tells_opens)) as Arc<dyn Mode>);
         Self::of([Arc::new(tmpfs) as Arc<dyn Mode>].into_iter().chain(fuse))
     }
 
     /// FUSE alone, through `front`, for classes of every mode: a process without privileges cannot mount a tmpfs.
     pub fn without_privileges(front: Arc<dyn Front>, bounds: Bounds) -> Self {
-        let fuse = Arc::new(Fuse::through(front, bounds.max_bytes));
+        let fuse = Fuse::through(front, bounds.max_bytes).telling_opens(bounds.tells_opens);
+        let fuse = Arc::new(fuse);
         Self { is_one_for_all: true, ..Self::of([fuse as Arc<dyn Mode>]) }
     }
 

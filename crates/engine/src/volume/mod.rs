@@ -7,6 +7,7 @@ mod adoption;
 pub mod boundary;
 mod call;
 pub mod content;
+pub mod coverage;
 mod covered;
 mod credentials;
 pub mod demand;

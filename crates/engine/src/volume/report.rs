@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use manifest::Class;
@@ -10,8 +10,8 @@ use metrics::{Metrics, Refresh, Withdrawal};
 use provider::{ErrorKind, Exposure, ObjectPath, Origin, Pod, Scope};
 use tokio::sync::broadcast;
 
-use crate::audit::{Actor, Audit, Operation, Process, Record, Resource};
-use crate::mode::Caller;
+use crate::audit::{Actor, Audit, Operation, Process, Record, Resource, Times};
+use crate::mode::{Caller, Opening};
 use crate::revocation::Revocation;
 use crate::snapshot::{Asked, Made, Snapshot};
 use crate::volume::about::About;
@@ -234,7 +234,7 @@ impl Reporter {
     /// A process opened a file and got its contents.
     pub fn opened(&self, publish: &Publish, caller: &Caller, provider: &str, made: &[Made]) {
         let resources = made.iter().map(|made| made_resource(publish, provider, made));
-        self.audit.record(&open_record(Operation::Open, publish, caller).resources(resources));
+        self.audit.record(&open_record(Operation::Open, publish, caller, None).resources(resources));
     }
 
     /// A process opened a file and did not get its contents. `is_denial` if the access rules or the store refused it.
@@ -248,7 +248,22 @@ impl Reporter {
     ) {
         let operation = if is_denial { Operation::Deny } else { Operation::Open };
         let resource = Resource::new(provider, path.as_str()).path(path);
-        self.audit.record(&open_record(operation, publish, caller).resource(resource).failed(reason));
+        self.audit.record(&open_record(operation, publish, caller, None).resource(resource).failed(reason));
+    }
+
+    /// Processes opened a file of a mounted volume, or were denied it. `shown` is what the volume shows now.
+    pub fn seen(&self, publish: &Publish, provider: &str, shown: &Snapshot, opening: &Opening) {
+        let Opening { caller, count, first, last, .. } = opening;
+        let operation = if opening.is_allowed { Operation::Open } else { Operation::Deny };
+        let record = open_record(operation, publish, caller, opening.program.as_deref());
+        let record = record.times(Times { count: *count, first: *first, last: *last });
+        let record = record.resources(opened_resources(publish, provider, shown, opening));
+        self.audit.later(&if opening.is_allowed { record } else { record.failed(NO_RULE) });
+    }
+
+    /// Where the records go.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// The task of a volume ended by itself, and another one goes on. `words` are for people.
@@ -312,7 +327,28 @@ fn record(operation: Operation, publish: &Publish) -> Record {
     Record::new(operation, Actor::from(&publish.subject)).class(&publish.class).volume(&publish.id)
 }
 
-fn open_record(operation: Operation, publish: &Publish, caller: &Caller) -> Record {
+/// The files of an open: what they were made of in the version that was opened, as far as that is known.
+fn opened_resources(publish: &Publish, provider: &str, shown: &Snapshot, opening: &Opening) -> Vec<Resource> {
+    let Some(path) = opening.path.as_deref() else { return Vec::new() };
+    if !opening.made.is_empty() {
+        return opening.made.iter().map(|made| made_resource(publish, provider, made)).collect();
+    }
+    // This process took the volume over, and knows only of the version that it shows.
+    let path = opening
+        .is_newest
+        .then(|| ObjectPath::try_from(path).ok())
+        .flatten()
+        .filter(|path| shown.get(path).is_some());
+    match path {
+        Some(path) => resources(publish, provider, shown, &[path]),
+        None => opening.path.iter().map(|path| Resource::new(provider, path).path(path)).collect(),
+    }
+}
+
+/// Why an open was denied.
+const NO_RULE: &str = "no rule of secretfs.dev/access lets this container open the file";
+
+fn open_record(operation: Operation, publish: &Publish, caller: &Caller, program: Option<&Path>) -> Record {
     let actor = Actor::from(&publish.subject);
     let actor = match &caller.container {
         Some(name) => actor.container(name),
@@ -320,6 +356,10 @@ fn open_record(operation: Operation, publish: &Publish, caller: &Caller) -> Reco
     };
     let actor = match caller.uid.zip(caller.pid) {
         Some((uid, pid)) => actor.process(Process { uid, pid }),
+        None => actor,
+    };
+    let actor = match program {
+        Some(program) => actor.program(program),
         None => actor,
     };
     Record::new(operation, actor).class(&publish.class).volume(&publish.id)

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::snapshot::{Fingerprint, Snapshot};
 use crate::volume::content::Content;
+use crate::volume::coverage::Opened;
 use crate::volume::freshness::Condition;
 use crate::volume::{ClassName, Publish, VolumeId};
 
@@ -58,6 +59,8 @@ pub struct VolumeState {
     pub is_kept_fresh: bool,
     /// Containers that mount single files of the volume by `subPath`. They never see a rotation.
     pub sub_paths: Vec<String>,
+    /// What its containers opened last since this process serves it; `None` where nobody knows who opens what.
+    pub opened: Option<Vec<Opened>>,
 }
 
 /// The state of one object.
@@ -111,6 +114,7 @@ impl VolumeState {
             awaits_credentials: false,
             is_kept_fresh: true,
             sub_paths: Vec::new(),
+            opened: None,
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) use mounting::unrecorded;
 use crate::unfinished::Unfinished;
 use crate::volume::about::About;
 use crate::volume::admission::{Admission, Bounds};
+use crate::volume::coverage::{Coverage, Opened};
 use crate::volume::parts::Parts;
 use crate::volume::refusals::Refusals;
 use crate::volume::remains::Remains;
@@ -64,6 +65,7 @@ pub(super) struct Entry {
     task: Mutex<Option<JoinHandle<Served>>>,
     /// The containers that mount single files of it and were reported.
     pub(super) sub_paths: Mutex<BTreeSet<String>>,
+    coverage: Mutex<Coverage>,
 }
 
 impl Entry {
@@ -75,7 +77,13 @@ impl Entry {
         } else {
             state
         };
-        VolumeState { sub_paths: sub_paths.iter().cloned().collect(), ..state }
+        VolumeState { sub_paths: sub_paths.iter().cloned().collect(), opened: self.opened(), ..state }
+    }
+
+    /// What its containers opened last, where that is known.
+    fn opened(&self) -> Option<Vec<Opened>> {
+        let is_known = self.remains.mounted.knows_opens();
+        is_known.then(|| self.coverage.lock().unwrap_or_else(PoisonError::into_inner).list())
     }
 
     /// Aborts the task, as a fault would.
@@ -256,6 +264,7 @@ impl Volumes {
             task,
             remarks: Mutex::default(),
             sub_paths: Mutex::default(),
+            coverage: Mutex::default(),
         });
         self.table
             .lock()

@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use callers::{Callers, Found, PodDirectory};
-use fuse_tree::{Access, Caller, Policy, Ruling, Who};
+use callers::{Callers, Found, PodDirectory, Processes};
+use fuse_tree::{Access, Caller, Policy, Purpose, Ruling, Who};
 use manifest::AccessRules;
 
 use super::front::Front;
-use crate::mode::{Confinement, Error};
+use super::opens::{Doer, Kind, Opens};
+use crate::mode::{Confinement, Due, Error, Opening};
+use crate::snapshot::Made;
 
 /// How many denials of one volume are told, each container and file once.
 const TOLD_MAX: usize = 256;
 /// The directories between a target and the directory of its pod: `volumes/PLUGIN/NAME/mount`.
 const BELOW_POD: usize = 4;
 
-/// Judges each open and each read by the rules of the class. Without rules it asks nobody.
+/// Judges each open and each read by the rules of the class, and counts opens where somebody wants to know. Otherwise it asks
+/// nobody.
 #[derive(Debug)]
 pub(super) struct Guard {
     front: Arc<dyn Front>,
@@ -26,6 +29,17 @@ pub(super) struct Guard {
     has_rules: AtomicBool,
     confined: RwLock<Option<Arc<Confined>>>,
     told: Mutex<BTreeSet<(String, String)>>,
+    watch: Option<Watch>,
+}
+
+/// Who opens files, for the audit trail.
+#[derive(Debug)]
+struct Watch {
+    opens: Opens,
+    /// The containers of the pod, if there is a pod and they can be told apart. Rules do not depend on it.
+    callers: Option<Arc<Callers>>,
+    /// All threads, if they can be seen.
+    processes: Option<Arc<Processes>>,
 }
 
 #[derive(Debug)]
@@ -39,9 +53,16 @@ struct Confined {
 impl Guard {
     /// The guard of the volume at `target`. If callers cannot be told apart, nobody may open anything until
     /// [`confine`](Self::confine) succeeds.
-    pub(super) fn new(front: &Arc<dyn Front>, target: &Path, confinement: Option<&Confinement>) -> Self {
+    pub(super) fn new(
+        front: &Arc<dyn Front>,
+        target: &Path,
+        confinement: Option<&Confinement>,
+        tells_opens: bool,
+    ) -> Self {
         let (has_rules, confined, told) = Default::default();
-        let guard = Self { front: Arc::clone(front), target: target.to_owned(), has_rules, confined, told };
+        let (front, target) = (Arc::clone(front), target.to_owned());
+        let mut guard = Self { front, target, has_rules, confined, told, watch: None };
+        guard.watch = tells_opens.then(|| guard.watch());
         if let Some(Confinement { pod, rules }) = confinement {
             guard.set(Some(Confined { rules: rules.clone(), pod: pod.clone(), callers: None }));
             if let Err(error) = guard.confine(confinement) {
@@ -72,6 +93,26 @@ impl Guard {
             Some(confined) if confined.callers.is_none() => self.callers(&confined.pod).map(drop),
             _ => Ok(()),
         }
+    }
+
+    fn watch(&self) -> Watch {
+        let callers = pod_of(&self.target).and_then(|pod| self.callers(pod).ok());
+        Watch { opens: Opens::default(), callers, processes: self.front.processes().ok() }
+    }
+
+    /// The files of this edition were made of this. It is shown from now on, or soon.
+    pub(super) fn shows(&self, edition: u64, made: &[Made]) {
+        self.watch.iter().for_each(|watch| watch.opens.shows(edition, made));
+    }
+
+    /// Whether opens are counted.
+    pub(super) fn knows_opens(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Takes what is known of opens.
+    pub(super) fn take_opens(&self, due: Due) -> Vec<Opening> {
+        self.watch.as_ref().map_or_else(Vec::new, |watch| watch.opens.take(due))
     }
 
     fn set(&self, confined: Option<Confined>) {
@@ -118,9 +159,49 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// Who opens a file that everybody may open.
+    fn watched(&self, caller: Caller, purpose: Purpose) -> Who {
+        let callers =
+            self.watch.as_ref().filter(|_| purpose == Purpose::Open).and_then(|watch| watch.callers.as_ref());
+        match callers.map(|callers| callers.find(caller.tid)) {
+            Some(Found::Caller(caller)) => Who::Named(caller.container.shared()),
+            Some(Found::Stranger | Found::Nameless) | None => Who::Anybody,
+        }
+    }
+
+    /// Counts an open that is done, or a use that is denied.
+    fn count(&self, access: &Access<'_>, is_allowed: bool) {
+        let Some(watch) = self.watch.as_ref().filter(|_| !is_allowed || access.purpose == Purpose::Open)
+        else {
+            return;
+        };
+        let container = match access.who {
+            Who::Named(name) => name,
+            Who::Stranger | Who::NotYet | Who::Anybody => "",
+        };
+        let kind = Kind { container, path: access.path, edition: access.edition, is_allowed };
+        watch.opens.count(kind, || watch.doer(access.caller));
+    }
+}
+
+impl Watch {
+    /// What is known of a thread that waits for its answer.
+    fn doer(&self, caller: Caller) -> Doer {
+        let thread = self.processes.as_ref().filter(|_| caller.tid != 0);
+        let thread = thread.and_then(|processes| processes.thread(caller.tid).ok());
+        let told = (caller.uid != u32::MAX).then_some(caller.uid);
+        Doer {
+            pid: (caller.tid != 0).then_some(caller.tid),
+            uid: thread.as_ref().and_then(|thread| thread.uid().ok()).or(told),
+            program: thread.as_ref().and_then(callers::Thread::executable),
+        }
+    }
+}
+
 impl Policy for Guard {
-    fn recognise(&self, caller: Caller) -> Who {
-        let Some(confined) = self.confined() else { return Who::Anybody };
+    fn recognise(&self, caller: Caller, purpose: Purpose) -> Who {
+        let Some(confined) = self.confined() else { return self.watched(caller, purpose) };
         let Some(callers) = &confined.callers else { return Who::NotYet };
         match callers.find(caller.tid) {
             Found::Caller(caller) => Who::Named(caller.container.shared()),
@@ -130,10 +211,17 @@ impl Policy for Guard {
     }
 
     fn judge(&self, access: &Access<'_>) -> Ruling {
-        let Some(confined) = self.confined() else { return Ruling::Allow };
+        let Some(confined) = self.confined() else {
+            self.count(access, true);
+            return Ruling::Allow;
+        };
         match access.who {
-            Who::Named(name) if confined.rules.allow(name, access.path) => Ruling::Allow,
+            Who::Named(name) if confined.rules.allow(name, access.path) => {
+                self.count(access, true);
+                Ruling::Allow
+            }
             Who::Named(_) | Who::Stranger => {
+                self.count(access, false);
                 self.tell(&confined, access);
                 Ruling::Deny
             }
@@ -141,6 +229,14 @@ impl Policy for Guard {
             Who::NotYet | Who::Anybody => Ruling::NotYet,
         }
     }
+}
+
+/// The pod of a volume, if kubelet mounts it where it mounts those of pods.
+fn pod_of(target: &Path) -> Option<&str> {
+    let mut above = target.ancestors().skip(BELOW_POD.checked_sub(1)?);
+    let (volumes, pod) = (above.next()?, above.next()?);
+    let is_pods = volumes.file_name()? == "volumes";
+    pod.file_name()?.to_str().filter(|_| is_pods)
 }
 
 /// Where kubelet keeps what belongs to the pod, by where it mounts a volume of it.

@@ -16,7 +16,7 @@ use super::front::Live;
 use super::guard::Guard;
 use crate::mode::retired::{GRACE, Retired};
 use crate::mode::sweeper::{Sweeper, Swept};
-use crate::mode::{Appearance, Confinement, Error, Mounted, ShownFile, Usage};
+use crate::mode::{Appearance, Confinement, Due, Error, Mounted, Opening, ShownFile, Usage};
 use crate::snapshot::Snapshot;
 
 /// How long a change that watchers see may take. After that it is made unseen by them.
@@ -199,6 +199,7 @@ impl Shown {
         self.volume.add(edition).map_err(edition::unfit)?;
         let kept = self.hand_over(changing, legacy, &withdrawn);
         kept.inspect_err(|_| drop(self.volume.unname(number)))?;
+        self.frame.guard.shows(number, snapshot.objects());
         self.swap(root, number)?;
         (changing.number, changing.shelf) = (number, shelf);
         self.set_stage(changing, number, Stage::Shown);
@@ -289,6 +290,14 @@ impl Mounted for Arc<Shown> {
 
     fn confine(&self, confinement: Option<&Confinement>) -> Result<(), Error> {
         self.frame.guard.confine(confinement)
+    }
+
+    fn take_opens(&self, due: Due) -> Vec<Opening> {
+        self.frame.guard.take_opens(due)
+    }
+
+    fn knows_opens(&self) -> bool {
+        self.frame.guard.knows_opens()
     }
 
     fn contents(&self) -> Result<Vec<ShownFile>, Error> {

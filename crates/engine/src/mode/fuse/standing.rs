@@ -71,6 +71,7 @@ pub(super) fn go_on_with(
     let (number, shelf): (u64, Shelf) = newest.ok_or_else(|| Error::Failed("it has no files".into()))?;
     let withheld: Vec<&str> = frame.appearance.withheld.iter().map(ObjectPath::as_str).collect();
     let notices = show(&volume, &legacies, number, &withheld)?;
+    frame.guard.shows(number, &[]);
     let live = inheritance.resume(&volume)?;
     let retired = Default::default();
     let shown = Arc::new(Shown::new(live, volume, frame, Changing { number, shelf, legacies, retired }));

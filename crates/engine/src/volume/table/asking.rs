@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::Entry;
-use crate::mode::Usage;
+use crate::mode::{Due, Usage};
 use crate::snapshot::Snapshot;
 use crate::volume::refusals::Refusal;
 use crate::volume::served::Order;
@@ -82,6 +82,27 @@ impl Volumes {
             (!covered.is_empty()).then_some((id, covered))
         };
         entries.into_iter().filter_map(covered).collect()
+    }
+
+    /// Writes to the audit trail who opened which files since it was called last. Waits for nobody.
+    pub fn audit_opens(&self, due: Due) {
+        let entries: Vec<_> = self.lock().values().cloned().collect();
+        entries.iter().for_each(|entry| self.audit_opens_of(entry, due));
+    }
+
+    pub(super) fn audit_opens_of(&self, entry: &Entry, due: Due) {
+        let remains = &entry.remains;
+        let opens = remains.mounted.take_opens(due);
+        if opens.is_empty() {
+            return;
+        }
+        let (shown, provider) = (remains.showing.get(), remains.state.borrow().provider.clone());
+        let provider = provider.unwrap_or_default();
+        let mut coverage = entry.coverage.lock().unwrap_or_else(PoisonError::into_inner);
+        for opening in &opens {
+            coverage.note(opening, &shown);
+            self.parts.reporter.seen(&remains.publish, &provider, &shown, opening);
+        }
     }
 
     /// Replaces the remarks on a volume: texts for people about what differs from what its class asks for.

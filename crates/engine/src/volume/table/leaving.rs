@@ -8,6 +8,7 @@ use mounter::MountId;
 use program::failpoint;
 use tokio::time::timeout;
 
+use crate::mode::Due;
 use crate::volume::served::Served;
 use crate::volume::{Error, VolumeId, Volumes, blocking};
 
@@ -29,7 +30,8 @@ impl Volumes {
         if elsewhere {
             return self.take_away(target, None).await;
         }
-        let made = self.entry(id).and_then(|entry| entry.remains.mounted.mount_id());
+        let entry = self.entry(id);
+        let made = entry.as_ref().and_then(|entry| entry.remains.mounted.mount_id());
         let served = self.stop(id).await;
         failpoint::hit("unpublish.stopped");
         if let Err(error) = self.take_away(target, made).await {
@@ -38,6 +40,9 @@ impl Volumes {
                 self.serve(served);
             }
             return Err(error);
+        }
+        if let Some(entry) = entry {
+            self.audit_opens_of(&entry, Due::All);
         }
         self.let_go(id, served);
         Ok(())
@@ -99,7 +104,8 @@ impl Volumes {
         if timeout(DRAIN, self.calls.wait()).await.is_err() {
             tracing::warn!("some calls did not finish; kubelet repeats them");
         }
-        let ids: Vec<_> = self.lock().keys().cloned().collect();
-        futures::future::join_all(ids.iter().map(|id| self.stop(id))).await;
+        let entries: Vec<_> = self.lock().iter().map(|(id, entry)| (id.clone(), Arc::clone(entry))).collect();
+        futures::future::join_all(entries.iter().map(|(id, _)| self.stop(id))).await;
+        entries.iter().for_each(|(_, entry)| self.audit_opens_of(entry, Due::All));
     }
 }
