@@ -16,7 +16,8 @@ use crate::exit::Outcome;
 /// Most files of one directory.
 const MOST: usize = 100_000;
 /// What is in a state directory, and in directories there.
-const STATE: &[&str] = &["node.lock", "lease.key", "registered", "health.sock"];
+const STATE: &[&str] =
+    &["node.lock", "lease.key", "registered", "health.sock", "revocations.json", "revocations.partial"];
 const BELOW: [(&str, &[&str]); 2] = [("volumes", &[".json", ".partial"]), ("admin", &[".sock"])];
 /// What the names of files of an embedded store begin with.
 const STORE: &[&str] = &["store.db", "queue.lock", "root.key"];
@@ -149,9 +150,15 @@ mod tests {
         let path = |name: &str| state.path().join(name);
         fs::create_dir(path("volumes")).unwrap();
         fs::create_dir(path("strange")).unwrap();
-        for file in
-            ["lease.key", "volumes/a.json", "volumes/b.partial", "volumes/c.txt", "other", "strange/a.json"]
-        {
+        for file in [
+            "lease.key",
+            "revocations.json",
+            "volumes/a.json",
+            "volumes/b.partial",
+            "volumes/c.txt",
+            "other",
+            "strange/a.json",
+        ] {
             fs::write(path(file), b"").unwrap();
         }
         let treasure = outside.path().join("treasure");
@@ -160,9 +167,9 @@ mod tests {
         fs::hard_link(&treasure, path("registered")).unwrap();
         let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
 
-        assert_eq!(to(USER).give_state(state.path()).unwrap(), 3);
+        assert_eq!(to(USER).give_state(state.path()).unwrap(), 4);
 
-        for given in ["", "lease.key", "volumes", "volumes/a.json", "volumes/b.partial"] {
+        for given in ["", "lease.key", "revocations.json", "volumes", "volumes/a.json", "volumes/b.partial"] {
             assert_eq!(owner(&path(given)), USER, "{given}");
         }
         for kept in ["node.lock", "registered", "volumes/c.txt", "other", "strange", "strange/a.json"] {
