@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+/// Most bytes of the name of a thread. The kernel cuts it at 16, and those of its own threads at 64.
+const NAME_MAX: u64 = 256;
 /// Most bytes that are read of a list of cgroups: a line for each hierarchy, each as long as a path may be.
 const CGROUPS_MAX: u64 = 128 << 10;
 /// Most bytes that are read of a table of mounts. Each has some hundred bytes, and containers have less than a hundred mounts.
@@ -58,6 +60,13 @@ impl Thread {
         Some(PathBuf::from(std::ffi::OsString::from_vec(link.into_bytes())))
     }
 
+    /// The name that it gave itself, or the first letters of its program's name. Any process may know it. `None` if the
+    /// thread has ended.
+    pub fn name(&self) -> Option<String> {
+        let name = self.read("comm", NAME_MAX).ok()?;
+        Some(String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned())
+    }
+
     /// Its cgroups.
     ///
     /// # Errors
@@ -104,6 +113,7 @@ mod tests {
         let thread = processes().thread(child.id()).unwrap();
 
         assert!(thread.is_alive());
+        assert_eq!(thread.name().as_deref(), Some("sleep"));
         assert_eq!(thread.uid().unwrap(), rustix::process::geteuid().as_raw());
         assert!(!thread.cgroups().unwrap().is_empty() && !thread.mounts().unwrap().is_empty());
         child.kill().unwrap();
