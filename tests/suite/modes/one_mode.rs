@@ -48,10 +48,12 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
             "suite::modes::switching",
             "suite::on_a_host::fuse",
             "suite::on_a_host::rootless",
+            "suite::unprivileged_node",
             "cluster::api::revocations",
             "cluster::e2e::access",
             "cluster::e2e::fuse",
             "cluster::e2e::revoking",
+            "cluster::e2e::unprivileged",
         ],
     ),
     (
@@ -140,4 +142,5 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
             "cluster::e2e::pods::a_pods_own_secret_is_the_credential_where_the_class_says_so",
         ],
     ),
+    ("It is about who connects to a provider, which no mode does.", &["suite::external::unprivileged"]),
 ];
