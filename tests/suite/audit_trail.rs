@@ -278,3 +278,35 @@ fn a_change_that_must_be_recorded_and_cannot_be_is_not_made() {
     assert_eq!(statuses, ["unknown", "success"]);
     assert_ne!(history(), before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_refresh_is_recorded_with_the_user_and_the_process_that_gave_it() {
+    let mut bench = Bench::start().await;
+    let pod = PodVolume::new("web", "app");
+    bench.publish(std::slice::from_ref(&pod)).await;
+    let refresh = |which: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        command.arg("refresh").args(which).arg("--socket").arg(bench.node.path("admin"));
+        let mut asker = command.stdout(Stdio::null()).spawn().unwrap();
+        assert!(asker.wait().unwrap().success());
+        asker.id()
+    };
+
+    let askers = [refresh(&["--all"]), refresh(&["--class", "shop/app"])];
+
+    let orders = || -> Vec<Value> {
+        let records = bench.node.audit();
+        let records = records.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        records.filter(|record| record["api"]["operation"] == "refresh").collect()
+    };
+    bench.until("both orders are recorded", || orders().len() >= 2).await;
+    let told = |record: &Value| (record["actor"].clone(), record.get("class").cloned());
+    let order = |pid: u32, class: Option<&str>| {
+        let actor = serde_json::json!({"kind": "person", "process": {"uid": 0, "pid": pid}});
+        (actor, class.map(Value::from))
+    };
+    let told: Vec<_> = orders().iter().map(told).collect();
+    assert_eq!(told, [order(askers[0], None), order(askers[1], Some("shop/app"))]);
+    bench.node.unpublish(&pod).await.unwrap();
+    bench.node.stop_node();
+}
