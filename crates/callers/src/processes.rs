@@ -113,7 +113,6 @@ mod tests {
         let thread = processes().thread(child.id()).unwrap();
 
         assert!(thread.is_alive());
-        assert_eq!(thread.name().as_deref(), Some("sleep"));
         assert_eq!(thread.uid().unwrap(), rustix::process::geteuid().as_raw());
         assert!(!thread.cgroups().unwrap().is_empty() && !thread.mounts().unwrap().is_empty());
         child.kill().unwrap();
@@ -121,6 +120,18 @@ mod tests {
 
         assert!(!thread.is_alive() && thread.cgroups().is_err() && thread.executable().is_none());
         assert!(processes().thread(child.id()).is_err());
+    }
+
+    #[test]
+    fn the_name_is_the_one_that_the_thread_gave_itself() {
+        let look = || {
+            let number = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+            processes().thread(number).unwrap().name()
+        };
+
+        let named = std::thread::Builder::new().name("a reader".to_owned()).spawn(look).unwrap();
+
+        assert_eq!(named.join().unwrap().as_deref(), Some("a reader"));
     }
 
     #[test]
