@@ -178,6 +178,7 @@ impl NodeArgs {
     pub(super) fn places(self) -> Places {
         Places {
             told_to: None,
+            chain: chain(&self.process),
             registration_dir: registration_dir(&self),
             driver: self.driver_name,
             kubelet_root: self.kubelet_root,
@@ -191,6 +192,11 @@ impl NodeArgs {
             kubeconfig: self.kubeconfig,
         }
     }
+}
+
+fn chain(args: &ProcessArgs) -> Option<PathBuf> {
+    let beside = || args.audit_log.iter().find_map(engine::audit::Destination::chain);
+    args.audit_chain.clone().or_else(beside)
 }
 
 /// Parses `127.0.0.1:8095`, or `:8095` for every address.

@@ -23,6 +23,8 @@ pub struct Places {
     pub admin_dir: PathBuf,
     /// The directories of external providers' sockets.
     pub provider_dirs: Vec<PathBuf>,
+    /// Where the key of the audit trail's chain is, if a chain was begun; `None` without a trail that could have one.
+    pub chain: Option<PathBuf>,
     /// The namespaces in which Kubernetes Secrets are made from files. Empty means all; `None` means that none are
     /// made.
     pub sync: Option<Vec<String>>,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+/// Most bytes of the name of a thread. The kernel cuts it at 16, and those of its own threads at 64.
+const NAME_MAX: u64 = 256;
 /// Most bytes that are read of a list of cgroups: a line for each hierarchy, each as long as a path may be.
 const CGROUPS_MAX: u64 = 128 << 10;
 /// Most bytes that are read of a table of mounts. Each has some hundred bytes, and containers have less than a hundred mounts.
@@ -56,6 +58,13 @@ impl Thread {
         use std::os::unix::ffi::OsStringExt as _;
         let link = rustix::fs::readlinkat(&self.0, "exe", Vec::new()).ok()?;
         Some(PathBuf::from(std::ffi::OsString::from_vec(link.into_bytes())))
+    }
+
+    /// The name that it gave itself, or the first letters of its program's name. Any process may know it. `None` if the
+    /// thread has ended.
+    pub fn name(&self) -> Option<String> {
+        let name = self.read("comm", NAME_MAX).ok()?;
+        Some(String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned())
     }
 
     /// Its cgroups.
@@ -111,6 +120,18 @@ mod tests {
 
         assert!(!thread.is_alive() && thread.cgroups().is_err() && thread.executable().is_none());
         assert!(processes().thread(child.id()).is_err());
+    }
+
+    #[test]
+    fn the_name_is_the_one_that_the_thread_gave_itself() {
+        let look = || {
+            let number = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+            processes().thread(number).unwrap().name()
+        };
+
+        let named = std::thread::Builder::new().name("a reader".to_owned()).spawn(look).unwrap();
+
+        assert_eq!(named.join().unwrap().as_deref(), Some("a reader"));
     }
 
     #[test]

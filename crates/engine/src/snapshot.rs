@@ -81,6 +81,17 @@ impl Snapshot {
         &self.made_of
     }
 
+    /// What these files were made of, if they were made of the same objects as later ones, of which `objects` tells.
+    /// Objects without a file of their own are left out.
+    pub fn made_of_the_same(&self, objects: &[Made]) -> Vec<Made> {
+        let here = |made: &Made| {
+            let File { version, fingerprint, .. } = self.get(made.asked.file.as_ref()?)?;
+            let (version, fingerprint) = (version.clone(), fingerprint.clone());
+            Some(Made { asked: made.asked.clone(), version, fingerprint })
+        };
+        objects.iter().filter_map(here).collect()
+    }
+
     /// How many files there are.
     pub fn len(&self) -> usize {
         self.files.len()

@@ -1,6 +1,6 @@
 //! `secretfs audit readers`: who had an object, who opened it, and in which version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read as _};
 use std::path::PathBuf;
 
@@ -67,6 +67,8 @@ struct Volume {
     about: Reader,
     holds: Option<String>,
     containers: BTreeMap<Option<String>, Reader>,
+    /// What the class calls it. Where a process took the volume over, that is all that the first opens are recorded with.
+    names: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +91,8 @@ fn relevant(trail: &mut impl BufRead, object: &str, records: &mut Vec<Read>) -> 
     while trail.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? > 0 {
         let record = Read::parse(&String::from_utf8_lossy(&line));
         let matters = |record: &Read| {
-            record.api.operation == "unpublish" || record.resources.iter().any(|resource| resource.is(object))
+            let may_be = |resource: &Resource| resource.is(object) || resource.secret.is_none();
+            record.api.operation == "unpublish" || record.resources.iter().any(may_be)
         };
         records.extend(record.filter(|record| record.volume.is_some() && matters(record)));
         line.clear();
@@ -101,12 +104,18 @@ impl Readers {
     fn take(&mut self, record: &Read, object: &str) {
         let id = record.volume.clone().unwrap_or_default();
         let place = (record.node.clone(), id);
-        let resource = record.resources.iter().find(|resource| resource.is(object));
+        let names = self.0.get(&place).map(|volume| &volume.names);
+        let is_named = |resource: &Resource| names.is_some_and(|names| names.contains(&resource.name));
+        let is_meant =
+            |resource: &&Resource| resource.is(object) || (resource.secret.is_none() && is_named(resource));
+        let resource = record.resources.iter().find(is_meant);
         let Some(resource) = resource else {
             // The end of a volume matters if it had the object.
-            return self.0.get_mut(&place).into_iter().for_each(|volume| volume.holds = None);
+            let ended = self.0.get_mut(&place).filter(|_| record.api.operation == "unpublish");
+            return ended.into_iter().for_each(|volume| volume.holds = None);
         };
         let volume = self.0.entry(place).or_insert_with(|| Volume::of(record));
+        volume.names.insert(resource.name.clone());
         match (record.api.operation.as_str(), record.is_failure()) {
             ("publish" | "rotate", false) => volume.holds = Some(version(resource)),
             ("withdraw", false) => volume.holds = None,
@@ -155,7 +164,7 @@ impl Volume {
     }
 
     fn rows(self) -> Vec<Reader> {
-        let Self { about, holds, containers } = self;
+        let Self { about, holds, containers, names: _ } = self;
         let mut rows: Vec<Reader> = containers.into_values().collect();
         if rows.is_empty() {
             rows.push(about);
@@ -231,6 +240,18 @@ mod tests {
             [(Some("helper"), None, 0, 4), (Some("old"), Some("1"), 1, 0), (Some("web"), Some("2"), 5, 0)]
         );
         assert!(rows.iter().all(|row| row.holds.as_deref() == Some("2")));
+    }
+
+    #[test]
+    fn opens_after_a_restart_count_that_have_only_the_name_in_the_class() {
+        let bare = |uid, name: &str| {
+            let open = record(uid, "open", Some("web"), "1", 2);
+            open.replace(r#""secret":"db","key":"password","name":"pw""#, &format!(r#""name":"{name}""#))
+        };
+        let rows = rows(&[record(1, "publish", None, "1", 1), bare(2, "pw"), bare(3, "other")]);
+
+        assert_eq!((rows.len(), rows[0].opens, rows[0].opened.as_deref()), (1, 2, Some("1")));
+        assert_eq!(rows[0].holds.as_deref(), Some("1"));
     }
 
     #[test]

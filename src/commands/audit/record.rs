@@ -52,6 +52,7 @@ pub(super) struct Pod {
 #[serde(default)]
 pub(super) struct Process {
     pub(super) uid: Option<u32>,
+    pub(super) name: Option<String>,
     pub(super) file: Option<Program>,
 }
 
@@ -93,8 +94,10 @@ impl Read {
         }
     }
 
+    /// The program, or the name that it gave itself where no more is known.
     pub(super) fn program(&self) -> Option<&str> {
-        Some(self.actor.process.as_ref()?.file.as_ref()?.path.as_str())
+        let Process { name, file, .. } = self.actor.process.as_ref()?;
+        file.as_ref().map(|file| file.path.as_str()).or(name.as_deref())
     }
 }
 

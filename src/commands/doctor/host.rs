@@ -33,6 +33,9 @@ pub struct Host {
     pub kubelet: Kubelet,
     /// The state directory, and whether it is in memory; `None` if that cannot be found out.
     pub state: (PathBuf, Option<bool>),
+    /// The directory of the audit trail's chain, and whether one was begun there, which is `None` if that cannot be found
+    /// out. `None` without a trail that could be a chain.
+    pub chain: Option<(PathBuf, Option<bool>)>,
     /// Sockets that should exist, and existing sockets of external providers.
     pub sockets: Vec<Socket>,
 }
@@ -110,6 +113,7 @@ impl Host {
                 running: kubelets(proc),
             },
             state: (places.state_dir.clone(), in_memory(&places.state_dir)),
+            chain: places.chain.as_ref().map(|path| (path.clone(), path.join("state").try_exists().ok())),
             sockets: sockets(places).await,
         }
     }

@@ -18,7 +18,7 @@ pub(super) fn findings(host: &Host) -> Vec<Finding> {
         return vec![Finding::not_looked_at("node", why)];
     }
     let fixed = [kernel(host), swap(host), fuse(host), kubelet(&host.kubelet), state(&host.state)];
-    fixed.into_iter().chain(host.sockets.iter().map(socket)).collect()
+    fixed.into_iter().chain(host.chain.as_ref().map(chain)).chain(host.sockets.iter().map(socket)).collect()
 }
 
 fn number(release: &str) -> Option<(u32, u32)> {
@@ -98,6 +98,19 @@ fn state((path, in_memory): &(PathBuf, Option<bool>)) -> Finding {
     }
 }
 
+fn chain((path, was_begun): &(PathBuf, Option<bool>)) -> Finding {
+    let path = path.display();
+    match was_begun {
+        Some(true) => Finding::ok("audit-trail", format!("its records are a chain ({path})")),
+        // Who needs no chain has no fault.
+        Some(false) => Finding::ok(
+            "audit-trail",
+            "its records are no chain, so nobody sees a change of them; `secretfs audit init` begins one",
+        ),
+        None => Finding::not_looked_at("audit-trail", format!("{path} cannot be read; ask as root")),
+    }
+}
+
 impl Purpose {
     fn check(self) -> &'static str {
         match self {
@@ -163,6 +176,7 @@ mod tests {
             fuse: true,
             kubelet: Kubelet { root: "/k".into(), registry: true, running: vec!["/k".into()] },
             state: ("/run/secretfs".into(), Some(true)),
+            chain: None,
             sockets: vec![
                 socket(Purpose::Csi, "/k/csi.sock"),
                 socket(Purpose::Registration, "/k/reg.sock"),
@@ -215,6 +229,22 @@ mod tests {
         assert_eq!(broken(3, State::Other), error("admin-socket"));
         assert_eq!(broken(4, State::Answers { owner: 4711, mode: 0o600 }), error("provider-socket"));
         assert_eq!(broken(4, State::Answers { owner: 0, mode: 0o777 }), warning("provider-socket"));
+    }
+
+    #[test]
+    fn where_there_is_an_audit_trail_it_is_told_whether_it_is_a_chain() {
+        let told = |was_begun| {
+            let host = Host { chain: Some(("/log/audit.chain".into(), was_begun)), ..sound() };
+            let findings = findings(&host);
+            let own = findings.into_iter().find(|finding| finding.check == "audit-trail").unwrap();
+            (own.level, own.found)
+        };
+
+        assert_eq!(told(Some(true)), (Level::Ok, "its records are a chain (/log/audit.chain)".to_owned()));
+        let (level, without) = told(Some(false));
+        assert!(level == Level::Ok && without.contains("no chain"), "{without}");
+        assert_eq!(told(None).0, Level::NotLookedAt);
+        assert!(findings(&sound()).iter().all(|finding| finding.check != "audit-trail"));
     }
 
     #[test]

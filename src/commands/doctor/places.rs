@@ -79,8 +79,8 @@ fn running(proc: &Path) -> Option<Places> {
         places.told_to = Some(pid);
         let root = proc.join(pid.to_string()).join("root");
         if is_elsewhere(proc, pid) {
-            for place in [&mut places.state_dir, &mut places.admin_dir].into_iter().chain(&mut places.mounter)
-            {
+            let fixed = [&mut places.state_dir, &mut places.admin_dir].into_iter();
+            for place in fixed.chain(&mut places.mounter).chain(&mut places.chain) {
                 *place = root.join(place.strip_prefix("/").unwrap_or(place));
             }
         }

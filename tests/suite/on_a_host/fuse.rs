@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use testing::in_private_mounts;
 
 use super::{Host, until};
@@ -67,6 +68,28 @@ fn what_a_killed_or_stopped_process_served_is_unmounted_on_demand() {
         let told = host.umount();
 
         assert_eq!((told.code, host.mounts().len(), host.records()), (Some(0), 0, 0), "{told:?}");
+    });
+}
+
+#[test]
+fn an_unmount_is_recorded_with_the_user_and_the_process_that_asked_for_it() {
+    in_private_mounts(|| {
+        let host = host();
+        host.mounted(&[]).stopped_by(Signal::KILL);
+        let (trail, target) = (host.at("audit"), host.mount_point());
+        let words = ["umount", target.to_str().unwrap(), "--audit-log", trail.to_str().unwrap()];
+        let mut asker = host.secretfs(&words).spawn().unwrap();
+        assert!(asker.wait().unwrap().success());
+        // Where nothing is mounted, nothing happened.
+        assert_eq!(host.run(&words).code, Some(1));
+
+        let trail = fs::read_to_string(trail).unwrap();
+        let record: Value = serde_json::from_str(trail.trim_end()).unwrap();
+        let told = ["volume", "status", "actor"].map(|field| record[field].clone());
+        let process = json!({"uid": 0, "pid": asker.id()});
+        let actor = json!({"kind": "person", "process": process});
+        assert_eq!(record["api"]["operation"], "umount", "{trail}");
+        assert_eq!(told, [json!(target), json!("success"), actor], "{trail}");
     });
 }
 

@@ -131,6 +131,8 @@ struct Described {
     #[serde(flatten)]
     process: Process,
     #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<Program>,
 }
 
@@ -184,15 +186,7 @@ impl Actor {
     /// The same actor, with the process that asked.
     #[must_use]
     pub fn process(mut self, process: Process) -> Self {
-        self.process = Some(Described { process, file: None });
-        self
-    }
-
-    /// The same actor, with the program that its [process](Self::process) ran when it asked.
-    #[must_use]
-    pub fn program(mut self, path: &Path) -> Self {
-        let path = path.to_string_lossy().into_owned();
-        self.process.iter_mut().for_each(|process| process.file = Some(Program { path: path.clone() }));
+        self.process = Some(Described { process, name: None, file: None });
         self
     }
 
@@ -393,6 +387,16 @@ impl Record {
     #[must_use]
     pub fn attempted(mut self) -> Self {
         self.is_attempt = true;
+        self
+    }
+
+    /// The same record, with the program that the actor's [process](Actor::process) ran when it asked, and its name.
+    #[must_use]
+    pub fn program(mut self, path: Option<&Path>, name: Option<&str>) -> Self {
+        if let Some(process) = &mut self.actor.process {
+            process.file = path.map(|path| Program { path: path.to_string_lossy().into_owned() });
+            process.name = name.map(str::to_owned);
+        }
         self
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use mounter::MountId;
 use provider::ObjectPath;
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Made, Snapshot};
 
 pub use confinement::Confinement;
 pub use door::{Caller, Door, Listing, Loan};
@@ -233,6 +233,9 @@ pub trait Mounted: fmt::Debug + Send + Sync {
     fn take_opens(&self, _due: Due) -> Vec<Opening> {
         Vec::new()
     }
+
+    /// The files that are shown were made of this. For volumes that this process took over: so [`Opening`]s say it.
+    fn made_of(&self, _made: &[Made]) {}
 
     /// Whether [`take_opens`](Self::take_opens) tells of every open.
     fn knows_opens(&self) -> bool {

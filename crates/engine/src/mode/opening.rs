@@ -14,8 +14,10 @@ pub struct Opening {
     pub path: Option<String>,
     /// The first process that did it, as far as the kernel tells.
     pub caller: Caller,
-    /// The program that this process ran.
+    /// The program that this process ran; `None` if that may not be known.
     pub program: Option<PathBuf>,
+    /// The name that this process had: it gives that itself.
+    pub name: Option<String>,
     /// Whether it got the file.
     pub is_allowed: bool,
     /// How often.

@@ -83,6 +83,7 @@ mod tests {
             path: Some("pw".to_owned()),
             caller: Caller { container: Some(container.to_owned()), ..Caller::default() },
             program: None,
+            name: None,
             is_allowed: true,
             count: 2,
             first: time,

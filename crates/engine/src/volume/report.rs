@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use manifest::Class;
@@ -234,7 +234,7 @@ impl Reporter {
     /// A process opened a file and got its contents.
     pub fn opened(&self, publish: &Publish, caller: &Caller, provider: &str, made: &[Made]) {
         let resources = made.iter().map(|made| made_resource(publish, provider, made));
-        self.audit.record(&open_record(Operation::Open, publish, caller, None).resources(resources));
+        self.audit.record(&open_record(Operation::Open, publish, caller).resources(resources));
     }
 
     /// A process opened a file and did not get its contents. `is_denial` if the access rules or the store refused it.
@@ -248,14 +248,15 @@ impl Reporter {
     ) {
         let operation = if is_denial { Operation::Deny } else { Operation::Open };
         let resource = Resource::new(provider, path.as_str()).path(path);
-        self.audit.record(&open_record(operation, publish, caller, None).resource(resource).failed(reason));
+        self.audit.record(&open_record(operation, publish, caller).resource(resource).failed(reason));
     }
 
     /// Processes opened a file of a mounted volume, or were denied it. `shown` is what the volume shows now.
     pub fn seen(&self, publish: &Publish, provider: &str, shown: &Snapshot, opening: &Opening) {
         let Opening { caller, count, first, last, .. } = opening;
         let operation = if opening.is_allowed { Operation::Open } else { Operation::Deny };
-        let record = open_record(operation, publish, caller, opening.program.as_deref());
+        let record = open_record(operation, publish, caller);
+        let record = record.program(opening.program.as_deref(), opening.name.as_deref());
         let record = record.times(Times { count: *count, first: *first, last: *last });
         let record = record.resources(opened_resources(publish, provider, shown, opening));
         self.audit.later(&if opening.is_allowed { record } else { record.failed(NO_RULE) });
@@ -348,7 +349,7 @@ fn opened_resources(publish: &Publish, provider: &str, shown: &Snapshot, opening
 /// Why an open was denied.
 const NO_RULE: &str = "no rule of secretfs.dev/access lets this container open the file";
 
-fn open_record(operation: Operation, publish: &Publish, caller: &Caller, program: Option<&Path>) -> Record {
+fn open_record(operation: Operation, publish: &Publish, caller: &Caller) -> Record {
     let actor = Actor::from(&publish.subject);
     let actor = match &caller.container {
         Some(name) => actor.container(name),
@@ -356,10 +357,6 @@ fn open_record(operation: Operation, publish: &Publish, caller: &Caller, program
     };
     let actor = match caller.uid.zip(caller.pid) {
         Some((uid, pid)) => actor.process(Process { uid, pid }),
-        None => actor,
-    };
-    let actor = match program {
-        Some(program) => actor.program(program),
         None => actor,
     };
     Record::new(operation, actor).class(&publish.class).volume(&publish.id)

@@ -51,6 +51,7 @@ fn node() -> Host {
         fuse: true,
         kubelet: Kubelet { root: "/k".into(), registry: true, running: Vec::new() },
         state: ("/run".into(), Some(true)),
+        chain: None,
         sockets: vec![Socket {
             purpose: Purpose::Provider,
             path: "/providers/acme.sock".into(),

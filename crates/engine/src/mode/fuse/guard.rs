@@ -105,6 +105,11 @@ impl Guard {
         self.watch.iter().for_each(|watch| watch.opens.shows(edition, made));
     }
 
+    /// The files of the edition that is shown were made of this.
+    pub(super) fn explain(&self, made: &[Made]) {
+        self.watch.iter().for_each(|watch| watch.opens.explain(made));
+    }
+
     /// Whether opens are counted.
     pub(super) fn knows_opens(&self) -> bool {
         self.watch.is_some()
@@ -194,7 +199,9 @@ impl Watch {
         Doer {
             pid: (caller.tid != 0).then_some(caller.tid),
             uid: thread.as_ref().and_then(|thread| thread.uid().ok()).or(told),
+            // Which program a thread runs, a process without capabilities may know of its own user's threads alone.
             program: thread.as_ref().and_then(callers::Thread::executable),
+            name: thread.as_ref().and_then(callers::Thread::name),
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct Doer {
     pub(super) pid: Option<u32>,
     pub(super) uid: Option<u32>,
     pub(super) program: Option<PathBuf>,
+    pub(super) name: Option<String>,
 }
 
 /// The opens of one volume.
@@ -144,6 +145,13 @@ impl Opens {
         }
     }
 
+    /// What the files of the edition that is shown were made of, if that was not known before.
+    pub(super) fn explain(&self, made: &[Made]) {
+        let mut table = self.lock();
+        let newest = table.newest;
+        table.made.insert(newest, made.into());
+    }
+
     /// Takes what is to be told.
     pub(super) fn take(&self, due: Due) -> Vec<Opening> {
         if !self.has_news.swap(false, Ordering::AcqRel) && due == Due::News {
@@ -173,12 +181,13 @@ impl Table {
 fn told(counted: &mut Counted, now: Instant, made: &BTreeMap<u64, Arc<[Made]>>, newest: u64) -> Opening {
     counted.told = Some(now);
     let known = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let Doer { pid, uid, program } = counted.doer.clone();
+    let Doer { pid, uid, program, name } = counted.doer.clone();
     let shows = |made: &&Made| made.asked.paths().any(|path| path.as_str() == counted.path);
     Opening {
         path: known(&counted.path),
         caller: Caller { pod: None, container: known(&counted.container), uid, pid },
         program,
+        name,
         is_allowed: counted.is_allowed,
         count: std::mem::take(&mut counted.waiting),
         first: counted.first,

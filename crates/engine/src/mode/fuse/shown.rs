@@ -17,7 +17,7 @@ use super::guard::Guard;
 use crate::mode::retired::{GRACE, Retired};
 use crate::mode::sweeper::{Sweeper, Swept};
 use crate::mode::{Appearance, Confinement, Due, Error, Mounted, Opening, ShownFile, Usage};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot};
 
 /// How long a change that watchers see may take. After that it is made unseen by them.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -294,6 +294,10 @@ impl Mounted for Arc<Shown> {
 
     fn take_opens(&self, due: Due) -> Vec<Opening> {
         self.frame.guard.take_opens(due)
+    }
+
+    fn made_of(&self, made: &[snapshot::Made]) {
+        self.frame.guard.explain(made);
     }
 
     fn knows_opens(&self) -> bool {

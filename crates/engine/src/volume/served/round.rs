@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{LONGEST_PAUSE, Served, tell_if_unsaved};
 use crate::readings::spread;
 use crate::revocation::On;
+use crate::snapshot::Snapshot;
 use crate::volume::about::Audited;
 use crate::volume::content::{Assembled, Content};
 use crate::volume::demand::Demand;
@@ -114,10 +115,12 @@ impl Served {
         let assembled = content.assemble(&shown).map_err(wrap)?;
         let (reason, order) = (content.withdrawal(), content.withdrawing_order().cloned());
         if assembled.snapshot.same_versions(&shown) {
+            self.learn(&shown, assembled.snapshot);
             self.parts.reporter.unchanged(&provider);
             self.settled();
             return Ok(Vec::new());
         }
+        self.learn_of_the_old(&shown, &assembled.snapshot);
         self.replace(&assembled).await?;
         let Assembled { snapshot, withdrawn } = assembled;
         let snapshot = Arc::new(snapshot);
@@ -129,6 +132,26 @@ impl Served {
         changed.extend(withdrawn);
         self.settled();
         Ok(changed)
+    }
+
+    /// Takes note of what the files were made of, which this process did not know if an earlier one showed them.
+    fn learn(&self, shown: &Snapshot, same: Snapshot) {
+        if shown.objects().is_empty() && !same.objects().is_empty() {
+            self.mounted.made_of(same.objects());
+            self.showing.set(&Arc::new(same));
+        }
+    }
+
+    /// The same of files that are replaced at once, if the earlier process followed the same class.
+    fn learn_of_the_old(&self, shown: &Snapshot, next: &Snapshot) {
+        if !shown.objects().is_empty() {
+            return;
+        }
+        let before = self.parts.records.of(&self.publish.id).and_then(|record| record.last_class());
+        let class = self.content.as_ref().map(|content| &**content.class());
+        if before.is_some() && before.as_ref() == class {
+            self.mounted.made_of(&shown.made_of_the_same(next.objects()));
+        }
     }
 
     pub(super) async fn replace(&self, assembled: &Assembled) -> Result<(), volume::Error> {
