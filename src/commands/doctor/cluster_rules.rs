@@ -277,6 +277,9 @@ fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Rig
 pub(super) fn needed(driver: &str, sync: Option<&[String]>, annotations: &[String]) -> Vec<Right> {
     let mut rights = all(GROUP, "secretproviderclasses", &["list", "watch"]);
     rights.extend(all(GROUP, "secretproviderclasspodstatuses", &["create", "patch"]));
+    for orders in ["revocations", "clusterrevocations"] {
+        rights.extend(all("secretfs.dev", orders, &["list", "watch"]));
+    }
     rights.extend(all("events.k8s.io", "events", &["create", "patch"]));
     let own = right("storage.k8s.io", "csidrivers", "get");
     rights.push(Right { name: Some(driver.to_owned()), ..own });
