@@ -366,8 +366,9 @@ impl RunningNode {
         self.spawn_node();
         let started = Instant::now();
         loop {
-            if let Ok(mut client) = self.identity().await
-                && let Ok(answer) = client.probe(ProbeRequest {}).await
+            // The mounter's socket takes connections also when no node answers.
+            let asked = async { self.identity().await.ok()?.probe(ProbeRequest {}).await.ok() };
+            if let Ok(Some(answer)) = tokio::time::timeout(Duration::from_secs(1), asked).await
                 && answer.into_inner().ready == Some(true)
             {
                 return;
@@ -408,7 +409,7 @@ impl RunningNode {
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(user) = self.user {
             // Without other groups, and without capabilities: those of root end with root.
-            command.uid(user).gid(user);
+            command.uid(user).gid(user).env("HOME", self.root.path());
         }
         if let Some(failpoint) = self.failpoint.take() {
             command.env("SECRETFS_FAILPOINT", failpoint);
