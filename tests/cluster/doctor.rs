@@ -200,7 +200,7 @@ fn a_right_that_is_taken_away_is_named() {
     // create, get, patch and delete of Secrets, and get of pods: the chart did not grant them.
     assert_eq!(missing(), 5);
     cluster.kubectl(&[&["delete"], &binding[..]].concat());
-    assert_eq!(missing(), 12);
+    assert_eq!(missing(), 16);
 }
 
 #[test]
