@@ -26,6 +26,7 @@ use crate::process::{drain, first_end};
 ///     --credential role-id=/etc/secretfs/role-id --credential secret-id=/etc/secretfs/secret-id
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
+#[allow(rustdoc::bare_urls, reason = "a command to type, which clap shows")]
 pub struct KmsArgs {
     /// Socket to listen at; an existing one is replaced. Only root, or the user of this process, may call
     #[arg(long, value_name = "PATH", value_parser = mounter::endpoint)]

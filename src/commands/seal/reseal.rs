@@ -31,7 +31,7 @@ pub struct ResealArgs {
     #[arg(long)]
     all: bool,
 
-    /// A parameter of the class as it was when the values were sealed, such as vaultAddress=https://old.example.com
+    /// A parameter of the class as it was when the values were sealed, such as vaultNamespace=old
     #[arg(long = "from", value_name = "KEY=VALUE", value_parser = key_and_value)]
     from: Vec<(String, String)>,
 
