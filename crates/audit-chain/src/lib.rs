@@ -3,7 +3,7 @@
 //! Each line has a number, and a code (MAC) over itself and the code of the line before. The key of the code changes with
 //! each line, and only the newest key is kept ([`Keeper`]). So who takes over the machine can write false lines from then
 //! on, but cannot make lines of before fit again. The first key is shown once, when the chain is made, and is kept
-//! elsewhere: with it, [`verify`] makes all others and checks each line.
+//! elsewhere: with it, [`verify()`] makes all others and checks each line.
 //!
 //! # A line
 //!
