@@ -45,7 +45,7 @@ pub struct Host {
 pub struct Kubelet {
     /// The directory in the settings.
     pub root: PathBuf,
-    /// Whether it contains `plugins_registry`.
+    /// Whether it contains `plugins_registry`, or `pods`.
     pub registry: bool,
     /// The directories in the command lines of the kubelets that run here.
     pub running: Vec<PathBuf>,
@@ -109,7 +109,8 @@ impl Host {
             fuse: Path::new("/dev/fuse").exists(),
             kubelet: Kubelet {
                 root: places.kubelet_root.clone(),
-                registry: places.registration_dir.is_dir(),
+                // The container of a node without privileges does not have it: its mounter registers it.
+                registry: places.registration_dir.is_dir() || places.kubelet_root.join("pods").is_dir(),
                 running: kubelets(proc),
             },
             state: (places.state_dir.clone(), in_memory(&places.state_dir)),
