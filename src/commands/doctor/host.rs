@@ -139,7 +139,12 @@ async fn sockets(places: &Places) -> Vec<Socket> {
     }
     let mut found = Vec::new();
     for (purpose, path) in wanted {
-        let state = state(&path).await;
+        let mut state = state(&path).await;
+        // Kubelet's directory of registration sockets is not mounted for a node without privileges: its mounter binds there.
+        let is_the_mounters = purpose == Purpose::Registration && !rustix::process::geteuid().is_root();
+        if is_the_mounters && state == State::Nowhere {
+            state = State::OutOfSight;
+        }
         found.push(Socket { purpose, path, state });
     }
     found
