@@ -357,7 +357,7 @@ fn without_root_the_audit_trail_names_the_user_who_opened_a_file_and_no_program(
         let trail = fs::read_to_string(trail).unwrap();
         let mut records: Vec<serde_json::Value> =
             trail.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        // Opens are written a little later than the rest. Ids sort by their millisecond only.
+        // Opens are written a little later than the rest. They are sorted by their time.
         records.sort_by_key(|record| record["time"].to_string());
         let actions: Vec<_> =
             records.iter().map(|record| record["api"]["operation"].as_str().unwrap()).collect();

@@ -482,6 +482,8 @@ mod tests {
         let late = uid("2026-03-01T12:00:00.002Z".parse().unwrap(), [0; 10]);
 
         assert!(early < late);
+        let later = uid("2026-03-01T12:00:00.002001Z".parse().unwrap(), [0; 10]);
+        assert!(uid("2026-03-01T12:00:00.002Z".parse().unwrap(), [0xff; 10]) < later);
         assert_eq!(late, "019ca945-0a02-7000-8000-000000000000");
     }
 }
