@@ -36,6 +36,7 @@ mod identity;
 mod keys;
 mod leases;
 mod object;
+pub mod padding;
 mod path;
 mod providers;
 mod query;

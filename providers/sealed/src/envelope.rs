@@ -1,8 +1,8 @@
 //! A value under a data key of its own, bound to everything that its sealed text says.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use provider::{Error, ErrorKind, Result, SecretBytes};
-use zeroize::{Zeroize as _, Zeroizing};
+use provider::{Error, ErrorKind, Result, SecretBytes, padding};
+use zeroize::Zeroizing;
 
 use crate::place::Place;
 
@@ -10,8 +10,6 @@ use crate::place::Place;
 pub const MAX_VALUE: usize = 256 << 10;
 /// The size of a data key, in bytes.
 const KEY: usize = 32;
-/// The size of the length at the end of a padded value, in bytes.
-const LENGTH: usize = 4;
 /// Values are padded to a multiple of this, so that their ciphertext does not tell how long a password is.
 const BUCKET: usize = 64;
 
@@ -67,7 +65,7 @@ pub(crate) fn open(binding: Binding<'_>, key: &SecretBytes, sealed: &[u8]) -> Op
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
     let mut body = Zeroizing::new(body.to_vec());
     let plain = cipher(key)?.open_in_place(nonce, Aad::from(binding.bytes()), &mut body).ok()?;
-    let length = unpadded(plain)?;
+    let length = padding::unpadded(plain)?;
     body.truncate(length);
     Some(SecretBytes::new(std::mem::take(&mut *body)))
 }
@@ -77,24 +75,10 @@ fn cipher(key: &SecretBytes) -> Option<LessSafeKey> {
 }
 
 fn padded(value: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-    let length = u32::try_from(value.len()).ok().filter(|_| value.len() <= MAX_VALUE);
-    let length = length.ok_or_else(|| {
+    let fits = Some(value).filter(|value| value.len() <= MAX_VALUE);
+    fits.and_then(|value| padding::padded(value, BUCKET, AES_256_GCM.tag_len())).ok_or_else(|| {
         Error::new(ErrorKind::Invalid, format!("the value is longer than {} KiB", MAX_VALUE / 1024))
-    })?;
-    let size = (value.len() + LENGTH).next_multiple_of(BUCKET);
-    let mut body = Zeroizing::new(Vec::with_capacity(size + AES_256_GCM.tag_len()));
-    body.extend_from_slice(value);
-    body.resize(size - LENGTH, 0);
-    body.extend_from_slice(&length.to_be_bytes());
-    Ok(body)
-}
-
-/// The length of the value at the front of `plain`. The padding behind it is wiped.
-fn unpadded(plain: &mut [u8]) -> Option<usize> {
-    let (rest, length) = plain.split_last_chunk_mut::<LENGTH>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    rest.get_mut(length..)?.zeroize();
-    Some(length)
+    })
 }
 
 fn failed(what: &str) -> Error {

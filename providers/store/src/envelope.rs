@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use provider::padding::{self, LENGTH};
 use provider::{Error, ErrorKind, Result, SecretBytes};
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::base64text;
 use crate::keys::{KEY_BYTES, KeyId, PrivateKey, Recipient, SEAL_BYTES, StoreId, fill_random};
@@ -23,8 +24,6 @@ const MAGIC: &[u8; 4] = b"SFS1";
 const SUITE: u8 = 3;
 const DATA_KEY: &[u8] = b"secretfs data key";
 const TAG: usize = 16;
-/// The size of the length at the end of a padded value, in bytes.
-const LENGTH: usize = 4;
 
 /// Encodes a list of byte strings, each after its length, so that no two lists have the same encoding.
 #[derive(Debug, Clone)]
@@ -161,7 +160,7 @@ impl DataKey {
         let mut body = Zeroizing::new(body.to_vec());
         let fields = binding.of_value(key);
         let plain = self.cipher().ok()?.open_in_place(nonce, Aad::from(fields.bytes()), &mut body).ok()?;
-        let length = unpadded(plain)?;
+        let length = padding::unpadded(plain)?;
         body.truncate(length);
         Some(SecretBytes::new(std::mem::take(&mut *body)))
     }
@@ -210,22 +209,8 @@ pub(crate) fn damaged(what: &str) -> Error {
 }
 
 fn padded(value: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-    let length = u32::try_from(value.len()).map_err(|_| damaged("a value of 4 GiB"))?;
     let bucket = if value.len() + LENGTH <= 4096 { 256 } else { 4096 };
-    let size = (value.len() + LENGTH).next_multiple_of(bucket);
-    let mut body = Zeroizing::new(Vec::with_capacity(size + TAG));
-    body.extend_from_slice(value);
-    body.resize(size - LENGTH, 0);
-    body.extend_from_slice(&length.to_be_bytes());
-    Ok(body)
-}
-
-/// The length of the value at the front of `plain`. The padding behind it is wiped.
-fn unpadded(plain: &mut [u8]) -> Option<usize> {
-    let (rest, length) = plain.split_last_chunk_mut::<LENGTH>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    rest.get_mut(length..)?.zeroize();
-    Some(length)
+    padding::padded(value, bucket, TAG).ok_or_else(|| damaged("a value of 4 GiB"))
 }
 
 #[cfg(test)]
