@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 
 use libc::{c_int, c_long};
+use program::privileges;
 use rustix::io::Errno;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Condition,
-    SeccompFilter, SeccompRule as Rule, TargetArch,
+    SeccompRule as Rule,
 };
 
 /// Numbers of libc, by their names.
@@ -89,11 +90,7 @@ fn programs(starts_programs: bool) -> io::Result<[BpfProgram; 2]> {
 }
 
 fn filter(refused: BTreeMap<i64, Vec<Rule>>, answer: Errno) -> io::Result<BpfProgram> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
-    let answer = SeccompAction::Errno(answer.raw_os_error().unsigned_abs());
-    SeccompFilter::new(refused, SeccompAction::Allow, answer, arch)
-        .and_then(BpfProgram::try_from)
-        .map_err(io::Error::other)
+    privileges::call_filter(refused, privileges::refusal(answer), SeccompAction::Allow)
 }
 
 fn refused(starts_programs: bool) -> Result<BTreeMap<i64, Vec<Rule>>, seccompiler::BackendError> {

@@ -1,9 +1,30 @@
-//! Privileges that a process needs, and gives up beside these.
+//! Privileges that a process needs, and gives up beside these: capabilities and system calls.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use rustix::io::Errno;
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
+
+/// A filter of system calls for this processor: calls that `rules` have get `found`, and all others `other`.
+///
+/// # Errors
+///
+/// Nobody wrote the filter for this processor, or the rules do not fit.
+pub fn call_filter(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    found: SeccompAction,
+    other: SeccompAction,
+) -> io::Result<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    SeccompFilter::new(rules, other, found, arch).and_then(BpfProgram::try_from).map_err(io::Error::other)
+}
+
+/// What a call gets that fails with `errno`.
+pub fn refusal(errno: Errno) -> SeccompAction {
+    SeccompAction::Errno(errno.raw_os_error().unsigned_abs())
+}
 
 /// Gives up every capability of the calling thread but the `needed`, and new ones by programs, for itself and for
 /// every thread that it starts from now on: to be called while it is the only one.

@@ -7,9 +7,10 @@ mod calls;
 
 use std::io;
 
+use program::privileges;
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{BpfProgram, SeccompAction};
 
 /// What mounts need: the mounting itself, kubelet's directories whatever their modes, and what lies below a target in
 /// directories where only owners may remove.
@@ -27,13 +28,10 @@ pub(crate) fn filter_calls() -> io::Result<()> {
 }
 
 fn program() -> io::Result<BpfProgram> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     // glibc tries older calls when it hears that the kernel does not know a new one, and does not for a refusal.
-    let unknown = SeccompAction::Errno(Errno::NOSYS.raw_os_error().unsigned_abs());
+    let unknown = privileges::refusal(Errno::NOSYS);
     let rules = calls::of_a_mounter(std::process::id()).map_err(io::Error::other)?;
-    SeccompFilter::new(rules, unknown, SeccompAction::Allow, arch)
-        .and_then(BpfProgram::try_from)
-        .map_err(io::Error::other)
+    privileges::call_filter(rules, SeccompAction::Allow, unknown)
 }
 
 #[cfg(test)]
