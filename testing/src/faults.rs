@@ -184,6 +184,12 @@ impl FaultServer {
         locked(&self.stage.seen).clone()
     }
 
+    /// Whether `text` was in a request, anywhere.
+    pub fn saw(&self, text: &str) -> bool {
+        let holds = |body: &[u8]| String::from_utf8_lossy(body).contains(text);
+        self.seen().iter().any(|seen| format!("{seen:?}").contains(text) || holds(&seen.body))
+    }
+
     /// How many connections were accepted so far.
     pub fn accepted(&self) -> usize {
         self.stage.accepted.load(Ordering::SeqCst)

@@ -1,5 +1,6 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use reqwest::{Client, Method};
 use rustix::process::Signal;
@@ -115,6 +116,30 @@ impl OpenBao {
     /// Mounts an engine at `path`: `kv`, `database`, `pki`, `transit`, …
     pub fn mount(&self, path: &str, engine: &str) {
         self.write(&format!("sys/mounts/{path}"), &json!({"type": engine}));
+    }
+
+    /// Mounts a transit engine at `transit`, with these keys.
+    pub fn transit(&self, keys: &[&str]) {
+        self.mount("transit", "transit");
+        for key in keys {
+            self.write(&format!("transit/keys/{key}"), &json!({"type": "aes256-gcm96"}));
+        }
+    }
+
+    /// `secretfs kms` with the key `transit/kubernetes` of this server. Its token is the file `token` in `directory`, and
+    /// its socket is `kms.sock` there.
+    pub fn kms_plugin(&self, binary: &str, directory: &Path) -> Command {
+        let mut plugin = Command::new(binary);
+        plugin
+            .args(["kms", "--kms", "vault", "--key", "transit/kubernetes"])
+            .args(["--parameter", "secretfs.dev/auth=token", "--parameter"])
+            .arg(format!("vaultAddress={}", self.address()))
+            .arg("--credential")
+            .arg(format!("token={}", directory.join("token").display()))
+            .arg("--endpoint")
+            .arg(directory.join("kms.sock"))
+            .stdout(Stdio::null());
+        plugin
     }
 
     /// Mounts a versioned key/value engine at `path`, and waits until it accepts writes.

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -27,8 +27,7 @@ struct World {
 impl World {
     fn start() -> Self {
         let (bao, cluster) = (OpenBao::start(), Cluster::start(Scope::ApiServer));
-        bao.mount("transit", "transit");
-        bao.write("transit/keys/kubernetes", &json!({"type": "aes256-gcm96"}));
+        bao.transit(&["kubernetes"]);
         bao.policy(
             "kms",
             &[("transit/encrypt/kubernetes", &["update"]), ("transit/decrypt/kubernetes", &["update"])],
@@ -49,23 +48,9 @@ impl World {
 
     fn start_plugin(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("log/kms.log")).unwrap();
-        let plugin = Command::new(env!("CARGO_BIN_EXE_secretfs"))
-            .args([
-                "kms",
-                "--kms",
-                "vault",
-                "--key",
-                "transit/kubernetes",
-                "--parameter",
-                "secretfs.dev/auth=token",
-            ])
-            .arg("--parameter")
-            .arg(format!("vaultAddress={}", self.bao.address()))
-            .arg("--credential")
-            .arg(format!("token={}", self.path("token").display()))
-            .arg("--endpoint")
-            .arg(self.path("kms.sock"))
-            .stdout(Stdio::null())
+        let plugin = self
+            .bao
+            .kms_plugin(env!("CARGO_BIN_EXE_secretfs"), self.cluster.folder())
             .stderr(log)
             .spawn()
             .unwrap();

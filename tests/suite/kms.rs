@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use csi_proto::kms::key_management_service_client::KeyManagementServiceClient;
@@ -35,25 +35,10 @@ impl Plugin {
         );
         let directory = tempfile::tempdir().unwrap();
         renew(directory.path(), bao, "10m");
-        let process = Command::new(env!("CARGO_BIN_EXE_secretfs"))
-            .args([
-                "kms",
-                "--kms",
-                "vault",
-                "--key",
-                "transit/kubernetes",
-                "--parameter",
-                "secretfs.dev/auth=token",
-            ])
-            .arg("--parameter")
-            .arg(format!("vaultAddress={}", bao.address()))
-            .arg("--credential")
-            .arg(format!("token={}", directory.path().join("token").display()))
-            .arg("--endpoint")
-            .arg(directory.path().join("kms.sock"))
+        let process = bao
+            .kms_plugin(env!("CARGO_BIN_EXE_secretfs"), directory.path())
             .args(["--log", "trace"])
             .stderr(fs::File::create(directory.path().join("log")).unwrap())
-            .stdout(Stdio::null())
             .spawn()
             .unwrap();
         Self { directory, process }
@@ -101,8 +86,7 @@ async fn connect(socket: PathBuf) -> Client {
 
 fn store() -> OpenBao {
     let bao = OpenBao::start();
-    bao.mount("transit", "transit");
-    bao.write("transit/keys/kubernetes", &json!({"type": "aes256-gcm96"}));
+    bao.transit(&["kubernetes"]);
     bao
 }
 

@@ -25,10 +25,7 @@ const CANARY: &str = "canary-of-the-till-83d1";
 /// An OpenBao with two keys. Its role `till` lets pods of `shop/shop` decrypt with `transit/shop`, `stranger` does not.
 fn store() -> (OpenBao, Issuer) {
     let (bao, issuer) = (OpenBao::start(), Issuer::start());
-    bao.mount("transit", "transit");
-    for key in ["shop", "bank"] {
-        bao.write(&format!("transit/keys/{key}"), &json!({"type": "aes256-gcm96"}));
-    }
+    bao.transit(&["shop", "bank"]);
     bao.auth_kubernetes("kubernetes", &issuer);
     bao.policy("opens", &[("transit/decrypt/shop", &["update"])]);
     bao.policy("logs-in", NOTHING);

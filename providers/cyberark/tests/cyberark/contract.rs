@@ -171,7 +171,7 @@ impl Fixture for Stub {
     }
 
     fn saw(&self, text: &str) -> bool {
-        self.server.seen().iter().any(|seen| format!("{seen:?}").contains(text))
+        self.server.saw(text)
     }
 
     fn patience(&self) -> Duration {

@@ -140,7 +140,7 @@ impl Fixture for Stub {
     }
 
     fn saw(&self, text: &str) -> bool {
-        self.scripted.server.seen().iter().any(|seen| format!("{seen:?}").contains(text))
+        self.scripted.server.saw(text)
     }
 
     fn patience(&self) -> Duration {

@@ -15,10 +15,7 @@ use testing::{Claims, Issuer, OpenBao};
 /// An OpenBao with two keys. The role `app` accepts `shop/till`, which may decrypt with `transit/shop`.
 fn store() -> (OpenBao, Issuer) {
     let (bao, issuer) = (OpenBao::start(), Issuer::start());
-    bao.mount("transit", "transit");
-    for key in ["shop", "bank"] {
-        bao.write(&format!("transit/keys/{key}"), &json!({"type": "aes256-gcm96"}));
-    }
+    bao.transit(&["shop", "bank"]);
     bao.auth_kubernetes("kubernetes", &issuer);
     bao.policy("opens", &[("transit/decrypt/shop", &["update"])]);
     bao.policy("seals", &[("transit/encrypt/*", &["update"])]);
