@@ -52,7 +52,7 @@ fn follow(mut trail: Trail, args: &TailArgs) -> Outcome {
             show(&trail.read()?, args.output.output)?;
             // A file that is not there yet is made with the next record.
             match Trail::open(&args.file) {
-                Ok(next) => trail = Trail { partial: Vec::new(), ..next },
+                Ok(next) => trail = next,
                 Err(_) => continue,
             }
         }
@@ -86,8 +86,12 @@ impl Trail {
     fn read(&mut self) -> anyhow::Result<Vec<String>> {
         let mut lines = Vec::new();
         while self.reader.by_ref().take(END).read_until(b'\n', &mut self.partial)? > 0 {
-            if self.partial.ends_with(b"\n") {
+            let is_whole = self.partial.ends_with(b"\n");
+            if is_whole {
                 lines.push(String::from_utf8_lossy(&self.partial).into_owned());
+            }
+            // No record is that long.
+            if is_whole || self.partial.len() as u64 >= END {
                 self.partial.clear();
             }
         }

@@ -74,10 +74,7 @@ impl Sink {
     pub(super) fn append_all(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
         match self {
             Self::File { path, file, torn } => {
-                if moved_away(path, file) {
-                    *file = open(path)?;
-                    *torn = false;
-                }
+                follow(path, file, torn)?;
                 append_whole(file, torn, &lines.concat())
             }
             Self::Stdout(outlet) => {
@@ -98,10 +95,7 @@ impl Sink {
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<Written> {
         match self {
             Self::File { path, file, torn } => {
-                if moved_away(path, file) {
-                    *file = open(path)?;
-                    *torn = false;
-                }
+                follow(path, file, torn)?;
                 append(file, torn, line).map(|()| Written::Taken)
             }
             Self::Stdout(outlet) => Ok(if outlet.line(line) { Written::Taken } else { Written::Unread }),
@@ -126,6 +120,14 @@ fn open(path: &Path) -> io::Result<File> {
     // Read only to see how it ends, which some may not.
     let opened = append().read(true).open(path).or_else(|_| append().open(path));
     opened.map_err(|error| io::Error::new(error.kind(), format!("audit file {}: {error}", path.display())))
+}
+
+/// Opens the file anew if a program that rotates logs has moved it.
+fn follow(path: &Path, file: &mut File, torn: &mut bool) -> io::Result<()> {
+    if moved_away(path, file) {
+        (*file, *torn) = (open(path)?, false);
+    }
+    Ok(())
 }
 
 /// Whether a program that rotates logs has moved `file`.

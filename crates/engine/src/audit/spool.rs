@@ -137,8 +137,8 @@ impl Shared {
 
     fn run(&self, writer: &dyn Write, gap: fn(u64) -> String) {
         let mut left = Left::default();
-        while let Some(mut lines) = self.next(left, gap) {
-            left = writer.write(std::mem::take(&mut lines));
+        while let Some(lines) = self.next(left, gap) {
+            left = writer.write(lines);
             let is_done = left.lines.is_empty() && !left.is_behind;
             if is_done {
                 self.done();

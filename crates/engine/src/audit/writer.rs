@@ -128,9 +128,7 @@ impl Audit {
         if self.is_chained() && self.spool.is_some() {
             return self.later(record);
         }
-        if let Err(error) = self.write(record) {
-            self.out.lost(1, &error);
-        }
+        self.record_now(record);
     }
 
     /// Writes `record` soon, and never waits for a disk.
