@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use class::ClassName;
+use provider::Source;
 use tokio::sync::watch;
 
 use super::{Given, MOST, Named, Revocation};
@@ -117,6 +118,13 @@ impl On {
     /// The order that covers `object`, if one does.
     pub fn of(&self, object: Named<'_>) -> Option<&Revocation> {
         self.0.iter().map(|order| &**order).find(|order| order.covers(object))
+    }
+
+    /// The order that covers the object `index` that `source` lists, if one does.
+    pub fn of_listed(&self, source: &dyn Source, index: usize) -> Option<&Revocation> {
+        let object = source.objects().get(index)?;
+        let origin = source.origin(index).path;
+        self.of(Named { name: &object.name, path: object.path.as_str(), origin: Some(&origin) })
     }
 
     /// One of them, if there are any.

@@ -67,10 +67,7 @@ impl Listed<'_> {
     }
 
     fn covers(&self, index: usize) -> bool {
-        let Some(object) = self.source.objects().get(index) else { return false };
-        let origin = self.source.origin(index).path;
-        let named = Named { name: &object.name, path: object.path.as_str(), origin: Some(&origin) };
-        self.orders.of(named).is_some()
+        self.orders.of_listed(self.source, index).is_some()
     }
 }
 

@@ -10,7 +10,7 @@ use provider::{
 };
 
 use crate::mode::{Abilities, Listing};
-use crate::revocation::{Named, On};
+use crate::revocation::On;
 use crate::volume::{ClassName, Error};
 
 /// A class whose files are read when they are opened, and what it asks of its provider.
@@ -64,9 +64,7 @@ impl Wanted {
     pub(super) fn revoked_by(&self, orders: &On) -> Option<provider::Error> {
         let mut objects = self.source.objects().iter().enumerate();
         objects.find_map(|(index, object)| {
-            let origin = self.source.origin(index).path;
-            let named = Named { name: &object.name, path: object.path.as_str(), origin: Some(&origin) };
-            Some(orders.of(named)?.error().of(&object.name))
+            Some(orders.of_listed(&*self.source, index)?.error().of(&object.name))
         })
     }
 
