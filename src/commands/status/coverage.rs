@@ -47,11 +47,8 @@ pub(super) struct Covered {
 
 /// The objects of `volumes`, each with the containers that opened it.
 pub(super) fn covered(volumes: &[VolumeStatus]) -> Vec<Covered> {
-    let of_volume = |volume: &VolumeStatus| {
-        let volume = volume.clone();
-        volume.objects.clone().into_iter().flat_map(move |object| of_object(&volume, &object))
-    };
-    volumes.iter().flat_map(of_volume).collect()
+    let objects = volumes.iter().flat_map(|volume| volume.objects.iter().map(move |object| (volume, object)));
+    objects.flat_map(|(volume, object)| of_object(volume, object)).collect()
 }
 
 fn of_object(volume: &VolumeStatus, object: &ObjectStatus) -> Vec<Covered> {

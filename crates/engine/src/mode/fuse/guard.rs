@@ -162,9 +162,7 @@ impl Guard {
         let (executable, path, pod) = (executable.unwrap_or_default(), access.path, &confined.pod);
         tracing::warn!(pod, container, path, uid, executable = %executable.display(), "no rule of secretfs.dev/access lets this process open the file");
     }
-}
 
-impl Guard {
     /// Who opens a file that everybody may open.
     fn watched(&self, caller: Caller, purpose: Purpose) -> Who {
         let callers =
