@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use program::{hygiene, systemd};
-use provider::{Error, ErrorKind, Providers};
+use provider::{Error, ErrorKind, Invalid, Providers};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -78,10 +78,8 @@ fn cipher(args: KmsArgs) -> Result<Cipher, Failure> {
             |error: anyhow::Error| Error::new(ErrorKind::NoCredential, format!("{error:#}")).unasked();
         args.login.workload("").map_err(unfit)
     };
-    Cipher::new(provider, parameters, args.key, Box::new(caller)).map_err(|faults| {
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        Failure::usage(faults.join("; "))
-    })
+    Cipher::new(provider, parameters, args.key, Box::new(caller))
+        .map_err(|faults| Failure::usage(Invalid::all(&faults)))
 }
 
 fn unknown(name: &str, providers: &Providers) -> String {

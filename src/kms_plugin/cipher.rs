@@ -144,11 +144,7 @@ impl Cipher {
     }
 
     fn ring(&self, ciphertexts: &[Ciphertext]) -> Result<Arc<dyn Keyring>> {
-        let told = |faults: Vec<Invalid>| {
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            Error::new(ErrorKind::Invalid, faults.join("; "))
-        };
-        self.keyring(ciphertexts).map_err(told)
+        Ok(self.keyring(ciphertexts)?)
     }
 }
 

@@ -83,9 +83,9 @@ fn class(provider: &str, namespace: String, mut parameters: Parameters) -> Resul
     let name = of_volume.next().flatten().unwrap_or_else(|| "?".to_owned());
     let mut settings = Settings::default();
     for (key, value) in parameters.iter().filter(|(key, _)| key.starts_with(PREFIX)) {
-        settings.set(key, value).map_err(|faults| {
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            invalid(format!("class {namespace}/{name}: {}", faults.join("; ")))
+        let set = settings.set(key, value);
+        set.map_err(|faults| {
+            invalid(format!("class {namespace}/{name}: {}", provider::Invalid::all(&faults)))
         })?;
     }
     let is_own = |key: &str| key.starts_with(PREFIX) && !SHARED_WITH_PROVIDERS.contains(&key);

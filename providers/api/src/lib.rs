@@ -132,6 +132,17 @@ impl Invalid {
     pub fn new(key: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { key: key.into(), line: None, reason: reason.into(), remedy: remedy.into() }
     }
+
+    /// All of `faults` in one line.
+    pub fn all(faults: &[Self]) -> String {
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl From<Vec<Invalid>> for Error {
+    fn from(faults: Vec<Invalid>) -> Self {
+        Self::new(ErrorKind::Invalid, Invalid::all(&faults))
+    }
 }
 
 impl From<Invalid> for Vec<Invalid> {

@@ -77,7 +77,7 @@ impl Sealer {
         workload: &Workload,
         value: &SecretBytes,
     ) -> Result<SealedText> {
-        let keyring = kms.keyring(&place.namespace, &[]).map_err(|faults| told(&faults))?;
+        let keyring = kms.keyring(&place.namespace, &[])?;
         let data_key = envelope::new_key()?;
         let wrapped = keyring.encrypt(workload, &kms.key, &data_key, &place.context()).await?.text;
         SealedText::seal(place, [&kms.name, &kms.key], (&data_key, wrapped), value)
@@ -90,7 +90,7 @@ impl Sealer {
     /// The store does not decrypt for `workload`, or the text was altered.
     pub async fn open(&self, text: &SealedText, kms: &Kms, workload: &Workload) -> Result<SecretBytes> {
         let ciphertexts = [ciphertext(text)];
-        let keyring = kms.keyring(&text.place.namespace, &ciphertexts).map_err(|faults| told(&faults))?;
+        let keyring = kms.keyring(&text.place.namespace, &ciphertexts)?;
         let object = keyring.objects().first().cloned();
         let object = object.ok_or_else(|| refused("its key cannot be asked for"))?;
         let session = keyring.session(workload, Tenure::Shared).await?;
@@ -114,9 +114,4 @@ impl Sealer {
         }
         Ok(standing)
     }
-}
-
-fn told(faults: &[Invalid]) -> Error {
-    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-    Error::new(ErrorKind::Invalid, faults.join("; "))
 }

@@ -59,8 +59,7 @@ impl ManifestFile {
 
     /// The error for faults of a class in this file.
     pub(super) fn refused(&self, faults: &[Invalid]) -> anyhow::Error {
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        anyhow!("{}: {}", self.path.display(), faults.join("; "))
+        anyhow!("{}: {}", self.path.display(), Invalid::all(faults))
     }
 
     /// Writes the file with the first text of each pair replaced by the second. Everything else stays as it is.

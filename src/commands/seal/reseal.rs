@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use manifest::Class;
 use program::hygiene;
-use provider::{Error, ErrorKind, Invalid};
+use provider::{Error, ErrorKind};
 
 use super::file::ManifestFile;
 use crate::commands::login::{LoginArgs, key_and_value};
@@ -93,14 +93,10 @@ async fn again(
     text: &SealedText,
     place: Place,
 ) -> provider::Result<SealedText> {
-    let told = |faults: Vec<Invalid>| {
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        Error::new(ErrorKind::Invalid, faults.join("; "))
-    };
     let over = args.login.parameters();
-    let new = sealer.kms(&class.parameters).map_err(told)?.over(&over);
+    let new = sealer.kms(&class.parameters)?.over(&over);
     let before = args.from.iter().cloned().collect();
-    let old = sealer.kms_of(text, &class.parameters).map_err(told)?.over(&over).over(&before);
+    let old = sealer.kms_of(text, &class.parameters)?.over(&over).over(&before);
     let login = |namespace: &str| {
         let unfit = |error: anyhow::Error| Error::new(ErrorKind::Invalid, format!("{error:#}"));
         args.login.workload(namespace).map_err(unfit)

@@ -302,10 +302,7 @@ pub(in crate::volume) fn source_of(providers: &Providers, class: &Class) -> Resu
             known.join(", ")
         ))
     })?;
-    let invalid = |faults: Vec<Invalid>| {
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        Error::Invalid(format!("class {name}: {}", faults.join("; ")))
-    };
+    let invalid = |faults: Vec<Invalid>| Error::Invalid(format!("class {name}: {}", Invalid::all(&faults)));
     let source = provider.source_of(&class.namespace, &class.name, &class.parameters).map_err(invalid)?;
     if source.whole().is_some() {
         // The objects are not known before the answer, so nothing can be checked yet.

@@ -1,7 +1,5 @@
 //! Learning which objects a volume has, for stores that tell it only in their answers.
 
-use provider::{Error, ErrorKind};
-
 use super::Content;
 use crate::volume::extent::Extent;
 use crate::volume::reader::Readout;
@@ -14,8 +12,7 @@ impl Content {
         let told = outcome.as_ref().map_err(Clone::clone).and_then(|held| {
             let told = whole.unpack(&held.reading)?;
             let faults = manifest::compose::verify(&self.class.settings, told.objects(), &[]);
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            if faults.is_empty() { Ok(told) } else { Err(Error::new(ErrorKind::Invalid, faults.join("; "))) }
+            if faults.is_empty() { Ok(told) } else { Err(faults.into()) }
         });
         let request = whole.request().clone();
         match told {
