@@ -85,6 +85,39 @@ fn a_mount_of_others_at_the_same_path_is_never_taken_for_ours() {
     });
 }
 
+/// Mounts what looks like ours at `target` again and again, until the kernel gives one the number that `freed` had.
+/// Another thread's mount may have got it.
+fn mount_with_the_number_of(freed: u64, target: &Target) -> bool {
+    (0..200).any(|_| {
+        foreign(&["-t", "tmpfs", "secretfs"], &target.path());
+        let top = fs::File::open(target.path()).unwrap();
+        mountinfo::mount_number(&top).unwrap() == Some(freed)
+    })
+}
+
+#[test]
+fn a_number_that_the_kernel_gave_to_a_later_mount_hides_nothing() {
+    in_private_mounts(|| {
+        let got_it = (0..20).any(|_| {
+            let target = Target::new();
+            let (_, ours) = shown(&target);
+            let number = mountinfo::mount_number(fs::File::open(target.path()).unwrap()).unwrap().unwrap();
+            unmount(&target, &ours).unwrap();
+            if !mount_with_the_number_of(number, &target) {
+                return false;
+            }
+            let before = mounts_below(target.parent());
+
+            let unmounted = unmount(&target, &ours);
+
+            assert_eq!(unmounted, Ok(()));
+            assert_eq!(mounts_below(target.parent()), before);
+            true
+        });
+        assert!(got_it, "the kernel gave the number of no mount to a later one");
+    });
+}
+
 #[test]
 fn what_others_mounted_over_a_mount_of_ours_or_below_it_keeps_both() {
     in_private_mounts(|| {

@@ -241,7 +241,13 @@ fn unmount(place: &Place, target: &Path, mount: &MountId) -> io::Result<()> {
 /// Refuses if `mount` stands in the table at `target`, where something else is seen or nothing.
 pub(crate) fn not_hidden(target: &Path, mount: &MountId) -> io::Result<()> {
     let stands = table::ours()?.iter().any(|found| found.id == mount.number() && found.point == target);
-    if stands { Err(covered()) } else { Ok(()) }
+    if stands && !number_is_anothers(target, mount)? { Err(covered()) } else { Ok(()) }
+}
+
+/// Whether another mount, which is seen at `target`, has the number by which the table knew `mount`. The kernel gives the
+/// smallest free number to the next mount.
+fn number_is_anothers(target: &Path, mount: &MountId) -> io::Result<bool> {
+    Ok(MountId::at(target)?.is_some_and(|seen| seen.number() == mount.number() && seen != *mount))
 }
 
 pub(crate) fn covered() -> io::Error {
