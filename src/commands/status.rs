@@ -1,5 +1,6 @@
 //! `secretfs status`: the mounted volumes and their state.
 
+mod cluster;
 mod coverage;
 mod left;
 
@@ -27,6 +28,8 @@ pub struct StatusArgs {
     /// trail, since the process that serves the volume began
     #[arg(long)]
     coverage: bool,
+    #[command(flatten)]
+    cluster: cluster::ClusterArgs,
     /// How the answer looks
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Form,
@@ -49,6 +52,9 @@ struct Answer {
 ///
 /// No process answers, one does not answer in time, or none has that volume.
 pub async fn run(args: StatusArgs) -> Outcome {
+    if args.cluster.is_meant() {
+        return args.cluster.print(args.output).await;
+    }
     directories::trust(&args.state_dir).map_err(anyhow::Error::from)?;
     let heard = left::with_left(args.socket.volumes().await, &args.state_dir)?;
     let in_detail = args.volume.is_some();

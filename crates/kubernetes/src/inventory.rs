@@ -65,7 +65,12 @@ fn scopes(namespaces: &[String]) -> Vec<Option<&str>> {
     if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|it| Some(it.as_str())).collect() }
 }
 
-fn dynamic(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
+/// The objects of `resource` in `namespace`, or in all namespaces.
+pub(crate) fn dynamic(
+    client: &Client,
+    namespace: Option<&str>,
+    resource: &ApiResource,
+) -> Api<DynamicObject> {
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
         None => Api::all_with(client.clone(), resource),
@@ -92,7 +97,10 @@ async fn secret_names(client: &Client, namespace: Option<&str>) -> anyhow::Resul
         .collect())
 }
 
-async fn all<K: Clone + DeserializeOwned + std::fmt::Debug>(api: &Api<K>) -> anyhow::Result<Vec<K>> {
+/// Every object behind `api`.
+pub(crate) async fn all<K: Clone + DeserializeOwned + std::fmt::Debug>(
+    api: &Api<K>,
+) -> anyhow::Result<Vec<K>> {
     in_time(|params| async move { api.list(&params).await }).await
 }
 

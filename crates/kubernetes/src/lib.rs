@@ -14,6 +14,7 @@ pub mod accounts;
 mod backoff;
 pub mod classes;
 pub mod connection;
+pub mod coverage;
 pub mod events;
 #[cfg(test)]
 mod fake_api;

@@ -4,6 +4,7 @@
 //! state of volumes. A write that failed is repeated from that state, so there is no queue of writes.
 
 pub(super) mod object;
+pub(super) mod opened;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct PodStatuses {
     client: Client,
     resource: ApiResource,
     node: String,
+    /// When this task began.
+    since: String,
     /// The statuses that the API server accepted, or refused finally.
     written: BTreeMap<Name, PodStatus>,
     /// Volumes that were unmounted and whose status does not say so yet.
@@ -70,6 +73,7 @@ impl PodStatuses {
             client,
             resource: object::resource(),
             node,
+            since: jiff::Timestamp::now().to_string(),
             written: BTreeMap::new(),
             gone: Vec::new(),
             backoff: Backoff::default(),
@@ -124,7 +128,7 @@ impl PodStatuses {
 
     /// Writes the statuses that changed. Returns the pause before the next try if the API server did not accept all.
     async fn write(&mut self) -> Option<Duration> {
-        let wanted = object::wanted(&self.volumes.states());
+        let wanted = object::wanted(&self.volumes.states(), &self.since);
         for (name, status) in wanted {
             if self.written.get(&name) != Some(&status) {
                 let applied = Patch::Apply(status.manifest(&name, &self.node, &self.resource));

@@ -1,5 +1,6 @@
 //! Which containers have opened the version that their volume shows.
 
+use kubernetes::coverage::{OpenedVersion, VolumeCoverage};
 use serde::Serialize;
 
 use super::{ago, reader};
@@ -34,6 +35,9 @@ impl Reach {
 /// One object of one volume, and one container that opened it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Covered {
+    /// The node that told it; `None` where it is this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
     volume: String,
     /// The pod, or the service account on a plain host.
     who: String,
@@ -45,6 +49,13 @@ pub(super) struct Covered {
     reach: Reach,
 }
 
+/// What one container opened last of one object.
+struct Last {
+    container: Option<String>,
+    version: String,
+    seconds_ago: Option<u64>,
+}
+
 /// The objects of `volumes`, each with the containers that opened it.
 pub(super) fn covered(volumes: &[VolumeStatus]) -> Vec<Covered> {
     let objects = volumes.iter().flat_map(|volume| volume.objects.iter().map(move |object| (volume, object)));
@@ -52,7 +63,14 @@ pub(super) fn covered(volumes: &[VolumeStatus]) -> Vec<Covered> {
 }
 
 fn of_object(volume: &VolumeStatus, object: &ObjectStatus) -> Vec<Covered> {
+    let own = |opened: &&OpenedStatus| opened.object == object.name;
+    let last = |opened: &OpenedStatus| Last {
+        container: opened.container.clone(),
+        version: opened.version.clone(),
+        seconds_ago: Some(opened.last_seconds_ago),
+    };
     let bare = Covered {
+        node: None,
         volume: volume.volume.clone(),
         who: reader(volume),
         container: None,
@@ -60,18 +78,52 @@ fn of_object(volume: &VolumeStatus, object: &ObjectStatus) -> Vec<Covered> {
         shows: object.version.clone().or_else(|| object.fingerprint.clone()),
         opened: None,
         opened_seconds_ago: None,
-        reach: if volume.opened.is_some() { Reach::Never } else { Reach::Delivered },
+        reach: Reach::Delivered,
     };
-    let own = |opened: &&OpenedStatus| opened.object == object.name;
-    let opened = volume.opened.iter().flatten().filter(own).map(|opened| Covered {
+    bare.by(volume.opened.as_ref().map(|opened| opened.iter().filter(own).map(last)))
+}
+
+/// The same of what nodes told.
+pub(super) fn covered_in_cluster(volumes: &[VolumeCoverage]) -> Vec<Covered> {
+    let objects = volumes.iter().flat_map(|volume| volume.objects.iter().map(move |object| (volume, object)));
+    objects.flat_map(|(volume, (object, version))| told_of_object(volume, object, version)).collect()
+}
+
+fn told_of_object(volume: &VolumeCoverage, object: &str, version: &str) -> Vec<Covered> {
+    let last = |opened: &OpenedVersion| Last {
         container: opened.container.clone(),
-        reach: if bare.shows.as_ref() == Some(&opened.version) { Reach::Opened } else { Reach::Old },
-        opened: Some(opened.version.clone()),
-        opened_seconds_ago: Some(opened.last_seconds_ago),
-        ..bare.clone()
-    });
-    let opened: Vec<_> = opened.collect();
-    if opened.is_empty() { vec![bare] } else { opened }
+        version: opened.version.clone(),
+        seconds_ago: None,
+    };
+    let bare = Covered {
+        node: volume.node.clone(),
+        volume: volume.name.clone(),
+        who: format!("{}/{}", volume.namespace, volume.pod),
+        container: None,
+        object: object.to_owned(),
+        shows: Some(version.to_owned()),
+        opened: None,
+        opened_seconds_ago: None,
+        reach: Reach::Delivered,
+    };
+    let own = |opened: &&OpenedVersion| opened.object == object;
+    bare.by(volume.opened.as_ref().map(|opened| opened.last.iter().filter(own).map(last)))
+}
+
+impl Covered {
+    /// One row for each container that opened the object, or one for nobody. `None`: nobody knows who opens it.
+    fn by(self, opened: Option<impl Iterator<Item = Last>>) -> Vec<Self> {
+        let Some(opened) = opened else { return vec![self] };
+        let by = |last: Last| Self {
+            reach: if self.shows.as_ref() == Some(&last.version) { Reach::Opened } else { Reach::Old },
+            container: last.container,
+            opened: Some(last.version),
+            opened_seconds_ago: last.seconds_ago,
+            ..self.clone()
+        };
+        let rows: Vec<_> = opened.map(by).collect();
+        if rows.is_empty() { vec![Self { reach: Reach::Never, ..self }] } else { rows }
+    }
 }
 
 pub(super) fn text(rows: &[Covered]) -> String {
@@ -95,6 +147,8 @@ pub(super) fn text(rows: &[Covered]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kubernetes::coverage::OpenedLast;
+
     use crate::admin::samples;
 
     fn opened(container: &str, object: &ObjectStatus, version: &str) -> OpenedStatus {
@@ -121,5 +175,29 @@ mod tests {
         assert_eq!(reach(volume.clone()), [Reach::Opened, Reach::Old, Reach::Never]);
         assert_eq!(reach(silent), [Reach::Delivered, Reach::Delivered]);
         assert!(text(&covered(&[volume])).contains("only an old one"));
+    }
+    #[test]
+    fn what_nodes_told_is_judged_the_same_way() {
+        let opened = |container: &str, version: &str| OpenedVersion {
+            container: Some(container.to_owned()),
+            object: "db".to_owned(),
+            version: version.to_owned(),
+        };
+        let last = vec![opened("web", "2"), opened("side", "1")];
+        let told = OpenedLast { since: "2026-01-01T00:00:00Z".to_owned(), last, is_cut: false };
+        let volume = VolumeCoverage {
+            name: "web-shop-app".to_owned(),
+            namespace: "shop".to_owned(),
+            pod: "web".to_owned(),
+            node: Some("one".to_owned()),
+            objects: ["db", "tls"].map(|object| (object.to_owned(), "2".to_owned())).to_vec(),
+            opened: Some(told),
+        };
+        let silent = VolumeCoverage { opened: None, ..volume.clone() };
+        let rows = covered_in_cluster(&[volume, silent]);
+
+        let reach: Vec<_> = rows.iter().map(|row| row.reach).collect();
+        assert_eq!(reach, [Reach::Opened, Reach::Old, Reach::Never, Reach::Delivered, Reach::Delivered]);
+        assert_eq!(rows[0].who, "shop/web");
     }
 }

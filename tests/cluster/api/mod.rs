@@ -1,6 +1,7 @@
 //! A `secretfs node` with a real API server, called by a client in place of kubelet.
 
 mod classes;
+mod coverage;
 mod events;
 mod identity;
 mod kubectl;

@@ -2,39 +2,18 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::process::Command;
 use std::time::Instant;
 
 use testing::{Cluster, Component, PodVolume, RunningNode, until};
 use tonic::Code;
 
-use super::world::{SHARED, SOON, World, api_server};
-
-const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
-
-/// `secretfs` with the rights of this kubeconfig's user: what it printed, or why it failed.
-fn secretfs(cluster: &Cluster, arguments: &[&str]) -> Result<String, String> {
-    let output =
-        Command::new(SECRETFS).args(arguments).env("KUBECONFIG", cluster.kubeconfig()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
-}
+use super::world::{SHARED, SOON, World, another, api_server, secretfs};
 
 /// A class of mode `mode` that shows item `api` as `key` and item `other` as `other`.
 fn class(world: &World, name: &str, mode: &str) -> String {
     let mode = format!("parameters:\n    secretfs.dev/mode: {mode}\n");
     let other = "item: api}\n      - {objectName: other, item: other}\n";
     world.class("v1", name, "key").replace("parameters:\n", &mode).replace("item: api}\n", other)
-}
-
-/// Another node of the same cluster, with the same store.
-async fn another(cluster: &Cluster, world: &World, name: &str) -> RunningNode {
-    let mut node = RunningNode::prepare(SECRETFS, &["--store", world.store.path()]);
-    node.call(name);
-    node.ask(cluster.kubeconfig());
-    node.use_mounter();
-    node.start_node().await;
-    node
 }
 
 /// Three nodes, on each of which a pod of each mode has its files.

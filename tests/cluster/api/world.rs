@@ -1,6 +1,7 @@
 //! A real API server, a node that uses it, and an embedded store for the node's volumes.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use crate::embedded::Store;
 
 /// How long a change may take. A node notices within half a minute that an API server is back.
 pub(super) const SOON: Duration = Duration::from_secs(60);
+
+pub(super) const SECRETFS: &str = env!("CARGO_BIN_EXE_secretfs");
 
 /// An API server with our custom resources, for tests that do not stop it. Each test has a namespace of its own.
 pub(crate) static SHARED: LazyLock<Cluster> = LazyLock::new(api_server);
@@ -39,10 +42,7 @@ impl World {
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"));
         let store = Store::init();
         store.put_json(namespace, "api", &serde_json::json!({"value": "one"}));
-        let mut node = RunningNode::prepare(
-            env!("CARGO_BIN_EXE_secretfs"),
-            &[&["--store", store.path()], flags].concat(),
-        );
+        let mut node = RunningNode::prepare(SECRETFS, &[&["--store", store.path()], flags].concat());
         node.ask(cluster.kubeconfig());
         node.start_node().await;
         Self { node, store, namespace }
@@ -77,4 +77,22 @@ spec:
             assert!(begun.elapsed() < SOON, "{status}\n{}", self.node.log());
         }
     }
+}
+
+/// `secretfs` with the rights of this kubeconfig's user: what it printed, or why it failed.
+pub(super) fn secretfs(cluster: &Cluster, arguments: &[&str]) -> Result<String, String> {
+    let output =
+        Command::new(SECRETFS).args(arguments).env("KUBECONFIG", cluster.kubeconfig()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+/// Another node of the same cluster, with the same store.
+pub(super) async fn another(cluster: &Cluster, world: &World, name: &str) -> RunningNode {
+    let mut node = RunningNode::prepare(SECRETFS, &["--store", world.store.path()]);
+    node.call(name);
+    node.ask(cluster.kubeconfig());
+    node.use_mounter();
+    node.start_node().await;
+    node
 }

@@ -49,6 +49,7 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
             "suite::on_a_host::fuse",
             "suite::on_a_host::rootless",
             "suite::unprivileged_node",
+            "cluster::api::coverage",
             "cluster::api::revocations",
             "cluster::e2e::access",
             "cluster::e2e::fuse",

@@ -9,6 +9,8 @@ use engine::volume::status::{ObjectState, VolumeState};
 use kube::api::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
+use super::opened::{ANNOTATION, OpenedLast};
+
 /// The label with the name of the node.
 pub(crate) const NODE_LABEL: &str = "internal.secrets-store.csi.k8s.io/node-name";
 /// Longest name of an object.
@@ -47,11 +49,14 @@ pub(super) struct PodStatus {
     target: String,
     /// Versions by object id.
     objects: BTreeMap<String, String>,
+    /// What its containers opened; `None` where nobody knows.
+    opened: Option<OpenedLast>,
 }
 
 impl PodStatus {
-    /// The status of a volume. `None` if no pod has the volume, or if it was taken over and its class is not known yet.
-    fn of(state: &VolumeState) -> Option<Self> {
+    /// The status of a volume, as a process knows it that began at `since`. `None` if no pod has the volume, or if it was
+    /// taken over and its class is not known yet.
+    fn of(state: &VolumeState, since: &str) -> Option<Self> {
         state.provider.as_ref()?;
         Some(Self {
             volume: state.id.clone(),
@@ -60,6 +65,7 @@ impl PodStatus {
             class: state.class.name.clone(),
             target: state.target.display().to_string(),
             objects: state.objects.iter().filter_map(version).collect(),
+            opened: state.opened.as_ref().map(|opened| OpenedLast::of(opened, since)),
         })
     }
 
@@ -67,6 +73,7 @@ impl PodStatus {
         let objects: Vec<_> =
             self.objects.iter().map(|(id, version)| json!({"id": id, "version": version})).collect();
         let labels = if node.len() <= MAX_LABEL { json!({NODE_LABEL: node}) } else { json!({}) };
+        let annotations = self.opened.as_ref().map(|opened| json!({ANNOTATION: opened.text()}));
         json!({
             "apiVersion": resource.api_version,
             "kind": resource.kind,
@@ -74,6 +81,7 @@ impl PodStatus {
                 "name": name.name,
                 "namespace": name.namespace,
                 "labels": labels,
+                "annotations": annotations.unwrap_or_else(|| json!({})),
                 "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": self.pod, "uid": self.uid}],
             },
             "status": {
@@ -102,10 +110,10 @@ fn version(object: &ObjectState) -> Option<(String, String)> {
 
 /// The statuses that should exist. If a pod has several volumes of one class, the first by id gets the upstream
 /// driver's name.
-pub(super) fn wanted(states: &BTreeMap<VolumeId, VolumeState>) -> BTreeMap<Name, PodStatus> {
+pub(super) fn wanted(states: &BTreeMap<VolumeId, VolumeState>, since: &str) -> BTreeMap<Name, PodStatus> {
     let mut wanted = BTreeMap::new();
     for state in states.values() {
-        let Some(status) = PodStatus::of(state) else { continue };
+        let Some(status) = PodStatus::of(state, since) else { continue };
         let name = |name| Name { namespace: state.namespace.clone(), name };
         let upstreams = name(fitting(format!("{}-{}-{}", status.pod, state.namespace, status.class)));
         let name = if wanted.contains_key(&upstreams) {

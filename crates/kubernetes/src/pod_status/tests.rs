@@ -11,6 +11,8 @@ use serde_json::json;
 use super::object::{resource, wanted};
 use super::*;
 
+const BEGUN: &str = "2026-01-01T00:00:00Z";
+
 /// The state of a volume in namespace `shop`.
 fn state(id: &str, pod: &str, class: &str) -> VolumeState {
     let publish = Publish {
@@ -47,7 +49,7 @@ fn object(name: &str, version: Option<&str>) -> ObjectState {
 }
 
 fn statuses(states: &[VolumeState]) -> BTreeMap<Name, PodStatus> {
-    wanted(&states.iter().map(|state| (state.id.clone(), state.clone())).collect())
+    wanted(&states.iter().map(|state| (state.id.clone(), state.clone())).collect(), BEGUN)
 }
 
 fn names(states: &[VolumeState]) -> Vec<String> {
