@@ -158,7 +158,7 @@ impl Mode for FakeMode {
 
     fn abilities(&self) -> Abilities {
         let other = self.2 != "tmpfs";
-        Abilities { rotates_through_sub_path: other, knows_contents_when_opened: other }
+        Abilities { rotates_through_sub_path: other, asks_when_opened: other }
     }
 
     fn prepare(

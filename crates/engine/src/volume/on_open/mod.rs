@@ -2,10 +2,9 @@
 //! reading for all processes that open it at the same time, and takes back what was read.
 //!
 //! The contents of a file are lent to the process that opens it. The bytes stay in this process only, in
-//! [`SecretBytes`](provider::SecretBytes): ordinary memory that is wiped, and not yet memory that the kernel hides
-//! (`memfd_secret`). They are taken back when their time is over. They are taken back at once if the store announces
-//! something new, the class is edited, somebody orders a refresh, the pod's tokens name another account, or the volume
-//! is unpublished. A reading that is under way at that time is made again, so that nobody gets an older value.
+//! [`SecretBytes`](provider::SecretBytes), so in memory that the kernel hides as far as it may be locked. They are taken
+//! back when their time is over. They are taken back at once if the store announces something new, the class is edited,
+//! somebody orders a refresh or takes secrets back, the pod's tokens name another account, or the volume is unpublished. A reading that is under way at that time is made again, so that nobody gets an older value.
 
 mod failure;
 mod held;
@@ -13,6 +12,7 @@ mod reading;
 mod wanted;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ use crate::volume::site::VolumeSite;
 const MOST_PATIENCE: Duration = Duration::from_secs(60);
 /// Shortest time that a caller has to read what it waited for.
 const LEAST_HELD: Duration = Duration::from_secs(1);
+/// How long a reading waits for tokens that a restart lost.
+const FOR_TOKENS: Duration = Duration::from_secs(15);
 /// How long the tasks behind readings may take to end when the volume ends.
 const LET_GO: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,8 @@ pub(super) struct OnOpen {
     newest: Newest,
     lane: Lane,
     state: Mutex<State>,
+    /// Whether each open is told to the audit trail here. If the mode counts opens, it tells them.
+    tells_opens: AtomicBool,
     /// The tasks that wait for the end of contents: one for each file that has some.
     after: TaskTracker,
 }
@@ -78,8 +82,14 @@ impl OnOpen {
             newest: Newest::new(workload),
             lane,
             state: Mutex::new(State { wanted, ..State::default() }),
+            tells_opens: AtomicBool::new(false),
             after,
         })
+    }
+
+    /// Tells each open to the audit trail, because the mode does not.
+    pub(super) fn tell_opens(&self) {
+        self.tells_opens.store(true, Ordering::Release);
     }
 
     /// The door where the mode asks for contents. It does not keep the volume alive.
@@ -221,13 +231,24 @@ impl OnOpen {
         Ok(holding.reading(path, |ticket| {
             let (on_open, path) = (Arc::clone(self), path.clone());
             async move {
-                let workload = on_open.newest.get();
+                let workload = on_open.workload(&part).await;
                 let read = on_open.place.read(&path, part, workload, not_before);
                 let read = AssertUnwindSafe(read).catch_unwind().await;
                 on_open.finish(&path, ticket, read.unwrap_or(Err(Failure::Unfinished)))
             }
             .boxed()
         }))
+    }
+
+    /// The workload, with tokens if the store needs some. A restart loses them, and kubelet may bring them soon.
+    async fn workload(&self, part: &Wanted) -> Workload {
+        if part.source().needs_credentials() {
+            let mut newest = self.newest.listen();
+            let brought = newest.wait_for(Workload::has_credentials);
+            // Without any, the reading tells what is missing.
+            drop(timeout(FOR_TOKENS, brought).await);
+        }
+        self.newest.get()
     }
 
     fn finish(
@@ -269,9 +290,9 @@ impl OnOpen {
                 None => return Err(Failure::NoRoom),
             }
         };
-        let Brought { given, identity, at, reader, .. } = brought;
+        let Brought { given, identity, at, held, reader, .. } = brought;
         let soonest = Instant::now().later(LEAST_HELD);
-        let until = at.later(self.place.parts.limits.held_opened()).max(soonest);
+        let until = at.later(held).max(soonest);
         let released = CancellationToken::new();
         let kept = released.clone().drop_guard();
         holding.hold(path, Held { given: given.clone(), ticket, identity, until, _room: room, _kept: kept });
@@ -329,12 +350,16 @@ impl Door for OfVolume {
         let provider = on_open.wanted().map(|wanted| wanted.class().provider.clone()).unwrap_or_default();
         match outcome {
             Ok(given) => {
-                parts.reporter.opened(publish, caller, &provider, &given.made);
+                if on_open.tells_opens.load(Ordering::Acquire) {
+                    parts.reporter.opened(publish, caller, &provider, given.loan.made());
+                }
                 Ok(given.loan)
             }
             Err(failure) => {
-                let is_denial = failure.is_denial();
-                parts.reporter.not_opened(publish, caller, (&provider, path), is_denial, &failure);
+                if on_open.tells_opens.load(Ordering::Acquire) {
+                    let is_denial = failure.is_denial();
+                    parts.reporter.not_opened(publish, caller, (&provider, path), is_denial, &failure);
+                }
                 Err(failure.into())
             }
         }
