@@ -301,3 +301,26 @@ async fn a_class_of_a_thousand_files_that_are_read_when_opened_costs_no_call_and
     assert_eq!(fs::read_to_string(bench.file(&pod, "f999")).unwrap(), "1");
     assert_eq!(bench.asked().0, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_class_lists_other_files_also_after_a_restart_and_reads_none() {
+    let mut bench = Bench::start().await;
+    bench.put("1");
+    let object =
+        |name: &str| format!("- {{objectName: {name}, secretPath: secret/data/app, secretKey: key}}");
+    bench.class_of(("app", "shop"), &bench.bao.address(), &object("old"), &[("hold", "5m")]);
+    let pod = bench.publish("web", "app").await;
+    let held = File::open(bench.file(&pod, "old")).unwrap();
+
+    bench.class_of(("app", "shop"), &bench.bao.address(), &object("d/new"), &[("hold", "5m")]);
+    bench.until("the new file is listed", || bench.file(&pod, "d/new").exists()).await;
+    assert_eq!(errno(fs::read(bench.file(&pod, "old"))), Errno::NOENT);
+    assert_eq!(errno(held.read_at(&mut [0; 1], 0)), Errno::ACCESS, "it is listed no more");
+    bench.node.restart_node().await;
+    bench.publish("web", "app").await;
+
+    assert_eq!(bench.asked().0, 1, "an edit and a restart read nothing");
+    assert_eq!(fs::read_to_string(bench.file(&pod, "d/new")).unwrap(), "1");
+    assert_eq!(errno(fs::read(bench.file(&pod, "old"))), Errno::NOENT);
+    assert_eq!(bench.asked().0, 2);
+}

@@ -372,10 +372,11 @@ fn resources(publish: &Publish, provider: &str, snapshot: &Snapshot, paths: &[Ob
     let is_asked = |made: &&Made| made.asked.paths().any(|path| asked.contains(path));
     let shown: Vec<&Made> = snapshot.objects().iter().filter(is_asked).collect();
     let known: BTreeSet<&ObjectPath> = shown.iter().flat_map(|made| made.asked.paths()).collect();
-    let others = paths.iter().filter(|path| !known.contains(path)).filter_map(|path| {
-        let file = snapshot.get(path)?;
-        let resource = Resource::new(provider, path.as_str()).fingerprint(file.fingerprint.clone());
-        Some(versioned(resource.path(path), file.version.as_ref()))
+    let others = paths.iter().filter(|path| !known.contains(path)).map(|path| {
+        let resource = Resource::new(provider, path.as_str()).path(path);
+        // Of a file that was read when it was opened nothing else is known.
+        let Some(file) = snapshot.get(path) else { return resource };
+        versioned(resource.fingerprint(file.fingerprint.clone()), file.version.as_ref())
     });
     let made = shown.iter().map(|made| made_resource(publish, provider, made));
     made.chain(others).collect()

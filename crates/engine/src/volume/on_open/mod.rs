@@ -11,6 +11,7 @@ mod held;
 mod reading;
 mod wanted;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,6 +29,7 @@ use self::held::{Held, Holding, Reading, Ticket};
 use self::reading::{Brought, Given, Place};
 pub(super) use self::wanted::{Wanted, require_asking};
 use crate::mode::{self, Caller, Door, Loan};
+use crate::revocation::On;
 use crate::volume::Publish;
 use crate::volume::admission::Lane;
 use crate::volume::credentials::Newest;
@@ -127,6 +129,17 @@ impl OnOpen {
     /// Takes back everything. Returns the paths of the files that had contents.
     pub(super) fn take_back(&self) -> Vec<ObjectPath> {
         self.lock().holding.take_back_all(Instant::now())
+    }
+
+    /// Takes back what these orders cover. Returns the paths of the files that had contents.
+    pub(super) fn obey(&self, orders: &On) -> BTreeSet<ObjectPath> {
+        let Some(wanted) = self.wanted() else { return BTreeSet::new() };
+        let is_covered =
+            |path: &ObjectPath| wanted.part(path).is_some_and(|part| part.revoked_by(orders).is_some());
+        let paths = self.lock().holding.paths();
+        let covered: Vec<_> = paths.into_iter().filter(is_covered).collect();
+        let (mut state, now) = (self.lock(), Instant::now());
+        covered.into_iter().filter(|path| state.holding.take_back(path, now)).collect()
     }
 
     /// Takes back what was read for another account than the newest tokens name.
@@ -257,11 +270,14 @@ impl OnOpen {
         ticket: Ticket,
         read: Result<Brought, Failure>,
     ) -> Result<Given, Failure> {
+        // An order may have come during the reading. One that comes from now on ends it, or takes back what is held.
+        let is_allowed = self.require_unrevoked(path);
         let (given, after) = {
             let mut state = self.lock();
             if !state.holding.ended(path, ticket) {
                 return Err(Failure::Overtaken);
             }
+            is_allowed?;
             let brought = read?;
             if brought.identity != self.newest.identity() {
                 return Err(Failure::Overtaken);
@@ -319,7 +335,7 @@ impl Expiry {
             () = sleep_until(until) => false,
         };
         if let Some(on_open) = self.on_open.upgrade().filter(|_| is_old) {
-            on_open.lock().holding.take_back(&self.path, Instant::now());
+            let _ = on_open.lock().holding.take_back(&self.path, Instant::now());
         }
     }
 }
