@@ -122,6 +122,11 @@ impl Live for Seen {
         self.session.tell(notices)?.wait(PATIENCE)
     }
 
+    /// No volume outlives the process that serves it.
+    fn drop_pages(&self, path: &str, _of_earlier: bool) -> io::Result<()> {
+        self.session.drop_pages(path)
+    }
+
     fn withdraw(&self, paths: &[&str]) -> io::Result<()> {
         self.session.withdraw(paths.iter().copied())?.wait(PATIENCE)
     }

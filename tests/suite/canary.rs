@@ -17,6 +17,8 @@ use tonic::Status;
 
 use crate::embedded::Store;
 
+/// The class of mode fuse whose values are read when a file is opened.
+const ON_OPEN: &str = "on-open";
 /// How long memory may still hold a value that nobody uses any more.
 const FORGOTTEN: Duration = Duration::from_secs(1);
 
@@ -141,7 +143,7 @@ async fn values_and_tokens_are_nowhere_but_in_the_mounted_files() {
         canaries.tokens.lock().unwrap().push(token.clone());
         pod.token("vault", token)
     };
-    for mode in ["tmpfs", "fuse"] {
+    for mode in ["tmpfs", "fuse", ON_OPEN] {
         served_from_secret_memory(&node, &bao, mode, &canaries, &pod).await;
     }
     good_life(&node, &bao, &store, &canaries, &pod).await;
@@ -192,7 +194,8 @@ async fn served_from_secret_memory(
     let objects = "- {objectName: key, secretPath: secret/data/app, secretKey: key}\n    \
                    - {objectName: whole.json, secretPath: secret/data/app}";
     let class = vault_class(mode, &bao.address(), objects);
-    let rarely = format!("refresh: 1h\n      secretfs.dev/mode: {mode}");
+    let shown = if mode == ON_OPEN { "fuse\n      secretfs.dev/fetch: on-open" } else { mode };
+    let rarely = format!("refresh: 1h\n      secretfs.dev/mode: {shown}");
     node.class(mode, &class.replace("refresh: 1s", &rarely));
     let served = pod(&format!("of-{mode}"), mode);
     wait_until_published(node, &served).await;

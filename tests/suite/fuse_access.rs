@@ -6,15 +6,21 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use engine::mode::{Appearance, Confinement, Due, Fuse, Mode as _, Mounted};
+use async_trait::async_trait;
+use engine::mode::{
+    Appearance, Caller, Confinement, Door, Due, Error, Fuse, Listing, Loan, Mode as _, Mounted, Opening,
+};
+use engine::snapshot::FingerprintKey;
 use manifest::{AccessRules, Settings};
 use mounter::{LocalMounter, Roots};
+use provider::{ObjectPath, SecretBytes};
 use testing::in_private_mounts;
+use tokio::runtime::Runtime;
 
-use crate::support::{Target, snapshot};
+use crate::support::{Target, object_path, snapshot};
 
 const MAX_BYTES: u64 = 1 << 20;
 /// The pod of [`Target::of_kubelet`].
@@ -88,6 +94,13 @@ fn confinement(text: &str) -> Confinement {
 
 impl Pod {
     fn new() -> Self {
+        Self::with(|fuse, target, appearance| {
+            let files = snapshot(&[("db/user", "shop"), ("tls.crt", "certificate"), ("other", "x")]);
+            fuse.mount(target, &files, appearance).unwrap()
+        })
+    }
+
+    fn with(mount: impl FnOnce(&Fuse, &Path, &Appearance) -> Box<dyn Mounted>) -> Self {
         let (target, mut cgroups) = (Target::of_kubelet(), Cgroups::new());
         for (container, digit) in [("web", "a"), ("helper", "b")] {
             let directory = target.parent().join(POD).join("containers").join(container);
@@ -98,8 +111,7 @@ impl Pod {
         fs::write(target.parent().join("last-words"), "").unwrap();
         let fuse = Fuse::new(Arc::new(LocalMounter::new(Roots::default())), MAX_BYTES).telling_opens(true);
         let appearance = Appearance { access: Some(confinement(RULES)), ..Appearance::default() };
-        let files = snapshot(&[("db/user", "shop"), ("tls.crt", "certificate"), ("other", "x")]);
-        let volume = fuse.mount(&target.path(), &files, &appearance).unwrap();
+        let volume = mount(&fuse, &target.path(), &appearance);
         Self { volume, cgroups, target }
     }
 
@@ -318,5 +330,75 @@ fn opens_of_a_volume_without_rules_are_told_by_container_user_and_program_too() 
         assert_eq!(containers, [None, Some("web")]);
         assert!(opens.iter().all(|opening| opening.caller.uid == Some(0) && opening.count == 1), "{opens:?}");
         assert_eq!(opens[0].program, std::env::current_exe().ok(), "this process");
+    });
+}
+
+/// Knows what files hold, and remembers who asked.
+#[derive(Debug, Default)]
+struct Remembering(Mutex<Vec<(String, Caller)>>);
+
+#[async_trait]
+impl Door for Remembering {
+    async fn open(&self, path: &ObjectPath, caller: &Caller, _: Duration) -> Result<Loan, Error> {
+        self.0.lock().unwrap().push((path.to_string(), caller.clone()));
+        if path.as_str() == "other" {
+            return Err(Error::Refused("the store says no".into()));
+        }
+        let version = FingerprintKey::new(&[7; 32]).fingerprint(path, b"shop");
+        Ok(Loan::new(SecretBytes::from("shop".to_owned()), version, Arc::default()))
+    }
+}
+
+#[test]
+fn nobody_is_asked_for_a_file_that_no_rule_gives_and_who_asks_is_told() {
+    in_private_mounts(|| {
+        let runtime = Runtime::new().unwrap();
+        let _inside = runtime.enter();
+        let door = Arc::new(Remembering::default());
+        let asking = Arc::clone(&door) as Arc<dyn Door>;
+        let listing: Listing = ["db/user", "tls.crt", "other"].map(|path| (object_path(path), None)).into();
+        let pod = Pod::with(|fuse, target, appearance| {
+            fuse.prepare_on_open(target, &listing, appearance, &asking).unwrap().show().unwrap()
+        });
+
+        assert_denied(&pod.run("helper", "cat db/user"));
+        assert_denied(&pod.run("web", "cat other"));
+        assert_eq!(told(&pod.run("helper", "ls db")), "user\n");
+        assert_eq!(door.0.lock().unwrap().len(), 0, "the rules are judged before anybody is asked");
+        for _ in 0..3 {
+            assert_eq!(told(&pod.run("web", "cat db/user")), "shop");
+        }
+        pod.volume.confine(Some(&confinement("- {containers: [helper], paths: [other]}"))).unwrap();
+        assert_denied(&pod.run("helper", "cat other"));
+
+        let asked = door.0.lock().unwrap();
+        let by = |(path, caller): &(String, Caller)| {
+            let Caller { pod, container, uid, .. } = caller.clone();
+            (path.clone(), pod, container, uid)
+        };
+        let web = ("db/user".to_owned(), Some(POD.to_owned()), Some("web".to_owned()), Some(0));
+        assert!(asked[..3].iter().all(|asked| by(asked) == web), "{asked:?}");
+        let opens = pod.volume.take_opens(Due::All);
+        let sum = |container: &str, path: &str, is_allowed: bool| -> u64 {
+            let is_it = |opening: &&Opening| {
+                opening.caller.container.as_deref() == Some(container)
+                    && opening.path.as_deref() == Some(path)
+                    && opening.is_allowed == is_allowed
+            };
+            opens.iter().filter(is_it).map(|opening| opening.count).sum()
+        };
+        let counts = [
+            ("web", "db/user", true),
+            ("helper", "db/user", false),
+            ("web", "other", false),
+            ("helper", "other", false),
+        ];
+        assert_eq!(
+            counts.map(|(container, path, is_allowed)| sum(container, path, is_allowed)),
+            [3, 1, 1, 1],
+            "{opens:?}"
+        );
+        let refused = opens.iter().find_map(|opening| opening.unopened.clone()).unwrap();
+        assert!(refused.is_denial && refused.why == "the store says no", "{refused:?}");
     });
 }

@@ -49,6 +49,8 @@ mod mounter;
 mod mounter_away;
 mod mounter_hangs;
 mod on_a_host;
+#[cfg(feature = "failpoints")]
+mod on_open;
 mod openbao;
 mod plain_host;
 mod release;

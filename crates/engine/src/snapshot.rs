@@ -128,6 +128,14 @@ impl FromIterator<(ObjectPath, File)> for Snapshot {
 #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Fingerprint(String);
 
+impl Fingerprint {
+    /// Its first 64 bits, by which handles tell versions of one file apart.
+    pub fn number(&self) -> u64 {
+        let digits = self.0.get(..16).unwrap_or(&self.0);
+        u64::from_str_radix(digits, 16).unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -88,7 +88,7 @@ impl Waiting {
 
     fn watch(&self) {
         while let Some(ticket) = self.late() {
-            self.settle(ticket, Err(Refusal::Failed));
+            self.settle(ticket, Err(Refusal::Late));
         }
     }
 
@@ -169,7 +169,7 @@ mod tests {
 
         for _ in 0..2 {
             let told = ask(&waiting, &store);
-            assert_eq!(told.recv_timeout(LONG).unwrap(), Err(Refusal::Failed));
+            assert_eq!(told.recv_timeout(LONG).unwrap(), Err(Refusal::Late));
             store.0.lock().unwrap().remove(0).holds(1, Plain::of("late"));
             assert!(told.recv_timeout(SHORT).is_err());
         }

@@ -28,6 +28,12 @@ impl Filled {
         self.nodes().remove(&node).then_some(Notice::Node(node))
     }
 
+    /// What the kernel is told so that it drops the pages that it keeps of these nodes.
+    pub(crate) fn emptied(&self, of: &[NodeId]) -> Vec<Notice> {
+        let mut nodes = self.nodes();
+        of.iter().filter(|node| nodes.remove(node)).map(|node| Notice::Node(*node)).collect()
+    }
+
     /// What the kernel is told of all of them.
     pub(crate) fn all(&self) -> Vec<Notice> {
         self.nodes().iter().map(|node| Notice::Node(*node)).collect()

@@ -67,6 +67,20 @@ impl Session {
         self.telling.get().ok_or(io::ErrorKind::ConnectionAborted)?.tell(notices)
     }
 
+    /// Has the kernel drop the pages that it keeps of the file at `path` for mappings, soon. Waits for nobody.
+    ///
+    /// # Errors
+    ///
+    /// As of [`tell`](Self::tell). The pages stay until a handle of the file goes.
+    pub fn drop_pages(&self, path: &str) -> io::Result<()> {
+        let nodes = self.volume.nodes_of(path);
+        let notices = self.filled.emptied(&nodes);
+        if notices.is_empty() {
+            return Ok(());
+        }
+        self.tell(notices).map(drop).inspect_err(|_| nodes.iter().for_each(|node| self.filled.note(*node)))
+    }
+
     /// Takes the files at `paths` back, from everybody but mappings, and has the kernel told: then from those too.
     ///
     /// # Errors

@@ -152,8 +152,12 @@ pub(crate) fn try_again(served: &Served, waits: Waits, scratch: &mut Scratch) ->
         },
         Purpose::Read { handle, offset, size } => {
             match served.volume().read(waits.caller, waits.node, handle) {
+                // What was taken back this moment is asked for again when the request is judged again.
                 Ok(Reading::From(contents)) => {
-                    return send(served, waits.unique, &*contents, offset, size, scratch);
+                    match send(served, waits.unique, &*contents, (offset, size), scratch)? {
+                        Some(outcome) => return Ok(outcome),
+                        None => Why::NotYet,
+                    }
                 }
                 Ok(Reading::NotYet) => Why::NotYet,
                 Ok(Reading::Ask(asking)) => Why::Ask(asking),
@@ -178,7 +182,10 @@ pub(crate) fn told(
         },
         Purpose::Read { handle, offset, size } => {
             match served.volume().found_again(waits.node, handle, version, &contents) {
-                Ok(()) => send(served, waits.unique, &*contents, offset, size, scratch),
+                Ok(()) => match send(served, waits.unique, &*contents, (offset, size), scratch)? {
+                    Some(outcome) => Ok(outcome),
+                    None => refuse(served, waits.unique, Errno::ACCESS),
+                },
                 Err(refusal) => refuse(served, waits.unique, refusal.errno()),
             }
         }
@@ -196,23 +203,19 @@ fn opened(served: &Served, waits: &Waits, handle: u64, body: &mut Body) -> io::R
     is_taken.map(|_| Outcome::Done)
 }
 
+/// Answers with a part of `contents`. `None` if they were taken back: nothing is answered then.
 fn send(
     served: &Served,
     unique: u64,
     contents: &dyn Contents,
-    offset: u64,
-    size: u32,
+    (offset, size): (u64, u32),
     scratch: &mut Scratch,
-) -> io::Result<Outcome> {
-    let sent = scratch.bounce(
+) -> io::Result<Option<Outcome>> {
+    scratch.bounce(
         size,
         |into| contents.copy(offset, into),
-        |copied| match copied {
-            Some(bytes) => served.device.reply(unique, bytes),
-            None => served.device.refuse(unique, Errno::ACCESS),
-        },
-    );
-    sent.map(|_| Outcome::Done)
+        |copied| copied.map(|bytes| served.device.reply(unique, bytes).map(|_| Outcome::Done)).transpose(),
+    )
 }
 
 fn reply(served: &Served, unique: u64, body: &[u8]) -> io::Result<Outcome> {

@@ -205,6 +205,6 @@ fn end(patience: Duration) -> Instant {
 impl Entry {
     /// What its caller gets when its time is over.
     pub(crate) fn errno_when_late(&self) -> Errno {
-        if self.is_to_be_judged { Errno::ACCESS } else { Errno::IO }
+        if self.is_to_be_judged { Errno::ACCESS } else { Errno::TIMEDOUT }
     }
 }

@@ -63,6 +63,12 @@ impl Served {
         was_filled.then_some(Notice::Node(node))
     }
 
+    /// What the kernel is told so that it drops the pages that it keeps of these nodes.
+    pub(crate) fn emptied(&self, nodes: &[NodeId]) -> Vec<Notice> {
+        let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().filter(|node| filled.remove(node)).map(|node| Notice::Node(*node)).collect()
+    }
+
     /// Nodes of which the kernel keeps pages, and which no edition has any more.
     pub(crate) fn filled(&self) -> Vec<Notice> {
         let filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);

@@ -220,6 +220,26 @@ impl Sessions {
         self.shared.notifier.tell(&served, notices.collect())
     }
 
+    /// Has the kernel of a volume drop the pages that it keeps of the file at `path` for mappings, soon. Waits for nobody.
+    /// `of_earlier` if an earlier process may have given it some.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::tell`]. The pages stay until a handle of the file goes.
+    pub fn drop_pages(&self, key: u64, path: &str, of_earlier: bool) -> io::Result<()> {
+        let served = self.shared.find(key).ok_or(io::ErrorKind::NotFound)?;
+        let nodes = served.volume().nodes_of(path);
+        if of_earlier {
+            nodes.iter().for_each(|node| served.fill(*node));
+        }
+        let notices = served.emptied(&nodes);
+        if notices.is_empty() {
+            return Ok(());
+        }
+        let told = self.shared.notifier.tell(&served, notices).map(drop);
+        told.inspect_err(|_| nodes.iter().for_each(|node| served.fill(*node)))
+    }
+
     /// How the volumes are doing.
     pub fn health(&self) -> Health {
         let volumes = self.shared.served.read().unwrap_or_else(PoisonError::into_inner).len();

@@ -16,6 +16,11 @@ pub trait Contents: fmt::Debug + Send + Sync {
         self.len() == 0
     }
 
+    /// Whether they are still here. Contents that were lent may be taken back; their [length](Self::len) stays as it was.
+    fn is_here(&self) -> bool {
+        true
+    }
+
     /// Copies what begins at `offset` into `into`, and says how much that was: less than there is room for only at the
     /// end. `None` once the contents were taken back.
     fn copy(&self, offset: u64, into: &mut [u8]) -> Option<usize>;
@@ -91,7 +96,9 @@ pub enum Refusal {
     Missing,
     /// The version that a handle shows is no more: `ESTALE`.
     Replaced,
-    /// Nobody could tell in time, or at all: `EIO`.
+    /// Nobody could tell in time: `ETIMEDOUT`.
+    Late,
+    /// Nobody could tell at all: `EIO`.
     Failed,
 }
 
@@ -102,6 +109,7 @@ impl Refusal {
             Self::Denied => Errno::ACCESS,
             Self::Missing => Errno::NOENT,
             Self::Replaced => Errno::STALE,
+            Self::Late => Errno::TIMEDOUT,
             Self::Failed => Errno::IO,
         }
     }

@@ -43,9 +43,10 @@ impl Handles {
         held.contents = contents;
     }
 
-    /// Contents for a handle of an earlier process, which nobody has counted.
+    /// Contents for handles whose contents were taken back, or for one of an earlier process, which nobody has counted.
     pub(crate) fn found_again(&mut self, node: NodeId, handle: u64, contents: Arc<dyn Contents>) {
-        self.0.entry((node, handle)).or_insert(Held { contents, count: 1 });
+        let held = self.0.entry((node, handle));
+        held.and_modify(|held| held.contents = contents.clone()).or_insert(Held { contents, count: 1 });
     }
 
     pub(crate) fn released(&mut self, node: NodeId, handle: u64) {
@@ -55,6 +56,13 @@ impl Handles {
                 self.0.remove(&(node, handle));
             }
         }
+    }
+
+    /// The length of the longest contents that handles of the node show, or showed before they were taken back: who
+    /// maps the file goes by it. `None` without handles.
+    pub(crate) fn longest(&self, node: NodeId) -> Option<u64> {
+        let of_node = self.0.iter().filter(|((of, _), _)| *of == node);
+        of_node.map(|(_, held)| held.contents.len()).max()
     }
 
     pub(crate) fn contents(&self, node: NodeId, handle: u64) -> Option<&Arc<dyn Contents>> {

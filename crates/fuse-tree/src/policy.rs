@@ -49,6 +49,8 @@ pub struct Access<'a> {
     pub edition: u64,
     /// What for.
     pub purpose: Purpose,
+    /// Whether the contents are here. If not, somebody is asked for them next, who may still refuse.
+    pub is_here: bool,
 }
 
 /// What a policy says.

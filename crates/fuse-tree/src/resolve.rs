@@ -54,6 +54,12 @@ pub(crate) enum Supply {
     Ask(Arc<dyn Ask>),
 }
 
+impl Supply {
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(self, Self::Here(_))
+    }
+}
+
 impl Tree {
     pub(crate) fn resolve(&self, node: NodeId) -> Result<Spot<'_>, Errno> {
         let (tag, path) = (node.edition(), node.path());
@@ -148,6 +154,9 @@ impl Tree {
         let plain = self.plain_attributes(node, &spot);
         let Spot::Inner(inner) = spot else { return Ok(plain) };
         let plain = inner.attributes(&plain);
+        if let Some(size) = self.handles.longest(node) {
+            return Ok(Attributes { size, lasts: false, ..plain });
+        }
         let held = handle.and_then(|handle| self.held(node, handle));
         Ok(match held {
             Some(contents) if contents.len() != plain.size => {
@@ -204,7 +213,7 @@ impl Tree {
             None => self.by_tag(node.edition()).or_else(|| self.shown()).ok_or(Errno::STALE)?,
         };
         let place = layout.place(node.path()).ok_or(Errno::STALE)?;
-        if let Some(held) = self.handles.contents(node, handle) {
+        if let Some(held) = self.handles.contents(node, handle).filter(|held| held.is_here()) {
             return Ok((&place.path, Supply::Here(held.clone())));
         }
         match (layout.file(place).map(|file| &file.source), number) {

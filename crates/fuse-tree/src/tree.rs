@@ -128,6 +128,11 @@ impl Tree {
         }
     }
 
+    pub(crate) fn nodes_of(&self, path: &str) -> Vec<NodeId> {
+        let id = self.numbering.inner(path);
+        self.layouts.iter().map(|layout| NodeId::new(layout.tag, id)).collect()
+    }
+
     pub(crate) fn withdraw(&mut self, path: &str) -> Vec<Notice> {
         let id = self.numbering.inner(path);
         let before: Vec<_> = self.layouts.iter().map(|layout| Self::names_to(layout, id)).collect();

@@ -130,7 +130,8 @@ impl Volume {
         let mut tree = self.tree();
         let (layout, path, supply) = tree.to_open(node)?;
         let number = layout.edition.number;
-        match self.policy.judge(&Access { caller, who, path, edition: number, purpose: Purpose::Open }) {
+        let (is_here, purpose) = (supply.is_here(), Purpose::Open);
+        match self.policy.judge(&Access { caller, who, path, edition: number, purpose, is_here }) {
             Ruling::Deny => return Err(Errno::ACCESS),
             Ruling::NotYet => return Ok(Opening::NotYet),
             Ruling::Allow => {}
@@ -169,7 +170,8 @@ impl Volume {
         let who = &self.policy.recognise(caller, Purpose::Read);
         let tree = self.tree();
         let (path, supply) = tree.to_read(node, handle)?;
-        match self.policy.judge(&Access { caller, who, path, edition: handle, purpose: Purpose::Read }) {
+        let (is_here, purpose) = (supply.is_here(), Purpose::Read);
+        match self.policy.judge(&Access { caller, who, path, edition: handle, purpose, is_here }) {
             Ruling::Deny => return Err(Errno::ACCESS),
             Ruling::NotYet => return Ok(Reading::NotYet),
             Ruling::Allow => {}
@@ -266,6 +268,11 @@ impl Volume {
     }
 
     // === what its owner changes ===
+
+    /// The numbers by which a kernel may know the file at `path`, one for each edition.
+    pub fn nodes_of(&self, path: &str) -> Vec<NodeId> {
+        self.tree().nodes_of(path)
+    }
 
     /// Adds an edition, which nobody is shown yet, though its directory has a name.
     ///

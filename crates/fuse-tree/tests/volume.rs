@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a test arranges has to fail it loudly")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -405,6 +406,45 @@ fn a_handle_of_an_earlier_process_is_asked_for_again_and_shows_its_version_only(
     assert_eq!(volume.found_again(node, handle, 5, &Plain::of("fives")), Err(Refusal::Replaced));
     assert_eq!(volume.found_again(node, handle, 4, &Plain::of("four")), Ok(()));
     assert_eq!(read(&volume, node, handle), Ok("four".to_owned()));
+}
+
+/// Contents that the test takes back.
+#[derive(Debug, Default)]
+struct Lent(AtomicBool);
+
+impl Contents for Lent {
+    fn len(&self) -> u64 {
+        4
+    }
+
+    fn is_here(&self) -> bool {
+        !self.0.load(Ordering::SeqCst)
+    }
+
+    fn copy(&self, _: u64, into: &mut [u8]) -> Option<usize> {
+        into[..4].copy_from_slice(b"four");
+        self.is_here().then_some(4)
+    }
+}
+
+#[test]
+fn a_handle_whose_contents_were_taken_back_asks_again_and_keeps_its_size() {
+    let (volume, _, node) = volume_that_asks();
+    let lent = Arc::new(Lent::default());
+    let handle = volume.opened(node, 4, lent.clone()).unwrap();
+    assert_eq!(volume.attributes(node, None).unwrap().size, 4, "who maps the file goes by its size");
+
+    lent.0.store(true, Ordering::SeqCst);
+
+    assert!(matches!(volume.read(APP, node, handle), Ok(Reading::Ask(_))));
+    assert_eq!(volume.attributes(node, None).unwrap().size, 4);
+    assert_eq!(volume.found_again(node, handle, 5, &Plain::of("fives")), Err(Refusal::Replaced));
+    assert_eq!(volume.found_again(node, handle, 4, &Plain::of("four")), Ok(()));
+    assert_eq!(read(&volume, node, handle), Ok("four".to_owned()));
+    volume.release(node, handle);
+    let after = volume.attributes(node, None).unwrap();
+    assert_eq!((after.size, after.lasts), (0, false));
+    assert_eq!(volume.nodes_of("a"), [node]);
 }
 
 #[test]

@@ -10,6 +10,10 @@ const PERIOD: Holds =
     Holds::Form { pattern: "^[0-9]*[1-9][0-9]*(ms|s|m|h|d)$", words: "a duration such as \"30s\" or \"5m\"" };
 const PERIOD_OR_NONE: Holds =
     Holds::Form { pattern: "^(0+|[0-9]+(ms|s|m|h|d))$", words: "a duration such as \"24h\" or \"0\"" };
+const SHORT_PERIOD: Holds = Holds::Form {
+    pattern: "^0*([1-5]m|([1-9][0-9]?|[12][0-9][0-9]|300)s|([1-9][0-9]{0,4}|[12][0-9]{5}|300000)ms)$",
+    words: "a duration of at most five minutes such as \"30s\"",
+};
 const VERSIONS: Holds = Holds::Form { pattern: "^[+]?0*([0-9]|10)$", words: "a number from \"0\" to \"10\"" };
 const LOGIN: Holds =
     Holds::Form { pattern: "^[a-z0-9-]+$", words: "a login method such as kubernetes, jwt or approle" };
@@ -147,7 +151,22 @@ pub const SETTINGS: &[Key] = &[
         "describe",
     )
     .or("batch"),
-    Key::new("secretfs.dev/fetch", Holds::Choice(&["eager"]), "When values are read.", "eager").or("eager"),
+    Key::new(
+        "secretfs.dev/fetch",
+        Holds::Choice(&["eager", "on-open"]),
+        "When values are read. eager: before the pod starts, and again while it runs. on-open: when a process opens a file, \
+         and never before. Only with mode fuse, and not with secretObjects.",
+        "on-open",
+    )
+    .or("eager"),
+    Key::new(
+        "secretfs.dev/hold",
+        SHORT_PERIOD,
+        "How long a value that was read for who opened a file stays in memory, at most 5m. Who opens the file within that \
+         time costs no call. Only with fetch on-open.",
+        "10s",
+    )
+    .or("30 seconds"),
     Key::new(
         "secretfs.dev/keep-previous",
         VERSIONS,

@@ -7,7 +7,7 @@ use provider::Parameters;
 use crate::class::{Class, SecretObject, SecretObjectData};
 use crate::fault::Fault;
 use crate::file::{LocatedClass, LocatedParameter};
-use crate::settings::{PREFIX, SHARED_WITH_PROVIDERS, Settings};
+use crate::settings::{FetchWhen, PREFIX, SHARED_WITH_PROVIDERS, Settings};
 use crate::tree::{Key, Node, Value};
 
 pub(crate) const API_VERSIONS: [&str; 2] =
@@ -48,6 +48,7 @@ impl<'a> Reading<'a> {
             own: kept(&parameters),
             secret_objects: self.secret_objects(),
         };
+        self.require_known_early(&class.settings, &class.secret_objects);
         let secret_objects = self.document.at(&["spec", "secretObjects"]).cloned();
         LocatedClass { class, line, provider_line, parameters, secret_objects }
     }
@@ -173,6 +174,17 @@ impl<'a> Reading<'a> {
     fn secret_objects(&mut self) -> Vec<SecretObject> {
         let objects = self.document.at(&["spec", "secretObjects"]).map(Node::items).unwrap_or_default();
         objects.iter().enumerate().map(|(index, object)| self.secret_object(index, object)).collect()
+    }
+
+    /// What is read only for who opens a file is in no Secret.
+    fn require_known_early(&mut self, settings: &Settings, secret_objects: &[SecretObject]) {
+        if settings.fetch == FetchWhen::OnOpen && !secret_objects.is_empty() {
+            let line =
+                self.document.at(&["spec", "secretObjects"]).map_or(self.document.line, |node| node.line);
+            let reason = "the values are read only when a file is opened, so no Secret can be made of them";
+            let remedy = format!("write {PREFIX}fetch: eager, or remove spec.secretObjects");
+            self.refuse(line, "spec.secretObjects", reason, &remedy);
+        }
     }
 
     fn secret_object(&mut self, index: usize, object: &'a Node) -> SecretObject {

@@ -10,6 +10,11 @@ use provider::{FileMode, ObjectPath};
 use crate::access::{AccessRules, AccessUnsafe};
 use crate::compose::Template;
 
+/// How long what was read for who opened a file may stay in memory, unless the class says.
+pub const HELD: Duration = Duration::from_secs(30);
+/// The longest that a class may say: such a file must not stay in memory like one that is read in advance.
+pub const MOST_HELD: Duration = Duration::from_secs(300);
+
 /// The `secretfs.dev/` parameters of a class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -32,6 +37,8 @@ pub struct Settings {
     pub share: Option<AuthShare>,
     /// `fetch`.
     pub fetch: FetchWhen,
+    /// `hold`: how long what was read for who opened a file may stay in memory. `None`: [`HELD`].
+    pub hold: Option<Duration>,
     /// `keep-previous`: how many older versions stay beside each file, as `name.previous`, `name.previous.2`, …
     pub keep_previous: u32,
     /// `auth`: the login method, for providers that have several.
@@ -60,6 +67,7 @@ impl Default for Settings {
             start: Start::default(),
             share: None,
             fetch: FetchWhen::default(),
+            hold: None,
             keep_previous: 0,
             auth: None,
             files: Vec::new(),

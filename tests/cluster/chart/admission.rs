@@ -44,7 +44,7 @@ fn judge(classes: &[Value]) -> Vec<String> {
 }
 
 /// Key without its prefix, and value.
-const CASES: [(&str, &str); 49] = [
+const CASES: [(&str, &str); 59] = [
     ("mode", "tmpfs"),
     ("mode", "fuse"),
     ("mode", "disk"),
@@ -80,6 +80,16 @@ const CASES: [(&str, &str); 49] = [
     ("share", "none"),
     ("fetch", "eager"),
     ("fetch", "on-open"),
+    ("fetch", "later"),
+    ("hold", "5m"),
+    ("hold", "6m"),
+    ("hold", "300s"),
+    ("hold", "301s"),
+    ("hold", "0s"),
+    ("hold", "1h"),
+    ("hold", "10"),
+    ("hold", "300000ms"),
+    ("hold", "300001ms"),
     ("keep-previous", "10"),
     ("keep-previous", "+2"),
     ("keep-previous", "11"),

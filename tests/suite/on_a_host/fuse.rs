@@ -1,10 +1,12 @@
 //! Volumes of mode fuse, from the command line.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use testing::in_private_mounts;
+use testing::{in_private_mounts, occurrences_in_all_memory};
 
 use super::{Host, until};
 use crate::support::store_class;
@@ -102,5 +104,39 @@ fn a_mount_that_nobody_would_serve_is_refused() {
 
         assert_eq!((told.code, host.mounts().len()), (Some(2), 0), "{told:?}");
         assert!(told.err.contains("secretfs.dev/mode: tmpfs"), "{told:?}");
+    });
+}
+
+#[test]
+fn what_is_revoked_is_taken_back_at_once_from_who_opened_it_and_read_anew_when_the_order_is_gone() {
+    in_private_mounts(|| {
+        let host = Host::new();
+        let class = store_class(&["objectName: token, item: api, key: token"]);
+        let settings = "    secretfs.dev/mode: fuse\n    secretfs.dev/fetch: on-open\n    secretfs.dev/hold: 5m\n    objects: |";
+        host.class("app.yaml", &class.replace("    objects: |", settings));
+        let value = format!("canary-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        host.put(&value);
+        let mut mounting = host.mounted(&[]);
+        let path = host.mount_point().join("token");
+        let held = File::open(&path).unwrap();
+        let mapping = sys::Mapping::new(File::open(&path).unwrap().as_fd(), value.len()).unwrap();
+        assert_eq!(held.metadata().unwrap().len(), value.len() as u64);
+        assert_eq!(mapping.read(), value.as_bytes());
+
+        let told = host.run(&["revoke", "--here", "--object", "token", "leak"]);
+        assert_eq!(told.code, Some(0), "{}", told.err);
+        let errno = |error: std::io::Error| rustix::io::Errno::from_io_error(&error).unwrap();
+        let pid = mounting.child.id();
+        let is_nowhere = || {
+            mapping.resident_pages().unwrap() == 0 && occurrences_in_all_memory(pid, value.as_bytes()) == 0
+        };
+        until("nothing of it is left", is_nowhere);
+        assert_eq!(errno(held.read_at(&mut [0; 9], 0).unwrap_err()), rustix::io::Errno::ACCESS);
+        assert_eq!(errno(fs::read(&path).unwrap_err()), rustix::io::Errno::NOENT);
+        assert_eq!(host.run(&["unrevoke", "--here", "leak"]).code, Some(0));
+        until("it comes back", || host.read("token").as_deref() == Some(value.as_str()));
+        assert_eq!(mapping.read(), value.as_bytes());
+        mounting.signal(Signal::TERM);
+        mounting.ended();
     });
 }

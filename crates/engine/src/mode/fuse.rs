@@ -7,6 +7,7 @@
 //! a front [hands over](Front::hands_over), somebody keeps the kernel's end of each mount and the editions that it shows,
 //! and the next process goes on with them.
 
+mod asked;
 mod edition;
 mod front;
 mod guard;
@@ -20,16 +21,17 @@ mod standing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fuse_tree::{Look, Volume};
+use fuse_tree::{Ask, Look, Volume};
 use mounter::{MountId, Mounter};
 
-use self::edition::{Legacy, Made, Shelf, Stage};
+use self::asked::Asker;
+use self::edition::{Legacy, Listed, Made, Shelf, Stage};
 use self::guard::Guard;
 use self::kernel::Kernel;
 use self::shown::{Changing, Frame, Shown};
 use self::standing::Standing;
 use super::sweeper::Sweeper;
-use super::{Abilities, Appearance, Error, Lost, Mode, Mounted, Prepared};
+use super::{Abilities, Appearance, Door, Error, Listing, Lost, Mode, Mounted, Prepared};
 use crate::snapshot::Snapshot;
 
 pub use front::{Front, Inheritance, KeptEdition, Left, Live, Ready};
@@ -55,6 +57,7 @@ struct Served {
     volume: Arc<Volume>,
     frame: Frame,
     shelf: Shelf,
+    listed: Listed,
     legacy: Option<Legacy>,
     target: PathBuf,
     standing: Arc<Standing>,
@@ -90,7 +93,31 @@ impl Fuse {
             max_bytes: self.max_bytes,
             sweeper: Arc::clone(&self.sweeper),
             hands_over: self.front.hands_over(),
+            asker: None,
         }
+    }
+
+    /// Serves the first edition of a volume, which nobody sees yet.
+    fn serve(
+        &self,
+        target: &Path,
+        frame: Frame,
+        (made, listed): (Made, Listed),
+    ) -> Result<Box<dyn Prepared>, Error> {
+        let Made { edition, shelf, mut legacy } = made;
+        let look = look(&frame.appearance, self.front.hands_over());
+        let volume = Arc::new(Volume::new(&name_of(target), look, frame.policy()));
+        volume.add(edition).map_err(edition::unfit)?;
+        // Nobody has asked for anything yet, so there is nobody to tell.
+        volume.show(edition::FIRST).map_err(edition::unfit)?;
+        let ready = self.front.prepare(target, &volume, &frame.appearance)?;
+        if let Some(legacy) = &mut legacy {
+            legacy.set_stage(Stage::Shown);
+            let (about, values) = legacy.to_keep()?;
+            ready.keep(edition::FIRST, &about, values)?;
+        }
+        let (target, standing) = (target.to_owned(), Arc::clone(&self.standing));
+        Ok(Box::new(Served { ready, volume, frame, shelf, listed, legacy, target, standing }))
     }
 
     /// Goes on with the volume at `target`. Tells if nobody can.
@@ -127,7 +154,7 @@ impl Mode for Fuse {
 
     /// Whoever keeps a file of an edition that is gone finds the one that is shown.
     fn abilities(&self) -> Abilities {
-        Abilities { rotates_through_sub_path: true, knows_contents_when_opened: false }
+        Abilities { rotates_through_sub_path: true, asks_when_opened: true }
     }
 
     fn prepare(
@@ -139,22 +166,24 @@ impl Mode for Fuse {
         edition::fits(snapshot, self.max_bytes)?;
         let frame = self.frame(target, appearance);
         frame.guard.require_sight()?;
-        let look = look(appearance, self.front.hands_over());
-        let volume = Arc::new(Volume::new(&name_of(target), look, frame.policy()));
         let made = edition::of(edition::FIRST, snapshot, appearance, self.front.hands_over())?;
-        let Made { edition, shelf, mut legacy } = made;
         frame.guard.shows(edition::FIRST, snapshot.objects());
-        volume.add(edition).map_err(edition::unfit)?;
-        // Nobody has asked for anything yet, so there is nobody to tell.
-        volume.show(edition::FIRST).map_err(edition::unfit)?;
-        let ready = self.front.prepare(target, &volume, appearance)?;
-        if let Some(legacy) = &mut legacy {
-            legacy.set_stage(Stage::Shown);
-            let (about, values) = legacy.to_keep()?;
-            ready.keep(edition::FIRST, &about, values)?;
-        }
-        let (target, standing) = (target.to_owned(), Arc::clone(&self.standing));
-        Ok(Box::new(Served { ready, volume, frame, shelf, legacy, target, standing }))
+        self.serve(target, frame, (made, Listed::new()))
+    }
+
+    fn prepare_on_open(
+        &self,
+        target: &Path,
+        listing: &Listing,
+        appearance: &Appearance,
+        door: &Arc<dyn Door>,
+    ) -> Result<Box<dyn Prepared>, Error> {
+        let frame = self.frame(target, appearance);
+        frame.guard.require_sight()?;
+        let asker = Asker::new(&frame.guard, Some(door))?;
+        let (ask, listed) = (Arc::clone(&asker) as Arc<dyn Ask>, edition::listed(listing, appearance));
+        let made = edition::asked(edition::FIRST, &listed, &ask, self.front.hands_over())?;
+        self.serve(target, Frame { asker: Some(asker), ..frame }, (made, listed))
     }
 
     /// What an earlier process served, if it was handed over and is served [again](Self::resume). Anything else of ours
@@ -207,10 +236,11 @@ impl Prepared for Served {
     }
 
     fn show(self: Box<Self>) -> Result<Box<dyn Mounted>, Error> {
-        let Self { ready, volume, frame, shelf, legacy, target, standing } = *self;
+        let Self { ready, volume, frame, shelf, listed, legacy, target, standing } = *self;
         let (live, hands_over) = (ready.show()?, frame.hands_over);
         let legacies = legacy.into_iter().map(|legacy| (edition::FIRST, legacy)).collect();
-        let changing = Changing { number: edition::FIRST, shelf, legacies, retired: Default::default() };
+        let (number, retired) = (edition::FIRST, Default::default());
+        let changing = Changing { number, shelf, listed, legacies, retired };
         let shown = Arc::new(Shown::new(live, volume, frame, changing));
         if hands_over {
             standing.note(&target, Arc::clone(&shown));

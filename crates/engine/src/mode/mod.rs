@@ -25,7 +25,7 @@ pub use door::{Caller, Door, Listing, Loan};
 pub use error::{Cause, Error};
 pub use fuse::{Front, Fuse, Inheritance, KeptEdition, Left, Live, Ready};
 pub use modes::{Bounds, Modes, Serving, Unknown};
-pub use opening::{Due, Opening};
+pub use opening::{Due, Opening, Unopened};
 pub use tmpfs::Tmpfs;
 
 /// Largest size of a volume in bytes, unless the administrator sets another.
@@ -74,9 +74,8 @@ impl Appearance {
 pub struct Abilities {
     /// Whether a container that mounts a single file of a volume (`subPath`) sees rotations.
     pub rotates_through_sub_path: bool,
-    /// Whether the contents of a file may be unknown before it is opened. Then nothing else can be made of the files,
-    /// and a class may have them read only when they are opened.
-    pub knows_contents_when_opened: bool,
+    /// Whether a class may have files read only when they are opened. Nothing else can be made of such files.
+    pub asks_when_opened: bool,
 }
 
 /// A way of showing a [`Snapshot`] at a path.
@@ -104,7 +103,7 @@ pub trait Mode: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// The kernel refuses, or the mode cannot [ask when files are opened](Abilities::knows_contents_when_opened).
+    /// The kernel refuses, or the mode cannot [ask when files are opened](Abilities::asks_when_opened).
     fn prepare_on_open(
         &self,
         _target: &Path,

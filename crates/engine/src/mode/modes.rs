@@ -91,7 +91,7 @@ impl Modes {
 
     /// The names of the modes that can ask for contents when a file is opened.
     pub fn asking(&self) -> Vec<&'static str> {
-        let asking = self.all.iter().filter(|mode| mode.abilities().knows_contents_when_opened);
+        let asking = self.all.iter().filter(|mode| mode.abilities().asks_when_opened);
         asking.map(|mode| mode.name()).collect()
     }
 

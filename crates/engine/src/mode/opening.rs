@@ -7,6 +7,15 @@ use jiff::Timestamp;
 use super::Caller;
 use crate::snapshot::Made;
 
+/// Why an open brought nothing though no rule of the class forbids it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unopened {
+    /// Whether the store refused, or the engine.
+    pub is_denial: bool,
+    /// Why, for people.
+    pub why: String,
+}
+
 /// Opens of one file in one version by one container, with one decision.
 #[derive(Debug, Clone)]
 pub struct Opening {
@@ -20,6 +29,8 @@ pub struct Opening {
     pub name: Option<String>,
     /// Whether it got the file.
     pub is_allowed: bool,
+    /// Why not, where that is not for a rule of the class.
+    pub unopened: Option<Unopened>,
     /// How often.
     pub count: u64,
     /// The first time.

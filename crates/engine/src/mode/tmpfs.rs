@@ -111,7 +111,7 @@ impl Mode for Tmpfs {
 
     /// Each version has inodes of its own, and a bind mount of a file keeps the old inode.
     fn abilities(&self) -> Abilities {
-        Abilities { rotates_through_sub_path: false, knows_contents_when_opened: false }
+        Abilities { rotates_through_sub_path: false, asks_when_opened: false }
     }
 
     fn prepare(

@@ -80,6 +80,7 @@ mod tests {
     fn opening(container: &str, version: &str, second: i64) -> Opening {
         let time = Timestamp::from_second(second).unwrap();
         Opening {
+            unopened: None,
             path: Some("pw".to_owned()),
             caller: Caller { container: Some(container.to_owned()), ..Caller::default() },
             program: None,

@@ -77,7 +77,7 @@ pub struct Limits {
     /// driver.
     pub legacy_overrides: bool,
     /// How long the contents of a file that was read when it was opened may stay in this process, counted from the
-    /// store's answer; at most [`MOST_HELD`](Self::MOST_HELD).
+    /// store's answer, if its class does not say; at most [`MOST_HELD`](manifest::MOST_HELD).
     pub hold: Duration,
     /// How many volumes may be mounted at the same moment. Others wait, and hold what they read.
     pub mounts: usize,
@@ -127,7 +127,7 @@ impl Default for Limits {
             min_refresh: Duration::from_secs(1),
             max_shared_age: Duration::from_secs(60),
             legacy_overrides: false,
-            hold: Duration::from_secs(30),
+            hold: manifest::HELD,
             mounts: 32,
             volume_bytes: mode::DEFAULT_MAX_BYTES,
             defaults: Defaults::default(),
@@ -137,13 +137,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Longest [`hold`](Self::hold): a file that is meant to be read when it is used must not stay in memory like one
-    /// that is read in advance.
-    pub const MOST_HELD: Duration = Duration::from_secs(300);
-
-    /// How long the contents of an opened file may stay: [`hold`](Self::hold), within its bound.
-    pub fn held_opened(&self) -> Duration {
-        self.hold.min(Self::MOST_HELD)
+    /// How long the contents of an opened file may stay: as its class says, or [`hold`](Self::hold), within the bound.
+    pub fn held_opened(&self, class: Option<Duration>) -> Duration {
+        class.unwrap_or(self.hold).min(manifest::MOST_HELD)
     }
 }
 

@@ -254,12 +254,15 @@ impl Reporter {
     /// Processes opened a file of a mounted volume, or were denied it. `shown` is what the volume shows now.
     pub fn seen(&self, publish: &Publish, provider: &str, shown: &Snapshot, opening: &Opening) {
         let Opening { caller, count, first, last, .. } = opening;
-        let operation = if opening.is_allowed { Operation::Open } else { Operation::Deny };
+        let failed = opening.unopened.as_ref().filter(|unopened| !unopened.is_denial);
+        let is_denial = !opening.is_allowed && failed.is_none();
+        let operation = if is_denial { Operation::Deny } else { Operation::Open };
         let record = open_record(operation, publish, caller);
         let record = record.program(opening.program.as_deref(), opening.name.as_deref());
         let record = record.times(Times { count: *count, first: *first, last: *last });
         let record = record.resources(opened_resources(publish, provider, shown, opening));
-        self.audit.later(&if opening.is_allowed { record } else { record.failed(NO_RULE) });
+        let why = opening.unopened.as_ref().map_or(NO_RULE, |unopened| unopened.why.as_str());
+        self.audit.later(&if opening.is_allowed { record } else { record.failed(why) });
     }
 
     /// Where the records go.
@@ -369,10 +372,11 @@ fn resources(publish: &Publish, provider: &str, snapshot: &Snapshot, paths: &[Ob
     let is_asked = |made: &&Made| made.asked.paths().any(|path| asked.contains(path));
     let shown: Vec<&Made> = snapshot.objects().iter().filter(is_asked).collect();
     let known: BTreeSet<&ObjectPath> = shown.iter().flat_map(|made| made.asked.paths()).collect();
-    let others = paths.iter().filter(|path| !known.contains(path)).filter_map(|path| {
-        let file = snapshot.get(path)?;
-        let resource = Resource::new(provider, path.as_str()).fingerprint(file.fingerprint.clone());
-        Some(versioned(resource.path(path), file.version.as_ref()))
+    let others = paths.iter().filter(|path| !known.contains(path)).map(|path| {
+        let resource = Resource::new(provider, path.as_str()).path(path);
+        // Of a file that was read when it was opened nothing else is known.
+        let Some(file) = snapshot.get(path) else { return resource };
+        versioned(resource.fingerprint(file.fingerprint.clone()), file.version.as_ref())
     });
     let made = shown.iter().map(|made| made_resource(publish, provider, made));
     made.chain(others).collect()

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::volume::admission::{Bounds, Lane, Shares};
 
-/// Callers that wait. One volume is one place, and gets at most half of a place's bound: 256 callers.
-const CALLERS: Bounds = Bounds { process: 4096, namespace: 1024, place: 512, waiting: 0 };
+/// Callers that wait. One volume is one place, and gets at most half of a place's bound: 128 callers. All together are
+/// fewer than the requests for which the session layer of mode fuse has places (1024), so that it always has some left
+/// for who need not wait for a store.
+const CALLERS: Bounds = Bounds { process: 768, namespace: 384, place: 256, waiting: 0 };
 /// Bytes that are held. One volume gets at most 4 MiB, or one file of up to 8 MiB.
 const BYTES: Bounds = Bounds { process: 32 << 20, namespace: 16 << 20, place: 8 << 20, waiting: 0 };
 
@@ -67,11 +69,11 @@ mod tests {
             std::iter::from_fn(|| rooms.for_caller(&lane)).take(10_000).collect::<Vec<_>>()
         };
         let hostile: Vec<_> = ["a", "b", "c", "d"].map(|volume| take("hostile", volume)).into();
-        assert_eq!(hostile[0].len(), 256);
+        assert_eq!(hostile[0].len(), 128);
 
-        assert!(hostile.iter().all(|waiting| waiting.len() >= 64), "one volume leaves room for the next");
-        assert_eq!(take("healthy", "v").len(), 256);
+        assert!(hostile.iter().all(|waiting| waiting.len() >= 32), "one volume leaves room for the next");
+        assert_eq!(take("healthy", "v").len(), 128);
         drop(hostile);
-        assert_eq!(take("hostile", "a").len(), 256, "who has left has left room");
+        assert_eq!(take("hostile", "a").len(), 128, "who has left has left room");
     }
 }

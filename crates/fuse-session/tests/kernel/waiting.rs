@@ -82,7 +82,7 @@ fn a_refusal_is_told_by_its_errno() {
 fn nobody_waits_beyond_the_deadline() {
     let (volume, store) = asking(short());
 
-    assert_eq!(errno(volume.read("a")), Errno::IO);
+    assert_eq!(errno(volume.read("a")), Errno::TIMEDOUT);
 
     store.next().1.holds(1, Plain::of("too late"));
     assert_eq!(volume.sessions.health().waiting, 0);

@@ -160,3 +160,14 @@ fn rules_in_a_mode_that_cannot_tell_containers_apart_are_a_fault() {
     assert!(class.settings.access.allow("web", "a") && !class.settings.access.allow("web", "b"));
     assert_eq!(Class::read(&class.manifest()).unwrap().remove(0), class);
 }
+
+#[test]
+fn a_class_whose_secrets_need_values_before_anybody_opens_a_file_is_refused() {
+    let asking = class("    secretfs.dev/mode: fuse\n    secretfs.dev/fetch: on-open\n");
+    let secrets = "  secretObjects: [{secretName: s, type: Opaque, data: [{objectName: a, key: k}]}]\n";
+
+    assert!(Class::read(&asking).is_ok());
+    let refused = refusal(&format!("{asking}{secrets}"));
+    assert!(refused.contains("line 9: spec.secretObjects: the values are read only when"), "{refused}");
+    assert!(refused.contains("secretfs.dev/fetch: eager"), "{refused}");
+}

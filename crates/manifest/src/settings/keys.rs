@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use provider::Invalid;
 
-use super::{AuthShare, FetchWhen, Mode, OnDenied, OnRevoked, OnStale, Settings, Start};
+use super::{AuthShare, FetchWhen, MOST_HELD, Mode, OnDenied, OnRevoked, OnStale, Settings, Start};
 use crate::access::{self, AccessUnsafe};
 use crate::declaration::SETTINGS;
 use crate::text::{nearest, shorten};
@@ -46,13 +46,23 @@ impl Settings {
 
     /// The fault of settings that do not go together.
     pub(crate) fn contradiction(&self) -> Option<Invalid> {
-        let unjudged = !self.access.is_empty() && self.mode != Mode::Fuse;
-        unjudged.then(|| Invalid {
-            key: format!("{PREFIX}access"),
-            line: None,
-            reason: format!("mode {} cannot tell containers apart", self.mode.name()),
-            remedy: format!("write {PREFIX}mode: fuse, or remove the rules"),
-        })
+        let (mode, is_eager) = (self.mode.name(), self.fetch == FetchWhen::Eager);
+        let wrong = |key: &str, reason: String, remedy: String| {
+            Some(Invalid { key: format!("{PREFIX}{key}"), line: None, reason, remedy })
+        };
+        if !self.access.is_empty() && self.mode != Mode::Fuse {
+            let remedy = format!("write {PREFIX}mode: fuse, or remove the rules");
+            return wrong("access", format!("mode {mode} cannot tell containers apart"), remedy);
+        }
+        if !is_eager && self.mode != Mode::Fuse {
+            let reason = format!("mode {mode} shows files with their contents, which are read before");
+            return wrong("fetch", reason, format!("write {PREFIX}mode: fuse, or {PREFIX}fetch: eager"));
+        }
+        if is_eager && self.hold.is_some() {
+            let reason = "it is for files that are read when they are opened".to_owned();
+            return wrong("hold", reason, format!("write {PREFIX}fetch: on-open, or remove the key"));
+        }
+        None
     }
 
     fn set_one(&mut self, key: &str, name: &str, text: &str) -> Result<(), Invalid> {
@@ -76,7 +86,10 @@ impl Settings {
             // Only providers use these two; here they are only checked.
             "on-expired" => entry.choice(&[("keep", ()), ("remove", ())])?,
             "probe" => entry.choice(&[("batch", ()), ("describe", ())])?,
-            "fetch" => self.fetch = entry.fetch()?,
+            "fetch" => {
+                self.fetch = entry.choice(&[("eager", FetchWhen::Eager), ("on-open", FetchWhen::OnOpen)])?
+            }
+            "hold" => self.hold = Some(entry.hold()?),
             "keep-previous" => self.keep_previous = entry.previous()?,
             "auth" => self.auth = Some(entry.name()?),
             "access-unsafe" => {
@@ -153,11 +166,16 @@ impl<'a> Entry<'a> {
         self.choice(&[(Mode::Tmpfs.name(), Mode::Tmpfs), (Mode::Fuse.name(), Mode::Fuse)])
     }
 
-    fn fetch(&self) -> Result<FetchWhen, Invalid> {
-        match self.choice(&[("eager", FetchWhen::Eager), ("on-open", FetchWhen::OnOpen)])? {
-            FetchWhen::OnOpen => Err(self.later("fetch on-open", "write eager, or remove the key")),
-            FetchWhen::Eager => Ok(FetchWhen::Eager),
+    fn hold(&self) -> Result<Duration, Invalid> {
+        let held = self.positive()?;
+        if held <= MOST_HELD {
+            return Ok(held);
         }
+        let most = MOST_HELD.as_secs();
+        Err(self.refuse(
+            &format!("{:?} is longer than what is read for who opens a file may stay", self.text),
+            format!("write at most \"{most}s\""),
+        ))
     }
 
     fn share(&self) -> Result<AuthShare, Invalid> {
@@ -268,6 +286,9 @@ mod tests {
             ("start", "Fresh", "fresh or cached"),
             ("share", "none", "service-account or pod"),
             ("probe", "always", "batch or describe"),
+            ("fetch", "later", "eager or on-open"),
+            ("hold", "301s", "at most \"300s\""),
+            ("hold", "0", "30s"),
             ("keep-previous", "-1", "\"0\" to \"10\""),
             ("keep-previous", "11", "\"0\" to \"10\""),
             ("auth", "JWT token", "approle"),
@@ -283,10 +304,23 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused_by_name() {
-        for (key, text) in [("fetch", "on-open"), ("on-rotate", "x")] {
-            let refusal = set(&format!("{PREFIX}{key}"), text).unwrap_err();
-            assert!(refusal.contains("not in this version") && refusal.contains(key), "{refusal}");
-        }
+        let refusal = set("secretfs.dev/on-rotate", "x").unwrap_err();
+        assert!(refusal.contains("not in this version") && refusal.contains("on-rotate"), "{refusal}");
+    }
+
+    #[test]
+    fn files_that_are_read_when_they_are_opened_need_mode_fuse_and_are_held_for_five_minutes_at_most() {
+        let with = |pairs: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            pairs.iter().for_each(|(key, text)| settings.set(key, text).unwrap());
+            settings.contradiction().map(|invalid| invalid.to_string())
+        };
+
+        assert_eq!(with(&[("mode", "fuse"), ("fetch", "on-open"), ("hold", "5m")]), None);
+        let refused = with(&[("fetch", "on-open")]).unwrap();
+        assert!(refused.contains("mode tmpfs") && refused.contains("secretfs.dev/mode: fuse"), "{refused}");
+        let refused = with(&[("mode", "fuse"), ("hold", "10s")]).unwrap();
+        assert!(refused.contains("secretfs.dev/fetch: on-open"), "{refused}");
     }
 
     #[test]

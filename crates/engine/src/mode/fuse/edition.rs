@@ -5,11 +5,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Once};
 
 use fuse_session::{Protection, Slot, Store};
-use fuse_tree::{Contents, Edition, File, Invalid, Moment, Source};
-use provider::{ObjectPath, SecretBytes};
+use fuse_tree::{Ask, Contents, Edition, File, Invalid, Moment, Source};
+use provider::{FileMode, ObjectPath, SecretBytes};
 use serde::{Deserialize, Serialize};
 
-use crate::mode::{Appearance, Error, ShownFile, version_name};
+use crate::mode::{Appearance, Error, Listing, ShownFile, version_name};
 use crate::snapshot::Snapshot;
 
 /// The number of a volume's first edition.
@@ -55,13 +55,19 @@ struct Manifest {
     name: String,
     changed: (u64, u32),
     stage: Stage,
-    files: Vec<Listed>,
+    files: Vec<Entry>,
+    /// Whether nobody knows what the files hold before they are opened. Earlier versions do not say: there it is known.
+    #[serde(default)]
+    is_asked: bool,
 }
 
 /// A file as its path, its mode, its length in bytes, and whether it was withdrawn. Values follow each other in this
 /// order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Listed(String, u32, usize, bool);
+struct Entry(String, u32, usize, bool);
+
+/// Files whose contents nobody knows before they are opened: permission bits by path.
+pub(super) type Listed = BTreeMap<String, u32>;
 
 /// How far an edition came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +94,7 @@ impl Legacy {
             Error::Failed(format!("an edition is unreadable: {error}").into())
         };
         let manifest: Manifest = serde_json::from_slice(about).map_err(|error| unreadable(&error))?;
-        let lengths: Vec<usize> = manifest.files.iter().map(|Listed(_, _, len, _)| *len).collect();
+        let lengths: Vec<usize> = manifest.files.iter().map(|Entry(_, _, len, _)| *len).collect();
         let (values, slots) = Store::of_earlier(file, &lengths).map_err(|error| unreadable(&error))?;
         Ok((Self { manifest, values }, slots))
     }
@@ -105,18 +111,31 @@ impl Legacy {
         self.manifest.stage = stage;
     }
 
+    /// Whether nobody knows what its files hold before they are opened.
+    pub(super) fn is_asked(&self) -> bool {
+        self.manifest.is_asked
+    }
+
+    /// The edition, as it was listed: `ask` finds out what its files hold.
+    pub(super) fn asked_edition(&self, ask: &Arc<dyn Ask>) -> (Edition, Listed) {
+        let (seconds, nanoseconds) = self.manifest.changed;
+        let files = self.manifest.files.iter().map(|file| (file.0.clone(), file.1)).collect();
+        let changed = Moment { seconds, nanoseconds };
+        (asked_edition(self.number(), &self.manifest.name, changed, &files, ask), files)
+    }
+
     /// Notes that files were withdrawn. `false` if it has none of them.
     pub(super) fn withdraw(&mut self, paths: &[&str]) -> bool {
         let listed = self.manifest.files.iter_mut();
         let withdrawn =
-            listed.filter(|Listed(path, _, _, is_gone)| !is_gone && paths.contains(&path.as_str()));
-        withdrawn.map(|Listed(_, _, _, is_gone)| *is_gone = true).count() > 0
+            listed.filter(|Entry(path, _, _, is_gone)| !is_gone && paths.contains(&path.as_str()));
+        withdrawn.map(|Entry(_, _, _, is_gone)| *is_gone = true).count() > 0
     }
 
     /// Paths of files that were withdrawn.
     pub(super) fn withdrawn(&self) -> impl Iterator<Item = &str> {
-        let withdrawn = self.manifest.files.iter().filter(|Listed(_, _, _, is_gone)| *is_gone);
-        withdrawn.map(|Listed(path, ..)| path.as_str())
+        let withdrawn = self.manifest.files.iter().filter(|Entry(_, _, _, is_gone)| *is_gone);
+        withdrawn.map(|Entry(path, ..)| path.as_str())
     }
 
     /// What is to be kept of it: words about it, and the file with its values.
@@ -124,6 +143,17 @@ impl Legacy {
         let about = serde_json::to_vec(&self.manifest).map_err(|error| Error::Failed(error.into()))?;
         let file = self.values.file().ok_or_else(|| Error::Failed("its values are in no file".into()))?;
         Ok((about, file))
+    }
+
+    /// An edition without values, as the next process gets it.
+    fn of_asked(edition: &Edition) -> Result<Self, Error> {
+        let files = edition.files.iter().map(|(path, file)| Entry(path.clone(), file.mode, 0, false));
+        let (number, name, stage) = (edition.number, edition.name.clone(), Stage::Next);
+        let changed = (edition.changed.seconds, edition.changed.nanoseconds);
+        let manifest = Manifest { number, name, changed, stage, files: files.collect(), is_asked: true };
+        // What is kept is a file, also of an edition that has no values.
+        let store = Store::to_hand_over(1).map_err(|error| no_memory(&error))?;
+        Ok(Self { manifest, values: store.build().0 })
     }
 
     /// Hands it over to nobody. Its values are wiped when the last reader has gone.
@@ -134,7 +164,7 @@ impl Legacy {
     /// The edition, as it was shown, and its files.
     pub(super) fn edition(&self, slots: Vec<Slot>) -> Result<(Edition, Shelf), Error> {
         let (mut shelf, mut files) = (Shelf::default(), BTreeMap::new());
-        for (Listed(path, mode, _, _), slot) in self.manifest.files.iter().zip(slots) {
+        for (Entry(path, mode, _, _), slot) in self.manifest.files.iter().zip(slots) {
             let object = ObjectPath::try_from(path.as_str()).map_err(|error| Error::Failed(error.into()))?;
             shelf.put(&mut files, &object, *mode, slot);
         }
@@ -194,14 +224,38 @@ pub(super) fn of(
     let (mut shelf, mut files, mut listed) = (Shelf::default(), BTreeMap::new(), Vec::new());
     for ((path, file), slot) in snapshot.iter().zip(slots) {
         let mode = file.mode.map_or_else(|| appearance.file_mode(), |mode| mode.bits());
-        listed.push(Listed(path.to_string(), mode, file.contents.expose().len(), false));
+        listed.push(Entry(path.to_string(), mode, file.contents.expose().len(), false));
         shelf.put(&mut files, path, mode, slot);
     }
     let edition = Edition { number, name: version_name(), changed: now(), files };
     let changed = (edition.changed.seconds, edition.changed.nanoseconds);
-    let manifest =
-        Manifest { number, name: edition.name.clone(), changed, stage: Stage::Next, files: listed };
+    let (name, stage, is_asked) = (edition.name.clone(), Stage::Next, false);
+    let manifest = Manifest { number, name, changed, stage, files: listed, is_asked };
     Ok(Made { edition, shelf, legacy: hands_over.then_some(Legacy { manifest, values }) })
+}
+
+/// The permission bits of the files of `listing`.
+pub(super) fn listed(listing: &Listing, appearance: &Appearance) -> Listed {
+    let bits = |mode: &Option<FileMode>| mode.map_or_else(|| appearance.file_mode(), |mode| mode.bits());
+    listing.iter().map(|(path, mode)| (path.to_string(), bits(mode))).collect()
+}
+
+/// The edition of this number that shows `files`, to be handed over if `hands_over`. `ask` finds out what they hold.
+pub(super) fn asked(
+    number: u64,
+    files: &Listed,
+    ask: &Arc<dyn Ask>,
+    hands_over: bool,
+) -> Result<Made, Error> {
+    let edition = asked_edition(number, &version_name(), now(), files, ask);
+    let legacy = if hands_over { Some(Legacy::of_asked(&edition)?) } else { None };
+    Ok(Made { edition, shelf: Shelf::default(), legacy })
+}
+
+fn asked_edition(number: u64, name: &str, changed: Moment, files: &Listed, ask: &Arc<dyn Ask>) -> Edition {
+    let file = |mode: &u32| File { mode: *mode, source: Source::Asked(Arc::clone(ask)) };
+    let files = files.iter().map(|(path, mode)| (path.clone(), file(mode))).collect();
+    Edition { number, name: name.to_owned(), changed, files }
 }
 
 /// Warns once where values may leave memory for the disk: users may lock little.

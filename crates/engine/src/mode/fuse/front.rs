@@ -181,6 +181,14 @@ pub trait Live: fmt::Debug + Send + Sync {
     /// It does not know in time, or the volume is mounted nowhere any more.
     fn tell(&self, notices: Vec<Notice>) -> io::Result<()>;
 
+    /// Has the kernel drop the pages that it keeps of the file at `path` for mappings, soon. Waits for nobody.
+    /// `of_earlier` if an earlier process may have given it some.
+    ///
+    /// # Errors
+    ///
+    /// Too much is to be told already, or the volume has ended. The pages stay until a handle of the file goes.
+    fn drop_pages(&self, path: &str, of_earlier: bool) -> io::Result<()>;
+
     /// Takes the files at `paths` back: from names, open handles and mappings. Waits as [`tell`](Self::tell) does.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use fuse_tree::{Access, Caller, Policy, Purpose, Ruling, Who};
 use manifest::AccessRules;
 
 use super::front::Front;
-use super::opens::{Doer, Kind, Opens};
-use crate::mode::{Confinement, Due, Error, Opening};
+use super::opens::{Doer, Kind, Opens, Read};
+use crate::mode::{self, Confinement, Due, Error, Opening};
 use crate::snapshot::Made;
 
 /// How many denials of one volume are told, each container and file once.
@@ -146,12 +146,27 @@ impl Guard {
         Ok(Arc::new(Callers::new(pod.to_owned(), directory, self.front.processes()?)))
     }
 
+    /// Who opens a file or reads from it, as far as that is known.
+    pub(super) fn describe(&self, caller: Caller) -> mode::Caller {
+        let who = self.recognise(caller, Purpose::Open);
+        let pod = self.confined().map(|confined| confined.pod.clone());
+        let Doer { pid, uid, .. } = self.watch.as_ref().map(|watch| watch.doer(caller)).unwrap_or_default();
+        let pod = pod.or_else(|| pod_of(&self.target).map(str::to_owned));
+        mode::Caller { pod, container: name_of(&who).map(str::to_owned), uid, pid }
+    }
+
+    /// Counts an open of a file that was read for it. It brought this version, or failed.
+    pub(super) fn count_read(&self, caller: Caller, path: &str, (version, read): (u64, Read)) {
+        let Some(watch) = &self.watch else { return };
+        let who = self.recognise(caller, Purpose::Open);
+        let container = name_of(&who).unwrap_or_default();
+        let kind = Kind { container, path, edition: version, is_allowed: matches!(read, Read::Made(_)) };
+        watch.opens.count_read(kind, || Some(read), || watch.doer(caller));
+    }
+
     /// Tells of a denial once.
     fn tell(&self, confined: &Confined, access: &Access<'_>) {
-        let container = match access.who {
-            Who::Named(name) => name,
-            Who::Stranger | Who::NotYet | Who::Anybody => "",
-        };
+        let container = name_of(access.who).unwrap_or_default();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= TOLD_MAX || !told.insert((container.to_owned(), access.path.to_owned())) {
             return;
@@ -175,14 +190,9 @@ impl Guard {
 
     /// Counts an open that is done, or a use that is denied.
     fn count(&self, access: &Access<'_>, is_allowed: bool) {
-        let Some(watch) = self.watch.as_ref().filter(|_| !is_allowed || access.purpose == Purpose::Open)
-        else {
-            return;
-        };
-        let container = match access.who {
-            Who::Named(name) => name,
-            Who::Stranger | Who::NotYet | Who::Anybody => "",
-        };
+        let is_done = access.purpose == Purpose::Open && access.is_here;
+        let Some(watch) = self.watch.as_ref().filter(|_| !is_allowed || is_done) else { return };
+        let container = name_of(access.who).unwrap_or_default();
         let kind = Kind { container, path: access.path, edition: access.edition, is_allowed };
         watch.opens.count(kind, || watch.doer(access.caller));
     }
@@ -233,6 +243,14 @@ impl Policy for Guard {
             // There are rules since a moment ago.
             Who::NotYet | Who::Anybody => Ruling::NotYet,
         }
+    }
+}
+
+/// The name of a container that was recognised.
+fn name_of(who: &Who) -> Option<&str> {
+    match who {
+        Who::Named(name) => Some(name),
+        Who::Stranger | Who::NotYet | Who::Anybody => None,
     }
 }
 

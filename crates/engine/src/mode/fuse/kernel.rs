@@ -325,6 +325,10 @@ impl Live for Seen {
         self.session.sessions.tell(self.session.key, notices)?.wait(PATIENCE)
     }
 
+    fn drop_pages(&self, path: &str, of_earlier: bool) -> io::Result<()> {
+        self.session.sessions.drop_pages(self.session.key, path, of_earlier)
+    }
+
     fn withdraw(&self, paths: &[&str]) -> io::Result<()> {
         let told = self.session.sessions.withdraw(self.session.key, paths.iter().copied())?;
         told.wait(PATIENCE)

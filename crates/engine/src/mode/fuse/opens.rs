@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::mode::{Caller, Due, Opening};
+use crate::mode::{Caller, Due, Opening, Unopened};
 use crate::snapshot::Made;
 
 /// How many kinds of opens of one volume are told apart: by container, file, version and decision.
@@ -71,13 +71,25 @@ struct Counted {
     first: Timestamp,
     last: Timestamp,
     told: Option<Instant>,
+    /// Of a file that was read for who opened it.
+    read: Option<Read>,
+}
+
+/// What came of a reading for who opened a file.
+#[derive(Debug, Clone)]
+pub(super) enum Read {
+    /// What the file was made of. Of other files the edition tells.
+    Made(Arc<[Made]>),
+    /// Nothing.
+    Failed(Unopened),
 }
 
 impl Counted {
     fn new(kind: Kind<'_>, doer: Doer, now: Timestamp) -> Self {
         let Kind { container, path, edition, is_allowed } = kind;
         let (container, path) = (container.to_owned(), path.to_owned());
-        Self { container, path, edition, is_allowed, doer, waiting: 1, first: now, last: now, told: None }
+        let (waiting, first, last, told, read) = (1, now, now, None, None);
+        Self { container, path, edition, is_allowed, doer, waiting, first, last, told, read }
     }
 
     fn is(&self, kind: Kind<'_>) -> bool {
@@ -110,6 +122,16 @@ impl Opens {
 
     /// Counts one. `doer` is asked if nothing of the kind was counted before.
     pub(super) fn count(&self, kind: Kind<'_>, doer: impl FnOnce() -> Doer) {
+        self.count_read(kind, || None, doer);
+    }
+
+    /// The same of a file that was read for who opened it. Its version stands for the edition.
+    pub(super) fn count_read(
+        &self,
+        kind: Kind<'_>,
+        read: impl FnOnce() -> Option<Read>,
+        doer: impl FnOnce() -> Doer,
+    ) {
         let (now, hash) = (Timestamp::now(), self.hasher.hash_one(kind));
         let mut table = self.lock();
         let known =
@@ -126,7 +148,8 @@ impl Opens {
                 }
             }
         } else {
-            table.kinds.entry(hash).or_default().push(Counted::new(kind, doer(), now));
+            let counted = Counted { read: read(), ..Counted::new(kind, doer(), now) };
+            table.kinds.entry(hash).or_default().push(counted);
             table.count += 1;
         }
         drop(table);
@@ -183,6 +206,12 @@ fn told(counted: &mut Counted, now: Instant, made: &BTreeMap<u64, Arc<[Made]>>, 
     let known = |text: &String| (!text.is_empty()).then(|| text.clone());
     let Doer { pid, uid, program, name } = counted.doer.clone();
     let shows = |made: &&Made| made.asked.paths().any(|path| path.as_str() == counted.path);
+    let (of_read, unopened) = match &counted.read {
+        Some(Read::Made(made)) => (Some(made), None),
+        Some(Read::Failed(unopened)) => (None, Some(unopened.clone())),
+        None => (None, None),
+    };
+    let all_made = of_read.or_else(|| made.get(&counted.edition));
     Opening {
         path: known(&counted.path),
         caller: Caller { pod: None, container: known(&counted.container), uid, pid },
@@ -192,8 +221,9 @@ fn told(counted: &mut Counted, now: Instant, made: &BTreeMap<u64, Arc<[Made]>>, 
         count: std::mem::take(&mut counted.waiting),
         first: counted.first,
         last: counted.last,
-        made: made.get(&counted.edition).iter().flat_map(|made| made.iter()).filter(shows).cloned().collect(),
-        is_newest: counted.edition == newest,
+        made: all_made.iter().flat_map(|made| made.iter()).filter(shows).cloned().collect(),
+        is_newest: counted.read.is_some() || counted.edition == newest,
+        unopened,
     }
 }
 

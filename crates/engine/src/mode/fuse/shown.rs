@@ -6,17 +6,20 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use fuse_tree::{Policy, Step, Volume};
+use fuse_tree::{Ask, Policy, Step, Volume};
 use mounter::MountId;
 use provider::{Moment as _, ObjectPath};
 
 use super::NAME;
-use super::edition::{self, Legacy, Made, Shelf, Stage};
+use super::asked::Asker;
+use super::edition::{self, Legacy, Listed, Made, Shelf, Stage};
 use super::front::Live;
 use super::guard::Guard;
 use crate::mode::retired::{GRACE, Retired};
 use crate::mode::sweeper::{Sweeper, Swept};
-use crate::mode::{Appearance, Confinement, Due, Error, Mounted, Opening, ShownFile, Usage};
+use crate::mode::{
+    Appearance, Confinement, Door, Due, Error, Listing, Mounted, Opening, ShownFile, Usage, knows_contents,
+};
 use crate::snapshot::{self, Snapshot};
 
 /// How long a change that watchers see may take. After that it is made unseen by them.
@@ -37,6 +40,8 @@ pub(super) struct Frame {
     pub(super) hands_over: bool,
     /// Judges who opens its files.
     pub(super) guard: Arc<Guard>,
+    /// Asks what its files hold when they are opened, if that is not known before.
+    pub(super) asker: Option<Arc<Asker>>,
 }
 
 impl Frame {
@@ -61,6 +66,8 @@ pub(super) struct Changing {
     /// Of the edition that is shown.
     pub(super) number: u64,
     pub(super) shelf: Shelf,
+    /// The files that are shown, if they are asked for when they are opened.
+    pub(super) listed: Listed,
     /// Editions as the next process gets them, by number; none where there is no next process.
     pub(super) legacies: BTreeMap<u64, Legacy>,
     /// Editions that are shown no more, by number, and when they lose their names.
@@ -69,6 +76,7 @@ pub(super) struct Changing {
 
 impl Shown {
     pub(super) fn new(live: Arc<dyn Live>, volume: Arc<Volume>, frame: Frame, changing: Changing) -> Self {
+        frame.asker.iter().for_each(|asker| asker.set_live(&live));
         Self { live, volume, frame, changing: Mutex::new(changing) }
     }
 
@@ -191,19 +199,48 @@ impl Shown {
         withdrawn: &BTreeSet<ObjectPath>,
     ) -> Result<(), Error> {
         edition::fits(snapshot, self.frame.max_bytes)?;
-        let root = self.live.root()?;
-        let number = changing.number.saturating_add(1);
         let withdrawn: Vec<&str> = withdrawn.iter().map(ObjectPath::as_str).collect();
+        let number = changing.number.saturating_add(1);
         let made = edition::of(number, snapshot, &self.frame.appearance, self.frame.hands_over)?;
+        changing.shelf = self.show_next(changing, made, (snapshot.objects(), &withdrawn))?;
+        self.withdraw(&withdrawn);
+        self.retire(changing);
+        Ok(())
+    }
+
+    /// Shows what was just made in place of what is shown.
+    fn show_next(
+        &self,
+        changing: &mut Changing,
+        made: Made,
+        (objects, withdrawn): (&[snapshot::Made], &[&str]),
+    ) -> Result<Shelf, Error> {
+        let (root, number) = (self.live.root()?, made.edition.number);
         let Made { edition, shelf, legacy } = made;
         self.volume.add(edition).map_err(edition::unfit)?;
-        let kept = self.hand_over(changing, legacy, &withdrawn);
+        let kept = self.hand_over(changing, legacy, withdrawn);
         kept.inspect_err(|_| drop(self.volume.unname(number)))?;
-        self.frame.guard.shows(number, snapshot.objects());
+        self.frame.guard.shows(number, objects);
         self.swap(root, number)?;
-        (changing.number, changing.shelf) = (number, shelf);
+        changing.number = number;
         self.set_stage(changing, number, Stage::Shown);
-        self.withdraw(&withdrawn);
+        Ok(shelf)
+    }
+
+    /// Shows these files, if they are not those that are shown. `asker` finds out what they hold.
+    fn list_in(
+        self: &Arc<Self>,
+        changing: &mut Changing,
+        listed: Listed,
+        asker: &Arc<Asker>,
+    ) -> Result<(), Error> {
+        if changing.listed == listed {
+            return Ok(());
+        }
+        let ask = Arc::clone(asker) as Arc<dyn Ask>;
+        let made = edition::asked(changing.number.saturating_add(1), &listed, &ask, self.frame.hands_over)?;
+        self.show_next(changing, made, (&[], &[]))?;
+        changing.listed = listed;
         self.retire(changing);
         Ok(())
     }
@@ -288,6 +325,14 @@ impl Mounted for Arc<Shown> {
         self.replace_in(&mut self.lock(), snapshot, withdrawn)
     }
 
+    fn list(&self, listing: &Listing, door: &Arc<dyn Door>) -> Result<(), Error> {
+        let asker = self.frame.asker.as_ref().ok_or_else(|| knows_contents(NAME))?;
+        let listed = edition::listed(listing, &self.frame.appearance);
+        self.list_in(&mut self.lock(), listed, asker)?;
+        asker.set_door(door);
+        Ok(())
+    }
+
     fn confine(&self, confinement: Option<&Confinement>) -> Result<(), Error> {
         self.frame.guard.confine(confinement)
     }
@@ -310,7 +355,8 @@ impl Mounted for Arc<Shown> {
 
     fn usage(&self) -> Result<Usage, Error> {
         let changing = self.lock();
-        let inodes = OWN_INODES.saturating_add(changing.shelf.len() as u64);
+        let files = changing.shelf.len().saturating_add(changing.listed.len());
+        let inodes = OWN_INODES.saturating_add(files as u64);
         Ok(Usage {
             total_bytes: self.frame.max_bytes,
             used_bytes: changing.shelf.bytes(),

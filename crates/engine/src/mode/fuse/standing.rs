@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fuse_tree::Volume;
+use fuse_tree::{Ask, Volume};
 use provider::ObjectPath;
 
-use super::edition::{self, Legacy, Shelf, Stage};
+use super::asked::Asker;
+use super::edition::{self, Legacy, Listed, Shelf, Stage};
 use super::front::{Inheritance, KeptEdition};
 use super::shown::{Changing, Frame, Shown};
 use super::{look, name_of};
@@ -56,29 +57,50 @@ impl Standing {
 pub(super) fn go_on_with(
     inheritance: Box<dyn Inheritance>,
     target: &Path,
-    frame: Frame,
+    mut frame: Frame,
 ) -> Result<Arc<Shown>, Error> {
     let volume = Arc::new(Volume::new(&name_of(target), look(&frame.appearance, true), frame.policy()));
     let mut legacies = BTreeMap::new();
     let mut newest = None;
     for KeptEdition { about, values } in inheritance.editions()? {
         let (legacy, slots) = Legacy::read(&about, values)?;
-        let (edition, shelf) = legacy.edition(slots)?;
+        let (edition, shelf, listed) = if legacy.is_asked() {
+            let (edition, listed) = legacy.asked_edition(&(asker_of(&mut frame)? as Arc<dyn Ask>));
+            (edition, Shelf::default(), listed)
+        } else {
+            let (edition, shelf) = legacy.edition(slots)?;
+            (edition, shelf, Listed::new())
+        };
         volume.inherit(edition, legacy.stage() != Stage::Unnamed).map_err(edition::unfit)?;
-        newest = Some((legacy.number(), shelf));
+        newest = Some((legacy.number(), shelf, listed));
         legacies.insert(legacy.number(), legacy);
     }
-    let (number, shelf): (u64, Shelf) = newest.ok_or_else(|| Error::Failed("it has no files".into()))?;
+    let (number, shelf, listed) = newest.ok_or_else(|| Error::Failed("it has no files".into()))?;
     let withheld: Vec<&str> = frame.appearance.withheld.iter().map(ObjectPath::as_str).collect();
     let notices = show(&volume, &legacies, number, &withheld)?;
     frame.guard.shows(number, &[]);
-    let live = inheritance.resume(&volume)?;
+    let (live, asked) = (inheritance.resume(&volume)?, frame.asker.clone());
+    let paths: Vec<String> = listed.keys().cloned().collect();
     let retired = Default::default();
-    let shown = Arc::new(Shown::new(live, volume, frame, Changing { number, shelf, legacies, retired }));
+    let shown =
+        Arc::new(Shown::new(live, volume, frame, Changing { number, shelf, listed, legacies, retired }));
     if !notices.is_empty() {
         shown.tell(notices);
     }
+    if let Some(asker) = asked {
+        paths.iter().for_each(|path| asker.drop_earlier_pages(path));
+    }
     Ok(shown)
+}
+
+/// Who asks for files of the volume. It waits for a door, which comes when the class is known.
+fn asker_of(frame: &mut Frame) -> Result<Arc<Asker>, Error> {
+    if let Some(asker) = &frame.asker {
+        return Ok(Arc::clone(asker));
+    }
+    let asker = Asker::new(&frame.guard, None)?;
+    frame.asker = Some(Arc::clone(&asker));
+    Ok(asker)
 }
 
 /// Shows the newest edition. Tells what a kernel has to hear that knew what came before: of an edition that was perhaps not

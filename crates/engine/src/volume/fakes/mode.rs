@@ -27,6 +27,8 @@ pub(in crate::volume) struct FakeMode(
     pub(in crate::volume) Arc<AtomicUsize>,
     &'static str,
     Arc<Mutex<BTreeMap<PathBuf, Asking>>>,
+    /// The mounts that ask for contents and have access rules.
+    Arc<Mutex<BTreeSet<PathBuf>>>,
 );
 
 impl Default for FakeMode {
@@ -38,7 +40,7 @@ impl Default for FakeMode {
 impl FakeMode {
     /// A mode of another name. It has mounts of its own, and other abilities than tmpfs.
     pub(in crate::volume) fn named(name: &'static str) -> Self {
-        Self(Arc::default(), Arc::default(), name, Arc::default())
+        Self(Arc::default(), Arc::default(), name, Arc::default(), Arc::default())
     }
 
     pub(in crate::volume) fn files(&self, target: &str) -> Option<BTreeMap<String, String>> {
@@ -48,6 +50,11 @@ impl FakeMode {
     /// The files that the mount at `target` asks for when they are opened.
     pub(in crate::volume) fn listed(&self, target: &str) -> Option<Listing> {
         self.3.lock().unwrap().get(Path::new(target)).map(|(listing, _)| listing.clone())
+    }
+
+    /// Whether the mount at `target`, which asks for contents, has access rules.
+    pub(in crate::volume) fn has_rules(&self, target: &str) -> bool {
+        self.4.lock().unwrap().contains(Path::new(target))
     }
 
     /// Opens a file as a process does: asks at the door for its contents.
@@ -77,6 +84,14 @@ struct FakeMounting(FakeMount, Snapshot);
 struct FakeAsking(FakeMount, Listing, Arc<dyn Door>);
 
 impl FakeMount {
+    fn confine_asking(&self, confinement: Option<&Confinement>) {
+        let mut confined = self.0.4.lock().unwrap();
+        match confinement {
+            Some(_) => confined.insert(self.1.clone()),
+            None => confined.remove(&self.1),
+        };
+    }
+
     fn set(&self, snapshot: &Snapshot) {
         let text = |bytes: &SecretBytes| bytes.expose_str().unwrap().to_owned();
         let files = snapshot.iter().map(|(path, file)| (path.to_string(), text(&file.contents))).collect();
@@ -131,7 +146,10 @@ impl Mounted for FakeMount {
             Some(_) if self.0.2 == "tmpfs" => {
                 Err(mode::Error::Failed("mode tmpfs cannot tell containers apart".into()))
             }
-            _ => Ok(()),
+            _ => {
+                self.confine_asking(confinement);
+                Ok(())
+            }
         }
     }
 
@@ -158,7 +176,7 @@ impl Mode for FakeMode {
 
     fn abilities(&self) -> Abilities {
         let other = self.2 != "tmpfs";
-        Abilities { rotates_through_sub_path: other, knows_contents_when_opened: other }
+        Abilities { rotates_through_sub_path: other, asks_when_opened: other }
     }
 
     fn prepare(
@@ -175,10 +193,11 @@ impl Mode for FakeMode {
         &self,
         target: &Path,
         listing: &Listing,
-        _: &Appearance,
+        appearance: &Appearance,
         door: &Arc<dyn Door>,
     ) -> Result<Box<dyn Prepared>, mode::Error> {
         let mount = FakeMount(self.clone(), target.to_owned());
+        mount.confine_asking(appearance.access.as_ref());
         Ok(Box::new(FakeAsking(mount, listing.clone(), Arc::clone(door))))
     }
 

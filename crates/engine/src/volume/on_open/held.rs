@@ -1,7 +1,7 @@
 //! The contents of opened files that are in memory, and the readings that are under way. Plain state: the caller passes
 //! the time to every method.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use futures::FutureExt as _;
@@ -120,11 +120,16 @@ impl Holding {
     }
 
     /// Takes back the contents of the file at `path`, because the store has something new. A reading that is under way
-    /// began before that, so its result is not used either.
-    pub(super) fn take_back(&mut self, path: &ObjectPath, now: Instant) {
-        self.held.remove(path);
+    /// began before that, so its result is not used either. Returns whether there were contents.
+    pub(super) fn take_back(&mut self, path: &ObjectPath, now: Instant) -> bool {
         self.under_way.remove(path);
         self.taken_back = Some(now);
+        self.held.remove(path).is_some()
+    }
+
+    /// The files that have contents, or are being read.
+    pub(super) fn paths(&self) -> BTreeSet<ObjectPath> {
+        self.held.keys().chain(self.under_way.keys()).cloned().collect()
     }
 
     /// Takes back everything. Returns the paths of the files that had contents.

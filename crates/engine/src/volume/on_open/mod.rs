@@ -2,17 +2,18 @@
 //! reading for all processes that open it at the same time, and takes back what was read.
 //!
 //! The contents of a file are lent to the process that opens it. The bytes stay in this process only, in
-//! [`SecretBytes`](provider::SecretBytes): ordinary memory that is wiped, and not yet memory that the kernel hides
-//! (`memfd_secret`). They are taken back when their time is over. They are taken back at once if the store announces
-//! something new, the class is edited, somebody orders a refresh, the pod's tokens name another account, or the volume
-//! is unpublished. A reading that is under way at that time is made again, so that nobody gets an older value.
+//! [`SecretBytes`](provider::SecretBytes), so in memory that the kernel hides as far as it may be locked. They are taken
+//! back when their time is over. They are taken back at once if the store announces something new, the class is edited,
+//! somebody orders a refresh or takes secrets back, the pod's tokens name another account, or the volume is unpublished. A reading that is under way at that time is made again, so that nobody gets an older value.
 
 mod failure;
 mod held;
 mod reading;
 mod wanted;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use self::held::{Held, Holding, Reading, Ticket};
 use self::reading::{Brought, Given, Place};
 pub(super) use self::wanted::{Wanted, require_asking};
 use crate::mode::{self, Caller, Door, Loan};
+use crate::revocation::On;
 use crate::volume::Publish;
 use crate::volume::admission::Lane;
 use crate::volume::credentials::Newest;
@@ -39,6 +41,8 @@ use crate::volume::site::VolumeSite;
 const MOST_PATIENCE: Duration = Duration::from_secs(60);
 /// Shortest time that a caller has to read what it waited for.
 const LEAST_HELD: Duration = Duration::from_secs(1);
+/// How long a reading waits for tokens that a restart lost.
+const FOR_TOKENS: Duration = Duration::from_secs(15);
 /// How long the tasks behind readings may take to end when the volume ends.
 const LET_GO: Duration = Duration::from_secs(1);
 
@@ -49,6 +53,8 @@ pub(super) struct OnOpen {
     newest: Newest,
     lane: Lane,
     state: Mutex<State>,
+    /// Whether each open is told to the audit trail here. If the mode counts opens, it tells them.
+    tells_opens: AtomicBool,
     /// The tasks that wait for the end of contents: one for each file that has some.
     after: TaskTracker,
 }
@@ -78,8 +84,14 @@ impl OnOpen {
             newest: Newest::new(workload),
             lane,
             state: Mutex::new(State { wanted, ..State::default() }),
+            tells_opens: AtomicBool::new(false),
             after,
         })
+    }
+
+    /// Tells each open to the audit trail, because the mode does not.
+    pub(super) fn tell_opens(&self) {
+        self.tells_opens.store(true, Ordering::Release);
     }
 
     /// The door where the mode asks for contents. It does not keep the volume alive.
@@ -117,6 +129,17 @@ impl OnOpen {
     /// Takes back everything. Returns the paths of the files that had contents.
     pub(super) fn take_back(&self) -> Vec<ObjectPath> {
         self.lock().holding.take_back_all(Instant::now())
+    }
+
+    /// Takes back what these orders cover. Returns the paths of the files that had contents.
+    pub(super) fn obey(&self, orders: &On) -> BTreeSet<ObjectPath> {
+        let Some(wanted) = self.wanted() else { return BTreeSet::new() };
+        let is_covered =
+            |path: &ObjectPath| wanted.part(path).is_some_and(|part| part.revoked_by(orders).is_some());
+        let paths = self.lock().holding.paths();
+        let covered: Vec<_> = paths.into_iter().filter(is_covered).collect();
+        let (mut state, now) = (self.lock(), Instant::now());
+        covered.into_iter().filter(|path| state.holding.take_back(path, now)).collect()
     }
 
     /// Takes back what was read for another account than the newest tokens name.
@@ -221,7 +244,7 @@ impl OnOpen {
         Ok(holding.reading(path, |ticket| {
             let (on_open, path) = (Arc::clone(self), path.clone());
             async move {
-                let workload = on_open.newest.get();
+                let workload = on_open.workload(&part).await;
                 let read = on_open.place.read(&path, part, workload, not_before);
                 let read = AssertUnwindSafe(read).catch_unwind().await;
                 on_open.finish(&path, ticket, read.unwrap_or(Err(Failure::Unfinished)))
@@ -230,17 +253,31 @@ impl OnOpen {
         }))
     }
 
+    /// The workload, with tokens if the store needs some. A restart loses them, and kubelet may bring them soon.
+    async fn workload(&self, part: &Wanted) -> Workload {
+        if part.source().needs_credentials() {
+            let mut newest = self.newest.listen();
+            let brought = newest.wait_for(Workload::has_credentials);
+            // Without any, the reading tells what is missing.
+            drop(timeout(FOR_TOKENS, brought).await);
+        }
+        self.newest.get()
+    }
+
     fn finish(
         self: &Arc<Self>,
         path: &ObjectPath,
         ticket: Ticket,
         read: Result<Brought, Failure>,
     ) -> Result<Given, Failure> {
+        // An order may have come during the reading. One that comes from now on ends it, or takes back what is held.
+        let is_allowed = self.require_unrevoked(path);
         let (given, after) = {
             let mut state = self.lock();
             if !state.holding.ended(path, ticket) {
                 return Err(Failure::Overtaken);
             }
+            is_allowed?;
             let brought = read?;
             if brought.identity != self.newest.identity() {
                 return Err(Failure::Overtaken);
@@ -269,9 +306,9 @@ impl OnOpen {
                 None => return Err(Failure::NoRoom),
             }
         };
-        let Brought { given, identity, at, reader, .. } = brought;
+        let Brought { given, identity, at, held, reader, .. } = brought;
         let soonest = Instant::now().later(LEAST_HELD);
-        let until = at.later(self.place.parts.limits.held_opened()).max(soonest);
+        let until = at.later(held).max(soonest);
         let released = CancellationToken::new();
         let kept = released.clone().drop_guard();
         holding.hold(path, Held { given: given.clone(), ticket, identity, until, _room: room, _kept: kept });
@@ -298,7 +335,7 @@ impl Expiry {
             () = sleep_until(until) => false,
         };
         if let Some(on_open) = self.on_open.upgrade().filter(|_| is_old) {
-            on_open.lock().holding.take_back(&self.path, Instant::now());
+            let _ = on_open.lock().holding.take_back(&self.path, Instant::now());
         }
     }
 }
@@ -329,12 +366,16 @@ impl Door for OfVolume {
         let provider = on_open.wanted().map(|wanted| wanted.class().provider.clone()).unwrap_or_default();
         match outcome {
             Ok(given) => {
-                parts.reporter.opened(publish, caller, &provider, &given.made);
+                if on_open.tells_opens.load(Ordering::Acquire) {
+                    parts.reporter.opened(publish, caller, &provider, given.loan.made());
+                }
                 Ok(given.loan)
             }
             Err(failure) => {
-                let is_denial = failure.is_denial();
-                parts.reporter.not_opened(publish, caller, (&provider, path), is_denial, &failure);
+                if on_open.tells_opens.load(Ordering::Acquire) {
+                    let is_denial = failure.is_denial();
+                    parts.reporter.not_opened(publish, caller, (&provider, path), is_denial, &failure);
+                }
                 Err(failure.into())
             }
         }

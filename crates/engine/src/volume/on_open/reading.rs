@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::wanted::Wanted;
 use crate::mode::Loan;
-use crate::snapshot::{Made, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 use crate::volume::Publish;
 use crate::volume::content::Content;
@@ -18,11 +18,10 @@ use crate::volume::parts::Parts;
 use crate::volume::reader::Reader;
 use crate::volume::site::VolumeSite;
 
-/// The contents for a process that opens a file, and the objects that they were made of.
+/// The contents for a process that opens a file.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
     pub(super) loan: Loan,
-    pub(super) made: Arc<[Made]>,
 }
 
 /// The result of a reading.
@@ -34,6 +33,8 @@ pub(super) struct Brought {
     pub(super) bytes: usize,
     /// When the store gave the oldest part of it.
     pub(super) at: Instant,
+    /// How long after that it may be held.
+    pub(super) held: Duration,
     /// Keeps the readings alive, which volumes of the same identity may share, and the login, and listens for
     /// announcements.
     pub(super) reader: Reader,
@@ -59,14 +60,16 @@ impl Place {
     ) -> Result<Brought, Failure> {
         require_credentials(&workload, &part)?;
         let deadline = Instant::now().later(part.class.settings.timeout);
+        let held = self.parts.limits.held_opened(part.class.settings.hold);
         let publish = Publish { subject: Subject::from(&workload), ..self.publish.clone() };
         let mut content = self.parts.content(&publish, part.class, part.source, &self.site);
-        let age = self.shared_age(not_before);
+        let age = self.shared_age(held, not_before);
         let read = read_first(&mut content, &workload, age, deadline, Waits::ForAnAnswer).await;
         match read.map_err(Failure::from).and_then(|_| take(&mut content, path)) {
             Ok((given, bytes)) => {
                 let at = content.confirmed_at().unwrap_or_else(Instant::now);
-                Ok(Brought { given, identity: workload.identity, bytes, at, reader: content.into_reader() })
+                let (identity, reader) = (workload.identity, content.into_reader());
+                Ok(Brought { given, identity, bytes, at, held, reader })
             }
             Err(failure) => {
                 content.reader.tenancy.end_all();
@@ -77,10 +80,9 @@ impl Place {
 
     /// How old a shared reading may be: at most half of the time that contents are held. The process that opens the
     /// file has the other half.
-    fn shared_age(&self, not_before: Option<Instant>) -> Duration {
-        let limits = &self.parts.limits;
-        let half = Span::from(limits.held_opened()).times(0.5).get();
-        let age = limits.max_shared_age.min(half);
+    fn shared_age(&self, held: Duration, not_before: Option<Instant>) -> Duration {
+        let half = Span::from(held).times(0.5).get();
+        let age = self.parts.limits.max_shared_age.min(half);
         not_before.map_or(age, |at| age.min(at.elapsed()))
     }
 }
@@ -105,6 +107,6 @@ fn take(content: &mut Content, path: &ObjectPath) -> Result<(Given, usize), Fail
     let assembled = content.assemble(&Snapshot::default());
     let snapshot = assembled.map_err(|source| Failure::Store { provider, source })?.snapshot;
     let file = snapshot.get(path).ok_or(Failure::NothingThere)?;
-    let loan = Loan::new(file.contents.clone(), file.fingerprint.clone());
-    Ok((Given { loan, made: snapshot.objects().into() }, file.contents.len()))
+    let loan = Loan::new(file.contents.clone(), file.fingerprint.clone(), snapshot.objects().into());
+    Ok((Given { loan }, file.contents.len()))
 }

@@ -111,7 +111,7 @@ pub(in crate::volume) fn require_asking(
     abilities: Abilities,
     able: &[&str],
 ) -> std::result::Result<(), Error> {
-    if abilities.knows_contents_when_opened {
+    if abilities.asks_when_opened {
         return Ok(());
     }
     let choose = match able {

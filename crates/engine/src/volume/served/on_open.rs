@@ -9,6 +9,7 @@ use provider::ErrorKind;
 use super::{Served, Wake, tell_if_unsaved};
 use crate::mode::Mounted;
 use crate::snapshot::Snapshot;
+use crate::volume::boundary::confinement;
 use crate::volume::on_open::{OnOpen, Wanted};
 use crate::volume::record::VolumeRecord;
 use crate::volume::showing::Showing;
@@ -38,6 +39,9 @@ impl Served {
 
     fn bare_asking(on_open: &Arc<OnOpen>, mounted: Arc<dyn Mounted>) -> Self {
         let (parts, publish, site) = on_open.place();
+        if !mounted.knows_opens() {
+            on_open.tell_opens();
+        }
         let (parts, publish, site) = (Arc::clone(parts), publish.clone(), Arc::clone(site));
         let showing = Showing::new(Snapshot::default());
         let served = Self::bare(parts, publish, on_open.newest().clone(), mounted, showing, site);
@@ -78,6 +82,10 @@ impl Served {
             }
         };
         let Some(wanted) = wanted.filter(|wanted| on_open.is_new(wanted)) else { return };
+        if on_open.wanted().is_none() {
+            // Before the files are listed: whoever waits for them since a restart asks at once.
+            on_open.want(wanted.clone());
+        }
         match self.list(on_open, &wanted).await {
             Ok(()) => on_open.want(wanted),
             Err(error) => self.note_class(&error),
@@ -89,14 +97,16 @@ impl Served {
         Wanted::new(class, source)
     }
 
-    /// Makes the mode list the files of `wanted`, and writes the record.
+    /// Makes the mode list the files of `wanted`, by its access rules, and writes the record.
     async fn list(&self, on_open: &Arc<OnOpen>, wanted: &Wanted) -> Result<(), Error> {
         let (mounted, records) = (Arc::clone(&self.mounted), self.parts.records.clone());
         let (listing, door) = (wanted.listing(), on_open.door());
         let record = self.record(Some(wanted.class()), &Snapshot::default());
+        let confinement = confinement(&self.publish, wanted.class())?;
         let writing = Arc::clone(&self.writing).lock_owned().await;
         let saved = volume::blocking(move || {
             let _writing = writing;
+            mounted.confine(confinement.as_ref())?;
             mounted.list(&listing, &door)?;
             Ok(records.save(&record))
         });

@@ -6,10 +6,13 @@ use metrics::Withdrawal;
 use provider::{Error, ErrorKind};
 
 use super::Served;
+use crate::revocation::On;
+use crate::snapshot::Snapshot;
 use crate::volume;
 use crate::volume::content::Assembled;
 use crate::volume::covered::without;
 use crate::volume::freshness::Notice;
+use crate::volume::on_open::OnOpen;
 use crate::volume::report::Outlook;
 
 impl Served {
@@ -24,9 +27,7 @@ impl Served {
     pub(super) async fn obey(&mut self) -> bool {
         let orders = self.parts.in_force.on(&self.publish.subject, &self.publish.class);
         if let Some(on_open) = &self.on_open {
-            if !orders.is_empty() {
-                on_open.take_back();
-            }
+            self.obey_asking(on_open, &orders);
             return false;
         }
         let Some(content) = self.content.as_mut().filter(|_| self.followed.as_ref() != Some(&orders)) else {
@@ -44,6 +45,17 @@ impl Served {
         }
         self.tell_of_order();
         obeyed.released
+    }
+
+    /// Takes back what was read for who opened a file.
+    fn obey_asking(&self, on_open: &OnOpen, orders: &On) {
+        if orders.is_empty() {
+            return;
+        }
+        let taken = on_open.obey(orders);
+        let provider = on_open.wanted().map(|wanted| wanted.class().provider.clone()).unwrap_or_default();
+        let withdrawn = (&taken, Withdrawal::Revoked, orders.first());
+        self.parts.reporter.withdrawn(&self.publish, &provider, &Snapshot::default(), withdrawn);
     }
 
     /// Takes files away that orders cover, from what is shown, whatever is known of the others.

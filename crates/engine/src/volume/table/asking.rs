@@ -59,12 +59,11 @@ impl Volumes {
         self.lock().iter().map(|(id, entry)| (id.clone(), entry.state())).collect()
     }
 
-    /// The snapshot that a served volume showed last. Asks nobody. `None` if the volume is not served, or if its mode
-    /// reads a file only when it is opened.
+    /// The snapshot that a served volume showed last. Asks nobody. `None` if the volume is not served, or if its files
+    /// are read only when they are opened.
     pub fn shown(&self, id: &VolumeId) -> Option<Arc<Snapshot>> {
         let entry = self.entry(id)?;
-        let mode = self.parts.modes.get(entry.remains.mounted.mode()).ok()?;
-        (!mode.abilities().knows_contents_when_opened).then(|| entry.remains.showing.get())
+        entry.remains.on_open.is_none().then(|| entry.remains.showing.get())
     }
 
     /// The files that orders take back and that a volume shows all the same, by volume: in a moment there are none. Files

@@ -7,8 +7,9 @@ use provider::{Moment as _, Source, Workload};
 use tokio::time::Instant;
 
 use super::mounting::{save, shown};
-use crate::mode::{Door, Listing, Mode, Mounted};
+use crate::mode::{Appearance, Door, Listing, Mode, Mounted};
 use crate::snapshot::Snapshot;
+use crate::volume::boundary::confinement;
 use crate::volume::on_open::{OnOpen, Wanted, require_asking};
 use crate::volume::parts::Parts;
 use crate::volume::record::VolumeRecord;
@@ -29,14 +30,16 @@ impl Volumes {
             return Err(Error::Provider { provider: class.provider.clone(), source: order.error() });
         }
         let wanted = Wanted::new(Arc::clone(&class), source)?;
+        let access = confinement(publish, &class)?;
         let on_open = OnOpen::new(Arc::clone(parts), publish.clone(), workload.clone(), Some(wanted.clone()));
         let record = VolumeRecord::new(publish, Some(&class), &Snapshot::default(), mode.name(), None)
             .with_credentials(workload.has_credentials())
             .read_on_open(true);
         let deadline = Instant::now().later(publish.timeout.min(class.settings.timeout));
         let turn = self.turn_to_mount(publish, &class.provider, deadline).await?;
-        let (shared, wish, listing, door) =
-            (Arc::clone(parts), publish.clone(), wanted.listing(), on_open.door());
+        let wish =
+            Publish { appearance: Appearance { access, ..publish.appearance.clone() }, ..publish.clone() };
+        let (shared, listing, door) = (Arc::clone(parts), wanted.listing(), on_open.door());
         let mounted = blocking(move || {
             let _turn = turn;
             let mounted = show(&shared, &*mode, &wish, (&listing, &door), record);
@@ -67,6 +70,7 @@ fn show(
     record: VolumeRecord,
 ) -> Result<Arc<dyn Mounted>, Error> {
     if let Some(mounted) = parts.adopt(Some(mode), publish, None)? {
+        mounted.confine(publish.appearance.access.as_ref())?;
         save(parts, publish, &VolumeRecord { mount: mounted.mount_id(), ..record })?;
         mounted.list(listing, door)?;
         return Ok(Arc::from(mounted));

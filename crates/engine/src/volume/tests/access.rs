@@ -1,6 +1,6 @@
 //! Classes with access rules: in which pods they may be used.
 
-use manifest::{AccessRules, AccessUnsafe, Mode as Chosen};
+use manifest::{AccessRules, AccessUnsafe, FetchWhen, Mode as Chosen};
 
 use super::*;
 
@@ -87,4 +87,28 @@ async fn the_record_of_a_volume_has_its_rules_and_one_that_cannot_be_read_lets_n
     let confinement = written.confinement().unwrap();
     assert_eq!((confinement.pod.as_str(), confinement.rules), ("uid-v", AccessRules::nobody()));
     assert_eq!(record().confinement(), None, "the class of this test has rules and does not write them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_are_read_when_they_are_opened_have_the_rules_of_their_class_and_follow_its_edits() {
+    let node = node();
+    let with = |is_confined: bool| {
+        move |settings: &mut Settings| {
+            settings.mode = Chosen::Fuse;
+            settings.fetch = FetchWhen::OnOpen;
+            settings.access = if is_confined { AccessRules::nobody() } else { AccessRules::default() };
+        }
+    };
+    node.class("a", with(true));
+    assert!(node.publish("shared").await.is_err(), "nor do they start where the rules keep nobody out");
+    node.publish("v").await.unwrap();
+    let has_rules = || node.mounter.other.as_ref().unwrap().has_rules("/v");
+    assert!(has_rules());
+
+    node.class("a", with(false));
+    sleep(ROUND).await;
+    assert!(!has_rules());
+    node.class("a", with(true));
+    sleep(ROUND).await;
+    assert!(has_rules());
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use manifest::Mode as Chosen;
+use manifest::{FetchWhen, Mode as Chosen};
 
 use super::*;
 
@@ -99,8 +99,14 @@ async fn a_volume_of_a_mode_that_is_gone_stays_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn what_is_known_only_when_a_file_is_opened_is_made_into_nothing_else() {
     let node = with_two();
+    node.publish("known").await.unwrap();
+    node.class("a", |settings| {
+        settings.mode = Chosen::Fuse;
+        settings.fetch = FetchWhen::OnOpen;
+    });
     node.publish("v").await.unwrap();
-    assert!(node.volumes.shown(&VolumeId("v".to_owned())).is_none());
+    let is_known = |id: &str| node.volumes.shown(&VolumeId(id.to_owned())).is_some();
+    assert_eq!((is_known("known"), is_known("v")), (true, false));
 }
 
 #[tokio::test(start_paused = true)]

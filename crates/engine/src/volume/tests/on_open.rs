@@ -231,8 +231,13 @@ async fn a_file_is_read_with_the_tokens_that_kubelet_brought_last() {
     assert!(matches!(lost, mode::Error::Unread(_)), "{lost:?}");
     assert!(lost.to_string().contains("kubelet brings a new one"), "{lost}");
     assert_eq!(node.store.reads(), reads);
-    node.volumes.publish(publish("v"), credentials::token(&second)).await.unwrap();
-    assert_eq!(text(&node.open("a").await.unwrap()).as_deref(), Some("1"));
+    let kubelet = async {
+        sleep(Duration::from_secs(3)).await;
+        node.volumes.publish(publish("v"), credentials::token(&second)).await
+    };
+    let (opened, brought) = tokio::join!(node.open("a"), kubelet);
+    assert!(brought.is_ok());
+    assert_eq!(text(&opened.unwrap()).as_deref(), Some("1"), "who opens a file waits a while for kubelet");
 }
 
 #[tokio::test(start_paused = true)]

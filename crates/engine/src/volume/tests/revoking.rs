@@ -1,7 +1,11 @@
 //! Orders to take secrets back: what they take from running volumes, from volumes that start, and from those that a
 //! later process takes over.
 
+use manifest::{FetchWhen, Mode};
+use provider::SecretBytes;
+
 use super::*;
+use crate::mode::{self, Caller};
 use crate::revocation::{Given, Revocation, Target};
 
 /// Longest time from an order to its effect.
@@ -215,4 +219,36 @@ async fn the_login_behind_a_lease_that_an_order_covers_ends_with_it() {
 
     assert_eq!(node.file("creds"), None);
     assert_eq!(node.store.0.lock().unwrap().revoked.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_takes_back_what_was_read_for_who_opened_a_file_and_what_is_being_read() {
+    let mounter = FakeMounter { other: Some(FakeMode::named("fuse")), ..FakeMounter::default() };
+    let node = Node::of(mounter, Limits::default(), |state| vec![Destination::File(state.join("audit"))]);
+    node.class("a,b", |settings| (settings.mode, settings.fetch) = (Mode::Fuse, FetchWhen::OnOpen));
+    node.publish("v").await.unwrap();
+    let patience = Duration::from_secs(20);
+    let web = Caller::default();
+    let open = |path: &'static str| node.mounter.other.as_ref().unwrap().open("/v", path, &web, patience);
+    let value = SecretBytes::from("hunter2".to_owned());
+    node.store.say("a", Say::Secret(value.clone(), Duration::ZERO));
+    node.store.say("b", Say::Value("1"));
+    let (covered, other) = (open("a").await.unwrap(), open("b").await.unwrap());
+
+    node.revoke([object("a")]).await;
+    assert!(!covered.is_here() && other.is_here(), "what is not covered stays");
+    assert!(matches!(open("a").await, Err(mode::Error::Missing(_))));
+    let trail = std::fs::read_to_string(node.state.path().join("audit")).unwrap();
+    assert!(trail.contains("withdraw") && trail.contains("leak"), "{trail}");
+    node.revoke([]).await;
+    node.store.say("a", Say::Secret(value.clone(), Duration::from_secs(5)));
+    let (reading, ()) = tokio::join!(open("a"), async {
+        sleep(Duration::from_secs(2)).await;
+        node.revoke([object("a")]).await;
+    });
+
+    assert!(matches!(reading, Err(mode::Error::Missing(_))), "{reading:?}");
+    node.store.say("a", Say::Value("1"));
+    sleep(Duration::from_secs(1)).await;
+    assert!(!value.is_held_elsewhere());
 }

@@ -132,7 +132,7 @@ async fn callers_of_one_volume_that_wait_are_bounded_and_hold_up_no_other_volume
 
     let (_, opened) = tokio::join!(hostile, other);
 
-    assert_eq!(crowded.load(Ordering::SeqCst), 1000 - 256);
+    assert_eq!(crowded.load(Ordering::SeqCst), 1000 - 128);
     assert!(opened.is_ok());
     assert!(node.open("b").await.is_ok(), "who waited no more leaves no trace");
 }
