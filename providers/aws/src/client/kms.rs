@@ -80,7 +80,11 @@ pub(crate) async fn encrypt(
         return Err(refusal(&answer, Asked::Read, &what, &[]));
     }
     let Made { ciphertext_blob: text, key_id } = of_json(&answer.body).ok_or_else(|| nonsense(&what))?;
-    Ok(Encrypted { text, version: Some(key_id) })
+    // It goes into manifests, and its key's name into what the API server keeps.
+    let is_sound = opened::is_ciphertext(&text)
+        && opened::key(&key_id, asker.way.region().as_str()).is_ok()
+        && opened::is_key(key, &key_id);
+    if is_sound { Ok(Encrypted { text, version: Some(key_id) }) } else { Err(nonsense(&what)) }
 }
 
 fn decoded(text: &SecretBytes) -> Option<SecretBytes> {

@@ -130,6 +130,29 @@ async fn a_disabled_key_is_a_revocation_and_what_is_no_answer_of_kms_is_not_show
     }
 }
 
+#[tokio::test]
+async fn what_kms_says_that_it_encrypted_has_to_be_base64_and_of_the_named_key() {
+    let arn = |id: &str| format!("arn:aws:kms:{REGION}:111122223333:key/{id}");
+    for (text, key, is_sound) in [
+        ("AQID", arn("mine"), true),
+        ("AQID", arn("other"), false),
+        ("A end SFS1", arn("mine"), false),
+        ("AQID", format!("{}\n", arn("mine")), false),
+        ("", arn("mine"), false),
+    ] {
+        let says = Answer::json(200, &json!({"CiphertextBlob": text, "KeyId": key}));
+        let server = FaultServer::http(move |_| says.clone());
+        let keys = aws(&server.url());
+        let ring =
+            keys.keys().unwrap().keyring("shop", &parameters(&[("secretfs.dev/auth", "keys")]), &[]).unwrap();
+        let credentials = ["access-key-id", "secret-access-key"]
+            .map(|key| (key.to_owned(), SecretBytes::from("AKIA".to_owned())));
+        let person = Workload { credentials: credentials.into(), ..workload("v") };
+        let made = ring.encrypt(&person, "mine", &SecretBytes::new(vec![7; 32]), &Context::default()).await;
+        assert_eq!(made.is_ok(), is_sound, "{text} {key}: {made:?}");
+    }
+}
+
 fn keyring(moto: &Moto, ciphertexts: &[Ciphertext]) -> Arc<dyn Keyring> {
     aws(&moto.url()).keys().unwrap().keyring("shop", &parameters(&[]), ciphertexts).unwrap()
 }

@@ -62,7 +62,13 @@ impl GcpSession {
             answer::encrypted(&answer).ok_or_else(|| nonsense(&what, "the answer is none of this API's"))?;
         // A version of the key that was named, and of no other.
         let version = made.name.strip_prefix(key).and_then(|rest| rest.strip_prefix("/cryptoKeyVersions/"));
+        let version = version
+            .filter(|version| version.len() <= 20 && version.bytes().all(|byte| byte.is_ascii_digit()));
         let version = version.ok_or_else(|| nonsense(&what, "another key encrypted it"))?;
+        // It goes into manifests.
+        if !opened::is_ciphertext(&made.ciphertext) {
+            return Err(nonsense(&what, "what it encrypted is not in base64"));
+        }
         Ok(Encrypted { version: Some(format!("v{version}")), text: made.ciphertext })
     }
 
