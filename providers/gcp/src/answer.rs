@@ -127,6 +127,7 @@ struct Decrypted<'a> {
 
 /// <https://docs.cloud.google.com/kms/docs/reference/rest/v1/projects.locations.keyRings.cryptoKeys/encrypt>
 #[derive(Debug, Deserialize)]
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client encrypts"))]
 pub(crate) struct EncryptedBy {
     /// The version of the key that did it.
     pub(crate) name: String,

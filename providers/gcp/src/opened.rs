@@ -99,7 +99,6 @@ pub(crate) fn ciphertext_of(held: &[u8]) -> Option<String> {
 /// # Errors
 ///
 /// Every key and every ciphertext that is none.
-#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider decrypts"))]
 pub(crate) fn objects(ciphertexts: &[Ciphertext]) -> Result<Read<Part>, Vec<Invalid>> {
     let (mut objects, mut faults) = (Vec::new(), Vec::new());
     for (index, ciphertext) in ciphertexts.iter().enumerate() {
