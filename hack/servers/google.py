@@ -10,6 +10,7 @@ documentation of its REST APIs, and adds:
 - GET /computeMetadata/…: the metadata server of a machine
 - 401 without an access token of its own, 403 for whom a test denies
 - filters of lists, of which drongo has none: labels.KEY=VALUE, with AND between them, and nothing else
+- keys of Cloud KMS, which drongo keeps; words for what it refuses are drongo's
 - regional secrets, which drongo keeps under another project; Parameter Manager; dataCrc32c; Google's words for a version
   that is disabled or destroyed; `latest` as the newest version, where drongo takes the newest that is enabled
 
@@ -17,7 +18,8 @@ What it cannot show:
 
 - that Google answers so: statuses, names and fields are those of the documentation, texts are shortened
 - IAM: `deny` refuses an identity by a regular expression over "METHOD PATH"; attribute mappings and conditions
-- quotas (POST /_fault makes a 429), VPC Service Controls, replication, keys of Cloud KMS, secrets that expire
+- quotas (POST /_fault makes a 429), VPC Service Controls, replication, secrets that expire
+- encryption: what drongo encrypts is base64, bound to its key and its additional data; its keys have one version
 - hosts: all APIs of all regions are one server here, so it cannot show that a call went to the right one
 - how a parameter is rendered beyond __REF__("//secretmanager.googleapis.com/NAME")
 
@@ -51,6 +53,7 @@ NUMBER = "123456789012"
 OAUTH = "https://oauth2.googleapis.com/token"
 SECRET = re.compile(r"/v1/projects/([^/]+)(?:/locations/([^/]+))?/secrets(/.*)?")
 PARAMETER = re.compile(r"/v1/(projects/[^/]+/locations/[^/]+/parameters)(?:/([^/:]+)(?:/versions(?:/([^/:]+)(:render)?)?)?)?")
+KEYS = re.compile(r"/v1/projects/[^/]+/locations/[^/]+/keyRings(/.*)?")
 REFERENCE = re.compile(r"""__REF__\(\\?["']?//secretmanager\.googleapis\.com/([^"')\\]+)\\?["']?\)""")
 
 
@@ -151,6 +154,8 @@ class Google(Stub):
             return self.fail(403, "PERMISSION_DENIED", text)
         if match := PARAMETER.fullmatch(path):
             return self.parameter(*match.groups())
+        if KEYS.fullmatch(path):
+            return self.reply(*self.ask_drongo(self.command, self.path, self.body))
         if SECRET.fullmatch(path):
             return self.secret()
         return self.fail(404, "NOT_FOUND", "Method not found.")

@@ -152,6 +152,11 @@ pub struct NodeArgs {
     #[arg(long, env = "SECRETFS_ROTATION_POLL_INTERVAL", value_name = "DURATION", value_parser = interval_of)]
     rotation_poll_interval: Option<Duration>,
 
+    /// Open what was sealed to a key of age (kms: age) with --node-key. No store is asked then: who may create a pod in
+    /// the namespace of such a class reads it
+    #[arg(long, env = "SECRETFS_ALLOW_NODE_KEY")]
+    allow_node_key: bool,
+
     #[command(flatten)]
     process: ProcessArgs,
 }
@@ -276,6 +281,9 @@ fn providers(args: &NodeArgs, origin: &Origin, mounter: &Arc<dyn Mounter>) -> pr
     if !mounter.makes_files_of_root() {
         let mounter = Arc::clone(mounter);
         providers.connect_by(move |socket| mounter.connect(socket).map_err(std::io::Error::other));
+    }
+    if !args.allow_node_key {
+        providers.forbid_node_key();
     }
     if let Some(accounts) = origin.accounts(args) {
         providers.ask_of_accounts(accounts);

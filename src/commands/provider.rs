@@ -114,7 +114,10 @@ fn listen(endpoint: &Path) -> anyhow::Result<Listening> {
 }
 
 fn providers(args: &ProviderCommand) -> Result<Providers, Failure> {
-    let providers = args.providers.build_in()?;
+    // It serves pods, as a node does.
+    let mut providers = args.providers.clone();
+    providers.forbid_node_key();
+    let providers = providers.build_in()?;
     if !providers.names().any(|name| name == args.name) {
         let known: Vec<_> = providers.names().collect();
         let name = &args.name;

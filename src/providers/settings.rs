@@ -116,6 +116,12 @@ impl ProviderArgs {
         self.external.connect_by(connect);
     }
 
+    /// Opens nothing that was sealed to a key of age, for which no store is asked.
+    pub fn forbid_node_key(&mut self) {
+        #[cfg(feature = "sealed")]
+        self.stores.sealed.forbid_node_key();
+    }
+
     /// Allows insecure stores as `default` says, if no setting decides it. Returns whether they are allowed.
     pub fn allow_insecure_stores_by_default(&mut self, default: bool) -> bool {
         *self.network.allow_insecure_stores.get_or_insert(default)

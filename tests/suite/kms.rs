@@ -11,7 +11,7 @@ use csi_proto::kms::{DecryptRequest, EncryptRequest, StatusRequest, StatusRespon
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tempfile::TempDir;
-use testing::OpenBao;
+use testing::{Moto, OpenBao};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
@@ -35,8 +35,31 @@ impl Plugin {
         );
         let directory = tempfile::tempdir().unwrap();
         renew(directory.path(), bao, "10m");
-        let process = bao
-            .kms_plugin(env!("CARGO_BIN_EXE_secretfs"), directory.path())
+        let command = bao.kms_plugin(env!("CARGO_BIN_EXE_secretfs"), directory.path());
+        Self::run(command, directory)
+    }
+
+    /// With a key of AWS KMS.
+    fn of_aws(moto: &Moto, key: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secretfs"));
+        command
+            .args(["kms", "--kms", "aws", "--key", key, "--endpoint"])
+            .arg(directory.path().join("kms.sock"));
+        for parameter in ["region=eu-west-1", "secretfs.dev/auth=keys", &format!("endpoint={}", moto.url())] {
+            command.args(["--parameter", parameter]);
+        }
+        for name in ["access-key-id", "secret-access-key"] {
+            let file = directory.path().join(name);
+            fs::write(&file, "AKIATEST").unwrap();
+            fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+            command.arg("--credential").arg(format!("{name}={}", file.display()));
+        }
+        Self::run(command, directory)
+    }
+
+    fn run(mut command: Command, directory: TempDir) -> Self {
+        let process = command
             .args(["--log", "trace"])
             .stderr(fs::File::create(directory.path().join("log")).unwrap())
             .spawn()
@@ -165,6 +188,29 @@ async fn a_store_that_is_away_is_told_in_time_and_found_again_and_a_token_that_e
     assert_ne!(status(&mut client).await.healthz, "ok");
     renew(plugin.directory.path(), &bao, "10m");
     assert_eq!(decrypt(&mut client, &ciphertext, &key_id).await.unwrap(), b"seed");
+}
+
+#[tokio::test]
+async fn an_api_servers_keys_are_encrypted_with_a_key_of_aws_for_this_purpose_only() {
+    let moto = Moto::start();
+    let kms = |operation: &str, body: serde_json::Value| moto.kms("eu-west-1", operation, &body);
+    let key = kms("CreateKey", json!({}))["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+    let plugin = Plugin::of_aws(&moto, &key);
+    let mut client = plugin.client().await;
+    let seed = b"canary-seed-of-an-api-server-2f8".to_vec();
+
+    let told = status(&mut client).await;
+    assert_eq!((&*told.version, &*told.healthz), ("v2", "ok"), "{}", plugin.log());
+    assert!(told.key_id.starts_with(&key), "{}", told.key_id);
+    let (ciphertext, key_id) = encrypt(&mut client, &seed).await;
+    assert_eq!(key_id, told.key_id);
+    assert!(ciphertext.len() <= 1024 && !String::from_utf8_lossy(&ciphertext).contains("canary"));
+    assert_eq!(decrypt(&mut client, &ciphertext, &key_id).await.unwrap(), seed);
+    // What anybody else encrypts with the key has not the encryption context of this plugin.
+    let foreign = kms("Encrypt", json!({"KeyId": key, "Plaintext": "AAAA"}))["CiphertextBlob"].clone();
+    let foreign = foreign.as_str().unwrap().as_bytes();
+    assert!(decrypt(&mut client, foreign, &key_id).await.is_err());
+    assert!(!plugin.log().contains("canary-seed"), "{}", plugin.log());
 }
 
 #[test]

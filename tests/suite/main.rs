@@ -60,6 +60,7 @@ mod rotation;
 mod sample_store;
 mod sanity;
 mod sealed;
+mod sealed_elsewhere;
 mod semantics;
 mod store;
 mod strangers;

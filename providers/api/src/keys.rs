@@ -31,7 +31,7 @@ impl Context {
 pub struct Ciphertext {
     /// The key that decrypts it, as a class writes it for this store.
     pub key: String,
-    /// The ciphertext, in the store's own notation.
+    /// The ciphertext, in the store's own notation. Empty only to have the key judged offline: nothing decrypts it.
     pub text: String,
     /// What it is bound to.
     pub context: Context,

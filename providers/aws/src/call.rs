@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -21,6 +22,9 @@ pub struct Call {
     /// Where everything is asked for that a listing names: then `first` names the path, or the beginning of the names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sought: Option<Sought>,
+    /// Where KMS decrypts something: then `first` names the key, if one is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) opened: Option<Opened>,
 }
 
 /// What of a listing is asked for.
@@ -31,6 +35,25 @@ pub(crate) struct Sought {
     pub(crate) tags: Tags,
     /// Most files.
     pub(crate) most: usize,
+}
+
+/// A ciphertext of KMS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    pub(crate) ciphertext: Blob,
+    /// The encryption context that it is bound to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) context: BTreeMap<String, String>,
+}
+
+/// Where a ciphertext stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Blob {
+    /// In the class, in base64.
+    Written(String),
+    /// In what a service shows as this: its bytes, or their base64.
+    In(Service, Wanted),
 }
 
 /// A secret or a parameter of one region.
@@ -76,7 +99,7 @@ impl Call {
         let most = match self.service {
             Service::Ssm => PARAMETERS_OF_A_CALL,
             Service::SecretsManager if self.first.is_current() && !self.probe => SECRETS_OF_A_CALL,
-            Service::SecretsManager | Service::Sts => 1,
+            Service::SecretsManager | Service::Sts | Service::Kms => 1,
         };
         NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN)
     }
@@ -119,6 +142,7 @@ mod tests {
             failover: None,
             probe,
             sought: None,
+            opened: None,
         };
 
         assert_eq!(

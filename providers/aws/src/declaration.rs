@@ -135,7 +135,7 @@ const OBJECT: &[Key] = &[
     ),
     Key::new(
         "objectType",
-        Holds::Choice(&["secretsmanager", "ssmparameter"]),
+        Holds::Choice(&["secretsmanager", "ssmparameter", "kms"]),
         "Which service has it. Only an ARN tells that by itself.",
         "secretsmanager",
     ),
@@ -184,6 +184,33 @@ const OBJECT: &[Key] = &[
         "A listing instead of one object: every secret whose name begins so. Each is a file, named by what is below the last \
          slash of this. Together with byTags both count.",
         "shop/prod/",
+    ),
+    Key::new(
+        "ciphertext",
+        Holds::Text,
+        "What KMS decrypts with the rights of the pod, in base64. The file shows the plaintext. Only with objectType kms; \
+         objectName is then the file's name alone.",
+        "AQICAHh2=",
+    ),
+    Key::new(
+        "ciphertextFrom",
+        Holds::Choice(&["secretsmanager", "ssmparameter"]),
+        "The service that holds the ciphertext as objectName, instead of ciphertext: as bytes, or in base64. Only with \
+         objectType kms.",
+        "secretsmanager",
+    ),
+    Key::new(
+        "kmsKey",
+        Holds::Text,
+        "The key of a ciphertext: its ARN, its id or an alias. A ciphertext of another key is refused.",
+        "alias/shop",
+    )
+    .or("whichever key it is of"),
+    Key::new(
+        "encryptionContext",
+        Holds::Map,
+        "The encryption context that a ciphertext is bound to.",
+        "{app: shop}",
     ),
     DIRECTORY,
     MAX_FILES,

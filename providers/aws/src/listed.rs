@@ -116,7 +116,7 @@ fn secrets(at: Position<'_>, tags: &str, prefix: &str) -> Result<Listing, Invali
 pub(crate) fn below(service: Service, listed: &str, name: &str) -> Option<String> {
     let rest = match service {
         Service::Ssm => name.strip_prefix(listed)?.strip_prefix('/')?,
-        Service::SecretsManager | Service::Sts => {
+        Service::SecretsManager | Service::Sts | Service::Kms => {
             let directory = listed.rfind('/').map_or("", |end| listed.get(..=end).unwrap_or_default());
             name.strip_prefix(listed).and_then(|_| name.strip_prefix(directory))?
         }

@@ -53,7 +53,7 @@ const SHED: [&str; 9] = [
     "SlowDown",
     "LimitExceededException",
 ];
-const OUT: [&str; 7] = [
+const OUT: [&str; 10] = [
     "InternalServiceError",
     "InternalServiceErrorException",
     "InternalServerError",
@@ -61,8 +61,14 @@ const OUT: [&str; 7] = [
     "ServiceUnavailable",
     "ServiceUnavailableException",
     "IDPCommunicationError",
+    "KMSInternalException",
+    "KeyUnavailableException",
+    "DependencyTimeoutException",
 ];
-const ABSENT: [&str; 3] = ["ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"];
+const ABSENT: [&str; 4] =
+    ["ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound", "NotFoundException"];
+/// A key of KMS that was switched off, or waits for its end.
+const SWITCHED_OFF: [&str; 2] = ["DisabledException", "KMSInvalidStateException"];
 /// A key of KMS that cannot be used is the store's refusal too.
 const DENIED: [&str; 6] = [
     "AccessDeniedException",
@@ -105,6 +111,7 @@ impl Words {
             _ if is(&SHED) || is(&OUT) => Some(ErrorKind::Unavailable),
             _ if is(&ABSENT) => Some(ErrorKind::NotFound),
             _ if is(&DENIED) => Some(ErrorKind::Denied),
+            _ if is(&SWITCHED_OFF) => Some(ErrorKind::Revoked),
             _ if is(&UNKNOWN_TO_IT) => Some(ErrorKind::Unauthenticated),
             "InvalidRequestException" if self.tells_of_deletion() => Some(ErrorKind::Revoked),
             _ => Some(ErrorKind::Invalid),
@@ -186,6 +193,13 @@ pub(crate) fn advice(asked: Asked, kind: ErrorKind, words: &Words) -> Option<&'s
         (ErrorKind::Denied, "DecryptionFailure" | "DecryptionFailureException" | "InvalidKeyId", _) => {
             Some("allow kms:Decrypt on the secret's key, and see that the key is enabled")
         }
+        (ErrorKind::Invalid, "InvalidCiphertextException" | "IncorrectKeyException", _) => {
+            Some("it was altered, encrypted with another key, or for another encryption context")
+        }
+        (ErrorKind::NotFound, "NotFoundException", _) => Some("correct kmsKey and the region"),
+        (ErrorKind::Revoked, code, _) if SWITCHED_OFF.contains(&code) => {
+            Some("enable the key, or encrypt with another one")
+        }
         (ErrorKind::Denied, ..) => Some(
             "allow the action in the policy of the role, and kms:Decrypt where the secret has a key of its own",
         ),
@@ -227,6 +241,13 @@ mod tests {
             (400, "UnrecognizedClientException", "", Unauthenticated),
             (400, "InvalidSignatureException", "", Unauthenticated),
             (400, "ValidationException", "", Invalid),
+            (400, "InvalidCiphertextException", "", Invalid),
+            (400, "IncorrectKeyException", "", Invalid),
+            (400, "NotFoundException", "", NotFound),
+            (400, "DisabledException", "", Revoked),
+            (400, "KMSInvalidStateException", "", Revoked),
+            (400, "KMSInternalException", "", Unavailable),
+            (400, "DependencyTimeoutException", "", Unavailable),
             (400, "ThrottlingException", "", Unavailable),
             (429, "ResourceNotFoundException", "", Unavailable),
             (500, "AccessDeniedException", "", Unavailable),

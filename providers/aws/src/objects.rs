@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use manifest::fields::{self, filled};
 use manifest::objects::{Asked, ObjectExtras, Position, read_with_trees};
 use manifest::yaml::NumericMode;
@@ -6,9 +8,10 @@ use provider::{FileMode, Invalid, ObjectRef, Tree};
 use serde::Deserialize;
 
 use crate::arn::{Arn, is_arn};
-use crate::call::{Call, Wanted};
+use crate::call::{Blob, Call, Opened, Wanted};
 use crate::declaration::DECLARATION;
 use crate::listed::{self, ListingKeys};
+use crate::opened;
 use crate::parameters::Regions;
 use crate::region::Service;
 use crate::translation::Translation;
@@ -28,6 +31,10 @@ struct Item {
     object_alias: Option<String>,
     file_permission: Option<String>,
     failover_object: Option<Names>,
+    ciphertext: Option<String>,
+    ciphertext_from: Option<String>,
+    kms_key: Option<String>,
+    encryption_context: Option<BTreeMap<String, String>>,
     #[serde(flatten)]
     extras: ObjectExtras,
 }
@@ -76,10 +83,21 @@ impl Entry<'_> {
     fn objects(self) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
         let one = |fault| vec![fault];
         let name = self.name().map_err(one)?.to_owned();
-        let service = self.service(&name).map_err(one)?;
+        if filled(&self.item.object_type) == Some(CIPHERTEXTS) {
+            let call = self.opened(&name).map_err(one)?;
+            return self.shown(name, &call);
+        }
+        self.is_not_opened().map_err(one)?;
+        let service = self.service(&name, "objectType").map_err(one)?;
         let first = self.wanted(service, &self.item.names, "").map_err(one)?;
         let failover = self.failover(service, &first).map_err(one)?;
-        let call = Call { service, first, failover, probe: self.probe(service), sought: None };
+        let call = Call { service, first, failover, probe: self.probe(service), sought: None, opened: None };
+        self.shown(name, &call)
+    }
+
+    /// The files of the object `name`, which `call` brings.
+    fn shown(self, name: String, call: &Call) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
+        let one = |fault| vec![fault];
         let path =
             self.at.path(self.path_key(), &self.around.translation.of(self.file_name(&name))).map_err(one)?;
         let mode = self.mode().map_err(one)?;
@@ -87,6 +105,54 @@ impl Entry<'_> {
         let mut extras = item.extras;
         extras.jmes_path = extras.jmes_path.map(|jmes_path| translated(jmes_path, around.translation));
         extras.objects(at, name, path, mode, call.request())
+    }
+
+    /// What KMS decrypts, of the object `name`.
+    fn opened(&self, name: &str) -> Result<Call, Invalid> {
+        let Item { kms_key, encryption_context, failover_object, .. } = &self.item;
+        without(self.at, &[("failoverObject", failover_object.is_some())])?;
+        let ciphertext = self.blob(name)?;
+        let region = self.around.regions.first.as_str();
+        let key = filled(kms_key).map(|key| opened::key(key, region)).transpose();
+        let key = key.map_err(|fault| self.at.refuse("kmsKey", &fault.reason, &fault.remedy))?;
+        let context = encryption_context.clone().unwrap_or_default();
+        Ok(opened::call(key, Opened { ciphertext, context }))
+    }
+
+    /// The ciphertext: the class's own, or what the object `name` of another service holds.
+    fn blob(&self, name: &str) -> Result<Blob, Invalid> {
+        let Item { names, ciphertext, ciphertext_from, .. } = &self.item;
+        let stored = filled(ciphertext_from);
+        if stored.is_some() {
+            without(self.at, &[("ciphertext", ciphertext.is_some())])?;
+            let service = self.service(name, "ciphertextFrom")?;
+            return Ok(Blob::In(service, self.wanted(service, names, "")?));
+        }
+        let keys = [
+            ("objectVersion", filled(&names.object_version).is_some()),
+            ("objectVersionLabel", filled(&names.object_version_label).is_some()),
+        ];
+        without(self.at, &keys)?;
+        let text: String = ciphertext.iter().flat_map(|text| text.split_ascii_whitespace()).collect();
+        if opened::is_ciphertext(&text) {
+            return Ok(Blob::Written(text));
+        }
+        let remedy = "write the CiphertextBlob that `aws kms encrypt` prints, or ciphertextFrom";
+        Err(self.at.refuse("ciphertext", "it is no ciphertext of KMS in base64", remedy))
+    }
+
+    /// Nothing else has the keys of a ciphertext.
+    fn is_not_opened(&self) -> Result<(), Invalid> {
+        let Item { ciphertext, ciphertext_from, kms_key, encryption_context, .. } = &self.item;
+        let is_any = ciphertext.is_some()
+            || ciphertext_from.is_some()
+            || kms_key.is_some()
+            || encryption_context.is_some();
+        if is_any {
+            Err(self.at.refuse("objectType", "what has a ciphertext is of kms", "write kms"))
+        } else {
+            Ok(())
+        }
     }
 
     /// What a listing asks for: in the failover region the same.
@@ -111,6 +177,7 @@ impl Entry<'_> {
             first,
             probe: self.probe(service),
             sought: Some(listing.sought(written.most(self.at).map_err(one)?)),
+            opened: None,
         };
         written.tree(self.at, call.request(), listing.least_calls())
     }
@@ -156,27 +223,27 @@ impl Entry<'_> {
         if filled(&self.item.object_alias).is_some() { "objectAlias" } else { "objectName" }
     }
 
-    fn service(&self, name: &str) -> Result<Service, Invalid> {
+    /// The service of the object `name`, which `key` names if no ARN does.
+    fn service(&self, name: &str, key: &str) -> Result<Service, Invalid> {
         let of_arn = match is_arn(name) {
             true => Some(self.arn("objectName", name)?.service),
             false => None,
         };
-        let given = match filled(&self.item.object_type) {
+        let is_type = key == "objectType";
+        let types = if is_type { TYPES } else { HOLDERS };
+        let written = if is_type { &self.item.object_type } else { &self.item.ciphertext_from };
+        let given = match filled(written) {
             None => None,
             Some(SECRETS) => Some(Service::SecretsManager),
             Some(PARAMETERS) => Some(Service::Ssm),
-            Some(_) => return Err(self.at.refuse("objectType", "it is none we know", TYPES)),
+            Some(_) => return Err(self.at.refuse(key, "it is none we know", types)),
         };
         match (given, of_arn) {
             (Some(given), Some(of_arn)) if given != of_arn => {
-                Err(self.at.refuse("objectType", "it is not what the ARN in objectName is of", "remove it"))
+                Err(self.at.refuse(key, "it is not what the ARN in objectName is of", "correct it"))
             }
             (given, of_arn) => given.or(of_arn).ok_or_else(|| {
-                self.at.refuse(
-                    "objectType",
-                    "it is missing, and objectName is no ARN that would tell it",
-                    TYPES,
-                )
+                self.at.refuse(key, "it is missing, and objectName is no ARN that would tell it", types)
             }),
         }
     }
@@ -269,12 +336,15 @@ impl Entry<'_> {
 /// `objectType` of secrets and of parameters.
 const SECRETS: &str = "secretsmanager";
 const PARAMETERS: &str = "ssmparameter";
+/// `objectType` of what KMS decrypts.
+const CIPHERTEXTS: &str = "kms";
 
 fn type_of(service: Service) -> &'static str {
     if service == Service::Ssm { PARAMETERS } else { SECRETS }
 }
 
-const TYPES: &str = "write secretsmanager or ssmparameter";
+const TYPES: &str = "write secretsmanager, ssmparameter or kms";
+const HOLDERS: &str = "write secretsmanager or ssmparameter";
 
 /// The files of parts are named as those of objects are.
 fn translated(jmes_path: JmesPath, translation: Translation) -> JmesPath {

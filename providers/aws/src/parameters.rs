@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use manifest::go_boolean;
 use manifest::parameters::{self, kept};
-use provider::{Exposure, Invalid, ObjectRef, Parameters, Tree};
+use provider::{Ciphertext, Exposure, Invalid, ObjectRef, Parameters, Tree};
 use provider_client::{CertificatePath, Tls, plain_address};
 
 use crate::arn;
@@ -11,6 +11,7 @@ use crate::config::AwsConfig;
 use crate::declaration::DECLARATION;
 use crate::exposure;
 use crate::objects::{self, Around};
+use crate::opened;
 use crate::region::{Region, Service};
 use crate::translation::Translation;
 
@@ -36,6 +37,8 @@ pub struct Plan {
     pub(crate) objects: Vec<ObjectRef>,
     /// What the class lists.
     pub(crate) trees: Vec<Tree>,
+    /// Whether it is for keys, and not for objects of a class.
+    keyring: bool,
 }
 
 /// Where to ask, and where else while that is out.
@@ -127,12 +130,43 @@ impl Plan {
     ///
     /// Everything that is wrong with them. Never empty.
     pub fn new(parameters: &Parameters, config: &AwsConfig) -> Result<Self, Vec<Invalid>> {
-        let mut errors = Vec::new();
         let class = Class { parameters, config };
+        Self::with(class, |regions| class.objects(regions))
+    }
+
+    /// The same for a class that reads what `ciphertexts` of KMS hold. A login through it decrypts, also without any.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider decrypts"))]
+    pub(crate) fn of_keys(
+        parameters: &Parameters,
+        config: &AwsConfig,
+        ciphertexts: &[Ciphertext],
+    ) -> Result<Self, Vec<Invalid>> {
+        let objects = |at: &Regions| Ok((opened::objects(ciphertexts, at.first.as_str())?, Vec::new()));
+        Ok(Self { keyring: true, ..Self::with(Class { parameters, config }, objects)? })
+    }
+
+    /// Whether a login through it decrypts.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client logs in"))]
+    pub(crate) fn decrypts(&self) -> bool {
+        let is_opened =
+            |object: &ObjectRef| Call::of_request(&object.request).is_some_and(|call| call.opened.is_some());
+        self.keyring || self.objects.iter().any(is_opened)
+    }
+
+    fn with(
+        class: Class<'_>,
+        objects: impl FnOnce(&Regions) -> Result<(Vec<ObjectRef>, Vec<Tree>), Vec<Invalid>>,
+    ) -> Result<Self, Vec<Invalid>> {
+        let mut errors = Vec::new();
+        let Class { parameters, config } = class;
         let regions = kept(&mut errors, class.regions());
         let endpoints = kept(&mut errors, class.endpoints());
         let auth = kept(&mut errors, class.auth());
-        let objects = regions.as_ref().and_then(|regions| kept(&mut errors, class.objects(regions)));
+        let objects = regions.as_ref().and_then(|regions| kept(&mut errors, objects(regions)));
         errors.extend(parameters::odd(parameters, OBJECTS, |text| text));
         match (regions, endpoints, auth, objects) {
             (Some(regions), Some(endpoints), Some(auth), Some((objects, mut trees))) if errors.is_empty() => {
@@ -142,7 +176,7 @@ impl Plan {
                     tree.address =
                         service.map(|of| endpoints.address(of, &regions.first)).unwrap_or_default();
                 }
-                Ok(Self { regions, endpoints, exposure, auth, objects, trees })
+                Ok(Self { regions, endpoints, exposure, auth, objects, trees, keyring: false })
             }
             _ => Err(errors),
         }
@@ -154,6 +188,7 @@ pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
     parameters::unknown_everywhere(&DECLARATION, parameters, OBJECTS, objects::unknown)
 }
 
+#[derive(Clone, Copy)]
 struct Class<'a> {
     parameters: &'a Parameters,
     config: &'a AwsConfig,

@@ -9,6 +9,7 @@ pub(crate) enum Service {
     SecretsManager,
     Ssm,
     Sts,
+    Kms,
 }
 
 /// The name of a region, such as `eu-west-1`: it can be part of a host name and nothing else.
@@ -22,6 +23,16 @@ impl Service {
             Self::SecretsManager => "secretsmanager",
             Self::Ssm => "ssm",
             Self::Sts => "sts",
+            Self::Kms => "kms",
+        }
+    }
+
+    /// What stands before the operation in the header that names it.
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            Self::Ssm => "AmazonSSM",
+            Self::Kms => "TrentService",
+            Self::SecretsManager | Self::Sts => "secretsmanager",
         }
     }
 
@@ -31,6 +42,7 @@ impl Service {
             Self::SecretsManager => "Secrets Manager",
             Self::Ssm => "Parameter Store",
             Self::Sts => "STS",
+            Self::Kms => "KMS",
         }
     }
 }
@@ -54,7 +66,7 @@ impl Region {
     /// <https://docs.aws.amazon.com/general/latest/gr/rande.html> and <https://aws.amazon.com/compliance/fips/>.
     pub(crate) fn address(&self, service: Service, fips: bool) -> String {
         // In these regions the plain endpoints of STS and of the Parameter Store are the validated ones.
-        let is_validated = self.0.starts_with("us-gov-") && service != Service::SecretsManager;
+        let is_validated = self.0.starts_with("us-gov-") && matches!(service, Service::Sts | Service::Ssm);
         let kind = if fips && !is_validated { "-fips" } else { "" };
         format!("https://{}{kind}.{self}.{}", service.name(), self.suffix())
     }

@@ -1,12 +1,10 @@
 //! The two calls to AWS: keys of a role for the pod's token, and a token of kmsauth for keys. AWS is called without its
 //! SDK, as everywhere in secretfs.
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
+use aws_signing::Signer;
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use provider_client::{Connection, SecretText, confidential};
+use provider_client::{Connection, SecretText};
 use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 
@@ -124,37 +122,15 @@ fn signed(
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    let unsigned =
-        SignableRequest::new("POST", address, headers.into_iter(), SignableBody::Bytes(body.as_bytes()));
-    let Ok(unsigned) = unsigned else { return Ok(None) };
-    Ok(sign_with(request, unsigned, account, keys, now))
-}
-
-fn sign_with(
-    request: RequestBuilder,
-    unsigned: SignableRequest<'_>,
-    account: &Account,
-    keys: &Keys,
-    now: Timestamp,
-) -> Option<RequestBuilder> {
-    let token = match &keys.token {
-        Some(token) => Some(token.expose_str()?.to_owned()),
-        None => None,
+    let signer = Signer {
+        id: &keys.id,
+        secret: &keys.secret,
+        token: keys.token.as_ref(),
+        region: &account.region,
+        service: service(Asked::Kms),
+        now,
     };
-    let identity = Credentials::new(&keys.id, keys.secret.expose_str()?, token, None, "secretfs").into();
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(&account.region)
-        .name(service(Asked::Kms))
-        .time(now.into())
-        .settings(SigningSettings::default())
-        .build()
-        .ok()?
-        .into();
-    let (instructions, _) = sign(unsigned, &parameters).ok()?.into_parts();
-    instructions.headers().try_fold(request, |request, (name, value)| {
-        Some(request.header(name, confidential(&[value.as_bytes()])?))
-    })
+    Ok(signer.sign(request, &address, &headers, body.as_bytes()))
 }
 
 fn nonsense(what: &str) -> Error {

@@ -116,6 +116,45 @@ pub fn reading(asked: &Resource, body: &SecretBytes) -> Result<Reading> {
 /// What is to be said where `body` is none of the API's.
 const FOREIGN: &str = "the answer is none of this API's";
 
+/// <https://docs.cloud.google.com/kms/docs/reference/rest/v1/projects.locations.keyRings.cryptoKeys/decrypt>
+#[derive(Deserialize)]
+struct Decrypted<'a> {
+    #[serde(borrow)]
+    plaintext: Option<Text<'a>>,
+    #[serde(borrow, rename = "plaintextCrc32c")]
+    checksum: Option<&'a RawValue>,
+}
+
+/// <https://docs.cloud.google.com/kms/docs/reference/rest/v1/projects.locations.keyRings.cryptoKeys/encrypt>
+#[derive(Debug, Deserialize)]
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client encrypts"))]
+pub(crate) struct EncryptedBy {
+    /// The version of the key that did it.
+    pub(crate) name: String,
+    /// In base64.
+    pub(crate) ciphertext: String,
+}
+
+/// What Cloud KMS decrypted. Google leaves out what is empty, and not the checksum: who sends neither is not Google.
+///
+/// # Errors
+///
+/// What does not make sense.
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client decrypts"))]
+pub(crate) fn decrypted(body: &SecretBytes) -> std::result::Result<SecretBytes, &'static str> {
+    let Decrypted { plaintext, checksum } = serde_json::from_slice(body.expose()).map_err(|_| FOREIGN)?;
+    if plaintext.is_none() && checksum.is_none() {
+        return Err(FOREIGN);
+    }
+    Payload { data: plaintext, checksum }.value()
+}
+
+/// What Cloud KMS encrypted. None if it is no answer of it.
+#[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client encrypts"))]
+pub(crate) fn encrypted(body: &SecretBytes) -> Option<EncryptedBy> {
+    serde_json::from_slice(body.expose()).ok()
+}
+
 fn accessed(body: &SecretBytes) -> std::result::Result<(String, SecretBytes), &'static str> {
     let Accessed { name, payload } = serde_json::from_slice(body.expose()).map_err(|_| FOREIGN)?;
     Ok((name.0.into_owned(), payload.value()?))
@@ -184,6 +223,22 @@ mod tests {
         let reading = read(SECRET, &secret(&json!({"data": "AAEC/w==", "dataCrc32c": sum}))).unwrap();
         assert_eq!(reading.body.expose(), [0, 1, 2, 255]);
         assert_eq!(reading.version.as_deref(), Some("projects/123/secrets/api/versions/7"));
+    }
+
+    #[test]
+    fn a_plaintext_of_kms_has_a_checksum_and_an_empty_one_nothing_else() {
+        let of = |answer: Value| decrypted(&answer.to_string().into()).map(|plain| plain.expose().to_vec());
+        let sum = CRC32C.checksum(&[0, 255]).to_string();
+        assert_eq!(of(json!({"plaintext": "AP8=", "plaintextCrc32c": sum})), Ok(vec![0, 255]));
+        assert_eq!(of(json!({"plaintextCrc32c": "0", "usedPrimary": true})), Ok(Vec::new()));
+        for wrong in [
+            json!({}),
+            json!({"plaintext": "AP8=", "plaintextCrc32c": "1"}),
+            json!({"plaintext": "*"}),
+            json!([]),
+        ] {
+            assert!(of(wrong.clone()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -109,7 +109,8 @@ const OBJECT: &[Key] = &[
         "resourceName",
         Holds::Text,
         "The version of a secret, of a regional secret, or of a parameter, which is rendered. A secret's version is a \
-         number, an alias or latest. A listing has none.",
+         number, an alias or latest. Of a ciphertext, the key: projects/P/locations/L/keyRings/R/cryptoKeys/K. A \
+         listing has none.",
         "projects/shop-prod/secrets/api/versions/latest",
     ),
     Key::new(
@@ -135,6 +136,25 @@ const OBJECT: &[Key] = &[
         "password",
     )
     .or("the whole value"),
+    Key::new(
+        "ciphertext",
+        Holds::Text,
+        "What Cloud KMS decrypts with the rights of the pod, in base64. The file shows the plaintext. resourceName is then \
+         the key.",
+        "CiQAE2=",
+    ),
+    Key::new(
+        "ciphertextFrom",
+        Holds::Text,
+        "The version of a secret that holds the ciphertext, instead of ciphertext: as bytes, or in base64.",
+        "projects/shop-prod/secrets/api/versions/latest",
+    ),
+    Key::new(
+        "additionalAuthenticatedData",
+        Holds::Text,
+        "The additional authenticated data that a ciphertext is bound to, as text.",
+        "shop",
+    ),
     Key::new(
         "parent",
         Holds::Text,

@@ -27,6 +27,8 @@ pub(crate) enum Api {
     SecretManager { location: Option<String> },
     /// Of one region, or the global one.
     ParameterManager { location: Option<String> },
+    /// Keys, of all regions.
+    Kms,
     /// Exchanges tokens of others for Google's.
     SecurityTokens,
     /// Makes tokens of service accounts.
@@ -63,6 +65,7 @@ impl fmt::Display for Api {
         let (name, location) = match self {
             Self::SecretManager { location } => ("secretmanager", location.as_ref()),
             Self::ParameterManager { location } => ("parametermanager", location.as_ref()),
+            Self::Kms => ("cloudkms", None),
             Self::SecurityTokens => ("sts", None),
             Self::AccountCredentials => ("iamcredentials", None),
             Self::OAuth => ("oauth2", None),
@@ -92,6 +95,7 @@ mod tests {
             ),
             (Api::ParameterManager { location: None }, "https://parametermanager.googleapis.com"),
             (Api::ParameterManager { location }, "https://parametermanager.europe-west3.rep.googleapis.com"),
+            (Api::Kms, "https://cloudkms.googleapis.com"),
             (Api::SecurityTokens, "https://sts.googleapis.com"),
             (Api::AccountCredentials, "https://iamcredentials.googleapis.com"),
             (Api::OAuth, "https://oauth2.googleapis.com"),

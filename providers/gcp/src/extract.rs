@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::objects::{Extract, Part};
-use crate::parameters::Plan;
+use crate::parameters::{self, Plan};
 
 /// The file that object `index` of `plan` makes of `reading`.
 ///
@@ -23,7 +23,7 @@ pub fn extract(plan: &Plan, index: usize, reading: &Reading) -> Result<Object> {
     let (Some(object), Some(wanted)) = (plan.objects.get(index), plan.parts.get(index)) else {
         return Err(Error::new(ErrorKind::Invalid, "the class has no such object"));
     };
-    let contents = part(wanted, &object.request.text, &reading.body)?;
+    let contents = part(wanted, &parameters::name(&object.request), &reading.body)?;
     Ok(Object { contents, significant: None, version: reading.version.clone() })
 }
 

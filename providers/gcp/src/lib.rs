@@ -53,6 +53,7 @@ mod key_file;
 mod listed;
 mod meaning;
 mod objects;
+mod opened;
 mod parameters;
 mod resource;
 

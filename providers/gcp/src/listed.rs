@@ -80,6 +80,9 @@ impl Item {
             ("fileName", &self.file_name),
             ("extractJSONKey", &self.json_key),
             ("extractYAMLKey", &self.yaml_key),
+            ("ciphertext", &self.ciphertext),
+            ("ciphertextFrom", &self.ciphertext_from),
+            ("additionalAuthenticatedData", &self.additional_authenticated_data),
         ];
         without(at, &keys.map(|(key, text)| (key, filled(text).is_some())))
     }

@@ -1,5 +1,7 @@
 //! The `secrets` of a class.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use manifest::fields::{self, filled};
 use manifest::objects::{Asked, ObjectExtras, Position, Read, read_with_trees};
 use manifest::yaml::NumericMode;
@@ -8,6 +10,7 @@ use provider::{Invalid, ObjectRef, Request};
 use serde::Deserialize;
 
 use crate::declaration::DECLARATION;
+use crate::opened::{self, Blob, Opened};
 use crate::resource::Resource;
 
 /// Where upstream's provider looks for its objects.
@@ -34,6 +37,9 @@ pub(crate) struct Item {
     pub(crate) by_filter: Option<String>,
     pub(crate) directory: Option<String>,
     pub(crate) max_files: Option<usize>,
+    pub(crate) ciphertext: Option<String>,
+    pub(crate) ciphertext_from: Option<String>,
+    pub(crate) additional_authenticated_data: Option<String>,
 }
 
 /// What to take out of a value.
@@ -91,18 +97,57 @@ impl Item {
 }
 
 fn understand(at: Position<'_>, item: &Item) -> Result<(Vec<ObjectRef>, Part), Vec<Invalid>> {
-    let (resource, extract, name) = (resource(at, item), extract(at, item), name(at, item));
+    let (request, extract, name) = (request(at, item), extract(at, item), name(at, item));
     let path = name.and_then(|(key, name)| Ok((name.to_owned(), at.path(key, name)?)));
-    match (resource, extract, path) {
-        (Ok(resource), Ok(extract), Ok((name, path))) => {
-            let request = Request::shared(resource.to_string());
+    match (request, extract, path) {
+        (Ok(request), Ok(extract), Ok((name, path))) => {
             let objects = item.extras().objects(at, name, path, item.mode, request)?;
             Ok((objects, Part { extract }))
         }
-        (resource, extract, path) => {
-            Err([resource.err(), extract.err(), path.err()].into_iter().flatten().collect())
+        (request, extract, path) => {
+            Err([request.err(), extract.err(), path.err()].into_iter().flatten().collect())
         }
     }
+}
+
+/// What is asked for: a version, or what a key of Cloud KMS decrypts.
+fn request(at: Position<'_>, item: &Item) -> Result<Request, Invalid> {
+    let Item { ciphertext, ciphertext_from, additional_authenticated_data, .. } = item;
+    let keys = [
+        ("ciphertext", filled(ciphertext)),
+        ("ciphertextFrom", filled(ciphertext_from)),
+        ("additionalAuthenticatedData", filled(additional_authenticated_data)),
+    ];
+    let named = filled(&item.resource_name).unwrap_or_default();
+    match (opened::key(named), keys.into_iter().find(|(_, text)| text.is_some())) {
+        (Ok(key), _) => Ok(Opened { key, ciphertext: blob(at, item)?, data: data(item) }.request()),
+        (Err(_), Some((key, _))) => {
+            let reason = "resourceName is no key of Cloud KMS, which decrypts it";
+            Err(at.refuse(key, reason, opened::REMEDY))
+        }
+        (Err(_), None) => resource(at, item).map(|resource| Request::shared(resource.to_string())),
+    }
+}
+
+fn blob(at: Position<'_>, item: &Item) -> Result<Blob, Invalid> {
+    let written = item.ciphertext.as_deref().map(|text| text.split_ascii_whitespace().collect::<String>());
+    match (written, filled(&item.ciphertext_from)) {
+        (Some(text), None) if opened::is_ciphertext(&text) => Ok(Blob::Written(text)),
+        (None, Some(name)) => {
+            let holder = Resource::parse(name)
+                .map_err(|reason| at.refuse("ciphertextFrom", reason, "write the version of a secret"))?;
+            Ok(Blob::In(holder.to_string()))
+        }
+        (Some(_), Some(_)) => Err(at.refuse("ciphertextFrom", "ciphertext is set too", "keep one of both")),
+        _ => {
+            let remedy = "write what `gcloud kms encrypt` makes, in base64, or ciphertextFrom";
+            Err(at.refuse("ciphertext", "it is no ciphertext of Cloud KMS in base64", remedy))
+        }
+    }
+}
+
+fn data(item: &Item) -> String {
+    filled(&item.additional_authenticated_data).map(|text| BASE64_STANDARD.encode(text)).unwrap_or_default()
 }
 
 fn resource(at: Position<'_>, item: &Item) -> Result<Resource, Invalid> {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use manifest::objects::Read;
 use manifest::parameters::{self, kept};
-use provider::{Exposure, Invalid, ObjectRef, Parameters, Request, Tree};
+use provider::{Ciphertext, Exposure, Invalid, ObjectRef, Parameters, Request, Tree};
 use provider_client::{CertificatePath, Tls};
 
 use crate::config::GcpConfig;
@@ -12,6 +12,7 @@ use crate::exposure;
 use crate::federation::{Federation, is_pool};
 use crate::listed::Sought;
 use crate::objects::{self, Part, SECRETS};
+use crate::opened::{self, Opened};
 use crate::resource::Resource;
 
 /// Key under which the class's `share` setting arrives.
@@ -33,6 +34,8 @@ pub struct Plan {
     pub(crate) parts: Vec<Part>,
     /// What the class lists.
     pub(crate) trees: Vec<Tree>,
+    /// Whether it is for keys, and not for objects of a class.
+    keyring: bool,
 }
 
 /// Whose identity reads.
@@ -60,13 +63,36 @@ impl Plan {
     ///
     /// Everything that is wrong with them. Never empty.
     pub fn new(parameters: &Parameters, config: &GcpConfig) -> Result<Self, Vec<Invalid>> {
-        let mut errors = Vec::new();
         let class = Class { parameters, config };
+        Self::with(class, || class.objects())
+    }
+
+    /// The same for a class that reads what `ciphertexts` of Cloud KMS hold.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only a provider decrypts"))]
+    pub(crate) fn of_keys(
+        parameters: &Parameters,
+        config: &GcpConfig,
+        ciphertexts: &[Ciphertext],
+    ) -> Result<Self, Vec<Invalid>> {
+        let plan = Self::with(Class { parameters, config }, || opened::objects(ciphertexts))?;
+        Ok(Self { keyring: true, ..plan })
+    }
+
+    fn with(
+        class: Class<'_>,
+        objects: impl FnOnce() -> Result<Read<Part>, Vec<Invalid>>,
+    ) -> Result<Self, Vec<Invalid>> {
+        let mut errors = Vec::new();
+        let Class { parameters, config } = class;
         let endpoints = kept(&mut errors, class.endpoints());
         let auth = kept(&mut errors, class.auth());
         let account = kept(&mut errors, class.account());
         let share = kept(&mut errors, class.share());
-        let objects = kept(&mut errors, class.objects());
+        let objects = kept(&mut errors, objects());
         errors.extend(parameters::odd(parameters, SECRETS.parameter, |text| text));
         match (endpoints, auth, account, share, objects) {
             (
@@ -78,10 +104,10 @@ impl Plan {
             ) if errors.is_empty() => {
                 let exposure = exposure::of(&endpoints, config);
                 for tree in &mut trees {
-                    let api = api(&tree.request);
-                    tree.address = api.map(|api| endpoints.address(&api)).unwrap_or_default();
+                    let apis = apis(&tree.request);
+                    tree.address = apis.first().map(|api| endpoints.address(api)).unwrap_or_default();
                 }
-                Ok(Self { endpoints, exposure, auth, account, share, objects, parts, trees })
+                Ok(Self { endpoints, exposure, auth, account, share, objects, parts, trees, keyring: false })
             }
             _ => Err(errors),
         }
@@ -93,20 +119,29 @@ impl Plan {
     pub(crate) fn store(&self) -> String {
         let objects = self.objects.iter().map(|object| &object.request);
         let requests = objects.chain(self.trees.iter().map(|tree| &tree.request));
-        let apis = requests.filter_map(api);
+        let apis = requests.flat_map(apis).chain(self.keyring.then_some(Api::Kms));
         let addresses: BTreeSet<String> = apis.map(|api| self.endpoints.address(&api)).collect();
         let addresses: Vec<_> = addresses.into_iter().collect();
         format!("{}{}", addresses.join(" "), self.endpoints.tls)
     }
 }
 
-/// Who is asked for it.
-fn api(request: &Request) -> Option<Api> {
+/// Who are asked for it; first who has the value.
+pub(crate) fn apis(request: &Request) -> Vec<Api> {
+    if let Some(opened) = Opened::of_request(&request.text) {
+        let holder = opened.holder().map(|holder| holder.api());
+        return std::iter::once(Api::Kms).chain(holder).collect();
+    }
     let resource = match Sought::of_request(&request.text) {
         Some(sought) => sought.secret("a"),
         None => Resource::parse(&request.text).ok(),
     };
-    resource.map(|resource| resource.api())
+    resource.map(|resource| resource.api()).into_iter().collect()
+}
+
+/// What people call it.
+pub(crate) fn name(request: &Request) -> String {
+    Opened::of_request(&request.text).map_or_else(|| request.text.to_string(), |opened| opened.key)
 }
 
 /// Keys of a class and of its objects that nobody reads: they may be others, misspelt.
@@ -115,6 +150,7 @@ pub(crate) fn unknown(parameters: &Parameters) -> Vec<Invalid> {
     parameters::unknown_everywhere(&DECLARATION, parameters, SECRETS.parameter, objects::unknown)
 }
 
+#[derive(Clone, Copy)]
 struct Class<'a> {
     parameters: &'a Parameters,
     config: &'a GcpConfig,

@@ -112,12 +112,12 @@ impl fmt::Display for Resource {
     }
 }
 
-fn is_id(part: &str, more: &str) -> bool {
+pub(crate) fn is_id(part: &str, more: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
     (1..=MAX_ID).contains(&part.len()) && part.chars().all(fits) && !part.starts_with('.')
 }
 
-fn is_location(part: &str) -> bool {
+pub(crate) fn is_location(part: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let edges = !part.starts_with('-') && !part.ends_with('-');
     (1..=MAX_LOCATION).contains(&part.len()) && part.bytes().all(fits) && edges

@@ -29,12 +29,14 @@ pub static DECLARATION: Declaration = Declaration {
 };
 
 const PARAMETERS: &[Key] = &[
-    Key::new(KMS, Holds::Choice(&["vault", "openbao"]), "The provider whose store has the key.", "vault")
+    Key::new(KMS, Holds::Choice(&["vault", "openbao", "aws", "gcp", "age"]),
+        "The provider whose store has the key; or age, for hosts and development: then a file of the machine has it.", "vault")
         .required(),
     Key::new(
         KMS_KEY,
         Holds::Text,
-        "The key. Of vault: the mount of the transit engine and the key's name.",
+        "The key. Of vault: the mount of the transit engine and the key's name. Of aws: its ARN, its id or an alias. Of gcp: \
+         projects/P/locations/L/keyRings/R/cryptoKeys/K. Of age: a recipient, age1…",
         "transit/shop",
     )
     .required(),

@@ -18,12 +18,18 @@
 //! | a node without `--environment` | invalid, and the store is not asked |
 //! | the store opened the data key, and the value does not open with it | invalid |
 //!
+//! # Keys of age
+//!
+//! For hosts and development, `kms: age` names a recipient of age instead of a store. The data key opens with an identity in a
+//! file of this machine. No store judges who reads, so a node opens such texts only if its administrator allowed it.
+//!
 //! # Who shares
 //!
 //! As for other classes of the provider that `kms` names. What is shared between volumes of one identity is the data key.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own"))]
 
+mod age;
 mod declaration;
 mod envelope;
 mod manifest_text;
@@ -35,6 +41,7 @@ mod sealer;
 mod settings;
 mod text;
 
+pub use age::NodeKey;
 pub use declaration::{DECLARATION, KMS, KMS_KEY};
 pub use envelope::MAX_VALUE;
 pub use manifest_text::{Span, spans};

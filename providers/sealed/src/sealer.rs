@@ -1,5 +1,10 @@
-use provider::{Error, ErrorKind, Invalid, Parameters, Providers, Result, SecretBytes, Tenure, Workload};
+use std::sync::Arc;
 
+use provider::{
+    Error, ErrorKind, Invalid, Parameters, Provider, Providers, Result, SecretBytes, Tenure, Workload,
+};
+
+use crate::age::{AgeKeys, NodeKey};
 use crate::declaration::{KMS, KMS_KEY};
 use crate::envelope;
 use crate::parameters::{self, Kms};
@@ -24,9 +29,16 @@ pub struct Standing {
 }
 
 impl Sealer {
-    /// Seals for `environment`, with the keys of `providers`.
+    /// Seals for `environment`, with the keys of `providers` and with keys of age.
     pub fn new(environment: Option<String>, providers: Providers) -> Self {
-        Self { environment, providers }
+        Self { environment, providers }.with_node_key(NodeKey::default())
+    }
+
+    /// The same, which opens what was sealed to a key of age as `node_key` says.
+    #[must_use]
+    pub fn with_node_key(self, node_key: NodeKey) -> Self {
+        let age: Arc<dyn Provider> = Arc::new(AgeKeys(node_key));
+        Self { providers: self.providers.with(&age), ..self }
     }
 
     /// The environment to seal for.

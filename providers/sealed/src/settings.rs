@@ -1,7 +1,9 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use provider::{Provider, Providers};
 
+use crate::age::NodeKey;
 use crate::sealed::Sealed;
 use crate::sealer::Sealer;
 
@@ -20,6 +22,15 @@ pub struct SealedSettings {
         help_heading = "Providers"
     )]
     environment: Option<String>,
+
+    /// Sealed values: file with an age identity (AGE-SECRET-KEY-1…), for what was sealed to its recipient. It belongs to
+    /// root or to the user of this process, and nobody else can read it
+    #[arg(long, env = "SECRETFS_NODE_KEY", value_name = "FILE", help_heading = "Providers")]
+    node_key: Option<PathBuf>,
+
+    /// Whether that is forbidden here.
+    #[arg(skip)]
+    forbids_node_key: bool,
 }
 
 fn environment(text: &str) -> Result<String, String> {
@@ -35,7 +46,13 @@ impl SealedSettings {
 
     /// What seals and opens with the keys of `providers`.
     pub fn sealer(&self, providers: &Providers) -> Sealer {
-        Sealer::new(self.environment.clone(), providers.clone())
+        let node_key = NodeKey { file: self.node_key.clone(), is_forbidden: self.forbids_node_key };
+        Sealer::new(self.environment.clone(), providers.clone()).with_node_key(node_key)
+    }
+
+    /// Opens nothing that was sealed to a key of age.
+    pub fn forbid_node_key(&mut self) {
+        self.forbids_node_key = true;
     }
 
     /// Settings that are good enough to parse classes.

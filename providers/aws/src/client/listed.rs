@@ -38,7 +38,7 @@ pub(crate) async fn read(asker: Asker<'_>, call: &Call, question: &Question<'_>)
     let asking = Asking { asker, call, wanted: question.wanted, most };
     match call.service {
         Service::Ssm => asking.parameters().await.map(Found::New),
-        Service::SecretsManager | Service::Sts => asking.secrets(question.held).await,
+        Service::SecretsManager | Service::Sts | Service::Kms => asking.secrets(question.held).await,
     }
 }
 
@@ -162,7 +162,7 @@ impl Asking<'_> {
             Service::Ssm => {
                 "allow ssm:GetParametersByPath on the path, and kms:Decrypt where it has a key of its own"
             }
-            Service::SecretsManager | Service::Sts => {
+            Service::SecretsManager | Service::Sts | Service::Kms => {
                 "allow secretsmanager:ListSecrets, which has no resource but *"
             }
         }

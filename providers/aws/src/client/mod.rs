@@ -1,5 +1,7 @@
 //! Talking to AWS.
 
+mod keyring;
+mod kms;
 mod listed;
 mod login;
 mod one_by_one;
@@ -89,6 +91,10 @@ impl Provider for Aws {
         Ok(Arc::new(AwsSource { store: store(&plan), plan, provider: Arc::clone(&self.0) }))
     }
 
+    fn keys(&self) -> Option<&dyn provider::Keys> {
+        Some(self)
+    }
+
     fn remarks(&self, parameters: &Parameters) -> Vec<Invalid> {
         unknown(parameters)
     }
@@ -151,13 +157,7 @@ impl Source for AwsSource {
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.store))?;
-        let method = self.method(workload);
-        let role = self.role(method, workload).await?;
-        let owner = self.owner(method, role, workload);
-        let key = Key { volume: (tenure == Tenure::Volume).then(|| workload.volume.clone()), whose: owner };
-        let make = self.new_session(key.clone(), workload);
-        let session: Arc<AwsSession> = self.provider.logins.get(&key, &workload.volume, make).await?;
+        let session = self.log_in(workload, tenure).await?;
         Ok(session)
     }
 
@@ -180,6 +180,16 @@ impl Source for AwsSource {
 }
 
 impl AwsSource {
+    async fn log_in(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<AwsSession>> {
+        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.store))?;
+        let method = self.method(workload);
+        let role = self.role(method, workload).await?;
+        let owner = self.owner(method, role, workload);
+        let key = Key { volume: (tenure == Tenure::Volume).then(|| workload.volume.clone()), whose: owner };
+        let make = self.new_session(key.clone(), workload);
+        self.provider.logins.get(&key, &workload.volume, make).await
+    }
+
     /// The class's; else what the volume came with, and on a host that may be acted as, the host.
     fn method(&self, workload: &Workload) -> Method {
         let may_be_host =
@@ -228,6 +238,7 @@ impl AwsSource {
             method,
             role,
             second: self.plan.auth.second.clone(),
+            decrypts: self.plan.decrypts(),
             whom,
             fingerprint: (method == Method::Keys).then(|| self.provider.fingerprints.of(secrets)),
         }
@@ -253,7 +264,8 @@ impl AwsSource {
 
     async fn ways(&self, tenant: &str, region: &Region) -> Result<Ways> {
         let to = |service| self.provider.servers.to(tenant, &self.plan.endpoints, service, region);
-        Ok(Ways { secrets: to(Service::SecretsManager).await?, parameters: to(Service::Ssm).await? })
+        let kms = if self.plan.decrypts() { Some(to(Service::Kms).await?) } else { None };
+        Ok(Ways { secrets: to(Service::SecretsManager).await?, parameters: to(Service::Ssm).await?, kms })
     }
 }
 

@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
-use provider::{Error, ErrorKind, Found, Query, Reading, Request, Result, Session};
+use provider::{
+    Context, Encrypted, Error, ErrorKind, Found, Query, Reading, Request, Result, SecretBytes, Session,
+};
 use provider_client::{Fingerprint, Place, Seated, Whom};
 
 use crate::answer::Keys;
-use crate::call::{Call, PARAMETERS_OF_A_CALL, SECRETS_OF_A_CALL, Wanted};
+use crate::call::{Blob, Call, Opened, PARAMETERS_OF_A_CALL, SECRETS_OF_A_CALL, Wanted};
 use crate::client::one_by_one::OneByOne;
 use crate::client::wire::Way;
-use crate::client::{listed, parameters, secrets};
+use crate::client::{kms, listed, parameters, secrets};
+use crate::opened;
 use crate::parameters::{Method, SecondRole};
 use crate::region::Service;
 
@@ -31,6 +34,8 @@ pub(crate) struct Owner {
     pub(crate) method: Method,
     pub(crate) role: Option<String>,
     pub(crate) second: Option<SecondRole>,
+    /// Whether it decrypts. Such logins have a way more, so they are apart.
+    pub(crate) decrypts: bool,
     pub(crate) whom: Whom,
     /// Of an access key that came with the volume.
     pub(crate) fingerprint: Option<Fingerprint>,
@@ -61,6 +66,8 @@ pub(crate) struct Parts {
 pub(crate) struct Ways {
     pub(crate) secrets: Way,
     pub(crate) parameters: Way,
+    /// Of a login that decrypts.
+    pub(crate) kms: Option<Way>,
 }
 
 /// Who asks, for the parts of a call.
@@ -107,11 +114,22 @@ impl AwsSession {
         Self { parts, read: Mutex::default(), out: Mutex::default(), place }
     }
 
+    /// Encrypts `plain` with `key` of KMS in the first region.
+    pub(crate) async fn encrypt(
+        &self,
+        key: &str,
+        plain: &SecretBytes,
+        context: &Context,
+    ) -> Result<Encrypted> {
+        let way = self.parts.ways.first().and_then(|ways| ways.kms.as_ref()).ok_or_else(foreign)?;
+        kms::encrypt(self.asker(way), key, plain, context).await
+    }
+
     /// Which kind of call brings `call`; those of one kind go together.
     fn kind(&self, call: &Call) -> Kind {
         let Parts { identity, namespace, one_by_one, .. } = &self.parts;
         match call.service {
-            _ if call.sought.is_some() => Kind::Alone,
+            _ if call.sought.is_some() || call.opened.is_some() => Kind::Alone,
             Service::Ssm => Kind::Parameters,
             _ if !call.first.is_current() || one_by_one.has(namespace, identity) => Kind::Alone,
             _ if call.probe => Kind::Probed,
@@ -119,11 +137,10 @@ impl AwsSession {
         }
     }
 
-    /// What all of `calls`, which are one listing or of one service, bring in the first region or in the other one. Those that are not
+    /// What all of `calls`, which are one listing, one ciphertext or of one service, bring in the first region or in the other one. Those that are not
     /// there have no answer.
     async fn ask(&self, other: bool, calls: &[Asked<'_>]) -> Vec<(usize, Result<Found>)> {
-        let Parts { identity, namespace, keys, ways, one_by_one } = &self.parts;
-        let Some(ways) = ways.get(usize::from(other)) else { return Vec::new() };
+        let Some(ways) = self.parts.ways.get(usize::from(other)) else { return Vec::new() };
         let (mut places, mut questions) = (Vec::new(), Vec::new());
         for Asked { at, call, held } in calls {
             let wanted = if other { call.failover.as_ref() } else { Some(&call.first) };
@@ -132,9 +149,14 @@ impl AwsSession {
                 questions.push(Question { wanted, held: *held });
             }
         }
+        if let Some(opened) = calls.first().and_then(|asked| asked.call.opened.as_ref()) {
+            let Some(Question { wanted, .. }) = questions.first() else { return Vec::new() };
+            let found = self.open(ways, wanted, opened).await;
+            return places.into_iter().map(|at| (at, found.clone())).collect();
+        }
         let is_parameters = calls.first().is_some_and(|asked| asked.call.service == Service::Ssm);
         let way = if is_parameters { &ways.parameters } else { &ways.secrets };
-        let asker = Asker { way, keys, identity, namespace, one_by_one };
+        let asker = self.asker(way);
         let listing = calls.first().map(|asked| asked.call).filter(|call| call.sought.is_some());
         let found = match (questions.first(), listing) {
             (None, _) => Vec::new(),
@@ -143,6 +165,39 @@ impl AwsSession {
             (Some(_), None) => secrets::read(asker, &questions).await,
         };
         places.into_iter().zip(found).collect()
+    }
+
+    /// What KMS decrypts of `opened`, with the key `wanted` if that names one.
+    async fn open(&self, ways: &Ways, wanted: &Wanted, opened: &Opened) -> Result<Found> {
+        let ciphertext = match &opened.ciphertext {
+            Blob::Written(text) => text.clone(),
+            Blob::In(service, held) => self.held_ciphertext(ways, *service, held).await?,
+        };
+        let asker = self.asker(ways.kms.as_ref().ok_or_else(foreign)?);
+        kms::decrypt(asker, wanted, &ciphertext, &opened.context).await
+    }
+
+    /// The ciphertext that `service` holds as `wanted`, in base64.
+    async fn held_ciphertext(&self, ways: &Ways, service: Service, wanted: &Wanted) -> Result<String> {
+        let question = [Question { wanted, held: None }];
+        let (asker, mut found) = if service == Service::Ssm {
+            let asker = self.asker(&ways.parameters);
+            (asker, parameters::read(asker, &question).await)
+        } else {
+            let asker = self.asker(&ways.secrets);
+            (asker, secrets::read(asker, &question).await)
+        };
+        let reading = found.pop().ok_or_else(foreign)??.reading(None)?;
+        opened::ciphertext_of(reading.body.expose()).ok_or_else(|| {
+            let what = asker.what(wanted);
+            Error::new(ErrorKind::Invalid, format!("{what}: what it holds is no ciphertext of KMS"))
+                .remedy("put the CiphertextBlob there that `aws kms encrypt` prints")
+        })
+    }
+
+    fn asker<'a>(&'a self, way: &'a Way) -> Asker<'a> {
+        let Parts { identity, namespace, keys, one_by_one, .. } = &self.parts;
+        Asker { way, keys, identity, namespace, one_by_one }
     }
 
     /// `calls` of one service. What is out in one region is asked for in the other one: first in the first region, unless
@@ -282,7 +337,8 @@ impl Session for AwsSession {
             let call = call.as_ref()?;
             Some(Asked { at, call, held: self.held(call, query) })
         });
-        let (listings, single): (Vec<_>, Vec<_>) = asked.partition(|asked| asked.call.sought.is_some());
+        let (listings, single): (Vec<_>, Vec<_>) =
+            asked.partition(|asked| asked.call.sought.is_some() || asked.call.opened.is_some());
         let (parameters, secrets): (Vec<_>, Vec<_>) =
             single.into_iter().partition(|asked| asked.call.service == Service::Ssm);
         let mut found: Vec<_> = queries.iter().map(|_| Err(foreign())).collect();

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
+use aws_signing::Signer;
 use jiff::Timestamp;
 use provider::{Error, ErrorKind, Result, SecretBytes};
-use provider_client::{Answer, Connection, Connections, Endpoint, Names, Settings, Tls, confidential};
-use reqwest::header::HeaderValue;
-use reqwest::{Method, RequestBuilder};
+use provider_client::{Answer, Connection, Connections, Endpoint, Names, Settings, Tls};
+use reqwest::Method;
 
 use crate::answer::Keys;
 use crate::config::AwsConfig;
@@ -132,9 +129,23 @@ impl Way {
         body: &serde_json::Value,
         keys: &Keys,
     ) -> Result<Answer> {
-        let prefix = if self.service == Service::Ssm { "AmazonSSM" } else { "secretsmanager" };
-        let (target, body) = (Some(format!("{prefix}.{operation}")), body.to_string());
-        self.send(Message { what, kind: JSON, target, body: body.as_bytes() }, Some(keys)).await
+        self.json_of(what, operation, body.to_string().as_bytes(), keys).await
+    }
+
+    /// The same, with a body that is written already.
+    ///
+    /// # Errors
+    ///
+    /// As [`json`](Self::json).
+    pub(crate) async fn json_of(
+        &self,
+        what: &str,
+        operation: &str,
+        body: &[u8],
+        keys: &Keys,
+    ) -> Result<Answer> {
+        let target = Some(format!("{}.{operation}", self.service.target()));
+        self.send(Message { what, kind: JSON, target, body }, Some(keys)).await
     }
 
     /// One call of an API that is sent a form; without `keys` it is not signed.
@@ -157,38 +168,21 @@ impl Way {
             request = request.header(*name, *value);
         }
         if let Some(keys) = keys {
-            let unsigned =
-                SignableRequest::new("POST", address, headers.into_iter(), SignableBody::Bytes(message.body));
-            let unsigned = unsigned.map_err(|_| self.unsigned(message.what))?;
-            request = self.signed(request, unsigned, keys).ok_or_else(|| self.unsigned(message.what))?;
+            let signed = self.signer(keys).sign(request, &address, &headers, message.body);
+            request = signed.ok_or_else(|| self.unsigned(message.what))?;
         }
         self.http.call(message.what, request).await
     }
 
-    /// `request` with the headers that sign `unsigned`, which is the same one.
-    fn signed(
-        &self,
-        request: RequestBuilder,
-        unsigned: SignableRequest<'_>,
-        keys: &Keys,
-    ) -> Option<RequestBuilder> {
-        let token = keys.token.as_ref().map(|token| token.expose_str().map(str::to_owned));
-        let token = token.map_or(Some(None), |token| token.map(Some))?;
-        let identity = Credentials::new(&keys.id, keys.secret.expose_str()?, token, None, "secretfs").into();
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(self.region.as_str())
-            .name(self.service.name())
-            .time(Timestamp::now().into())
-            .settings(SigningSettings::default())
-            .build()
-            .ok()?
-            .into();
-        let (instructions, _) = sign(unsigned, &parameters).ok()?.into_parts();
-        instructions.headers().try_fold(request, |request, (name, value)| {
-            let value: HeaderValue = confidential(&[value.as_bytes()])?;
-            Some(request.header(name, value))
-        })
+    fn signer<'a>(&'a self, keys: &'a Keys) -> Signer<'a> {
+        Signer {
+            id: &keys.id,
+            secret: &keys.secret,
+            token: keys.token.as_ref(),
+            region: self.region.as_str(),
+            service: self.service.name(),
+            now: Timestamp::now(),
+        }
     }
 
     fn unsigned(&self, what: &str) -> Error {

@@ -72,6 +72,35 @@ fn the_example_manifest_makes_exactly_its_files() {
 }
 
 #[test]
+fn a_ciphertext_stands_in_the_class_or_in_another_object_and_nowhere_else() {
+    let of_kms =
+        |more: &str| read_in(Some("eu-central-1"), &format!("- {{objectName: a, objectType: kms, {more}}}"));
+    let written = of_kms("ciphertext: \"AQ ID\", kmsKey: alias/shop").unwrap();
+    let (of_class, none) = (call(&written[0]), None::<Wanted>);
+    assert_eq!((of_class.first.id.as_str(), of_class.failover), ("alias/shop", none));
+    let held = call(&of_kms("ciphertextFrom: ssmparameter, objectVersion: \"3\"").unwrap()[0]);
+    let wanted = Wanted { id: "a".to_owned(), version: Some("3".to_owned()), label: None };
+    assert_eq!(held.opened.unwrap().ciphertext, Blob::In(Service::Ssm, wanted));
+
+    for (more, key) in [
+        ("ciphertext: \"*\"", "ciphertext"),
+        ("optional: true", "ciphertext"),
+        ("ciphertext: AQID, ciphertextFrom: ssmparameter", "ciphertext"),
+        ("ciphertextFrom: kms", "ciphertextFrom"),
+        ("ciphertext: AQID, objectVersion: \"3\"", "objectVersion"),
+        ("ciphertext: AQID, kmsKey: \"a b\"", "kmsKey"),
+        ("ciphertext: AQID, failoverObject: {objectName: b}", "failoverObject"),
+    ] {
+        let told = of_kms(more).unwrap_err().remove(0);
+        assert!(told.contains(&format!("objects[0].{key}")), "{more}: {told}");
+    }
+    for key in ["ciphertext: AQID", "ciphertextFrom: ssmparameter", "kmsKey: a", "encryptionContext: {}"] {
+        let told = refusal(&format!("- {{objectName: a, objectType: ssmparameter, {key}}}"));
+        assert!(told.contains("objects[0].objectType"), "{key}: {told}");
+    }
+}
+
+#[test]
 fn trap_yaml_dialect_and_key_case() {
     let read = read_text(
         "- {ObjectName: a, OBJECTTYPE: secretsmanager, objectalias: b, JmesPath: [{Path: x, ObjectAlias: c}]}",

@@ -8,6 +8,7 @@ mod contract;
 mod example;
 mod failover;
 mod judged;
+mod kms;
 mod listing;
 mod logins;
 mod many;

@@ -1,5 +1,7 @@
 //! Talking to Google.
 
+mod keyring;
+mod kms;
 mod listed;
 mod login;
 mod servers;
@@ -24,7 +26,6 @@ use crate::declaration::{ACCOUNT_ANNOTATION, DECLARATION};
 use crate::extract;
 use crate::grants::Granted;
 use crate::parameters::{self, Auth, Plan, Share};
-use crate::resource::Resource;
 
 pub use settings::GcpSettings;
 
@@ -61,6 +62,10 @@ impl Provider for Gcp {
     ) -> std::result::Result<Arc<dyn Source>, Vec<Invalid>> {
         let plan = Plan::new(parameters, self.0.servers.config())?;
         Ok(Arc::new(GcpSource { store: plan.store(), plan, provider: Arc::clone(&self.0) }))
+    }
+
+    fn keys(&self) -> Option<&dyn provider::Keys> {
+        Some(self)
     }
 
     fn remarks(&self, parameters: &Parameters) -> Vec<Invalid> {
@@ -108,15 +113,7 @@ impl Source for GcpSource {
     }
 
     async fn session(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<dyn Session>> {
-        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.store))?;
-        let Inner { servers, logins, .. } = &*self.provider;
-        let method = Method::of(&self.plan.auth, workload, servers)?;
-        let account = self.account(&method, workload).await?;
-        let applicant =
-            Applicant { plan: &self.plan, method: &method, account: account.as_deref(), workload };
-        let volume = (tenure == Tenure::Volume).then(|| workload.volume.clone());
-        let key = Key { whose: self.owner(applicant), volume };
-        let session = logins.get(&key, &workload.volume, self.log_in(applicant, key.clone())).await?;
+        let session = self.seated(workload, tenure).await?;
         Ok(session)
     }
 
@@ -126,10 +123,11 @@ impl Source for GcpSource {
 
     fn origin(&self, index: usize) -> Origin {
         let Plan { endpoints, objects, parts, .. } = &self.plan;
-        let path = objects.get(index).map(|object| object.request.text.to_string()).unwrap_or_default();
-        let api = Resource::parse(&path).ok().map(|resource| resource.api());
+        let request = objects.get(index).map(|object| &object.request);
+        let apis = request.map(parameters::apis).unwrap_or_default();
+        let path = request.map(parameters::name).unwrap_or_default();
         Origin {
-            address: api.map(|api| endpoints.address(&api)).unwrap_or_default(),
+            address: apis.first().map(|api| endpoints.address(api)).unwrap_or_default(),
             scope: Scope::Whole,
             path,
             key: parts.get(index).and_then(|part| part.extract.key()).map(str::to_owned),
@@ -138,6 +136,19 @@ impl Source for GcpSource {
 }
 
 impl GcpSource {
+    /// The login for `workload`.
+    async fn seated(&self, workload: &Workload, tenure: Tenure) -> Result<Arc<GcpSession>> {
+        refuse_exposure(self.plan.exposure.as_ref(), Some(&self.store))?;
+        let Inner { servers, logins, .. } = &*self.provider;
+        let method = Method::of(&self.plan.auth, workload, servers)?;
+        let account = self.account(&method, workload).await?;
+        let applicant =
+            Applicant { plan: &self.plan, method: &method, account: account.as_deref(), workload };
+        let volume = (tenure == Tenure::Volume).then(|| workload.volume.clone());
+        let key = Key { whose: self.owner(applicant), volume };
+        logins.get(&key, &workload.volume, self.log_in(applicant, key.clone())).await
+    }
+
     /// The service account to read as: the class's, else what the pod's own is annotated with.
     async fn account(&self, method: &Method, workload: &Workload) -> Result<Option<String>> {
         if self.plan.account.is_some() || !matches!(method, Method::Pod(_)) {

@@ -11,6 +11,7 @@ use crate::client::servers::{Message, Servers};
 use crate::endpoints::Endpoints;
 use crate::listed::Sought;
 use crate::meaning::Asked;
+use crate::opened::Opened;
 use crate::resource::Resource;
 
 /// Whose a login is.
@@ -59,6 +60,9 @@ impl Session for GcpSession {
     async fn read(&self, request: &Request) -> Result<Reading> {
         if let Some(sought) = Sought::of_request(&request.text) {
             return self.listing(&sought).await;
+        }
+        if let Some(opened) = Opened::of_request(&request.text) {
+            return self.open(&opened).await;
         }
         let resource = Resource::parse(&request.text)
             .map_err(|_| Error::new(ErrorKind::Invalid, "the request is none of this provider's"))?;

@@ -8,6 +8,7 @@ mod contract;
 mod example;
 mod faults;
 mod identities;
+mod keys;
 mod listing;
 mod support;
 mod values;

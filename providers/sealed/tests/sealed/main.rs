@@ -3,5 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "numbers of tests are their own")]
 #![allow(clippy::unwrap_used, reason = "what a test asks of its fixtures has to be so")]
 
+mod age;
+mod aws;
 mod contract;
 mod openbao;
