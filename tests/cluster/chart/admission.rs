@@ -44,7 +44,7 @@ fn judge(classes: &[Value]) -> Vec<String> {
 }
 
 /// Key without its prefix, and value.
-const CASES: [(&str, &str); 49] = [
+const CASES: [(&str, &str); 54] = [
     ("mode", "tmpfs"),
     ("mode", "fuse"),
     ("mode", "disk"),
@@ -72,6 +72,10 @@ const CASES: [(&str, &str); 49] = [
     ("on-denied", "Keep"),
     ("on-revoked", "remove"),
     ("on-revoked", "never"),
+    ("on-rotate", "none"),
+    ("on-rotate", "restart-workload"),
+    ("on-rotate", "signal SIGHUP web"),
+    ("on-rotate", "SIGHUP"),
     ("on-expired", "remove"),
     ("on-expired", "burn"),
     ("start", "cached"),
@@ -94,6 +98,7 @@ const CASES: [(&str, &str); 49] = [
     ("access-unsafe", "allow"),
     ("access-unsafe", "yes"),
     ("overridable", "secretfs.dev/access"),
+    ("overridable", "secretfs.dev/on-rotate"),
 ];
 
 #[test]
