@@ -13,9 +13,9 @@ pub(crate) const ANNOTATION: &str = "secretfs.dev/rolled-out-for";
 /// How many bytes of the hash a digest has: enough to tell the versions of one workload apart.
 const BYTES: usize = 8;
 /// How many versions an annotation names, newest first. A node that is so many versions behind may cause a rollout anew.
-const KEPT: usize = 128;
-/// Of more versions at once, one digest of all of them is written.
-const MOST_AT_ONCE: usize = 32;
+pub(super) const KEPT: usize = 256;
+/// Of more versions in one rotation, one digest of all of them is written.
+const MOST_AT_ONCE: usize = 64;
 /// The longest annotation that is read. Whatever somebody else wrote there, no more of it counts.
 const MOST_TEXT: usize = 8192;
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_annotation_has_a_bound_and_names_the_newest() {
-        let versions: Vec<String> = (0..200).map(|version| version.to_string()).collect();
+        let versions: Vec<String> = (0..300).map(|version| version.to_string()).collect();
         let mut text = None;
         for (second, version) in versions.iter().enumerate() {
             text = Some(written(text.as_deref(), &[version], 300 * i64::try_from(second).unwrap()));
@@ -198,7 +198,7 @@ mod tests {
         let mark = Mark::read(text.as_deref());
 
         assert_eq!(mark.digests.len(), KEPT);
-        assert_eq!(mark.digests[0], digest("199"));
+        assert_eq!(mark.digests[0], digest("299"));
         assert!(text.unwrap().len() < MOST_TEXT);
     }
 
@@ -206,9 +206,9 @@ mod tests {
     fn many_versions_at_once_are_one_digest_which_is_the_same_everywhere() {
         let many = |count: usize| (0..count).map(|version| digest(&version.to_string())).collect();
 
-        assert_eq!(bounded(many(32)).len(), 32);
-        assert_eq!((bounded(many(33)).len(), bounded(many(33))), (1, bounded(many(33))));
-        assert_ne!(bounded(many(33)), bounded(many(34)));
+        assert_eq!(bounded(many(64)).len(), 64);
+        assert_eq!((bounded(many(65)).len(), bounded(many(65))), (1, bounded(many(65))));
+        assert_ne!(bounded(many(65)), bounded(many(66)));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Teller;
-use mark::Digest;
+use mark::{Digest, bounded};
 use queue::{Cause, Queue};
 use round::{Owners, Round, Verdict};
 use telling::Telling;
@@ -142,13 +142,8 @@ impl Restarts {
         if cause.digests.is_empty() {
             return;
         }
-        let now = Instant::now();
-        let queue = self.queues.entry(happening.namespace.clone()).or_insert_with(|| Queue::new(now));
-        let at = now.later(Span::from(GATHER).times(1.0 + fastrand::f64()));
-        if !queue.note(cause.clone(), at) {
-            let reason = "too many volumes of its namespace wait for a rollout on this node";
-            self.telling.refused(&cause, &happening.namespace, None, reason);
-        }
+        let at = Instant::now().later(Span::from(GATHER).times(1.0 + fastrand::f64()));
+        self.wait(&happening.namespace, cause, at);
     }
 
     fn begin_rounds(&mut self) {
@@ -188,32 +183,54 @@ impl Restarts {
     }
 
     fn settle(&mut self, round: Round) {
-        let Round { namespace, allowance, owners, verdicts } = round;
-        self.owners.insert(namespace.clone(), owners);
-        let now = Instant::now();
-        let queue = self.queues.entry(namespace.clone()).or_insert_with(|| Queue::new(now));
-        queue.allowance = allowance;
+        let Round { namespace, allowance, mut owners, verdicts } = round;
         let served = self.volumes.states();
+        let pods: BTreeSet<&str> = served.values().filter_map(|state| state.pod_uid.as_deref()).collect();
+        owners.retain(|pod, _| pods.contains(pod.as_str()));
+        self.owners.insert(namespace.clone(), owners);
+        if let Some(queue) = self.queues.get_mut(&namespace) {
+            queue.allowance = allowance;
+        }
+        let mut waiting = Vec::new();
         for (mut causes, verdict) in verdicts {
             causes.retain(|cause| served.contains_key(&cause.volume));
-            if let Verdict::Away(reason) = &verdict {
-                tracing::warn!(namespace, reason, "a workload is not rolled out yet");
-                queue.failed(causes, now);
-                continue;
-            }
-            queue.answered();
             match verdict {
                 Verdict::RolledOut(workload) => self.telling.rolled_out(&causes, &namespace, &workload),
                 Verdict::Done => causes.iter().for_each(|cause| self.telling.done_before(cause)),
-                Verdict::Later(wait) => causes.into_iter().for_each(|cause| {
-                    // It had a place before.
-                    queue.note(cause, now.later(wait));
-                }),
+                Verdict::Later(wait) => {
+                    let at = Instant::now().later(wait);
+                    causes.into_iter().for_each(|cause| self.wait(&namespace, cause, at));
+                }
                 Verdict::Refused(workload, reason) => causes.iter().for_each(|cause| {
                     self.telling.refused(cause, &namespace, workload.as_ref(), &reason);
                 }),
-                Verdict::Gone | Verdict::Away(_) => {}
+                Verdict::Away(reason) => {
+                    tracing::warn!(namespace, reason, "workloads are not rolled out yet");
+                    waiting.extend(causes);
+                }
+                Verdict::Gone => {}
             }
+        }
+        self.try_again(&namespace, waiting);
+    }
+
+    /// Has `causes` wait because the API server did not answer; if there are none, it did.
+    fn try_again(&mut self, namespace: &str, causes: Vec<Cause>) {
+        let Some(queue) = self.queues.get_mut(namespace) else { return };
+        if causes.is_empty() {
+            return queue.answered();
+        }
+        let at = queue.failed(Instant::now());
+        causes.into_iter().for_each(|cause| self.wait(namespace, cause, at));
+    }
+
+    /// Has a cause wait, to be seen to at `at` or earlier.
+    fn wait(&mut self, namespace: &str, cause: Cause, at: Instant) {
+        let fresh = || Queue::new(Instant::now());
+        let queue = self.queues.entry(namespace.to_owned()).or_insert_with(fresh);
+        if let Err(cause) = queue.note(cause, at) {
+            let reason = "too many volumes of its namespace wait for a rollout on this node";
+            self.telling.refused(&cause, namespace, None, reason);
         }
     }
 
@@ -233,9 +250,9 @@ fn cause(happening: &Happening, pod: &Pod, provider: &str, rotated: &Rotated) ->
         pod: pod.clone(),
         provider: provider.to_owned(),
         versions: versioned().map(|(made, version)| (made.asked.name.clone(), version)).collect(),
-        digests: versioned()
-            .map(|(made, version)| Digest::of(provider, &made.asked.origin, &version))
-            .collect(),
+        digests: bounded(
+            versioned().map(|(made, version)| Digest::of(provider, &made.asked.origin, &version)).collect(),
+        ),
     }
 }
 

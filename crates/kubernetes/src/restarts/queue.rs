@@ -8,7 +8,7 @@ use engine::volume::VolumeId;
 use provider::{Moment as _, Pod};
 use tokio::time::Instant;
 
-use super::mark::Digest;
+use super::mark::{Digest, KEPT};
 use crate::backoff::Backoff;
 
 /// Most volumes of one namespace that wait. Each namespace has its own room, and the administrator names the namespaces.
@@ -32,9 +32,12 @@ pub(super) struct Cause {
 }
 
 impl Cause {
-    /// Adds what came later.
+    /// Adds what came later. If it waits for so long that an annotation could not name all of it, what came later counts.
     fn add(&mut self, later: Self) {
         self.versions.extend(later.versions);
+        if self.digests.len().saturating_add(later.digests.len()) > KEPT {
+            self.digests.clear();
+        }
         self.digests.extend(later.digests);
     }
 }
@@ -93,26 +96,25 @@ impl Queue {
         }
     }
 
-    /// Notes a cause, to be seen to at `at` or earlier. `false` if there is no room.
-    pub(super) fn note(&mut self, cause: Cause, at: Instant) -> bool {
+    /// Notes a cause, to be seen to at `at` or earlier.
+    ///
+    /// # Errors
+    ///
+    /// There is no room: the cause.
+    pub(super) fn note(&mut self, cause: Cause, at: Instant) -> Result<(), Cause> {
         let is_full = self.waiting.len() >= MOST;
         match self.waiting.get_mut(&cause.volume) {
             Some(known) => known.add(cause),
-            None if is_full => return false,
+            None if is_full => return Err(cause),
             None => drop(self.waiting.insert(cause.volume.clone(), cause)),
         }
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
-        true
+        Ok(())
     }
 
-    /// Takes back a cause that could not be seen to, because the API server did not answer. The pause before the next try
-    /// grows.
-    pub(super) fn failed(&mut self, causes: Vec<Cause>, now: Instant) {
-        let at = now.later(self.backoff.failed());
-        causes.into_iter().for_each(|cause| {
-            self.note(cause, at);
-        });
-        self.due = Some(at);
+    /// Notes that the API server did not answer, and returns when to try again: later each time.
+    pub(super) fn failed(&mut self, now: Instant) -> Instant {
+        now.later(self.backoff.failed())
     }
 
     pub(super) fn answered(&mut self) {
@@ -158,9 +160,11 @@ mod tests {
     async fn a_volume_has_one_place_and_its_newest_versions_and_a_namespace_has_a_bound() {
         let now = Instant::now();
         let mut queue = Queue::new(now);
-        assert!(queue.note(cause(0, "1"), now) && queue.note(cause(0, "2"), now.later(REFILL)));
+        assert!(
+            queue.note(cause(0, "1"), now).is_ok() && queue.note(cause(0, "2"), now.later(REFILL)).is_ok()
+        );
         assert_eq!(queue.due(), Some(now));
-        let fitted = (1..1000).filter(|volume| queue.note(cause(*volume, "1"), now)).count();
+        let fitted = (1..1000).filter(|volume| queue.note(cause(*volume, "1"), now).is_ok()).count();
 
         assert_eq!(fitted, MOST - 1);
         let taken = queue.take();
@@ -172,11 +176,8 @@ mod tests {
     async fn what_could_not_be_said_waits_longer_each_time_and_a_volume_that_is_gone_does_not() {
         let now = Instant::now();
         let mut queue = Queue::new(now);
-        let mut pauses = Vec::new();
-        for _ in 0..20 {
-            queue.failed(vec![cause(0, "1")], now);
-            pauses.push(queue.due().unwrap() - now);
-        }
+        let pauses: Vec<_> = (0..20).map(|_| queue.failed(now) - now).collect();
+        queue.note(cause(0, "1"), now).unwrap();
         assert!(
             pauses[0] <= Duration::from_millis(500) && pauses[19] >= Duration::from_secs(15),
             "{pauses:?}"

@@ -1,6 +1,6 @@
 //! One round for a namespace: whom its pods belong to, and a rollout of each workload that has none for these versions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -8,7 +8,7 @@ use kube::Client;
 use provider::Span;
 use tokio::time::{Instant, sleep};
 
-use super::mark::{Judgement, Mark, bounded};
+use super::mark::{Judgement, Mark};
 use super::queue::{Allowance, Cause};
 use super::workloads::{Trouble, Workload, Workloads};
 
@@ -16,8 +16,8 @@ use super::workloads::{Trouble, Workload, Workloads};
 const TRIES: u32 = 8;
 /// Longest pause between two of these tries. Other nodes write at the same moment.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The words for a workload that others change all the time.
-const BUSY: &str = "others change it all the time";
+/// When a workload is tried again that others change all the time.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// The workload of each pod, by uid. While a pod lives, it does not change.
 pub(super) type Owners = HashMap<String, Workload>;
@@ -50,17 +50,25 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Sees to `causes`, so that no workload is rolled out more often than once in `every`.
+    /// Sees to `causes`, so that no workload is rolled out more often than once in `every`. Once the API server did not
+    /// answer, it is asked no more.
     pub(super) async fn run(mut self, client: Client, causes: Vec<Cause>, every: Duration) -> Self {
         let namespace = self.namespace.clone();
         let workloads = Workloads { client: &client, namespace: &namespace };
-        let pods: BTreeSet<String> = causes.iter().map(|cause| cause.pod.uid.clone()).collect();
-        self.owners.retain(|pod, _| pods.contains(pod));
         for (workload, causes) in self.by_workload(&workloads, causes).await {
-            let verdict = self.see_to(&workloads, &workload, &causes, every).await;
+            let verdict = match self.away() {
+                Some(away) => away,
+                None => self.see_to(&workloads, &workload, &causes, every).await,
+            };
             self.verdicts.push((causes, verdict));
         }
         self
+    }
+
+    /// The verdict on everything else, if the API server does not answer.
+    fn away(&self) -> Option<Verdict> {
+        let away = |verdict: &&Verdict| matches!(verdict, Verdict::Away(_));
+        self.verdicts.iter().map(|(_, verdict)| verdict).find(away).cloned()
     }
 
     async fn by_workload(
@@ -70,6 +78,10 @@ impl Round {
     ) -> BTreeMap<Workload, Vec<Cause>> {
         let mut found: BTreeMap<Workload, Vec<Cause>> = BTreeMap::new();
         for cause in causes {
+            if let Some(away) = self.away() {
+                self.verdicts.push((vec![cause], away));
+                continue;
+            }
             match self.owner(workloads, &cause).await {
                 Ok(workload) => found.entry(workload).or_default().push(cause),
                 Err(trouble) => self.verdicts.push((vec![cause], verdict(trouble, None))),
@@ -94,7 +106,7 @@ impl Round {
         causes: &[Cause],
         every: Duration,
     ) -> Verdict {
-        let wanted = causes.iter().flat_map(|cause| bounded(cause.digests.clone())).collect();
+        let wanted = causes.iter().flat_map(|cause| cause.digests.clone()).collect();
         for _ in 0..TRIES {
             let read = match workloads.read(workload).await {
                 Ok(read) => read,
@@ -116,14 +128,14 @@ impl Round {
             }
             sleep(Span::from(PAUSE).times(fastrand::f64()).get()).await;
         }
-        Verdict::Away(BUSY.to_owned())
+        Verdict::Later(BUSY)
     }
 }
 
 fn verdict(trouble: Trouble, workload: Option<&Workload>) -> Verdict {
     match trouble {
         Trouble::Away(reason) => Verdict::Away(reason),
-        Trouble::Changed => Verdict::Away(BUSY.to_owned()),
+        Trouble::Changed => Verdict::Later(BUSY),
         Trouble::Gone => Verdict::Gone,
         Trouble::Refused(reason) => Verdict::Refused(workload.cloned(), reason),
     }

@@ -167,8 +167,19 @@ async fn a_workload_that_others_change_is_tried_again_and_not_for_ever() {
 
     let kept = Arc::new(Mutex::new(Kept { disturbed: u64::MAX, ..Kept::default() }));
     let verdicts = round(&cluster(&kept), vec![cause("a", "web-1", "db", "2")]).await;
-    assert!(matches!(&verdicts[..], [Verdict::Away(_)]), "{verdicts:?}");
+    assert_eq!(verdicts, [Verdict::Later(Duration::from_secs(30))]);
     assert_eq!(kept.lock().unwrap().mark, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_asked_once_and_not_for_each_pod() {
+    let api = FakeApi::new(|_| Say::Hang);
+    let causes = (0..50).map(|pod| cause(&format!("csi-{pod}"), &format!("web-{pod}"), "db", "2")).collect();
+
+    let verdicts = round(&api, causes).await;
+
+    assert!(verdicts.len() == 50 && verdicts.iter().all(|it| matches!(it, Verdict::Away(_))), "{verdicts:?}");
+    assert_eq!(api.asked().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

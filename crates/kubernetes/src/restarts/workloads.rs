@@ -194,11 +194,11 @@ fn trouble(error: &kube::Error, wish: &str) -> Trouble {
         404 => Trouble::Gone,
         409 => Trouble::Changed,
         403 if is_ending_namespace(status) => Trouble::Gone,
-        401 | 403 if lacks_a_right(status) => Trouble::Refused(format!(
+        403 if lacks_a_right(status) => Trouble::Refused(format!(
             "the API server forbids us to {wish}; name the namespace in restartWorkloads.namespaces of the chart ({})",
             status.message
         )),
-        429 | 500.. => Trouble::Away(status.message.clone()),
+        401 | 429 | 500.. => Trouble::Away(status.message.clone()),
         _ => Trouble::Refused(format!("the API server refuses it: {}", status.message)),
     }
 }
