@@ -228,7 +228,7 @@ impl Restarts {
     fn wait(&mut self, namespace: &str, cause: Cause, at: Instant) {
         let fresh = || Queue::new(Instant::now());
         let queue = self.queues.entry(namespace.to_owned()).or_insert_with(fresh);
-        if let Err(cause) = queue.note(cause, at) {
+        if let Some(cause) = queue.note(cause, at) {
             let reason = "too many volumes of its namespace wait for a rollout on this node";
             self.telling.refused(&cause, namespace, None, reason);
         }

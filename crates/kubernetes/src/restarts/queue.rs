@@ -96,20 +96,17 @@ impl Queue {
         }
     }
 
-    /// Notes a cause, to be seen to at `at` or earlier.
-    ///
-    /// # Errors
-    ///
-    /// There is no room: the cause.
-    pub(super) fn note(&mut self, cause: Cause, at: Instant) -> Result<(), Cause> {
+    /// Notes a cause, to be seen to at `at` or earlier. Gives it back if there is no room.
+    #[must_use]
+    pub(super) fn note(&mut self, cause: Cause, at: Instant) -> Option<Cause> {
         let is_full = self.waiting.len() >= MOST;
         match self.waiting.get_mut(&cause.volume) {
             Some(known) => known.add(cause),
-            None if is_full => return Err(cause),
+            None if is_full => return Some(cause),
             None => drop(self.waiting.insert(cause.volume.clone(), cause)),
         }
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
-        Ok(())
+        None
     }
 
     /// Notes that the API server did not answer, and returns when to try again: later each time.
@@ -161,10 +158,11 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(now);
         assert!(
-            queue.note(cause(0, "1"), now).is_ok() && queue.note(cause(0, "2"), now.later(REFILL)).is_ok()
+            queue.note(cause(0, "1"), now).is_none()
+                && queue.note(cause(0, "2"), now.later(REFILL)).is_none()
         );
         assert_eq!(queue.due(), Some(now));
-        let fitted = (1..1000).filter(|volume| queue.note(cause(*volume, "1"), now).is_ok()).count();
+        let fitted = (1..1000).filter(|volume| queue.note(cause(*volume, "1"), now).is_none()).count();
 
         assert_eq!(fitted, MOST - 1);
         let taken = queue.take();
@@ -177,7 +175,7 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(now);
         let pauses: Vec<_> = (0..20).map(|_| queue.failed(now) - now).collect();
-        queue.note(cause(0, "1"), now).unwrap();
+        assert!(queue.note(cause(0, "1"), now).is_none());
         assert!(
             pauses[0] <= Duration::from_millis(500) && pauses[19] >= Duration::from_secs(15),
             "{pauses:?}"
