@@ -116,6 +116,21 @@ pub struct NodeArgs {
     #[arg(long, env = "SECRETFS_REFRESH_REQUESTS_ON_PODS", conflicts_with = "classes")]
     refresh_requests_on_pods: bool,
 
+    /// Namespaces whose workloads may be rolled out after a rotation, for classes with secretfs.dev/on-rotate:
+    /// restart-workload; separated by commas. It takes the right to patch workloads there
+    #[arg(
+        long,
+        env = "SECRETFS_RESTART_WORKLOADS",
+        value_delimiter = ',',
+        value_name = "NAMESPACES",
+        conflicts_with = "classes"
+    )]
+    restart_workloads: Vec<String>,
+
+    /// Shortest time between two such rollouts of one workload, such as 5m or 1h30m
+    #[arg(long, env = "SECRETFS_RESTART_WORKLOADS_EVERY", default_value = "5m", value_name = "DURATION", value_parser = interval_of)]
+    restart_workloads_every: Duration,
+
     /// Socket of `secretfs-mounter`. Without it this process mounts by itself, and after a crash leased logins
     /// end only when their time is over
     #[arg(long, env = "SECRETFS_MOUNTER", value_name = "PATH")]
@@ -194,6 +209,7 @@ impl NodeArgs {
             provider_dirs: self.process.providers.external_dirs(),
             sync: self.sync_secrets.then_some(self.sync_secrets_namespace),
             annotations: self.service_account_annotations,
+            restarts: self.restart_workloads,
             kubeconfig: self.kubeconfig,
         }
     }

@@ -30,6 +30,8 @@ pub struct Places {
     pub sync: Option<Vec<String>>,
     /// The namespaces whose service accounts may be read for their annotations.
     pub annotations: Vec<String>,
+    /// The namespaces whose workloads may be rolled out after a rotation.
+    pub restarts: Vec<String>,
     /// The kubeconfig that names the API server.
     pub kubeconfig: Option<PathBuf>,
 }

@@ -3,6 +3,7 @@
 
 mod admission;
 mod render;
+mod restarts;
 mod rights;
 mod startup_taint;
 mod values;
@@ -16,7 +17,7 @@ use serde_json::Value;
 use testing::{Cluster, Scope};
 
 /// The sets of values with which the chart is rendered.
-const SETS: [&str; 8] = [
+const SETS: [&str; 9] = [
     "",
     "drop-in",
     "sync-namespaces",
@@ -25,6 +26,7 @@ const SETS: [&str; 8] = [
     "startup-taint",
     "clouds",
     "container-access",
+    "restart-workloads",
 ];
 
 /// An API server with our custom resources, those for the chart's monitoring, and the namespaces of [`SETS`].
@@ -100,6 +102,20 @@ fn render(values: &str, more: &[&str]) -> String {
 fn objects(yaml: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_yaml::from_multiple(yaml).unwrap();
     documents.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+/// The rights of the driver and what limits them, as the chart makes them with `values` in namespace `secretfs-system`.
+pub(super) fn rights_with(values: &str) -> Value {
+    let version = ["--kube-version", "1.35.4", "--set", values];
+    let chart = chart().display().to_string();
+    let arguments =
+        [&["template", "secretfs", &chart, "--namespace", "secretfs-system"], &version[..]].concat();
+    let output =
+        Command::new("helm").args(arguments).output().expect("helm; run eval \"$(hack/tools helm)\"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rendered = objects(&String::from_utf8(output.stdout).unwrap());
+    let items = rights::KINDS.map(|kind| of_kind(&rendered, kind)).concat();
+    serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 /// The objects of one kind.

@@ -1,6 +1,6 @@
 //! One consistent set of the files of a volume.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use aws_lc_rs::hmac;
@@ -41,6 +41,14 @@ pub struct Made {
     pub version: Option<String>,
     /// Identifies the version without telling the value.
     pub fingerprint: Fingerprint,
+}
+
+impl Made {
+    /// The contents differ, and the store's names for the versions do not say that they are the same.
+    fn is_another_version_than(&self, other: &Self) -> bool {
+        let is_named_alike = self.version.is_some() && self.version == other.version;
+        self.fingerprint != other.fingerprint && !is_named_alike
+    }
 }
 
 impl Asked {
@@ -90,6 +98,18 @@ impl Snapshot {
             Some(Made { asked: made.asked.clone(), version, fingerprint })
         };
         objects.iter().filter_map(here).collect()
+    }
+
+    /// The objects that `old` shows in another version than these files do. What `old` does not show has no version that was
+    /// replaced.
+    pub fn replaced(&self, old: &Self) -> Vec<Made> {
+        let adopted = old.made_of.is_empty().then(|| old.made_of_the_same(&self.made_of));
+        let shown = adopted.as_ref().unwrap_or(&old.made_of).iter();
+        let shown: HashMap<&str, &Made> = shown.map(|made| (made.asked.name.as_str(), made)).collect();
+        let is_another = |made: &&Made| {
+            shown.get(made.asked.name.as_str()).is_some_and(|shown| shown.is_another_version_than(made))
+        };
+        self.made_of.iter().filter(is_another).cloned().collect()
     }
 
     /// How many files there are.
@@ -188,5 +208,54 @@ fn shown(tag: &hmac::Tag) -> Fingerprint {
 impl fmt::Debug for FingerprintKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FingerprintKey")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use provider::Scope;
+
+    use super::*;
+
+    /// Files of these objects, each with its value and the store's name for the version.
+    fn shown(objects: &[(&str, &str, Option<&str>)]) -> Snapshot {
+        let key = FingerprintKey::new(&[7; 32]);
+        let file = |(name, value, version): &(&str, &str, Option<&str>)| {
+            let path = ObjectPath::try_from(*name).unwrap();
+            let fingerprint = key.fingerprint(&path, value.as_bytes());
+            let version = version.map(str::to_owned);
+            (path, File { contents: value.as_bytes().to_vec().into(), mode: None, fingerprint, version })
+        };
+        let made = |(path, file): (ObjectPath, File)| {
+            let (address, name) = ("a".to_owned(), path.to_string());
+            let origin = Origin { address, scope: Scope::Whole, path: name.clone(), key: None };
+            let asked = Asked { name, origin, file: Some(path), composed: Vec::new() };
+            Made { asked, version: file.version, fingerprint: file.fingerprint }
+        };
+        let made = objects.iter().map(|object| made(file(object))).collect();
+        objects.iter().map(file).collect::<Snapshot>().made_of(made)
+    }
+
+    #[test]
+    fn only_objects_that_are_shown_in_another_version_count_as_replaced() {
+        let old = shown(&[("same", "a", Some("1")), ("new", "a", Some("1")), ("nameless", "a", None)]);
+        let now = shown(&[
+            ("same", "a", Some("1")),
+            ("new", "b", Some("2")),
+            ("nameless", "b", None),
+            ("added", "a", Some("1")),
+        ]);
+        let names =
+            |replaced: Vec<Made>| replaced.into_iter().map(|made| made.asked.name).collect::<Vec<_>>();
+
+        assert_eq!(names(now.replaced(&old)), ["new", "nameless"]);
+        assert_eq!(
+            names(now.replaced(&shown(&[]))),
+            Vec::<String>::new(),
+            "what comes back was not replaced"
+        );
+        assert_eq!(names(shown(&[("new", "a", Some("2"))]).replaced(&old)), Vec::<String>::new());
+        // Of files that an earlier process showed, only files are known.
+        assert_eq!(names(now.replaced(&old.made_of(Vec::new()))), ["new", "nameless"]);
     }
 }

@@ -25,6 +25,7 @@ pub mod pod_status;
 pub mod pods;
 pub mod refresh_requests;
 mod refusal;
+pub mod restarts;
 pub mod revocations;
 pub mod secret_sync;
 pub mod startup_taint;
@@ -54,6 +55,7 @@ use classes::ApiClasses;
 use events::Events;
 use pod_status::PodStatuses;
 use pods::PodBoundaries;
+use restarts::{Grant, Restarts};
 use revocations::{Kind, Orders};
 use secret_sync::{SecretNamespaces, SecretSync};
 use startup_taint::StartupTaint;
@@ -74,6 +76,8 @@ pub struct Cluster {
     secrets: Option<SecretNamespaces>,
     /// Whether requests to refresh on pods are followed.
     watches_pods: bool,
+    /// Where workloads may be rolled out after a rotation.
+    restarts: Grant,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -91,7 +95,8 @@ impl Cluster {
     /// It cannot be found out which API server is meant.
     pub async fn open(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let client = connection::connect(kubeconfig).await?;
-        Ok(Self { client, classes: Arc::default(), secrets: None, watches_pods: false })
+        let restarts = Grant { namespaces: BTreeSet::new(), every: Duration::ZERO };
+        Ok(Self { client, classes: Arc::default(), secrets: None, watches_pods: false, restarts })
     }
 
     /// The classes of the cluster. [`tasks`](Self::tasks) fill them.
@@ -110,6 +115,13 @@ impl Cluster {
     #[must_use]
     pub fn watching_pods(mut self, does: bool) -> Self {
         self.watches_pods = does;
+        self
+    }
+
+    /// Also has workloads rolled out after a rotation, as `grant` says. Without it, classes that ask for that are told.
+    #[must_use]
+    pub fn restarting_workloads(mut self, grant: Grant) -> Self {
+        self.restarts = grant;
         self
     }
 
@@ -156,8 +168,8 @@ impl Cluster {
         Survey::of(&self.client, wish).await
     }
 
-    /// The tasks that keep the classes current, report the state of `volumes` on `node`, and make Secrets of their
-    /// files. Each has a name and runs until `stop`. `filled` is set once all classes are known.
+    /// The tasks that keep the classes current, report the state of `volumes` on `node`, make Secrets of their files, and
+    /// have workloads rolled out. Each has a name and runs until `stop`. `filled` is set once all classes are known.
     pub fn tasks(
         self,
         volumes: &Arc<Volumes>,
@@ -166,10 +178,11 @@ impl Cluster {
         filled: Latch,
         stop: &CancellationToken,
     ) -> Vec<Task> {
-        let Self { client, classes, secrets, watches_pods } = self;
+        let Self { client, classes, secrets, watches_pods, restarts } = self;
         let (metrics, stop) = (|| metrics.clone(), || stop.clone());
         let (events, teller) = Events::new(client.clone(), node, volumes.listen(), metrics());
         let statuses = PodStatuses::new(Arc::clone(volumes), client.clone(), node.to_owned(), metrics());
+        let restarts = Restarts::new(Arc::clone(volumes), client.clone(), restarts, teller.clone());
         let secrets = secrets.map(|namespaces| {
             SecretSync::new(Arc::clone(volumes), client.clone(), namespaces, teller, metrics())
         });
@@ -186,6 +199,7 @@ impl Cluster {
             ),
             ("Events", events.run(stop()).boxed()),
             ("PodStatuses", statuses.run(stop()).boxed()),
+            ("rollouts", restarts.run(stop()).boxed()),
         ];
         tasks.extend(pods.map(|pods| ("pods", pods)));
         tasks.extend(secrets.map(|secrets| ("Secrets", secrets.run(stop()).boxed())));

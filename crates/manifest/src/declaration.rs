@@ -121,6 +121,14 @@ pub const SETTINGS: &[Key] = &[
     )
     .or("remove"),
     Key::new(
+        "secretfs.dev/on-rotate",
+        Holds::Choice(&["none", "restart-workload"]),
+        "What happens after a pod has got new versions. With restart-workload its Deployment, StatefulSet or DaemonSet is \
+         rolled out, once for each version, in namespaces where the administrator granted that. Only in a cluster.",
+        "restart-workload",
+    )
+    .or("none"),
+    Key::new(
         "secretfs.dev/on-expired",
         Holds::Choice(&["keep", "remove"]),
         "What happens to files whose secret has passed the expiry date that it has in the store. With remove they go as if \

@@ -40,7 +40,7 @@ pub use listing::{Listing, Shape};
 pub use parts::{JmesPath, JsonPart, PartMode};
 pub use pod::{Attribute, PodVolume};
 pub use settings::{
-    AuthShare, Composed, ComposedFormat, FetchWhen, HELD, MOST_HELD, Mode, OnDenied, OnRevoked, OnStale,
-    PREFIX, SHARED_WITH_PROVIDERS, Settings, Start,
+    AuthShare, Composed, ComposedFormat, FetchWhen, HELD, MOST_HELD, Mode, OnDenied, OnRevoked, OnRotate,
+    OnStale, PREFIX, SHARED_WITH_PROVIDERS, Settings, Start,
 };
 pub use text::nearest;

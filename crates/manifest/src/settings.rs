@@ -31,6 +31,8 @@ pub struct Settings {
     pub on_denied: OnDenied,
     /// `on-revoked`, if the class has it.
     pub on_revoked: Option<OnRevoked>,
+    /// `on-rotate`.
+    pub on_rotate: OnRotate,
     /// `start`.
     pub start: Start,
     /// `share`, if the class overrides what the answer to the login says.
@@ -64,6 +66,7 @@ impl Default for Settings {
             on_stale: OnStale::default(),
             on_denied: OnDenied::default(),
             on_revoked: None,
+            on_rotate: OnRotate::default(),
             start: Start::default(),
             share: None,
             fetch: FetchWhen::default(),
@@ -127,6 +130,16 @@ pub enum OnRevoked {
     /// They are removed.
     #[default]
     Remove,
+}
+
+/// What happens beside the new files after a volume showed new versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRotate {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The workload that the pod belongs to is rolled out, where the administrator granted that.
+    RestartWorkload,
 }
 
 /// Which values a volume may start with.

@@ -273,8 +273,13 @@ fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Rig
 
 /// The rights that the driver needs: the table in the chart's RBAC.md. With the sync of Secrets, also the rights for
 /// that in these namespaces, or everywhere if the list is empty. Also the right to get service accounts of the namespaces
-/// `annotations`.
-pub(super) fn needed(driver: &str, sync: Option<&[String]>, annotations: &[String]) -> Vec<Right> {
+/// `annotations`, and those to roll out workloads of the namespaces `restarts`.
+pub(super) fn needed(
+    driver: &str,
+    sync: Option<&[String]>,
+    annotations: &[String],
+    restarts: &[String],
+) -> Vec<Right> {
     let mut rights = all(GROUP, "secretproviderclasses", &["list", "watch"]);
     rights.extend(all(GROUP, "secretproviderclasspodstatuses", &["create", "patch"]));
     for orders in ["revocations", "clusterrevocations"] {
@@ -288,7 +293,25 @@ pub(super) fn needed(driver: &str, sync: Option<&[String]>, annotations: &[Strin
         namespace: Some(namespace.clone()).filter(|namespace| namespace != "*"),
         ..right("", "serviceaccounts", "get")
     }));
+    rights.extend(within(restarts, &needed_to_restart()));
     rights
+}
+
+fn needed_to_restart() -> Vec<Right> {
+    let mut rights = vec![right("", "pods", "get"), right("apps", "replicasets", "get")];
+    for workloads in ["deployments", "statefulsets", "daemonsets"] {
+        rights.extend(all("apps", workloads, &["get", "patch"]));
+    }
+    rights
+}
+
+/// These rights in each of `namespaces`.
+fn within(namespaces: &[String], rights: &[Right]) -> Vec<Right> {
+    let of = |namespace: &String| {
+        let namespace = namespace.clone();
+        rights.iter().map(move |right| Right { namespace: Some(namespace.clone()), ..right.clone() })
+    };
+    namespaces.iter().flat_map(of).collect()
 }
 
 fn needed_to_sync(namespaces: &[String]) -> Vec<Right> {
@@ -297,11 +320,7 @@ fn needed_to_sync(namespaces: &[String]) -> Vec<Right> {
     if namespaces.is_empty() {
         return rights;
     }
-    let within = |namespace: &String| {
-        let namespace = namespace.clone();
-        rights.iter().map(move |right| Right { namespace: Some(namespace.clone()), ..right.clone() })
-    };
-    namespaces.iter().flat_map(within).collect()
+    within(namespaces, &rights)
 }
 
 fn all(group: &'static str, resource: &'static str, verbs: &[&'static str]) -> Vec<Right> {

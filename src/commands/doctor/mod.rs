@@ -106,7 +106,12 @@ async fn survey(args: &DoctorArgs, places: &Places) -> Survey {
     let wish = Wish {
         driver: places.driver.clone(),
         account: args.service_account.clone(),
-        needed: cluster_rules::needed(&places.driver, places.sync.as_deref(), &places.annotations),
+        needed: cluster_rules::needed(
+            &places.driver,
+            places.sync.as_deref(),
+            &places.annotations,
+            &places.restarts,
+        ),
         needless: cluster_rules::needless(),
     };
     // Without a cluster, the remedies in the connection's own error do not fit this command.

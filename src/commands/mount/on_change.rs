@@ -26,7 +26,7 @@ pub(super) async fn follow(
             happening = happenings.recv() => happening,
         };
         let changed = match happening {
-            Ok(Happening { what: What::Rotated(files), .. }) => files,
+            Ok(Happening { what: What::Rotated(rotated), .. }) => rotated.files,
             Ok(Happening { what: What::Withdrawn(withdrawn), .. }) => withdrawn.files,
             Ok(_) => continue,
             // Some events were missed, so something has certainly changed.

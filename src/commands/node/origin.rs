@@ -7,6 +7,7 @@ use class::{Classes, WatchedClasses};
 use engine::revocation::{InForce, Record};
 use engine::volume::boundary::Pods;
 use kubernetes::Cluster;
+use kubernetes::restarts::Grant;
 use kubernetes::startup_taint::StartupTaint;
 use program::readiness::Readiness;
 use provider::Accounts;
@@ -27,7 +28,10 @@ impl Origin {
     pub(super) async fn open(args: &NodeArgs) -> anyhow::Result<Self> {
         let Some(directory) = &args.classes else {
             let cluster = Cluster::open(args.kubeconfig.as_deref()).await?;
-            let cluster = cluster.watching_pods(args.refresh_requests_on_pods);
+            let cluster = cluster.watching_pods(args.refresh_requests_on_pods).restarting_workloads(Grant {
+                namespaces: args.restart_workloads.iter().cloned().collect(),
+                every: args.restart_workloads_every,
+            });
             let namespaces = args.sync_secrets_namespace.iter().cloned().collect();
             return Ok(Self::Cluster(if args.sync_secrets {
                 cluster.making_secrets(namespaces)

@@ -8,6 +8,7 @@ mod kubectl;
 mod pod_status;
 mod refreshing;
 mod revocations;
+mod rollouts;
 mod secret_sync;
 mod world;
 

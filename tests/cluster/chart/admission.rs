@@ -44,7 +44,7 @@ fn judge(classes: &[Value]) -> Vec<String> {
 }
 
 /// Key without its prefix, and value.
-const CASES: [(&str, &str); 59] = [
+const CASES: [(&str, &str); 64] = [
     ("mode", "tmpfs"),
     ("mode", "fuse"),
     ("mode", "disk"),
@@ -72,6 +72,10 @@ const CASES: [(&str, &str); 59] = [
     ("on-denied", "Keep"),
     ("on-revoked", "remove"),
     ("on-revoked", "never"),
+    ("on-rotate", "none"),
+    ("on-rotate", "restart-workload"),
+    ("on-rotate", "signal SIGHUP web"),
+    ("on-rotate", "SIGHUP"),
     ("on-expired", "remove"),
     ("on-expired", "burn"),
     ("start", "cached"),
@@ -104,6 +108,7 @@ const CASES: [(&str, &str); 59] = [
     ("access-unsafe", "allow"),
     ("access-unsafe", "yes"),
     ("overridable", "secretfs.dev/access"),
+    ("overridable", "secretfs.dev/on-rotate"),
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use testing::until;
 use super::{CLUSTER, SETS, chart_file, objects, of_kind, render, render_for};
 
 /// The kinds of objects that grant or limit rights.
-const KINDS: [&str; 5] = [
+pub(super) const KINDS: [&str; 5] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "RoleBinding",
@@ -17,7 +17,7 @@ const KINDS: [&str; 5] = [
 ];
 
 /// A right as `kubectl auth can-i --list` shows it.
-type Right = (String, String, BTreeSet<String>);
+pub(super) type Right = (String, String, BTreeSet<String>);
 
 /// One row of the table in RBAC.md.
 struct Row {
@@ -42,6 +42,7 @@ fn table() -> Vec<Row> {
         "| serviceAccountAnnotations",
         "| containerAccess",
         "| refreshRequests",
+        "| restartWorkloads",
     ];
     let rows = text.lines().filter(|line| rights.iter().any(|begin| line.starts_with(begin)));
     let rows = rows.map(|line| {
@@ -56,7 +57,7 @@ fn table() -> Vec<Row> {
 }
 
 /// The rights in the table that always apply, and those that `values` turn on.
-fn expected(values: &[&str]) -> BTreeSet<Right> {
+pub(super) fn expected(values: &[&str]) -> BTreeSet<Right> {
     let held = |row: &Row| row.when == "always" || values.contains(&row.when.as_str());
     table().into_iter().filter(held).map(|row| row.right).collect()
 }
@@ -80,13 +81,13 @@ fn rights(account: &str, namespace: &str) -> BTreeSet<Right> {
 }
 
 /// The driver's rights, installed under names that no other test uses.
-struct Installed {
+pub(super) struct Installed {
     namespace: &'static str,
 }
 
 impl Installed {
     /// Installs the rights that the chart grants with `values`, in this namespace.
-    fn with(namespace: &'static str, values: &str) -> Self {
+    pub(super) fn with(namespace: &'static str, values: &str) -> Self {
         let values = format!("admissionPolicy.create=false,rbac.namePrefix={namespace}-,{values}");
         let rendered = objects(&render("", &["--namespace", namespace, "--set", &values]));
         let kinds = KINDS.map(|kind| of_kind(&rendered, kind));
@@ -96,18 +97,18 @@ impl Installed {
     }
 
     /// The driver's rights in `namespace`, without those that every account has.
-    fn rights(&self, namespace: &str) -> BTreeSet<Right> {
+    pub(super) fn rights(&self, namespace: &str) -> BTreeSet<Right> {
         let everybody = rights(&self.account("secretfs-mounter"), namespace);
         rights(&self.account("secretfs"), namespace).difference(&everybody).cloned().collect()
     }
 
-    fn may(&self, verb: &str, resource: &str) -> bool {
+    pub(super) fn may(&self, verb: &str, resource: &str) -> bool {
         let account = self.account("secretfs");
         let asked = CLUSTER.try_kubectl(&["auth", "can-i", verb, resource, "--as", &account, "-n", "shop"]);
         asked.is_ok_and(|answer| answer.trim() == "yes")
     }
 
-    fn account(&self, name: &str) -> String {
+    pub(super) fn account(&self, name: &str) -> String {
         format!("system:serviceaccount:{}:{name}", self.namespace)
     }
 }
@@ -264,6 +265,7 @@ fn each_rule_has_its_reason_above_it() {
         "templates/rbac-accounts.yaml",
         "templates/rbac-access.yaml",
         "templates/rbac-refresh.yaml",
+        "templates/rbac-restarts.yaml",
         "templates/startup-taint.yaml",
     ] {
         let text = chart_file(file);

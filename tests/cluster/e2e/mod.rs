@@ -14,6 +14,7 @@ mod privileged;
 mod registration;
 mod revoking;
 mod rights;
+mod rollouts;
 mod stores;
 mod takeover;
 mod unprivileged;

@@ -21,6 +21,9 @@ pub(crate) const SYSTEM: &str = "secretfs-system";
 /// The driver's name. It is upstream's, so upstream's manifests work unchanged.
 pub(crate) const DRIVER: &str = "secrets-store.csi.k8s.io";
 
+/// The name of the namespace whose workloads the driver may roll out. It is there before the driver, and stays.
+pub(crate) const ROLLED_OUT: &str = "rolled-out";
+
 /// A cluster with the driver.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
@@ -138,6 +141,7 @@ impl World {
             .arg(self.cluster.containerd_address());
         run(&mut image, "");
         self.cluster.kubectl(&["create", "namespace", SYSTEM]);
+        self.cluster.kubectl(&["create", "namespace", &in_mode(ROLLED_OUT)]);
         self.helm(&[]);
         self.until_ready();
     }
@@ -168,6 +172,7 @@ impl World {
             "store": {"hostPath": store},
             "vault": {"address": self.bao().address()},
             "syncSecret": {"enabled": true, "clusterWide": true},
+            "restartWorkloads": {"namespaces": [in_mode(ROLLED_OUT)], "every": "1s"},
             "tokenRequests": [{"audience": "vault"}, {"audience": ""}],
             "linux": {
                 "image": {"repository": "localhost/secretfs", "tag": "test", "pullPolicy": "Never"},
@@ -311,10 +316,7 @@ impl<'a> Namespace<'a> {
     /// A namespace with a service account `app`. OpenBao accepts it as the role with the namespace's name. A test that
     /// runs in another mode has another namespace.
     pub(crate) fn new(world: &'a World, name: &str) -> Self {
-        let name = match ShownBy::chosen() {
-            ShownBy::Tmpfs => name.to_owned(),
-            ShownBy::Fuse => format!("{name}-in-fuse"),
-        };
+        let name = in_mode(name);
         world.cluster.apply(&format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n\
              apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: app, namespace: {name}}}\n---\n\
@@ -459,7 +461,17 @@ impl Drop for Namespace<'_> {
             "--timeout=180s",
             "--grace-period=1",
         ]);
-        self.world.try_kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+        if self.name != in_mode(ROLLED_OUT) {
+            self.world.try_kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+        }
+    }
+}
+
+/// The name of a namespace in the mode of the test.
+fn in_mode(name: &str) -> String {
+    match ShownBy::chosen() {
+        ShownBy::Tmpfs => name.to_owned(),
+        ShownBy::Fuse => format!("{name}-in-fuse"),
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Operation {
     Open,
     /// Somebody ordered a refresh.
     Refresh,
+    /// The workload of a pod was to be rolled out, because a volume shows other versions.
+    RestartWorkload,
     /// Somebody had a volume of a plain host unmounted.
     Umount,
     /// A process began to write records.
@@ -81,6 +83,7 @@ impl Operation {
                 false
             }
             Self::Refresh
+            | Self::RestartWorkload
             | Self::Umount
             | Self::Begin
             | Self::Lose
@@ -102,7 +105,8 @@ impl Operation {
             | Self::List
             | Self::Describe
             | Self::History => 2,
-            Self::Rotate | Self::Refresh | Self::RotateKey | Self::Undelete | Self::Restore => 3,
+            Self::Rotate | Self::Refresh | Self::RestartWorkload => 3,
+            Self::RotateKey | Self::Undelete | Self::Restore => 3,
             Self::Withdraw | Self::Unpublish | Self::Umount | Self::Delete => 4,
             Self::Begin | Self::Lose => 99,
         }

@@ -46,8 +46,8 @@ pub enum What {
     Published,
     /// The volume was mounted with readings that this node had before, because the store did not answer.
     StartedCached(Cached),
-    /// The volume shows new versions of these files.
-    Rotated(Vec<ObjectPath>),
+    /// The volume shows new versions.
+    Rotated(Rotated),
     /// Files were taken back.
     Withdrawn(Withdrawn),
     /// A refresh failed, for this reason. The outlook tells what will happen to the files.
@@ -87,6 +87,15 @@ pub struct Cached {
     pub age: Duration,
     /// Why the store could not be read.
     pub reason: String,
+}
+
+/// New versions that a volume shows.
+#[derive(Debug, Clone, Default)]
+pub struct Rotated {
+    /// The files that are new or differ.
+    pub files: Vec<ObjectPath>,
+    /// The objects that the volume showed before and shows in another version now.
+    pub objects: Vec<Made>,
 }
 
 /// Files that were withdrawn.
@@ -168,7 +177,8 @@ impl Reporter {
                 .resources(resources(publish, provider, snapshot, &changed));
             self.audit.record(&record);
             tracing::info!(volume = %publish.id, files = ?names(&changed), "rotated");
-            self.tell(publish, What::Rotated(changed.clone()));
+            let objects = snapshot.replaced(old);
+            self.tell(publish, What::Rotated(Rotated { files: changed.clone(), objects }));
         }
         self.metrics.refresh(self.metrics.provider(provider), Refresh::Rotated);
         changed

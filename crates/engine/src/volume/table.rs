@@ -5,7 +5,7 @@ mod leaving;
 mod mounting;
 mod on_open;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use provider::Workload;
@@ -60,7 +60,7 @@ pub(super) struct Entry {
     pub(super) remains: Remains,
     orders: mpsc::Sender<Order>,
     /// Texts of other modules about what differs from what the class asks for.
-    remarks: Mutex<Vec<String>>,
+    remarks: Mutex<BTreeMap<&'static str, Vec<String>>>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<Served>>>,
     /// The containers that mount single files of it and were reported.

@@ -41,6 +41,10 @@ pub enum Reason {
     SubPath,
     /// Nobody can serve the volume any more. Its files cannot be read.
     Lost,
+    /// The workload of the pod is rolled out, because its volume shows new versions.
+    WorkloadRestarted,
+    /// The workload of the pod was not rolled out, although the class asks for that.
+    FailedToRestartWorkload,
     /// A Kubernetes Secret could not be made of mounted files. The upstream driver uses the same name.
     FailedToCreateSecret,
 }
@@ -60,13 +64,15 @@ impl Reason {
             Self::Recovered => "Recovered",
             Self::SubPath => "SubPath",
             Self::Lost => "Lost",
+            Self::WorkloadRestarted => "WorkloadRestarted",
+            Self::FailedToRestartWorkload => "FailedToRestartWorkload",
             Self::FailedToCreateSecret => "FailedToCreateSecret",
         }
     }
 
     fn severity(self) -> EventType {
         match self {
-            Self::Mounted | Self::Rotated | Self::Recovered => EventType::Normal,
+            Self::Mounted | Self::Rotated | Self::Recovered | Self::WorkloadRestarted => EventType::Normal,
             _ => EventType::Warning,
         }
     }
@@ -76,6 +82,7 @@ impl Reason {
         match self {
             Self::Mounted | Self::StartedCached | Self::SubPath => "Publish",
             Self::FailedToCreateSecret => "SyncSecret",
+            Self::WorkloadRestarted | Self::FailedToRestartWorkload => "RestartWorkload",
             _ => "Refresh",
         }
     }
@@ -141,7 +148,7 @@ fn words(what: &What) -> Option<(Reason, String)> {
                 cached.reason
             ),
         ),
-        What::Rotated(files) => (Reason::Rotated, format!("new versions of {}", names(files))),
+        What::Rotated(rotated) => (Reason::Rotated, format!("new versions of {}", names(&rotated.files))),
         What::Withdrawn(withdrawn) => {
             let order = withdrawn.order.as_ref().map(|order| format!(" ({order})")).unwrap_or_default();
             (withdrawal(withdrawn.reason), format!("taken away: {}{order}", names(&withdrawn.files)))

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use class::ClassName;
 use engine::volume::VolumeId;
-use engine::volume::report::{Cached, Outlook, Withdrawn};
+use engine::volume::report::{Cached, Outlook, Rotated, Withdrawn};
 use metrics::Withdrawal;
 use provider::{ErrorKind, Pod};
 use tokio::task::JoinHandle;
@@ -65,6 +65,10 @@ fn paths(count: usize) -> Vec<provider::ObjectPath> {
     (0..count).map(|index| format!("f{index}").as_str().try_into().unwrap()).collect()
 }
 
+fn rotated(files: Vec<provider::ObjectPath>) -> What {
+    What::Rotated(Rotated { files, objects: Vec::new() })
+}
+
 fn told(what: What) -> (String, String) {
     let notice = Notice::of(&happening(what)).unwrap();
     let event = notice.event();
@@ -79,7 +83,7 @@ fn each_happening_has_its_stable_reason() {
     for (what, reason) in [
         (What::Published, "Mounted"),
         (What::StartedCached(cached), "StartedCached"),
-        (What::Rotated(paths(1)), "Rotated"),
+        (rotated(paths(1)), "Rotated"),
         (withdrawn(Withdrawal::Revoked), "Revoked"),
         (withdrawn(Withdrawal::Denied), "Denied"),
         (withdrawn(Withdrawal::Stale), "Stale"),
@@ -107,7 +111,7 @@ fn the_words_tell_class_age_and_files_and_are_never_longer_than_may_be() {
         note.contains("class shop/db") && note.contains("90 s ago") && note.contains("vault is away"),
         "{note}"
     );
-    assert!(told(What::Rotated(paths(12))).1.ends_with("f9 and 2 more"));
+    assert!(told(rotated(paths(12))).1.ends_with("f9 and 2 more"));
     assert!(told(What::Failed(ErrorKind::Invalid, "é".repeat(2000), Outlook::Stay)).1.len() <= 1024);
 }
 
@@ -134,7 +138,7 @@ async fn an_event_that_says_something_else_is_not_folded_into_one_that_came_befo
     let told_of = Told::start(&api);
     let other = vec!["other".try_into().unwrap()];
     for files in [paths(1), other.clone(), paths(1), other] {
-        told_of.happens(What::Rotated(files));
+        told_of.happens(rotated(files));
     }
     until("four calls", || api.asked().len() == 4).await;
 
@@ -158,8 +162,8 @@ fn a_volume_that_no_pod_mounts_has_no_events() {
 async fn an_event_is_about_the_pod_and_one_that_repeats_is_counted_in_the_first() {
     let api = willing();
     let told_of = Told::start(&api);
-    told_of.happens(What::Rotated(paths(1)));
-    told_of.happens(What::Rotated(paths(1)));
+    told_of.happens(rotated(paths(1)));
+    told_of.happens(rotated(paths(1)));
     until("two calls", || api.asked().len() == 2).await;
 
     let asked = api.asked();

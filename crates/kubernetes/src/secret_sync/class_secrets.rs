@@ -19,6 +19,8 @@ use super::plan::{self, Files, Wanted};
 use super::verdict::{self, Judge, MANAGER, Manifest, Step};
 use super::{Changes, Shared, pod_of};
 
+/// What the remarks on volumes are about that are made here.
+const REMARKS: &str = "Secrets";
 /// How often a Secret is tried that others change at the same time.
 const TRIES: u32 = 5;
 /// Longest pause between two of these tries.
@@ -130,7 +132,7 @@ impl ClassSecrets {
         }
         let faults: Vec<_> = self.memories.values().flat_map(Memory::faults).cloned().collect();
         for volume in round.volumes {
-            round.shared.volumes.remark(&volume.id, faults.clone());
+            round.shared.volumes.remark(&volume.id, REMARKS, faults.clone());
         }
         match () {
             () if failed => Outcome::Failed,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use provider::Invalid;
 
-use super::{AuthShare, FetchWhen, MOST_HELD, Mode, OnDenied, OnRevoked, OnStale, Settings, Start};
+use super::{AuthShare, FetchWhen, MOST_HELD, Mode, OnDenied, OnRevoked, OnRotate, OnStale, Settings, Start};
 use crate::access::{self, AccessUnsafe};
 use crate::declaration::SETTINGS;
 use crate::text::{nearest, shorten};
@@ -19,8 +19,6 @@ pub const SHARED_WITH_PROVIDERS: [&str; 4] =
 
 /// Most older versions that stay beside a file.
 const MAX_PREVIOUS: u32 = 10;
-
-const LATER: [&str; 1] = ["on-rotate"];
 
 impl Settings {
     /// Sets the setting `key` (with or without its prefix) from the `text` in a class or in a volume attribute.
@@ -81,6 +79,7 @@ impl Settings {
                 let choices = [("remove", OnRevoked::Remove), ("keep", OnRevoked::Keep)];
                 self.on_revoked = Some(entry.choice(&choices)?);
             }
+            "on-rotate" => self.on_rotate = entry.on_rotate()?,
             "start" => self.start = entry.choice(&[("fresh", Start::Fresh), ("cached", Start::Cached)])?,
             "share" => self.share = Some(entry.share()?),
             // Only providers use these two; here they are only checked.
@@ -120,9 +119,6 @@ impl<'a> Entry<'a> {
     }
 
     fn unknown(&self, name: &str) -> Invalid {
-        if LATER.contains(&name) {
-            return self.later("this key", "remove it");
-        }
         let remedy = match nearest(name, known()) {
             Some(meant) => format!("did you mean {PREFIX}{meant}?"),
             None => {
@@ -178,6 +174,13 @@ impl<'a> Entry<'a> {
         ))
     }
 
+    fn on_rotate(&self) -> Result<OnRotate, Invalid> {
+        if self.text.split_whitespace().next() == Some("signal") {
+            return Err(self.later("a signal after a rotation", "write restart-workload, or remove the key"));
+        }
+        self.choice(&[("none", OnRotate::Nothing), ("restart-workload", OnRotate::RestartWorkload)])
+    }
+
     fn share(&self) -> Result<AuthShare, Invalid> {
         self.choice(&[("service-account", AuthShare::ServiceAccount), ("pod", AuthShare::Pod)])
     }
@@ -214,8 +217,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// What decides about the pod's author is not left to the pod's author.
-const NEVER_OVERRIDDEN: [&str; 3] = ["overridable", "access", "access-unsafe"];
+/// What decides about the pod's author, or about the whole workload, is not left to the pod's author.
+const NEVER_OVERRIDDEN: [&str; 4] = ["overridable", "access", "access-unsafe", "on-rotate"];
 
 fn may_be_overridden(key: &str) -> bool {
     let Some(own) = key.strip_prefix(PREFIX) else {
@@ -253,6 +256,8 @@ mod tests {
             ("on-stale", "remove", Settings { on_stale: OnStale::Remove, ..default() }),
             ("on-denied", "remove", Settings { on_denied: OnDenied::Remove, ..default() }),
             ("on-revoked", "keep", Settings { on_revoked: Some(OnRevoked::Keep), ..default() }),
+            ("on-rotate", "none", default()),
+            ("on-rotate", "restart-workload", Settings { on_rotate: OnRotate::RestartWorkload, ..default() }),
             ("start", "cached", Settings { start: Start::Cached, ..default() }),
             ("share", "pod", Settings { share: Some(AuthShare::Pod), ..default() }),
             ("probe", "describe", default()),
@@ -283,6 +288,7 @@ mod tests {
             ("refresh", "60", "30s"),
             ("timeout", "0", "30s"),
             ("on-stale", "delete", "keep or remove"),
+            ("on-rotate", "SIGHUP", "none or restart-workload"),
             ("start", "Fresh", "fresh or cached"),
             ("share", "none", "service-account or pod"),
             ("probe", "always", "batch or describe"),
@@ -295,6 +301,7 @@ mod tests {
             ("access-unsafe", "yes", "refuse or allow"),
             ("overridable", "secretfs.dev/overridable", "roleName"),
             ("overridable", "secretfs.dev/access", "roleName"),
+            ("overridable", "secretfs.dev/on-rotate", "roleName"),
             ("overridable", "[roleName]", "roleName"),
         ] {
             let refusal = set(&format!("{PREFIX}{key}"), text).unwrap_err();
@@ -304,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_refused_by_name() {
-        let refusal = set("secretfs.dev/on-rotate", "x").unwrap_err();
+        let refusal = set("secretfs.dev/on-rotate", "signal SIGHUP web").unwrap_err();
         assert!(refusal.contains("not in this version") && refusal.contains("on-rotate"), "{refusal}");
     }
 

@@ -122,7 +122,7 @@ fn missing_resources_rights_and_broken_classes_are_named() {
     let rights = |missing, needless| {
         found(|survey| survey.rights = Ok(Judged { user: "driver".to_owned(), missing, needless }))
     };
-    assert_eq!(rights(needed(DRIVER, None, &[])[..1].to_vec(), Vec::new()), error("rights"));
+    assert_eq!(rights(needed(DRIVER, None, &[], &[])[..1].to_vec(), Vec::new()), error("rights"));
     assert_eq!(rights(Vec::new(), needless()[..1].to_vec()), warning("needless-rights"));
     assert_eq!(found(|survey| survey.classes = Ok(vec![Err("it is none".to_owned())])), warning("class"));
     let wrong = VAULT.replace("secretPath", "secretPaht");
@@ -186,7 +186,7 @@ fn without_a_cluster_it_says_what_it_did_not_look_at() {
 fn the_rights_are_those_of_the_charts_table() {
     let text = include_str!("../../../../deploy/charts/secretfs/RBAC.md");
     // The doctor does not know whether there is a startup taint, so it does not check that right.
-    let known = ["| always", "| syncSecret", "| serviceAccountAnnotations"];
+    let known = ["| always", "| syncSecret", "| serviceAccountAnnotations", "| restartWorkloads"];
     let rows = text.lines().filter(|line| known.iter().any(|begin| line.starts_with(begin)));
     let mut table = BTreeSet::new();
     for row in rows {
@@ -196,7 +196,8 @@ fn the_rights_are_those_of_the_charts_table() {
         }
     }
 
-    let needed = needed(DRIVER, Some(&["shop".to_owned()]), &["shop".to_owned()]);
+    let shop = ["shop".to_owned()];
+    let needed = needed(DRIVER, Some(&shop), &shop, &shop);
     let ours: BTreeSet<_> = needed
         .iter()
         .map(|right| format!("{} {}.{} {}", right.verb, right.resource, right.group, right.name.is_some()))

@@ -104,18 +104,19 @@ impl Volumes {
         }
     }
 
-    /// Replaces the remarks on a volume: texts for people about what differs from what its class asks for.
-    pub fn remark(&self, id: &VolumeId, remarks: Vec<String>) {
+    /// Replaces the remarks on a volume about `subject`: texts for people about what differs from what its class asks for.
+    pub fn remark(&self, id: &VolumeId, subject: &'static str, remarks: Vec<String>) {
         if let Some(entry) = self.entry(id) {
-            *entry.remarks.lock().unwrap_or_else(PoisonError::into_inner) = remarks;
+            let mut known = entry.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(subject, remarks);
         }
     }
 
     /// The remarks that [`remark`](Self::remark) set.
     pub fn remarks(&self, id: &VolumeId) -> Vec<String> {
-        let remarks =
-            |entry: Arc<Entry>| entry.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.entry(id).map(remarks).unwrap_or_default()
+        let Some(entry) = self.entry(id) else { return Vec::new() };
+        let known = entry.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().flatten().cloned().collect()
     }
 
     /// Makes a volume show what its store says at `ordered` or later, and waits for that. Volumes that get one order
