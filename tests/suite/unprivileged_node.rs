@@ -61,6 +61,18 @@ impl Bench {
         }
     }
 
+    /// How often the node has `text` in memory that others can read.
+    fn in_memory(&self, text: &str) -> usize {
+        occurrences_in_all_memory(self.node.node_pid(), text.as_bytes())
+    }
+
+    /// Fails unless the volume shows `value`, and the node has it in no other memory once it has passed through.
+    async fn is_only_in_secret_memory(&self, pod: &PodVolume, value: &str) {
+        assert_eq!(self.node.text(pod, "a").as_deref(), Some(value));
+        tokio::time::sleep(FORGOTTEN).await;
+        assert_eq!(self.in_memory(value), 0, "{value}\n{}", self.node.log());
+    }
+
     /// Everything that a volume lives through.
     async fn lives(&mut self, pod: &PodVolume, group: u32) {
         let node = &mut self.node;
@@ -82,7 +94,7 @@ impl Bench {
         self.node.text_becomes(pod, "a", None, SOON).await;
         assert_eq!(self.node.text(pod, "d/b").as_deref(), Some("stays"));
 
-        self.node.unpublish(pod).await.unwrap();
+        self.node.unpublish_until_done(pod).await;
         assert_eq!(self.node.left_behind(pod), Vec::<std::path::PathBuf>::new(), "{}", self.node.log());
     }
 }
@@ -175,6 +187,45 @@ async fn the_values_of_two_hundred_volumes_stay_in_secret_memory_of_a_user_who_m
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     assert!(maps.contains("secretmem"), "the values are in another kind of memory:\n{maps}");
     assert!(!bench.node.log().contains("memory that the kernel may swap"), "{}", bench.node.log());
+}
+
+/// A volume of its own class and its own item, in a namespace of which the store has this value.
+fn volume_of(bench: &Bench, namespace: &str, name: &str, value: &str) -> PodVolume {
+    bench.store.put(namespace, name, value);
+    let class = store_class(&[format!("objectName: a, item: {name}")]);
+    let class = class.replace("    objects: |", "    secretfs.dev/mode: fuse\n    objects: |");
+    let named = class.replace("name: app", &format!("name: {name}"));
+    let named = named.replace("namespace: shop", &format!("namespace: {namespace}"));
+    bench.node.class(&format!("{namespace}-{name}"), &named);
+    PodVolume { namespace: namespace.to_owned(), ..PodVolume::new(&format!("{namespace}-{name}"), name) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_with_many_large_values_leaves_secret_memory_for_those_of_others() {
+    let _limit = LittleLocked::set();
+    let mut bench = Bench::start("fuse").await;
+    let canary = |of: &str| format!("canary-{of}-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let [greedy, first, second] = ["greedy", "first", "second"].map(canary);
+    // More than all that may be locked.
+    for n in 0..24 {
+        let value = format!("{greedy}{}", "x".repeat(256 << 10));
+        let pod = volume_of(&bench, "greedy", &format!("g-{n}"), &value);
+        bench.node.publish_until_done(&pod).await;
+    }
+    let quiet = volume_of(&bench, "quiet", "q", &first);
+    bench.node.publish_until_done(&quiet).await;
+    bench.is_only_in_secret_memory(&quiet, &first).await;
+    assert_ne!(bench.in_memory(&greedy), 0, "its values are more than its share");
+    let log = bench.node.log();
+    assert_eq!(log.matches("the namespace has its share of memory that may be locked").count(), 1, "{log}");
+
+    bench.store.put("quiet", "q", &second);
+    bench.node.text_becomes(&quiet, "a", Some(&second), SOON).await;
+    bench.is_only_in_secret_memory(&quiet, &second).await;
+
+    bench.node.restart_node().await;
+    bench.is_only_in_secret_memory(&quiet, &second).await;
+    assert_ne!(bench.in_memory(&greedy), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

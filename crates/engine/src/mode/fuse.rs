@@ -13,6 +13,7 @@ mod guard;
 mod keeping;
 mod kept;
 mod kernel;
+mod lockable;
 mod opens;
 mod shown;
 mod standing;
@@ -26,6 +27,7 @@ use mounter::{MountId, Mounter};
 use self::edition::{Legacy, Made, Shelf, Stage};
 use self::guard::Guard;
 use self::kernel::Kernel;
+use self::lockable::Lockable;
 use self::shown::{Changing, Frame, Shown};
 use self::standing::Standing;
 use super::sweeper::Sweeper;
@@ -45,6 +47,7 @@ pub struct Fuse {
     sweeper: Arc<Sweeper>,
     /// Volumes that are to outlive this process.
     standing: Arc<Standing>,
+    lockable: Arc<Lockable>,
     tells_opens: bool,
 }
 
@@ -74,7 +77,8 @@ impl Fuse {
 
     /// Volumes of at most `max_bytes` each, that kernels reach through `front`.
     pub fn through(front: Arc<dyn Front>, max_bytes: u64) -> Self {
-        Self { front, max_bytes, sweeper: Arc::default(), standing: Arc::default(), tells_opens: false }
+        let (sweeper, standing, lockable) = (Arc::default(), Arc::default(), Lockable::by_limit());
+        Self { front, max_bytes, sweeper, standing, lockable, tells_opens: false }
     }
 
     /// The same, which knows who opens which file, if somebody wants to.
@@ -89,6 +93,7 @@ impl Fuse {
             appearance: appearance.clone(),
             max_bytes: self.max_bytes,
             sweeper: Arc::clone(&self.sweeper),
+            lockable: Arc::clone(&self.lockable),
             hands_over: self.front.hands_over(),
         }
     }
@@ -141,7 +146,7 @@ impl Mode for Fuse {
         frame.guard.require_sight()?;
         let look = look(appearance, self.front.hands_over());
         let volume = Arc::new(Volume::new(&name_of(target), look, frame.policy()));
-        let made = edition::of(edition::FIRST, snapshot, appearance, self.front.hands_over())?;
+        let made = edition::of(edition::FIRST, snapshot, &frame)?;
         let Made { edition, shelf, mut legacy } = made;
         frame.guard.shows(edition::FIRST, snapshot.objects());
         volume.add(edition).map_err(edition::unfit)?;

@@ -14,6 +14,7 @@ use super::NAME;
 use super::edition::{self, Legacy, Made, Shelf, Stage};
 use super::front::Live;
 use super::guard::Guard;
+use super::lockable::Lockable;
 use crate::mode::retired::{GRACE, Retired};
 use crate::mode::sweeper::{Sweeper, Swept};
 use crate::mode::{Appearance, Confinement, Due, Error, Mounted, Opening, ShownFile, Usage};
@@ -35,6 +36,8 @@ pub(super) struct Frame {
     pub(super) sweeper: Arc<Sweeper>,
     /// Whether the next process is to serve it further.
     pub(super) hands_over: bool,
+    /// What its values take their share of.
+    pub(super) lockable: Arc<Lockable>,
     /// Judges who opens its files.
     pub(super) guard: Arc<Guard>,
 }
@@ -194,7 +197,7 @@ impl Shown {
         let root = self.live.root()?;
         let number = changing.number.saturating_add(1);
         let withdrawn: Vec<&str> = withdrawn.iter().map(ObjectPath::as_str).collect();
-        let made = edition::of(number, snapshot, &self.frame.appearance, self.frame.hands_over)?;
+        let made = edition::of(number, snapshot, &self.frame)?;
         let Made { edition, shelf, legacy } = made;
         self.volume.add(edition).map_err(edition::unfit)?;
         let kept = self.hand_over(changing, legacy, &withdrawn);
