@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit};
 use testing::{PodVolume, RunningNode, occurrences_in_all_memory};
 
 use crate::embedded::Store;
-use crate::support::store_class;
+use crate::support::{earlier, store_class};
 
 /// The user of the node. It has the group of the same number.
 const USER: u32 = 47_512;
@@ -276,4 +276,52 @@ async fn kubelet_registers_a_node_that_may_not_enter_its_directory_of_sockets() 
     assert!(first.is_some());
     assert_eq!(socket(), first, "it stays as it is while kubelet uses it\n{}", bench.node.log());
     assert!(bench.node.log().contains("kubelet registered the driver"), "{}", bench.node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_mounter_of_an_earlier_version_a_node_says_what_to_update_and_what_is_mounted_stays() {
+    let mut bench = Bench::prepare("tmpfs");
+    let [before, after] = ["before", "after"].map(|pod| in_group(pod, None));
+    bench.node.kill_mounter();
+    bench.node.use_binary(&earlier());
+    bench.node.start_mounter();
+    bench.node.use_binary(env!("CARGO_BIN_EXE_secretfs").as_ref());
+    bench.node.run_as_root();
+    bench.node.start_node().await;
+    bench.node.publish_until_done(&before).await;
+
+    bench.node.kill_node();
+    bench.node.run_as(USER);
+    bench.node.start_node().await;
+    let refused = bench.node.publish(&after).await.unwrap_err();
+    println!("{refused}");
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "kubelet tries again");
+    assert!(refused.message().contains("update secretfs-mounter first"), "{refused}");
+    assert_eq!(bench.node.text(&before, "a").as_deref(), Some("one"));
+
+    bench.node.kill_mounter();
+    bench.node.start_mounter();
+    bench.store.put("shop", "app", "two");
+    for pod in [&before, &after] {
+        bench.node.publish_until_done(pod).await;
+        bench.node.text_becomes(pod, "a", Some("two"), SOON).await;
+        bench.node.unpublish_until_done(pod).await;
+    }
+    assert_eq!(bench.node.mounts().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_mounter_of_an_earlier_version_that_serves_root_alone_a_node_says_so_and_ends() {
+    let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[]);
+    node.use_binary(&earlier());
+    node.use_mounter();
+    node.use_binary(env!("CARGO_BIN_EXE_secretfs").as_ref());
+    node.run_as(USER);
+
+    node.spawn_node();
+    node.wait_until_dead();
+
+    let log = node.log();
+    println!("{log}");
+    assert!(log.contains("of this version and with --allow-uid=47512"), "{log}");
 }
