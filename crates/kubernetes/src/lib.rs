@@ -142,8 +142,11 @@ impl Cluster {
     ) -> std::io::Result<(Vec<Task>, BoxFuture<'static, ()>)> {
         let orders = Orders::recorded(record, in_force)?;
         let follow = |kind| Arc::clone(&orders).follow(self.client.clone(), kind, stop.clone()).boxed();
-        let tasks =
-            vec![("Revocations", follow(Kind::InNamespace)), ("ClusterRevocations", follow(Kind::InCluster))];
+        let tasks = vec![
+            ("Revocations", follow(Kind::InNamespace)),
+            ("ClusterRevocations", follow(Kind::InCluster)),
+            ("the record of revocations", Arc::clone(&orders).keep_recorded(stop.clone()).boxed()),
+        ];
         Ok((tasks, async move { orders.asked(ORDERS).await }.boxed()))
     }
 

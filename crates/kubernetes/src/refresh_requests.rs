@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use class::ClassName;
 use engine::volume::requested::Requests;
@@ -13,6 +14,7 @@ use engine::volume::{RefreshOutcome, Volumes};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
+use provider::{Moment as _, Share, TenantShares};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -24,8 +26,11 @@ use crate::connection::ANSWER;
 use crate::noticing::{ANNOTATION, Asked, Noticer};
 use crate::watching::{Known, Watching};
 
-/// How many classes are read at the same time because of requests.
+/// How many classes are read at the same time because of requests. The namespaces share them, because a store that hangs
+/// keeps its reading for as long as a deadline.
 const AT_ONCE: usize = 64;
+/// How long a namespace that got none of them waits at most before it is tried again.
+const NO_PLACE: Duration = Duration::from_secs(1);
 
 /// Follows requests.
 #[derive(Debug)]
@@ -91,8 +96,10 @@ impl Follower {
     /// Has `volumes` follow the requests, until `stop`.
     pub(crate) async fn run(mut self, volumes: Arc<Volumes>, stop: CancellationToken) {
         let (mut requests, mut readings) = (Requests::default(), JoinSet::new());
+        let places = TenantShares::new(AT_ONCE);
+        let mut not_before = Instant::now();
         loop {
-            let next = requests.next_due(Instant::now()).filter(|_| readings.len() < AT_ONCE);
+            let next = requests.next_due(Instant::now()).map(|at| at.max(not_before));
             let due = async {
                 match next {
                     Some(at) => sleep_until(at).await,
@@ -104,12 +111,17 @@ impl Follower {
                 // A class that nobody here has mounted takes no place.
                 Some(asked) = self.0.recv() => {
                     meant(&volumes, &asked).into_iter().for_each(|class| requests.note(class));
+                    not_before = Instant::now();
                 }
-                Some(_) = readings.join_next() => {}
+                Some(_) = readings.join_next() => not_before = Instant::now(),
                 () = due => {
-                    for class in requests.due(Instant::now()) {
-                        readings.spawn(read(Arc::clone(&volumes), class));
+                    let now = Instant::now();
+                    for (class, place) in requests.due(now, |namespace| places.take([&Arc::from(namespace)])) {
+                        readings.spawn(read(Arc::clone(&volumes), class, place));
                     }
+                    // What is still due got no place.
+                    let waits = requests.next_due(now).is_some_and(|at| at <= now);
+                    not_before = if waits { now.later(NO_PLACE) } else { now };
                 }
             }
         }
@@ -130,8 +142,8 @@ fn of_class(volumes: &Volumes, class: &ClassName) -> Vec<VolumeState> {
     volumes.states().into_values().filter(|state| state.class == *class).collect()
 }
 
-/// Reads all volumes of a class. They share what they read.
-async fn read(volumes: Arc<Volumes>, class: ClassName) {
+/// Reads all volumes of a class. They share what they read. The `_place` is taken until then.
+async fn read(volumes: Arc<Volumes>, class: ClassName, _place: Share) {
     let (begun, found) = (Instant::now(), of_class(&volumes, &class));
     let outcomes = found.iter().map(|state| volumes.refresh(&state.id, begun));
     let outcomes = futures::future::join_all(outcomes).await;

@@ -18,11 +18,15 @@ use engine::revocation::{Given, InForce, Record, Revocation};
 use kube::api::DynamicObject;
 use kube::{Api, Client};
 use provider::Moment as _;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::watching::{Known, Watching};
+
+/// Shortest time between two writings of the record.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The orders by where they were given, and their names there.
 type ByName = BTreeMap<(Given, String), Revocation>;
@@ -33,6 +37,7 @@ pub struct Orders {
     in_force: Arc<InForce>,
     record: Record,
     known: Mutex<ByName>,
+    changed: Notify,
     /// Whether the API server has listed each kind, or has been asked for it in vain.
     asked: watch::Sender<[bool; 2]>,
 }
@@ -57,7 +62,8 @@ impl Orders {
         let named = |order: Revocation| ((order.given.clone(), order.name.clone()), order);
         in_force.set_of_cluster(orders.clone());
         let known = Mutex::new(orders.into_iter().map(named).collect());
-        Ok(Arc::new(Self { in_force, record, known, asked: watch::Sender::new([false; 2]) }))
+        let asked = watch::Sender::new([false; 2]);
+        Ok(Arc::new(Self { in_force, record, known, changed: Notify::new(), asked }))
     }
 
     /// Follows the orders of one kind until `shutdown`.
@@ -77,15 +83,39 @@ impl Orders {
         }
     }
 
+    /// Records the orders that are followed whenever they changed, until `shutdown`, and once more then. Whoever may give
+    /// orders in one namespace cannot make the node write more often than each [`PAUSE`].
+    pub async fn keep_recorded(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.changed.notified() => self.save().await,
+            }
+            sleep(PAUSE).await;
+        }
+        self.save().await;
+    }
+
+    async fn save(self: &Arc<Self>) {
+        let orders = Arc::clone(self);
+        let saved = spawn_blocking(move || orders.record.save(orders.in_force.of_cluster())).await;
+        let error = match saved {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(ended) => ended.to_string(),
+        };
+        tracing::error!(
+            error,
+            "revocations are followed but not recorded: a restart without the API server forgets them"
+        );
+    }
+
     fn change(&self, change: impl FnOnce(&mut ByName)) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut known);
-        let orders: Vec<_> = known.values().cloned().collect();
-        self.in_force.set_of_cluster(orders.clone());
-        // Under the lock, so that the record has what was known last.
-        if let Err(error) = self.record.save(orders) {
-            tracing::error!(%error, "revocations are followed but not recorded: a restart without the API server forgets them");
-        }
+        // Under the lock, so that what was known last holds.
+        self.in_force.set_of_cluster(known.values().cloned().collect());
+        self.changed.notify_one();
     }
 
     fn note_asked(&self, kind: Kind) {

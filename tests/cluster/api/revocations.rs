@@ -1,11 +1,11 @@
 //! Orders to take secrets back, in a real API server that several nodes watch.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use std::time::Instant;
 
-use testing::{Cluster, Component, PodVolume, RunningNode};
+use testing::{Cluster, Component, PodVolume, RunningNode, until};
 use tonic::Code;
 
 use super::world::{SHARED, SOON, World, api_server};
@@ -58,11 +58,25 @@ fn held(node: &RunningNode, pod: &PodVolume) -> File {
     File::open(node.target(pod).join("key")).unwrap()
 }
 
-/// What a program reads through a handle that it has open: the bytes, or the error.
-fn read(mut file: &File) -> Result<String, i32> {
-    let mut text = String::new();
-    let read = file.read_to_string(&mut text);
-    read.map(|_| text).map_err(|error| error.raw_os_error().unwrap_or_default())
+/// What a program reads through a handle that it has open, from the start: the bytes, or the error.
+fn read(file: &File) -> Result<String, i32> {
+    let mut bytes = [0; 64];
+    let read = file.read_at(&mut bytes, 0).map_err(|error| error.raw_os_error().unwrap_or_default())?;
+    Ok(String::from_utf8(bytes[..read].to_vec()).unwrap())
+}
+
+/// Waits until handles that were opened before an order, one of each mode, give nothing any more. The name of a file goes
+/// first, and what is open a moment later.
+fn are_refused([in_tmpfs, over_fuse]: &[File; 2], node: &RunningNode) {
+    let refused = || (read(in_tmpfs), read(over_fuse)) == (Ok(String::new()), Err(EACCES));
+    until(refused, || format!("{:?} and {:?}: {}", read(in_tmpfs), read(over_fuse), node.log()));
+}
+
+/// The record of what an order took back, once it is in the audit trail of `node`.
+fn withdrawal(node: &RunningNode) -> String {
+    let withdrawn = || node.audit().lines().find(|line| line.contains("withdraw")).map(str::to_owned);
+    until(|| withdrawn().is_some(), || node.audit());
+    withdrawn().unwrap()
 }
 
 const EACCES: i32 = 13;
@@ -88,12 +102,10 @@ async fn an_order_reaches_every_node_at_once_and_one_that_was_down_before_it_ser
     }
     let (since, before) = (ordered.elapsed().as_millis(), begun.elapsed().as_millis());
     println!("two nodes follow an order {before} ms after the command began, {since} ms after it ended");
-    for (node, [in_tmpfs, over_fuse]) in nodes.iter().zip(&handles) {
-        assert_eq!((read(in_tmpfs), read(over_fuse)), (Ok(String::new()), Err(EACCES)), "{}", node.log());
+    for (node, opened) in nodes.iter().zip(&handles) {
+        are_refused(opened, node);
         assert_eq!(node.text(&pods[0], "other").as_deref(), Some("stays"));
-        let audit = node.audit();
-        let withdrawn =
-            audit.lines().find(|line| line.contains("withdraw")).unwrap_or_else(|| panic!("{audit}"));
+        let withdrawn = withdrawal(node);
         assert!(withdrawn.contains("Revocation ordered/leak"), "{withdrawn}");
     }
 
@@ -103,8 +115,7 @@ async fn an_order_reaches_every_node_at_once_and_one_that_was_down_before_it_ser
     for pod in &pods {
         assert_eq!((down.text(pod, "key"), down.text(pod, "other").as_deref()), (None, Some("stays")));
     }
-    let [in_tmpfs, over_fuse] = handles.last().unwrap();
-    assert_eq!((read(in_tmpfs), read(over_fuse)), (Ok(String::new()), Err(EACCES)), "{}", down.log());
+    are_refused(handles.last().unwrap(), &down);
     let refused = down.publish(&PodVolume { uid: "new".to_owned(), ..pods[0].clone() }).await.unwrap_err();
     assert!(refused.message().contains("revoked by Revocation ordered/leak: it leaked"), "{refused}");
 

@@ -52,6 +52,10 @@ fn a_program_that_runs_loses_what_is_revoked_within_a_second_and_its_pod_goes_on
     // The container is the same: it still has what its program wrote. Its head(1) has the same words for each failed read;
     // tests of cluster::api::revocations see that it is EACCES.
     assert!(errors.contains("standard input"), "{errors}");
+    let restarts = shop.field("pod/web", "{.status.containerStatuses[0].restartCount}");
+    assert_eq!(restarts, "0", "the pod goes on");
+    let told = shop.until_event("web", "revoked by Revocation");
+    assert!(told.contains("it leaked"), "{told}");
     secretfs(world, &["unrevoke", "-n", &shop.name, "leak"]);
 }
 

@@ -65,10 +65,11 @@ impl InForce {
         On(concerning.cloned().collect())
     }
 
-    /// Every order, in the order of their names.
-    pub fn all(&self) -> Vec<Arc<Revocation>> {
+    /// The orders that were given in a cluster, as far as they are followed.
+    pub fn of_cluster(&self) -> Vec<Revocation> {
         let orders = self.orders.read().unwrap_or_else(PoisonError::into_inner);
-        orders.values().flatten().cloned().collect()
+        let given = orders.values().flatten().filter(|order| order.given != Given::OnHost);
+        given.map(|order| Revocation::clone(order)).collect()
     }
 
     /// Counts up with each change.
@@ -186,5 +187,6 @@ mod tests {
         orders.set_of_cluster(many.chain([other]).collect());
 
         assert_eq!((on(&orders, "loud"), on(&orders, "shop")), (MOST, 1));
+        assert_eq!(orders.of_cluster().len(), MOST + 1, "nor does a node record more than it follows");
     }
 }

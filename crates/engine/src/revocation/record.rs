@@ -7,14 +7,20 @@ use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Revocation;
 
-/// Largest file in bytes: more than all orders that are followed.
+/// Largest file in bytes. A larger one would not be read again, so none is written.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// How long a change waits for that of another process.
+const LOCKED: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The permission bits with which others can write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// The permission bit of directories in which nobody may remove what is another's.
@@ -72,6 +78,12 @@ impl Record {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let partial = self.0.with_extension("partial");
         let text = serde_json::to_vec_pretty(&Recorded { revocations })?;
+        if u64::try_from(text.len()).is_ok_and(|length| length > MOST_BYTES) {
+            return Err(self.named(&io::Error::other(format!(
+                "all orders together are larger than {} MiB; delete those that are done with",
+                MOST_BYTES >> 20
+            ))));
+        }
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         file.write_all(&text)?;
@@ -84,7 +96,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load) and [`save`](Self::save).
+    /// As [`load`](Self::load) and [`save`](Self::save), or another process changes them for more than ten seconds.
     pub fn edit<T>(&self, change: impl FnOnce(&mut Vec<Revocation>) -> T) -> io::Result<T> {
         DirBuilder::new().recursive(true).mode(0o700).create(self.directory())?;
         let mut options = OpenOptions::new();
@@ -94,11 +106,28 @@ impl Record {
             .truncate(false)
             .mode(0o600)
             .open(self.0.with_extension("lock"))?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+        self.lock(&lock, LOCKED)?;
         let mut revocations = self.load()?;
         let changed = change(&mut revocations);
         self.save(revocations)?;
         Ok(changed)
+    }
+
+    fn lock(&self, file: &File, patience: Duration) -> io::Result<()> {
+        let begun = Instant::now();
+        loop {
+            match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if begun.elapsed() < patience => thread::sleep(LOOK_AGAIN),
+                Err(Errno::WOULDBLOCK) => {
+                    let why = format!(
+                        "another process has changed it for {} s; see who has its lock file open",
+                        patience.as_secs()
+                    );
+                    return Err(self.named(&io::Error::new(io::ErrorKind::TimedOut, why)));
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     fn directory(&self) -> &Path {
@@ -183,6 +212,35 @@ mod tests {
         std::fs::remove_file(record.path()).unwrap();
         symlink("/dev/null", record.path()).unwrap();
         assert!(record.load().is_err());
+    }
+
+    #[test]
+    fn orders_too_large_to_be_read_again_are_not_recorded_and_those_before_stay() {
+        let (_directory, record) = record();
+        record.save(orders()).unwrap();
+        let reason = Some("x".repeat(MOST_BYTES as usize));
+        let large =
+            orders().into_iter().map(|order| Revocation { reason: reason.clone(), ..order }).collect();
+
+        let refused = record.save(large).unwrap_err().to_string();
+
+        assert!(refused.contains("revocations.json") && refused.contains("64 MiB"), "{refused}");
+        assert_eq!(record.load().unwrap(), orders());
+    }
+
+    #[test]
+    fn a_process_that_never_ends_its_change_holds_up_no_other_for_ever() {
+        let (directory, record) = record();
+        let open = || File::create(directory.path().join("revocations.lock")).unwrap();
+        let (theirs, ours) = (open(), open());
+        record.lock(&theirs, Duration::ZERO).unwrap();
+
+        let refused = record.lock(&ours, Duration::from_millis(50)).unwrap_err();
+
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert!(refused.to_string().contains("revocations.json"), "{refused}");
+        drop(theirs);
+        record.lock(&ours, Duration::ZERO).unwrap();
     }
 
     #[test]

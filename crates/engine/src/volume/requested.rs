@@ -31,8 +31,9 @@ impl Requests {
         self.0.entry(class).or_default().is_wanted = true;
     }
 
-    /// The classes to read now. They count as read from now on.
-    pub fn due(&mut self, now: Instant) -> Vec<ClassName> {
+    /// The classes to read now, each with the place that `place` gives to its namespace. They count as read from now on.
+    /// A class whose namespace gets no place stays asked for.
+    pub fn due<P>(&mut self, now: Instant, mut place: impl FnMut(&str) -> Option<P>) -> Vec<(ClassName, P)> {
         self.0.retain(|_, request| request.is_wanted || request.is_recent(now));
         let mut begun: BTreeMap<String, usize> = BTreeMap::new();
         for (class, _) in self.0.iter().filter(|(_, request)| request.is_recent(now)) {
@@ -45,9 +46,10 @@ impl Requests {
             if request.is_recent(now) || *count >= OF_A_NAMESPACE {
                 continue;
             }
+            let Some(place) = place(&class.namespace) else { continue };
             *count = count.saturating_add(1);
             *request = Request { read: Some(now), is_wanted: false };
-            due.push(class.clone());
+            due.push((class.clone(), place));
         }
         due
     }
@@ -81,6 +83,11 @@ mod tests {
         ClassName { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
+    /// The classes to read now, where everybody gets a place.
+    fn due(requests: &mut Requests, now: Instant) -> Vec<ClassName> {
+        requests.due(now, |_| Some(())).into_iter().map(|(class, ())| class).collect()
+    }
+
     #[test]
     fn a_class_is_read_at_once_and_then_once_for_all_who_ask_within_a_pause() {
         let (mut requests, begin) = (Requests::default(), Instant::now());
@@ -88,14 +95,14 @@ mod tests {
         for tick in 0..1000 {
             let now = begin + Duration::from_millis(60 * tick);
             requests.note(class("shop", "db"));
-            let due = requests.due(now).len();
-            assert!(tick > 0 || due == 1, "the first is followed at once");
-            read += due;
+            let count = due(&mut requests, now).len();
+            assert!(tick > 0 || count == 1, "the first is followed at once");
+            read += count;
         }
         assert_eq!(read, 6, "1,000 requests of one minute");
         let next = requests.next_due(begin + Duration::from_secs(60)).unwrap();
         assert!(next > begin + PAUSE * 6 && next < begin + PAUSE * 7);
-        assert_eq!(requests.due(next).len(), 1, "the last one is not forgotten");
+        assert_eq!(due(&mut requests, next).len(), 1, "the last one is not forgotten");
         assert_eq!(requests.next_due(next), None);
     }
 
@@ -105,11 +112,22 @@ mod tests {
         (0..OF_A_NAMESPACE * 3).for_each(|n| requests.note(class("loud", &n.to_string())));
         requests.note(class("shop", "db"));
 
-        let due = requests.due(now);
+        let read = due(&mut requests, now);
 
-        assert_eq!(due.iter().filter(|class| class.namespace == "loud").count(), OF_A_NAMESPACE);
-        assert!(due.contains(&class("shop", "db")));
+        assert_eq!(read.iter().filter(|class| class.namespace == "loud").count(), OF_A_NAMESPACE);
+        assert!(read.contains(&class("shop", "db")));
         let later = requests.next_due(now).unwrap();
-        assert_eq!((later, requests.due(later).len()), (now + PAUSE, OF_A_NAMESPACE));
+        assert_eq!((later, due(&mut requests, later).len()), (now + PAUSE, OF_A_NAMESPACE));
+    }
+    #[test]
+    fn a_namespace_without_a_place_waits_for_one_and_makes_no_other_wait() {
+        let (mut requests, now) = (Requests::default(), Instant::now());
+        ["loud", "shop"].iter().for_each(|namespace| requests.note(class(namespace, "db")));
+
+        let first = requests.due(now, |namespace| (namespace == "shop").then_some(()));
+
+        assert_eq!(first, [(class("shop", "db"), ())]);
+        assert_eq!(requests.next_due(now), Some(now), "the other one is still asked for");
+        assert_eq!(due(&mut requests, now), [class("loud", "db")]);
     }
 }

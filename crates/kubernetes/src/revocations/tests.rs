@@ -3,6 +3,7 @@ use engine::revocation::Target;
 use engine::subject::Subject;
 use provider::Identity;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::fake_api::{FakeApi, Say, until};
@@ -13,6 +14,7 @@ struct Node {
     orders: Arc<Orders>,
     directory: Arc<tempfile::TempDir>,
     stop: CancellationToken,
+    recorded: JoinHandle<()>,
 }
 
 impl Node {
@@ -23,7 +25,8 @@ impl Node {
         for kind in [Kind::InNamespace, Kind::InCluster] {
             drop(tokio::spawn(Arc::clone(&orders).follow(api.client(), kind, stop.clone())));
         }
-        Self { in_force, orders, directory, stop }
+        let recorded = tokio::spawn(Arc::clone(&orders).keep_recorded(stop.clone()));
+        Self { in_force, orders, directory, stop, recorded }
     }
 
     /// Which of these classes of namespace `shop` an order covers.
@@ -33,8 +36,9 @@ impl Node {
         classes.iter().map(|name| !self.in_force.on(&subject, &class(name)).is_empty()).collect()
     }
 
-    fn end(self) -> Arc<tempfile::TempDir> {
+    async fn end(self) -> Arc<tempfile::TempDir> {
         self.stop.cancel();
+        self.recorded.await.unwrap();
         self.directory
     }
 }
@@ -75,7 +79,7 @@ async fn orders_of_both_kinds_hold_and_what_names_nothing_is_none() {
     node.orders.asked(Duration::from_secs(60)).await;
 
     assert_eq!(node.covered(&["db", "tls", "other"]), [true, true, false]);
-    node.end();
+    node.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +87,7 @@ async fn while_the_api_server_does_not_answer_the_orders_recorded_last_hold() {
     let api = having(vec![order("Revocation", "a", &json!({"class": "db"}))], Vec::new());
     let node = Node::start(&api, Arc::new(tempfile::tempdir().unwrap()));
     node.orders.asked(Duration::from_secs(60)).await;
-    let directory = node.end();
+    let directory = node.end().await;
 
     for say in
         [Say::Break, Say::Hang, crate::fake_api::refusal(404, "NotFound", "the server could not find it")]
@@ -92,7 +96,7 @@ async fn while_the_api_server_does_not_answer_the_orders_recorded_last_hold() {
         assert_eq!(node.covered(&["db", "tls"]), [true, false]);
         node.orders.asked(Duration::from_secs(2)).await;
         assert_eq!(node.covered(&["db", "tls"]), [true, false]);
-        node.end();
+        node.end().await;
     }
 }
 
@@ -101,13 +105,13 @@ async fn an_order_that_was_taken_away_while_the_node_was_down_holds_no_more() {
     let api = having(vec![order("Revocation", "a", &json!({"class": "db"}))], Vec::new());
     let node = Node::start(&api, Arc::new(tempfile::tempdir().unwrap()));
     node.orders.asked(Duration::from_secs(60)).await;
-    let directory = node.end();
+    let directory = node.end().await;
 
     let node = Node::start(&having(Vec::new(), Vec::new()), directory);
     node.orders.asked(Duration::from_secs(60)).await;
 
     assert_eq!(node.covered(&["db"]), [false]);
-    node.end();
+    node.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,7 +134,7 @@ async fn an_order_that_is_given_and_taken_away_later_is_followed() {
     until("the order and its end", || *changes.borrow() == 2).await;
 
     assert_eq!(node.covered(&["db"]), [false]);
-    node.end();
+    node.end().await;
 }
 
 #[test]

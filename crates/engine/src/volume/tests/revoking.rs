@@ -121,8 +121,7 @@ async fn a_volume_that_is_taken_over_loses_what_is_covered_before_it_is_served()
         let gone = whole || target == object("a");
         let node = Node::serving("a,b").await;
         node.classes.lose_all();
-        let state = node.in_force.all();
-        assert!(state.is_empty());
+        assert!(node.in_force.of_cluster().is_empty());
         let node = node.restart();
         node.in_force.set_of_cluster(vec![named("leak", target)]);
 
