@@ -109,12 +109,17 @@ impl World {
 
     /// The same to the embedded store: one item with a key for each file.
     pub(crate) fn put_embedded(&self, version: usize) {
+        self.put_item("bench", (0..FILES).map(|file| (name(file), value(version))));
+    }
+
+    /// Puts an item with these keys in the embedded store.
+    pub(crate) fn put_item(&self, item: &str, keys: impl Iterator<Item = (String, String)>) {
         let directory = self.embedded.path().join("store");
         let root = root_key(self.embedded.path());
         let mut store = Store::open(&directory, &Anchor::new(root)).expect("the store");
         let item =
-            Item { namespace: NAMESPACE.parse().expect("a name"), name: "bench".parse().expect("a name") };
-        let values = (0..FILES).map(|file| (name(file).parse().expect("a name"), value(version).into()));
+            Item { namespace: NAMESPACE.parse().expect("a name"), name: item.parse().expect("a name") };
+        let values = keys.map(|(key, value)| (key.parse().expect("a name"), value.into()));
         let values = Values::new(values.collect()).expect("values");
         store.put(&item, None, &values).expect("to put");
     }
@@ -155,7 +160,8 @@ impl World {
         self.serving(node).await
     }
 
-    fn prepare_with_mounter(&self, refresh: &str) -> RunningNode {
+    /// A node and its mounter, without volumes.
+    pub(crate) fn prepare_with_mounter(&self, refresh: &str) -> RunningNode {
         let mut node = self.prepare(refresh);
         if !self.mounter {
             node.use_mounter();
@@ -283,6 +289,16 @@ fn embedded_class(refresh: &str) -> String {
     format!(
         "{HEAD}{{name: ten-embedded, namespace: {NAMESPACE}}}\nspec:\n  provider: secretfs\n  parameters:\n    \
          secretfs.dev/refresh: {refresh}\n    objects: |\n{objects}"
+    )
+}
+
+/// A class of mode fuse that lets a container `web` open its one file, of the item `page`.
+pub(crate) fn judged_class() -> String {
+    format!(
+        "{HEAD}{{name: judged, namespace: {NAMESPACE}}}\nspec:\n  provider: secretfs\n  parameters:\n    \
+         secretfs.dev/mode: fuse\n    secretfs.dev/access-unsafe: allow\n    secretfs.dev/access: |\n      \
+         - {{containers: [web], paths: [\"**\"]}}\n    objects: |\n      \
+         - {{objectName: value, item: page, key: value}}\n"
     )
 }
 

@@ -12,6 +12,7 @@ use csi_proto::csi::{
 use engine::mode::Usage;
 use engine::volume::{Published, Volumes};
 use metrics::Metrics;
+use provider::as_tenant;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
@@ -55,7 +56,8 @@ impl Node {
         patience: Duration,
         provider: &mut metrics::Provider,
     ) -> Result<Published, Refused> {
-        let (publish, credentials) = self.requests.publish(request, patience)?;
+        let tenant = request.volume_context.get(POD_NAMESPACE).map(|namespace| namespace.as_str().into());
+        let (publish, credentials) = as_tenant(tenant, || self.requests.publish(request, patience))?;
         let class = publish.class.clone();
         let pod = publish.subject.pod.as_ref().map_or("", |pod| &pod.name);
         let pod = format!("{}/{pod}", publish.subject.namespace());

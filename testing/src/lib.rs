@@ -15,10 +15,12 @@
 mod azsecrets;
 mod background;
 mod ccp;
+mod cgroups;
 mod class;
 mod cluster;
 mod confidant;
 mod conjur;
+mod counts;
 mod faults;
 mod google;
 mod http;
@@ -39,10 +41,12 @@ mod tool;
 
 pub use azsecrets::AzSecrets;
 pub use ccp::Ccp;
+pub use cgroups::{Cgroups, enter_container, in_own_mounts, prepare_last_words};
 pub use class::jwt_class;
 pub use cluster::{Cluster, Component, Scope};
 pub use confidant::Confidant;
 pub use conjur::Conjur;
+pub use counts::{Counted, count, counted};
 pub use faults::{Answer, FaultServer, Seen};
 pub use google::{Google, google_key};
 pub use http::http_client;

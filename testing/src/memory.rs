@@ -53,7 +53,7 @@ fn occurrences(memory: &File, range: Range<u64>, needle: &[u8]) -> usize {
         // The process may return memory to the kernel while it is read.
         let read = memory.read_at(&mut chunk, at).unwrap_or(0);
         window.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        found += window.windows(needle.len()).filter(|part| *part == needle).count();
+        found += memchr::memmem::find_iter(&window, needle).count();
         window.drain(..window.len().saturating_sub(needle.len() - 1));
     }
     found

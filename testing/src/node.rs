@@ -48,6 +48,8 @@ pub struct RunningNode {
     log: String,
     /// Whether the next node writes into pipes instead of the log.
     into_pipes: bool,
+    /// Whether it writes an audit trail.
+    is_audited: bool,
     /// The user that the node runs as, if that is not root.
     user: Option<u32>,
     mounter_flags: Vec<String>,
@@ -225,6 +227,7 @@ impl RunningNode {
             log,
             registers,
             into_pipes,
+            is_audited: true,
             user: None,
             mounter_flags: Vec::new(),
             name,
@@ -289,6 +292,11 @@ impl RunningNode {
     pub fn take_pipes(&mut self) -> (ChildStdout, ChildStderr) {
         let node = self.node.as_mut().unwrap();
         (node.stdout.take().unwrap(), node.stderr.take().unwrap())
+    }
+
+    /// Writes no audit trail from the next start on.
+    pub fn keep_no_trail(&mut self) {
+        self.is_audited = false;
     }
 
     /// Uses `name` as the node's name in Kubernetes from the next start on.
@@ -403,13 +411,14 @@ impl RunningNode {
             .arg(self.path("state"))
             .arg("--admin-dir")
             .arg(self.path("admin"))
-            .arg("--audit-log")
-            .arg(self.path("audit.log"))
             .args(&self.flags)
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(user) = self.user {
             // Without other groups, and without capabilities: those of root end with root.
             command.uid(user).gid(user).env("HOME", self.root.path());
+        }
+        if self.is_audited {
+            command.arg("--audit-log").arg(self.path("audit.log"));
         }
         if let Some(failpoint) = self.failpoint.take() {
             command.env("SECRETFS_FAILPOINT", failpoint);
@@ -592,6 +601,15 @@ impl RunningNode {
         while let Err(status) = self.publish(pod).await {
             let again = matches!(status.code(), Code::Aborted | Code::Unavailable | Code::DeadlineExceeded);
             assert!(again && started.elapsed() < Duration::from_secs(60), "{status}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Repeats the unpublish, as kubelet does after any error.
+    pub async fn unpublish_until_done(&self, pod: &PodVolume) {
+        let started = Instant::now();
+        while let Err(status) = self.unpublish(pod).await {
+            assert!(started.elapsed() < Duration::from_secs(60), "{status}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

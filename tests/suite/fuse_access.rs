@@ -17,7 +17,7 @@ use engine::snapshot::FingerprintKey;
 use manifest::{AccessRules, Settings};
 use mounter::{LocalMounter, Roots};
 use provider::{ObjectPath, SecretBytes};
-use testing::in_private_mounts;
+use testing::{Cgroups, enter_container, in_private_mounts, prepare_last_words};
 use tokio::runtime::Runtime;
 
 use crate::support::{Target, object_path, snapshot};
@@ -27,49 +27,6 @@ const MAX_BYTES: u64 = 1 << 20;
 const POD: &str = "pod-uid";
 const RULES: &str =
     "- {containers: [web], paths: [\"db/**\"]}\n- {containers: [web, helper], paths: [tls.crt]}\n";
-
-/// Cgroups of a pod with containers, which the test made and takes away again.
-struct Cgroups {
-    root: PathBuf,
-    made: Vec<PathBuf>,
-}
-
-impl Cgroups {
-    fn new() -> Self {
-        let hierarchy = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
-        let is_v2 = |path: &&&Path| path.join("cgroup.controllers").exists();
-        let hierarchy = hierarchy.iter().find(is_v2).expect("cgroups of version 2");
-        let name = format!("secretfs-test-{}-{:x}", std::process::id(), fastrand::u64(..));
-        let mut made = Self { root: hierarchy.join(name), made: Vec::new() };
-        made.make("");
-        made
-    }
-
-    /// A cgroup below the test's own.
-    fn make(&mut self, path: &str) -> PathBuf {
-        let mut at = self.root.clone();
-        for name in std::iter::once("").chain(path.split('/')) {
-            at = if name.is_empty() { at } else { at.join(name) };
-            if !self.made.contains(&at) {
-                fs::create_dir(&at).unwrap_or_else(|error| panic!("{}: {error}", at.display()));
-                self.made.push(at.clone());
-            }
-        }
-        at
-    }
-}
-
-impl Drop for Cgroups {
-    fn drop(&mut self) {
-        for cgroup in self.made.iter().rev() {
-            // Its last process may not be gone yet.
-            let until = Instant::now() + Duration::from_secs(5);
-            while fs::remove_dir(cgroup).is_err() && cgroup.exists() && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        }
-    }
-}
 
 /// A pod with a volume, and containers `web` and `helper`.
 struct Pod {
@@ -103,9 +60,7 @@ impl Pod {
     fn with(mount: impl FnOnce(&Fuse, &Path, &Appearance) -> Box<dyn Mounted>) -> Self {
         let (target, mut cgroups) = (Target::of_kubelet(), Cgroups::new());
         for (container, digit) in [("web", "a"), ("helper", "b")] {
-            let directory = target.parent().join(POD).join("containers").join(container);
-            fs::create_dir_all(&directory).unwrap();
-            fs::write(directory.join("0a1b2c3d"), "").unwrap();
+            prepare_last_words(&target.parent().join(POD), container);
             cgroups.make(&format!("pod{POD}/{}", id(digit)));
         }
         fs::write(target.parent().join("last-words"), "").unwrap();
@@ -118,16 +73,12 @@ impl Pod {
     /// What a shell does to become a process of a container: its cgroup, its mounts.
     fn enter(&self, cgroup: &Path, container: &str) -> String {
         let parent = self.target.parent();
-        format!(
-            "mount --bind {}/{POD}/containers/{container}/0a1b2c3d {}/last-words && echo $$ >{}/cgroup.procs",
-            parent.display(),
-            parent.display(),
-            cgroup.display()
-        )
+        let words = prepare_last_words(&parent.join(POD), container);
+        enter_container(&words, &parent.join("last-words"), cgroup)
     }
 
     fn cgroup(&self, digit: &str) -> PathBuf {
-        self.cgroups.root.join(format!("pod{POD}")).join(id(digit))
+        self.cgroups.at(&format!("pod{POD}/{}", id(digit)))
     }
 
     /// A program in the container `web` or `helper`.

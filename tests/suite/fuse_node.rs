@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use mounter::{Mounter as _, RemoteMounter};
 use rustix::io::Errno;
-use testing::{PodVolume, RunningNode};
+use testing::{PodVolume, RunningNode, count};
 
 use crate::embedded::Store;
 use crate::support::{again, earlier, store_class};
@@ -87,7 +87,7 @@ impl Bench {
         for pod in pods {
             let alone = self.node.path("kubelet/alone").join(&pod.pod);
             rustix::mount::unmount(&alone, rustix::mount::UnmountFlags::DETACH).unwrap();
-            self.node.unpublish(pod).await.unwrap();
+            self.node.unpublish_until_done(pod).await;
         }
         assert_eq!(self.node.mounts().len(), 0);
     }
@@ -272,7 +272,7 @@ async fn a_fuse_volume_of_a_pod_is_read_and_rotated_and_leaves_nothing_with_the_
     bench.node.text_becomes(&pod, "a", Some("2"), SOON).await;
     bench.until("the first edition is kept", || bench.kept().len() == kept.len()).await;
     let rotated = bench.kept();
-    bench.node.unpublish(&pod).await.unwrap();
+    bench.node.unpublish_until_done(&pod).await;
 
     assert_eq!(first, (Some("1".to_owned()), Some("stays".to_owned())));
     let parts = |names: &[String]| -> Vec<String> {
@@ -285,13 +285,8 @@ async fn a_fuse_volume_of_a_pod_is_read_and_rotated_and_leaves_nothing_with_the_
     assert_eq!((bench.node.mounts().len(), bench.node.left_behind(&pod).len()), (0, 0));
 }
 
-/// How often something is done: what the environment says, or a number that is quick.
-pub(crate) fn count(name: &str, quick: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(quick)
-}
-
 async fn killed_under_load(mut bench: Bench, by: &str) {
-    let (volumes, kills) = (count("SECRETFS_FUSE_VOLUMES", 20), count("SECRETFS_FUSE_KILLS", 10));
+    let (volumes, kills) = (count("FUSE_VOLUMES"), count("FUSE_KILLS"));
     let pods = pods(volumes);
     bench.publish(&pods).await;
     let readers = Readers::of(&bench, &pods);
@@ -414,7 +409,7 @@ async fn a_volume_whose_node_and_mounter_died_together_gives_errors_is_told_of_a
     assert!(log.contains("can be read no more; delete the pod"), "{log}");
     assert_eq!(bench.node.text(&pod, "a").as_deref(), Some("1"));
     assert_eq!(bench.node.mounts().len(), 1);
-    bench.node.unpublish(&pod).await.unwrap();
+    bench.node.unpublish_until_done(&pod).await;
     assert_eq!(bench.node.mounts().len(), 0);
 }
 

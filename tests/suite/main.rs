@@ -20,6 +20,7 @@ mod commands;
 mod confidant;
 mod confined;
 mod conjur;
+mod counted;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod cyberark;

@@ -15,14 +15,14 @@ use inotify::EventMask;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use provider::ObjectPath;
-use testing::{ShownBy, in_private_mounts};
+use testing::{ShownBy, count, in_private_mounts};
 
 use crate::support::{Target, Watcher, again, mount, object_path, snapshot};
 
 #[test]
 fn a_reader_that_resolves_data_once_never_sees_two_versions() {
     // Each open over FUSE asks a process.
-    let rounds_wanted = if ShownBy::chosen() == ShownBy::Fuse { 10_000 } else { 100_000 };
+    let rounds_wanted = if ShownBy::chosen() == ShownBy::Fuse { count("FUSE_OPENS") } else { 100_000 };
     in_private_mounts(|| {
         let target = Target::new();
         let version = |n: usize| ["a", "db/b", "db/c"].map(|path| (path, format!("version {n}")));

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit};
 use testing::{PodVolume, RunningNode, occurrences_in_all_memory};
 
 use crate::embedded::Store;
-use crate::support::store_class;
+use crate::support::{earlier, store_class};
 
 /// The user of the node. It has the group of the same number.
 const USER: u32 = 47_512;
@@ -61,6 +61,18 @@ impl Bench {
         }
     }
 
+    /// How often the node has `text` in memory that others can read.
+    fn in_memory(&self, text: &str) -> usize {
+        occurrences_in_all_memory(self.node.node_pid(), text.as_bytes())
+    }
+
+    /// Fails unless the volume shows `value`, and the node has it in no other memory once it has passed through.
+    async fn is_only_in_secret_memory(&self, pod: &PodVolume, value: &str) {
+        assert_eq!(self.node.text(pod, "a").as_deref(), Some(value));
+        tokio::time::sleep(FORGOTTEN).await;
+        assert_eq!(self.in_memory(value), 0, "{value}\n{}", self.node.log());
+    }
+
     /// Everything that a volume lives through.
     async fn lives(&mut self, pod: &PodVolume, group: u32) {
         let node = &mut self.node;
@@ -82,7 +94,7 @@ impl Bench {
         self.node.text_becomes(pod, "a", None, SOON).await;
         assert_eq!(self.node.text(pod, "d/b").as_deref(), Some("stays"));
 
-        self.node.unpublish(pod).await.unwrap();
+        self.node.unpublish_until_done(pod).await;
         assert_eq!(self.node.left_behind(pod), Vec::<std::path::PathBuf>::new(), "{}", self.node.log());
     }
 }
@@ -177,6 +189,45 @@ async fn the_values_of_two_hundred_volumes_stay_in_secret_memory_of_a_user_who_m
     assert!(!bench.node.log().contains("memory that the kernel may swap"), "{}", bench.node.log());
 }
 
+/// A volume of its own class and its own item, in a namespace of which the store has this value.
+fn volume_of(bench: &Bench, namespace: &str, name: &str, value: &str) -> PodVolume {
+    bench.store.put(namespace, name, value);
+    let class = store_class(&[format!("objectName: a, item: {name}")]);
+    let class = class.replace("    objects: |", "    secretfs.dev/mode: fuse\n    objects: |");
+    let named = class.replace("name: app", &format!("name: {name}"));
+    let named = named.replace("namespace: shop", &format!("namespace: {namespace}"));
+    bench.node.class(&format!("{namespace}-{name}"), &named);
+    PodVolume { namespace: namespace.to_owned(), ..PodVolume::new(&format!("{namespace}-{name}"), name) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_with_many_large_values_leaves_secret_memory_for_those_of_others() {
+    let _limit = LittleLocked::set();
+    let mut bench = Bench::start("fuse").await;
+    let canary = |of: &str| format!("canary-{of}-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let [greedy, first, second] = ["greedy", "first", "second"].map(canary);
+    // More than all that may be locked.
+    for n in 0..24 {
+        let value = format!("{greedy}{}", "x".repeat(256 << 10));
+        let pod = volume_of(&bench, "greedy", &format!("g-{n}"), &value);
+        bench.node.publish_until_done(&pod).await;
+    }
+    let quiet = volume_of(&bench, "quiet", "q", &first);
+    bench.node.publish_until_done(&quiet).await;
+    bench.is_only_in_secret_memory(&quiet, &first).await;
+    assert_ne!(bench.in_memory(&greedy), 0, "its values are more than its share");
+    let log = bench.node.log();
+    assert_eq!(log.matches("the namespace has its share of memory that may be locked").count(), 1, "{log}");
+
+    bench.store.put("quiet", "q", &second);
+    bench.node.text_becomes(&quiet, "a", Some(&second), SOON).await;
+    bench.is_only_in_secret_memory(&quiet, &second).await;
+
+    bench.node.restart_node().await;
+    bench.is_only_in_secret_memory(&quiet, &second).await;
+    assert_ne!(bench.in_memory(&greedy), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_root_and_one_that_is_root_again_go_on_with_the_same_volumes() {
     let mut bench = Bench::prepare("tmpfs");
@@ -225,4 +276,52 @@ async fn kubelet_registers_a_node_that_may_not_enter_its_directory_of_sockets() 
     assert!(first.is_some());
     assert_eq!(socket(), first, "it stays as it is while kubelet uses it\n{}", bench.node.log());
     assert!(bench.node.log().contains("kubelet registered the driver"), "{}", bench.node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_mounter_of_an_earlier_version_a_node_says_what_to_update_and_what_is_mounted_stays() {
+    let mut bench = Bench::prepare("tmpfs");
+    let [before, after] = ["before", "after"].map(|pod| in_group(pod, None));
+    bench.node.kill_mounter();
+    bench.node.use_binary(&earlier());
+    bench.node.start_mounter();
+    bench.node.use_binary(env!("CARGO_BIN_EXE_secretfs").as_ref());
+    bench.node.run_as_root();
+    bench.node.start_node().await;
+    bench.node.publish_until_done(&before).await;
+
+    bench.node.kill_node();
+    bench.node.run_as(USER);
+    bench.node.start_node().await;
+    let refused = bench.node.publish(&after).await.unwrap_err();
+    println!("{refused}");
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "kubelet tries again");
+    assert!(refused.message().contains("update secretfs-mounter first"), "{refused}");
+    assert_eq!(bench.node.text(&before, "a").as_deref(), Some("one"));
+
+    bench.node.kill_mounter();
+    bench.node.start_mounter();
+    bench.store.put("shop", "app", "two");
+    for pod in [&before, &after] {
+        bench.node.publish_until_done(pod).await;
+        bench.node.text_becomes(pod, "a", Some("two"), SOON).await;
+        bench.node.unpublish_until_done(pod).await;
+    }
+    assert_eq!(bench.node.mounts().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_mounter_of_an_earlier_version_that_serves_root_alone_a_node_says_so_and_ends() {
+    let mut node = RunningNode::prepare(env!("CARGO_BIN_EXE_secretfs"), &[]);
+    node.use_binary(&earlier());
+    node.use_mounter();
+    node.use_binary(env!("CARGO_BIN_EXE_secretfs").as_ref());
+    node.run_as(USER);
+
+    node.spawn_node();
+    node.wait_until_dead();
+
+    let log = node.log();
+    println!("{log}");
+    assert!(log.contains("of this version and with --allow-uid=47512"), "{log}");
 }

@@ -49,13 +49,14 @@ pub(super) fn serve(kind: Kind, volumes: usize, cpus: Cpus, reads: &Reads) -> Ta
     }
 }
 
-/// Also all threads and processes that this one starts.
-fn use_one_cpu() {
+/// Also all threads and processes that this one starts. Returns the processors of before.
+pub(super) fn use_one_cpu() -> CpuSet {
     let all = sched_getaffinity(None).expect("processors");
     let first = (0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).expect("a processor");
     let mut one = CpuSet::new();
     one.set(first);
     sched_setaffinity(None, &one).expect("to stay on a processor");
+    all
 }
 
 /// What this process takes.

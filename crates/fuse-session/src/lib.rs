@@ -67,5 +67,5 @@ pub use notifier::Delivery;
 pub use rotation::{TakeStep, rotate, take_steps, take_steps_by};
 pub use served::Served;
 pub use sessions::{Health, Resume, Sessions, Settings};
-pub use store::{Slot, Store, StoreBuilder};
+pub use store::{Lent, Slot, Store, StoreBuilder};
 pub use sys::Protection;

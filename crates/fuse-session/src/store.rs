@@ -15,7 +15,14 @@ use sys::{HandedPages, PrivatePages, Protection};
 /// A store that is [to be handed over](Store::to_hand_over) is in a memory file instead, and stays as it is when this
 /// process ends: who keeps the file gives it to the next.
 #[derive(Debug)]
-pub struct Store(Pages);
+pub struct Store {
+    pages: Pages,
+    /// Goes behind the pages, which come first.
+    _lent: Option<Lent>,
+}
+
+/// What a store takes of memory that others share. It is dropped when the last value has gone.
+pub type Lent = Box<dyn fmt::Debug + Send + Sync>;
 
 #[derive(Debug)]
 enum Pages {
@@ -43,6 +50,7 @@ impl Pages {
 #[derive(Debug)]
 pub struct StoreBuilder {
     pages: Pages,
+    lent: Option<Lent>,
     used: usize,
     slots: Vec<Range<usize>>,
 }
@@ -61,37 +69,54 @@ impl Store {
     ///
     /// There is no memory.
     pub fn with_room(bytes: usize) -> io::Result<StoreBuilder> {
-        Ok(StoreBuilder { pages: Pages::Private(PrivatePages::new(bytes)?), used: 0, slots: Vec::new() })
+        Ok(StoreBuilder::of(Pages::Private(PrivatePages::new(bytes)?), None))
     }
 
-    /// The same in a file that the next process can be given.
+    /// The same in a file that the next process can be given. Without anything `lent` it is ordinary memory, so that it
+    /// takes nothing of what others share.
     ///
     /// # Errors
     ///
     /// There is no memory.
-    pub fn to_hand_over(bytes: usize) -> io::Result<StoreBuilder> {
-        Ok(StoreBuilder { pages: Pages::Handed(HandedPages::new(bytes)?), used: 0, slots: Vec::new() })
+    pub fn to_hand_over(bytes: usize, lent: Option<Lent>) -> io::Result<StoreBuilder> {
+        let pages = if lent.is_some() { HandedPages::new(bytes)? } else { HandedPages::ordinary(bytes)? };
+        Ok(StoreBuilder::of(Pages::Handed(pages), lent))
     }
 
-    /// What an earlier process handed over: values of these lengths, in the order they came.
+    /// What an earlier process handed over: values of these lengths, in the order they came. If it is not secret, it is
+    /// locked only with something `lent`.
     ///
     /// # Errors
     ///
     /// `InvalidData` where it is none, or holds less; there is no memory.
-    pub fn of_earlier(file: OwnedFd, lengths: &[usize]) -> io::Result<(Arc<Self>, Vec<Slot>)> {
+    pub fn of_earlier(
+        file: OwnedFd,
+        lengths: &[usize],
+        lent: Option<Lent>,
+    ) -> io::Result<(Arc<Self>, Vec<Slot>)> {
         let (mut used, mut places) = (0_usize, Vec::new());
         for length in lengths {
             let end = used.checked_add(*length).ok_or(io::ErrorKind::InvalidData)?;
             places.push(used..end);
             used = end;
         }
-        let store = Arc::new(Self(Pages::Handed(HandedPages::of_earlier(file, used)?)));
-        Ok(Slot::all_of(store, places))
+        let pages = Pages::Handed(HandedPages::of_earlier(file, used, lent.is_some())?);
+        Ok(Slot::all_of(Arc::new(Self { pages, _lent: lent }), places))
+    }
+
+    /// Whether the kernel has memory that it cannot read itself.
+    pub fn can_be_secret() -> bool {
+        HandedPages::can_be_secret()
+    }
+
+    /// Whether a file that an earlier process handed over is secret memory, which is locked however it is mapped.
+    pub fn is_secret(file: BorrowedFd<'_>) -> bool {
+        HandedPages::is_secret(file)
     }
 
     /// The file that is to be handed over, if there is one.
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
-        match &self.0 {
+        match &self.pages {
             Pages::Private(_) => None,
             Pages::Handed(pages) => Some(pages.as_fd()),
         }
@@ -99,14 +124,14 @@ impl Store {
 
     /// Hands the values over to nobody: they are wiped when the last of them goes.
     pub fn hand_over_no_more(&self) {
-        if let Pages::Handed(pages) = &self.0 {
+        if let Pages::Handed(pages) = &self.pages {
             pages.are_last();
         }
     }
 
     /// What memory it is.
     pub fn protection(&self) -> Protection {
-        match &self.0 {
+        match &self.pages {
             Pages::Private(pages) => pages.protection(),
             Pages::Handed(pages) => pages.protection(),
         }
@@ -114,6 +139,10 @@ impl Store {
 }
 
 impl StoreBuilder {
+    fn of(pages: Pages, lent: Option<Lent>) -> Self {
+        Self { pages, lent, used: 0, slots: Vec::new() }
+    }
+
     /// Copies one value.
     ///
     /// # Errors
@@ -130,7 +159,7 @@ impl StoreBuilder {
 
     /// The values, in the order they came.
     pub fn build(self) -> (Arc<Store>, Vec<Slot>) {
-        Slot::all_of(Arc::new(Store(self.pages)), self.slots)
+        Slot::all_of(Arc::new(Store { pages: self.pages, _lent: self.lent }), self.slots)
     }
 }
 
@@ -141,7 +170,7 @@ impl Slot {
     }
 
     fn bytes(&self) -> &[u8] {
-        self.store.0.bytes().get(self.place.clone()).unwrap_or_default()
+        self.store.pages.bytes().get(self.place.clone()).unwrap_or_default()
     }
 }
 
@@ -192,13 +221,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lent_for_values_goes_with_the_last_of_them_and_without_it_they_are_in_ordinary_memory() {
+        let lent = Arc::new(());
+        let (store, slots) =
+            Store::to_hand_over(1, Some(Box::new(Arc::clone(&lent)))).map(StoreBuilder::build).unwrap();
+        let file = || store.file().unwrap().try_clone_to_owned().unwrap();
+        let next = Store::of_earlier(file(), &[1], Some(Box::new(Arc::clone(&lent)))).unwrap();
+        assert_eq!(Arc::strong_count(&lent), 3);
+        assert_eq!(Store::is_secret(store.file().unwrap()), store.protection() == Protection::Secret);
+        drop((next, store));
+        assert_eq!((Arc::strong_count(&lent), slots.len()), (1, 0));
+
+        let (store, _) = Store::to_hand_over(1, None).map(StoreBuilder::build).unwrap();
+        assert_eq!(store.protection(), Protection::Ordinary);
+    }
+
+    #[test]
     fn the_next_process_reads_what_was_handed_over() {
-        let mut builder = Store::to_hand_over(5).unwrap();
+        let mut builder = Store::to_hand_over(5, Some(Box::new(()))).unwrap();
         builder.push(b"ab").unwrap();
         builder.push(b"cde").unwrap();
         let (store, slots) = builder.build();
         let file = || store.file().unwrap().try_clone_to_owned().unwrap();
-        let (found, again) = Store::of_earlier(file(), &[2, 3]).unwrap();
+        let (found, again) = Store::of_earlier(file(), &[2, 3], None).unwrap();
         drop((slots, store.clone()));
 
         let mut into = [0; 9];
@@ -208,8 +253,8 @@ mod tests {
                 && Store::with_room(1).unwrap().build().0.file().is_none()
         );
         assert!(
-            Store::of_earlier(file(), &[1 << 20]).is_err()
-                && Store::of_earlier(file(), &[usize::MAX, 2]).is_err()
+            Store::of_earlier(file(), &[1 << 20], None).is_err()
+                && Store::of_earlier(file(), &[usize::MAX, 2], None).is_err()
         );
     }
 }

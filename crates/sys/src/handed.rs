@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -29,7 +30,16 @@ impl HandedPages {
     ///
     /// There is no memory.
     pub fn new(len: usize) -> io::Result<Self> {
-        Self::secret(len).or_else(|_| Self::sealed(len))
+        Self::secret(len).or_else(|_| Self::sealed(len, true))
+    }
+
+    /// The same in pages that count for nothing that a process may have little of: the kernel may swap them.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn ordinary(len: usize) -> io::Result<Self> {
+        Self::sealed(len, false)
     }
 
     fn secret(len: usize) -> io::Result<Self> {
@@ -37,41 +47,52 @@ impl HandedPages {
         Self::mapped(file, len, Protection::Secret)
     }
 
-    /// An ordinary memory file, locked where that is allowed.
-    fn sealed(len: usize) -> io::Result<Self> {
+    /// An ordinary memory file, locked if that is wanted and allowed.
+    fn sealed(len: usize, locks: bool) -> io::Result<Self> {
         let file = rustix::fs::memfd_create("values", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         rustix::fs::ftruncate(&file, len.max(1) as u64)?;
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        Self::mapped(file, len, Protection::Ordinary)
+        Self::mapped(file, len, wanted(locks))
     }
 
-    /// The first `len` bytes of what an earlier process made.
+    /// Whether the kernel has [`Protection::Secret`] at all.
+    pub fn can_be_secret() -> bool {
+        static CAN: OnceLock<bool> = OnceLock::new();
+        *CAN.get_or_init(|| secret_file(1).is_ok())
+    }
+
+    /// Whether `file` is one of [`Protection::Secret`]. Such a file can be mapped in no other way.
+    pub fn is_secret(file: BorrowedFd<'_>) -> bool {
+        rustix::fs::fstatfs(file).is_ok_and(|about| about.f_type as u64 == SECRETMEM_MAGIC)
+    }
+
+    /// The first `len` bytes of what an earlier process made. What is not secret is locked if `locks` and if that is
+    /// allowed.
     ///
     /// # Errors
     ///
     /// `InvalidData` where it is no such file or has fewer bytes; the kernel maps no more for this process.
-    pub fn of_earlier(file: OwnedFd, len: usize) -> io::Result<Self> {
+    pub fn of_earlier(file: OwnedFd, len: usize, locks: bool) -> io::Result<Self> {
         let size = usize::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or_default();
-        let is_secret = rustix::fs::fstatfs(&file)?.f_type as u64 == SECRETMEM_MAGIC;
+        let is_secret = Self::is_secret(file.as_fd());
         // An access past the end would be fatal. A file of `memfd_secret` never shrinks.
         let stays = is_secret
             || rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
         if !stays || size < len {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        Self::mapped(file, len, if is_secret { Protection::Secret } else { Protection::Ordinary })
+        Self::mapped(file, len, if is_secret { Protection::Secret } else { wanted(locks) })
     }
 
-    fn mapped(file: OwnedFd, len: usize, protection: Protection) -> io::Result<Self> {
+    /// The pages of a file, with this protection or, if they cannot be locked, as ordinary ones.
+    fn mapped(file: OwnedFd, len: usize, wanted: Protection) -> io::Result<Self> {
         let pages = Pages::of_file(file.as_fd(), len.max(1))?;
         advise(&pages, libc::MADV_DONTFORK)?;
-        let protection = match protection {
-            Protection::Secret => Protection::Secret,
-            _ => {
-                advise(&pages, libc::MADV_DONTDUMP)?;
-                if pages.lock().is_ok() { Protection::Locked } else { Protection::Ordinary }
-            }
-        };
+        if wanted != Protection::Secret {
+            advise(&pages, libc::MADV_DONTDUMP)?;
+        }
+        let is_unlocked = wanted == Protection::Locked && pages.lock().is_err();
+        let protection = if is_unlocked { Protection::Ordinary } else { wanted };
         Ok(Self { file, pages, protection, is_last: AtomicBool::new(false) })
     }
 
@@ -94,6 +115,10 @@ impl HandedPages {
     pub fn are_last(&self) {
         self.is_last.store(true, Ordering::Release);
     }
+}
+
+fn wanted(locks: bool) -> Protection {
+    if locks { Protection::Locked } else { Protection::Ordinary }
 }
 
 impl AsFd for HandedPages {
@@ -122,12 +147,12 @@ mod tests {
     use super::*;
 
     fn next(pages: &HandedPages, len: usize) -> io::Result<HandedPages> {
-        HandedPages::of_earlier(pages.as_fd().try_clone_to_owned()?, len)
+        HandedPages::of_earlier(pages.as_fd().try_clone_to_owned()?, len, true)
     }
 
     #[test]
     fn what_one_process_wrote_the_next_reads_until_they_are_the_last() {
-        for make in [HandedPages::new, HandedPages::sealed] {
+        for make in [HandedPages::new, |len| HandedPages::sealed(len, true)] {
             let mut pages = make(5000).unwrap();
             pages.bytes_mut()[4990..].fill(7);
 
@@ -149,7 +174,21 @@ mod tests {
         rustix::fs::ftruncate(&open, 4096).unwrap();
 
         assert_eq!(next(&pages, 4097).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(HandedPages::of_earlier(open, 1).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(HandedPages::of_earlier(open, 1, true).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn pages_that_are_to_count_for_nothing_are_locked_by_no_process() {
+        let mut pages = HandedPages::ordinary(5000).unwrap();
+        pages.bytes_mut()[4990..].fill(7);
+        let found =
+            HandedPages::of_earlier(pages.as_fd().try_clone_to_owned().unwrap(), 5000, false).unwrap();
+
+        assert_eq!(
+            (pages.protection(), found.protection(), HandedPages::is_secret(pages.as_fd())),
+            (Protection::Ordinary, Protection::Ordinary, false)
+        );
+        assert_eq!(found.bytes()[4999], 7);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::process::{Resource, getrlimit};
 
@@ -53,6 +53,16 @@ impl SecretBox {
         // back, which only `drop` does.
         unsafe { pages.write(blocks.start * BLOCK, value) };
         Some(Self { pages, chunk, blocks, len: value.len() })
+    }
+
+    /// How many bytes of secret memory a value of `len` bytes takes.
+    pub fn size(len: usize) -> usize {
+        len.div_ceil(BLOCK).max(1).saturating_mul(BLOCK)
+    }
+
+    /// How many bytes all values of this process may take. Who shares them out asks before each [`new`](Self::new).
+    pub fn most() -> usize {
+        most()
     }
 
     /// The value.
@@ -156,10 +166,11 @@ impl fmt::Debug for Chunk {
     }
 }
 
-/// Most bytes of all values.
+/// Most bytes of all values, by the limit at the first question.
 fn most() -> usize {
-    let limit = getrlimit(Resource::Memlock).current;
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit / 2).unwrap_or(usize::MAX))
+    static MOST: OnceLock<usize> = OnceLock::new();
+    let by_limit = |limit: u64| usize::try_from(limit / 2).unwrap_or(usize::MAX);
+    *MOST.get_or_init(|| getrlimit(Resource::Memlock).current.map_or(usize::MAX, by_limit))
 }
 
 #[cfg(test)]

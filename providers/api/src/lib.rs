@@ -47,6 +47,7 @@ mod shares;
 mod site;
 mod span;
 mod store;
+mod tenant;
 mod tree;
 mod whole;
 
@@ -69,6 +70,7 @@ pub use shares::{Counts, Share, TenantShares, leaves_room};
 pub use site::{Lent, Site};
 pub use span::{Moment, Span};
 pub use store::{Store, listed};
+pub use tenant::{as_tenant, for_current_tenant, for_tenant};
 pub use tree::{Leaf, MOST_TREE_BYTES, Packed, Tree};
 pub use whole::Whole;
 

@@ -15,7 +15,10 @@ pub fn leaves_room(own: usize, taken: usize, more: usize, bound: usize) -> bool 
 
 /// How many each tenant has. Tenants that have none are not in it.
 #[derive(Debug, Clone)]
-pub struct Counts<K>(HashMap<K, usize>);
+pub struct Counts<K> {
+    of: HashMap<K, usize>,
+    total: usize,
+}
 
 /// A fixed number of things that are given to tenants one by one, as [`leaves_room`] allows.
 #[derive(Debug)]
@@ -33,39 +36,44 @@ pub struct Share {
 
 impl<K> Default for Counts<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { of: HashMap::new(), total: 0 }
     }
 }
 
 impl<K: Eq + Hash> Counts<K> {
     /// How many `key` has.
     pub fn of(&self, key: &K) -> usize {
-        self.0.get(key).copied().unwrap_or_default()
+        self.of.get(key).copied().unwrap_or_default()
     }
 
     /// Whether no tenant has any.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.of.is_empty()
     }
 
     /// How many all tenants have together.
     pub fn total(&self) -> usize {
-        self.0.values().fold(0, |total, count| total.saturating_add(*count))
+        self.total
     }
 
     /// Gives `key` this many `more`.
     pub fn add(&mut self, key: K, more: usize) {
-        let count = self.0.entry(key).or_default();
+        if more == 0 {
+            return;
+        }
+        let count = self.of.entry(key).or_default();
         *count = count.saturating_add(more);
+        self.total = self.total.saturating_add(more);
     }
 
     /// Takes `less` away from `key`.
     pub fn give_back(&mut self, key: &K, less: usize) {
-        if let Some(count) = self.0.get_mut(key) {
-            *count = count.saturating_sub(less);
-            if *count == 0 {
-                self.0.remove(key);
-            }
+        let Some(count) = self.of.get_mut(key) else { return };
+        let given = less.min(*count);
+        *count = count.saturating_sub(given);
+        self.total = self.total.saturating_sub(given);
+        if *count == 0 {
+            self.of.remove(key);
         }
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use csi_proto::provider::MountRequest;
-use provider::{Error, ErrorKind, Moment as _, Reading, Request, Result, Session, Site, Workload};
+use provider::{
+    Error, ErrorKind, Moment as _, Reading, Request, Result, Session, Site, Workload, for_current_tenant,
+};
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
@@ -155,7 +157,7 @@ impl Session for ExternalSession {
 
 async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let failed = |_| Error::new(ErrorKind::Unavailable, "files could not be looked at");
-    tokio::task::spawn_blocking(work).await.map_err(failed)
+    tokio::task::spawn_blocking(for_current_tenant(work)).await.map_err(failed)
 }
 
 fn unreadable(provider: &str, error: &std::io::Error) -> Error {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use async_trait::async_trait;
 use provider::{
     Changes, Error, ErrorKind, Invalid, Object, ObjectRef, Origin, Parameters, Provider, Reading, Request,
-    Restarts, Result, Scope, SecretBytes, Session, Share, Source, TenantShares, Tenure, Workload,
+    Restarts, Result, Scope, SecretBytes, Session, Share, Source, TenantShares, Tenure, Workload, for_tenant,
 };
 use tokio::sync::watch::Sender;
 use tokio_util::task::AbortOnDropHandle;
@@ -137,6 +137,7 @@ impl Account {
         let watched =
             Watched { server, reader, secret: secret.to_owned(), token: self.token.subscribe(), facts };
         let task = watch::keep(watched, Arc::clone(&self.shared.restarts));
+        let task = for_tenant(&self.reader.namespace, task);
         Some((AbortOnDropHandle::new(tokio::spawn(task)), share))
     }
 }

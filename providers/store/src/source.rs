@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use async_trait::async_trait;
 use provider::{
     Changes, Error, ErrorKind, Invalid, ObjectRef, Origin, Parameters, Provider, Reading, Request, Restarts,
-    Result, Scope, Session, Source, Tenure, Workload,
+    Result, Scope, Session, Source, Tenure, Workload, for_current_tenant,
 };
 
 use crate::declaration::DECLARATION;
@@ -158,7 +158,7 @@ impl Session for ItemSession {
             shared.reader.read(&wanted, account.as_ref())
         };
         let stopped = |_| Error::new(ErrorKind::Unavailable, "the read was stopped: secretfs is ending");
-        let found = tokio::task::spawn_blocking(read).await.map_err(stopped)??;
+        let found = tokio::task::spawn_blocking(for_current_tenant(read)).await.map_err(stopped)??;
         Ok(Reading { body: found.value, version: Some(found.version.to_string()), validity: None })
     }
 }

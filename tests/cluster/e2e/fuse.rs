@@ -45,6 +45,33 @@ fn a_container_of_mode_fuse_misses_no_restart_of_node_and_sees_rotations_by_subp
     until("no mount is left", || !table().contains(&target), table);
 }
 
+#[test]
+fn a_pod_whose_node_and_mounter_died_together_is_told_by_an_event_and_a_new_one_starts() {
+    let (world, _alone) = alone();
+    let shop = Namespace::new(world, "fuse-lost");
+    shop.secret("db", "first");
+    shop.vault_class("app", &["db"], &[("secretfs.dev/mode", "fuse")]);
+    shop.apply(&pod("web", "app"));
+    shop.until_ready("web");
+    world.renew_node();
+    assert_eq!(shop.read("web", "db"), "first");
+
+    let old = world.kill_both();
+    world.until_restarted(old);
+
+    println!("{}", shop.until_event("web", "Lost: "));
+    let errors = ["exec", "web", "--", "sh", "-c", "cat /secrets/db 2>&1; true"];
+    let told = shop.try_kubectl(&errors);
+    assert!(told.contains("not connected"), "{told}");
+    let target = shop.target("web").display().to_string();
+    shop.delete("web");
+    let table = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    until("no mount is left", || !table().contains(&target), table);
+    shop.apply(&pod("web", "app"));
+    shop.until_ready("web");
+    assert_eq!(shop.read("web", "db"), "first");
+}
+
 /// A deployment of two pods of the class, whose update brings a new pod before it takes an old one.
 fn deployment(class: &str) -> Value {
     let mut spec = pod("unused", class)["spec"].take();

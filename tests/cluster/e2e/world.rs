@@ -238,9 +238,16 @@ impl World {
     /// Kills `secretfs node` with SIGKILL. Kubelet starts its container again.
     pub(crate) fn kill_node(&self) -> u32 {
         let pid = self.node_pid();
-        let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        kill(pid);
         pid
+    }
+
+    /// Kills `secretfs-mounter` and `secretfs node` with SIGKILL, so that nobody has what they kept. Returns the pid of `node`.
+    pub(crate) fn kill_both(&self) -> u32 {
+        let (mounter, node) = (self.pid_of("mounter").expect("a running mounter"), self.node_pid());
+        kill(mounter);
+        kill(node);
+        node
     }
 
     /// Waits until a `secretfs node` other than process `old` is registered.
@@ -496,6 +503,11 @@ pub(crate) fn pod(name: &str, class: &str) -> Value {
             }],
         },
     })
+}
+
+fn kill(pid: u32) {
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
 }
 
 /// Waits for `what`, or fails with the text of `why`.

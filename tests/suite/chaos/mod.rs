@@ -1,7 +1,7 @@
 //! A node with eight tenants in random order, half of them hostile. The others must lose nothing, and nothing may be
 //! left.
 //!
-//! `SECRETFS_CHAOS_SECONDS` is the duration (60). `SECRETFS_CHAOS_SEED` repeats the order of an earlier run.
+//! `testing/counts` says for how long. `SECRETFS_CHAOS_SEED` repeats the order of an earlier run.
 
 mod hostile;
 mod tenant;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use futures::future::join_all;
 use serde_json::json;
-use testing::{Issuer, OpenBao, RunningNode};
+use testing::{Issuer, OpenBao, RunningNode, count};
 
 use crate::embedded::Store;
 use hostile::Hostile;
@@ -53,15 +53,16 @@ impl World {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+fn seed() -> Option<u64> {
+    let told = std::env::var("SECRETFS_CHAOS_SEED").ok();
+    told.map(|text| text.parse().expect("SECRETFS_CHAOS_SEED is a number"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_hostile_tenants_cost_four_others_nothing_and_leave_nothing() {
-    let seconds = number("SECRETFS_CHAOS_SECONDS").unwrap_or(60);
-    let seed = number("SECRETFS_CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("SECRETFS_CHAOS_SEED={seed} SECRETFS_CHAOS_SECONDS={seconds}");
+    let seconds = count("CHAOS_SECONDS") as u64;
+    let seed = seed().unwrap_or_else(|| fastrand::u64(..));
+    println!("SECRETFS_CHAOS_SEED={seed}, {seconds} seconds");
     let mut seeds = Rng::with_seed(seed);
     let world = Arc::new(World::start().await);
     let before = Footprint::of(&world.node).await;

@@ -8,6 +8,7 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
             "suite::arrows",
             "suite::behaviours",
             "suite::check",
+            "suite::counted",
             "suite::docs",
             "suite::explain",
             "suite::healthz",

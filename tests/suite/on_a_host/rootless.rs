@@ -1,5 +1,7 @@
 //! `secretfs mount` for a user who may not mount: `fusermount3` (package `fuse3`) does it for him.
 
+mod container;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -455,49 +457,6 @@ fn without_root_a_directory_in_tmp_that_is_not_the_users_is_not_trusted() {
         refused("is no directory");
         fs::remove_file(in_tmp).unwrap();
 
-        assert_eq!(laptop.left(), (0, 0));
-    });
-}
-
-/// Mounts and reads in a user namespace of its own, as a container of a CI job may have one.
-const IN_A_CONTAINER: &str = r#"
-"$BINARY" mount "$CLASS" "$TARGET" --rootless & process=$!
-tries=0
-until cat "$TARGET/token" 2>/dev/null; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] || exit 9
-    kill -0 $process 2>/dev/null || { wait $process; exit; }
-    sleep 0.1
-done
-kill $process && wait $process
-"#;
-
-fn in_a_container(laptop: &Laptop, path: Option<&Path>) -> Told {
-    let mut inside = laptop.program(&["unshare", "-U", "-r", "-m", "/bin/sh", "-c", IN_A_CONTAINER]);
-    inside.env("BINARY", &laptop.host.binary).env("CLASS", laptop.host.at("app.yaml"));
-    inside.env("TARGET", laptop.host.mount_point());
-    inside.envs(environment(&laptop.host.secretfs(&[])));
-    if let Some(path) = path {
-        inside.env("PATH", path);
-    }
-    Told::from(inside.output().unwrap())
-}
-
-#[test]
-fn in_a_user_namespace_it_mounts_too_and_says_what_is_missing_there() {
-    in_private_mounts(|| {
-        let laptop = Laptop::new();
-        let tools = laptop.host.at("tools");
-        fs::create_dir(&tools).unwrap();
-        for tool in ["cat", "sleep", "unshare"] {
-            symlink(Path::new("/usr/bin").join(tool), tools.join(tool)).unwrap();
-        }
-
-        let with = in_a_container(&laptop, None);
-        let without = in_a_container(&laptop, Some(&tools));
-
-        assert_eq!((with.code, with.out.lines().next()), (Some(0), Some("t1")), "{with:?}");
-        assert!(without.code != Some(0) && without.err.contains("apt install fuse3"), "{without:?}");
         assert_eq!(laptop.left(), (0, 0));
     });
 }

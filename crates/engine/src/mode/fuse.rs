@@ -14,6 +14,7 @@ mod guard;
 mod keeping;
 mod kept;
 mod kernel;
+mod lockable;
 mod opens;
 mod shown;
 mod standing;
@@ -28,6 +29,7 @@ use self::asked::Asker;
 use self::edition::{Legacy, Listed, Made, Shelf, Stage};
 use self::guard::Guard;
 use self::kernel::Kernel;
+use self::lockable::Lockable;
 use self::shown::{Changing, Frame, Shown};
 use self::standing::Standing;
 use super::sweeper::Sweeper;
@@ -47,6 +49,7 @@ pub struct Fuse {
     sweeper: Arc<Sweeper>,
     /// Volumes that are to outlive this process.
     standing: Arc<Standing>,
+    lockable: Arc<Lockable>,
     tells_opens: bool,
 }
 
@@ -77,7 +80,8 @@ impl Fuse {
 
     /// Volumes of at most `max_bytes` each, that kernels reach through `front`.
     pub fn through(front: Arc<dyn Front>, max_bytes: u64) -> Self {
-        Self { front, max_bytes, sweeper: Arc::default(), standing: Arc::default(), tells_opens: false }
+        let (sweeper, standing, lockable) = (Arc::default(), Arc::default(), Lockable::by_limit());
+        Self { front, max_bytes, sweeper, standing, lockable, tells_opens: false }
     }
 
     /// The same, which knows who opens which file, if somebody wants to.
@@ -92,6 +96,7 @@ impl Fuse {
             appearance: appearance.clone(),
             max_bytes: self.max_bytes,
             sweeper: Arc::clone(&self.sweeper),
+            lockable: Arc::clone(&self.lockable),
             hands_over: self.front.hands_over(),
             asker: None,
         }
@@ -166,7 +171,7 @@ impl Mode for Fuse {
         edition::fits(snapshot, self.max_bytes)?;
         let frame = self.frame(target, appearance);
         frame.guard.require_sight()?;
-        let made = edition::of(edition::FIRST, snapshot, appearance, self.front.hands_over())?;
+        let made = edition::of(edition::FIRST, snapshot, &frame)?;
         frame.guard.shows(edition::FIRST, snapshot.objects());
         self.serve(target, frame, (made, Listed::new()))
     }

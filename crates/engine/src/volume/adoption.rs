@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use metrics::Withdrawal;
 use mounter::MountId;
-use provider::{FileMode, ObjectPath, Workload};
+use provider::{FileMode, ObjectPath, Workload, for_tenant};
 
 use crate::mode::{Appearance, Lost, Mode, Mounted, ShownFile};
 use crate::snapshot::{File, Snapshot};
@@ -33,7 +33,8 @@ impl Volumes {
                 self.give_up_lost(&record, lost);
                 continue;
             }
-            match self.adopt(record).await {
+            let tenant = record.publish().subject.identity.namespace;
+            match for_tenant(&tenant, self.adopt(record)).await {
                 Ok(found) => adopted.extend(found),
                 Err(error) => {
                     tracing::warn!(volume = %id, %error, "a volume could not be taken over; kubelet's next call mounts it anew");

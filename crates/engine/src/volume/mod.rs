@@ -55,7 +55,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use class::ClassName;
-use provider::{ErrorKind, Workload};
+use provider::{ErrorKind, Workload, for_current_tenant};
 
 use crate::mode::{self, Appearance, Cause};
 use crate::subject::Subject;
@@ -245,7 +245,7 @@ impl From<class::Error> for Error {
     }
 }
 
-/// Runs system calls on a thread where they do not block other tasks.
+/// Runs system calls on a thread where they do not block other tasks, for the tenant of the caller.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
@@ -254,5 +254,5 @@ async fn blocking<T: Send + 'static>(
         target: PathBuf::from("a volume"),
         source: io::Error::other(Unfinished::from(error)),
     };
-    tokio::task::spawn_blocking(work).await.map_err(failed)?
+    tokio::task::spawn_blocking(for_current_tenant(work)).await.map_err(failed)?
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use manifest::{Class, OnRevoked};
 use mounter::Mounter;
-use provider::{ErrorKind, Moment as _, Providers, Workload};
+use provider::{ErrorKind, Moment as _, Providers, Workload, for_tenant};
 use tokio::time::Instant;
 
 use crate::mode::{Appearance, DEFAULT_MAX_BYTES};
@@ -58,7 +58,8 @@ impl Once {
     ) -> Result<Snapshot, Error> {
         let mut about = About::provider(&class.provider);
         let publish = wish(&class, &workload, patience.min(class.settings.timeout));
-        let read = self.try_read(class, &publish, &workload, &mut about).await;
+        let tenant = &workload.identity.namespace;
+        let read = for_tenant(tenant, self.try_read(class, &publish, &workload, &mut about)).await;
         match &read {
             Ok(snapshot) => self.reporter.published(&publish, &about.provider, snapshot),
             Err(error) => {

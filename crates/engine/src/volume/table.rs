@@ -8,7 +8,7 @@ mod on_open;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use provider::Workload;
+use provider::{Workload, for_tenant};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -156,7 +156,8 @@ impl Volumes {
             return Err(Error::Stopping);
         }
         let (volumes, workload) = (Arc::clone(self), publish.workload(credentials));
-        let call = async move { volumes.publish_held(publish, workload).await };
+        let tenant = publish.subject.identity.namespace.clone();
+        let call = for_tenant(&tenant, async move { volumes.publish_held(publish, workload).await });
         let call = self.calls.spawn(call.in_current_span());
         call.await.unwrap_or_else(|error| {
             tracing::error!(error = %Unfinished::from(error), "a publish stopped before its end");
@@ -256,7 +257,11 @@ impl Volumes {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let stop = CancellationToken::new();
         let remains = served.remains();
-        let task = Mutex::new(Some(tokio::spawn(upkeep::keep(served, inbox, stop.clone()))));
+        let task = for_tenant(
+            &remains.publish.subject.identity.namespace,
+            upkeep::keep(served, inbox, stop.clone()),
+        );
+        let task = Mutex::new(Some(tokio::spawn(task)));
         let entry = Arc::new(Entry {
             remains,
             orders,

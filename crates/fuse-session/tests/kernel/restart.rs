@@ -4,14 +4,13 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use testing::count;
+
 use super::keeper::{By, Keeper};
 use super::mounted::leave_mounts;
 use super::program::Program;
 use super::watchdog::LIMIT;
 
-/// How many volumes are used while who serves them is killed so many times. Other numbers come from the environment.
-const VOLUMES: (&str, usize) = ("SECRETFS_FUSE_VOLUMES", 5);
-const KILLS: (&str, usize) = ("SECRETFS_FUSE_KILLS", 12);
 /// How much longer each kill may take.
 const KILL: Duration = Duration::from_secs(3);
 /// How long each process serves.
@@ -58,13 +57,9 @@ impl Look {
     }
 }
 
-fn number((name, usual): (&str, usize)) -> usize {
-    std::env::var(name).map_or(usual, |number| number.parse().unwrap())
-}
-
 fn killed_under_load(by: By) {
     leave_mounts();
-    let (volumes, kills) = (number(VOLUMES), number(KILLS));
+    let (volumes, kills) = (count("LAYER_VOLUMES"), count("LAYER_KILLS"));
     let limit = LIMIT + KILL * u32::try_from(kills).unwrap();
     let mut keeper = Keeper::watched(volumes, by, true, limit);
     let look = Look::at(&keeper);

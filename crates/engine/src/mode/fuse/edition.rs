@@ -1,14 +1,15 @@
 //! A snapshot as an edition of a FUSE volume.
 
 use std::collections::BTreeMap;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Once};
 
-use fuse_session::{Protection, Slot, Store};
+use fuse_session::{Lent, Protection, Slot, Store};
 use fuse_tree::{Ask, Contents, Edition, File, Invalid, Moment, Source};
 use provider::{FileMode, ObjectPath, SecretBytes};
 use serde::{Deserialize, Serialize};
 
+use super::shown::Frame;
 use crate::mode::{Appearance, Error, Listing, ShownFile, version_name};
 use crate::snapshot::Snapshot;
 
@@ -88,14 +89,19 @@ pub(super) struct Legacy {
 }
 
 impl Legacy {
-    /// What an earlier process handed over.
-    pub(super) fn read(about: &[u8], file: OwnedFd) -> Result<(Self, Vec<Slot>), Error> {
+    /// What an earlier process handed over. `lend` says what values of so many bytes in a file take of what may be locked.
+    pub(super) fn read(
+        about: &[u8],
+        file: OwnedFd,
+        lend: impl FnOnce(usize, BorrowedFd<'_>) -> Option<Lent>,
+    ) -> Result<(Self, Vec<Slot>), Error> {
         let unreadable = |error: &dyn std::fmt::Display| {
             Error::Failed(format!("an edition is unreadable: {error}").into())
         };
         let manifest: Manifest = serde_json::from_slice(about).map_err(|error| unreadable(&error))?;
         let lengths: Vec<usize> = manifest.files.iter().map(|Entry(_, _, len, _)| *len).collect();
-        let (values, slots) = Store::of_earlier(file, &lengths).map_err(|error| unreadable(&error))?;
+        let lent = lend(lengths.iter().fold(0, |sum, len| sum.saturating_add(*len)), file.as_fd());
+        let (values, slots) = Store::of_earlier(file, &lengths, lent).map_err(|error| unreadable(&error))?;
         Ok((Self { manifest, values }, slots))
     }
 
@@ -152,7 +158,7 @@ impl Legacy {
         let changed = (edition.changed.seconds, edition.changed.nanoseconds);
         let manifest = Manifest { number, name, changed, stage, files: files.collect(), is_asked: true };
         // What is kept is a file, also of an edition that has no values.
-        let store = Store::to_hand_over(1).map_err(|error| no_memory(&error))?;
+        let store = Store::to_hand_over(1, None).map_err(|error| no_memory(&error))?;
         Ok(Self { manifest, values: store.build().0 })
     }
 
@@ -205,22 +211,22 @@ pub(super) struct Made {
     pub(super) legacy: Option<Legacy>,
 }
 
-/// The edition of this number that shows `snapshot`, to be handed over if `hands_over`.
-pub(super) fn of(
-    number: u64,
-    snapshot: &Snapshot,
-    appearance: &Appearance,
-    hands_over: bool,
-) -> Result<Made, Error> {
-    let room = usize::try_from(snapshot.bytes()).unwrap_or(usize::MAX);
-    let made = if hands_over { Store::to_hand_over(room) } else { Store::with_room(room) };
+/// The edition of this number that shows `snapshot` in a volume with this frame.
+pub(super) fn of(number: u64, snapshot: &Snapshot, frame: &Frame) -> Result<Made, Error> {
+    let (room, appearance, hands_over) =
+        (usize::try_from(snapshot.bytes()).unwrap_or(usize::MAX), &frame.appearance, frame.hands_over);
+    let lent = hands_over.then(|| frame.lockable.take(&appearance.tenant, room));
+    let is_told = lent.as_ref().is_some_and(Option::is_none);
+    let made = lent.map_or_else(|| Store::with_room(room), |lent| Store::to_hand_over(room, lent));
     let mut store = made.map_err(|error| no_memory(&error))?;
     snapshot
         .iter()
         .try_for_each(|(_, file)| store.push(file.contents.expose()))
         .map_err(|error| no_memory(&error))?;
     let (values, slots) = store.build();
-    tell_of(values.protection());
+    if !is_told {
+        tell_of(values.protection());
+    }
     let (mut shelf, mut files, mut listed) = (Shelf::default(), BTreeMap::new(), Vec::new());
     for ((path, file), slot) in snapshot.iter().zip(slots) {
         let mode = file.mode.map_or_else(|| appearance.file_mode(), |mode| mode.bits());

@@ -15,6 +15,7 @@ use super::asked::Asker;
 use super::edition::{self, Legacy, Listed, Made, Shelf, Stage};
 use super::front::Live;
 use super::guard::Guard;
+use super::lockable::Lockable;
 use crate::mode::retired::{GRACE, Retired};
 use crate::mode::sweeper::{Sweeper, Swept};
 use crate::mode::{
@@ -38,6 +39,8 @@ pub(super) struct Frame {
     pub(super) sweeper: Arc<Sweeper>,
     /// Whether the next process is to serve it further.
     pub(super) hands_over: bool,
+    /// What its values take their share of.
+    pub(super) lockable: Arc<Lockable>,
     /// Judges who opens its files.
     pub(super) guard: Arc<Guard>,
     /// Asks what its files hold when they are opened, if that is not known before.
@@ -201,7 +204,7 @@ impl Shown {
         edition::fits(snapshot, self.frame.max_bytes)?;
         let withdrawn: Vec<&str> = withdrawn.iter().map(ObjectPath::as_str).collect();
         let number = changing.number.saturating_add(1);
-        let made = edition::of(number, snapshot, &self.frame.appearance, self.frame.hands_over)?;
+        let made = edition::of(number, snapshot, &self.frame)?;
         changing.shelf = self.show_next(changing, made, (snapshot.objects(), &withdrawn))?;
         self.withdraw(&withdrawn);
         self.retire(changing);

@@ -1,6 +1,7 @@
 //! Volumes that outlive a process: those of this one, and how it goes on with those of the one before.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -63,7 +64,9 @@ pub(super) fn go_on_with(
     let mut legacies = BTreeMap::new();
     let mut newest = None;
     for KeptEdition { about, values } in inheritance.editions()? {
-        let (legacy, slots) = Legacy::read(&about, values)?;
+        let lend =
+            |bytes, file: BorrowedFd<'_>| frame.lockable.take_for(&frame.appearance.tenant, bytes, file);
+        let (legacy, slots) = Legacy::read(&about, values, lend)?;
         let (edition, shelf, listed) = if legacy.is_asked() {
             let (edition, listed) = legacy.asked_edition(&(asker_of(&mut frame)? as Arc<dyn Ask>));
             (edition, Shelf::default(), listed)
