@@ -49,6 +49,7 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
             "suite::modes::switching",
             "suite::on_a_host::fuse",
             "suite::on_a_host::rootless",
+            "suite::on_open",
             "suite::unprivileged_node",
             "cluster::api::coverage",
             "cluster::api::revocations",
@@ -123,9 +124,11 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
             "cluster::api::kubectl",
             "cluster::api::pod_status",
             "cluster::api::refreshing",
+            "cluster::api::rollouts",
             "cluster::api::secret_sync",
             "cluster::docs",
             "cluster::e2e::rights",
+            "cluster::e2e::rollouts",
             "cluster::native_secrets::a_pod_of_another_service_account_is_refused_and_told_why_though_the_node_holds_the_secret",
             "cluster::native_secrets::what_was_read_for_a_service_account_is_not_given_to_one_that_was_made_again",
         ],
@@ -145,4 +148,8 @@ pub(super) const ONE_MODE: &[(&str, &[&str])] = &[
         ],
     ),
     ("It is about who connects to a provider, which no mode does.", &["suite::external::unprivileged"]),
+    (
+        "They are about the key service that opens a value. Sealed values are mounted in both modes by suite::sealed.",
+        &["suite::sealed_elsewhere"],
+    ),
 ];
