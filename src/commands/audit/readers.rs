@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read as _};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::open;
@@ -154,13 +155,17 @@ impl Volume {
 
     fn opened(&mut self, record: &Read, resource: &Resource) {
         let reader = self.container(record);
+        reader.opens = reader.opens.saturating_add(record.count.unwrap_or(1));
+        let last = record.end_time.as_ref().unwrap_or(&record.time);
+        // Repeated opens are recorded a minute later: the container may have opened a newer version since.
+        if reader.last_open.as_ref().is_some_and(|known| moment(known) > moment(last)) {
+            return;
+        }
         let version = version(resource);
         if reader.opened.as_ref() != Some(&version) {
             reader.program = record.program().map(str::to_owned);
         }
-        reader.opened = Some(version);
-        reader.opens = reader.opens.saturating_add(record.count.unwrap_or(1));
-        reader.last_open = record.end_time.clone().or_else(|| Some(record.time.clone()));
+        (reader.opened, reader.last_open) = (Some(version), Some(last.clone()));
     }
 
     fn rows(self) -> Vec<Reader> {
@@ -171,6 +176,11 @@ impl Volume {
         }
         rows.into_iter().map(|row| Reader { holds: holds.clone(), ..row }).collect()
     }
+}
+
+/// The moment of a record; none if it is not written as one.
+fn moment(text: &str) -> Option<Timestamp> {
+    text.parse().ok()
 }
 
 fn version(resource: &Resource) -> String {
@@ -240,6 +250,18 @@ mod tests {
             [(Some("helper"), None, 0, 4), (Some("old"), Some("1"), 1, 0), (Some("web"), Some("2"), 5, 0)]
         );
         assert!(rows.iter().all(|row| row.holds.as_deref() == Some("2")));
+    }
+
+    #[test]
+    fn the_version_that_was_opened_last_is_told_in_whatever_order_opens_were_recorded() {
+        let open = |uid, version: &str, end: &str| {
+            let open = record(uid, "open", Some("web"), version, 2);
+            open.replace(r#""status""#, &format!(r#""end_time":"2026-01-01T00:00:{end}Z","status""#))
+        };
+        let rows = rows(&[record(1, "rotate", None, "2", 1), open(2, "2", "05.51"), open(3, "1", "05.5")]);
+
+        assert_eq!((rows[0].opened.as_deref(), rows[0].opens), (Some("2"), 4));
+        assert_eq!(rows[0].last_open.as_deref(), Some("2026-01-01T00:00:05.51Z"));
     }
 
     #[test]
