@@ -84,7 +84,7 @@ impl Orders {
     }
 
     /// Records the orders that are followed whenever they changed, until `shutdown`, and once more then. Whoever may give
-    /// orders in one namespace cannot make the node write more often than each [`PAUSE`].
+    /// orders in one namespace cannot make the node write more often than ten times a second.
     pub async fn keep_recorded(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
             tokio::select! {
