@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use provider::{
-    ErrorKind, Identity, Object, Parameters, Provider as _, Providers, Result, Source, Tenure, Workload,
-};
+use provider::{ErrorKind, Identity, Object, Parameters, Provider as _, Providers, Result, Source, Workload};
 use provider_sealed::{NodeKey, Place, Sealed, SealedText, Sealer};
 use tempfile::TempDir;
+
+use crate::texts::{changed, read};
 
 const MINE: [&str; 2] = [
     "age16wjnk0v4rrjdfs542rvjrk87gl9dkpwhjcsxs3gqgm3cf35nvfhqxg7sqj",
@@ -61,12 +61,6 @@ fn workload() -> Workload {
     }
 }
 
-fn changed(text: &SealedText, change: impl FnOnce(&mut SealedText)) -> SealedText {
-    let mut text = text.clone();
-    change(&mut text);
-    text
-}
-
 fn place(object: &str) -> Place {
     let [environment, namespace, class, object] = ["host", "shop", "till", object].map(str::to_owned);
     Place { environment, namespace, class, object }
@@ -94,9 +88,7 @@ fn source(key: NodeKey, class: &Parameters) -> Arc<dyn Source> {
 }
 
 async fn shown(key: NodeKey, class: &Parameters) -> Result<Object> {
-    let source = source(key, class);
-    let session = source.session(&workload(), Tenure::Shared).await?;
-    source.extract(0, &session.read(&source.objects()[0].request).await?)
+    read(&*source(key, class), &workload(), 0).await
 }
 
 #[tokio::test]

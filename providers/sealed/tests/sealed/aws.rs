@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use provider::{
-    ErrorKind, Identity, Object, Parameters, Provider, Providers, Result, SecretBytes, Source, Tenure,
-    Workload,
-};
+use provider::{ErrorKind, Identity, Parameters, Provider, Providers, SecretBytes, Workload};
 use provider_aws::{Aws, AwsConfig};
-use provider_sealed::{Place, Sealed, SealedText, Sealer};
+use provider_sealed::{Sealed, Sealer};
 use serde_json::json;
 use testing::Moto;
+
+use crate::texts::{changed, objects, place, read};
 
 const REGION: &str = "eu-west-1";
 
@@ -45,33 +44,6 @@ fn parameters(key: &str, objects: &str) -> Parameters {
     [("kms", "aws"), ("kmsKey", key), ("kmsParameters", &theirs), ("objects", objects)]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
-}
-
-fn objects(texts: &[(&str, &SealedText)]) -> String {
-    let object = |(name, text): &(&str, &SealedText)| {
-        format!("- objectName: {name}\n  sealed: |\n    {}\n", text.lines().join("\n    "))
-    };
-    texts.iter().map(object).collect()
-}
-
-fn changed(text: &SealedText, change: impl FnOnce(&mut SealedText)) -> SealedText {
-    let mut text = text.clone();
-    change(&mut text);
-    text
-}
-
-fn place(object: &str) -> Place {
-    Place {
-        environment: "production".to_owned(),
-        namespace: "shop".to_owned(),
-        class: "till".to_owned(),
-        object: object.to_owned(),
-    }
-}
-
-async fn read(source: &dyn Source, workload: &Workload, index: usize) -> Result<Object> {
-    let session = source.session(workload, Tenure::Shared).await?;
-    source.extract(index, &session.read(&source.objects()[index].request).await?)
 }
 
 #[tokio::test]

@@ -7,3 +7,4 @@ mod age;
 mod aws;
 mod contract;
 mod openbao;
+mod texts;

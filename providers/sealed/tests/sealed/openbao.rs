@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use provider::{
-    ErrorKind, Identity, Object, Parameters, Pod, Provider, Providers, Result, SecretBytes, Source, Tenure,
-    Workload,
-};
-use provider_sealed::{Kms, Place, Sealed, SealedText, Sealer};
+use provider::{ErrorKind, Identity, Parameters, Pod, Provider, Providers, SecretBytes, Workload};
+use provider_sealed::{Kms, Sealed, SealedText, Sealer};
 use provider_vault::{Vault, VaultConfig};
 use serde_json::json;
 use testing::{Claims, Issuer, OpenBao};
+
+use crate::texts::{objects, place, read};
 
 /// An OpenBao with two keys. The role `app` accepts `shop/till`, which may decrypt with `transit/shop`.
 fn store() -> (OpenBao, Issuer) {
@@ -37,15 +36,6 @@ fn sealer(bao: &OpenBao, environment: Option<&str>) -> Sealer {
     let vault = VaultConfig { address: Some(bao.address()), ..VaultConfig::default() };
     let vault: Arc<dyn Provider> = Arc::new(Vault::new(vault).unwrap());
     Sealer::new(environment.map(str::to_owned), Providers::default().with(&vault))
-}
-
-fn place(object: &str) -> Place {
-    Place {
-        environment: "production".to_owned(),
-        namespace: "shop".to_owned(),
-        class: "till".to_owned(),
-        object: object.to_owned(),
-    }
 }
 
 fn parameters(more: &[(&str, &str)]) -> Parameters {
@@ -80,18 +70,6 @@ fn pod(issuer: &Issuer, namespace: &str, account: &str) -> Workload {
         tokens: BTreeMap::from([("vault".to_owned(), SecretBytes::from(token))]),
         credentials: BTreeMap::new(),
     }
-}
-
-fn objects(texts: &[(&str, &SealedText)]) -> String {
-    let object = |(name, text): &(&str, &SealedText)| {
-        format!("- objectName: {name}\n  sealed: |\n    {}\n", text.lines().join("\n    "))
-    };
-    texts.iter().map(object).collect()
-}
-
-async fn read(source: &dyn Source, workload: &Workload, index: usize) -> Result<Object> {
-    let session = source.session(workload, Tenure::Shared).await?;
-    source.extract(index, &session.read(&source.objects()[index].request).await?)
 }
 
 #[tokio::test]
