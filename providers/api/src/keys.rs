@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
-use crate::{Invalid, Parameters, Result, SecretBytes, Source, Workload};
+use crate::{Invalid, ObjectPath, ObjectRef, Parameters, Request, Result, SecretBytes, Source, Workload};
 
 /// What a ciphertext is bound to: names with their values. The same names and values are needed to decrypt it. Not
 /// secret: the store may log them, and its policies may look at them.
@@ -35,6 +37,43 @@ pub struct Ciphertext {
     pub text: String,
     /// What it is bound to.
     pub context: Context,
+}
+
+/// The objects of a [keyring](Keys::keyring): one for each of `ciphertexts`, with what `request` asks the store for.
+///
+/// # Errors
+///
+/// Every fault that `request` finds. Never empty.
+pub fn decrypted(
+    ciphertexts: &[Ciphertext],
+    request: impl Fn(&Ciphertext) -> std::result::Result<Request, Invalid>,
+) -> std::result::Result<Vec<ObjectRef>, Vec<Invalid>> {
+    let (mut objects, mut faults) = (Vec::new(), Vec::new());
+    let many = |_| Invalid::new("objects", "there are too many", "write fewer");
+    for (index, ciphertext) in ciphertexts.iter().enumerate() {
+        let path = ObjectPath::try_from(index.to_string().as_str()).map_err(many);
+        match path.and_then(|path| Ok(ObjectRef::new(path, request(ciphertext)?))) {
+            Ok(object) => objects.push(object),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(objects) } else { Err(faults) }
+}
+
+/// Whether `text` may be a ciphertext in base64: one of at most `most` bytes, and of one at least.
+pub fn is_ciphertext(text: &str, most: usize) -> bool {
+    let length = BASE64_STANDARD.decode(text).map(|bytes| bytes.len());
+    length.is_ok_and(|length| (1..=most).contains(&length))
+}
+
+/// The ciphertext in base64 that a secret holds: bytes as they are, or their base64. `None` if it can be no ciphertext of at
+/// most `most` bytes.
+pub fn held_ciphertext(held: &[u8], most: usize) -> Option<String> {
+    let text = std::str::from_utf8(held).ok().map(|text| text.split_ascii_whitespace().collect::<String>());
+    if let Some(text) = text.filter(|text| is_ciphertext(text, most)) {
+        return Some(text);
+    }
+    (1..=most).contains(&held.len()).then(|| BASE64_STANDARD.encode(held))
 }
 
 /// What a store made of a plaintext.

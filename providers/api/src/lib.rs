@@ -57,7 +57,7 @@ pub use doubling::Doubling;
 pub use encoding::Encoding;
 pub use error::{Error, ErrorKind, Result};
 pub use identity::Identity;
-pub use keys::{Ciphertext, Context, Encrypted, Keyring, Keys};
+pub use keys::{Ciphertext, Context, Encrypted, Keyring, Keys, decrypted, held_ciphertext, is_ciphertext};
 pub use leases::{Endings, Leases};
 pub use object::{LeaseId, Object, ObjectRef, Origin, Ownership, Reading, Request, Scope, Validity};
 pub use path::{FileMode, InvalidMode, InvalidPath, ObjectPath};

@@ -1,8 +1,6 @@
 //! Keys of KMS, which encrypt and decrypt and never leave it.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use provider::{Ciphertext, Invalid, ObjectPath, ObjectRef};
+use provider::{Ciphertext, Invalid, ObjectRef};
 
 use crate::arn::is_arn;
 use crate::call::{Blob, Call, Opened, Wanted};
@@ -49,14 +47,10 @@ pub(crate) fn is_key(wanted: &str, told: &str) -> bool {
     is_alias || wanted == told || (!(is_arn(wanted) && is_arn(told)) && id(wanted) == id(told))
 }
 
-/// The ciphertext that a service holds: bytes as they are, or their base64. None if it can be no ciphertext.
+/// The ciphertext that a service holds, as [`provider::held_ciphertext`] reads it.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client reads one"))]
 pub(crate) fn ciphertext_of(held: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(held).ok().map(|text| text.split_ascii_whitespace().collect::<String>());
-    if let Some(text) = text.filter(|text| is_ciphertext(text)) {
-        return Some(text);
-    }
-    (1..=MAX_CIPHERTEXT).contains(&held.len()).then(|| BASE64_STANDARD.encode(held))
+    provider::held_ciphertext(held, MAX_CIPHERTEXT)
 }
 
 /// One object for each of `ciphertexts` of keys in `region`: its contents are the plaintext.
@@ -65,32 +59,19 @@ pub(crate) fn ciphertext_of(held: &[u8]) -> Option<String> {
 ///
 /// Every key and every ciphertext that is none.
 pub(crate) fn objects(ciphertexts: &[Ciphertext], region: &str) -> Result<Vec<ObjectRef>, Vec<Invalid>> {
-    let (mut objects, mut faults) = (Vec::new(), Vec::new());
-    for (index, ciphertext) in ciphertexts.iter().enumerate() {
-        match object(index, ciphertext, region) {
-            Ok(object) => objects.push(object),
-            Err(fault) => faults.push(fault),
+    provider::decrypted(ciphertexts, |Ciphertext { key: named, text, context }| {
+        if !text.is_empty() && !is_ciphertext(text) {
+            let reason = "it is no ciphertext of KMS in base64";
+            return Err(Invalid::new("ciphertext", reason, "seal the value again"));
         }
-    }
-    if faults.is_empty() { Ok(objects) } else { Err(faults) }
-}
-
-fn object(index: usize, ciphertext: &Ciphertext, region: &str) -> Result<ObjectRef, Invalid> {
-    let many = |_| Invalid::new("objects", "there are too many", "write fewer");
-    let path = ObjectPath::try_from(index.to_string().as_str()).map_err(many)?;
-    if !ciphertext.text.is_empty() && !is_ciphertext(&ciphertext.text) {
-        let reason = "it is no ciphertext of KMS in base64";
-        return Err(Invalid::new("ciphertext", reason, "seal the value again"));
-    }
-    let Ciphertext { key: named, text, context } = ciphertext;
-    let opened = Opened { ciphertext: Blob::Written(text.clone()), context: context.pairs().clone() };
-    Ok(ObjectRef::new(path, call(Some(key(named, region)?), opened).request()))
+        let opened = Opened { ciphertext: Blob::Written(text.clone()), context: context.pairs().clone() };
+        Ok(call(Some(key(named, region)?), opened).request())
+    })
 }
 
 /// Whether `text` may be a ciphertext.
 pub(crate) fn is_ciphertext(text: &str) -> bool {
-    let length = BASE64_STANDARD.decode(text).map(|bytes| bytes.len());
-    length.is_ok_and(|length| (1..=MAX_CIPHERTEXT).contains(&length))
+    provider::is_ciphertext(text, MAX_CIPHERTEXT)
 }
 
 /// The call that decrypts `opened`. Without `key` KMS finds the key by itself.
@@ -101,6 +82,8 @@ pub(crate) fn call(key: Option<String>, opened: Opened) -> Call {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
     use provider::{Context, Ownership};
 
     use super::*;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use manifest::objects::Read;
-use provider::{Ciphertext, Context, Invalid, ObjectPath, ObjectRef, Request};
+use provider::{Ciphertext, Context, Invalid, Request};
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{Extract, Part};
@@ -80,18 +80,13 @@ pub(crate) fn data(context: &Context) -> String {
 
 /// Whether `text` may be a ciphertext, in base64.
 pub(crate) fn is_ciphertext(text: &str) -> bool {
-    let length = BASE64_STANDARD.decode(text).map(|bytes| bytes.len());
-    length.is_ok_and(|length| (1..=MAX_CIPHERTEXT).contains(&length))
+    provider::is_ciphertext(text, MAX_CIPHERTEXT)
 }
 
-/// The ciphertext that a secret holds: bytes as they are, or their base64. None if it can be no ciphertext.
+/// The ciphertext that a secret holds, as [`provider::held_ciphertext`] reads it.
 #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client reads one"))]
 pub(crate) fn ciphertext_of(held: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(held).ok().map(|text| text.split_ascii_whitespace().collect::<String>());
-    if let Some(text) = text.filter(|text| is_ciphertext(text)) {
-        return Some(text);
-    }
-    (1..=MAX_CIPHERTEXT).contains(&held.len()).then(|| BASE64_STANDARD.encode(held))
+    provider::held_ciphertext(held, MAX_CIPHERTEXT)
 }
 
 /// One object for each of `ciphertexts`: its contents are the plaintext.
@@ -100,28 +95,16 @@ pub(crate) fn ciphertext_of(held: &[u8]) -> Option<String> {
 ///
 /// Every key and every ciphertext that is none.
 pub(crate) fn objects(ciphertexts: &[Ciphertext]) -> Result<Read<Part>, Vec<Invalid>> {
-    let (mut objects, mut faults) = (Vec::new(), Vec::new());
-    for (index, ciphertext) in ciphertexts.iter().enumerate() {
-        match object(index, ciphertext) {
-            Ok(object) => objects.push(object),
-            Err(fault) => faults.push(fault),
+    let objects = provider::decrypted(ciphertexts, |Ciphertext { key: named, text, context }| {
+        let key = key(named).map_err(|why| Invalid::new("kmsKey", why, REMEDY))?;
+        if !text.is_empty() && !is_ciphertext(text) {
+            let reason = "it is no ciphertext of Cloud KMS in base64";
+            return Err(Invalid::new("ciphertext", reason, "seal the value again"));
         }
-    }
+        Ok(Opened { key, ciphertext: Blob::Written(text.clone()), data: data(context) }.request())
+    })?;
     let kept = vec![Part { extract: Extract::Whole }; objects.len()];
-    if faults.is_empty() { Ok(Read { objects, kept, trees: Vec::new() }) } else { Err(faults) }
-}
-
-fn object(index: usize, ciphertext: &Ciphertext) -> Result<ObjectRef, Invalid> {
-    let Ciphertext { key: named, text, context } = ciphertext;
-    let key = key(named).map_err(|why| Invalid::new("kmsKey", why, REMEDY))?;
-    let many = |_| Invalid::new("objects", "there are too many", "write fewer");
-    let path = ObjectPath::try_from(index.to_string().as_str()).map_err(many)?;
-    if !text.is_empty() && !is_ciphertext(text) {
-        let reason = "it is no ciphertext of Cloud KMS in base64";
-        return Err(Invalid::new("ciphertext", reason, "seal the value again"));
-    }
-    let opened = Opened { key, ciphertext: Blob::Written(text.clone()), data: data(context) };
-    Ok(ObjectRef::new(path, opened.request()))
+    Ok(Read { objects, kept, trees: Vec::new() })
 }
 
 #[cfg(test)]

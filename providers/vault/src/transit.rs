@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use provider::{Ciphertext, Context, Encoding, Invalid, ObjectPath, ObjectRef};
+use provider::{Ciphertext, Context, Encoding, Invalid, ObjectRef};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -16,7 +16,6 @@ const REMEDY: &str = "write the engine's mount and the key's name, such as trans
 /// What the server does with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
-    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only the client encrypts"))]
     Encrypt,
     Decrypt,
 }
@@ -49,30 +48,22 @@ pub(crate) fn associated_data(context: &Context) -> Option<String> {
 ///
 /// Every key that is none.
 pub(crate) fn objects(ciphertexts: &[Ciphertext]) -> Result<Listed, Vec<Invalid>> {
-    let (mut objects, mut faults) = (Vec::new(), Vec::new());
-    for (index, ciphertext) in ciphertexts.iter().enumerate() {
-        match object(index, ciphertext) {
-            Ok(object) => objects.push(object),
-            Err(fault) => faults.push(fault),
-        }
-    }
+    let objects = provider::decrypted(ciphertexts, |ciphertext| Ok(call(ciphertext)?.request()))?;
+    let encoded = |object| ObjectRef { encoding: Encoding::Base64, ..object };
     let parts = vec![Part { key: Some("plaintext".to_owned()) }; objects.len()];
-    if faults.is_empty() { Ok((objects, parts)) } else { Err(faults) }
+    Ok((objects.into_iter().map(encoded).collect(), parts))
 }
 
-fn object(index: usize, Ciphertext { key, text, context }: &Ciphertext) -> Result<ObjectRef, Invalid> {
+fn call(Ciphertext { key, text, context }: &Ciphertext) -> Result<Call, Invalid> {
     let path = path(Verb::Decrypt, key)?;
     let refuse = |reason: &str| Invalid::new("kmsKey", reason, REMEDY);
     let data = associated_data(context).map(|data| ("associated_data".to_owned(), Value::String(data)));
     let args = std::iter::once(("ciphertext".to_owned(), Value::String(text.clone()))).chain(data);
-    let call = Call {
+    Ok(Call {
         args: Some(args.collect::<BTreeMap<_, _>>()),
         makes_nothing: true,
         ..Call::new("POST", &path).map_err(refuse)?
-    };
-    let place = ObjectPath::try_from(index.to_string().as_str())
-        .map_err(|_| refuse("it has too many ciphertexts"))?;
-    Ok(ObjectRef { encoding: Encoding::Base64, ..ObjectRef::new(place, call.request()) })
+    })
 }
 
 #[cfg(test)]

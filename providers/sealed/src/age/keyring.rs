@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use provider::{
-    Ciphertext, Context, Encrypted, Error, ErrorKind, Invalid, Keyring, Keys, ObjectPath, ObjectRef,
-    Parameters, Provider, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Workload,
+    Ciphertext, Context, Encrypted, Error, ErrorKind, Invalid, Keyring, Keys, ObjectRef, Parameters,
+    Provider, Reading, Request, Result, SecretBytes, Session, Source, Tenure, Workload,
 };
 
 use super::AGE;
@@ -52,16 +52,12 @@ impl Keys for AgeKeys {
     ) -> std::result::Result<Arc<dyn Keyring>, Vec<Invalid>> {
         let needless =
             |key: &String| Invalid::new(key.clone(), "a key of age takes no parameters", "remove it");
-        let mut faults: Vec<_> = parameters.keys().map(needless).collect();
-        let mut objects = Vec::new();
-        for (index, ciphertext) in ciphertexts.iter().enumerate() {
-            match object(index, ciphertext) {
-                Ok(object) => objects.push(object),
-                Err(fault) => faults.push(fault),
-            }
+        let faults: Vec<_> = parameters.keys().map(needless).collect();
+        match provider::decrypted(ciphertexts, request) {
+            Ok(objects) if faults.is_empty() => Ok(Arc::new(AgeSource { key: self.0.clone(), objects })),
+            Ok(_) => Err(faults),
+            Err(others) => Err([faults, others].concat()),
         }
-        let key = self.0.clone();
-        if faults.is_empty() { Ok(Arc::new(AgeSource { key, objects })) } else { Err(faults) }
     }
 }
 
@@ -71,16 +67,13 @@ fn recipient(text: &str) -> std::result::Result<Recipient, Invalid> {
     })
 }
 
-fn object(index: usize, ciphertext: &Ciphertext) -> std::result::Result<ObjectRef, Invalid> {
+fn request(ciphertext: &Ciphertext) -> std::result::Result<Request, Invalid> {
     recipient(&ciphertext.key)?;
-    let many = |_| Invalid::new("objects", "there are too many", "write fewer");
-    let path = ObjectPath::try_from(index.to_string().as_str()).map_err(many)?;
     if ciphertext.text.len() > LONGEST {
         return Err(Invalid::new("objects", "the data key is longer than 4 KiB", "seal the value again"));
     }
     // What tells ciphertexts of two keys apart.
-    let request = format!("{} {}", ciphertext.key, ciphertext.text);
-    Ok(ObjectRef::new(path, Request::shared(request)))
+    Ok(Request::shared(format!("{} {}", ciphertext.key, ciphertext.text)))
 }
 
 /// The ciphertexts of a class.
