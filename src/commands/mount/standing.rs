@@ -61,7 +61,7 @@ impl Standing {
         let (id, target): (VolumeId, &Path) = (record.id.clone(), &record.target);
         process.volumes.parts().records.save(&record).context("the volume's record")?;
         process.volumes.restore().await?;
-        if process.volumes.states().contains_key(&id) {
+        if process.volumes.state(&id).is_some() {
             tracing::info!(mounted_at = %record.target.display(), "goes on serving what an earlier process mounted");
             return Ok(true);
         }

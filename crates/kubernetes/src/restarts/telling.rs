@@ -98,7 +98,7 @@ impl Telling {
     }
 
     fn actor(&self, cause: &Cause, namespace: &str) -> Actor {
-        let account = self.volumes.states().remove(&cause.volume).map(|state| state.service_account);
+        let account = self.volumes.state(&cause.volume).map(|state| state.service_account);
         let identity = Identity::named(namespace, account.unwrap_or_default());
         Actor::from(&Subject { identity, pod: Some(cause.pod.clone()) })
     }

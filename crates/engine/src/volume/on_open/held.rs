@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::failure::Failure;
-use super::reading::Given;
+use crate::mode::Loan;
 use crate::volume::room::Room;
 
 /// A reading, shared by all callers that wait for it. It goes on while at least one of them waits.
-pub(super) type Reading = Shared<BoxFuture<'static, Result<Given, Failure>>>;
+pub(super) type Reading = Shared<BoxFuture<'static, Result<Loan, Failure>>>;
 
 /// Identifies one reading of a file, and what it returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Ticket(u64);
 /// The contents of one file. Dropping this takes them back from every process that has the file open.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) given: Given,
+    pub(super) loan: Loan,
     pub(super) ticket: Ticket,
     /// The identity that it was read for.
     pub(super) identity: Identity,
@@ -37,13 +37,13 @@ pub(super) struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.given.loan.take_back();
+        self.loan.take_back();
     }
 }
 
 struct UnderWay {
     ticket: Ticket,
-    reading: WeakShared<BoxFuture<'static, Result<Given, Failure>>>,
+    reading: WeakShared<BoxFuture<'static, Result<Loan, Failure>>>,
 }
 
 impl fmt::Debug for UnderWay {
@@ -64,10 +64,10 @@ pub(super) struct Holding {
 
 impl Holding {
     /// The contents of the file at `path`, if they were read for `identity` and their time is not over.
-    pub(super) fn get(&mut self, path: &ObjectPath, identity: &Identity, now: Instant) -> Option<Given> {
+    pub(super) fn get(&mut self, path: &ObjectPath, identity: &Identity, now: Instant) -> Option<Loan> {
         let held = self.held.get(path)?;
         if held.identity == *identity && now < held.until {
-            return Some(held.given.clone());
+            return Some(held.loan.clone());
         }
         self.held.remove(path);
         None
@@ -77,7 +77,7 @@ impl Holding {
     pub(super) fn reading(
         &mut self,
         path: &ObjectPath,
-        begin: impl FnOnce(Ticket) -> BoxFuture<'static, Result<Given, Failure>>,
+        begin: impl FnOnce(Ticket) -> BoxFuture<'static, Result<Loan, Failure>>,
     ) -> Reading {
         if let Some(reading) = self.under_way.get(path).and_then(|under_way| under_way.reading.upgrade()) {
             return reading;

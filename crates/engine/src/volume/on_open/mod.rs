@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use self::failure::Failure;
 use self::held::{Held, Holding, Reading, Ticket};
-use self::reading::{Brought, Given, Place};
+use self::reading::{Brought, Place};
 pub(super) use self::wanted::{Wanted, require_asking};
 use crate::mode::{self, Caller, Door, Loan};
 use crate::revocation::On;
@@ -176,12 +176,12 @@ impl OnOpen {
         path: &ObjectPath,
         caller: &Caller,
         patience: Duration,
-    ) -> Result<Given, Failure> {
+    ) -> Result<Loan, Failure> {
         let Place { parts, publish, .. } = &*self.place;
         parts.access.judge(publish, path, caller).map_err(Failure::NotAllowed)?;
         self.require_unrevoked(path)?;
-        if let Some(given) = self.held(path)? {
-            return Ok(given);
+        if let Some(loan) = self.held(path)? {
+            return Ok(loan);
         }
         let _room = parts.rooms.for_caller(&self.lane).ok_or(Failure::Crowded)?;
         let over = self.lock().over.clone();
@@ -190,7 +190,7 @@ impl OnOpen {
         tokio::select! {
             biased;
             () = over.cancelled() => Err(Failure::Gone),
-            given = timeout_at(deadline, self.read(path)) => given.unwrap_or_else(|_| Err(Failure::Late {
+            loan = timeout_at(deadline, self.read(path)) => loan.unwrap_or_else(|_| Err(Failure::Late {
                 waiting_for: "its store has not answered yet".to_owned(),
                 waited: patience,
             })),
@@ -210,7 +210,7 @@ impl OnOpen {
         refused.map_or(Ok(()), Err)
     }
 
-    fn held(&self, path: &ObjectPath) -> Result<Option<Given>, Failure> {
+    fn held(&self, path: &ObjectPath) -> Result<Option<Loan>, Failure> {
         let identity = self.newest.identity();
         let mut state = self.lock();
         if state.over.is_cancelled() {
@@ -221,12 +221,12 @@ impl OnOpen {
 
     /// Waits for the reading of the file, together with all other callers. If the result was taken back meanwhile,
     /// reads again while somebody waits.
-    async fn read(self: &Arc<Self>, path: &ObjectPath) -> Result<Given, Failure> {
+    async fn read(self: &Arc<Self>, path: &ObjectPath) -> Result<Loan, Failure> {
         loop {
             match self.reading(path)?.await {
                 Err(Failure::Overtaken) => {
-                    if let Some(given) = self.held(path)? {
-                        return Ok(given);
+                    if let Some(loan) = self.held(path)? {
+                        return Ok(loan);
                     }
                 }
                 outcome => return outcome,
@@ -269,10 +269,10 @@ impl OnOpen {
         path: &ObjectPath,
         ticket: Ticket,
         read: Result<Brought, Failure>,
-    ) -> Result<Given, Failure> {
+    ) -> Result<Loan, Failure> {
         // An order may have come during the reading. One that comes from now on ends it, or takes back what is held.
         let is_allowed = self.require_unrevoked(path);
-        let (given, after) = {
+        let (loan, after) = {
             let mut state = self.lock();
             if !state.holding.ended(path, ticket) {
                 return Err(Failure::Overtaken);
@@ -287,7 +287,7 @@ impl OnOpen {
         // Not while the state is locked: when the process stops, a spawned future is dropped at once, and its drop
         // locks the state.
         drop(self.after.spawn(after));
-        Ok(given)
+        Ok(loan)
     }
 
     /// Keeps what a reading returned, and returns the task that waits for its end.
@@ -297,7 +297,7 @@ impl OnOpen {
         path: &ObjectPath,
         ticket: Ticket,
         brought: Brought,
-    ) -> Result<(Given, impl Future<Output = ()> + use<>), Failure> {
+    ) -> Result<(Loan, impl Future<Output = ()> + use<>), Failure> {
         let rooms = &self.place.parts.rooms;
         let room = loop {
             match rooms.for_bytes(&self.lane, brought.bytes) {
@@ -306,14 +306,14 @@ impl OnOpen {
                 None => return Err(Failure::NoRoom),
             }
         };
-        let Brought { given, identity, at, held, reader, .. } = brought;
+        let Brought { loan, identity, at, held, reader, .. } = brought;
         let soonest = Instant::now().later(LEAST_HELD);
         let until = at.later(held).max(soonest);
         let released = CancellationToken::new();
         let kept = released.clone().drop_guard();
-        holding.hold(path, Held { given: given.clone(), ticket, identity, until, _room: room, _kept: kept });
+        holding.hold(path, Held { loan: loan.clone(), ticket, identity, until, _room: room, _kept: kept });
         let expiry = Expiry { on_open: Arc::downgrade(self), path: path.clone(), ticket };
-        Ok((given, expiry.wait(reader, until, released)))
+        Ok((loan, expiry.wait(reader, until, released)))
     }
 }
 
@@ -365,11 +365,11 @@ impl Door for OfVolume {
         let Place { parts, publish, .. } = &*on_open.place;
         let provider = on_open.wanted().map(|wanted| wanted.class().provider.clone()).unwrap_or_default();
         match outcome {
-            Ok(given) => {
+            Ok(loan) => {
                 if on_open.tells_opens.load(Ordering::Acquire) {
-                    parts.reporter.opened(publish, caller, &provider, given.loan.made());
+                    parts.reporter.opened(publish, caller, &provider, loan.made());
                 }
-                Ok(given.loan)
+                Ok(loan)
             }
             Err(failure) => {
                 if on_open.tells_opens.load(Ordering::Acquire) {

@@ -18,16 +18,10 @@ use crate::volume::parts::Parts;
 use crate::volume::reader::Reader;
 use crate::volume::site::VolumeSite;
 
-/// The contents for a process that opens a file.
-#[derive(Debug, Clone)]
-pub(super) struct Given {
-    pub(super) loan: Loan,
-}
-
 /// The result of a reading.
 #[derive(Debug)]
 pub(super) struct Brought {
-    pub(super) given: Given,
+    pub(super) loan: Loan,
     /// The identity that it was read for.
     pub(super) identity: Identity,
     pub(super) bytes: usize,
@@ -66,10 +60,10 @@ impl Place {
         let age = self.shared_age(held, not_before);
         let read = read_first(&mut content, &workload, age, deadline, Waits::ForAnAnswer).await;
         match read.map_err(Failure::from).and_then(|_| take(&mut content, path)) {
-            Ok((given, bytes)) => {
+            Ok((loan, bytes)) => {
                 let at = content.confirmed_at().unwrap_or_else(Instant::now);
                 let (identity, reader) = (workload.identity, content.into_reader());
-                Ok(Brought { given, identity, bytes, at, held, reader })
+                Ok(Brought { loan, identity, bytes, at, held, reader })
             }
             Err(failure) => {
                 content.reader.tenancy.end_all();
@@ -99,7 +93,7 @@ fn require_credentials(workload: &Workload, part: &Wanted) -> Result<(), Failure
 }
 
 /// The contents of the file at `path`, and their size in bytes.
-fn take(content: &mut Content, path: &ObjectPath) -> Result<(Given, usize), Failure> {
+fn take(content: &mut Content, path: &ObjectPath) -> Result<(Loan, usize), Failure> {
     if content.reader.tenancy.has_leases() {
         return Err(Failure::Leased);
     }
@@ -108,5 +102,5 @@ fn take(content: &mut Content, path: &ObjectPath) -> Result<(Given, usize), Fail
     let snapshot = assembled.map_err(|source| Failure::Store { provider, source })?.snapshot;
     let file = snapshot.get(path).ok_or(Failure::NothingThere)?;
     let loan = Loan::new(file.contents.clone(), file.fingerprint.clone(), snapshot.objects().into());
-    Ok((Given { loan }, file.contents.len()))
+    Ok((loan, file.contents.len()))
 }

@@ -59,6 +59,11 @@ impl Volumes {
         self.lock().iter().map(|(id, entry)| (id.clone(), entry.state())).collect()
     }
 
+    /// The state of one volume, if it is served.
+    pub fn state(&self, id: &VolumeId) -> Option<VolumeState> {
+        self.entry(id).map(|entry| entry.state())
+    }
+
     /// The snapshot that a served volume showed last. Asks nobody. `None` if the volume is not served, or if its files
     /// are read only when they are opened.
     pub fn shown(&self, id: &VolumeId) -> Option<Arc<Snapshot>> {
